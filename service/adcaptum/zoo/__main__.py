@@ -1,0 +1,52 @@
+"""Builds the bundled models: `python -m adcaptum.zoo build --into DIR`."""
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from adcaptum.zoo.registry import RECIPES
+
+application = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+@application.callback()
+def main() -> None:
+    """The bundled models: real data, real weights, measured when built."""
+
+
+@application.command()
+def build(
+    into: Annotated[Path, typer.Option(help="The model repository, made if it is not there.")],
+    only: Annotated[list[str] | None, typer.Option(help="A model to build; repeatable.")] = None,
+) -> None:
+    """Builds the models into a repository, in place of those of the same names."""
+    names = only or list(RECIPES)
+    if unknown := sorted(set(names) - set(RECIPES)):
+        raise typer.BadParameter(f"no model {', '.join(unknown)}; there are {', '.join(RECIPES)}")
+    table = Table("model", "held-out accuracy", "parameters", "seconds")
+    console = Console()
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        for name in names:
+            task = progress.add_task(name, total=1.0)
+            start = time.perf_counter()
+            folder = RECIPES[name](partial(_show, progress, task))
+            folder.write(into)
+            progress.update(task, completed=1.0)
+            seconds = time.perf_counter() - start
+            table.add_row(name, folder.measured, f"{folder.parameters:,}", f"{seconds:.1f}")
+    console.print(table)
+
+
+def _show(progress: Progress, task: TaskID, done: float) -> None:
+    progress.update(task, completed=done)
+
+
+if __name__ == "__main__":
+    application()

@@ -1,0 +1,70 @@
+"""A model as a repository holds it: `model.toml`, a version's weights, the files beside them."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import tomli_w
+from torch import Tensor
+
+VERSION = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """What a recipe made, before it is written.
+
+    Attributes:
+        name: The model's, and the folder's.
+        configuration: What `model.toml` says.
+        weights: The state dict.
+        tensors: Tensors by file name, then by key.
+        texts: Text files by name.
+        measured: The held-out measurement in words, for people.
+    """
+
+    name: str
+    configuration: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+    measured: str
+    tensors: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the weights hold, running statistics included."""
+        return sum(weight.numel() for weight in self.weights.values())
+
+    def write(self, repository: Path) -> Path:
+        """Puts the folder into the repository, in place of one of its name, and returns its path.
+
+        The folder is filled under a hidden name and renamed, so a server that reads the repository
+        meanwhile sees the old one, the new one or none, never half of one.
+        """
+        repository.mkdir(parents=True, exist_ok=True)
+        folder = repository / self.name
+        with tempfile.TemporaryDirectory(dir=repository, prefix=".building-") as temporary:
+            fresh = Path(temporary) / "fresh"
+            self._fill(fresh)
+            if folder.exists():
+                folder.rename(Path(temporary) / "stale")
+            shutil.move(fresh, folder)
+        return folder
+
+    def _fill(self, folder: Path) -> None:
+        (folder / VERSION).mkdir(parents=True)
+        _save(self.weights, folder / VERSION / "weights.safetensors")
+        for name, tensors in self.tensors.items():
+            _save(tensors, folder / name)
+        for name, text in self.texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        (folder / "model.toml").write_text(tomli_w.dumps(self.configuration), encoding="utf-8")
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    # save_file would leave the file readable by its owner alone.
+    path.write_bytes(safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()}))

@@ -1,0 +1,19 @@
+"""The bundled models by name."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from adcaptum.zoo.model_folder import ModelFolder
+from adcaptum.zoo.recipes import cells, digits
+from adcaptum.zoo.training import Report
+
+Recipe = Callable[[Report], ModelFolder]
+"""Makes a model, telling how far it has come."""
+
+RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
+    {
+        "cells": cells.make,
+        "digits": digits.make,
+    }
+)
