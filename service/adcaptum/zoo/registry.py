@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from adcaptum.zoo.model_folder import ModelFolder
-from adcaptum.zoo.recipes import cells, digits
+from adcaptum.zoo.recipes import cells, digits, photos, reviews
 from adcaptum.zoo.training import Report
 
 Recipe = Callable[[Report], ModelFolder]
@@ -13,6 +13,8 @@ Recipe = Callable[[Report], ModelFolder]
 
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
     {
+        "photos": photos.make,
+        "reviews": reviews.make,
         "cells": cells.make,
         "digits": digits.make,
     }
