@@ -1,0 +1,46 @@
+"""The engine: attribution methods as flows of evaluations, and what runs them.
+
+`evaluation`, `rows`, `reduce`, `explicand`, `attribution` and `flow` are the vocabulary; `methods`
+and the mathematics speak it; `packing`, `hooks`, `evaluator` and `driver` run it; `scheduler`
+decides what runs next.
+"""
+
+from adcaptum.engine.attribution import Attribution, ErrorKind, StopReason
+from adcaptum.engine.driver import explain, run
+from adcaptum.engine.errors import (
+    BudgetExceeded,
+    EngineError,
+    InvalidArgument,
+    ModelError,
+    NotDifferentiable,
+)
+from adcaptum.engine.evaluation import INPUT, Evaluation, Neuron, Output, Patch, Reading, Site
+from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.flow import Flow, Progress, ask, gather
+from adcaptum.engine.methods import METHODS
+
+__all__ = [
+    "INPUT",
+    "METHODS",
+    "Attribution",
+    "BudgetExceeded",
+    "EngineError",
+    "ErrorKind",
+    "Evaluation",
+    "Explicand",
+    "Flow",
+    "InvalidArgument",
+    "ModelError",
+    "Neuron",
+    "NotDifferentiable",
+    "Output",
+    "Patch",
+    "Progress",
+    "Reading",
+    "Site",
+    "StopReason",
+    "ask",
+    "explain",
+    "gather",
+    "run",
+]

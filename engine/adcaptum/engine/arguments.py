@@ -1,0 +1,77 @@
+"""Further arguments of a model's forward, beside the inputs that are explained.
+
+Captum repeats whatever tensor it finds and crashes, or is wrong, where a tensor is not one value
+per example. Here the caller says which it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from adcaptum.engine.errors import InvalidArgument
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PerExample:
+    """An argument with one value per example.
+
+    Attributes:
+        tensor: Shape (examples, *features).
+    """
+
+    tensor: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shared:
+    """An argument that is the same for every row, of any type.
+
+    Rows share a batch only if it is the same object (or an equal number, string, bool or None).
+    """
+
+    value: object
+
+
+Argument = PerExample | Shared
+
+
+@dataclass(frozen=True, eq=False)
+class Arguments:
+    """The further arguments of one evaluation, in the order of forward.
+
+    Attributes:
+        values: The arguments.
+    """
+
+    values: tuple[Argument, ...] = ()
+
+    @cached_property
+    def signature(self) -> Hashable:
+        """What must be equal for two evaluations to share a batch."""
+        return tuple(_signature(value) for value in self.values)
+
+    def check(self, examples: int) -> None:
+        """Raises InvalidArgument unless each per-example argument has that many examples."""
+        for i, value in enumerate(self.values):
+            if isinstance(value, PerExample) and value.tensor.shape[:1] != (examples,):
+                raise InvalidArgument(
+                    f"additional_forward_args[{i}]",
+                    f"a tensor of shape {tuple(value.tensor.shape)}",
+                    f"its first dimension must be the {examples} examples, or declare it Shared",
+                )
+
+
+NO_ARGUMENTS = Arguments()
+
+
+def _signature(argument: Argument) -> Hashable:
+    if isinstance(argument, PerExample):
+        return (tuple(argument.tensor.shape[1:]), argument.tensor.dtype, argument.tensor.device)
+    value = argument.value
+    if value is None or isinstance(value, bool | int | float | str):
+        return (type(value), value)
+    return id(value)

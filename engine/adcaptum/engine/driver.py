@@ -1,0 +1,154 @@
+"""The library's scheduler: runs one flow to its end, batch by batch, in the caller's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from time import perf_counter
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+import torch
+from adcaptum.engine.capacity import Capacity
+from torch import nn
+
+from adcaptum.engine.attribution import Attribution
+from adcaptum.engine.errors import ModelError
+from adcaptum.engine.evaluator import Model, evaluate
+from adcaptum.engine.execution import Execution
+from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.flow import Flow
+from adcaptum.engine.method import Method
+from adcaptum.engine.packing import Pending, Slice
+
+T = TypeVar("T")
+
+# What was learnt of each model's best batch sizes, kept as long as the model.
+_capacities: WeakKeyDictionary[nn.Module, Capacity] = WeakKeyDictionary()
+_lock = Lock()
+
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+def explain(
+    model: Model,
+    method: Method,
+    explicand: Explicand,
+    *,
+    batch_rows: int | None = None,
+    max_rows: int | None = None,
+    on_progress: Callable[[Attribution], None] | None = None,
+) -> Attribution:
+    """Explains a model with a method.
+
+    Args:
+        model: The model, in eval mode.
+        method: The method with its parameters.
+        explicand: What is to be explained.
+        batch_rows: How many rows to evaluate at once; None: what is measured to be fastest.
+        max_rows: How many rows the method may use in all; None: any number.
+        on_progress: Called with each answer that the method reports on its way.
+
+    Raises:
+        InvalidArgument: If the explicand does not fit the model.
+        ModelError: If the model cannot be explained so.
+        BudgetExceeded: If the method has no answer within max_rows.
+    """
+    return run(
+        model,
+        method.flow(explicand),
+        batch_rows=batch_rows,
+        max_rows=max_rows,
+        on_progress=on_progress,
+    )
+
+
+def run(
+    model: Model,
+    flow: Flow[T],
+    *,
+    batch_rows: int | None = None,
+    max_rows: int | None = None,
+    on_progress: Callable[[Attribution], None] | None = None,
+) -> T:
+    """Runs a flow to its end; for the arguments see `explain`."""
+    execution = Execution(flow, max_rows=max_rows, on_progress=on_progress)
+    try:
+        check_mode(model)
+        capacity = _capacity(model) if batch_rows is None else Capacity(fixed=batch_rows)
+        round_ = execution.start()
+        while round_:
+            try:
+                for pending in _by_key(round_):
+                    _evaluate_all(model, pending, capacity)
+            # The flow decides what becomes of an error; it raises what it does not handle.
+            except Exception as error:  # noqa: BLE001
+                round_ = execution.fail(error)
+            else:
+                round_ = execution.advance()
+        return execution.result
+    finally:
+        execution.close()
+
+
+def check_mode(model: Model) -> None:
+    """Refuses a model whose answers would depend on the batch, or change it.
+
+    Raises:
+        ModelError: If a batch norm or a dropout is in training mode.
+    """
+    if not isinstance(model, nn.Module) or not model.training:
+        return
+    for name, module in model.named_modules():
+        random = isinstance(module, _DROPOUTS) and module.p > 0
+        tracking = isinstance(module, _BATCH_NORMS)
+        if module.training and (random or tracking):
+            raise ModelError(
+                f"layer {name!r} ({type(module).__name__}) is in training mode: its answers depend "
+                "on chance or on the batch; call model.eval() first"
+            )
+
+
+def _capacity(model: Model) -> Capacity:
+    if not isinstance(model, nn.Module):
+        return Capacity(target_seconds=None)
+    with _lock:
+        if model not in _capacities:
+            _capacities[model] = Capacity(target_seconds=None)
+        return _capacities[model]
+
+
+def _by_key(round_: tuple[Pending, ...]) -> list[list[Pending]]:
+    groups: dict[object, list[Pending]] = {}
+    for pending in round_:
+        groups.setdefault(pending.evaluation.key, []).append(pending)
+    return list(groups.values())
+
+
+def _evaluate_all(model: Model, group: list[Pending], capacity: Capacity) -> None:
+    """Evaluates every row of pending evaluations of one key."""
+    key = group[0].evaluation.key
+    waiting = [p for p in group if p.rows]
+    while waiting:
+        room = capacity.rows(key)
+        batch: list[tuple[Pending, Slice]] = []
+        for pending in waiting:
+            stop = min(pending.rows, pending.done + room)
+            batch.append((pending, Slice(pending.evaluation, pending.done, stop)))
+            room -= stop - pending.done
+            if room == 0:
+                break
+        rows = sum(len(piece) for _, piece in batch)
+        begin = perf_counter()
+        try:
+            parts = evaluate(model, [piece for _, piece in batch])
+        except torch.OutOfMemoryError:
+            if rows == 1:
+                raise
+            capacity.out_of_memory(key, rows)
+            continue
+        capacity.observe(key, rows, perf_counter() - begin)
+        for (pending, piece), part in zip(batch, parts, strict=True):
+            pending.add(piece.start, piece.stop, part)
+        waiting = [p for p in waiting if p.done < p.rows]

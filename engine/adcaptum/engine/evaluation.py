@@ -1,0 +1,143 @@
+"""The vocabulary: what a method may ask of a model, and what it is told.
+
+A `Site` is a place in the model. A target, `Output` or `Neuron`, is the one number per row that is
+explained. An `Evaluation` is a set of rows at which the model is evaluated, and what is wanted of
+them; a `Reading` is the answer. Evaluations with equal keys may share a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from torch import Tensor
+
+from adcaptum.engine.arguments import NO_ARGUMENTS, Arguments
+from adcaptum.engine.reduce import Reduce, Stack
+from adcaptum.engine.rows import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place in the model: what a module takes or gives.
+
+    A module that takes or gives several tensors (a tuple, a dict, nested) has them all at its
+    site, in the order of torch's pytrees; tensors that are not floating-point are passed over.
+
+    Attributes:
+        layer: The module's qualified name, as `named_modules` gives it; "" is the model.
+        io: Whether the place is what the module takes or what it gives.
+        call: Which call of the module is meant, from 0, where the model calls it several times in
+            one forward; None: its only call.
+    """
+
+    layer: str
+    io: Literal["input", "output"] = "output"
+    call: int | None = None
+
+    def __str__(self) -> str:
+        call = "" if self.call is None else f", call {self.call}"
+        return f"the {self.io} of layer {self.layer!r}{call}" if self.layer else f"the {self.io}"
+
+
+INPUT = Site("", "input")
+"""The model's own inputs."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Output:
+    """One number of the model's output per row.
+
+    Attributes:
+        indices: int64 of shape (examples, dims): for each example the index in the output without
+            its batch dimension. With no dims (or None) the output has one number per row.
+    """
+
+    indices: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Neuron:
+    """One number inside the model per row: an element of a site's first tensor.
+
+    Attributes:
+        site: Where it is.
+        index: Its index there, without the batch dimension.
+    """
+
+    site: Site
+    index: tuple[int, ...]
+
+
+Target = Output | Neuron
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patch:
+    """Replaces what is at a site, row for row, by other rows.
+
+    Attributes:
+        site: Where.
+        rows: By what: as many rows as the evaluation has.
+    """
+
+    site: Site
+    rows: Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Rows at which the model is evaluated, and what is wanted of them.
+
+    Attributes:
+        rows: What to feed.
+        target: The number per row to read and, with `wrt`, to differentiate; None: the raw outputs.
+        wrt: With respect to what; None: nothing, the model runs without gradients.
+        read: A site whose values to return, row for row; None: none.
+        patch: A site's replacement; None: none.
+        arguments: Further arguments of forward, after the rows' own.
+        reduce: How to fold the gradients of the rows.
+    """
+
+    rows: Rows
+    target: Target | None = None
+    wrt: Site | None = None
+    read: Site | None = None
+    patch: Patch | None = None
+    arguments: Arguments = NO_ARGUMENTS
+    reduce: Reduce = field(default_factory=Stack)
+
+    @cached_property
+    def key(self) -> Hashable:
+        """What must be equal for rows of two evaluations to share a batch."""
+        patch = None if self.patch is None else (self.patch.site, self.patch.rows.signature)
+        # Forward rows read the outputs whatever number of them is wanted later.
+        neuron = self.target.site if isinstance(self.target, Neuron) else None
+        return (
+            "forward" if self.wrt is None else "gradient",
+            self.rows.signature,
+            self.arguments.signature,
+            neuron,
+            self.wrt,
+            self.read,
+            patch,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """The answer to an evaluation.
+
+    Attributes:
+        values: The target of each row, shape (rows,); without a target the raw outputs, (rows,
+            *output).
+        gradients: With `wrt`, what the evaluation's reduction made of the gradients, a tensor per
+            tensor at the site; else empty.
+        activations: With `read`, the site's values, each (rows, *features); else empty.
+    """
+
+    values: Tensor
+    gradients: tuple[Tensor, ...] = ()
+    activations: tuple[Tensor, ...] = ()

@@ -1,0 +1,277 @@
+"""What is to be explained, checked once: everything behind it may rely on its shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.arguments import NO_ARGUMENTS, Argument, Arguments, PerExample, Shared
+from adcaptum.engine.errors import InvalidArgument
+from adcaptum.engine.evaluation import INPUT, Evaluation, Neuron, Output, Patch, Site, Target
+from adcaptum.engine.reduce import Reduce, Stack
+from adcaptum.engine.rows import Given, Repeated, Rows
+
+Tensors = Tensor | Sequence[Tensor]
+Baselines = Tensor | float | Sequence[Tensor | float]
+Targets = int | Sequence[int] | Sequence[tuple[int, ...]] | Tensor | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explicand:
+    """What is to be explained.
+
+    Attributes:
+        inputs: The model's explained inputs, each (examples, *features).
+        target: The number per example that is explained.
+        baselines: What the inputs are compared with: each (rows, *features) of the input's dtype,
+            where rows is 1, the number of examples, or any number for methods that take a
+            distribution; None: zeros.
+        at: Whether the inputs are explained or the values at a site inside the model.
+        arguments: Further arguments of forward.
+        feature_mask: For each input an int64 tensor that broadcasts to the input's shape with one
+            example; elements with the same number, also across inputs, are one feature. None: each
+            element is one.
+        seed: Where randomness begins.
+        with_error: Whether to spend the rows that tell the error.
+    """
+
+    inputs: tuple[Tensor, ...]
+    target: Target = Output()
+    baselines: tuple[Tensor, ...] | None = None
+    at: Site = INPUT
+    arguments: Arguments = NO_ARGUMENTS
+    feature_mask: tuple[Tensor, ...] | None = None
+    seed: int = 0
+    with_error: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        inputs: Tensors,
+        *,
+        target: Targets | Neuron = None,
+        baselines: Baselines | None = None,
+        at: Site = INPUT,
+        additional_forward_args: Sequence[object] = (),
+        feature_mask: Tensors | None = None,
+        seed: int = 0,
+        with_error: bool = True,
+    ) -> Self:
+        """Takes the forms that people write, and checks them.
+
+        Args:
+            inputs: A tensor, or one per input; the first dimension is the examples.
+            target: A class index for all examples, or one per example (a tuple for outputs of
+                several dimensions), or a neuron; None where the output has one number per example.
+            baselines: A tensor or number, or one per input.
+            at: The site to explain.
+            additional_forward_args: Tensors with one value per example, or `PerExample` and
+                `Shared`; other values are shared.
+            feature_mask: An integer tensor, or one per input.
+            seed: Where randomness begins.
+            with_error: Whether to spend the rows that tell the error.
+
+        Raises:
+            InvalidArgument: If one of them does not fit; it says which.
+        """
+        tensors = _inputs(inputs)
+        count = len(tensors[0])
+        arguments = Arguments(tuple(_argument(a) for a in additional_forward_args))
+        arguments.check(count)
+        return cls(
+            inputs=tensors,
+            target=target if isinstance(target, Neuron) else Output(target_indices(target, count)),
+            baselines=None if baselines is None else _baselines(baselines, tensors),
+            at=at,
+            arguments=arguments,
+            feature_mask=None if feature_mask is None else _feature_mask(feature_mask, tensors),
+            seed=seed,
+            with_error=with_error,
+        )
+
+    @property
+    def count(self) -> int:
+        """How many examples there are."""
+        return len(self.inputs[0])
+
+    def paired_baselines(self) -> tuple[Tensor, ...]:
+        """One baseline per example, each of its input's shape.
+
+        Raises:
+            InvalidArgument: If there are neither one nor as many as examples.
+        """
+        if self.baselines is None:
+            return tuple(torch.zeros_like(t) for t in self.inputs)
+        for i, (baseline, t) in enumerate(zip(self.baselines, self.inputs, strict=True)):
+            if len(baseline) not in {1, len(t)}:
+                raise InvalidArgument(
+                    f"baselines[{i}]",
+                    f"a tensor of shape {tuple(baseline.shape)}",
+                    f"its first dimension must be 1 or the {len(t)} examples",
+                )
+        return tuple(b.expand_as(t) for b, t in zip(self.baselines, self.inputs, strict=True))
+
+    def with_inputs(self, inputs: tuple[Tensor, ...]) -> Explicand:
+        """The same question about other inputs."""
+        return replace(self, inputs=inputs)
+
+    def at_inputs(self, *, gradient: bool = False, read: bool = False) -> Evaluation:
+        """Evaluates the target at the inputs themselves.
+
+        Args:
+            gradient: Whether to differentiate with respect to the values at `at`.
+            read: Whether to return those values.
+        """
+        if gradient and self.at == INPUT:
+            self._check_differentiable()
+        return Evaluation(
+            Given(self.inputs),
+            self.target,
+            self.at if gradient else None,
+            read=self.at if read and self.at != INPUT else None,
+            arguments=self.arguments,
+        )
+
+    def evaluation(
+        self, rows: Rows, *, gradient: bool = False, reduce: Reduce | None = None
+    ) -> Evaluation:
+        """Evaluates the target where the values at `at` are the rows.
+
+        Args:
+            rows: As many rows per example as one likes, in the examples' order.
+            gradient: Whether to differentiate with respect to them.
+            reduce: How to fold the gradients; None: keep every row.
+        """
+        reduce = Stack() if reduce is None else reduce
+        wrt = self.at if gradient else None
+        if self.at == INPUT:
+            if gradient:
+                self._check_differentiable()
+            return Evaluation(rows, self.target, wrt, arguments=self.arguments, reduce=reduce)
+        return Evaluation(
+            Repeated(self.inputs, rows.per_example),
+            self.target,
+            wrt,
+            patch=Patch(self.at, rows),
+            arguments=self.arguments,
+            reduce=reduce,
+        )
+
+    def _check_differentiable(self) -> None:
+        for i, t in enumerate(self.inputs):
+            if not t.is_floating_point():
+                raise InvalidArgument(
+                    f"inputs[{i}]",
+                    f"a tensor of dtype {t.dtype}",
+                    "gradients exist for floating-point inputs only: name the embedding layer "
+                    "at whose output integer inputs are to be explained, or pass it as a further "
+                    "argument",
+                )
+
+
+def target_indices(target: Targets, count: int) -> Tensor | None:
+    """Brings a target to int64 of shape (examples, dims).
+
+    Raises:
+        InvalidArgument: If it is not one index, or one per example.
+    """
+    if target is None:
+        return None
+    try:
+        indices = torch.as_tensor(target, device="cpu")
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument("target", repr(target), "an index, or one per example") from error
+    if indices.is_floating_point() or indices.dtype == torch.bool:
+        raise InvalidArgument("target", repr(target), "indices are whole numbers")
+    indices = indices.to(torch.int64)
+    if isinstance(target, tuple) and indices.dim() == 1:
+        # Captum's tuple: one index of several dimensions, for all examples.
+        return indices.expand(count, -1)
+    if indices.dim() == 0 or (indices.dim() == 1 and len(indices) == 1):
+        return indices.reshape(1, 1).expand(count, 1)
+    if indices.dim() > 2 or len(indices) != count:
+        raise InvalidArgument(
+            "target",
+            f"indices of shape {tuple(indices.shape)}",
+            f"one index for all, or one for each of the {count} examples",
+        )
+    return indices.reshape(count, -1)
+
+
+def _inputs(inputs: Tensors) -> tuple[Tensor, ...]:
+    tensors = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    if not tensors:
+        raise InvalidArgument("inputs", "empty", "at least one tensor")
+    for i, t in enumerate(tensors):
+        if not isinstance(t, Tensor):
+            raise InvalidArgument(f"inputs[{i}]", f"of type {type(t).__name__}", "a torch.Tensor")
+        if t.dim() == 0 or len(t) == 0:
+            raise InvalidArgument(
+                f"inputs[{i}]",
+                f"a tensor of shape {tuple(t.shape)}",
+                "the first dimension is the examples, at least one",
+            )
+        if len(t) != len(tensors[0]):
+            raise InvalidArgument(
+                f"inputs[{i}]",
+                f"a tensor of {len(t)} examples",
+                f"as many examples as inputs[0], {len(tensors[0])}",
+            )
+    return tuple(t.detach() for t in tensors)
+
+
+def _argument(value: object) -> Argument:
+    if isinstance(value, Argument):
+        return value
+    return PerExample(value.detach()) if isinstance(value, Tensor) else Shared(value)
+
+
+def _baselines(baselines: Baselines, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    each = (baselines,) if isinstance(baselines, Tensor | int | float) else tuple(baselines)
+    if len(each) != len(inputs):
+        raise InvalidArgument("baselines", f"{len(each)} of them", f"one per input: {len(inputs)}")
+    made = []
+    for i, (baseline, t) in enumerate(zip(each, inputs, strict=True)):
+        if not isinstance(baseline, Tensor):
+            made.append(torch.full_like(t[:1], baseline))
+            continue
+        # Captum also takes a baseline without the batch dimension.
+        rows = baseline.unsqueeze(0) if baseline.shape == t.shape[1:] else baseline
+        if rows.shape[1:] != t.shape[1:] or len(rows) == 0:
+            raise InvalidArgument(
+                f"baselines[{i}]",
+                f"a tensor of shape {tuple(baseline.shape)}",
+                f"(rows, *features) with the input's features, {tuple(t.shape[1:])}",
+            )
+        made.append(rows.detach().to(device=t.device, dtype=t.dtype))
+    return tuple(made)
+
+
+def _feature_mask(masks: Tensors, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    each = (masks,) if isinstance(masks, Tensor) else tuple(masks)
+    if len(each) != len(inputs):
+        raise InvalidArgument(
+            "feature_mask", f"{len(each)} of them", f"one per input: {len(inputs)}"
+        )
+    for i, (mask, t) in enumerate(zip(each, inputs, strict=True)):
+        if mask.is_floating_point() or mask.dtype == torch.bool:
+            raise InvalidArgument(
+                f"feature_mask[{i}]", f"of dtype {mask.dtype}", "an integer dtype"
+            )
+        try:
+            fits = torch.broadcast_shapes(mask.shape, (1, *t.shape[1:])) == (1, *t.shape[1:])
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise InvalidArgument(
+                f"feature_mask[{i}]",
+                f"a tensor of shape {tuple(mask.shape)}",
+                f"it must broadcast to one example, {(1, *t.shape[1:])}",
+            )
+    return tuple(
+        m.detach().to(device=t.device, dtype=torch.int64) for m, t in zip(each, inputs, strict=True)
+    )

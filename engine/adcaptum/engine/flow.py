@@ -1,0 +1,100 @@
+"""Flows: methods under way. These are the only functions that yield.
+
+A flow is a generator. It yields *rounds*, tuples of evaluations that may run at the same time, and
+is sent a tuple of readings, in the same order. It never calls the model, so the same method runs
+alone in a notebook and coalesced with others in the service.
+
+Rules:
+1. Methods compose with `yield from ask(...)`, `gather(...)` and `report(...)`; a bare `yield`
+   stands only here.
+2. Whoever drives a flow closes it, also after an error, and throws into it the error of a failed
+   evaluation.
+3. A flow may yield `Progress`: the best answer so far. It is sent an empty tuple for it.
+4. `gather` runs flows in lock-step: their evaluations share rounds, and so batches. The progress
+   of a gathered flow is its parent's business and is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import Tensor
+
+from adcaptum.engine.attribution import Attribution
+from adcaptum.engine.evaluation import INPUT, Evaluation, Reading
+from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.rows import Given
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Progress:
+    """The best answer so far.
+
+    Attributes:
+        attribution: What the method would return if it had to stop now.
+    """
+
+    attribution: Attribution
+
+
+Round = tuple[Evaluation, ...]
+Flow = Generator[Round | Progress, tuple[Reading, ...], T]
+
+
+def ask(evaluation: Evaluation) -> Flow[Reading]:
+    """Asks one thing."""
+    (reading,) = yield (evaluation,)
+    return reading
+
+
+def report(attribution: Attribution) -> Flow[None]:
+    """Tells the best answer so far."""
+    yield Progress(attribution)
+
+
+def gather(flows: Iterable[Flow[T]]) -> Flow[list[T]]:
+    """Runs flows in lock-step, so that their evaluations share rounds; gives their results."""
+    running = list(flows)
+    results: dict[int, T] = {}
+    rounds: dict[int, Round] = {}
+
+    def advance(i: int, readings: tuple[Reading, ...] | None) -> None:
+        flow = running[i]
+        try:
+            asked = next(flow) if readings is None else flow.send(readings)
+            while isinstance(asked, Progress):
+                asked = flow.send(())
+            rounds[i] = asked
+        except StopIteration as stop:
+            results[i] = stop.value
+
+    try:
+        for i in range(len(running)):
+            advance(i, None)
+        while rounds:
+            asked, rounds = rounds, {}
+            readings = yield tuple(e for asked_round in asked.values() for e in asked_round)
+            at = 0
+            for i, asked_round in asked.items():
+                advance(i, readings[at : at + len(asked_round)])
+                at += len(asked_round)
+    finally:
+        for flow in running:
+            flow.close()
+    return [results[i] for i in range(len(running))]
+
+
+def endpoints(explicand: Explicand) -> Flow[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
+    """The values to explain and their baselines, at the inputs or at a site inside the model."""
+    inputs, baselines = explicand.inputs, explicand.paired_baselines()
+    if explicand.at == INPUT:
+        return inputs, baselines
+    readings = yield tuple(
+        Evaluation(Given(t), read=explicand.at, arguments=explicand.arguments)
+        for t in (inputs, baselines)
+    )
+    return readings[0].activations, readings[1].activations

@@ -1,0 +1,38 @@
+"""What a method is."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol, runtime_checkable
+
+from adcaptum.engine.attribution import Attribution
+from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.flow import Flow
+
+
+@runtime_checkable
+class Method(Protocol):
+    """An attribution method: a frozen dataclass whose fields are its parameters.
+
+    Attributes:
+        name: Its name on the wire and in the registry, such as integrated_gradients.
+        paper: The paper that defines it.
+        gradient: Whether it needs gradients of the model.
+        baseline: Whether it compares with a baseline.
+        random: Whether its result depends on the explicand's seed.
+        feature_masks: Whether it groups elements by feature masks.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    gradient: ClassVar[bool]
+    baseline: ClassVar[bool]
+    random: ClassVar[bool]
+    feature_masks: ClassVar[bool]
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains."""
+        ...
+
+    def rows(self, explicand: Explicand) -> int:
+        """How many rows that takes, as far as is known beforehand."""
+        ...

@@ -1,0 +1,73 @@
+"""Integrated gradients: the gradient, averaged over the way from the baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.attribution import Attribution, ErrorKind, completeness_error
+from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.flow import Flow, ask, endpoints
+from adcaptum.engine.parameters import parameter
+from adcaptum.engine.quadrature import Rule, nodes_and_weights
+from adcaptum.engine.reduce import WeightedSum
+from adcaptum.engine.rows import Path
+
+
+@dataclass(frozen=True, slots=True)
+class IntegratedGradients:
+    """The gradient averaged over the straight way from the baseline, times the way.
+
+    Sundararajan, Taly, Yan (2017), https://arxiv.org/abs/1703.01365, equation 1. The attributions
+    sum to the output less the output at the baseline, up to the error of the quadrature.
+    """
+
+    name: ClassVar[str] = "integrated_gradients"
+    paper: ClassVar[str] = "https://arxiv.org/abs/1703.01365"
+    gradient: ClassVar[bool] = True
+    baseline: ClassVar[bool] = True
+    random: ClassVar[bool] = False
+    feature_masks: ClassVar[bool] = False
+
+    n_steps: int = parameter(50, "Points on the way.", minimum=1, maximum=10_000)
+    method: Rule = parameter("gausslegendre", "The rule of the quadrature.")
+    multiply_by_inputs: bool = parameter(
+        True, "Multiply by the difference to the baseline; false gives the average gradient."
+    )
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains."""
+        ends, starts = yield from endpoints(explicand)
+        alphas, weights = _path(self.method, self.n_steps, explicand.with_error)
+        reading = yield from ask(
+            explicand.evaluation(
+                Path(ends, starts, alphas), gradient=True, reduce=WeightedSum(weights)
+            )
+        )
+        averages = reading.gradients
+        products = tuple(g * (x - x0) for g, x, x0 in zip(averages, ends, starts, strict=True))
+        values = products if self.multiply_by_inputs else averages
+        if not explicand.with_error:
+            return Attribution(values)
+        outputs = reading.values.view(explicand.count, -1)
+        output, baseline_output = outputs[:, -1], outputs[:, 0]
+        error = completeness_error(products, output, baseline_output)
+        return Attribution(values, error, ErrorKind.COMPLETENESS, output, baseline_output)
+
+    def rows(self, explicand: Explicand) -> int:
+        """The steps of each example, and the two ends of its way for the error."""
+        return explicand.count * (self.n_steps + 2 * explicand.with_error)
+
+
+@lru_cache(maxsize=256)
+def _path(rule: Rule, n_steps: int, with_ends: bool) -> tuple[Tensor, Tensor]:
+    """The points of the path and their weights; the ends, which tell the error, weigh nothing."""
+    alphas, weights = nodes_and_weights(rule, n_steps)
+    if not with_ends:
+        return alphas, weights
+    zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    return torch.cat([zero, alphas, one]), torch.cat([zero, weights, zero])

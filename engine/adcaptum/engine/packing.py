@@ -1,0 +1,120 @@
+"""Packing: slices of many evaluations become one device batch, and its answer becomes theirs again.
+
+Rules:
+1. All slices of a batch have evaluations of equal keys.
+2. Rows stand in the batch in the order of the slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.arguments import Shared
+from adcaptum.engine.evaluation import Evaluation, Neuron, Reading
+from adcaptum.engine.reduce import Sink, Stack
+from adcaptum.engine.rows import Rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slice:
+    """Rows start..stop of an evaluation."""
+
+    evaluation: Evaluation
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """What a batch says of one slice: as `Reading`, before the reduction, for the slice's rows."""
+
+    values: Tensor
+    gradients: tuple[Tensor, ...] = ()
+    activations: tuple[Tensor, ...] = ()
+
+
+def pack_rows(slices: Sequence[tuple[Rows, int, int]]) -> tuple[Tensor, ...]:
+    """Makes the rows of all slices, one tensor per input."""
+    parts = [
+        kind.take_many(list(same))
+        for kind, same in groupby(slices, key=lambda piece: type(piece[0]))
+    ]
+    return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
+
+
+def pack_arguments(slices: Sequence[Slice]) -> list[object]:
+    """Makes the further arguments of all slices' rows."""
+    packed: list[object] = []
+    for i, argument in enumerate(slices[0].evaluation.arguments.values):
+        if isinstance(argument, Shared):
+            packed.append(argument.value)
+            continue
+        parts = []
+        for piece in slices:
+            value = piece.evaluation.arguments.values[i]
+            assert not isinstance(value, Shared), "equal keys have equal kinds of arguments"
+            examples = piece.evaluation.rows.examples(piece.start, piece.stop)
+            parts.append(value.tensor.index_select(0, examples.to(value.tensor.device)))
+        packed.append(parts[0] if len(parts) == 1 else torch.cat(parts))
+    return packed
+
+
+def columns_of(piece: Slice) -> Tensor | None:
+    """The index of each row's target, (rows, dims), on the CPU; None if it needs none."""
+    target = piece.evaluation.target
+    if target is None:
+        return None
+    if isinstance(target, Neuron):
+        return torch.tensor([target.index], dtype=torch.int64).expand(len(piece), -1)
+    if target.indices is None:
+        return None
+    if len(target.indices) == 1:
+        return target.indices.expand(len(piece), -1)
+    examples = piece.evaluation.rows.examples(piece.start, piece.stop)
+    return target.indices.index_select(0, examples)
+
+
+class Pending:
+    """An evaluation whose rows are on their way."""
+
+    __slots__ = ("_activations", "_gradients", "_values", "done", "evaluation", "rows")
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self.evaluation = evaluation
+        self.rows = len(evaluation.rows)
+        self.done = 0
+        stack = Stack()
+        self._values: Sink = stack.sink(evaluation.rows)
+        self._gradients: Sink | None = (
+            None if evaluation.wrt is None else evaluation.reduce.sink(evaluation.rows)
+        )
+        self._activations: Sink | None = (
+            None if evaluation.read is None else stack.sink(evaluation.rows)
+        )
+
+    def add(self, start: int, stop: int, part: Part) -> None:
+        """Takes what a batch said of rows start..stop."""
+        self.done += stop - start
+        self._values.add(start, stop, (part.values,))
+        if self._gradients is not None:
+            self._gradients.add(start, stop, part.gradients)
+        if self._activations is not None:
+            self._activations.add(start, stop, part.activations)
+
+    def reading(self) -> Reading:
+        """The answer, once every row is there."""
+        assert self.done == self.rows, f"{self.done} of {self.rows} rows are there"
+        (values,) = self._values.result()
+        return Reading(
+            values=values,
+            gradients=() if self._gradients is None else self._gradients.result(),
+            activations=() if self._activations is None else self._activations.result(),
+        )

@@ -1,0 +1,192 @@
+"""Streaming sinks: how the gradients of an evaluation's rows are folded as they arrive.
+
+Memory is that of the result, not of the rows: it does not grow with n_steps or n_samples.
+Half-precision gradients are accumulated in float32.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.rows import Rows, blocks
+
+
+class Sink(Protocol):
+    """Takes the gradients of an evaluation, range by range, each row once, in any order."""
+
+    def add(self, start: int, stop: int, tensors: tuple[Tensor, ...]) -> None:
+        """Takes rows start..stop, each tensor (stop - start, *features)."""
+        ...
+
+    def result(self) -> tuple[Tensor, ...]:
+        """What became of them, once all are there."""
+        ...
+
+
+class Reduce(ABC):
+    """Says how to fold."""
+
+    @abstractmethod
+    def sink(self, rows: Rows) -> Sink:
+        """Begins a fold of the gradients at the rows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stack(Reduce):
+    """Keeps every row: the result's tensors are (rows, *features)."""
+
+    def sink(self, rows: Rows) -> Sink:
+        return _Stacked(len(rows))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightedSum(Reduce):
+    """Sums each example's rows with weights: the result's tensors are (examples, *features).
+
+    Attributes:
+        weights: Of each of an example's rows, float64 of shape (per_example,).
+        scale: What to multiply each row's gradient with, row for row; None: nothing.
+    """
+
+    weights: Tensor
+    scale: Rows | None = None
+
+    def sink(self, rows: Rows) -> Sink:
+        return _WeightedSums(self, rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments(Reduce):
+    """Mean and variance over each example's rows, streaming and stable (Chan et al. 1983).
+
+    The result holds the means, then the unbiased variances, each (examples, *features).
+
+    Attributes:
+        scale: What to multiply each row's gradient with, row for row; None: nothing.
+    """
+
+    scale: Rows | None = None
+
+    def sink(self, rows: Rows) -> Sink:
+        return _Moments(self, rows)
+
+
+def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which numbers of that dtype are summed: float32 at least."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+class _Stacked:
+    __slots__ = ("_rows", "_whole")
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._whole: tuple[Tensor, ...] = ()
+
+    def add(self, start: int, stop: int, tensors: tuple[Tensor, ...]) -> None:
+        if stop - start == self._rows:
+            self._whole = tensors
+            return
+        if not self._whole:
+            self._whole = tuple(t.new_empty(self._rows, *t.shape[1:]) for t in tensors)
+        for whole, part in zip(self._whole, tensors, strict=True):
+            whole[start:stop] = part
+
+    def result(self) -> tuple[Tensor, ...]:
+        return self._whole
+
+
+class _WeightedSums:
+    __slots__ = ("_reduce", "_rows", "_sums", "_weights")
+
+    def __init__(self, reduce: WeightedSum, rows: Rows) -> None:
+        self._reduce = reduce
+        self._rows = rows
+        self._sums: list[Tensor] = []
+        self._weights: list[Tensor] = []
+
+    def add(self, start: int, stop: int, tensors: tuple[Tensor, ...]) -> None:
+        tensors = _scaled(self._reduce.scale, start, stop, tensors)
+        if not self._sums:
+            count = self._rows.count
+            dtypes = [accumulator_dtype(t.dtype) for t in tensors]
+            shapes = [(count, *t.shape[1:]) for t in tensors]
+            self._sums = [
+                t.new_zeros(shape, dtype=d)
+                for t, d, shape in zip(tensors, dtypes, shapes, strict=True)
+            ]
+            weights = self._reduce.weights
+            self._weights = [weights.to(t.device, d) for t, d in zip(tensors, dtypes, strict=True)]
+        at = 0
+        for e0, e1, s0, s1 in blocks(start, stop, self._rows.per_example):
+            rows = (e1 - e0) * (s1 - s0)
+            for total, weights, tensor in zip(self._sums, self._weights, tensors, strict=True):
+                part = tensor[at : at + rows].to(total.dtype).reshape(e1 - e0, s1 - s0, -1)
+                total[e0:e1].view(e1 - e0, -1).add_(torch.matmul(weights[s0:s1], part))
+            at += rows
+
+    def result(self) -> tuple[Tensor, ...]:
+        return tuple(self._sums)
+
+
+class _Moments:
+    __slots__ = ("_counts", "_m2", "_means", "_reduce", "_rows")
+
+    def __init__(self, reduce: Moments, rows: Rows) -> None:
+        self._reduce = reduce
+        self._rows = rows
+        self._counts = [0] * rows.count
+        self._means: list[Tensor] = []
+        self._m2: list[Tensor] = []
+
+    def add(self, start: int, stop: int, tensors: tuple[Tensor, ...]) -> None:
+        tensors = _scaled(self._reduce.scale, start, stop, tensors)
+        if not self._means:
+            count = self._rows.count
+            self._means = [
+                t.new_zeros((count, *t.shape[1:]), dtype=accumulator_dtype(t.dtype))
+                for t in tensors
+            ]
+            self._m2 = [torch.zeros_like(mean) for mean in self._means]
+        at = 0
+        for e0, e1, s0, s1 in blocks(start, stop, self._rows.per_example):
+            new = s1 - s0
+            for e in range(e0, e1):
+                for mean, m2, tensor in zip(self._means, self._m2, tensors, strict=True):
+                    merge_moments(
+                        mean[e], m2[e], self._counts[e], tensor[at : at + new].to(mean.dtype)
+                    )
+                self._counts[e] += new
+                at += new
+
+    def result(self) -> tuple[Tensor, ...]:
+        degrees = max(self._counts[0] - 1, 1)
+        return (*self._means, *(m2 / degrees for m2 in self._m2))
+
+
+def merge_moments(mean: Tensor, m2: Tensor, count: int, samples: Tensor) -> None:
+    """Merges samples (n, *features) into a running mean and sum of squared deviations, in place.
+
+    Chan, Golub, LeVeque (1983), "Algorithms for computing the sample variance", equation 2.1.
+    """
+    new = len(samples)
+    centre = samples.mean(0)
+    delta = centre - mean
+    m2.add_((samples - centre).square_().sum(0)).add_(
+        delta.square(), alpha=count * new / (count + new)
+    )
+    mean.add_(delta, alpha=new / (count + new))
+
+
+def _scaled(
+    scale: Rows | None, start: int, stop: int, tensors: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    if scale is None:
+        return tuple(tensors)
+    return tuple(t * by for t, by in zip(tensors, scale.take(start, stop), strict=True))
