@@ -1,0 +1,98 @@
+"""The Python client of adcaptum: what a model answers, and why."""
+
+from adcaptum.client.async_client import AsyncClient
+from adcaptum.client.baseline import Blur, Samples
+from adcaptum.client.client import Client
+from adcaptum.client.codec.requests import ExplainOptions
+from adcaptum.client.errors import (
+    AdcaptumError,
+    Cancelled,
+    DeadlineExceeded,
+    FieldViolation,
+    Internal,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+    Unsupported,
+)
+from adcaptum.client.events import Accepted, Event, Final, Partial
+from adcaptum.client.explanation import (
+    Attribution,
+    ErrorKind,
+    Explanation,
+    ExplanationError,
+    Feature,
+    MethodReport,
+    StopReason,
+    Token,
+)
+from adcaptum.client.explanations import Explanations
+from adcaptum.client.method import Method
+from adcaptum.client.method_info import MethodInfo, ParameterInfo, ParameterType
+from adcaptum.client.model_info import (
+    InputInfo,
+    LayerInfo,
+    ModelChecks,
+    ModelIdentity,
+    ModelInfo,
+    ModelState,
+    OutputInfo,
+)
+from adcaptum.client.prediction import LabelScore, PredictResult
+from adcaptum.client.site import Layer, Neuron
+from adcaptum.client.target import AllTargets, TopK
+from adcaptum.client.timings import Timings
+
+__all__ = [
+    "Accepted",
+    "AdcaptumError",
+    "AllTargets",
+    "AsyncClient",
+    "Attribution",
+    "Blur",
+    "Cancelled",
+    "Client",
+    "DeadlineExceeded",
+    "ErrorKind",
+    "Event",
+    "ExplainOptions",
+    "Explanation",
+    "ExplanationError",
+    "Explanations",
+    "Feature",
+    "FieldViolation",
+    "Final",
+    "InputInfo",
+    "Internal",
+    "InvalidRequest",
+    "LabelScore",
+    "Layer",
+    "LayerInfo",
+    "Method",
+    "MethodInfo",
+    "MethodReport",
+    "ModelChecks",
+    "ModelIdentity",
+    "ModelInfo",
+    "ModelState",
+    "Neuron",
+    "NotFound",
+    "OutputInfo",
+    "ParameterInfo",
+    "ParameterType",
+    "Partial",
+    "PermissionDenied",
+    "PredictResult",
+    "ResourceExhausted",
+    "Samples",
+    "StopReason",
+    "Timings",
+    "Token",
+    "TopK",
+    "Unauthenticated",
+    "Unavailable",
+    "Unsupported",
+]

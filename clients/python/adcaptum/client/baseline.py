@@ -1,0 +1,35 @@
+"""What an input is compared with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class Blur:
+    """The image itself, out of focus.
+
+    Attributes:
+        sigma: The standard deviation of the Gaussian, in pixels; above 0.
+    """
+
+    sigma: float
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Rows of the model's declared background set.
+
+    Attributes:
+        count: How many rows are drawn, without replacement; at least one.
+    """
+
+    count: int
+
+
+# A number stands everywhere in the input, an array has the input's shape, and a text names one of
+# the model's baselines, of which "zero" always exists.
+Baseline: TypeAlias = float | str | npt.NDArray[Any] | Blur | Samples
+Baselines: TypeAlias = Baseline | Mapping[str, Baseline] | None

@@ -1,0 +1,230 @@
+"""The client that blocks."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import grpc
+
+from adcaptum.client import exchange
+from adcaptum.client.codec.inputs import Inputs
+from adcaptum.client.codec.requests import ExplainOptions
+from adcaptum.client.codec.status import error_of
+from adcaptum.client.connection import (
+    DEFAULT_ADDRESS,
+    DEFAULT_MAX_ATTEMPTS,
+    DEFAULT_TIMEOUT_S,
+    Compression,
+    Connection,
+)
+from adcaptum.client.errors import AdcaptumError
+from adcaptum.client.events import Event
+from adcaptum.client.explanations import Explanations
+from adcaptum.client.method_info import MethodInfo
+from adcaptum.client.model_info import ModelInfo
+from adcaptum.client.prediction import PredictResult
+from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
+
+_Result = TypeVar("_Result")
+
+
+class Client:
+    """Asks a server what its models answer, and why.
+
+    One client may be used by several threads. Its methods raise the errors of
+    `adcaptum.client.errors`. Use it as a context manager, or close it.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT_S,
+        tls: bool = False,
+        root_certificates: bytes | None = None,
+        client_key: bytes | None = None,
+        client_certificates: bytes | None = None,
+        max_attempts: int = DEFAULT_MAX_ATTEMPTS,
+        compression: Compression | None = None,
+        metadata: Mapping[str, str] | None = None,
+        channel: grpc.Channel | None = None,
+    ) -> None:
+        """Prepare a connection; it is made by the first call.
+
+        Args:
+            address: The server's host and port.
+            timeout: Seconds that a call may take where it does not say; None for no end.
+            tls: Whether to encrypt; certificates imply it.
+            root_certificates: PEM certificates to trust instead of the system's.
+            client_key: PEM private key that proves who the client is.
+            client_certificates: PEM certificate chain that belongs to client_key.
+            max_attempts: How often a call is tried in all while the server is unavailable, from 1
+                (never repeat) to 5.
+            compression: gzip or deflate, if messages are to be compressed.
+            metadata: Sent with every call, such as an authorization.
+            channel: An open channel to use instead; address, TLS, attempts and compression are
+                then its own.
+        """
+        connection = Connection(
+            tls, root_certificates, client_key, client_certificates, max_attempts, compression
+        )
+        self._channel = _open(address, connection) if channel is None else channel
+        self._stub = ExplanationServiceStub(self._channel)
+        self._timeout_s = timeout
+        self._metadata = metadata or {}
+        self._cache: exchange.ModelCache = {}
+
+    def predict(
+        self,
+        model: str,
+        inputs: Inputs,
+        *,
+        version: str | None = None,
+        alias: str | None = None,
+        top_k: int = 5,
+        timeout: float | None = None,
+        request_id: str | None = None,
+    ) -> PredictResult:
+        """Ask what a model answers.
+
+        Args:
+            model: The model's name.
+            inputs: Its input, or its inputs by name: arrays with the batch first, texts, or encoded
+                images as bytes or as paths of files.
+            version: Which version answers; the default one without.
+            alias: The alias of the version that answers.
+            top_k: How many labels to return per example.
+            timeout: Seconds that the call may take; the client's own without.
+            request_id: The id under which the server logs the call; made up without.
+        """
+        return self._run(
+            exchange.predict(
+                model,
+                inputs,
+                version=version,
+                alias=alias,
+                top_k=top_k,
+                timeout=timeout,
+                request_id=request_id,
+            )
+        )
+
+    def explain(
+        self,
+        model: str,
+        inputs: Inputs,
+        *,
+        timeout: float | None = None,
+        request_id: str | None = None,
+        **options: Unpack[ExplainOptions],
+    ) -> Explanations:
+        """Ask what each part of the inputs contributed to an output.
+
+        Args:
+            model: The model's name.
+            inputs: Its input, or its inputs by name, as for `predict`.
+            timeout: Seconds that the call may take; the client's own without.
+            request_id: The id under which the server logs the call; made up without.
+            **options: See `ExplainOptions`: version, alias, target, method, params, baselines,
+                feature_masks, layer, neuron, max_rows, on_deadline, sum_channels, top_features,
+                datatype, return_inputs, seed.
+        """
+        return self._run(
+            exchange.explain(
+                self._cache, model, inputs, timeout=timeout, request_id=request_id, **options
+            )
+        )
+
+    def explain_stream(
+        self,
+        model: str,
+        inputs: Inputs,
+        *,
+        timeout: float | None = None,
+        request_id: str | None = None,
+        **options: Unpack[ExplainOptions],
+    ) -> Iterator[Event]:
+        """Ask like `explain`, and be told on the way.
+
+        Ending the iteration early cancels the call.
+
+        Returns:
+            Accepted, any number of Partial, Final.
+        """
+        call = exchange.explain_stream(
+            model, inputs, timeout=timeout, request_id=request_id, **options
+        )
+        return self._events(call)
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """List the models, without their layers."""
+        return self._run(exchange.models())
+
+    def model(
+        self, name: str, *, version: str | None = None, alias: str | None = None
+    ) -> ModelInfo:
+        """Describe a model, with the layers of the chosen version."""
+        return self._run(exchange.model(name, version=version, alias=alias))
+
+    def methods(self, model: str | None = None) -> tuple[MethodInfo, ...]:
+        """List the attribution methods; with a model, say which of them it can run."""
+        return self._run(exchange.methods(model))
+
+    def close(self) -> None:
+        """End the calls that are under way and the connection."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(self, steps: exchange.Exchange[_Result]) -> _Result:
+        with contextlib.closing(steps):
+            try:
+                call = next(steps)
+                while True:
+                    try:
+                        response = self._invoke(call)
+                    except AdcaptumError as error:
+                        call = steps.throw(error)
+                    else:
+                        call = steps.send(response)
+            except StopIteration as stop:
+                result: _Result = stop.value
+                return result
+
+    def _events(self, call: exchange.StreamCall) -> Iterator[Event]:
+        stream = self._invoke(call)
+        try:
+            for response in stream:
+                if (event := self._run(exchange.event(self._cache, call, response))) is not None:
+                    yield event
+        except grpc.RpcError as failure:
+            raise error_of(failure) from failure
+        finally:
+            stream.cancel()
+
+    def _invoke(self, call: exchange.AnyCall) -> Any:
+        try:
+            return call.rpc(self._stub)(
+                call.request,
+                timeout=self._timeout_s if call.timeout_s is None else call.timeout_s,
+                metadata=call.metadata(self._metadata),
+            )
+        except grpc.RpcError as failure:
+            raise error_of(failure) from failure
+
+
+def _open(address: str, connection: Connection) -> grpc.Channel:
+    options, compression = connection.options, connection.grpc_compression
+    if (credentials := connection.credentials) is None:
+        return grpc.insecure_channel(address, options, compression)
+    return grpc.secure_channel(address, credentials, options, compression)

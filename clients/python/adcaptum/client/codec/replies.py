@@ -1,0 +1,199 @@
+"""The protocol's replies, as what callers read."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy.typing as npt
+
+from adcaptum.client.codec.descriptions import decode_identity, decode_method
+from adcaptum.client.codec.tensors import decode_tensor
+from adcaptum.client.errors import Internal
+from adcaptum.client.events import Accepted, Event, Final, Partial
+from adcaptum.client.explanation import (
+    Attribution,
+    ErrorKind,
+    Explanation,
+    ExplanationError,
+    Feature,
+    MethodReport,
+    StopReason,
+    Token,
+)
+from adcaptum.client.explanations import Explanations
+from adcaptum.client.model_info import InputInfo, ModelInfo
+from adcaptum.client.prediction import LabelScore, PredictResult
+from adcaptum.client.timings import Timings
+from adcaptum.v1 import explanation_pb2, explanation_service_pb2, tensor_pb2
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+_ERROR_KINDS = {
+    explanation_pb2.ERROR_KIND_COMPLETENESS: ErrorKind.COMPLETENESS,
+    explanation_pb2.ERROR_KIND_STANDARD_ERROR: ErrorKind.STANDARD_ERROR,
+}
+_STOP_REASONS = {
+    explanation_pb2.STOP_REASON_CONVERGED: StopReason.CONVERGED,
+    explanation_pb2.STOP_REASON_BUDGET: StopReason.BUDGET,
+    explanation_pb2.STOP_REASON_DEADLINE: StopReason.DEADLINE,
+}
+
+
+def decode_prediction(response: explanation_service_pb2.PredictResponse) -> PredictResult:
+    """Read what a model answered."""
+    return PredictResult(
+        model=decode_identity(response.model),
+        outputs=_decode_tensors(response.outputs),
+        predictions=tuple(
+            tuple(_decode_label_score(each) for each in prediction.labels)
+            for prediction in response.predictions
+        ),
+        timings=_decode_timings(response.timings),
+        request_id=response.request_id,
+    )
+
+
+def decode_explanations(
+    response: explanation_service_pb2.ExplainResponse, model: ModelInfo | None
+) -> Explanations:
+    """Read why.
+
+    Args:
+        response: The reply.
+        model: Where the names of features come from; None if they are not known.
+    """
+    reports = tuple(_decode_report(each) for each in response.reports)
+    inputs = _decode_tensors(response.inputs)
+    count = len(response.explanations)
+    return Explanations(
+        model=decode_identity(response.model),
+        explanations=tuple(
+            # Explanations come method by method, and as many for each.
+            _decode_explanation(
+                each, model, inputs, reports[index * len(reports) // count] if reports else None
+            )
+            for index, each in enumerate(response.explanations)
+        ),
+        reports=reports,
+        inputs=inputs,
+        seed=response.seed,
+        timings=_decode_timings(response.timings),
+        request_id=response.request_id,
+    )
+
+
+def decode_event(
+    response: explanation_service_pb2.ExplainStreamResponse, model: ModelInfo | None
+) -> Event | None:
+    """Read an event of a stream; None for a kind that this client does not know yet."""
+    match response.WhichOneof("event"):
+        case "accepted":
+            accepted = response.accepted
+            return Accepted(accepted.request_id, accepted.rows, accepted.rows_ahead)
+        case "partial":
+            partial = response.partial
+            explanations = tuple(
+                _decode_explanation(each, model, {}, None) for each in partial.explanations
+            )
+            return Partial(partial.rows_done, partial.rows, explanations)
+        case "final":
+            return Final(decode_explanations(response.final, model))
+    return None
+
+
+def has_unnamed_features(explanations: Iterable[explanation_pb2.Explanation]) -> bool:
+    """Whether an attribution may be of a row of a table, whose features the reply does not name."""
+    return any(
+        len(attribution.values.shape) == 1 and not attribution.tokens
+        for explanation in explanations
+        for attribution in explanation.attributions
+    )
+
+
+def _decode_explanation(
+    explanation: explanation_pb2.Explanation,
+    model: ModelInfo | None,
+    inputs: Arrays,
+    report: MethodReport | None,
+) -> Explanation:
+    features = {each.name: _features(each) for each in model.inputs} if model else {}
+    return Explanation(
+        method=explanation.method,
+        example=explanation.example,
+        target=tuple(explanation.target),
+        label=explanation.label,
+        attributions={
+            each.values.name: _decode_attribution(each, features.get(each.values.name, ()))
+            for each in explanation.attributions
+        },
+        output=explanation.output if explanation.HasField("output") else None,
+        baseline_output=(
+            explanation.baseline_output if explanation.HasField("baseline_output") else None
+        ),
+        error=_decode_error(explanation.error),
+        report=report,
+        inputs={
+            name: array[explanation.example]
+            for name, array in inputs.items()
+            if explanation.example < len(array)
+        },
+    )
+
+
+def _features(described: InputInfo) -> tuple[Feature, ...]:
+    units = described.units or ("",) * len(described.features)
+    return tuple(map(Feature, described.features, units))
+
+
+def _decode_attribution(
+    attribution: explanation_pb2.Attribution, features: tuple[Feature, ...]
+) -> Attribution:
+    return Attribution(
+        values=decode_tensor(attribution.values),
+        indices=decode_tensor(attribution.indices) if attribution.HasField("indices") else None,
+        standard_errors=(
+            decode_tensor(attribution.standard_errors)
+            if attribution.HasField("standard_errors")
+            else None
+        ),
+        tokens=_decode_tokens(attribution),
+        features=features,
+    )
+
+
+def _decode_tokens(attribution: explanation_pb2.Attribution) -> tuple[Token, ...]:
+    starts, ends = attribution.token_starts, attribution.token_ends
+    if not len(attribution.tokens) == len(starts) == len(ends):
+        raise Internal("the server sent tokens without saying where in the text they are")
+    return tuple(map(Token, attribution.tokens, starts, ends))
+
+
+def _decode_error(error: explanation_pb2.ExplanationError) -> ExplanationError | None:
+    if error.kind == explanation_pb2.ERROR_KIND_UNSPECIFIED:
+        return None
+    return ExplanationError(_ERROR_KINDS.get(error.kind, ErrorKind.UNKNOWN), error.value)
+
+
+def _decode_report(report: explanation_pb2.MethodReport) -> MethodReport:
+    return MethodReport(
+        method=decode_method(report.method),
+        rows_used=report.rows_used,
+        stop_reason=_STOP_REASONS.get(report.stop_reason, StopReason.UNKNOWN),
+    )
+
+
+def _decode_label_score(score: explanation_service_pb2.LabelScore) -> LabelScore:
+    probability = score.probability if score.HasField("probability") else None
+    return LabelScore(score.index, score.label, score.score, probability)
+
+
+def _decode_timings(timings: explanation_pb2.Timings) -> Timings:
+    return Timings(
+        queue_s=timings.queue_seconds,
+        compute_s=timings.compute_seconds,
+        total_s=timings.total_seconds,
+        batches=timings.batches,
+    )
+
+
+def _decode_tensors(tensors: Iterable[tensor_pb2.Tensor]) -> Arrays:
+    return {tensor.name: decode_tensor(tensor) for tensor in tensors}

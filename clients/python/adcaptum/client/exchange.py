@@ -1,0 +1,201 @@
+"""What is said to the server and in which order, for both clients.
+
+An exchange is a generator: it yields calls, is sent their responses, and returns the result. Its
+driver decides whether to block or to await, so nothing here has to be written twice. It is the
+engine's idea of a method, and httpx's of an authentication scheme.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar, Unpack
+
+from google.protobuf.message import Message
+
+from adcaptum.client.codec.descriptions import decode_method_info, decode_model
+from adcaptum.client.codec.inputs import Inputs
+from adcaptum.client.codec.replies import (
+    decode_event,
+    decode_explanations,
+    decode_prediction,
+    has_unnamed_features,
+)
+from adcaptum.client.codec.requests import (
+    ExplainOptions,
+    explain_request,
+    model_ref,
+    predict_request,
+)
+from adcaptum.client.codec.status import REQUEST_ID_KEY
+from adcaptum.client.errors import AdcaptumError
+from adcaptum.client.events import Event
+from adcaptum.client.explanations import Explanations
+from adcaptum.client.method_info import MethodInfo
+from adcaptum.client.model_info import ModelInfo
+from adcaptum.client.prediction import PredictResult
+from adcaptum.v1 import explanation_service_pb2, explanation_service_pb2_grpc, model_pb2
+
+_Request = TypeVar("_Request", bound=Message)
+_Response = TypeVar("_Response", bound=Message)
+_Result = TypeVar("_Result")
+
+# A question about names must not hold up an answer that is already here.
+_LOOK_UP_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[_Request, _Response]):
+    """A call of the service.
+
+    Attributes:
+        rpc: Chooses the method of the stub, blocking or awaitable: the driver knows which.
+        request: What is sent.
+        timeout_s: Seconds that the call may take; None for the client's own.
+        request_id: The id under which the server logs it; None lets the server make one up.
+    """
+
+    rpc: Callable[[explanation_service_pb2_grpc.ExplanationServiceStub], Any]
+    request: _Request
+    timeout_s: float | None = None
+    request_id: str | None = None
+
+    def metadata(self, shared: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+        """What is sent beside the request, with what every call of the client brings."""
+        own = {REQUEST_ID_KEY: self.request_id} if self.request_id else {}
+        return tuple({**shared, **own}.items())
+
+
+AnyCall: TypeAlias = Call[Any, Any]
+Exchange: TypeAlias = Generator[AnyCall, Any, _Result]
+StreamCall: TypeAlias = Call[
+    explanation_service_pb2.ExplainStreamRequest, explanation_service_pb2.ExplainStreamResponse
+]
+ModelCache: TypeAlias = dict[tuple[bytes, str], ModelInfo]
+
+
+def predict(
+    model: str,
+    inputs: Inputs,
+    *,
+    version: str | None,
+    alias: str | None,
+    top_k: int,
+    timeout: float | None,
+    request_id: str | None,
+) -> Exchange[PredictResult]:
+    """Ask what a model answers."""
+    request = predict_request(model, inputs, version=version, alias=alias, top_k=top_k)
+    call: Call[explanation_service_pb2.PredictRequest, explanation_service_pb2.PredictResponse] = (
+        Call(lambda stub: stub.Predict, request, timeout, request_id)
+    )
+    return decode_prediction((yield from _ask(call)))
+
+
+def explain(
+    cache: ModelCache,
+    model: str,
+    inputs: Inputs,
+    *,
+    timeout: float | None,
+    request_id: str | None,
+    **options: Unpack[ExplainOptions],
+) -> Exchange[Explanations]:
+    """Ask why."""
+    request = explain_request(model, inputs, options)
+    call: Call[explanation_service_pb2.ExplainRequest, explanation_service_pb2.ExplainResponse] = (
+        Call(lambda stub: stub.Explain, request, timeout, request_id)
+    )
+    response = yield from _ask(call)
+    return decode_explanations(response, (yield from _described(cache, response)))
+
+
+def explain_stream(
+    model: str,
+    inputs: Inputs,
+    *,
+    timeout: float | None,
+    request_id: str | None,
+    **options: Unpack[ExplainOptions],
+) -> StreamCall:
+    """Return the call that asks why and is answered by a stream; `event` reads what it brings."""
+    explain = explain_request(model, inputs, options)
+    request = explanation_service_pb2.ExplainStreamRequest(explain=explain)
+    return Call(lambda stub: stub.ExplainStream, request, timeout, request_id)
+
+
+def event(
+    cache: ModelCache,
+    call: StreamCall,
+    response: explanation_service_pb2.ExplainStreamResponse,
+) -> Exchange[Event | None]:
+    """Read one event of a stream; None for a kind that this client does not know yet."""
+    match response.WhichOneof("event"):
+        case "final":
+            model = yield from _described(cache, response.final)
+        case "partial" if has_unnamed_features(response.partial.explanations):
+            # A partial result does not say which version answers; it is the one asked for.
+            model = yield from _look_up(cache, call.request.explain.model)
+        case _:
+            model = None
+    return decode_event(response, model)
+
+
+def models() -> Exchange[tuple[ModelInfo, ...]]:
+    """Ask which models there are."""
+    call: Call[
+        explanation_service_pb2.ListModelsRequest, explanation_service_pb2.ListModelsResponse
+    ] = Call(lambda stub: stub.ListModels, explanation_service_pb2.ListModelsRequest())
+    response = yield from _ask(call)
+    return tuple(decode_model(each) for each in response.models)
+
+
+def model(name: str, *, version: str | None, alias: str | None) -> Exchange[ModelInfo]:
+    """Ask about a model."""
+    response = yield from _ask(_get_model(model_ref(name, version, alias)))
+    return decode_model(response.model)
+
+
+def methods(name: str | None) -> Exchange[tuple[MethodInfo, ...]]:
+    """Ask which methods there are, and which of them a model can run."""
+    ref = None if name is None else model_ref(name)
+    call: Call[
+        explanation_service_pb2.ListMethodsRequest, explanation_service_pb2.ListMethodsResponse
+    ] = Call(lambda stub: stub.ListMethods, explanation_service_pb2.ListMethodsRequest(model=ref))
+    response = yield from _ask(call)
+    return tuple(decode_method_info(each) for each in response.methods)
+
+
+def _ask(call: Call[_Request, _Response]) -> Exchange[_Response]:
+    response: _Response = yield call
+    return response
+
+
+def _described(
+    cache: ModelCache, response: explanation_service_pb2.ExplainResponse
+) -> Exchange[ModelInfo | None]:
+    """Return the model that answered, if names of its features are wanted."""
+    if not has_unnamed_features(response.explanations):
+        return None
+    identity = response.model
+    ref = model_pb2.ModelRef(name=identity.name, version=identity.version)
+    return (yield from _look_up(cache, ref, identity.digest))
+
+
+def _look_up(
+    cache: ModelCache, ref: model_pb2.ModelRef, digest: str = ""
+) -> Exchange[ModelInfo | None]:
+    key = (ref.SerializeToString(deterministic=True), digest)
+    if key not in cache:
+        try:
+            response = yield from _ask(_get_model(ref, _LOOK_UP_TIMEOUT_S))
+        except AdcaptumError:
+            # An explanation that was paid for is worth having without the names of its features.
+            return None
+        cache[key] = decode_model(response.model)
+    return cache[key]
+
+
+def _get_model(
+    ref: model_pb2.ModelRef, timeout_s: float | None = None
+) -> Call[explanation_service_pb2.GetModelRequest, explanation_service_pb2.GetModelResponse]:
+    request = explanation_service_pb2.GetModelRequest(model=ref)
+    return Call(lambda stub: stub.GetModel, request, timeout_s)

@@ -1,0 +1,40 @@
+"""An attribution method with its parameters, as a request names it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, Union
+
+# A forward reference inside an alias needs Union: a string has no | operator.
+ParameterValue: TypeAlias = Union[bool, int, float, str, Sequence[int], "Method"]
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Method:
+    """A method's name and those of its parameters that differ from their defaults.
+
+    ``Method("integrated_gradients", n_steps=50)``, or nested:
+    ``Method("smooth_grad", of=Method("saliency"), n_samples=20)``.
+
+    Attributes:
+        name: The name, as ``Client.methods()`` lists it.
+        params: Parameters by name.
+    """
+
+    name: str
+    params: Mapping[str, ParameterValue]
+
+    def __init__(self, name: str, /, **params: ParameterValue) -> None:
+        # A frozen dataclass offers no other way to set what its own __init__ computes.
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "params", params)
+
+    def __repr__(self) -> str:
+        return f"Method({', '.join([repr(self.name), *self._written()])})"
+
+    def __str__(self) -> str:
+        """The method as people write it: ``smooth_grad(of=saliency, n_samples=20)``."""
+        params = ", ".join(f"{name}={value}" for name, value in self.params.items())
+        return f"{self.name}({params})" if params else self.name
+
+    def _written(self) -> list[str]:
+        return [f"{name}={value!r}" for name, value in self.params.items()]

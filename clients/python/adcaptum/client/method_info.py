@@ -1,0 +1,74 @@
+"""What is known of an attribution method."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from adcaptum.client.method import ParameterValue
+
+
+class ParameterType(StrEnum):
+    """The type of a method's parameter."""
+
+    UNKNOWN = "unknown"
+    INTEGER = "integer"
+    NUMBER = "number"
+    FLAG = "flag"
+    CHOICE = "choice"
+    INTEGERS = "integers"
+    METHOD = "method"
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterInfo:
+    """A parameter of a method.
+
+    Attributes:
+        name: The name.
+        type: The type.
+        default: The default; None where it is chosen by the input, see text.
+        minimum: The smallest allowed value; None if there is none.
+        maximum: The largest allowed value; None if there is none.
+        choices: The allowed words of a choice.
+        text: What it does.
+    """
+
+    name: str
+    type: ParameterType
+    default: ParameterValue | None
+    minimum: float | None
+    maximum: float | None
+    choices: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MethodInfo:
+    """An attribution method.
+
+    Attributes:
+        name: The name in requests, such as integrated_gradients.
+        title: The name that people and papers use, such as IntegratedGradients.
+        summary: What it does, in a sentence.
+        paper: The paper that defines it.
+        parameters: Its parameters, in order.
+        gradient: Whether it needs gradients of the model.
+        baseline: Whether it uses a baseline.
+        random: Whether the result depends on the seed.
+        available: Whether the named model can run it; true where no model was named.
+        reason: Why the model cannot run it.
+        layers: Whether it can explain a layer inside the model.
+        feature_masks: Whether it takes feature masks.
+    """
+
+    name: str
+    title: str
+    summary: str
+    paper: str
+    parameters: tuple[ParameterInfo, ...]
+    gradient: bool
+    baseline: bool
+    random: bool
+    available: bool
+    reason: str
+    layers: bool
+    feature_masks: bool
