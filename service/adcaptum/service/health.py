@@ -1,0 +1,36 @@
+"""The standard health protocol: the whole server, and each model by its name."""
+
+from typing import Final
+
+from grpc_health.v1 import health, health_pb2
+
+SERVICE: Final = "adcaptum.v1.ExplanationService"
+
+
+class Health:
+    """What `grpc.health.v1.Health` answers.
+
+    Attributes:
+        servicer: To be registered with the gRPC server.
+    """
+
+    def __init__(self) -> None:
+        self.servicer = health.aio.HealthServicer()
+
+    async def set_server(self, *, serving: bool) -> None:
+        """Says whether the server as a whole serves."""
+        for service in ("", SERVICE):
+            await self.servicer.set(service, _status(serving))
+
+    async def set_model(self, name: str, *, serving: bool) -> None:
+        """Says whether a model serves."""
+        await self.servicer.set(name, _status(serving))
+
+    async def drain(self) -> None:
+        """Says NOT_SERVING of everything, from now on."""
+        await self.servicer.enter_graceful_shutdown()
+
+
+def _status(serving: bool) -> int:
+    states = health_pb2.HealthCheckResponse
+    return int(states.SERVING if serving else states.NOT_SERVING)

@@ -1,0 +1,72 @@
+"""The HTTP side: metrics for Prometheus, probes for whoever runs the server."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+
+def application(registry: CollectorRegistry, unready: Callable[[], str]) -> Starlette:
+    """Returns the application.
+
+    Args:
+        registry: What `/metrics` shows.
+        unready: Says why the server is not ready; nothing if it is.
+    """
+
+    async def metrics(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), headers={"content-type": content_type})
+
+    async def healthz(_: Request) -> Response:
+        return PlainTextResponse("alive\n")
+
+    async def readyz(_: Request) -> Response:
+        reason = unready()
+        return PlainTextResponse(f"{reason or 'ready'}\n", status_code=503 if reason else 200)
+
+    routes = [Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)]
+    return Starlette(routes=routes)
+
+
+class HttpServer:
+    """Serves an application in the running event loop until it is stopped."""
+
+    def __init__(self, app: Starlette, host: str, port: int) -> None:
+        self._listener = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+        self.port: int = self._listener.getsockname()[1]
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
+        )
+        self._server = _QuietServer(config)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to answer."""
+        serving = self._server.serve(sockets=[self._listener])
+        self._task = asyncio.get_running_loop().create_task(serving, name="http")
+
+    async def stop(self) -> None:
+        """Ends it, after the answers on their way."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+        self._listener.close()
+
+
+class _QuietServer(uvicorn.Server):
+    """uvicorn without its signal handlers: signals are the composition root's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

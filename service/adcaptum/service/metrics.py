@@ -1,0 +1,131 @@
+"""The numbers people watch, by the names that dashboards and alert rules use."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.metrics import MetricWrapperBase
+
+PREFIX: Final = "adcaptum_"
+
+SECONDS: Final = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+)  # fmt: skip
+COUNTS: Final = tuple(float(2**power) for power in range(13))
+RATIOS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+# Explanations of several hundred thousand rows are allowed, hence further than COUNTS.
+EXPLANATION_ROWS: Final = tuple(float(2**power) for power in range(0, 21, 2))
+ERRORS: Final = (1e-6, 1e-5, 1e-4, 1e-3, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+class Metrics:
+    """Every metric of one server, in a registry of its own.
+
+    Attributes:
+        registry: What `/metrics` shows.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        histogram, counter, gauge = self._histogram, self._counter, self._gauge
+
+        by_rpc = ("model", "rpc")
+        by_kind = ("model", "kind")
+        self.request_seconds = histogram(
+            "request_duration_seconds",
+            "From the arrival of a request to its answer.",
+            (*by_rpc, "code"),
+        )
+        self.queue_seconds = histogram(
+            "queue_seconds", "From arrival to the first device batch with a row of it.", by_rpc
+        )
+        self.compute_seconds = histogram(
+            "compute_seconds", "The device batches that held rows of a request.", by_rpc
+        )
+        self.batch_rows = histogram("batch_rows", "Rows in a device batch.", by_kind, COUNTS)
+        self.batch_seconds = histogram("batch_seconds", "How long a device batch took.", by_kind)
+        self.batch_fill = histogram(
+            "batch_fill_ratio", "Rows in a device batch over its capacity.", by_kind, RATIOS
+        )
+        self.batch_requests = histogram(
+            "batch_requests", "Requests that shared a device batch.", by_kind, COUNTS
+        )
+        self.rows = counter("rows_total", "Rows evaluated.", by_kind)
+        self.wasted_rows = counter(
+            "wasted_rows_total", "Rows evaluated for nobody.", ("model", "reason")
+        )
+        self.explanations = counter(
+            "explanations_total", "Explanations given.", ("model", "method", "stop_reason")
+        )
+        self.explanation_rows = histogram(
+            "explanation_rows",
+            "Rows that a method used in a request.",
+            ("model", "method"),
+            EXPLANATION_ROWS,
+        )
+        self.explanation_error = histogram(
+            "explanation_error_ratio",
+            "Error of an explanation over |output - baseline output|.",
+            ("model", "method", "kind"),
+            ERRORS,
+        )
+        self.in_flight = gauge("requests_in_flight", "Requests being served.", ("rpc",))
+        self.queue_rows = gauge("queue_rows", "Rows that wait.", ("device",))
+        self.rejected = counter(
+            "rejected_requests_total", "Requests refused unserved.", ("rpc", "reason")
+        )
+        self.model_ready = gauge("model_ready", "1 while a model serves.", ("model", "version"))
+        self.model_load_seconds = gauge(
+            "model_load_seconds", "How long a model took to load and warm up.", ("model",)
+        )
+        self.batch_capacity = gauge(
+            "batch_capacity_rows", "The most rows in one device batch.", by_kind
+        )
+        self.out_of_memory = counter(
+            "out_of_memory_total", "Device batches that ran out of memory.", ("model",)
+        )
+        self.device_memory = gauge("device_memory_bytes", "Device memory in use.", ("device",))
+
+    def _histogram(
+        self, name: str, text: str, labels: Sequence[str], buckets: Sequence[float] = SECONDS
+    ) -> Histogram:
+        return Histogram(PREFIX + name, text, labels, buckets=buckets, registry=self.registry)
+
+    def _counter(self, name: str, text: str, labels: Sequence[str]) -> Counter:
+        return Counter(PREFIX + name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, labels: Sequence[str]) -> Gauge:
+        return Gauge(PREFIX + name, text, labels, registry=self.registry)
+
+
+def metric_names() -> frozenset[str]:
+    """Returns every `adcaptum_*` series name that a server can expose, as queries write it.
+
+    A histogram `x` is `x_bucket`, `x_count` and `x_sum`; a counter is `x_total`, a gauge `x`. The
+    `_created` series of the text format are left out: nothing should query them.
+    """
+    return frozenset(
+        name
+        for metric in vars(Metrics()).values()
+        if isinstance(metric, MetricWrapperBase)
+        for name in _series(metric)
+    )
+
+
+def _series(metric: MetricWrapperBase) -> Iterator[str]:
+    family = next(iter(metric.describe())).name
+    if isinstance(metric, Histogram):
+        yield from (f"{family}_bucket", f"{family}_count", f"{family}_sum")
+    elif isinstance(metric, Counter):
+        yield f"{family}_total"
+    else:
+        yield family

@@ -1,0 +1,61 @@
+"""How a server is told what to do: command line, then environment, then default."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Everything that can be set about a server.
+
+    Each field is also read from the environment: `port` from `ADCAPTUM_PORT`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ADCAPTUM_", frozen=True, extra="forbid")
+
+    repository: Path
+    """The folder of models."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on, for gRPC and HTTP."""
+
+    port: int = Field(default=8500, ge=0, le=65535)
+    """The gRPC port; 0 picks a free one."""
+
+    http_port: int = Field(default=8501, ge=0, le=65535)
+    """The port of metrics and probes; 0 picks a free one."""
+
+    device: str = "cpu"
+    """The device that models run on, as PyTorch names it."""
+
+    target_batch_seconds: float = Field(default=0.025, gt=0, le=10)
+    """How long a device batch may take: it bounds how long a prediction waits for its turn."""
+
+    max_message_bytes: int = Field(default=64 << 20, ge=1 << 10, le=(1 << 31) - 1)
+    """The largest message that is received or sent."""
+
+    max_requests: int = Field(default=1024, ge=1)
+    """How many requests may be in flight; more are refused."""
+
+    max_queue_rows: int = Field(default=10_000_000, ge=1)
+    """How many rows may wait on the device; requests that would add to more are refused."""
+
+    max_image_pixels: int = Field(default=50_000_000, ge=1)
+    """The largest encoded image that is decoded, in pixels."""
+
+    drain_seconds: float = Field(default=30.0, ge=0)
+    """How long requests in flight may take to finish after SIGTERM."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe line that is logged. At `debug` every request is."""
+
+    device_threads: int | None = Field(default=None, ge=1, le=64)
+    """How many threads run batches; measured where unset."""
+
+    intra_op_threads: int | None = Field(default=None, ge=1, le=256)
+    """How many threads PyTorch uses inside one operation; measured where unset."""
+
+    uvloop: bool = True
+    """Whether to run on uvloop where it is installed."""

@@ -1,0 +1,126 @@
+"""The one table from what happened to what gRPC says."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+
+from adcaptum.engine.errors import BudgetExceeded, EngineError, InvalidArgument, ModelError
+from adcaptum.service.errors import (
+    InvalidRequest,
+    Kind,
+    NotFound,
+    ServiceError,
+    TooBusy,
+    Unavailable,
+    Unsupported,
+)
+from adcaptum.service.nearest import shortened
+
+DETAILS_KEY: Final = "grpc-status-details-bin"
+
+Details = Callable[[ServiceError], Message | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How an error goes over the wire.
+
+    Attributes:
+        code: The status code.
+        message: For people.
+        details: A serialised `google.rpc.Status`, sent under `DETAILS_KEY`.
+    """
+
+    code: grpc.StatusCode
+    message: str
+    details: bytes
+
+
+def _bad_request(error: ServiceError) -> Message | None:
+    if not isinstance(error, InvalidRequest):
+        return None
+    return error_details_pb2.BadRequest(
+        field_violations=[
+            error_details_pb2.BadRequest.FieldViolation(
+                field=violation.field, description=violation.description
+            )
+            for violation in error.violations
+        ]
+    )
+
+
+def _resource(error: ServiceError) -> Message | None:
+    if not isinstance(error, NotFound):
+        return None
+    return error_details_pb2.ResourceInfo(
+        resource_type=error.resource, resource_name=error.name, description=error.message
+    )
+
+
+def _retry(error: ServiceError) -> Message | None:
+    if not isinstance(error, TooBusy | Unavailable):
+        return None
+    delay = duration_pb2.Duration()
+    delay.FromNanoseconds(round(error.retry_s * 1e9))
+    return error_details_pb2.RetryInfo(retry_delay=delay)
+
+
+def _none(_: ServiceError) -> None:
+    return None
+
+
+TABLE: Final[Mapping[Kind, tuple[grpc.StatusCode, Details]]] = MappingProxyType(
+    {
+        Kind.INVALID: (grpc.StatusCode.INVALID_ARGUMENT, _bad_request),
+        Kind.NOT_FOUND: (grpc.StatusCode.NOT_FOUND, _resource),
+        Kind.BUSY: (grpc.StatusCode.RESOURCE_EXHAUSTED, _retry),
+        Kind.DEADLINE: (grpc.StatusCode.DEADLINE_EXCEEDED, _none),
+        Kind.UNAVAILABLE: (grpc.StatusCode.UNAVAILABLE, _retry),
+        Kind.CANCELLED: (grpc.StatusCode.CANCELLED, _none),
+        Kind.UNSUPPORTED: (grpc.StatusCode.FAILED_PRECONDITION, _none),
+        Kind.FAULT: (grpc.StatusCode.INTERNAL, _none),
+    }
+)
+
+
+def answer(error: Exception, request_id: str) -> Answer:
+    """Returns what to say about `error`; of an unknown one, nothing but the request's id."""
+    known = as_service_error(error)
+    if known is None:
+        code, message, detail = grpc.StatusCode.INTERNAL, _hidden(request_id), None
+    else:
+        code, make = TABLE[known.kind]
+        message = known.message if known.kind is not Kind.FAULT else _hidden(request_id)
+        detail = make(known)
+    packed = [error_details_pb2.RequestInfo(request_id=request_id), *([detail] if detail else [])]
+    status = status_pb2.Status(code=code.value[0], message=message)
+    for one in reversed(packed):
+        wrapped = any_pb2.Any()
+        wrapped.Pack(one)
+        status.details.append(wrapped)
+    return Answer(code, message, status.SerializeToString())
+
+
+def as_service_error(error: Exception) -> ServiceError | None:
+    """Returns `error` as one that callers are told about, or None if it is a fault."""
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, InvalidArgument):
+        return InvalidRequest(error.field, f"{shortened(error.value)}: {error.allowed}")
+    if isinstance(error, BudgetExceeded):
+        return InvalidRequest("budget.max_rows", str(error))
+    if isinstance(error, ModelError):
+        return Unsupported(str(error))
+    if isinstance(error, EngineError):
+        return InvalidRequest("request", str(error))
+    return None
+
+
+def _hidden(request_id: str) -> str:
+    return f"The server failed; its log says more under request id {request_id}."

@@ -1,0 +1,150 @@
+"""Tensors on the wire <-> tensors in memory, every check on the way in."""
+
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from adcaptum.service.errors import InvalidRequest
+from adcaptum.service.nearest import did_you_mean, shortened
+from adcaptum.v1 import tensor_pb2
+
+DATATYPES: Final[Mapping[str, torch.dtype | None]] = MappingProxyType(
+    {
+        "BOOL": torch.bool,
+        "UINT8": torch.uint8,
+        "INT8": torch.int8,
+        "INT16": torch.int16,
+        "INT32": torch.int32,
+        "INT64": torch.int64,
+        "FP16": torch.float16,
+        "BF16": torch.bfloat16,
+        "FP32": torch.float32,
+        "FP64": torch.float64,
+        "BYTES": None,
+    }
+)
+NAMES: Final = {dtype: name for name, dtype in DATATYPES.items() if dtype is not None}
+LENGTH: Final = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """A tensor of texts or encoded images.
+
+    Attributes:
+        items: In row-major order.
+        shape: Their arrangement.
+    """
+
+    items: tuple[bytes, ...]
+    shape: tuple[int, ...]
+
+
+def decode(message: tensor_pb2.Tensor, field: str) -> Tensor | Bytes:
+    """Reads a tensor.
+
+    Args:
+        message: From the wire.
+        field: Where it stands in the request, for errors.
+
+    Raises:
+        InvalidRequest: Its datatype is unknown, a length is negative or zero, the bytes are more or
+            fewer than the shape implies, or a number is not finite.
+    """
+    datatype = message.datatype
+    if datatype not in DATATYPES:
+        hint = did_you_mean(datatype, DATATYPES)
+        raise InvalidRequest(f"{field}.datatype", f"{shortened(datatype)} is unknown. {hint}")
+    shape = tuple(message.shape)
+    for index, length in enumerate(shape):
+        if length <= 0:
+            # An empty batch asks nothing, and an empty tensor cannot be explained.
+            what = "negative" if length < 0 else "empty batch" if index == 0 else "empty"
+            raise InvalidRequest(f"{field}.shape", f"{list(shape)}: {what}; must be at least 1")
+    dtype = DATATYPES[datatype]
+    if dtype is None:
+        return _decode_bytes(message.data, shape, field)
+    data = message.data
+    expected = math.prod(shape) * dtype.itemsize
+    if len(data) != expected:
+        raise InvalidRequest(
+            f"{field}.data",
+            f"{len(data)} bytes; {datatype} of shape {list(shape)} takes {expected}",
+        )
+    # A copy: PyTorch would warn of memory that cannot be written, and rightly.
+    flat = torch.frombuffer(bytearray(data), dtype=dtype)
+    if dtype is torch.bool:
+        if any(byte > 1 for byte in set(data)):
+            raise InvalidRequest(f"{field}.data", "a BOOL must be the byte 0 or 1")
+    elif dtype.is_floating_point:
+        require_finite(flat, f"{field}.data")
+    return flat.view(shape)
+
+
+def require_finite(values: Tensor, field: str) -> None:
+    """Raises `InvalidRequest` if there is a NaN or an infinity in `values`."""
+    # One pass and no temporary: 0 * inf and 0 * nan are nan, so that sum is finite if all are,
+    # except where large numbers overflow, which the exact check then tells apart.
+    if math.isfinite(values.sum().item()):
+        return
+    wrong = torch.nonzero(~torch.isfinite(values.flatten()))
+    if len(wrong):
+        index = int(wrong[0])
+        value = values.flatten()[index].item()
+        raise InvalidRequest(field, f"{value} at element {index}; must be finite")
+
+
+def encode(values: Tensor, name: str = "") -> tensor_pb2.Tensor:
+    """Writes a tensor of numbers."""
+    array = values.detach().contiguous().cpu()
+    # NumPy has no bfloat16, hence the bytes.
+    data = array.view(torch.uint8).numpy() if array.ndim else array.reshape(1).view(torch.uint8)
+    return tensor_pb2.Tensor(
+        name=name, datatype=NAMES[array.dtype], shape=array.shape, data=bytes(data)
+    )
+
+
+def encode_bytes(items: Sequence[bytes], name: str = "") -> tensor_pb2.Tensor:
+    """Writes texts or encoded images."""
+    data = b"".join(LENGTH.pack(len(item)) + item for item in items)
+    return tensor_pb2.Tensor(name=name, datatype="BYTES", shape=[len(items)], data=data)
+
+
+def require_shape(actual: Sequence[int], declared: Sequence[int], field: str) -> None:
+    """Raises `InvalidRequest` if `actual` is not of the declared rank and fixed lengths."""
+    if len(actual) == len(declared) and all(
+        want in (-1, have) for have, want in zip(actual, declared, strict=True)
+    ):
+        return
+    allowed = list(declared)
+    what = "rank" if len(actual) != len(declared) else "length"
+    raise InvalidRequest(
+        f"{field}.shape", f"{list(actual)} has the wrong {what}; must be {allowed}, -1 for any"
+    )
+
+
+def _decode_bytes(data: bytes, shape: tuple[int, ...], field: str) -> Bytes:
+    items: list[bytes] = []
+    offset = 0
+    while offset < len(data):
+        end = offset + LENGTH.size
+        if end <= len(data):
+            end += LENGTH.unpack_from(data, offset)[0]
+        if end > len(data):
+            raise InvalidRequest(
+                f"{field}.data", f"item {len(items)} ends beyond the {len(data)} bytes sent"
+            )
+        items.append(data[offset + LENGTH.size : end])
+        offset = end
+    if len(items) != math.prod(shape):
+        raise InvalidRequest(
+            f"{field}.data",
+            f"{len(items)} items; BYTES of shape {list(shape)} takes {math.prod(shape)}",
+        )
+    return Bytes(tuple(items), shape)
