@@ -7,7 +7,7 @@ PROTO_VENV := .venv-proto
 MODELS := build/models
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models demo serve test check format proto proto-check bench clean
+.PHONY: help setup apt-tools models demo serve test check format proto proto-check bench clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,7 +37,14 @@ demo: models  ## start the server, explain an image, a text and a table row, sto
 serve: models  ## start the server with the bundled models and leave it running
 	$(BIN)/adcaptum serve $(MODELS)
 
-test: models  ## set up everything and run the tests
+# Debian's Prometheus: its tests are skipped, and say so, where it cannot be had.
+apt-tools:
+	@command -v promtool >/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+			&& apt-get install -y -qq --no-install-recommends prometheus >/dev/null; } \
+		|| echo "no promtool: the tests that need it are skipped"
+
+test: apt-tools models  ## set up everything and run the tests
 	$(BIN)/python -m pytest
 
 bench: models  ## run the benchmarks and print their tables

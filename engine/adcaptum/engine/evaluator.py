@@ -35,11 +35,11 @@ def evaluate(model: Model, slices: Sequence[Slice]) -> list[Part]:
     first = slices[0].evaluation
     rows = sum(len(piece) for piece in slices)
     taps = Taps(rows)
-    inputs = list(pack_rows([(s.evaluation.rows, s.start, s.stop) for s in slices]))
-    arguments = pack_arguments(slices)
-    _set_taps(taps, first, slices)
     columns = [columns_of(piece) for piece in slices]
     with torch.inference_mode(mode=False), torch.set_grad_enabled(first.wrt is not None):
+        inputs = list(pack_rows([(s.evaluation.rows, s.start, s.stop) for s in slices]))
+        arguments = pack_arguments(slices)
+        _set_taps(taps, first, slices)
         leaves: tuple[Tensor, ...] = ()
         if first.wrt == INPUT:
             leaves = tuple(t.requires_grad_() for t in inputs)

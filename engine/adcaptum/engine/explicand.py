@@ -37,6 +37,9 @@ class Explicand:
             element is one.
         seed: Where randomness begins.
         with_error: Whether to spend the rows that tell the error.
+        scales: What counts as one unit of noise for each element of each input: a tensor that
+            broadcasts to the input; None: the range of each example's values.
+        values: What stands at the site instead of what the model makes of the inputs; None: that.
     """
 
     inputs: tuple[Tensor, ...]
@@ -47,6 +50,8 @@ class Explicand:
     feature_mask: tuple[Tensor, ...] | None = None
     seed: int = 0
     with_error: bool = True
+    scales: tuple[Tensor, ...] | None = None
+    values: tuple[Tensor, ...] | None = None
 
     @classmethod
     def of(
@@ -115,9 +120,34 @@ class Explicand:
                 )
         return tuple(b.expand_as(t) for b, t in zip(self.baselines, self.inputs, strict=True))
 
-    def with_inputs(self, inputs: tuple[Tensor, ...]) -> Explicand:
-        """The same question about other inputs."""
-        return replace(self, inputs=inputs)
+    def repeated(self, times: int) -> Explicand:
+        """The same question asked several times: each example, `times` in a row."""
+
+        def each(t: Tensor) -> Tensor:
+            return t.repeat_interleave(times, 0)
+
+        def optional(tensors: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
+            # One row for all examples, or a distribution, stays what it is.
+            return tensors and tuple(each(t) if len(t) == self.count else t for t in tensors)
+
+        target = self.target
+        if isinstance(target, Output) and target.indices is not None:
+            target = Output(each(target.indices))
+        arguments = Arguments(
+            tuple(
+                PerExample(each(a.tensor)) if isinstance(a, PerExample) else a
+                for a in self.arguments.values
+            )
+        )
+        return replace(
+            self,
+            inputs=tuple(each(t) for t in self.inputs),
+            target=target,
+            baselines=optional(self.baselines),
+            arguments=arguments,
+            scales=optional(self.scales),
+            values=self.values and tuple(each(t) for t in self.values),
+        )
 
     def at_inputs(self, *, gradient: bool = False, read: bool = False) -> Evaluation:
         """Evaluates the target at the inputs themselves.
@@ -132,6 +162,7 @@ class Explicand:
             Given(self.inputs),
             self.target,
             self.at if gradient else None,
+            patch=None if self.values is None else Patch(self.at, Given(self.values)),
             read=self.at if read and self.at != INPUT else None,
             arguments=self.arguments,
         )

@@ -93,8 +93,9 @@ def endpoints(explicand: Explicand) -> Flow[tuple[tuple[Tensor, ...], tuple[Tens
     inputs, baselines = explicand.inputs, explicand.paired_baselines()
     if explicand.at == INPUT:
         return inputs, baselines
+    wanted = (baselines,) if explicand.values is not None else (baselines, inputs)
     readings = yield tuple(
-        Evaluation(Given(t), read=explicand.at, arguments=explicand.arguments)
-        for t in (inputs, baselines)
+        Evaluation(Given(t), read=explicand.at, arguments=explicand.arguments) for t in wanted
     )
-    return readings[0].activations, readings[1].activations
+    ends = readings[1].activations if explicand.values is None else explicand.values
+    return ends, readings[0].activations

@@ -82,6 +82,11 @@ def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
+def widened(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The tensors in the dtype in which they are summed."""
+    return tuple(t.to(accumulator_dtype(t.dtype)) for t in tensors)
+
+
 class _Stacked:
     __slots__ = ("_rows", "_whole")
 

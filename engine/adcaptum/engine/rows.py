@@ -153,6 +153,36 @@ class Repeated(Rows):
 
 
 @dataclass(frozen=True, eq=False)
+class Crossed(Rows):
+    """Every one of some values, for each example.
+
+    Attributes:
+        tensors: Each (values, *features).
+        examples_count: How many examples there are.
+    """
+
+    tensors: tuple[Tensor, ...]
+    examples_count: int
+
+    @property
+    def like(self) -> tuple[Tensor, ...]:
+        return self.tensors
+
+    @property
+    def count(self) -> int:
+        return self.examples_count
+
+    @property
+    def per_example(self) -> int:
+        return len(self.tensors[0])
+
+    def block(self, e0: int, e1: int, s0: int, s1: int) -> tuple[Tensor, ...]:
+        return tuple(
+            t.detach()[None, s0:s1].expand(e1 - e0, *(-1,) * t.dim()).clone() for t in self.tensors
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Path(Rows):
     """Points on the straight line from a baseline to each example.
 

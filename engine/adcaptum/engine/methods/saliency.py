@@ -9,6 +9,7 @@ from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.flow import Flow, ask
 from adcaptum.engine.parameters import parameter
+from adcaptum.engine.reduce import widened
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class Saliency:
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains; the output is the target at the input."""
         reading = yield from ask(explicand.at_inputs(gradient=True))
-        values = tuple(g.abs() for g in reading.gradients) if self.abs else reading.gradients
+        gradients = widened(reading.gradients)
+        values = tuple(g.abs() for g in gradients) if self.abs else gradients
         return Attribution(values, output=reading.values)
 
     def rows(self, explicand: Explicand) -> int:

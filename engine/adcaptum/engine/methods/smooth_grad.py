@@ -1,0 +1,119 @@
+"""SmoothGrad, SmoothGrad-squared and VarGrad, over any method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from adcaptum.engine.attribution import Attribution, ErrorKind
+from adcaptum.engine.evaluation import INPUT
+from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.flow import Flow, ask, report
+from adcaptum.engine.method import Method
+from adcaptum.engine.methods.saliency import Saliency
+from adcaptum.engine.moments import RunningMoments, largest
+from adcaptum.engine.noise import Noisy, noise_scales
+from adcaptum.engine.parameters import parameter
+from adcaptum.engine.randomness import address
+
+_INNER = 3
+# How many noisy copies are explained at once: memory is this many copies, whatever the samples.
+_MOST_AT_ONCE = 64
+_MOST_ELEMENTS = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class SmoothGrad:
+    """Another method's attributions, averaged over copies of the input with Gaussian noise.
+
+    SmoothGrad: Smilkov et al. (2017), https://arxiv.org/abs/1706.03825, section 3.
+        SmoothGrad-squared
+    averages their squares: Hooker et al. (2019), https://arxiv.org/abs/1806.10758. VarGrad is their
+    variance, here the unbiased one: Adebayo et al. (2018), https://arxiv.org/abs/1810.03292.
+
+    Integer inputs explained at an embedding get the noise there.
+    """
+
+    name: ClassVar[str] = "smooth_grad"
+    paper: ClassVar[str] = "https://arxiv.org/abs/1706.03825"
+    gradient: ClassVar[bool] = True
+    baseline: ClassVar[bool] = True
+    random: ClassVar[bool] = True
+    feature_masks: ClassVar[bool] = True
+
+    of: Method = parameter(default_factory=Saliency, text="The method whose results are averaged.")
+    n_samples: int = parameter(20, "Noisy copies of each example.", minimum=1, maximum=100_000)
+    stdev: float = parameter(
+        0.15, "Standard deviation of the noise, relative to the range of the input.", minimum=0
+    )
+    relative: bool = parameter(True, "Whether stdev is relative; false: in the input's own units.")
+    kind: Literal["smoothgrad", "smoothgrad_sq", "vargrad"] = parameter(
+        "smoothgrad", "The mean of the attributions, the mean of their squares, or their variance."
+    )
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains; reports after each round of samples. The output is the target at the input."""
+        output: Tensor | None = None
+        if explicand.with_error:
+            output = (yield from ask(explicand.at_inputs())).values
+        values = yield from _noised(explicand)
+        scales = self._scales(explicand, values)
+        elements = sum(t.numel() for t in values)
+        moments = RunningMoments()
+        answer = None
+        while moments.count < self.n_samples:
+            size = min(_MOST_AT_ONCE, max(1, _MOST_ELEMENTS // elements))
+            size = min(size, self.n_samples - moments.count)
+            noisy = Noisy(values, scales, explicand.seed, moments.count, size)
+            copies = self._copies(explicand, noisy, moments.count)
+            inner = yield from self.of.flow(copies)
+            samples = tuple(v.unflatten(0, (explicand.count, size)) for v in inner.values)
+            if self.kind == "smoothgrad_sq":
+                samples = tuple(s.square() for s in samples)
+            moments.add(samples)
+            answer = self._answer(moments, output)
+            yield from report(answer)
+        assert answer is not None, "there is at least one sample"
+        return answer
+
+    def rows(self, explicand: Explicand) -> int:
+        """The rows of the other method for each copy, and the output of each example."""
+        inner = self.of.rows(replace(explicand, with_error=False))
+        return self.n_samples * inner + explicand.count * explicand.with_error
+
+    def _scales(self, explicand: Explicand, values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if not self.relative:
+            return tuple(t.new_full((1,) * t.dim(), self.stdev) for t in values)
+        at_inputs = values is explicand.inputs
+        given = explicand.scales if at_inputs else None
+        return tuple(self.stdev * s for s in (given or noise_scales(values)))
+
+    def _copies(self, explicand: Explicand, noisy: Noisy, first: int) -> Explicand:
+        copies = replace(
+            explicand.repeated(noisy.samples),
+            with_error=False,
+            seed=address(explicand.seed, _INNER, first),
+        )
+        tensors = noisy.take(0, len(noisy))
+        if noisy.tensors is explicand.inputs:
+            return replace(copies, inputs=tensors)
+        return replace(copies, values=tensors)
+
+    def _answer(self, moments: RunningMoments, output: Tensor | None) -> Attribution:
+        if self.kind == "vargrad":
+            return Attribution(moments.variance, output=output)
+        errors = moments.standard_errors
+        return Attribution(
+            moments.mean, largest(errors), ErrorKind.STANDARD_ERROR, output, None, errors
+        )
+
+
+def _noised(explicand: Explicand) -> Flow[tuple[Tensor, ...]]:
+    """What gets the noise: the inputs, or the values at the site where the inputs are integers."""
+    if explicand.at == INPUT or all(t.is_floating_point() for t in explicand.inputs):
+        return explicand.inputs
+    if explicand.values is not None:
+        return explicand.values
+    return (yield from ask(replace(explicand.at_inputs(read=True), target=None))).activations

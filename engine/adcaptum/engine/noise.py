@@ -1,0 +1,138 @@
+"""Lazy rows that are drawn at random, each at its own address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.randomness import generator, normal
+from adcaptum.engine.rows import Rows, column
+
+# Streams: what a draw is for.
+NOISE = 1
+CHOICE = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Noisy(Rows):
+    """Each example with Gaussian noise, again and again.
+
+    All examples see the same standard normal draws, scaled by their own scales.
+
+    Attributes:
+        tensors: Each (examples, *features).
+        scales: The standard deviation for each element; each broadcasts to its tensor.
+        seed: Where randomness begins.
+        first: The number of the first sample.
+        samples: How many samples each example has.
+    """
+
+    tensors: tuple[Tensor, ...]
+    scales: tuple[Tensor, ...]
+    seed: int
+    first: int
+    samples: int
+
+    @property
+    def like(self) -> tuple[Tensor, ...]:
+        return self.tensors
+
+    @property
+    def count(self) -> int:
+        return len(self.tensors[0])
+
+    @property
+    def per_example(self) -> int:
+        return self.samples
+
+    def block(self, e0: int, e1: int, s0: int, s1: int) -> tuple[Tensor, ...]:
+        return tuple(
+            t[e0:e1, None] + scale.expand_as(t)[e0:e1, None] * self._draws(i, t, s0, s1)
+            for i, (t, scale) in enumerate(zip(self.tensors, self.scales, strict=True))
+        )
+
+    def _draws(self, i: int, t: Tensor, s0: int, s1: int) -> Tensor:
+        return draw_noise(self.seed, i, t, self.first + s0, self.first + s1)
+
+
+@dataclass(frozen=True, eq=False)
+class Lines(Rows):
+    """Random points on the lines from random baselines to each example.
+
+    Sample s lies at fraction alphas[s] on the line from baseline choices[s] to the example, to
+    which noise is added first.
+
+    Attributes:
+        ends: Each (examples, *features).
+        starts: Each (examples or 1, baselines, *features).
+        choices: int64 of shape (samples,).
+        alphas: float64 of shape (samples,).
+        stdev: The standard deviation of the noise; 0: none.
+        seed: Where the noise begins.
+        first: The number of the first sample.
+        displacement: Whether the rows are the lines' differences, end less start, and not points.
+    """
+
+    ends: tuple[Tensor, ...]
+    starts: tuple[Tensor, ...]
+    choices: Tensor
+    alphas: Tensor
+    stdev: float
+    seed: int
+    first: int
+    displacement: bool = False
+
+    @property
+    def like(self) -> tuple[Tensor, ...]:
+        return self.ends
+
+    @property
+    def count(self) -> int:
+        return len(self.ends[0])
+
+    @property
+    def per_example(self) -> int:
+        return len(self.alphas)
+
+    def block(self, e0: int, e1: int, s0: int, s1: int) -> tuple[Tensor, ...]:
+        made = []
+        for i, (end, start) in enumerate(zip(self.ends, self.starts, strict=True)):
+            of_examples = start if len(start) == 1 else start[e0:e1]
+            starts = of_examples[:, self.choices[s0:s1].to(start.device)]
+            ends = end[e0:e1, None]
+            if self.stdev:
+                noise = draw_noise(self.seed, i, end, self.first + s0, self.first + s1)
+                ends = ends + self.stdev * noise
+            if self.displacement:
+                made.append(ends - starts)
+            else:
+                made.append(torch.lerp(starts, ends, column(self.alphas[s0:s1], end)))
+        return tuple(made)
+
+
+def draw_noise(seed: int, i: int, like: Tensor, first: int, end: int) -> Tensor:
+    """Standard normal numbers for samples first..end of input i, (samples, *features)."""
+    return torch.stack([normal(seed, NOISE + (i << 8), s, like[0]) for s in range(first, end)])
+
+
+def choose_lines(seed: int, first: int, samples: int, baselines: int) -> tuple[Tensor, Tensor]:
+    """Draws, for each sample, a baseline's number and a fraction of the way, each (samples,)."""
+    cpu = torch.device("cpu")
+    draws = torch.stack(
+        [
+            torch.rand(2, generator=generator(seed, CHOICE, s, cpu), dtype=torch.float64)
+            for s in range(first, first + samples)
+        ]
+    )
+    return (draws[:, 0] * baselines).to(torch.int64), draws[:, 1]
+
+
+def noise_scales(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The range of each example's values, which SmoothGrad's noise level is relative to."""
+    flats = [t.flatten(1) for t in tensors]
+    return tuple(
+        (flat.amax(1) - flat.amin(1)).view(-1, *(1,) * (t.dim() - 1))
+        for t, flat in zip(tensors, flats, strict=True)
+    )

@@ -1,0 +1,193 @@
+"""What every method of the registry promises, on a vector model and an image model."""
+
+from __future__ import annotations
+
+import copy
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from adcaptum.engine import METHODS, Attribution, Explicand, Output, explain
+from adcaptum.engine.method import Method
+from adcaptum.engine.parameters import describe, resolve
+from tests.models import cnn, mlp, numbers
+
+CASES = [
+    pytest.param(name, shape, id=f"{name}-{shape}")
+    for name in METHODS
+    for shape in ("vector", "image")
+]
+# An image of 64 pixels has too many features for these without a mask.
+FEW_FEATURES = {"shapley_values", "kernel_shap", "shapley_value_sampling"}
+
+
+def case(name: str, shape: str) -> tuple[nn.Module, Method, Explicand]:
+    """A model, a method and five examples with targets and baselines of their own."""
+    method = resolve(METHODS[name], {})
+    target = Output(torch.tensor([[0], [2], [1], [2], [0]]))
+    if shape == "vector":
+        x, x0 = numbers(5, 8), numbers(5, 8, seed=1)
+        return mlp(), method, Explicand((x,), target, (x0,), seed=7)
+    mask = None
+    if name in FEW_FEATURES:
+        mask = ((torch.arange(8)[:, None] // 4) * 2 + torch.arange(8)[None] // 4).view(1, 1, 8, 8)
+    x, x0 = numbers(5, 1, 8, 8), numbers(5, 1, 8, 8, seed=1)
+    masks = None if mask is None else (mask,)
+    return cnn(), method, Explicand((x,), target, (x0,), feature_mask=masks, seed=7)
+
+
+def example(explicand: Explicand, i: int) -> Explicand:
+    """The i-th example alone."""
+    assert isinstance(explicand.target, Output)
+    assert explicand.target.indices is not None
+    assert explicand.baselines is not None
+    return replace(
+        explicand,
+        inputs=tuple(t[i : i + 1] for t in explicand.inputs),
+        baselines=tuple(t[i : i + 1] for t in explicand.baselines),
+        target=Output(explicand.target.indices[i : i + 1]),
+    )
+
+
+def tensors(attribution: Attribution) -> list[Tensor]:
+    """All that an answer says."""
+    found = [*attribution.values, *attribution.standard_errors]
+    optional = (attribution.error, attribution.output, attribution.baseline_output)
+    return found + [t for t in optional if t is not None]
+
+
+def assert_same(a: Attribution, b: Attribution, tolerance: float = 1e-10) -> None:
+    for left, right in zip(tensors(a), tensors(b), strict=True):
+        torch.testing.assert_close(left, right, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
+def test_an_example_alone_is_explained_as_in_a_batch(name: str, shape: str) -> None:
+    model, method, explicand = case(name, shape)
+    if name == "gradient_shap":  # its baselines are a distribution, the same for all examples
+        explicand = replace(explicand, baselines=tuple(t[:1] for t in explicand.baselines or ()))
+    together = explain(model, method, explicand)
+    for i in range(explicand.count):
+        one = example(explicand, i)
+        if name == "gradient_shap":
+            one = replace(one, baselines=explicand.baselines)
+        alone = explain(model, method, one)
+        for whole, part in zip(tensors(together), tensors(alone), strict=True):
+            torch.testing.assert_close(whole[i : i + 1], part, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
+@pytest.mark.parametrize("batch_rows", [1, 7, 10_000])
+def test_the_size_of_batches_does_not_matter(name: str, shape: str, batch_rows: int) -> None:
+    model, method, explicand = case(name, shape)
+    expected = explain(model, method, explicand)
+    assert_same(explain(model, method, explicand, batch_rows=batch_rows), expected)
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
+def test_the_same_seed_gives_the_same_answer_and_leaves_the_global_one_alone(
+    name: str, shape: str
+) -> None:
+    model, method, explicand = case(name, shape)
+    torch.manual_seed(1)
+    state = torch.random.get_rng_state()
+    first = explain(model, method, explicand, batch_rows=64)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    torch.manual_seed(2)
+    assert_same(explain(model, method, explicand, batch_rows=64), first, tolerance=0)
+
+
+@pytest.mark.parametrize("name", [name for name, m in METHODS.items() if m.random])
+def test_another_seed_gives_another_answer(name: str) -> None:
+    model, method, explicand = case(name, "vector")
+    if name == "kernel_shap":  # with all coalitions of 8 features its answer is exact
+        method = resolve(METHODS[name], {"n_samples": 60})
+    one = explain(model, method, explicand)
+    other = explain(model, method, replace(explicand, seed=8))
+    assert not torch.equal(one.values[0], other.values[0])
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
+def test_the_model_and_the_inputs_are_left_untouched(name: str, shape: str) -> None:
+    model, method, explicand = case(name, shape)
+    state = copy.deepcopy(model.state_dict())
+    grads = [p.requires_grad for p in model.parameters()]
+    inputs = [t.clone() for t in explicand.inputs]
+    explain(model, method, explicand)
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    assert [p.requires_grad for p in model.parameters()] == grads
+    assert all(p.grad is None for p in model.parameters())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert not model.training
+    for t, before in zip(explicand.inputs, inputs, strict=True):
+        assert torch.equal(t, before)
+        assert not t.requires_grad
+
+
+class Bomb(nn.Module):
+    """Fails at its third call."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        if self.calls == 3:
+            raise ZeroDivisionError("third call")
+        return self.model(x)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_failure_of_the_model_reaches_the_caller_and_leaves_nothing_behind(name: str) -> None:
+    model, method, explicand = case(name, "vector")
+    bomb = Bomb(model)
+    with pytest.raises(ZeroDivisionError, match="third call"):
+        explain(bomb, method, explicand, batch_rows=1)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in bomb.modules())
+    assert not any(t.requires_grad for t in explicand.inputs)
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
+def test_threads_that_share_a_model_do_not_disturb_each_other(name: str, shape: str) -> None:
+    model, method, explicand = case(name, shape)
+    expected = explain(model, method, explicand, batch_rows=64)
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(lambda _: explain(model, method, explicand, batch_rows=64), range(8))
+    for answer in answers:
+        assert_same(answer, expected)
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
+def test_the_rows_foretold_are_the_rows_used(name: str, shape: str) -> None:
+    model, method, explicand = case(name, shape)
+    assert explain(model, method, explicand).rows_used == method.rows(explicand)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_float32_agrees_with_float64(name: str) -> None:
+    model, method, explicand = case(name, "vector")
+    exact = explain(model, method, explicand)
+    single = replace(
+        explicand,
+        inputs=tuple(t.float() for t in explicand.inputs),
+        baselines=tuple(t.float() for t in explicand.baselines or ()),
+    )
+    rounded = explain(copy.deepcopy(model).float(), method, single)
+    assert rounded.values[0].dtype == torch.float32
+    torch.testing.assert_close(rounded.values[0].double(), exact.values[0], rtol=2e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_describes_itself(name: str) -> None:
+    method = METHODS[name]
+    assert method.__doc__
+    assert method.paper.startswith("https://")
+    for parameter in describe(method):
+        assert parameter.text.endswith(".")
+        if parameter.default is not None:
+            resolve(method, {parameter.name: parameter.default})
