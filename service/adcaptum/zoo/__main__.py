@@ -31,7 +31,7 @@ def build(
     names = only or list(RECIPES)
     if unknown := sorted(set(names) - set(RECIPES)):
         raise typer.BadParameter(f"no model {', '.join(unknown)}; there are {', '.join(RECIPES)}")
-    table = Table("model", "held-out accuracy", "parameters", "seconds")
+    table = Table("model", "held-out accuracy", "weights", "seconds")
     console = Console()
     with _progress(console) as progress:
         for name in names:
@@ -41,7 +41,7 @@ def build(
             folder.write(into)
             progress.update(task, completed=1.0)
             seconds = time.perf_counter() - start
-            table.add_row(name, folder.measured, f"{folder.parameters:,}", f"{seconds:.1f}")
+            table.add_row(name, folder.measured, f"{folder.weight_count:,}", f"{seconds:.1f}")
     console.print(table)
 
 

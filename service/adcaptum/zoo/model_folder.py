@@ -35,7 +35,7 @@ class ModelFolder:
     texts: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def parameters(self) -> int:
+    def weight_count(self) -> int:
         """How many numbers the weights hold, running statistics included."""
         return sum(weight.numel() for weight in self.weights.values())
 

@@ -56,5 +56,5 @@ def test_writing_leaves_nothing_but_the_folder(folder: ModelFolder, tmp_path: Pa
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
 
-def test_parameters_counts_the_numbers_in_the_weights(folder: ModelFolder) -> None:
-    assert folder.parameters == 6
+def test_the_weight_count_includes_every_tensor(folder: ModelFolder) -> None:
+    assert folder.weight_count == 6
