@@ -102,6 +102,7 @@ class AsyncClient:
         """
         return await self._run(
             exchange.predict(
+                self._cache,
                 model,
                 inputs,
                 version=version,
@@ -149,15 +150,15 @@ class AsyncClient:
     ) -> AsyncIterator[Event]:
         """Ask like `explain`, and be told on the way.
 
-        Ending the iteration early cancels the call.
+        Errors are raised by the iteration; ending it early cancels the call.
 
         Returns:
             Accepted, any number of Partial, Final.
         """
-        call = exchange.explain_stream(
-            model, inputs, timeout=timeout, request_id=request_id, **options
+        steps = exchange.explain_stream(
+            self._cache, model, inputs, timeout=timeout, request_id=request_id, **options
         )
-        return self._events(call)
+        return self._events(steps)
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """List the models, without their layers."""
@@ -203,12 +204,13 @@ class AsyncClient:
                 result: _Result = stop.value
                 return result
 
-    async def _events(self, call: exchange.StreamCall) -> AsyncIterator[Event]:
+    async def _events(self, steps: exchange.Exchange[exchange.StreamCall]) -> AsyncIterator[Event]:
+        call = await self._run(steps)
         stream = self._start(call)
         try:
             async for response in stream:
-                steps = exchange.event(self._cache, call, response)
-                if (event := await self._run(steps)) is not None:
+                reading = exchange.event(self._cache, call, response)
+                if (event := await self._run(reading)) is not None:
                     yield event
         except grpc.RpcError as failure:
             raise error_of(failure) from failure

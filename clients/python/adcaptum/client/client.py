@@ -100,6 +100,7 @@ class Client:
         """
         return self._run(
             exchange.predict(
+                self._cache,
                 model,
                 inputs,
                 version=version,
@@ -147,15 +148,15 @@ class Client:
     ) -> Iterator[Event]:
         """Ask like `explain`, and be told on the way.
 
-        Ending the iteration early cancels the call.
+        Errors are raised by the iteration; ending it early cancels the call.
 
         Returns:
             Accepted, any number of Partial, Final.
         """
-        call = exchange.explain_stream(
-            model, inputs, timeout=timeout, request_id=request_id, **options
+        steps = exchange.explain_stream(
+            self._cache, model, inputs, timeout=timeout, request_id=request_id, **options
         )
-        return self._events(call)
+        return self._events(steps)
 
     def models(self) -> tuple[ModelInfo, ...]:
         """List the models, without their layers."""
@@ -201,7 +202,8 @@ class Client:
                 result: _Result = stop.value
                 return result
 
-    def _events(self, call: exchange.StreamCall) -> Iterator[Event]:
+    def _events(self, steps: exchange.Exchange[exchange.StreamCall]) -> Iterator[Event]:
+        call = self._run(steps)
         stream = self._invoke(call)
         try:
             for response in stream:

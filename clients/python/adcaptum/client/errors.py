@@ -97,7 +97,7 @@ class PermissionDenied(AdcaptumError):
 
 
 class ResourceExhausted(AdcaptumError):
-    """The server's queue or a message size limit is full.
+    """The server's queue is full, or a message is too large.
 
     Attributes:
         retry_after_s: When to try again, in seconds; None if the server did not say, which means
@@ -123,7 +123,16 @@ class Unavailable(AdcaptumError):
     """No server answered, or the model is still loading, or the server is draining.
 
     Calls are repeated before this is raised; see the client's ``max_attempts``.
+
+    Attributes:
+        retry_after_s: When to try again, in seconds; None if nobody said.
     """
+
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, request_id: str = ""
+    ) -> None:
+        super().__init__(message, request_id=request_id)
+        self.retry_after_s = retry_after_s
 
 
 class Unsupported(AdcaptumError):

@@ -5,14 +5,14 @@ driver decides whether to block or to await, so nothing here has to be written t
 engine's idea of a method, and httpx's of an authentication scheme.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar, Unpack
 
 from google.protobuf.message import Message
 
 from adcaptum.client.codec.descriptions import decode_method_info, decode_model
-from adcaptum.client.codec.inputs import Inputs
+from adcaptum.client.codec.inputs import Inputs, convert_to_declared, has_default_datatype
 from adcaptum.client.codec.replies import (
     decode_event,
     decode_explanations,
@@ -32,13 +32,13 @@ from adcaptum.client.explanations import Explanations
 from adcaptum.client.method_info import MethodInfo
 from adcaptum.client.model_info import ModelInfo
 from adcaptum.client.prediction import PredictResult
-from adcaptum.v1 import explanation_service_pb2, explanation_service_pb2_grpc, model_pb2
+from adcaptum.v1 import explanation_service_pb2, explanation_service_pb2_grpc, model_pb2, tensor_pb2
 
 _Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response", bound=Message)
 _Result = TypeVar("_Result")
 
-# A question about names must not hold up an answer that is already here.
+# A look-up must not hold up an answer that is already here.
 _LOOK_UP_TIMEOUT_S = 5.0
 
 
@@ -73,6 +73,7 @@ ModelCache: TypeAlias = dict[tuple[bytes, str], ModelInfo]
 
 
 def predict(
+    cache: ModelCache,
     model: str,
     inputs: Inputs,
     *,
@@ -84,6 +85,7 @@ def predict(
 ) -> Exchange[PredictResult]:
     """Ask what a model answers."""
     request = predict_request(model, inputs, version=version, alias=alias, top_k=top_k)
+    yield from _convert(cache, request.model, request.inputs)
     call: Call[explanation_service_pb2.PredictRequest, explanation_service_pb2.PredictResponse] = (
         Call(lambda stub: stub.Predict, request, timeout, request_id)
     )
@@ -101,6 +103,7 @@ def explain(
 ) -> Exchange[Explanations]:
     """Ask why."""
     request = explain_request(model, inputs, options)
+    yield from _convert(cache, request.model, _numbers_of(request))
     call: Call[explanation_service_pb2.ExplainRequest, explanation_service_pb2.ExplainResponse] = (
         Call(lambda stub: stub.Explain, request, timeout, request_id)
     )
@@ -109,15 +112,17 @@ def explain(
 
 
 def explain_stream(
+    cache: ModelCache,
     model: str,
     inputs: Inputs,
     *,
     timeout: float | None,
     request_id: str | None,
     **options: Unpack[ExplainOptions],
-) -> StreamCall:
-    """Return the call that asks why and is answered by a stream; `event` reads what it brings."""
+) -> Exchange[StreamCall]:
+    """Find the call that asks why and is answered by a stream; `event` reads what it brings."""
     explain = explain_request(model, inputs, options)
+    yield from _convert(cache, explain.model, _numbers_of(explain))
     request = explanation_service_pb2.ExplainStreamRequest(explain=explain)
     return Call(lambda stub: stub.ExplainStream, request, timeout, request_id)
 
@@ -169,6 +174,23 @@ def _ask(call: Call[_Request, _Response]) -> Exchange[_Response]:
     return response
 
 
+def _numbers_of(request: explanation_service_pb2.ExplainRequest) -> list[tensor_pb2.Tensor]:
+    """Return what is given in the datatypes of the model's inputs."""
+    baselines = [each.tensor for each in request.baselines if each.HasField("tensor")]
+    return [*request.inputs, *baselines]
+
+
+def _convert(
+    cache: ModelCache, ref: model_pb2.ModelRef, tensors: Iterable[tensor_pb2.Tensor]
+) -> Exchange[None]:
+    """Convert numbers to what the model declares, if only numpy chose their datatypes."""
+    chosen = [tensor for tensor in tensors if has_default_datatype(tensor)]
+    model = (yield from _look_up(cache, ref)) if chosen else None
+    if model is not None:
+        for tensor in chosen:
+            convert_to_declared(tensor, model.inputs)
+
+
 def _described(
     cache: ModelCache, response: explanation_service_pb2.ExplainResponse
 ) -> Exchange[ModelInfo | None]:
@@ -188,7 +210,8 @@ def _look_up(
         try:
             response = yield from _ask(_get_model(ref, _LOOK_UP_TIMEOUT_S))
         except AdcaptumError:
-            # An explanation that was paid for is worth having without the names of its features.
+            # An explanation that was paid for is worth having without the names of its features,
+            # and a request that is wrong gets its answer when it is sent.
             return None
         cache[key] = decode_model(response.model)
     return cache[key]

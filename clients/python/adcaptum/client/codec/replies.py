@@ -147,24 +147,31 @@ def _features(described: InputInfo) -> tuple[Feature, ...]:
 def _decode_attribution(
     attribution: explanation_pb2.Attribution, features: tuple[Feature, ...]
 ) -> Attribution:
+    indices = decode_tensor(attribution.indices) if attribution.HasField("indices") else None
     return Attribution(
         values=decode_tensor(attribution.values),
-        indices=decode_tensor(attribution.indices) if attribution.HasField("indices") else None,
+        indices=indices,
         standard_errors=(
             decode_tensor(attribution.standard_errors)
             if attribution.HasField("standard_errors")
             else None
         ),
-        tokens=_decode_tokens(attribution),
+        tokens=_decode_tokens(attribution, indices),
         features=features,
     )
 
 
-def _decode_tokens(attribution: explanation_pb2.Attribution) -> tuple[Token, ...]:
+def _decode_tokens(
+    attribution: explanation_pb2.Attribution, indices: npt.NDArray[Any] | None
+) -> tuple[Token, ...]:
     starts, ends = attribution.token_starts, attribution.token_ends
     if not len(attribution.tokens) == len(starts) == len(ends):
         raise Internal("the server sent tokens without saying where in the text they are")
-    return tuple(map(Token, attribution.tokens, starts, ends))
+    tokens = tuple(map(Token, attribution.tokens, starts, ends))
+    if indices is None or not tokens or len(tokens) == indices.size:
+        return tokens
+    # The server names all tokens, but gives the attributions of a few.
+    return tuple(tokens[index] for index in indices.ravel().tolist())
 
 
 def _decode_error(error: explanation_pb2.ExplanationError) -> ExplanationError | None:

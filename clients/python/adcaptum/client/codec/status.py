@@ -30,7 +30,6 @@ _PLAIN: dict[grpc.StatusCode, type[AdcaptumError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
     grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
-    grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.UNIMPLEMENTED: Unsupported,
 }
 _INVALID = (
@@ -38,6 +37,10 @@ _INVALID = (
     grpc.StatusCode.FAILED_PRECONDITION,
     grpc.StatusCode.OUT_OF_RANGE,
 )
+_BUSY: dict[grpc.StatusCode, type[ResourceExhausted | Unavailable]] = {
+    grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhausted,
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+}
 _Detail = TypeVar("_Detail", bound=Message)
 
 
@@ -60,10 +63,9 @@ def error_of(failure: grpc.RpcError) -> AdcaptumError:
             resource_name=resource.resource_name,
             request_id=request_id,
         )
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return ResourceExhausted(
-            message, retry_after_s=_retry_after_s(status), request_id=request_id
-        )
+    if code in _BUSY:
+        retry_after_s = _retry_after_s(status)
+        return _BUSY[code](message, retry_after_s=retry_after_s, request_id=request_id)
     return _PLAIN.get(code, Internal)(message, request_id=request_id)
 
 
