@@ -1,0 +1,382 @@
+"""Which rows the device evaluates next: continuous batching over all requests in flight.
+
+The caller loops over `schedule`, evaluating the batch, and `update`; requests are added and
+cancelled in between. This is bookkeeping only: time comes in as arguments, and what a row is stays
+with the caller (jobs carry an opaque payload).
+
+Rules:
+1. `schedule` never waits: whatever can run now is in the batch, up to the capacity of its key.
+2. All rows of a batch have the same key.
+3. While a prediction waits, the next batch is one of predictions (explanations only fill it up).
+   Within a priority, rows are given out by weighted fair share: see `fair_queue`.
+4. Several batches may be running at once. A row is in one of them at most, and it is evaluated
+   once, unless its batch failed.
+5. Every batch ends with exactly one of `update` (it was evaluated), `out_of_memory` or `split` (it
+   failed). Rows of a failed batch come before all others of their priority; those of a split batch
+   run again without the rows of any other request, so that only the culprit fails.
+6. A cancelled request is given nothing more. Its rows in running batches count as wasted.
+7. added = evaluated + wasted + dropped + waiting + running, in rows, at any time.
+
+Not thread-safe: device threads that share a scheduler hold a lock around its methods.
+"""
+
+from collections import deque
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from math import inf
+from typing import Generic, NamedTuple, TypeVar
+
+from adcaptum.engine.capacity import Capacity
+from adcaptum.engine.fair_queue import FairQueue, Job, Priority, Request, Slice
+
+__all__ = ["Batch", "Job", "Priority", "Request", "Scheduler", "Slice", "Statistics", "Update"]
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch(Generic[P]):
+    """Rows to be evaluated together.
+
+    Attributes:
+        sequence: Its number; later batches have larger ones.
+        key: The key of all its jobs.
+        slices: Which rows, in the order in which they stand in the batch.
+        rows: How many there are.
+        capacity: How many there could have been.
+        isolated: Whether it runs again without other requests' rows, after an error.
+    """
+
+    sequence: int
+    key: Hashable
+    slices: Sequence[Slice[P]]
+    rows: int
+    capacity: int
+    isolated: bool
+
+    @property
+    def requests(self) -> list[Request]:
+        """The requests that have rows in it, each once."""
+        return list(dict.fromkeys(piece.job.request for piece in self.slices))
+
+
+class Update(NamedTuple, Generic[P]):
+    """What an evaluated batch came to.
+
+    Attributes:
+        finished: The jobs whose last row it was, in the order of the batch.
+        wasted: The slices of requests that were cancelled meanwhile; nobody wants their results.
+    """
+
+    finished: list[Job[P]]
+    wasted: list[Slice[P]]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Counts since the scheduler was made; those of rows add up by rule 7.
+
+    Attributes:
+        requests: Requests with rows waiting or running.
+        waiting_rows: Rows not in a batch.
+        running_rows: Rows in running batches, those of cancelled requests included.
+        running_batches: Batches given out and not ended.
+        added_rows: Rows of all jobs ever added.
+        evaluated_rows: Rows evaluated for requests that still wanted them.
+        wasted_rows: Rows that were in a running batch when their request was cancelled.
+        dropped_rows: Rows that were never evaluated, because of a cancellation or an error.
+        batches: Batches given out.
+    """
+
+    requests: int
+    waiting_rows: int
+    running_rows: int
+    running_batches: int
+    added_rows: int
+    evaluated_rows: int
+    wasted_rows: int
+    dropped_rows: int
+    batches: int
+
+
+class _Returned(Generic[P]):
+    """Slices of a failed batch that have to run again."""
+
+    __slots__ = ("isolated", "slices")
+
+    def __init__(self, slices: list[Slice[P]], *, isolated: bool) -> None:
+        self.slices = slices
+        self.isolated = isolated
+
+
+class _Tier(Generic[P]):
+    """Everything that waits with one priority."""
+
+    __slots__ = ("queue", "returned")
+
+    def __init__(self, quantum: int) -> None:
+        self.queue: FairQueue[P] = FairQueue(quantum)
+        self.returned: deque[_Returned[P]] = deque()
+
+
+class Scheduler(Generic[P]):
+    """Divides a device among requests, in batches of rows.
+
+    Args:
+        capacity: How many rows a batch of a key may have. It learns from `update`.
+        quantum: Rows that are given to a request of weight 1 at once before its competitors have
+            their turn. Smaller requests are not cut up; larger ones take turns.
+    """
+
+    def __init__(self, capacity: Capacity, *, quantum: int = 64) -> None:
+        if quantum < 1:
+            raise ValueError(f"quantum must be at least 1, not {quantum}")
+        self.capacity = capacity
+        self.waiting_rows = 0
+        self.running_rows = 0
+        self._tiers: list[_Tier[P]] = [_Tier(quantum) for _ in Priority]
+        self._running: dict[int, Batch[P]] = {}
+        self._requests: dict[Request, None] = {}
+        self._next_deadline = inf  # none of the requests' deadlines is before it
+        self._sequence = count(1)
+        self._batches = self._added = self._evaluated = self._wasted = self._dropped = 0
+
+    def __len__(self) -> int:
+        """The number of requests that have rows waiting or running."""
+        return len(self._requests)
+
+    def add(self, request: Request, jobs: Sequence[Job[P]]) -> None:
+        """Let the rows of new jobs wait. A request may add jobs as often as it likes.
+
+        Raises:
+            ValueError: The request was cancelled, or a job was added before.
+        """
+        if request.cancelled:
+            raise ValueError(f"{request!r} was cancelled")
+        rows = 0
+        for job in jobs:
+            if job.added:
+                raise ValueError(f"{job!r} was added before")
+            job.added = True
+            job.request = request
+            rows += job.rows
+        if not rows:
+            return
+        if not request.pending_rows:
+            self._requests[request] = None
+            if request.deadline is not None and request.deadline < self._next_deadline:
+                self._next_deadline = request.deadline
+        request.pending_rows += rows
+        self._added += rows
+        self.waiting_rows += rows
+        self._tiers[request.priority].queue.add(request, jobs)
+
+    def schedule(self, now: float) -> Batch[P] | None:
+        """The next batch, or None if nothing waits. `now` is the caller's clock in seconds."""
+        for tier in self._tiers:
+            if tier.returned:
+                return self._run_again(tier.returned, now)
+            if tier.queue:
+                key = tier.queue.leader()
+                return self._run(key, self.capacity.rows(key), [], now)
+        return None
+
+    def update(self, batch: Batch[P], *, seconds: float) -> Update[P]:
+        """End a batch that was evaluated within `seconds`.
+
+        Raises:
+            ValueError: The batch is not running.
+        """
+        self._end(batch)
+        self.capacity.observe(batch.key, batch.rows, seconds)
+        result: Update[P] = Update([], [])
+        evaluated = 0
+        for piece in batch.slices:
+            job, start, stop = piece
+            rows = stop - start
+            job.done_rows += rows
+            request = job.request
+            request.pending_rows -= rows
+            if request.cancelled:
+                result.wasted.append(piece)
+                continue
+            evaluated += rows
+            request.served_rows += rows
+            if not request.pending_rows:
+                del self._requests[request]
+            if job.done_rows == job.rows:
+                result.finished.append(job)
+        self._evaluated += evaluated
+        self._wasted += batch.rows - evaluated
+        return result
+
+    def out_of_memory(self, batch: Batch[P]) -> bool:
+        """End a batch that did not fit in memory: its rows run again in smaller ones.
+
+        Returns:
+            False if the batch had but one row, which cannot shrink: the row is dropped, and the
+            caller has to cancel its request.
+
+        Raises:
+            ValueError: The batch is not running.
+        """
+        self._end(batch)
+        self.capacity.out_of_memory(batch.key, batch.rows)
+        if batch.rows == 1:
+            self._drop(batch.slices)
+            return False
+        self._return(batch.slices, isolated=batch.isolated)
+        return True
+
+    def split(self, batch: Batch[P]) -> bool:
+        """End a batch that failed: its rows run again, those of each request by themselves.
+
+        Returns:
+            False if all rows were of one request, the culprit: they are dropped, and the caller has
+            to cancel the request.
+
+        Raises:
+            ValueError: The batch is not running.
+        """
+        self._end(batch)
+        requests = batch.requests
+        if len(requests) == 1:
+            self._drop(batch.slices)
+            return False
+        for request in reversed(requests):
+            own = [piece for piece in batch.slices if piece.job.request is request]
+            self._return(own, isolated=True)
+        return True
+
+    def cancel(self, request: Request) -> int:
+        """Give a request nothing more; returns how many waiting rows were dropped.
+
+        This is also right for a request that has all it wants. To do it twice does no harm.
+        """
+        if request.cancelled:
+            return 0
+        request.cancelled = True
+        self._requests.pop(request, None)
+        tier = self._tiers[request.priority]
+        dropped = tier.queue.drop(request)
+        for group in list(tier.returned):
+            own = [piece for piece in group.slices if piece.job.request is request]
+            if own:
+                dropped += _rows(own)
+                group.slices = [p for p in group.slices if p.job.request is not request]
+                if not group.slices:
+                    tier.returned.remove(group)
+        request.pending_rows -= dropped
+        self.waiting_rows -= dropped
+        self._dropped += dropped
+        return dropped
+
+    def expired(self, now: float) -> list[Request]:
+        """The requests with rows pending whose deadline has passed; each is returned once.
+
+        They are served on until the caller cancels them.
+        """
+        if now < self._next_deadline:
+            return []
+        overdue: list[Request] = []
+        self._next_deadline = inf
+        for request in self._requests:
+            deadline = request.deadline
+            if deadline is None or request.overdue:
+                continue
+            if deadline <= now:
+                request.overdue = True
+                overdue.append(request)
+            elif deadline < self._next_deadline:
+                self._next_deadline = deadline
+        return overdue
+
+    def statistics(self) -> Statistics:
+        """Counts for metrics and tests."""
+        return Statistics(
+            requests=len(self._requests),
+            waiting_rows=self.waiting_rows,
+            running_rows=self.running_rows,
+            running_batches=len(self._running),
+            added_rows=self._added,
+            evaluated_rows=self._evaluated,
+            wasted_rows=self._wasted,
+            dropped_rows=self._dropped,
+            batches=self._batches,
+        )
+
+    def _run_again(self, returned: deque[_Returned[P]], now: float) -> Batch[P]:
+        group = returned[0]
+        key = group.slices[0].job.key
+        capacity = room = self.capacity.rows(key)
+        slices: list[Slice[P]] = []
+        while room and group.slices:
+            job, start, stop = group.slices[0]
+            middle = min(stop, start + room)
+            slices.append(Slice(job, start, middle))
+            room -= middle - start
+            if middle == stop:
+                del group.slices[0]
+            else:
+                group.slices[0] = Slice(job, middle, stop)
+        if not group.slices:
+            returned.popleft()
+        return self._run(key, capacity, slices, now, isolated=group.isolated)
+
+    def _run(
+        self,
+        key: Hashable,
+        capacity: int,
+        slices: list[Slice[P]],
+        now: float,
+        *,
+        isolated: bool = False,
+    ) -> Batch[P]:
+        """Fill up a batch, and give it out."""
+        rows = _rows(slices)
+        if not isolated:
+            for tier in self._tiers:
+                if rows < capacity and tier.queue:
+                    more = tier.queue.take(key, capacity - rows, capacity)
+                    rows += _rows(more)
+                    slices += more
+        for piece in slices:
+            request = piece.job.request
+            if request.scheduled_at is None:
+                request.scheduled_at = now
+        batch = Batch(next(self._sequence), key, slices, rows, capacity, isolated)
+        self._running[batch.sequence] = batch
+        self._batches += 1
+        self.waiting_rows -= rows
+        self.running_rows += rows
+        return batch
+
+    def _end(self, batch: Batch[P]) -> None:
+        if self._running.pop(batch.sequence, None) is not batch:
+            raise ValueError(f"batch {batch.sequence} is not running")
+        self.running_rows -= batch.rows
+
+    def _drop(self, slices: Sequence[Slice[P]]) -> None:
+        for job, start, stop in slices:
+            self._dropped += stop - start
+            job.request.pending_rows -= stop - start
+            if not job.request.pending_rows:
+                self._requests.pop(job.request, None)
+
+    def _return(self, slices: Sequence[Slice[P]], *, isolated: bool) -> None:
+        """Put slices in front of all that waits, without those of cancelled requests."""
+        self._drop([piece for piece in slices if piece.job.request.cancelled])
+        for priority in Priority:
+            own = [
+                piece
+                for piece in slices
+                if piece.job.request.priority is priority and not piece.job.request.cancelled
+            ]
+            if own:
+                self._tiers[priority].returned.appendleft(_Returned(own, isolated=isolated))
+                self.waiting_rows += _rows(own)
+
+
+def _rows(slices: Sequence[Slice[P]]) -> int:
+    return sum([stop - start for _, start, stop in slices])
