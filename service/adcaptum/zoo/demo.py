@@ -1,0 +1,153 @@
+"""`make demo`: starts the server, explains an image, a text and a table row, and stops it.
+
+Everything goes the way that a caller's requests go: a server of its own process, gRPC on loopback,
+the Python client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from rich.console import Console
+
+from adcaptum.client import Client, ExplainOptions
+from adcaptum.client.terminal import render_explanations, render_prediction
+from adcaptum.zoo import samples
+
+_STOP_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One model of the demonstration.
+
+    Attributes:
+        model: The model's name.
+        title: What is shown.
+        inputs: Its input.
+        options: How it is explained.
+    """
+
+    model: str
+    title: str
+    inputs: Any
+    options: ExplainOptions
+
+
+def scenes() -> tuple[Scene, ...]:
+    """A photograph, a review and a row of measurements."""
+    return (
+        Scene(
+            "photos",
+            "A photograph of a cat: which pixels speak for the breed?",
+            samples.photograph()[None],
+            {
+                "method": "integrated_gradients",
+                "params": {"n_steps": 50},
+                "sum_channels": True,
+                "return_inputs": True,
+            },
+        ),
+        Scene(
+            "reviews",
+            "A film review: which words make it good or bad?",
+            [samples.review()],
+            {"method": "integrated_gradients", "params": {"n_steps": 100}},
+        ),
+        Scene(
+            "cells",
+            "Thirty measurements of a tumour's cells: which of them decide?",
+            samples.measurements()[None],
+            {"method": "kernel_shap"},
+        ),
+    )
+
+
+@contextmanager
+def server(models: Path) -> Iterator[str]:
+    """Starts a server on a free port of the loopback for the duration of a `with` block.
+
+    Yields:
+        Its gRPC address.
+
+    Raises:
+        RuntimeError: If it does not become ready, or does not stop cleanly; its last words are in
+            the message.
+    """
+    command = [sys.executable, "-m", "adcaptum.service", "serve", str(models)]
+    command += ["--port", "0", "--http-port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603 - our own
+    log: deque[str] = deque(maxlen=20)
+    try:
+        yield _wait_until_ready(process, log)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+    if code != 0:
+        raise RuntimeError(f"the server ended with {code}:\n{''.join(log)}")
+
+
+def _wait_until_ready(process: subprocess.Popen[str], log: deque[str]) -> str:
+    """Reads the log until the server says that it is ready; somebody must read on after that."""
+    assert process.stderr is not None, "stderr is a pipe"
+    for line in process.stderr:
+        log.append(line)
+        try:
+            said = json.loads(line)
+        except ValueError:
+            continue
+        if said.get("event") == "ready":
+            Thread(target=log.extend, args=(process.stderr,), daemon=True).start()
+            return str(said["grpc"])
+    raise RuntimeError(f"the server ended with {process.wait()}:\n{''.join(log)}")
+
+
+def show(client: Client, scene: Scene, console: Console, pictures: Path) -> None:
+    """Predicts and explains one input, prints both, and draws the explanation."""
+    console.rule(f"[bold]{scene.model}[/bold]: {scene.title}")
+    if isinstance(scene.inputs, list):
+        console.print(*(f"[italic]{text}[/italic]" for text in scene.inputs))
+    render_prediction(client.predict(scene.model, scene.inputs), console)
+    console.print()
+    explanations = client.explain(scene.model, scene.inputs, timeout=120, **scene.options)
+    render_explanations(explanations, console)
+    path = pictures / f"{scene.model}.png"
+    explanations.save_png(path)
+    console.print(f"drawn in {path}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the demonstration."""
+    parser = argparse.ArgumentParser(prog="python -m adcaptum.zoo.demo", description=__doc__)
+    parser.add_argument("--models", type=Path, required=True, help="the model repository")
+    parser.add_argument("--pictures", type=Path, required=True, help="where to write PNG files")
+    options = parser.parse_args(arguments)
+    options.pictures.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    with ExitStack() as stack:
+        with console.status("starting the server and warming up its models"):
+            address = stack.enter_context(server(options.models))
+        console.print(f"the server is ready at {address}")
+        client = stack.enter_context(Client(address))
+        for scene in scenes():
+            show(client, scene, console, options.pictures)
+    console.print("the server has stopped")
+
+
+if __name__ == "__main__":
+    main()
