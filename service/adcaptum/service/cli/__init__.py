@@ -1,0 +1,17 @@
+"""The command line: ``adcaptum serve | predict | explain | models | methods``.
+
+Nothing here imports torch before ``serve`` runs, so all other commands work without it.
+"""
+
+import sys
+
+
+def main() -> None:
+    """Run the command that the process was called with."""
+    try:
+        from adcaptum.service.cli.app import app  # noqa: PLC0415 - the extra may be missing
+    except ModuleNotFoundError as error:
+        if error.name not in {"rich", "typer"}:
+            raise
+        sys.exit(f"adcaptum needs {error.name} for its commands: pip install 'adcaptum[cli]'")
+    app()

@@ -1,0 +1,218 @@
+"""The commands."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from adcaptum.client.codec.requests import ExplainOptions
+from adcaptum.client.connection import DEFAULT_ADDRESS
+from adcaptum.client.terminal import render_explanations, render_prediction
+from adcaptum.service.cli import options
+from adcaptum.service.cli.arguments import parse_baseline, parse_method, parse_target
+from adcaptum.service.cli.inputs import InputOptions
+from adcaptum.service.cli.listing import methods_table, model_view, models_table
+from adcaptum.service.cli.plain import plain
+from adcaptum.service.cli.progress import follow
+from adcaptum.service.cli.serve import run_server
+from adcaptum.service.cli.session import connected
+
+app = typer.Typer(
+    help="What a model says, and why.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.command()
+def serve(
+    repository: Annotated[Path | None, typer.Argument(help="The folder of models.")] = None,
+    *,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="gRPC; 0 picks a free one.")] = None,
+    http_port: Annotated[int | None, typer.Option(help="Metrics and health; 0 picks one.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
+    target_batch_seconds: Annotated[
+        float | None, typer.Option(help="How long a batch may keep a prediction waiting.")
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+) -> None:
+    """Serve a folder of models.
+
+    What is not given is read from the environment (ADCAPTUM_REPOSITORY, ADCAPTUM_PORT, ...).
+    """
+    run_server(
+        {
+            "repository": repository,
+            "host": host,
+            "port": port,
+            "http_port": http_port,
+            "device": device,
+            "target_batch_seconds": target_batch_seconds,
+            "log_level": log_level,
+        }
+    )
+
+
+@app.command()
+def predict(
+    model: options.ModelName,
+    *,
+    text: options.Texts = None,
+    image: options.Images = None,
+    values: options.Values = None,
+    csv: options.Csv = None,
+    npy: options.Npy = None,
+    top: Annotated[int, typer.Option(min=1, help="How many labels to show.")] = 5,
+    version: options.Version = None,
+    alias: options.Alias = None,
+    timeout: options.Timeout = None,
+    as_json: options.AsJson = False,
+    address: options.Address = DEFAULT_ADDRESS,
+    tls: options.Tls = False,
+    ca: options.RootCertificates = None,
+) -> None:
+    """Ask a model for its answer."""
+    chosen = InputOptions(text or [], image or [], values or [], csv, npy)
+    with connected(address, tls=tls, ca=ca) as client:
+        result = client.predict(
+            model,
+            chosen.read(lambda: client.model(model, version=version, alias=alias)),
+            version=version,
+            alias=alias,
+            top_k=top,
+            timeout=timeout,
+        )
+    if as_json:
+        _print_json(result)
+    else:
+        render_prediction(result, Console())
+
+
+@app.command()
+def explain(
+    model: options.ModelName,
+    *,
+    text: options.Texts = None,
+    image: options.Images = None,
+    values: options.Values = None,
+    csv: options.Csv = None,
+    npy: options.Npy = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="A number, numbers per example, a label, top:K or all; else the best."),
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="See the command methods.")] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Such as n_steps=50, of=saliency, of.n_steps=20."),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="A number, a name, blur:SIGMA, samples:COUNT or FILE.npy."),
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="Explain this layer, not the inputs.")] = None,
+    max_rows: Annotated[int | None, typer.Option(min=1, help="What it may cost.")] = None,
+    on_deadline: Annotated[
+        Literal["fail", "partial"] | None, typer.Option(help="What to answer when time is over.")
+    ] = None,
+    top_features: Annotated[int | None, typer.Option(min=1, help="Keep only so many.")] = None,
+    sum_channels: Annotated[
+        bool, typer.Option("--sum-channels", help="One number per pixel of an image.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Where sampling methods begin.")] = 0,
+    version: options.Version = None,
+    alias: options.Alias = None,
+    timeout: options.Timeout = None,
+    png: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also draw it into this file.")
+    ] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Show how far it is.")] = False,
+    as_json: options.AsJson = False,
+    address: options.Address = DEFAULT_ADDRESS,
+    tls: options.Tls = False,
+    ca: options.RootCertificates = None,
+) -> None:
+    """Ask what each part of an input contributed to a model's answer."""
+    chosen = InputOptions(text or [], image or [], values or [], csv, npy)
+    asked = ExplainOptions(
+        version=version,
+        alias=alias,
+        target=parse_target(target),
+        method=parse_method(method, param or []),
+        baselines=parse_baseline(baseline),
+        layer=layer,
+        max_rows=max_rows,
+        on_deadline=on_deadline,
+        top_features=top_features,
+        sum_channels=sum_channels,
+        # Drawings show the image, or the features' values.
+        return_inputs=png is not None or not as_json,
+        seed=seed,
+    )
+    with connected(address, tls=tls, ca=ca) as client:
+        if png is not None:
+            # Without matplotlib this fails, and nothing is asked for that cannot be drawn.
+            importlib.import_module("adcaptum.client.drawing")
+        inputs = chosen.read(lambda: client.model(model, version=version, alias=alias))
+        if stream:
+            events = client.explain_stream(model, inputs, timeout=timeout, **asked)
+            result = follow(events, Console(file=sys.stderr))
+        else:
+            result = client.explain(model, inputs, timeout=timeout, **asked)
+        if png is not None:
+            result.save_png(png)
+    if as_json:
+        _print_json(result)
+    else:
+        render_explanations(result, Console())
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="Only this one, with its layers.")] = None,
+    as_json: options.AsJson = False,
+    address: options.Address = DEFAULT_ADDRESS,
+    tls: options.Tls = False,
+    ca: options.RootCertificates = None,
+) -> None:
+    """List the models, or describe one."""
+    with connected(address, tls=tls, ca=ca) as client:
+        if name is not None:
+            described = client.model(name)
+            if as_json:
+                _print_json(described)
+            else:
+                Console().print(model_view(described))
+            return
+        listed = client.models()
+    if as_json:
+        _print_json(listed)
+    else:
+        Console().print(models_table(listed))
+
+
+@app.command()
+def methods(
+    model: Annotated[str | None, typer.Argument(help="Say what this model can run.")] = None,
+    as_json: options.AsJson = False,
+    address: options.Address = DEFAULT_ADDRESS,
+    tls: options.Tls = False,
+    ca: options.RootCertificates = None,
+) -> None:
+    """List the attribution methods and their parameters."""
+    with connected(address, tls=tls, ca=ca) as client:
+        listed = client.methods(model)
+    if as_json:
+        _print_json(listed)
+    else:
+        Console().print(methods_table(listed))
+
+
+def _print_json(result: object) -> None:
+    typer.echo(json.dumps(plain(result), indent=2, ensure_ascii=False))

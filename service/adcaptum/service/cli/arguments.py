@@ -1,0 +1,146 @@
+"""The words of a command line, as what the client takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import typer
+
+from adcaptum.client import Blur, Method, Samples, TopK
+from adcaptum.client.baseline import Baseline
+from adcaptum.client.method import ParameterValue
+from adcaptum.client.target import Target
+
+# What a parameter is while its parts are still being gathered.
+_Nested: TypeAlias = "dict[str, _Nested | str]"
+
+_INTEGER = re.compile(r"[+-]?\d+")
+_INTEGERS = re.compile(r"[+-]?\d+(\s*,\s*[+-]?\d+)+")
+
+
+def parse_target(word: str | None) -> Target:
+    """Read ``3``, ``3,1`` (one per example), ``top:5``, ``all``, or a label.
+
+    Raises:
+        typer.BadParameter: What stands behind ``top:`` is not a number.
+    """
+    if word is None:
+        return None
+    if word.startswith("top:"):
+        return TopK(_whole(word.removeprefix("top:"), "--target"))
+    if _INTEGER.fullmatch(word) or _INTEGERS.fullmatch(word):
+        return [int(each) for each in word.split(",")]
+    return word
+
+
+def parse_baseline(word: str | None) -> Baseline | None:
+    """Read a number, ``blur:SIGMA``, ``samples:COUNT``, the path of a .npy file, or a name.
+
+    Raises:
+        typer.BadParameter: A number or a file cannot be read.
+    """
+    if word is None:
+        return None
+    kind, _, rest = word.partition(":")
+    if kind == "blur" and rest:
+        return Blur(_real(rest, "--baseline"))
+    if kind == "samples" and rest:
+        return Samples(_whole(rest, "--baseline"))
+    if word.endswith(".npy"):
+        return load_array(Path(word), "--baseline")
+    number = _as_number(word)
+    return word if number is None else number
+
+
+def parse_method(name: str | None, params: Sequence[str]) -> Method | None:
+    """Put a method together from its name and ``name=value`` words.
+
+    The parameters of a method inside another are written with a dot: ``of=saliency``,
+    ``of.n_steps=20``.
+
+    Raises:
+        typer.BadParameter: A word is not of this form, or there are parameters and no method.
+    """
+    if name is None:
+        if params:
+            raise typer.BadParameter("parameters need a method", param_hint="--param")
+        return None
+    tree: _Nested = {}
+    for word in params:
+        _plant(tree, word)
+    return Method(name, **{key: _value(key, value) for key, value in tree.items()})
+
+
+def load_array(path: Path, option: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    """Read a .npy file.
+
+    Raises:
+        typer.BadParameter: There is none, or it holds no numbers.
+    """
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{path}: {error}", param_hint=option) from error
+
+
+def _plant(tree: _Nested, word: str) -> None:
+    path, equals, value = word.partition("=")
+    if not (path and equals and value):
+        raise typer.BadParameter(f"{word!r} is not NAME=VALUE", param_hint="--param")
+    *parents, leaf = path.split(".")
+    place = tree
+    for parent in parents:
+        inner = place.setdefault(parent, {})
+        if isinstance(inner, str):
+            inner = place[parent] = {"": inner}
+        place = inner
+    known = place.get(leaf)
+    if isinstance(known, dict):
+        known[""] = value
+    else:
+        place[leaf] = value
+
+
+def _value(name: str, value: _Nested | str) -> ParameterValue:
+    if isinstance(value, str):
+        # The parameter that wraps a method is called so in every method that wraps one.
+        return Method(value) if name == "of" else _scalar(value)
+    inner = value.get("")
+    if not isinstance(inner, str):
+        raise typer.BadParameter(f"{name}.* needs {name}=METHOD", param_hint="--param")
+    return Method(inner, **{key: _value(key, each) for key, each in value.items() if key})
+
+
+def _scalar(word: str) -> ParameterValue:
+    if word.lower() in {"true", "false"}:
+        return word.lower() == "true"
+    if _INTEGER.fullmatch(word):
+        return int(word)
+    if _INTEGERS.fullmatch(word):
+        return [int(each) for each in word.split(",")]
+    number = _as_number(word)
+    return word if number is None else number
+
+
+def _as_number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
+
+
+def _whole(word: str, option: str) -> int:
+    if not _INTEGER.fullmatch(word):
+        raise typer.BadParameter(f"{word!r} is not a whole number", param_hint=option)
+    return int(word)
+
+
+def _real(word: str, option: str) -> float:
+    number = _as_number(word)
+    if number is None:
+        raise typer.BadParameter(f"{word!r} is not a number", param_hint=option)
+    return number

@@ -1,0 +1,118 @@
+"""The inputs that a command line names."""
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import typer
+
+from adcaptum.client import ModelInfo
+from adcaptum.client.codec.inputs import Inputs
+from adcaptum.service.cli.arguments import load_array
+
+
+@dataclass(frozen=True, slots=True)
+class InputOptions:
+    """What the input options of a command line say; exactly one kind is used.
+
+    Attributes:
+        texts: Texts.
+        images: Files of encoded images.
+        values: Rows of numbers, written with commas.
+        csv: A table; a header chooses and orders columns by the names of the model's features.
+        npy: A file of one array, or .npz of one array per input.
+    """
+
+    texts: Sequence[str]
+    images: Sequence[Path]
+    values: Sequence[str]
+    csv: Path | None
+    npy: Path | None
+
+    def read(self, describe: Callable[[], ModelInfo]) -> Inputs:
+        """Read the inputs.
+
+        Args:
+            describe: Asks the server about the model; only called for a table with a header.
+
+        Raises:
+            typer.BadParameter: None or several kinds are given, or one cannot be read.
+        """
+        kinds = (self.texts, self.images, self.values, self.csv, self.npy)
+        if sum(bool(kind) for kind in kinds) != 1:
+            raise typer.BadParameter(
+                "give one of --text, --image, --values, --csv and --npy", param_hint="inputs"
+            )
+        if self.texts:
+            return list(self.texts)
+        if self.images:
+            return [_read_bytes(path) for path in self.images]
+        if self.csv is not None:
+            return _read_csv(self.csv, describe)
+        if self.npy is not None:
+            return _read_npy(self.npy)
+        return _numbers([row.split(",") for row in self.values], "--values")
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: {error.strerror}", param_hint="--image") from error
+
+
+def _read_npy(path: Path) -> Inputs:
+    if path.suffix != ".npz":
+        return load_array(path, "--npy")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{path}: {error}", param_hint="--npy") from error
+
+
+def _read_csv(path: Path, describe: Callable[[], ModelInfo]) -> npt.NDArray[np.float32]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise typer.BadParameter(f"{path}: {error}", param_hint="--csv") from error
+    if rows and not all(_is_number(cell) for cell in rows[0]):
+        rows = _arranged(rows, describe())
+    return _numbers(rows, "--csv")
+
+
+def _arranged(rows: Sequence[Sequence[str]], model: ModelInfo) -> list[list[str]]:
+    """Choose and order columns as the model takes them; without names, take all as they are."""
+    header = [cell.strip() for cell in rows[0]]
+    features = model.inputs[0].features if model.inputs else ()
+    if not features:
+        return [list(row) for row in rows[1:]]
+    if missing := [name for name in features if name not in header]:
+        raise typer.BadParameter(f"no column {', '.join(missing)}", param_hint="--csv")
+    columns = [header.index(name) for name in features]
+    short = [number for number, row in enumerate(rows, 1) if len(row) <= max(columns)]
+    if short:
+        raise typer.BadParameter(f"line {short[0]} is too short", param_hint="--csv")
+    return [[row[column] for column in columns] for row in rows[1:]]
+
+
+def _numbers(rows: Sequence[Sequence[str]], option: str) -> npt.NDArray[np.float32]:
+    if not rows:
+        raise typer.BadParameter("there are no rows", param_hint=option)
+    if len({len(row) for row in rows}) > 1:
+        raise typer.BadParameter("the rows are not equally long", param_hint=option)
+    if wrong := [cell for row in rows for cell in row if not _is_number(cell)]:
+        raise typer.BadParameter(f"{wrong[0]!r} is not a number", param_hint=option)
+    return np.array([[float(cell) for cell in row] for row in rows], dtype=np.float32)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

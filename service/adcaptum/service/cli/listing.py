@@ -1,0 +1,89 @@
+"""Tables of models and methods."""
+
+from collections.abc import Iterable, Iterator
+
+from rich.table import Table
+from rich.text import Text
+
+from adcaptum.client import LayerInfo, MethodInfo, ModelInfo, ModelState, ParameterInfo
+
+_STATE_STYLES = {ModelState.READY: "green", ModelState.LOADING: "yellow"}
+
+
+def models_table(models: Iterable[ModelInfo]) -> Table:
+    """List models, one a line."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("model", "version", "state", "input", "device", "description"):
+        table.add_column(title, overflow="fold")
+    for model in models:
+        state = Text(model.state, style=_STATE_STYLES.get(model.state, "red"))
+        inputs = ", ".join(each.kind for each in model.inputs)
+        table.add_row(
+            Text(model.identity.name),
+            Text(model.identity.version),
+            state,
+            Text(inputs),
+            Text(model.device),
+            Text(model.reason or model.description),
+        )
+    return table
+
+
+def model_view(model: ModelInfo) -> Table:
+    """Describe one model."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for title, told in _facts(model):
+        table.add_row(title, Text(told))
+    return table
+
+
+def methods_table(methods: Iterable[MethodInfo]) -> Table:
+    """List methods with their parameters; those that cannot run say why."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("method", "what it does", "parameters"):
+        table.add_column(title, overflow="fold")
+    for method in methods:
+        summary = Text(method.summary)
+        if not method.available:
+            summary.append(f"\nnot for this model: {method.reason}", style="red")
+        style = "" if method.available else "dim"
+        parameters = "\n".join(_parameter(each) for each in method.parameters)
+        table.add_row(Text(method.name, style=style), summary, Text(parameters))
+    return table
+
+
+def _facts(model: ModelInfo) -> Iterator[tuple[str, str]]:
+    yield "model", f"{model.identity.name} {model.identity.version} ({model.state})"
+    if model.reason:
+        yield "reason", model.reason
+    if model.description:
+        yield "description", model.description
+    yield "versions", ", ".join(model.versions)
+    if model.aliases:
+        yield "aliases", ", ".join(f"{name} = {at}" for name, at in model.aliases.items())
+    for each in model.inputs:
+        named = f", {len(each.features)} features" if each.features else ""
+        baselines = f"; baselines: {', '.join(each.baselines)}" if each.baselines else ""
+        shape = f"{each.datatype} {list(each.shape)}"
+        yield "input", f"{each.name}: {each.kind}, {shape}{named}{baselines}"
+    for output in model.outputs:
+        named = f", {len(output.labels)} labels" if output.labels else ""
+        yield "output", f"{output.name}: {output.kind}, {list(output.shape)}{named}"
+    if model.checks.accuracy is not None:
+        yield "accuracy", f"{model.checks.accuracy:.1%}"
+    yield "runs on", model.device
+    yield "limits", f"{model.max_rows} rows, {model.max_examples} examples"
+    yield "layers", "\n".join(_layer(each) for each in model.layers)
+
+
+def _layer(layer: LayerInfo) -> str:
+    alias = f" = {layer.alias}" if layer.alias else ""
+    return f"{layer.name}{alias} ({layer.type})"
+
+
+def _parameter(parameter: ParameterInfo) -> str:
+    kind = "|".join(parameter.choices) or str(parameter.type)
+    default = "" if parameter.default is None else f" = {parameter.default}"
+    return f"{parameter.name}: {kind}{default}"

@@ -1,0 +1,37 @@
+"""A progress bar for an explanation that is under way."""
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from adcaptum.client import Accepted, Event, Explanations, Final, Partial, Unavailable
+
+
+def follow(events: Iterable[Event], console: Console) -> Explanations:
+    """Show how far the request is, and return its answer.
+
+    Raises:
+        Unavailable: The stream ended without an answer.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rows"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("asking", total=None)
+        for event in events:
+            match event:
+                case Accepted(rows=rows, rows_ahead=ahead):
+                    waiting = f"waiting behind {ahead} rows" if ahead else "explaining"
+                    progress.update(task, description=waiting, total=rows or None)
+                case Partial(rows_done=done, rows=rows):
+                    progress.update(
+                        task, description="explaining", completed=done, total=rows or None
+                    )
+                case Final(explanations):
+                    return explanations
+    raise Unavailable("the server ended the stream without an answer")
