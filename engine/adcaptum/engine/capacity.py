@@ -27,7 +27,9 @@ from typing import Final
 ENOUGH: Final = 0.95  # of the best rows per second
 NOISE: Final = 0.3  # how far a single measured rate may be below the true one
 FORGETTING: Final = 0.1  # weight of the newest measurement, once there are ten
+STALE: Final = 50  # batches after which a better measurement replaces what was known of a size
 SPIKE: Final = 2.0  # a batch that took longer than this many times the usual counts as this
+PATIENCE: Final = 10  # a larger size that did not pay rests for 2 * PATIENCE**2 batches at most
 TRUST: Final = 3.0  # a prior that is off by more than this factor is dropped
 MAX_KEYS: Final = 1024  # curves kept; the oldest goes first
 
@@ -78,16 +80,19 @@ class _Cell:
         """Expected seconds of exactly `rows`, which is near to what was measured."""
         return self.seconds * max(1.0, rows / self.rows)
 
-    def observe(self, rows: int, seconds: float) -> None:
-        """Take in one more batch of this cell."""
-        if self.samples == 0 or (self.samples == 1 and seconds / rows < self.seconds / self.rows):
+    def observe(self, rows: int, seconds: float, batch: int) -> None:
+        """Take in one more batch of this cell, the `batch`-th of its curve."""
+        stale = batch - self.last_seen > STALE
+        faster = seconds / rows < self.seconds / self.rows
+        if self.samples == 0 or (faster and (stale or self.samples == 1)):
             self.rows, self.seconds = rows, seconds
         elif self.samples > 1:
-            weight = max(1 / self.samples, FORGETTING)
+            weight = max(1 / self.samples, 0.5 if stale else FORGETTING)
             usual = self.seconds * rows / self.rows
             self.rows += weight * (rows - self.rows)
             self.seconds += weight * (min(seconds, SPIKE * usual) - self.seconds)
         self.samples += 1
+        self.last_seen = batch
 
 
 class _Curve:
@@ -120,8 +125,7 @@ class _Curve:
         else:
             if cell.samples == 0:
                 self._correct_prior(cell, (seconds / rows) * cell.rate)
-            cell.observe(rows, seconds)
-            cell.last_seen = self.batches
+            cell.observe(rows, seconds, self.batches)
         self.choose()
 
     def _correct_prior(self, measured: _Cell, ratio: float) -> None:
@@ -168,7 +172,7 @@ class _Curve:
             return chosen - 1
         if fits and larger is not None:
             rest = self.batches - larger.last_seen
-            if rest >= 2 * min(max(larger.samples, 2), 16) ** 2:
+            if rest >= 2 * min(max(larger.samples, 2), PATIENCE) ** 2:
                 return chosen + 1
             if 0 < larger.samples < usual.samples and larger.hopeful_seconds <= self.target:
                 return chosen + (ENOUGH * larger.hopeful_rate > best)
