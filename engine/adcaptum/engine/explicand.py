@@ -32,9 +32,9 @@ class Explicand:
             distribution; None: zeros.
         at: Whether the inputs are explained or the values at a site inside the model.
         arguments: Further arguments of forward.
-        feature_mask: For each input an int64 tensor that broadcasts to the input's shape with one
-            example; elements with the same number, also across inputs, are one feature. None: each
-            element is one.
+        feature_mask: For each input, or each tensor at the site, an int64 tensor that broadcasts to
+            its shape with one example; elements with the same number, also across inputs, are one
+            feature. None: each element is one.
         seed: Where randomness begins.
         with_error: Whether to spend the rows that tell the error.
         scales: What counts as one unit of noise for each element of each input: a tensor that
@@ -93,7 +93,7 @@ class Explicand:
             baselines=None if baselines is None else _baselines(baselines, tensors),
             at=at,
             arguments=arguments,
-            feature_mask=None if feature_mask is None else _feature_mask(feature_mask, tensors),
+            feature_mask=None if feature_mask is None else _feature_mask(feature_mask, tensors, at),
             seed=seed,
             with_error=with_error,
         )
@@ -282,17 +282,22 @@ def _baselines(baselines: Baselines, inputs: tuple[Tensor, ...]) -> tuple[Tensor
     return tuple(made)
 
 
-def _feature_mask(masks: Tensors, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _feature_mask(masks: Tensors, inputs: tuple[Tensor, ...], at: Site) -> tuple[Tensor, ...]:
     each = (masks,) if isinstance(masks, Tensor) else tuple(masks)
+    for i, mask in enumerate(each):
+        if mask.is_floating_point() or mask.dtype == torch.bool:
+            raise InvalidArgument(
+                f"feature_mask[{i}]", f"of dtype {mask.dtype}", "an integer dtype"
+            )
+    each = tuple(m.detach().to(device=inputs[0].device, dtype=torch.int64) for m in each)
+    if at != INPUT:
+        # Only the model knows what is at the site: whether a mask fits it turns out there.
+        return each
     if len(each) != len(inputs):
         raise InvalidArgument(
             "feature_mask", f"{len(each)} of them", f"one per input: {len(inputs)}"
         )
     for i, (mask, t) in enumerate(zip(each, inputs, strict=True)):
-        if mask.is_floating_point() or mask.dtype == torch.bool:
-            raise InvalidArgument(
-                f"feature_mask[{i}]", f"of dtype {mask.dtype}", "an integer dtype"
-            )
         try:
             fits = torch.broadcast_shapes(mask.shape, (1, *t.shape[1:])) == (1, *t.shape[1:])
         except RuntimeError:
@@ -303,6 +308,4 @@ def _feature_mask(masks: Tensors, inputs: tuple[Tensor, ...]) -> tuple[Tensor, .
                 f"a tensor of shape {tuple(mask.shape)}",
                 f"it must broadcast to one example, {(1, *t.shape[1:])}",
             )
-    return tuple(
-        m.detach().to(device=t.device, dtype=torch.int64) for m, t in zip(each, inputs, strict=True)
-    )
+    return tuple(m.to(t.device) for m, t in zip(each, inputs, strict=True))

@@ -99,3 +99,10 @@ def endpoints(explicand: Explicand) -> Flow[tuple[tuple[Tensor, ...], tuple[Tens
     )
     ends = readings[1].activations if explicand.values is None else explicand.values
     return ends, readings[0].activations
+
+
+def endpoint_rows(explicand: Explicand) -> int:
+    """How many rows `endpoints` takes."""
+    if explicand.at == INPUT:
+        return 0
+    return explicand.count * (1 if explicand.values is not None else 2)
