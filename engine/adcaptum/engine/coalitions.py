@@ -1,0 +1,134 @@
+"""Coalitions: sets of features that keep their values while the others are at the baseline.
+
+They are made when a batch needs them: leaving out each of 150,000 pixels takes no matrix of
+150,000 x 150,000.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import comb
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Coalitions(Protocol):
+    """A list of coalitions of a game's features."""
+
+    @property
+    def count(self) -> int:
+        """How many coalitions there are."""
+        ...
+
+    def take(self, start: int, stop: int, device: torch.device) -> Tensor:
+        """Makes coalitions start..stop, bool of shape (stop - start, features)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listed:
+    """Coalitions that are there already.
+
+    Attributes:
+        members: bool of shape (coalitions, features).
+    """
+
+    members: Tensor
+
+    @property
+    def count(self) -> int:
+        return len(self.members)
+
+    def take(self, start: int, stop: int, device: torch.device) -> Tensor:
+        return self.members[start:stop].to(device, non_blocking=True)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveOneOut:
+    """All features without one, for each; at last all of them.
+
+    Attributes:
+        features: How many features there are.
+    """
+
+    features: int
+
+    @property
+    def count(self) -> int:
+        return self.features + 1
+
+    def take(self, start: int, stop: int, device: torch.device) -> Tensor:
+        left_out = torch.arange(start, stop, device=device)
+        return left_out[:, None] != torch.arange(self.features, device=device)
+
+
+@dataclass(frozen=True, slots=True)
+class Enumerated:
+    """Every coalition: the n-th holds feature i if bit i of n is set.
+
+    Attributes:
+        features: How many features there are.
+    """
+
+    features: int
+
+    @property
+    def count(self) -> int:
+        return 1 << self.features
+
+    def take(self, start: int, stop: int, device: torch.device) -> Tensor:
+        numbers = torch.arange(start, stop, device=device)
+        bits = torch.arange(self.features, device=device)
+        return (numbers[:, None] >> bits & 1).bool()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prefixes:
+    """For each permutation its first feature, its first two, ..., all but its last.
+
+    Attributes:
+        ranks: Where each feature stands in each permutation, int32 of shape (permutations,
+            features).
+    """
+
+    ranks: Tensor
+
+    @property
+    def count(self) -> int:
+        return self.ranks.shape[0] * (self.ranks.shape[1] - 1)
+
+    def take(self, start: int, stop: int, device: torch.device) -> Tensor:
+        each = self.ranks.shape[1] - 1
+        first = start // each
+        ranks = self.ranks[first : (stop - 1) // each + 1].to(device, non_blocking=True)
+        numbers = torch.arange(start - first * each, stop - first * each, device=device)
+        permutation = numbers.div(each, rounding_mode="floor")
+        return ranks[permutation] <= (numbers - permutation * each)[:, None]
+
+
+def shapley_values(worths: Tensor) -> Tensor:
+    """The Shapley values of games whose coalitions' worths are all known.
+
+    Shapley (1953), "A value for n-person games", equation 13.
+
+    Args:
+        worths: Of shape (games, 2 ** features), in the order of `Enumerated`.
+
+    Returns:
+        Of shape (games, features).
+    """
+    games, coalitions = worths.shape
+    features = coalitions.bit_length() - 1
+    # What joining a coalition of that size weighs: it comes about in size! (features - size - 1)!
+    # of the features! orders.
+    by_size = [1 / (features * comb(features - 1, size)) for size in range(features)]
+    sizes = Enumerated(features).take(0, coalitions, worths.device).sum(1)
+    weights = torch.tensor([*by_size, 0], dtype=worths.dtype, device=worths.device)[sizes]
+    values = []
+    for i in range(features):
+        without, joined = worths.view(games, -1, 2, 1 << i).unbind(2)
+        weight = weights.view(-1, 2, 1 << i)[:, 0]
+        values.append(((joined - without) * weight).sum((1, 2)))
+    return torch.stack(values, 1)

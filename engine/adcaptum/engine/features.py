@@ -1,0 +1,135 @@
+"""Features: the groups of elements that are explained, and switched, together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.errors import InvalidArgument
+from adcaptum.engine.evaluation import INPUT
+from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.reduce import accumulator_dtype
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """Which feature each element of some tensors belongs to.
+
+    Attributes:
+        count: How many features there are.
+        shapes: The shape of each tensor without its examples.
+        ids: For each tensor the feature of its elements, from 0, int64, of shape (1, *features) or
+            one that broadcasts to it; empty where each element is a feature of its own, numbered
+            in the tensors' order.
+    """
+
+    count: int
+    shapes: tuple[tuple[int, ...], ...]
+    ids: tuple[Tensor, ...] = ()
+
+    @classmethod
+    def of(cls, explicand: Explicand, tensors: Sequence[Tensor]) -> Self:
+        """Groups the elements of the inputs, or of a site's tensors, by the feature mask.
+
+        The mask's numbers may be any; those that occur become 0, 1, ... in ascending order. At a
+        site, a mask with fewer dimensions than the site's tensor is laid along its leading ones: a
+        mask of tokens (1, tokens) groups embeddings (1, tokens, width).
+
+        Raises:
+            InvalidArgument: If a mask does not fit its tensor, or there is nothing to explain.
+        """
+        shapes = tuple(tuple(t.shape[1:]) for t in tensors)
+        if not sum(map(prod, shapes)):
+            raise InvalidArgument("inputs", "without elements", "at least one element an example")
+        if explicand.feature_mask is None:
+            return cls(sum(map(prod, shapes)), shapes)
+        masks = explicand.feature_mask
+        if len(masks) != len(shapes):
+            raise InvalidArgument(
+                "feature_mask", f"{len(masks)} of them", f"one per tensor: {len(shapes)}"
+            )
+        inside = explicand.at != INPUT
+        fitted = [
+            _fitted(i, mask.to(t.device), shape, leading=inside)
+            for i, (mask, shape, t) in enumerate(zip(masks, shapes, tensors, strict=True))
+        ]
+        present, dense = torch.unique(torch.cat([m.flatten() for m in fitted]), return_inverse=True)
+        parts = dense.split([m.numel() for m in fitted])
+        ids = tuple(part.view(m.shape) for part, m in zip(parts, fitted, strict=True))
+        return cls(len(present), shapes, ids)
+
+    def select(self, coalitions: Tensor) -> tuple[Tensor, ...]:
+        """Spreads coalitions over the elements.
+
+        Args:
+            coalitions: bool of shape (coalitions, count).
+
+        Returns:
+            For each tensor a bool tensor that broadcasts to (coalitions, *features).
+        """
+        rows = len(coalitions)
+        if not self.ids:
+            # The elements are the features: nothing to look up.
+            parts = coalitions.split([prod(shape) for shape in self.shapes], 1)
+            return tuple(p.view(rows, *s) for p, s in zip(parts, self.shapes, strict=True))
+        return tuple(
+            coalitions.index_select(1, ids.flatten()).view(rows, *ids.shape[1:]) for ids in self.ids
+        )
+
+    def spread(
+        self, values: Tensor, like: Sequence[Tensor], dtype: torch.dtype
+    ) -> tuple[Tensor, ...]:
+        """Gives each element its feature's value.
+
+        Args:
+            values: Of shape (examples, count).
+            like: The tensors whose elements these are; the results are on their devices and, where
+                they are floating-point, in their dtype but at least float32.
+            dtype: What takes the place of the dtype of tensors that are not floating-point.
+        """
+        wanted = [accumulator_dtype(t.dtype if t.is_floating_point() else dtype) for t in like]
+        rows = len(values)
+        if not self.ids:
+            parts = values.split([prod(shape) for shape in self.shapes], 1)
+            return tuple(
+                part.to(d).to(t.device).reshape(rows, *shape)
+                for part, t, d, shape in zip(parts, like, wanted, self.shapes, strict=True)
+            )
+        made = []
+        for ids, t, d, shape in zip(self.ids, like, wanted, self.shapes, strict=True):
+            each = values.to(d).to(t.device).index_select(1, ids.flatten())
+            made.append(each.view(rows, *ids.shape[1:]).expand(rows, *shape).contiguous())
+        return tuple(made)
+
+
+def feature_count(explicand: Explicand) -> int:
+    """How many features there are, as far as is known before the model runs.
+
+    At a site inside the model without a mask, whose size only the model knows, the elements of the
+    inputs are counted.
+    """
+    if explicand.feature_mask is None:
+        return sum(prod(t.shape[1:]) for t in explicand.inputs)
+    return len(torch.unique(torch.cat([m.flatten() for m in explicand.feature_mask])))
+
+
+def _fitted(i: int, mask: Tensor, shape: tuple[int, ...], *, leading: bool) -> Tensor:
+    """The mask with all dimensions of (1, *shape), some of them 1."""
+    whole = (1, *shape)
+    missing = (1,) * (len(whole) - mask.dim())
+    forms = [(*missing, *mask.shape)]
+    if leading and missing:
+        forms.insert(0, (*mask.shape, *missing))
+    for form in forms:
+        if len(form) == len(whole) and all(n in {1, of} for n, of in zip(form, whole, strict=True)):
+            return mask.reshape(form)
+    raise InvalidArgument(
+        f"feature_mask[{i}]",
+        f"a tensor of shape {tuple(mask.shape)}",
+        f"it must broadcast to one example, {whole}",
+    )

@@ -1,0 +1,85 @@
+"""The game in which features are players: what the target is worth with some of them present."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.attribution import Attribution, ErrorKind
+from adcaptum.engine.coalitions import Coalitions
+from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.features import Features
+from adcaptum.engine.flow import Flow, ask, endpoints
+from adcaptum.engine.perturbations import Masked
+from adcaptum.engine.reduce import accumulator_dtype
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Game:
+    """A coalition's worth is the target where its features keep their values, others do not.
+
+    Attributes:
+        explicand: What is explained.
+        ends: The values of the examples, at the inputs or at a site.
+        starts: Their baselines.
+        features: The players.
+    """
+
+    explicand: Explicand
+    ends: tuple[Tensor, ...]
+    starts: tuple[Tensor, ...]
+    features: Features
+
+    def targets(self, coalitions: Coalitions) -> Flow[Tensor]:
+        """The target with each coalition present, (examples, coalitions)."""
+        rows = Masked(self.ends, self.starts, self.features, coalitions)
+        reading = yield from ask(self.explicand.evaluation(rows))
+        return reading.values.view(self.explicand.count, -1)
+
+    def attribution(
+        self,
+        values: Tensor,
+        output: Tensor,
+        baseline_output: Tensor | None = None,
+        *,
+        standard_errors: Tensor | None = None,
+    ) -> Attribution:
+        """Puts together what is returned.
+
+        Where there are no standard errors but both outputs, the error is that of completeness.
+
+        Args:
+            values: Of each feature, (examples, features).
+            output: The target at the examples, (examples,).
+            baseline_output: The target at their baselines, (examples,).
+            standard_errors: Of the values, of their shape.
+        """
+        error, kind = None, ErrorKind.NONE
+        spread_errors: tuple[Tensor, ...] = ()
+        if standard_errors is not None:
+            error, kind = standard_errors.amax(1), ErrorKind.STANDARD_ERROR
+            spread_errors = self.features.spread(standard_errors, self.ends, output.dtype)
+        elif baseline_output is not None:
+            gap = exact(output) - exact(baseline_output)
+            error, kind = (values.sum(1) - gap).abs(), ErrorKind.COMPLETENESS
+        return Attribution(
+            self.features.spread(values, self.ends, output.dtype),
+            None if error is None else error.to(accumulator_dtype(output.dtype)).to(output.device),
+            kind,
+            output,
+            baseline_output,
+            spread_errors,
+        )
+
+
+def game(explicand: Explicand) -> Flow[Game]:
+    """Finds out what the players are."""
+    ends, starts = yield from endpoints(explicand)
+    return Game(explicand, ends, starts, Features.of(explicand, ends))
+
+
+def exact(targets: Tensor) -> Tensor:
+    """The same numbers in float64 on the CPU: not every device has float64, and they are few."""
+    return targets.cpu().to(torch.float64)

@@ -1,0 +1,170 @@
+"""KernelShap: Shapley values from a regression on coalitions of features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.attribution import Attribution
+from adcaptum.engine.coalitions import Enumerated, Listed, shapley_values
+from adcaptum.engine.errors import InvalidArgument
+from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.features import feature_count
+from adcaptum.engine.flow import Flow, endpoint_rows, report
+from adcaptum.engine.game import exact, game
+from adcaptum.engine.moments import rounds
+from adcaptum.engine.parameters import parameter
+from adcaptum.engine.strata import PairedSample
+from adcaptum.engine.surrogate import Surrogate
+
+_FIRST_PAIRS = 128
+_MOST_FEATURES = 4096
+_CACHED_NUMBERS = 1 << 17
+
+
+@dataclass(frozen=True, slots=True)
+class KernelShap:
+    """Shapley values from a weighted regression of the target on coalitions of features.
+
+    Lundberg, Lee (2017), https://arxiv.org/abs/1705.07874, theorem 2, with coalitions and their
+    complements in pairs: Covert, Lee (2021), https://arxiv.org/abs/2012.01536, section 3.2. Sizes
+    of coalitions are evaluated whole where the number of samples allows, the others are sampled
+    without replacement. The values of the features sum to the output less the output at the
+    baseline exactly; once all coalitions are evaluated they are the Shapley values. Each element
+    has the value of its feature.
+    """
+
+    name: ClassVar[str] = "kernel_shap"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2012.01536"
+    gradient: ClassVar[bool] = False
+    baseline: ClassVar[bool] = True
+    random: ClassVar[bool] = True
+    feature_masks: ClassVar[bool] = True
+
+    n_samples: int | None = parameter(
+        None,
+        "Coalitions to evaluate, beside that of all features and that of none; at least four for "
+        "each feature, or all there are. Default: two for each feature and 2048.",
+        minimum=1,
+        maximum=10_000_000,
+    )
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains; reports after each round of coalitions.
+
+        Raises:
+            InvalidArgument: If the samples are too few for the features.
+        """
+        if explicand.feature_mask is not None:
+            self._pairs(feature_count(explicand))
+        played = yield from game(explicand)
+        features = played.features.count
+        pairs = self._pairs(features)
+        if features == 1:
+            targets = yield from played.targets(Enumerated(1))
+            values = shapley_values(exact(targets))
+            errors = torch.zeros_like(values)
+            return played.attribution(values, targets[:, 1], targets[:, 0], standard_errors=errors)
+        halves: list[Tensor] = []
+        ends: Tensor | None = None
+        answer: Attribution | None = None
+        for step in plan(features, pairs, explicand.seed):
+            targets = yield from played.targets(Listed(step.coalitions))
+            ends = targets[:, :2] if ends is None else ends
+            members, complements = exact(targets[:, -2 * step.pairs :]).chunk(2, 1)
+            halves.append((members - complements) / 2)
+            if step.surrogate is None:
+                continue
+            gap = exact(ends[:, 1]) - exact(ends[:, 0])
+            values, errors = step.surrogate.fit(torch.cat(halves, 1), gap)
+            answer = played.attribution(values, ends[:, 1], ends[:, 0], standard_errors=errors)
+            yield from report(answer)
+        assert answer is not None, "the last step has a surrogate"
+        return answer
+
+    def rows(self, explicand: Explicand) -> int:
+        """The samples, the input and the baseline.
+
+        Raises:
+            InvalidArgument: If the samples are too few for the features.
+        """
+        each = 2 * self._pairs(feature_count(explicand)) + 2
+        return endpoint_rows(explicand) + explicand.count * each
+
+    def _pairs(self, features: int) -> int:
+        """How many coalitions to evaluate with their complements."""
+        if features > _MOST_FEATURES:
+            raise InvalidArgument(
+                "feature_mask",
+                f"{features} features",
+                f"at most {_MOST_FEATURES} for kernel_shap: group elements into fewer features, or "
+                "take shapley_value_sampling",
+            )
+        # Beyond 40 features nobody evaluates all.
+        every = (1 << (features - 1)) - 1 if features <= 40 else 1 << 40
+        # Fewer leave too few residuals to tell the error from, or do not determine the values.
+        least = 2 * features
+        if self.n_samples is None:
+            return min(max(features + 1024, least), every)
+        if self.n_samples // 2 < min(least, every):
+            raise _too_few(self.n_samples, features)
+        return min(self.n_samples // 2, every)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One round of coalitions.
+
+    Attributes:
+        coalitions: In the first step those of none and of all; then one of each pair; then their
+            complements. bool of shape (coalitions, features).
+        pairs: How many pairs there are among them.
+        surrogate: What solves for the values from all steps so far; None if they do not suffice.
+    """
+
+    coalitions: Tensor
+    pairs: int
+    surrogate: Surrogate | None
+
+
+def plan(features: int, pairs: int, seed: int) -> tuple[Step, ...]:
+    """Plans rounds that grow, so that a first answer comes early.
+
+    Raises:
+        InvalidArgument: If the pairs that the seed gives do not determine the values.
+    """
+    small = features * pairs <= _CACHED_NUMBERS
+    return _remembered(features, pairs, seed) if small else _plan(features, pairs, seed)
+
+
+def _plan(features: int, pairs: int, seed: int) -> tuple[Step, ...]:
+    sample = PairedSample.draw(features, pairs, seed)
+    ends = list(accumulate(rounds(pairs, max(features, _FIRST_PAIRS)), initial=0))
+    steps = []
+    for start, stop in pairwise(ends):
+        members = sample.members[start:stop]
+        coalitions = torch.cat([members, ~members])
+        if start == 0:
+            none = torch.zeros(1, features, dtype=torch.bool)
+            coalitions = torch.cat([none, ~none, coalitions])
+        steps.append(Step(coalitions, stop - start, Surrogate.of(sample.first(stop))))
+    if steps[-1].surrogate is None:
+        raise _too_few(2 * pairs, features)
+    return tuple(steps)
+
+
+_remembered = lru_cache(maxsize=16)(_plan)
+
+
+def _too_few(samples: int, features: int) -> InvalidArgument:
+    return InvalidArgument(
+        "n_samples",
+        samples,
+        f"too few for {features} features: at least {4 * features}, better "
+        f"{2 * features + 2048}, or group elements into fewer features",
+    )
