@@ -20,8 +20,8 @@ class Checks:
     """What was found out.
 
     Attributes:
-        independent: Whether a row's answer does not depend on the rows beside it, nor leaves a trace in
-            the model.
+        independent: Whether a row's answer does not depend on the rows beside it, nor leaves
+            a trace in the model.
         dependence: Why not, for people.
         differentiable: Whether gradients of the output reach the inputs, or the embedding.
         obstacle: Why not, for people.

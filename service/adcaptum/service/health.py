@@ -2,9 +2,11 @@
 
 from typing import Final
 
-from grpc_health.v1 import health, health_pb2
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 SERVICE: Final = "adcaptum.v1.ExplanationService"
+HEALTH: Final[str] = health.SERVICE_NAME
 
 
 class Health:
@@ -34,3 +36,8 @@ class Health:
 def _status(serving: bool) -> int:
     states = health_pb2.HealthCheckResponse
     return int(states.SERVING if serving else states.NOT_SERVING)
+
+
+def register(own: Health, server: grpc.aio.Server) -> None:
+    """Has a server answer health checks."""
+    health_pb2_grpc.add_HealthServicer_to_server(own.servicer, server)

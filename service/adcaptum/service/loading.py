@@ -58,8 +58,8 @@ def load(stored: StoredModel, version: Version, device: torch.device) -> LoadedM
     """Loads a version's weights and the files beside them.
 
     Raises:
-        DeclarationError: The factory is not there, the weights do not fit the module, or a file is not
-            what the declaration says.
+        DeclarationError: The factory is not there, the weights do not fit the module, or a file is
+            not what the declaration says.
         Exception: What the model's factory raises.
     """
     declaration = stored.declaration
@@ -190,7 +190,7 @@ def _rows(path: Path, key: str, declared: InputDeclaration) -> Tensor:
     )
     if not fits or len(rows) == 0 or rows.dtype != DATATYPES[declared.datatype]:
         raise DeclarationError(
-            f"{path}: {key}: {rows.dtype} of shape {list(rows.shape)}; input {declared.name!r} takes "
-            f"{declared.datatype} of shape {list(declared.shape)}"
+            f"{path}: {key}: {rows.dtype} of shape {list(rows.shape)}; input {declared.name!r} "
+            f"takes {declared.datatype} of shape {list(declared.shape)}"
         )
     return rows

@@ -5,10 +5,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Self
 
+from torch import Tensor
+
 from adcaptum.engine.evaluation import INPUT, Site
+from adcaptum.service import method_specs
 from adcaptum.service.checks import Checks
+from adcaptum.service.declaration import Declaration, DeclarationError
 from adcaptum.service.errors import NotFound
 from adcaptum.service.loading import LoadedModel
+from adcaptum.service.method_specs import ResolvedMethod
 from adcaptum.v1 import model_pb2
 
 
@@ -24,6 +29,9 @@ class ServedModel:
         modules: The class of each module by qualified name.
         label_index: A class's index by its name.
         embedding: Where integer inputs are explained; None: directly.
+        scales: What counts as one unit of noise: the range of each feature in the background set,
+            because a table's features are of all sizes; None: the range of each example's values.
+        default_method: The method where a request names none.
     """
 
     name: str
@@ -33,10 +41,16 @@ class ServedModel:
     modules: Mapping[str, str]
     label_index: Mapping[str, int]
     embedding: Site | None
+    scales: tuple[Tensor, ...] | None
+    default_method: ResolvedMethod
 
     @classmethod
     def of(cls, loaded: LoadedModel, checks: Checks) -> Self:
-        """Prepares a loaded and checked model."""
+        """Prepares a loaded and checked model.
+
+        Raises:
+            DeclarationError: Its default method is not one.
+        """
         declaration = loaded.declaration
         modules = {
             name: type(part).__name__ for name, part in loaded.module.named_modules() if name
@@ -56,6 +70,8 @@ class ServedModel:
             modules=MappingProxyType(modules),
             label_index=MappingProxyType(labels),
             embedding=Site(embedding) if embedding else None,
+            scales=_scales(loaded),
+            default_method=_default_method(declaration),
         )
 
     def layer(self, name: str) -> str:
@@ -73,3 +89,19 @@ class ServedModel:
     def site(self, *, gradient: bool) -> Site:
         """Returns where inputs are explained: token ids have no gradient, their embeddings do."""
         return self.embedding if gradient and self.embedding is not None else INPUT
+
+
+def _scales(loaded: LoadedModel) -> tuple[Tensor, ...] | None:
+    inputs = loaded.declaration.inputs
+    rows = [loaded.backgrounds.get(each.name) for each in inputs if each.kind == "tabular"]
+    known = [each for each in rows if each is not None]
+    if len(known) != len(inputs):
+        return None
+    return tuple((each.amax(0) - each.amin(0)).unsqueeze(0) for each in known)
+
+
+def _default_method(declaration: Declaration) -> ResolvedMethod:
+    try:
+        return method_specs.by_name(declaration.default_method, declaration.default_params)
+    except (NotFound, ValueError) as error:
+        raise DeclarationError(f"{declaration.name}: defaults: {error}") from error

@@ -93,18 +93,31 @@ def answer(error: Exception, request_id: str) -> Answer:
     """Returns what to say about `error`; of an unknown one, nothing but the request's id."""
     known = as_service_error(error)
     if known is None:
-        code, message, detail = grpc.StatusCode.INTERNAL, _hidden(request_id), None
+        message, detail = _hidden(request_id), None
     else:
-        code, make = TABLE[known.kind]
+        _, make = TABLE[known.kind]
         message = known.message if known.kind is not Kind.FAULT else _hidden(request_id)
         detail = make(known)
     packed = [error_details_pb2.RequestInfo(request_id=request_id), *([detail] if detail else [])]
-    status = status_pb2.Status(code=code.value[0], message=message)
+    status_code = code(error)
+    status = status_pb2.Status(code=status_code.value[0], message=message)
     for one in reversed(packed):
         wrapped = any_pb2.Any()
         wrapped.Pack(one)
         status.details.append(wrapped)
-    return Answer(code, message, status.SerializeToString())
+    return Answer(status_code, message, status.SerializeToString())
+
+
+def code(error: Exception) -> grpc.StatusCode:
+    """Returns the status code for `error`."""
+    known = as_service_error(error)
+    return grpc.StatusCode.INTERNAL if known is None else TABLE[known.kind][0]
+
+
+def is_fault(error: Exception) -> bool:
+    """Returns whether `error` is one of ours, that callers are told nothing of."""
+    known = as_service_error(error)
+    return known is None or known.kind is Kind.FAULT
 
 
 def as_service_error(error: Exception) -> ServiceError | None:

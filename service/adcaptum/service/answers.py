@@ -1,0 +1,169 @@
+"""What the engine says -> what goes over the wire."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.attribution import Attribution, ErrorKind, StopReason
+from adcaptum.service import tensors
+from adcaptum.service.question import Piece, Question, dtype_of
+from adcaptum.service.served_model import ServedModel
+from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+
+ERROR_KINDS: Final = {
+    ErrorKind.COMPLETENESS: explanation_pb2.ERROR_KIND_COMPLETENESS,
+    ErrorKind.STANDARD_ERROR: explanation_pb2.ERROR_KIND_STANDARD_ERROR,
+}
+STOP_REASONS: Final = {
+    StopReason.CONVERGED: explanation_pb2.STOP_REASON_CONVERGED,
+    StopReason.BUDGET: explanation_pb2.STOP_REASON_BUDGET,
+    StopReason.DEADLINE: explanation_pb2.STOP_REASON_DEADLINE,
+}
+DEFAULT_TOP_K: Final = 5
+
+
+def explanations(
+    question: Question, answered: Iterable[tuple[Piece, Attribution]]
+) -> list[explanation_pb2.Explanation]:
+    """Writes explanations, in the order of methods, examples and targets."""
+    made = [
+        (piece.method, piece.part.first + example, piece.target, piece, attribution, example)
+        for piece, attribution in answered
+        for example in range(piece.part.inputs.count)
+    ]
+    if len(made) > 1:
+        made.sort(key=lambda each: each[:3])
+    return [
+        _explanation(question, piece, attribution, example)
+        for _, _, _, piece, attribution, example in made
+    ]
+
+
+def reports(
+    question: Question, answered: Sequence[tuple[Piece, Attribution]]
+) -> list[explanation_pb2.MethodReport]:
+    """Writes what each method cost."""
+    made = []
+    for index, method in enumerate(question.methods):
+        own = [attribution for piece, attribution in answered if piece.method == index]
+        made.append(
+            explanation_pb2.MethodReport(
+                method=method.spec,
+                rows_used=sum(each.rows_used for each in own),
+                stop_reason=STOP_REASONS[stop_reason(own)],
+            )
+        )
+    return made
+
+
+def stop_reason(attributions: Iterable[Attribution]) -> StopReason:
+    """Returns why a method ended that explained several things: what cut any of them short."""
+    reasons = {each.stop_reason for each in attributions}
+    for reason in (StopReason.DEADLINE, StopReason.BUDGET):
+        if reason in reasons:
+            return reason
+    return StopReason.CONVERGED
+
+
+def _explanation(
+    question: Question, piece: Piece, attribution: Attribution, example: int
+) -> explanation_pb2.Explanation:
+    declaration = question.model.loaded.declaration
+    labels = declaration.outputs[0].labels
+    # Equal targets of all examples are one row, expanded.
+    target = piece.indices[example].tolist() if question.neuron is None else []
+    output, baseline = attribution.output, attribution.baseline_output
+    message = explanation_pb2.Explanation(
+        method=question.methods[piece.method].spec.name,
+        example=piece.part.first + example,
+        target=target,
+        label=labels[target[0]] if labels and len(target) == 1 else "",
+        attributions=[
+            _attribution(question, piece, attribution, example, index)
+            for index in range(len(attribution.values))
+        ],
+        output=None if output is None else output[example].item(),
+        baseline_output=None if baseline is None else baseline[example].item(),
+    )
+    if attribution.error is not None and attribution.error_kind in ERROR_KINDS:
+        message.error.kind = ERROR_KINDS[attribution.error_kind]
+        message.error.value = attribution.error[example].item()
+    return message
+
+
+def _attribution(
+    question: Question, piece: Piece, attribution: Attribution, example: int, index: int
+) -> explanation_pb2.Attribution:
+    options = question.output
+    values = attribution.values[index][example]
+    errors = attribution.standard_errors[index][example] if attribution.standard_errors else None
+    texts = piece.part.inputs.texts
+    if texts is not None and question.layer is None:
+        if values.ndim == 2:
+            # Components of an embedding mean nothing by themselves.
+            values, errors = values.sum(1), None
+        length = len(texts.texts[example].tokens)
+        values = values[:length]
+        errors = None if errors is None else errors[:length]
+    elif options.sum_channels and values.ndim == 3 and question.layer is None:
+        values, errors = values.sum(0), None
+    message = explanation_pb2.Attribution()
+    if options.top_features:
+        flat = values.flatten()
+        kept = flat.abs().topk(min(options.top_features, len(flat))).indices
+        values = flat[kept]
+        errors = None if errors is None else errors.flatten()[kept]
+        message.indices.CopyFrom(tensors.encode(kept))
+    dtype = dtype_of(options)
+    message.values.CopyFrom(tensors.encode(values.to(dtype), _name(question, index)))
+    if errors is not None:
+        message.standard_errors.CopyFrom(tensors.encode(errors.to(dtype)))
+    if texts is not None and question.layer is None:
+        text = texts.texts[example]
+        message.tokens.extend(text.tokens)
+        message.token_starts.extend(text.starts)
+        message.token_ends.extend(text.ends)
+    return message
+
+
+def _name(question: Question, index: int) -> str:
+    if question.layer is not None:
+        return question.layer.layer
+    return question.model.loaded.declaration.inputs[index].name
+
+
+def predictions(model: ServedModel, outputs: Tensor, top_k: int) -> list[pb.Prediction]:
+    """Writes the largest outputs of each example, `(examples, classes)`; nothing without labels."""
+    declared = model.loaded.declaration.outputs[0]
+    if not declared.labels or outputs.ndim != 2:
+        return []
+    outputs = outputs.double().cpu()
+    likely = {"logits": outputs.softmax(1), "probabilities": outputs}.get(declared.kind)
+    order = outputs.sort(dim=1, descending=True, stable=True).indices
+    most = min(top_k or DEFAULT_TOP_K, outputs.shape[1])
+    return [
+        pb.Prediction(
+            labels=[
+                pb.LabelScore(
+                    index=index,
+                    label=declared.labels[index],
+                    score=outputs[row, index].item(),
+                    probability=None if likely is None else likely[row, index].item(),
+                )
+                for index in order[row, :most].tolist()
+            ]
+        )
+        for row in range(len(outputs))
+    ]
+
+
+def error_ratios(attribution: Attribution) -> list[float]:
+    """Returns each example's error over |output - baseline output|, where all three are known."""
+    error, output, baseline = attribution.error, attribution.output, attribution.baseline_output
+    if error is None or output is None or baseline is None:
+        return []
+    ratios: list[float] = torch.div(error, (output - baseline).abs()).tolist()
+    return [ratio for ratio in ratios if math.isfinite(ratio)]

@@ -1,0 +1,223 @@
+"""What Predict and Explain do, whatever the protocol."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from adcaptum.engine.attribution import Attribution
+from adcaptum.engine.evaluation import Evaluation
+from adcaptum.engine.rows import Given
+from adcaptum.engine.scheduler import Priority
+from adcaptum.service import answers, inputs, question as questions, tensors
+from adcaptum.service.call import Call
+from adcaptum.service.catalogue import Catalogue
+from adcaptum.service.engine_loop import EngineLoop
+from adcaptum.service.errors import DeadlineExceeded, TooBusy
+from adcaptum.service.plans import Explanation, Prediction
+from adcaptum.service.question import Question
+from adcaptum.service.request_metrics import RequestMetrics
+from adcaptum.service.served_model import ServedModel
+from adcaptum.service.settings import Settings
+from adcaptum.service.work import Plan, Work
+from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explanations:
+    """Answers predictions and explanations.
+
+    Attributes:
+        catalogue: The models.
+        engine: What runs them.
+        metrics: What is counted of each answer.
+        settings: The limits.
+    """
+
+    catalogue: Catalogue
+    engine: EngineLoop
+    metrics: RequestMetrics
+    settings: Settings
+
+    async def predict(self, request: pb.PredictRequest, call: Call) -> pb.PredictResponse:
+        """Says what a model answers.
+
+        Raises:
+            ServiceError: What the caller did wrong, or the server cannot do.
+        """
+        model = self.catalogue.find(request.model)
+        limit = self.settings.max_image_pixels
+        if inputs.is_slow(request.inputs):
+            read = await asyncio.to_thread(inputs.read, request.inputs, model.loaded, limit)
+        else:
+            read = inputs.read(request.inputs, model.loaded, limit)
+        plan = Prediction(Evaluation(Given(read.tensors), arguments=read.arguments))
+        work = self._work(model, plan, call, read.count, priority=Priority.PREDICT)
+        (reading,) = await self._done(work)
+        outputs = reading.values
+        self.metrics.answered(model.name, "Predict", work.queue_seconds, work.compute_seconds)
+        return pb.PredictResponse(
+            model=model.identity,
+            outputs=[tensors.encode(outputs, model.loaded.declaration.outputs[0].name)],
+            predictions=answers.predictions(model, outputs, request.top_k),
+            timings=_timings(work, call),
+            request_id=call.id,
+        )
+
+    async def explain(self, request: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
+        """Says why.
+
+        Raises:
+            ServiceError: What the caller did wrong, or the server cannot do.
+        """
+        model = self.catalogue.find(request.model)
+        question = await self._question(request, model)
+        plan = Explanation(question)
+        partial = request.budget.on_deadline == explanation_pb2.ON_DEADLINE_PARTIAL
+        work = self._work(model, plan, call, question.inputs.count, partial=partial)
+        await self._done(work)
+        return self._response(question, plan, work, call, "Explain")
+
+    async def explain_stream(
+        self, request: pb.ExplainStreamRequest, call: Call
+    ) -> AsyncIterator[pb.ExplainStreamResponse]:
+        """Says why, and on the way how far it is.
+
+        Raises:
+            ServiceError: What the caller did wrong, or the server cannot do.
+        """
+        explain = request.explain
+        model = self.catalogue.find(explain.model)
+        question = await self._question(explain, model)
+        plan = Explanation(question)
+        partial = explain.budget.on_deadline != explanation_pb2.ON_DEADLINE_FAIL
+        news = asyncio.Event()
+        ahead = self.engine.waiting_rows
+        rows = question.estimated_rows()
+        work = self._work(
+            model, plan, call, question.inputs.count, partial=partial, progressed=news.set
+        )
+        work.finished.add_done_callback(lambda _: news.set())
+        try:
+            yield pb.ExplainStreamResponse(
+                accepted=pb.Accepted(request_id=call.id, rows=rows, rows_ahead=ahead)
+            )
+            while not work.finished.done():
+                await news.wait()
+                news.clear()
+                if not work.finished.done():
+                    yield pb.ExplainStreamResponse(partial=_partial(question, plan, work, rows))
+            _raise(work)
+            final = self._response(question, plan, work, call, "ExplainStream")
+            yield pb.ExplainStreamResponse(final=final)
+        finally:
+            if not work.finished.done():
+                self.engine.cancel(work, _reason(call))
+
+    async def _question(self, request: pb.ExplainRequest, model: ServedModel) -> Question:
+        limit = self.settings.max_image_pixels
+        if inputs.is_slow(request.inputs):
+            return await asyncio.to_thread(questions.read, request, model, limit)
+        return questions.read(request, model, limit)
+
+    def _work(
+        self,
+        model: ServedModel,
+        plan: Plan,
+        call: Call,
+        rows: int,
+        *,
+        priority: Priority = Priority.EXPLAIN,
+        partial: bool = False,
+        progressed: Any = None,
+    ) -> Work:
+        """Submits a work, if there is room and time for it."""
+        now = monotonic()
+        deadline = call.deadline
+        if deadline is not None:
+            if deadline <= now:
+                raise DeadlineExceeded("the deadline had passed when the request was read")
+            if partial:
+                # The answer has to travel, and to be made of what is there.
+                deadline -= min(0.25, 0.2 * (deadline - call.arrival))
+        if self.engine.waiting_rows + rows > self.settings.max_queue_rows:
+            raise TooBusy(f"{self.engine.waiting_rows} rows wait already", retry_s=1.0)
+        work = Work(
+            model,
+            plan,
+            finished=asyncio.get_running_loop().create_future(),
+            arrival=call.arrival,
+            priority=priority,
+            deadline=deadline,
+            partial=partial,
+            progressed=progressed,
+        )
+        self.engine.submit(work)
+        return work
+
+    async def _done(self, work: Work) -> list[Any]:
+        """Waits for a work; has it stopped if the caller goes away meanwhile."""
+        try:
+            await work.finished
+        except asyncio.CancelledError:
+            deadline = work.request.deadline
+            late = deadline is not None and monotonic() >= deadline
+            self.engine.cancel(work, "deadline" if late else "cancelled")
+            raise
+        _raise(work)
+        return work.results
+
+    def _response(
+        self, question: Question, plan: Explanation, work: Work, call: Call, rpc: str
+    ) -> pb.ExplainResponse:
+        answered = plan.answered(work.results)
+        self.metrics.explained(question, answered)
+        self.metrics.answered(question.model.name, rpc, work.queue_seconds, work.compute_seconds)
+        declared = question.model.loaded.declaration.inputs
+        shown = question.inputs.tensors if question.output.return_inputs else ()
+        return pb.ExplainResponse(
+            model=question.model.identity,
+            explanations=answers.explanations(question, answered),
+            reports=answers.reports(question, answered),
+            inputs=[
+                tensors.encode(values, each.name)
+                for each, values in zip(declared, shown, strict=False)
+            ],
+            seed=question.seed,
+            timings=_timings(work, call),
+            request_id=call.id,
+        )
+
+
+def _raise(work: Work) -> None:
+    if work.error is not None:
+        raise work.error
+
+
+def _reason(call: Call) -> str:
+    late = call.deadline is not None and monotonic() >= call.deadline
+    return "deadline" if late else "cancelled"
+
+
+def _timings(work: Work, call: Call) -> explanation_pb2.Timings:
+    return explanation_pb2.Timings(
+        queue_seconds=work.queue_seconds,
+        compute_seconds=work.compute_seconds,
+        total_seconds=monotonic() - call.arrival,
+        batches=work.batches,
+    )
+
+
+def _partial(question: Question, plan: Explanation, work: Work, rows: int) -> pb.Partial:
+    best: list[tuple[Any, Attribution]] = []
+    if len(plan.pieces) == len(work.running):
+        for piece, running in zip(plan.pieces, list(work.running), strict=False):
+            attribution = running.execution.best
+            if attribution is not None:
+                best.append((piece, attribution))
+    return pb.Partial(
+        rows_done=work.rows_done,
+        rows=max(rows, work.rows_done),
+        explanations=answers.explanations(question, best),
+    )

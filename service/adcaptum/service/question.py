@@ -1,0 +1,253 @@
+"""An Explain request, read and checked: what the engine is asked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.evaluation import INPUT, Evaluation, Neuron, Output, Site
+from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.rows import Given
+from adcaptum.service import inputs as request_inputs, method_specs, places, targets
+from adcaptum.service.errors import InvalidRequest, Unsupported
+from adcaptum.service.inputs import Inputs
+from adcaptum.service.method_specs import ResolvedMethod
+from adcaptum.service.references import References
+from adcaptum.service.served_model import ServedModel
+from adcaptum.service.targets import TargetChoice
+from adcaptum.service.tensors import DATATYPES
+from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+
+MOST_METHODS: Final = 32
+DEFAULT_OUTPUT: Final = explanation_pb2.OutputOptions(datatype="FP32")
+NEURON: Final = TargetChoice(known=(torch.zeros(1, 0, dtype=torch.int64),))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Examples that are explained together: all of a request's, or one text.
+
+    Attributes:
+        first: The first's index in the request.
+        inputs: Theirs.
+        baselines: Theirs, one per input.
+    """
+
+    first: int
+    inputs: Inputs
+    baselines: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """One flow's worth of a question: a method, a target, a part.
+
+    Attributes:
+        method: The method's index in the request.
+        target: The target's index.
+        indices: The explained output of each example, `(examples, dims)`.
+        part: The examples.
+        explicand: For the engine.
+    """
+
+    method: int
+    target: int
+    indices: Tensor
+    part: Part
+    explicand: Explicand
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """What a request asks.
+
+    Attributes:
+        model: Whom.
+        inputs: About what.
+        parts: The same, as they are explained.
+        methods: How.
+        choice: Which outputs.
+        neuron: A number inside the model instead.
+        layer: Where; None: at the inputs.
+        masks: Which elements are one feature.
+        seed: Where randomness begins.
+        max_rows: What it may cost.
+        output: The form of the reply.
+    """
+
+    model: ServedModel
+    inputs: Inputs
+    parts: tuple[Part, ...]
+    methods: tuple[ResolvedMethod, ...]
+    choice: TargetChoice
+    neuron: Neuron | None
+    layer: Site | None
+    masks: tuple[Tensor, ...] | None
+    seed: int
+    max_rows: int
+    output: explanation_pb2.OutputOptions
+
+    @property
+    def needs_outputs(self) -> bool:
+        """Whether the targets depend on what the model says."""
+        return self.choice.known is None
+
+    def asks_outputs(self) -> Evaluation:
+        """Returns what evaluates the outputs."""
+        return Evaluation(Given(self.inputs.tensors), arguments=self.inputs.arguments)
+
+    def estimated_rows(self) -> int:
+        """How many rows it will take, as far as is known beforehand, the outputs' not counted."""
+        first = torch.zeros(self.inputs.count, len(self.model.checks.output_shape)).long()
+        one_target = [
+            self._piece(method, 0, first, part)
+            for method in range(len(self.methods))
+            for part in self.parts
+        ]
+        rows = sum(self.methods[piece.method].method.rows(piece.explicand) for piece in one_target)
+        return rows * self.choice.count
+
+    def pieces(self, outputs: Tensor | None) -> list[Piece]:
+        """Cuts the question up for the engine.
+
+        Args:
+            outputs: The model's, `(examples, *output)`, if `needs_outputs`.
+        """
+        chosen = self.choice.known
+        if chosen is None:
+            if outputs is None:
+                raise ValueError("the targets depend on the outputs")
+            chosen = self.choice.given(outputs)
+        return [
+            self._piece(method, target, indices, part)
+            for method in range(len(self.methods))
+            for target, indices in enumerate(chosen)
+            for part in self.parts
+        ]
+
+    def _piece(self, method: int, target: int, indices: Tensor, part: Part) -> Piece:
+        gradient = self.methods[method].method.gradient
+        inputs = part.inputs
+        own = indices
+        if len(self.parts) > 1:
+            own = indices[part.first : part.first + inputs.count]
+        at = self.layer if self.layer is not None else self.model.site(gradient=gradient)
+        masks = self.masks
+        if inputs.texts is not None and at == INPUT:
+            masks = (_token_features(inputs.texts.special),)
+        explicand = Explicand(
+            inputs=inputs.tensors,
+            target=Output(own) if self.neuron is None else self.neuron,
+            baselines=part.baselines,
+            at=at,
+            arguments=inputs.arguments,
+            feature_mask=masks,
+            seed=self.seed,
+            scales=self.model.scales if at == INPUT else None,
+        )
+        return Piece(method, target, own, part, explicand)
+
+
+def read(request: pb.ExplainRequest, model: ServedModel, max_image_pixels: int) -> Question:
+    """Reads a request.
+
+    Raises:
+        InvalidRequest: Something in it is not allowed.
+        NotFound: It names a method or a layer that does not exist.
+        Unsupported: The model cannot run a method that it names.
+    """
+    loaded = model.loaded
+    inputs = request_inputs.read(request.inputs, loaded, max_image_pixels)
+    methods = _methods(request, model)
+    neuron = None
+    if request.HasField("neuron"):
+        neuron, choice = _neuron(request, model), NEURON
+    else:
+        choice = targets.read(request.target, model, inputs.count)
+    references = References(loaded, inputs, request.seed, max_image_pixels)
+    layer = places.site(request.layer, model) if request.HasField("layer") else None
+    return Question(
+        model=model,
+        inputs=inputs,
+        parts=_parts(inputs, references.read(request.baselines)),
+        methods=methods,
+        choice=choice,
+        neuron=neuron,
+        layer=layer,
+        masks=places.feature_masks(request.feature_masks, model, inputs),
+        seed=request.seed,
+        max_rows=_max_rows(request.budget.max_rows, loaded.declaration.max_rows),
+        output=_output(request.output) if request.HasField("output") else DEFAULT_OUTPUT,
+    )
+
+
+def obstacle(*, gradient: bool, model: ServedModel) -> str:
+    """Says why a model cannot run a method that needs a gradient or not; nothing if it can."""
+    if gradient and not model.checks.differentiable:
+        return f"it needs gradients, and {model.checks.obstacle}"
+    return ""
+
+
+def _methods(request: pb.ExplainRequest, model: ServedModel) -> tuple[ResolvedMethod, ...]:
+    if len(request.methods) > MOST_METHODS:
+        raise InvalidRequest(
+            "methods", f"{len(request.methods)} of them; at most {MOST_METHODS} are allowed"
+        )
+    methods = tuple(
+        method_specs.read(spec, f"methods[{index}]") for index, spec in enumerate(request.methods)
+    ) or (model.default_method,)
+    for method in methods:
+        reason = obstacle(gradient=method.method.gradient, model=model)
+        if reason:
+            raise Unsupported(f"Model {model.name!r} cannot run {method.spec.name}: {reason}.")
+    return methods
+
+
+def _neuron(request: pb.ExplainRequest, model: ServedModel) -> Neuron:
+    if request.target.WhichOneof("kind") is not None:
+        raise InvalidRequest("target", "set; must be unset where a neuron is explained")
+    return places.neuron(request.neuron, model)
+
+
+def _max_rows(asked: int, limit: int) -> int:
+    if asked > limit:
+        raise InvalidRequest("budget.max_rows", f"{asked}; the model allows at most {limit}")
+    return asked or limit
+
+
+def _output(options: explanation_pb2.OutputOptions) -> explanation_pb2.OutputOptions:
+    if options.datatype not in ("", "FP32", "FP64", "FP16"):
+        raise InvalidRequest("output.datatype", f"{options.datatype!r}; must be FP32, FP64 or FP16")
+    made = explanation_pb2.OutputOptions()
+    made.CopyFrom(options)
+    made.datatype = options.datatype or "FP32"
+    return made
+
+
+def _parts(inputs: Inputs, baselines: Sequence[Tensor]) -> tuple[Part, ...]:
+    texts = inputs.texts
+    if texts is None:
+        return (Part(0, inputs, tuple(baselines)),)
+    # Each text alone: at its own length, it shares batches with texts of that length, and its
+    # answer does not depend on how long its neighbours are.
+    parts = []
+    for index in range(inputs.count):
+        own = texts.example(index)
+        (baseline,) = baselines
+        ids = baseline[index : index + 1, : own.ids.shape[1]]
+        parts.append(Part(index, replace(inputs, tensors=(own.ids,), texts=own), (ids,)))
+    return tuple(parts)
+
+
+def _token_features(special: Tensor) -> Tensor:
+    """Numbers the tokens of a text, `(1, tokens)`; those the tokenizer added are one feature."""
+    real = ~special
+    numbers = real.cumsum(1) - 1
+    return torch.where(real, numbers, int(real.sum()))
+
+
+def dtype_of(options: explanation_pb2.OutputOptions) -> torch.dtype:
+    """Returns the datatype of attributions."""
+    return DATATYPES[options.datatype] or torch.float32

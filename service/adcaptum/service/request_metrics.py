@@ -1,0 +1,64 @@
+"""What is counted of every answer, with the labels looked up once."""
+
+from collections.abc import Sequence
+
+from prometheus_client import Counter, Histogram
+
+from adcaptum.engine.attribution import Attribution
+from adcaptum.service import answers
+from adcaptum.service.metrics import Metrics
+from adcaptum.service.question import Piece, Question
+
+
+class RequestMetrics:
+    """Counts answers. Label values are names of models and methods that exist, never a caller's."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._times: dict[tuple[str, str], tuple[Histogram, Histogram]] = {}
+        self._rows: dict[tuple[str, str], Histogram] = {}
+        self._explanations: dict[tuple[str, str, str], Counter] = {}
+        self._errors: dict[tuple[str, str, str], Histogram] = {}
+
+    def answered(self, model: str, rpc: str, queue_seconds: float, compute_seconds: float) -> None:
+        """Counts where the time of a request went."""
+        key = (model, rpc)
+        times = self._times.get(key)
+        if times is None:
+            times = self._times[key] = (
+                self._metrics.queue_seconds.labels(*key),
+                self._metrics.compute_seconds.labels(*key),
+            )
+        times[0].observe(queue_seconds)
+        times[1].observe(compute_seconds)
+
+    def explained(self, question: Question, answered: Sequence[tuple[Piece, Attribution]]) -> None:
+        """Counts what explanations cost, and how exact they are."""
+        model = question.model.name
+        for index, resolved in enumerate(question.methods):
+            own = [attribution for piece, attribution in answered if piece.method == index]
+            method = resolved.spec.name
+            key = (model, method)
+            rows = self._rows.get(key)
+            if rows is None:
+                rows = self._rows[key] = self._metrics.explanation_rows.labels(*key)
+            rows.observe(sum(each.rows_used for each in own))
+            reason = answers.stop_reason(own).value
+            counter = self._explanations.get((*key, reason))
+            if counter is None:
+                counter = self._metrics.explanations.labels(*key, reason)
+                self._explanations[*key, reason] = counter
+            counter.inc(sum(len(each.values[0]) for each in own))
+            for attribution in own:
+                self._observe_error(model, method, attribution)
+
+    def _observe_error(self, model: str, method: str, attribution: Attribution) -> None:
+        ratios = answers.error_ratios(attribution)
+        if not ratios:
+            return
+        key = (model, method, attribution.error_kind.value)
+        histogram = self._errors.get(key)
+        if histogram is None:
+            histogram = self._errors[key] = self._metrics.explanation_error.labels(*key)
+        for ratio in ratios:
+            histogram.observe(ratio)

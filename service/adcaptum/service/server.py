@@ -1,0 +1,161 @@
+"""The composition root: builds everything, starts it, drains it."""
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import suppress
+from time import monotonic
+from typing import Final
+
+import grpc
+import torch
+import uvloop
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import disable_created_metrics
+
+from adcaptum.service import health, http, logs, repository
+from adcaptum.service.catalogue import Catalogue, State
+from adcaptum.service.engine_loop import EngineLoop
+from adcaptum.service.explanations import Explanations
+from adcaptum.service.interceptors import Interceptor
+from adcaptum.service.metrics import Metrics
+from adcaptum.service.model_loader import ModelLoader
+from adcaptum.service.request_metrics import RequestMetrics
+from adcaptum.service.servicers import ExplanationServicer
+from adcaptum.service.settings import Settings
+from adcaptum.v1 import explanation_service_pb2_grpc as pb_grpc
+
+SWITCH_SECONDS: Final = 0.0005
+"""How long a thread may keep others from Python. The default, 5 ms, is what an operation of PyTorch
+in a device thread would wait for again and again while the event loop is busy."""
+
+
+def run(settings: Settings) -> None:
+    """Runs a server until SIGTERM or SIGINT; in-flight requests finish.
+
+    Raises:
+        SystemExit: It failed; the log says why.
+    """
+    logs.configure(settings.log_level)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    disable_created_metrics()
+    main = Server(settings).serve()
+    failed = uvloop.run(main) if settings.uvloop else asyncio.run(main)
+    if failed:
+        raise SystemExit(1)
+
+
+class Server:
+    """One server."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Finds the models; nothing runs yet.
+
+        Raises:
+            DeclarationError: The repository is not a folder.
+        """
+        self._settings = settings
+        self._metrics = Metrics()
+        self._catalogue = Catalogue(repository.names(settings.repository))
+        self._health = health.Health()
+        self._interceptor = Interceptor(self._metrics, self._catalogue, settings.max_requests)
+        self._ended = asyncio.Event()
+        self._failed = False
+
+    async def serve(self) -> bool:
+        """Serves until a signal comes; returns whether it failed."""
+        settings, loop = self._settings, asyncio.get_running_loop()
+        device = torch.device(settings.device)
+        engine = EngineLoop(
+            loop,
+            device,
+            self._metrics,
+            target_batch_seconds=settings.target_batch_seconds,
+            crashed=self._crashed,
+        )
+        explanations = Explanations(
+            self._catalogue, engine, RequestMetrics(self._metrics), settings
+        )
+        grpc_server = grpc.aio.server(interceptors=[self._interceptor], options=self._options())
+        pb_grpc.add_ExplanationServiceServicer_to_server(
+            ExplanationServicer(self._catalogue, explanations, settings.device), grpc_server
+        )
+        health.register(self._health, grpc_server)
+        reflection.enable_server_reflection(
+            (health.SERVICE, health.HEALTH, reflection.SERVICE_NAME), grpc_server
+        )
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        port = grpc_server.add_insecure_port(f"{host}:{settings.port}")
+        http_server = http.HttpServer(
+            http.application(self._metrics.registry, self.unready),
+            settings.host,
+            settings.http_port,
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ended.set)
+        await self._health.set_server(serving=False)
+        await grpc_server.start()
+        http_server.start()
+        loader = ModelLoader(settings, self._catalogue, self._metrics, self._health, engine)
+        loading = loop.create_task(
+            self._load(loader, f"{host}:{port}", f"{host}:{http_server.port}")
+        )
+        await self._ended.wait()
+        await self._drain()
+        loading.cancel()
+        with suppress(asyncio.CancelledError):
+            await loading
+        await grpc_server.stop(grace=1.0)
+        await http_server.stop()
+        await asyncio.to_thread(engine.stop)
+        logs.logger().info("stopped", failed=self._failed)
+        return self._failed
+
+    def unready(self) -> str:
+        """Says why the server is not ready; nothing if it is."""
+        if self._interceptor.draining:
+            return "draining"
+        loading = [entry.name for entry in self._catalogue if entry.state is State.LOADING]
+        return f"loading {', '.join(loading)}" if loading else ""
+
+    async def _load(self, loader: ModelLoader, grpc_address: str, http_address: str) -> None:
+        begin = monotonic()
+        try:
+            threads = await loader.load_all()
+        except Exception as error:  # noqa: BLE001  # whatever it is, it ends the server
+            logs.logger().exception("loading failed")
+            self._crashed(error)
+            return
+        await self._health.set_server(serving=True)
+        logs.logger().info(
+            "ready",
+            grpc=grpc_address,
+            http=http_address,
+            models={entry.name: entry.state.value for entry in self._catalogue},
+            device=self._settings.device,
+            device_threads=threads.device,
+            intra_op_threads=threads.intra_op,
+            seconds=round(monotonic() - begin, 3),
+            pid=os.getpid(),
+        )
+
+    async def _drain(self) -> None:
+        """Refuses new requests and waits for those in flight."""
+        await self._health.drain()
+        logs.logger().info("draining", in_flight=self._interceptor.in_flight)
+        # Nobody would answer them if the engine has failed.
+        await self._interceptor.drain(0.0 if self._failed else self._settings.drain_seconds)
+
+    def _crashed(self, _: BaseException) -> None:
+        self._failed = True
+        self._ended.set()
+
+    def _options(self) -> list[tuple[str, int]]:
+        most = self._settings.max_message_bytes
+        return [
+            ("grpc.max_receive_message_length", most),
+            ("grpc.max_send_message_length", most),
+            # Two servers on one port would share its connections by chance.
+            ("grpc.so_reuseport", 0),
+        ]

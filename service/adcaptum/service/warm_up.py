@@ -1,0 +1,137 @@
+"""Measures a model before it serves: seconds over rows, and how many threads to use."""
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Final
+
+import torch
+
+from adcaptum.engine.evaluation import Evaluation, Output
+from adcaptum.engine.evaluator import evaluate
+from adcaptum.engine.packing import Slice
+from adcaptum.service.checks import example_evaluation
+from adcaptum.service.served_model import ServedModel
+
+MOST_ROWS: Final = 256
+"""The largest batch of the warm-up; beyond it the engine learns by serving."""
+
+TRIAL_SECONDS: Final = 0.15
+"""How long each division of the cores is tried."""
+
+WORTH: Final = 1.2
+"""More threads must be this much faster: they take cores from gRPC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """How the cores are divided.
+
+    Attributes:
+        device: Threads that run batches.
+        intra_op: Threads that PyTorch uses inside an operation of each.
+    """
+
+    device: int
+    intra_op: int
+
+
+Curve = Mapping[int, float]
+
+
+def curves(model: ServedModel, target_batch_seconds: float) -> Mapping[str, Curve]:
+    """Measures the seconds that batches take, by their rows, without and with gradients.
+
+    Args:
+        model: A model that was checked.
+        target_batch_seconds: How long a batch may take; longer ones are not tried.
+    """
+    kinds = {"forward": False}
+    if model.checks.differentiable:
+        kinds["gradient"] = True
+    most = MOST_ROWS if model.checks.independent else 1
+    return {
+        kind: _curve(model, most, target_batch_seconds, gradient=gradient)
+        for kind, gradient in kinds.items()
+    }
+
+
+def _curve(
+    model: ServedModel, most: int, target_seconds: float, *, gradient: bool
+) -> dict[int, float]:
+    measured: dict[int, float] = {}
+    rows = 1
+    while rows <= most:
+        batch = _batch(model, rows, gradient=gradient)
+        # The first run of a size chooses kernels and maps memory.
+        seconds = min(_seconds(model, batch) for _ in range(2))
+        measured[rows] = seconds
+        if seconds > target_seconds:
+            break
+        rows *= 2
+    return measured
+
+
+def divide_cores(
+    models: list[ServedModel], gradient_curves: Mapping[ServedModel, Curve], device: torch.device
+) -> Threads:
+    """Chooses the number of threads by trying it on the model whose rows cost most."""
+    cores = len(os.sched_getaffinity(0))
+    if device.type != "cpu" or cores == 1 or not models:
+        return Threads(1, 1)
+
+    def row_seconds(model: ServedModel) -> float:
+        return min(seconds / rows for rows, seconds in gradient_curves[model].items())
+
+    model = max(models, key=row_seconds)
+    curve = gradient_curves[model]
+    rows = min(curve, key=lambda rows: curve[rows] / rows)
+    candidates = [Threads(1, 1), Threads(1, cores), Threads(2, max(1, cores // 2))]
+    candidates += [Threads(cores, 1)] if cores > 2 else []
+    best, best_rate = candidates[0], 0.0
+    for candidate in candidates:
+        rate = _rate(model, rows, candidate)
+        if rate > best_rate * (WORTH if best_rate else 1.0):
+            best, best_rate = candidate, rate
+    return best
+
+
+def _rate(model: ServedModel, rows: int, threads: Threads) -> float:
+    batch = _batch(model, rows, gradient=model.checks.differentiable)
+
+    def work() -> float:
+        torch.set_num_threads(threads.intra_op)
+        _seconds(model, batch)
+        begin, batches = perf_counter(), 0
+        while perf_counter() - begin < TRIAL_SECONDS:
+            _seconds(model, batch)
+            batches += 1
+        return batches * rows / (perf_counter() - begin)
+
+    with ThreadPoolExecutor(threads.device) as pool:
+        return sum(future.result() for future in [pool.submit(work) for _ in range(threads.device)])
+
+
+def _batch(model: ServedModel, rows: int, *, gradient: bool) -> Slice:
+    examples = model.loaded.examples
+    repeated = [
+        example[torch.arange(rows, device=example.device) % len(example)] for example in examples
+    ]
+    evaluation = example_evaluation(model.loaded, repeated, gradient=gradient)
+    if gradient and model.checks.output_shape:
+        dims = len(model.checks.output_shape)
+        target = Output(torch.zeros(rows, dims, dtype=torch.int64))
+        evaluation = Evaluation(
+            evaluation.rows, target, evaluation.wrt, arguments=evaluation.arguments
+        )
+    return Slice(evaluation, 0, rows)
+
+
+def _seconds(model: ServedModel, batch: Slice) -> float:
+    begin = perf_counter()
+    evaluate(model.loaded.module, [batch])
+    if model.loaded.device.type == "cuda":
+        torch.cuda.synchronize(model.loaded.device)
+    return perf_counter() - begin

@@ -1,0 +1,229 @@
+"""What a request has the engine do.
+
+Rules:
+1. The event loop makes a `Work`, submits it, and awaits `finished`; it may ask to cancel it.
+2. Everything else is done by device threads, one at a time for each work: whoever touches its flows
+   holds its `lock`.
+3. A work ends once, with results or with an error, and then all of its flows are closed.
+"""
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Protocol
+
+from adcaptum.engine.attribution import StopReason
+from adcaptum.engine.execution import Execution
+from adcaptum.engine.flow import Flow
+from adcaptum.engine.packing import Pending
+from adcaptum.engine.scheduler import Job, Priority, Request
+from adcaptum.service.served_model import ServedModel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """One flow of a stage.
+
+    Attributes:
+        flow: What to run.
+        max_rows: How many rows it may use; None: any number.
+    """
+
+    flow: Flow[Any]
+    max_rows: int | None = None
+
+
+class Plan(Protocol):
+    """The stages of a work: flows that run side by side, then others that need their results."""
+
+    def first(self) -> Sequence[Ask]:
+        """Returns the flows to begin with."""
+        ...
+
+    def following(self, results: list[Any]) -> Sequence[Ask]:
+        """Returns the flows that follow, none at the end, when the ones before gave `results`."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """A flow of a work under way.
+
+    Attributes:
+        work: Whose it is.
+        execution: The flow.
+        outstanding: How many evaluations of its round are not complete.
+    """
+
+    work: "Work"
+    execution: Execution[Any]
+    outstanding: int = 0
+
+
+class Asked:
+    """An evaluation of a flow: the payload of a job."""
+
+    __slots__ = ("pending", "running")
+
+    def __init__(self, running: Running, pending: Pending) -> None:
+        self.running = running
+        self.pending = pending
+
+
+EngineJob = Job[Asked]
+EngineKey = tuple[ServedModel, tuple[Hashable, ...]]
+"""The keys of jobs: the model, and what the engine says must be equal."""
+
+
+class Work:
+    """One request's share of the engine.
+
+    Attributes:
+        model: What is evaluated.
+        plan: What is asked.
+        request: As the scheduler knows it.
+        arrival: When it was submitted, on the engine's clock, in seconds.
+        finished: Set, in the event loop, when it has ended.
+        progressed: Called in the event loop when there is news of a work under way; None: no need.
+        partial: Whether the best answers so far will do when the deadline comes.
+        running: The flows of the current stage.
+        results: What they returned, once the work has ended.
+        error: Why it failed, if it did.
+        compute_seconds: The device batches that held rows of it.
+        batches: How many there were.
+        rows_done: How many of its rows have been evaluated.
+        reported: When news of it were last sent.
+    """
+
+    __slots__ = (
+        "arrival",
+        "batches",
+        "cancel_reason",
+        "compute_seconds",
+        "ended",
+        "error",
+        "finished",
+        "lock",
+        "model",
+        "partial",
+        "plan",
+        "progressed",
+        "reported",
+        "request",
+        "results",
+        "rows_done",
+        "running",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        model: ServedModel,
+        plan: Plan,
+        *,
+        finished: asyncio.Future[None],
+        arrival: float,
+        priority: Priority = Priority.EXPLAIN,
+        deadline: float | None = None,
+        partial: bool = False,
+        progressed: Callable[[], None] | None = None,
+    ) -> None:
+        self.model = model
+        self.plan = plan
+        self.request = Request(self, priority=priority, deadline=deadline)
+        self.arrival = arrival
+        self.finished = finished
+        self.progressed = progressed
+        self.partial = partial
+        self.lock = Lock()
+        self.running: list[Running] = []
+        self.results: list[Any] = []
+        self.error: Exception | None = None
+        self.ended = False
+        self.cancel_reason = ""
+        self.compute_seconds = 0.0
+        self.batches = 0
+        self.rows_done = 0
+        self.reported = 0.0
+
+    @property
+    def queue_seconds(self) -> float:
+        """From the arrival to the first batch."""
+        started = self.request.scheduled_at
+        return 0.0 if started is None else max(0.0, started - self.arrival)
+
+    def start(self) -> list[EngineJob]:
+        """Begins the first stage; returns its jobs."""
+        return self._begin(self.plan.first())
+
+    def advance(self, running: Running) -> list[EngineJob]:
+        """Goes on with a flow whose round is complete; returns the jobs that follow."""
+        execution = running.execution
+        execution.advance()
+        return self._settle(running)
+
+    def fail(self, error: Exception, culprit: Running | None = None) -> None:
+        """Ends the work with an error, which is thrown into the flow that asked for it."""
+        if self.ended:
+            return
+        if culprit is not None:
+            try:
+                culprit.execution.fail(error)
+            except Exception as raised:  # noqa: BLE001  # whatever the flow makes of it is the answer
+                error = raised
+        self.error = error
+        self._end()
+
+    def stop(self, reason: StopReason) -> bool:
+        """Ends the work with the best answers so far; False, and not ended, if one is missing."""
+        open_flows = [each.execution for each in self.running if not each.execution.done]
+        if any(execution.best is None for execution in open_flows):
+            return False
+        for execution in open_flows:
+            execution.stop(reason)
+        self.results = [each.execution.result for each in self.running]
+        self._end()
+        return True
+
+    def _begin(self, asks: Sequence[Ask]) -> list[EngineJob]:
+        self.running = [Running(self, Execution(ask.flow, max_rows=ask.max_rows)) for ask in asks]
+        jobs: list[EngineJob] = []
+        for running in self.running:
+            running.execution.start()
+            jobs += self._jobs(running)
+        if not jobs:
+            return self._stage_ended()
+        return jobs
+
+    def _settle(self, running: Running) -> list[EngineJob]:
+        jobs = self._jobs(running)
+        if jobs or not all(each.execution.done for each in self.running):
+            return jobs
+        return self._stage_ended()
+
+    def _jobs(self, running: Running) -> list[EngineJob]:
+        execution = running.execution
+        while not execution.done:
+            waiting = [pending for pending in execution.pending if pending.rows]
+            running.outstanding = len(waiting)
+            if waiting:
+                return [
+                    Job((self.model, pending.evaluation.key), pending.rows, Asked(running, pending))
+                    for pending in waiting
+                ]
+            execution.advance()
+        return []
+
+    def _stage_ended(self) -> list[EngineJob]:
+        results = [each.execution.result for each in self.running]
+        following = self.plan.following(results)
+        if following:
+            return self._begin(following)
+        self.results = results
+        self._end()
+        return []
+
+    def _end(self) -> None:
+        self.ended = True
+        for running in self.running:
+            running.execution.close()
