@@ -1,7 +1,5 @@
 """The words of a command line, as what the client takes."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +13,10 @@ from adcaptum.client.baseline import Baseline
 from adcaptum.client.method import ParameterValue
 from adcaptum.client.target import Target
 
-# What a parameter is while its parts are still being gathered.
-_Nested: TypeAlias = "dict[str, _Nested | str]"
+# Parameters while they are being gathered: a word, or the words of a method inside, whose own name
+# stands under the empty word.
+_Tree: TypeAlias = dict[str, "_Branch"]
+_Branch: TypeAlias = str | _Tree
 
 _INTEGER = re.compile(r"[+-]?\d+")
 _INTEGERS = re.compile(r"[+-]?\d+(\s*,\s*[+-]?\d+)+")
@@ -69,7 +69,7 @@ def parse_method(name: str | None, params: Sequence[str]) -> Method | None:
         if params:
             raise typer.BadParameter("parameters need a method", param_hint="--param")
         return None
-    tree: _Nested = {}
+    tree: _Tree = {}
     for word in params:
         _plant(tree, word)
     return Method(name, **{key: _value(key, value) for key, value in tree.items()})
@@ -87,7 +87,7 @@ def load_array(path: Path, option: str) -> np.ndarray[tuple[int, ...], np.dtype[
         raise typer.BadParameter(f"{path}: {error}", param_hint=option) from error
 
 
-def _plant(tree: _Nested, word: str) -> None:
+def _plant(tree: _Tree, word: str) -> None:
     path, equals, value = word.partition("=")
     if not (path and equals and value):
         raise typer.BadParameter(f"{word!r} is not NAME=VALUE", param_hint="--param")
@@ -105,7 +105,7 @@ def _plant(tree: _Nested, word: str) -> None:
         place[leaf] = value
 
 
-def _value(name: str, value: _Nested | str) -> ParameterValue:
+def _value(name: str, value: _Branch) -> ParameterValue:
     if isinstance(value, str):
         # The parameter that wraps a method is called so in every method that wraps one.
         return Method(value) if name == "of" else _scalar(value)

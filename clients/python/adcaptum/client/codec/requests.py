@@ -133,7 +133,9 @@ def encode_target(target: Target) -> explanation_pb2.Target | None:
     match target:
         case None:
             return None
-        case "all" | AllTargets():
+        case AllTargets():
+            return explanation_pb2.Target(all=explanation_pb2.AllTargets())
+        case str() if target == "all":
             return explanation_pb2.Target(all=explanation_pb2.AllTargets())
         case str():
             return explanation_pb2.Target(label=target)
@@ -199,7 +201,7 @@ def _encode_baselines(baselines: Baselines) -> list[explanation_pb2.Baseline]:
 
 def _encode_baseline(name: str, value: Baseline) -> explanation_pb2.Baseline:
     match value:
-        case "zero":
+        case str() if value == "zero":
             return explanation_pb2.Baseline(input=name, zero=explanation_pb2.Zero())
         case str():
             return explanation_pb2.Baseline(input=name, named=value)

@@ -1,0 +1,121 @@
+"""A server at the end of a real connection that says what it was told to."""
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent import futures
+from typing import NoReturn
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import code_pb2, status_pb2  # type: ignore[import-untyped] # without a marker
+from grpc_status import rpc_status  # type: ignore[import-untyped] # it comes without types
+
+from adcaptum.v1 import explanation_service_pb2, explanation_service_pb2_grpc
+from tests.unit.client import canned
+
+
+class CannedServicer(explanation_service_pb2_grpc.ExplanationServiceServicer):
+    """Answers with canned messages and remembers what it was asked.
+
+    Attributes:
+        failures: Errors with which the next calls end instead.
+        explanations: The answer to Explain.
+        asked: Name and request of every call.
+        metadata: The metadata of the last call.
+        seconds_left: What the last call's deadline left; None without one.
+        endless: Whether a stream goes on until it is left.
+        stream_ended: Set when a stream has ended.
+    """
+
+    def __init__(self) -> None:
+        self.failures: deque[status_pb2.Status] = deque()
+        self.explanations = canned.explained()
+        self.asked: list[tuple[str, Message]] = []
+        self.metadata: dict[str, str | bytes] = {}
+        self.seconds_left: float | None = None
+        self.endless = False
+        self.stream_ended = threading.Event()
+
+    @property
+    def rpcs(self) -> list[str]:
+        return [name for name, _ in self.asked]
+
+    def Predict(  # noqa: N802 - the protocol names it
+        self, request: explanation_service_pb2.PredictRequest, context: grpc.ServicerContext
+    ) -> explanation_service_pb2.PredictResponse:
+        self._enter("Predict", request, context)
+        return canned.prediction()
+
+    def Explain(  # noqa: N802 - the protocol names it
+        self, request: explanation_service_pb2.ExplainRequest, context: grpc.ServicerContext
+    ) -> explanation_service_pb2.ExplainResponse:
+        self._enter("Explain", request, context)
+        return self.explanations
+
+    def ExplainStream(  # noqa: N802 - the protocol names it
+        self, request: explanation_service_pb2.ExplainStreamRequest, context: grpc.ServicerContext
+    ) -> Iterator[explanation_service_pb2.ExplainStreamResponse]:
+        self._enter("ExplainStream", request, context)
+        context.add_callback(self.stream_ended.set)
+        yield from canned.events()
+        while self.endless and context.is_active():
+            yield canned.events()[1]
+
+    def ListModels(  # noqa: N802 - the protocol names it
+        self, request: explanation_service_pb2.ListModelsRequest, context: grpc.ServicerContext
+    ) -> explanation_service_pb2.ListModelsResponse:
+        self._enter("ListModels", request, context)
+        return explanation_service_pb2.ListModelsResponse(models=[canned.model()])
+
+    def GetModel(  # noqa: N802 - the protocol names it
+        self, request: explanation_service_pb2.GetModelRequest, context: grpc.ServicerContext
+    ) -> explanation_service_pb2.GetModelResponse:
+        self._enter("GetModel", request, context)
+        return explanation_service_pb2.GetModelResponse(model=canned.model())
+
+    def ListMethods(  # noqa: N802 - the protocol names it
+        self, request: explanation_service_pb2.ListMethodsRequest, context: grpc.ServicerContext
+    ) -> explanation_service_pb2.ListMethodsResponse:
+        self._enter("ListMethods", request, context)
+        return explanation_service_pb2.ListMethodsResponse(methods=canned.methods())
+
+    def _enter(self, name: str, request: Message, context: grpc.ServicerContext) -> None:
+        self.asked.append((name, request))
+        self.metadata = dict(context.invocation_metadata())
+        self.seconds_left = context.time_remaining()
+        if self.failures:
+            _fail(context, self.failures.popleft())
+
+
+def failure(code: int, message: str, *details: Message) -> status_pb2.Status:
+    """An error as the server sends it."""
+    status = status_pb2.Status(code=code, message=message)
+    for detail in details:
+        status.details.add().Pack(detail)
+    return status
+
+
+def unavailable() -> status_pb2.Status:
+    return failure(code_pb2.UNAVAILABLE, "draining")
+
+
+@contextlib.contextmanager
+def serving(servicer: CannedServicer) -> Iterator[str]:
+    """Serve on a free port of this machine, and give its address."""
+    pool = futures.ThreadPoolExecutor(max_workers=4)
+    server = grpc.server(pool)
+    explanation_service_pb2_grpc.add_ExplanationServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+        pool.shutdown()
+
+
+def _fail(context: grpc.ServicerContext, status: status_pb2.Status) -> NoReturn:
+    context.abort_with_status(rpc_status.to_status(status))
+    raise AssertionError("abort raises")

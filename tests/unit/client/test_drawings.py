@@ -1,0 +1,326 @@
+"""Figures, HTML and terminal output, and what they all show."""
+
+import base64
+import dataclasses
+import io
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from adcaptum.client import (
+    Attribution,
+    Explanation,
+    Explanations,
+    Feature,
+    PredictResult,
+    Timings,
+    Token,
+)
+from adcaptum.client.codec.replies import decode_explanations, decode_prediction
+from adcaptum.client.drawing import draw
+from adcaptum.client.terminal import render_explanation, render_explanations, render_prediction
+from adcaptum.client.view import BarChart, HeatMap, TokenStrip, views_of
+from adcaptum.v1 import explanation_pb2
+from tests.unit.client import canned
+
+HOSTILE = '<script>alert("x")</script> $a$ & [bold]'
+KINDS = {"table": canned.table(), "text": canned.text(), "image": canned.image()}
+
+
+def one(message: explanation_pb2.Explanation) -> Explanation:
+    return decode_explanations(canned.explained(message), None)[0]
+
+
+def all_kinds() -> Explanations:
+    return decode_explanations(canned.explained(*KINDS.values()), None)
+
+
+def with_image(explanation: Explanation) -> Explanation:
+    image = np.random.default_rng(0).uniform(size=(3, 16, 16))
+    return dataclasses.replace(explanation, inputs={"image": image})
+
+
+def hostile() -> Explanations:
+    table = Explanation(
+        method=HOSTILE,
+        example=0,
+        target=(),
+        label=HOSTILE,
+        attributions={HOSTILE: Attribution(np.array([1.0]), features=(Feature(HOSTILE, HOSTILE),))},
+        inputs={HOSTILE: np.array([3.0])},
+    )
+    text = dataclasses.replace(
+        table,
+        attributions={HOSTILE: Attribution(np.array([1.0]), tokens=(Token(HOSTILE, 0, 9),))},
+    )
+    return dataclasses.replace(all_kinds(), explanations=(table, text))
+
+
+class Reader(HTMLParser):
+    """Collects the tags and the text of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    return reader
+
+
+def printed(explanation: Explanation, *, colours: bool) -> str:
+    file = io.StringIO()
+    console = Console(
+        file=file,
+        width=100,
+        force_terminal=colours,
+        color_system="truecolor" if colours else None,
+    )
+    render_explanation(explanation, console)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_explanation_can_be_drawn(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "why.png"
+    one(KINDS[kind]).save_png(path)
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 20
+
+
+def test_all_explanations_fit_on_one_figure(tmp_path: Path) -> None:
+    path = tmp_path / "why.png"
+    all_kinds().save_png(path)
+    with Image.open(path) as picture:
+        assert picture.height > picture.width
+
+
+def test_a_heat_map_is_laid_over_the_image(tmp_path: Path) -> None:
+    explanation = with_image(one(canned.image()))
+    axes = explanation.plot().subfigs[0].axes
+    assert len([each for each in axes if each.images]) == 2
+
+
+def test_the_caller_can_bring_the_image() -> None:
+    axes = one(canned.image()).plot(np.zeros((32, 32, 3), np.uint8)).subfigs[0].axes
+    shown = axes[0].images[0].get_array()
+    assert shown is not None
+    assert shown.shape == (32, 32, 3)
+
+
+def test_what_is_not_an_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="not an image"):
+        one(canned.image()).plot(np.zeros((5, 5, 5)))
+
+
+def test_nothing_cannot_be_drawn() -> None:
+    with pytest.raises(ValueError, match="no attributions"):
+        draw([])
+
+
+def test_hostile_names_can_be_drawn(tmp_path: Path) -> None:
+    hostile().save_png(tmp_path / "why.png")
+
+
+def test_the_lack_of_matplotlib_is_told() -> None:
+    program = (
+        "import sys; sys.modules['matplotlib.axes'] = None\n"
+        "try: import adcaptum.client.drawing\n"
+        "except ImportError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert "pip install 'adcaptum[plot]'" in done.stdout
+
+
+def test_html_is_one_piece_that_fetches_nothing() -> None:
+    page = decode_explanations(canned.explained(*KINDS.values()), None)._repr_html_()
+    reader = read(page)
+    assert not reader.tags & {"script", "link", "iframe", "style"}
+    assert set(re.findall(r'src="([a-z]+):', page)) == {"data"}
+    assert "http" not in page
+
+
+def test_html_holds_the_heat_map_as_a_png() -> None:
+    page = with_image(one(canned.image()))._repr_html_()
+    pictures = re.findall(r"base64,([^\"]+)", page)
+    assert len(pictures) == 2
+    for picture in pictures:
+        with Image.open(io.BytesIO(base64.b64decode(picture))) as opened:
+            assert opened.size == (16, 16)
+
+
+def test_html_escapes_every_name() -> None:
+    page = hostile()._repr_html_()
+    reader = read(page)
+    assert "script" not in reader.tags
+    assert reader.text.count("<script>") >= 5
+
+
+def test_the_html_of_a_prediction_escapes_labels() -> None:
+    message = canned.prediction()
+    message.predictions[0].labels[0].label = HOSTILE
+    reader = read(decode_prediction(message)._repr_html_())
+    assert "script" not in reader.tags
+    assert HOSTILE in reader.text
+
+
+def test_the_html_of_a_prediction_without_labels_shows_the_numbers() -> None:
+    message = canned.prediction()
+    message.ClearField("predictions")
+    assert "[[2.0, -1.0]]" in read(decode_prediction(message)._repr_html_()).text
+
+
+def test_bars_are_ordered_by_magnitude_and_name_values_and_units() -> None:
+    features = (Feature("radius", "µm"), Feature("texture"), Feature("area", "µm²"))
+    attribution = Attribution(np.array([0.5, -2.0, 0.1]), features=features)
+    explanation = Explanation(
+        method="saliency",
+        example=0,
+        target=(0,),
+        label="",
+        attributions={"x": attribution},
+        inputs={"x": np.array([17.99, 10.38, 1001.0])},
+    )
+    (view,) = views_of(explanation, max_bars=2)
+    assert isinstance(view, BarChart)
+    assert [bar.label for bar in view.bars] == ["texture = 10.38", "radius = 17.99 µm"]
+    assert view.hidden == 1
+    assert view.hidden_sum == pytest.approx(0.1)
+
+
+def test_kept_features_keep_their_names() -> None:
+    features = tuple(Feature(name) for name in "abcd")
+    attribution = Attribution(np.array([3.0, 1.0]), np.array([2, 0]), features=features)
+    (view,) = views_of(Explanation("saliency", 0, (), "", {"x": attribution}))
+    assert isinstance(view, BarChart)
+    assert [bar.label for bar in view.bars] == ["c", "a"]
+
+
+def test_kept_tokens_stand_in_the_order_of_the_text() -> None:
+    tokens = (Token("film", 5, 9), Token("good", 0, 4))
+    attribution = Attribution(np.array([3.0, 1.0]), np.array([2, 1]), tokens=tokens)
+    (view,) = views_of(Explanation("saliency", 0, (), "", {"x": attribution}))
+    assert isinstance(view, TokenStrip)
+    assert [(token.text, token.value) for token in view.tokens] == [("good", 1.0), ("film", 3.0)]
+
+
+def test_the_pieces_of_a_word_stand_together() -> None:
+    (view,) = views_of(one(canned.text()))
+    assert isinstance(view, TokenStrip)
+    assert [(token.text, token.glued) for token in view.tokens] == [
+        ("[CLS]", False),
+        ("good", False),
+        ("fil", False),
+        ("m", True),
+    ]
+
+
+def test_a_heat_map_sums_over_channels() -> None:
+    (view,) = views_of(one(canned.image()))
+    assert isinstance(view, HeatMap)
+    assert view.values[0, 0] == -3
+    assert view.values[0, -1] == 3
+
+
+def test_a_layers_map_is_enlarged_to_the_image() -> None:
+    explanation = dataclasses.replace(
+        one(canned.image()), attributions={"layer": Attribution(np.ones((8, 4, 4)))}
+    )
+    (view,) = views_of(with_image(explanation))
+    assert isinstance(view, HeatMap)
+    assert view.values.shape == (16, 16)
+    np.testing.assert_allclose(view.values, 8)
+
+
+def test_a_few_outliers_do_not_fade_a_large_map() -> None:
+    values = np.ones((64, 64))
+    values[0, 0] = 1000
+    (view,) = views_of(Explanation("saliency", 0, (), "", {"x": Attribution(values)}))
+    assert isinstance(view, HeatMap)
+    assert view.limit < 10
+    assert view.clipped
+
+
+def test_attributions_that_are_all_zero_can_be_shown() -> None:
+    zero = Explanation("saliency", 0, (), "", {"x": Attribution(np.zeros((3, 8, 8)))})
+    zero.plot()
+    zero._repr_html_()
+    assert printed(zero, colours=True)
+
+
+@pytest.mark.parametrize("colours", [True, False], ids=["coloured", "plain"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_terminal_shows_each_kind_of_explanation(kind: str, colours: bool) -> None:
+    text = printed(one(KINDS[kind]), colours=colours)
+    assert "integrated_gradients: why “malignant”" in text
+    assert "completeness error 0.003 (0.1% of the change)" in text
+    assert "51 rows" in text
+
+
+def test_a_terminal_draws_two_pixels_in_a_character() -> None:
+    lines = printed(one(canned.image()), colours=True).splitlines()
+    assert len([line for line in lines if "▀" in line]) == 8
+
+
+def test_a_terminal_puts_the_heat_map_beside_the_image() -> None:
+    lines = printed(with_image(one(canned.image())), colours=True).splitlines()
+    assert max(line.count("▀") for line in lines) == 32
+
+
+def test_without_colours_signs_stand_for_a_heat_map() -> None:
+    assert "========########" in printed(one(canned.image()), colours=False)
+
+
+def test_without_colours_numbers_stand_for_the_colours_of_tokens() -> None:
+    assert "good(+1.5) fil(-0.5)m(+0.2)" in printed(one(canned.text()), colours=False)
+
+
+def test_a_terminal_prints_hostile_names_as_they_are() -> None:
+    file = io.StringIO()
+    render_explanations(hostile(), Console(file=file, width=200))
+    assert HOSTILE in file.getvalue()
+
+
+def test_a_terminal_ends_with_where_the_time_went() -> None:
+    file = io.StringIO()
+    render_explanations(all_kinds(), Console(file=file, width=100))
+    last = file.getvalue().splitlines()[-1]
+    assert last == "cells 1 · 25 ms in all · 1.0 ms in the queue · 20 ms in 2 batches"
+
+
+def test_a_terminal_shows_a_prediction() -> None:
+    file = io.StringIO()
+    render_prediction(decode_prediction(canned.prediction()), Console(file=file, width=100))
+    assert re.search(r"malignant .*95\.0%", file.getvalue())
+
+
+def test_a_terminal_shows_a_prediction_without_labels() -> None:
+    result = PredictResult(
+        model=all_kinds().model,
+        outputs={"price": np.array([[1.5]])},
+        predictions=(),
+        timings=Timings(0, 0, 0, 1),
+        request_id="",
+    )
+    file = io.StringIO()
+    render_prediction(result, Console(file=file, width=100))
+    assert "price: [[1.5]]" in file.getvalue()

@@ -1,0 +1,52 @@
+"""The ways to write an input."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adcaptum.client import InvalidRequest
+from adcaptum.client.codec.inputs import Inputs, encode_inputs
+from adcaptum.client.codec.tensors import decode_tensor
+
+
+def test_an_array_needs_no_name() -> None:
+    (tensor,) = encode_inputs(np.zeros((2, 3), np.float32))
+    assert (tensor.name, tensor.datatype, list(tensor.shape)) == ("", "FP32", [2, 3])
+
+
+def test_several_inputs_are_named() -> None:
+    tensors = encode_inputs({"a": np.zeros(1), "b": ["x"]})
+    assert [tensor.name for tensor in tensors] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [("one", [b"one"]), (["one", "two"], [b"one", b"two"]), (b"png", [b"png"])],
+    ids=["text", "texts", "bytes"],
+)
+def test_texts_and_bytes_are_a_batch(inputs: Inputs, expected: list[bytes]) -> None:
+    (tensor,) = encode_inputs(inputs)
+    assert decode_tensor(tensor).tolist() == expected
+
+
+def test_a_path_stands_for_the_bytes_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "cat.png"
+    path.write_bytes(b"\x89PNG")
+    (tensor,) = encode_inputs([path, b"other"])
+    assert decode_tensor(tensor).tolist() == [b"\x89PNG", b"other"]
+
+
+def test_lists_of_numbers_are_arrays() -> None:
+    (tensor,) = encode_inputs([[1.5, 2], [3, 4]])
+    np.testing.assert_array_equal(decode_tensor(tensor), [[1.5, 2], [3, 4]])
+
+
+def test_ragged_lists_are_refused() -> None:
+    with pytest.raises(InvalidRequest, match="rectangular"):
+        encode_inputs([[1.0], [2.0, 3.0]])
+
+
+def test_no_input_at_all_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="at least one"):
+        encode_inputs({})
