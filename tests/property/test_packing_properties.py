@@ -24,7 +24,7 @@ SHORT = {
     "gradient_shap": {"n_samples": 20},
     "smooth_grad": {"n_samples": 3},
     "shapley_value_sampling": {"n_samples": 2},
-    "kernel_shap": {"n_samples": 20},
+    "kernel_shap": {"n_samples": 40},
 }
 
 
