@@ -85,7 +85,7 @@ def server(models: Path) -> Iterator[str]:
         RuntimeError: If it does not become ready, or does not stop cleanly; its last words are in
             the message.
     """
-    command = [sys.executable, "-m", "adcaptum.service", "serve", str(models)]
+    command = [sys.executable, "-m", "adcaptum.service.cli", "serve", str(models)]
     command += ["--port", "0", "--http-port", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603 - our own
     log: deque[str] = deque(maxlen=20)
