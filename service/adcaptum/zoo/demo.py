@@ -21,7 +21,7 @@ from typing import Any
 
 from rich.console import Console
 
-from adcaptum.client import Client, ExplainOptions
+from adcaptum.client import Client, ExplainOptions, Method
 from adcaptum.client.terminal import render_explanations, render_prediction
 from adcaptum.zoo import samples
 
@@ -47,14 +47,17 @@ class Scene:
 
 def scenes() -> tuple[Scene, ...]:
     """A photograph, a review and a row of measurements."""
+    path = Method("integrated_gradients")
     return (
         Scene(
             "photos",
-            "A photograph of a cat: which pixels speak for the breed?",
+            "A photograph of a cat: which pixels, and which regions, speak for the breed?",
             samples.photograph()[None],
             {
-                "method": "integrated_gradients",
-                "params": {"n_steps": 50},
+                "method": [
+                    path,
+                    Method("occlusion", sliding_window_shapes=[3, 32, 32], strides=[3, 16, 16]),
+                ],
                 "sum_channels": True,
                 "return_inputs": True,
             },
@@ -63,13 +66,13 @@ def scenes() -> tuple[Scene, ...]:
             "reviews",
             "A film review: which words make it good or bad?",
             [samples.review()],
-            {"method": "integrated_gradients", "params": {"n_steps": 100}},
+            {"method": path},
         ),
         Scene(
             "cells",
             "Thirty measurements of a tumour's cells: which of them decide?",
             samples.measurements()[None],
-            {"method": "kernel_shap"},
+            {"method": [path, Method("kernel_shap")]},
         ),
     )
 
@@ -125,7 +128,7 @@ def show(client: Client, scene: Scene, console: Console, pictures: Path) -> None
     render_prediction(client.predict(scene.model, scene.inputs), console)
     console.print()
     explanations = client.explain(scene.model, scene.inputs, timeout=120, **scene.options)
-    render_explanations(explanations, console)
+    render_explanations(explanations, console, max_bars=10)
     path = pictures / f"{scene.model}.png"
     explanations.save_png(path)
     console.print(f"drawn in {path}\n")
