@@ -137,6 +137,18 @@ class Ledger:
         in_flight = [r for r in self.requests if r.pending_rows and not r.cancelled]
         assert len(self.scheduler) == now.requests == len(in_flight)
 
+    def check_queues(self) -> None:
+        """No entry of a lane is later than its request's virtual finish time."""
+        for tier in self.scheduler._tiers:
+            queue = tier.queue
+            for lane in queue._lanes.values():
+                valid = [entry for entry in lane.heap if entry[3].serial == entry[2]]
+                assert len(valid) == lane.size > 0
+                for finish, _, _, slot in valid:
+                    rows = min(slot.waiting_rows, queue.quantum)
+                    now = slot.request.virtual_time + rows / slot.request.weight
+                    assert finish <= now * (1 + 1e-9)
+
     def finish(self) -> None:
         """Run all that is left; then every row of every surviving job was evaluated once."""
         while self.running or self.schedule(0.0):
@@ -214,6 +226,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def totals_add_up(self) -> None:
         self.ledger.check()
+        self.ledger.check_queues()
 
     def teardown(self) -> None:
         if "ledger" in vars(self):

@@ -6,10 +6,9 @@ Rules:
    one row fits, the answer is one row.
 3. Among the sizes that fit, the smallest with 95 % of the best rows per second wins: a larger batch
    would only wait longer and hold more memory.
-4. The next size up is tried while it may still be better: if it was never measured, if its
-   measurements are too few to rule it out, and now and then afterwards (less and less often),
-   because machines change. Nothing larger than twice the chosen size is ever tried. The next size
-   down is tried too, as long as its measurements are too few to rule it out.
+4. The next size up is tried if it was never measured, and both neighbours while their measurements
+   are too few to rule them out, and now and then afterwards (less and less often), because machines
+   change. Nothing larger than twice the chosen size is ever tried.
 5. The first batch of a size may be slow for reasons of its own (kernels are chosen, memory is
    mapped), so that a size is judged by its second batch at the earliest.
 6. After an out-of-memory error a key never gets more than half of the rows that failed, unless
@@ -29,7 +28,7 @@ NOISE: Final = 0.3  # how far a single measured rate may be below the true one
 FORGETTING: Final = 0.1  # weight of the newest measurement, once there are ten
 STALE: Final = 50  # batches after which a better measurement replaces what was known of a size
 SPIKE: Final = 2.0  # a batch that took longer than this many times the usual counts as this
-PATIENCE: Final = 10  # a larger size that did not pay rests for 2 * PATIENCE**2 batches at most
+PATIENCE: Final = 10  # a size that did not pay rests for 2 * PATIENCE**2 batches at most
 TRUST: Final = 3.0  # a prior that is off by more than this factor is dropped
 MAX_KEYS: Final = 1024  # curves kept; the oldest goes first
 
@@ -83,12 +82,13 @@ class _Cell:
     def observe(self, rows: int, seconds: float, batch: int) -> None:
         """Take in one more batch of this cell, the `batch`-th of its curve."""
         stale = batch - self.last_seen > STALE
-        faster = seconds / rows < self.seconds / self.rows
-        if self.samples == 0 or (faster and (stale or self.samples == 1)):
+        usual = self.seconds * rows / self.rows
+        # Batches are late for many reasons, but never early: what was known so far was too slow.
+        early = SPIKE * seconds < usual
+        if self.samples == 0 or early or (seconds < usual and (stale or self.samples == 1)):
             self.rows, self.seconds = rows, seconds
         elif self.samples > 1:
             weight = max(1 / self.samples, 0.5 if stale else FORGETTING)
-            usual = self.seconds * rows / self.rows
             self.rows += weight * (rows - self.rows)
             self.seconds += weight * (min(seconds, SPIKE * usual) - self.seconds)
         self.samples += 1
@@ -163,19 +163,15 @@ class _Curve:
         fits = chosen < largest and _extrapolate(cells, chosen + 1) <= self.target
         if fits and (larger is None or larger.samples == 1):
             return chosen + 1
-        smaller = cells.get(chosen - 1)
-        if (
-            smaller is not None
-            and 0 < smaller.samples < usual.samples
-            and smaller.hopeful_rate >= ENOUGH * best
-        ):
-            return chosen - 1
-        if fits and larger is not None:
-            rest = self.batches - larger.last_seen
-            if rest >= 2 * min(max(larger.samples, 2), PATIENCE) ** 2:
-                return chosen + 1
-            if 0 < larger.samples < usual.samples and larger.hopeful_seconds <= self.target:
-                return chosen + (ENOUGH * larger.hopeful_rate > best)
+        for exponent, bar in ((chosen - 1, ENOUGH * best), (chosen + 1, best / ENOUGH)):
+            cell = cells.get(exponent)
+            if cell is None or (exponent > chosen and not fits):
+                continue
+            if self.batches - cell.last_seen >= 2 * min(max(cell.samples, 2), PATIENCE) ** 2:
+                return exponent
+            unsure = 0 < cell.samples < usual.samples and cell.hopeful_seconds <= self.target
+            if unsure and cell.hopeful_rate >= bar:
+                return exponent
         return chosen
 
 

@@ -228,7 +228,6 @@ class FairQueue(Generic[P]):
             if lane.heap and lane.heap[0] is entry:
                 first = self._settle(lane)
                 if first is entry:
-                    self.clock = max(self.clock, entry[3].request.virtual_time)
                     return lane.key
                 heapreplace(self._heads, first)
             else:

@@ -142,6 +142,26 @@ def test_a_slow_first_batch_of_every_size_does_not_mislead() -> None:
     assert capacity.rows("key") / curve(capacity.rows("key")) >= 0.9 * best_rate(curve, TARGET)
 
 
+@pytest.mark.parametrize("factor", [1.6, 10])
+def test_a_smaller_size_that_was_unlucky_is_measured_again(factor: float) -> None:
+    curve = cliff(8e-3, 1e-3, 8, 2.5)
+    capacity = Capacity(target_seconds=None)
+    for rows in (1, 2, 4, 8, 16):
+        for _ in range(2):
+            capacity.observe("key", rows, curve(rows) * (factor if rows == 8 else 1))
+    assert capacity.rows("key") != 4
+    drive(capacity, curve, 30, random.Random(0), noise=0)
+    assert capacity.rows("key") == 8
+
+
+@pytest.mark.parametrize("times", [(0.018, 0.010), (0.010, 0.018)], ids=str)
+def test_of_the_first_two_batches_of_a_size_the_faster_counts(times: tuple[float, float]) -> None:
+    capacity = Capacity()
+    for seconds in times:
+        capacity.observe("key", 4, seconds)
+    assert [(point.seconds, point.samples) for point in capacity.curve("key")] == [(0.010, 2)]
+
+
 def test_a_single_spike_does_not_change_the_choice() -> None:
     capacity = Capacity()
     drive(capacity, CURVES["accelerator"], 200, random.Random(0), noise=0)

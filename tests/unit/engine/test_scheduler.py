@@ -195,6 +195,14 @@ def test_requests_beyond_the_quantum_take_turns() -> None:
     assert turns == ["a", "b", "a", "b", "a", "b"]
 
 
+def test_a_request_that_adds_rows_is_ranked_by_all_of_them() -> None:
+    target = scheduler(rows=8)
+    grown = add(target, "grown", 1)
+    target.add(grown, [Job("key", 60, "grown")])
+    add(target, "small", 8)
+    assert contents(take(target)) == [("small", 0, 8)]
+
+
 def test_turns_within_a_batch_make_one_slice_of_each_job() -> None:
     target = scheduler(rows=32, quantum=4)
     add(target, "a", 100)
