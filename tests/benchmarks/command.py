@@ -1,0 +1,33 @@
+"""The command line of the benchmarks."""
+
+from __future__ import annotations
+
+import argparse
+from time import perf_counter
+
+from tests.benchmarks.inprocess import InProcess
+from tests.benchmarks.memory import Memory
+from tests.benchmarks.served import Served
+from tests.benchmarks.tables import CONSOLE
+
+SECTIONS = ("inprocess", "memory", "served")
+
+
+def main() -> None:
+    """Runs the sections named, or all."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], metavar="section")
+    parser.add_argument("--quick", action="store_true", help="about a minute a section")
+    parser.add_argument("--model", action="append", default=[], help="of inprocess, only this")
+    parser.add_argument("--method", action="append", default=[], help="of inprocess, only this")
+    arguments = parser.parse_args()
+    for section in arguments.sections or SECTIONS:
+        begin = perf_counter()
+        CONSOLE.rule(section)
+        if section == "inprocess":
+            InProcess(quick=arguments.quick).run(tuple(arguments.model), tuple(arguments.method))
+        elif section == "memory":
+            Memory(quick=arguments.quick).run()
+        else:
+            Served(quick=arguments.quick).run()
+        CONSOLE.print(f"{section}: {perf_counter() - begin:.0f} s")

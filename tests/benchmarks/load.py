@@ -1,0 +1,106 @@
+"""A load generator, in a process of its own: closed loops over requests that are bytes already.
+
+Reads a `Load` as JSON from standard input and writes a `Served` as JSON to standard output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import Any
+
+import grpc
+import uvloop
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What to send.
+
+    Attributes:
+        address: Where to.
+        path: The RPC's.
+        request: The message, in base64.
+        clients: How many loops there are, each with a connection of its own.
+        warm_up: For so many seconds nothing is counted.
+        seconds: For so many seconds everything is.
+    """
+
+    address: str
+    path: str
+    request: str
+    clients: int
+    warm_up: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What came back.
+
+    Attributes:
+        latencies: Of every answer that came within the time, in seconds.
+        seconds: That time.
+    """
+
+    latencies: list[float]
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Answers per second."""
+        return len(self.latencies) / self.seconds
+
+    def quantile(self, q: float) -> float:
+        """A quantile of the latencies, in seconds."""
+        ordered = sorted(self.latencies)
+        return ordered[min(len(ordered) - 1, int(q * len(ordered)))] if ordered else float("nan")
+
+
+def pooled(parts: Sequence[Served]) -> Served:
+    """Several measurements of the same thing as one."""
+    return Served(
+        [latency for part in parts for latency in part.latencies],
+        sum(part.seconds for part in parts),
+    )
+
+
+async def generate(load: Load) -> Served:
+    """Sends, closed loop, and measures."""
+    request = base64.b64decode(load.request)
+    latencies: list[float] = []
+    begin = perf_counter() + load.warm_up
+    end = begin + load.seconds
+    options = (("grpc.use_local_subchannel_pool", 1),)
+    channels = [grpc.aio.insecure_channel(load.address, options) for _ in range(load.clients)]
+
+    async def client(channel: grpc.aio.Channel) -> None:
+        # Without serialisers bytes go in and come out.
+        call: Any = channel.unary_unary(load.path)
+        while (start := perf_counter()) < end:
+            await call(request)
+            now = perf_counter()
+            if begin <= now <= end:
+                latencies.append(now - start)
+
+    try:
+        await asyncio.gather(*map(client, channels))
+    finally:
+        for channel in channels:
+            await channel.close()
+    return Served(latencies, load.seconds)
+
+
+def main() -> None:
+    """Generates the load that standard input describes."""
+    load = Load(**json.load(sys.stdin))
+    json.dump(asdict(uvloop.run(generate(load))), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""What one writes in an afternoon: grpc.aio, and Captum per request in a thread pool.
+
+It speaks the same protocol for what the benchmark asks, loads the same models, and is set up
+fairly: uvloop, one thread per core, one intra-op thread each, Captum's batch size at its best. It
+checks nothing, counts nothing, and tells neither outputs nor errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import torch
+import uvloop
+from captum import attr as captum
+from torch import Tensor
+
+from adcaptum.service import repository, tensors
+from adcaptum.service.loading import LoadedModel, load
+from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+
+BATCH_ROWS = 64
+
+
+class Naive:
+    """Hands every request to a thread."""
+
+    def __init__(self, models: Path) -> None:
+        self._models = {name: _load(models / name) for name in repository.names(models)}
+        cores = len(os.sched_getaffinity(0))
+        self._pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
+
+    async def predict(self, request: pb.PredictRequest, context: Any) -> pb.PredictResponse:
+        """Evaluates the model."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._predict, request)
+
+    async def explain(self, request: pb.ExplainRequest, context: Any) -> pb.ExplainResponse:
+        """Explains."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._explain, request)
+
+    def _predict(self, request: pb.PredictRequest) -> pb.PredictResponse:
+        model = self._models[request.model.name]
+        with torch.inference_mode():
+            logits = model.module(_read(request.inputs[0]))
+        return pb.PredictResponse(outputs=[tensors.encode(logits)])
+
+    def _explain(self, request: pb.ExplainRequest) -> pb.ExplainResponse:
+        model = self._models[request.model.name]
+        x, target = _read(request.inputs[0]), request.target.indices.values[0]
+        (method,) = request.methods
+        if method.name == "saliency":
+            values = captum.Saliency(model.module).attribute(x, target=target)
+        else:
+            declared = model.declaration.inputs[0]
+            values = captum.IntegratedGradients(model.module).attribute(
+                x,
+                baselines=model.baselines[declared.name][declared.default_baseline],
+                target=target,
+                n_steps=method.params["n_steps"].integer,
+                internal_batch_size=BATCH_ROWS,
+            )
+        explanations = [
+            explanation_pb2.Explanation(
+                method=method.name,
+                example=i,
+                attributions=[explanation_pb2.Attribution(values=tensors.encode(each))],
+            )
+            for i, each in enumerate(values.detach())
+        ]
+        return pb.ExplainResponse(explanations=explanations)
+
+
+def _load(folder: Path) -> LoadedModel:
+    stored = repository.open_model(folder)
+    return load(stored, stored.versions[stored.default_version], torch.device("cpu"))
+
+
+def _read(tensor: Any) -> Tensor:
+    values = torch.frombuffer(bytearray(tensor.data), dtype=torch.float32)
+    return values.view(tuple(tensor.shape))
+
+
+async def serve(models: Path) -> None:
+    """Serves until it is killed."""
+    server = grpc.aio.server()
+    naive = Naive(models)
+    handlers = {
+        "Predict": grpc.unary_unary_rpc_method_handler(
+            naive.predict, pb.PredictRequest.FromString, pb.PredictResponse.SerializeToString
+        ),
+        "Explain": grpc.unary_unary_rpc_method_handler(
+            naive.explain, pb.ExplainRequest.FromString, pb.ExplainResponse.SerializeToString
+        ),
+    }
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("adcaptum.v1.ExplanationService", handlers),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(f"127.0.0.1:{port}", flush=True)
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    uvloop.run(serve(Path(sys.argv[1])))

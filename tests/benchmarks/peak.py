@@ -1,0 +1,33 @@
+"""Explains once in this process and prints what memory that took: see `memory`."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+
+import psutil
+import torch
+
+from adcaptum.engine import METHODS, explain
+from adcaptum.engine.parameters import resolve
+from tests.benchmarks.subjects import load_subject
+
+
+def main() -> None:
+    """Reads model, inputs, method, parameter and value from the command line."""
+    model, count, name, parameter, value = sys.argv[1:]
+    torch.set_num_threads(1)
+    method = resolve(METHODS[name], {parameter: int(value)})
+    subject = load_subject(model)
+    view = subject.smooth if method.gradient else subject.plain
+    # Whatever is loaded at first use is loaded now.
+    explain(view.model, resolve(METHODS[name], {parameter: 1}), view.explicand(1, None))
+    before = psutil.Process().memory_info().rss / 2**20
+    explain(view.model, method, view.explicand(int(count), None))
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    print(json.dumps({"before": before, "most": most}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Contenders timed side by side, turn by turn, so that whatever slows the machine slows all."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping
+from math import ceil
+from time import perf_counter, thread_time
+
+Runner = Callable[[], object]
+
+_SHORTEST = 0.004  # seconds: shorter calls are timed several at a time
+_FEWEST_TURNS = 3
+
+
+def race(runners: Mapping[str, Runner], seconds: float) -> dict[str, float]:
+    """Times contenders in turns: A B C A B C ...
+
+    Times are CPU seconds of the calling thread, so that other processes hardly count; the least of
+    all turns, because what disturbs only ever adds. With one intra-op thread torch computes in the
+    calling thread alone, backward passes included.
+
+    Args:
+        runners: The contenders by name.
+        seconds: How long the race may take, about. Who takes longer than that for a single call
+            is timed once.
+
+    Returns:
+        The seconds of one call, by name.
+    """
+    best: dict[str, float] = {}
+    repeats: dict[str, int] = {}
+    begin = perf_counter()
+    for name, run in runners.items():
+        best[name] = _time(run, 1)
+        repeats[name] = max(1, ceil(_SHORTEST / max(best[name], 1e-6)))
+    fast = [name for name in runners if best[name] <= seconds]
+    turns = 0
+    while fast and (turns < _FEWEST_TURNS or perf_counter() - begin < seconds):
+        if turns and perf_counter() - begin > 3 * seconds:
+            break
+        for name in fast:
+            best[name] = min(best[name], _time(runners[name], repeats[name]))
+        turns += 1
+    return best
+
+
+def settle(run: Runner, seconds: float) -> None:
+    """Runs a contender until it has learnt what it learns: ten times, or for so many seconds."""
+    begin = perf_counter()
+    for _ in range(10):
+        run()
+        if perf_counter() - begin > seconds:
+            return
+
+
+def _time(run: Runner, repeats: int) -> float:
+    gc.collect()
+    gc.disable()
+    try:
+        begin = thread_time()
+        for _ in range(repeats):
+            run()
+        return (thread_time() - begin) / repeats
+    finally:
+        gc.enable()

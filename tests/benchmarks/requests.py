@@ -1,0 +1,49 @@
+"""The messages that the load generators send."""
+
+from __future__ import annotations
+
+import base64
+
+from grpc_health.v1 import health_pb2
+
+from adcaptum.service import tensors
+from adcaptum.v1 import (
+    explanation_pb2,
+    explanation_service_pb2 as pb,
+    method_pb2,
+    model_pb2,
+)
+from tests.benchmarks.subjects import View
+
+EXPLAIN = "/adcaptum.v1.ExplanationService/Explain"
+PREDICT = "/adcaptum.v1.ExplanationService/Predict"
+CHECK = "/grpc.health.v1.Health/Check"
+
+
+def predict(model: str, view: View) -> str:
+    """A Predict request for one input, in base64."""
+    request = pb.PredictRequest(
+        model=model_pb2.ModelRef(name=model), inputs=[tensors.encode(view.inputs[:1])]
+    )
+    return base64.b64encode(request.SerializeToString()).decode()
+
+
+def explain(model: str, view: View, method: str) -> str:
+    """An Explain request for one input and a class given by index, in base64."""
+    spec = method_pb2.MethodSpec(name=method)
+    if method == "integrated_gradients":
+        spec.params["n_steps"].integer = 50
+    request = pb.ExplainRequest(
+        model=model_pb2.ModelRef(name=model),
+        inputs=[tensors.encode(view.inputs[:1])],
+        target=explanation_pb2.Target(
+            indices=explanation_pb2.TargetIndices(values=[int(view.targets[0])])
+        ),
+        methods=[spec],
+    )
+    return base64.b64encode(request.SerializeToString()).decode()
+
+
+def check() -> str:
+    """A health check: the cheapest RPC that the server has, in base64."""
+    return base64.b64encode(health_pb2.HealthCheckRequest().SerializeToString()).decode()

@@ -1,0 +1,155 @@
+"""Served: the real server on loopback, against a naive one, an empty RPC and the rows alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tests.benchmarks import requests
+from tests.benchmarks.load import Load, Served as Answers, pooled
+from tests.benchmarks.machine import rows_per_second
+from tests.benchmarks.processes import (
+    Server,
+    finish_load,
+    model_repository,
+    naive_server,
+    our_server,
+    start_load,
+)
+from tests.benchmarks.subjects import load_subject
+from tests.benchmarks.tables import CONSOLE, duration, ratio, table
+
+MODELS: Final = ("cells", "digits", "cnn")
+ROWS: Final = {"saliency": 1, "integrated_gradients": 52}
+CONCURRENCIES: Final = (1, 8, 32)
+BACKGROUND: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What was measured of one server and one load, over all rounds."""
+
+    answers: Answers
+    cpu_seconds: float
+
+    @property
+    def cpu_per_answer(self) -> float:
+        """The server's CPU seconds per answer."""
+        return self.cpu_seconds / max(len(self.answers.latencies), 1)
+
+
+class Served:
+    """The section."""
+
+    def __init__(self, *, quick: bool) -> None:
+        self._models = MODELS[:1] if quick else MODELS
+        self._rounds = 1 if quick else 2
+        self._seconds = 1.0 if quick else 2.5
+
+    def run(self) -> None:
+        """Measures and prints."""
+        with (
+            model_repository() as repository,
+            our_server(repository) as ours,
+            naive_server(repository) as naive,
+        ):
+            CONSOLE.print(f"server ready: {ours.about}")
+            for name in self._models:
+                limit = rows_per_second(name)
+                CONSOLE.print(
+                    f"{name}: raw gradient rows/s: {limit.one:.0f} by one thread in batches of "
+                    f"{limit.batch}, {limit.all:.0f} by {limit.processes} processes at once"
+                )
+                for method in ROWS:
+                    self._explain(name, method, (ours, naive), limit.all)
+                self._predict(name, (ours, naive))
+
+    def _explain(self, name: str, method: str, servers: Sequence[Server], raw: float) -> None:
+        request = requests.explain(name, load_subject(name).smooth, method)
+        columns = (
+            "clients", "server", "explanations/s", "p50", "p99", "server CPU", "of echo",
+            "of raw rows/s", "ours/naive",
+        )  # fmt: skip
+        made = table(f"{name}, {method}", columns)
+        ours, naive = servers
+        for clients in CONCURRENCIES:
+            loads = {
+                ours.name: (ours, requests.EXPLAIN, request),
+                naive.name: (naive, requests.EXPLAIN, request),
+                "echo": (ours, requests.CHECK, requests.check()),
+            }
+            figures = self._rounds_of(loads, clients)
+            echo, own = figures["echo"].answers.rate, figures[ours.name].answers.rate
+            for label, figure in figures.items():
+                rate = figure.answers.rate
+                explains = label != "echo"
+                made.add_row(
+                    str(clients),
+                    label,
+                    f"{rate:.0f}",
+                    duration(figure.answers.quantile(0.5)),
+                    duration(figure.answers.quantile(0.99)),
+                    duration(figure.cpu_per_answer),
+                    f"{rate / echo:.0%}" if explains else "",
+                    f"{rate * ROWS[method] / raw:.0%}" if explains else "",
+                    ratio(own / rate) if label == naive.name else "",
+                )
+        CONSOLE.print(made)
+
+    def _rounds_of(
+        self, loads: dict[str, tuple[Server, str, str]], clients: int
+    ) -> dict[str, Figure]:
+        parts: defaultdict[str, list[Answers]] = defaultdict(list)
+        cpu: defaultdict[str, float] = defaultdict(float)
+        for _ in range(self._rounds):
+            for label, (server, path, request) in loads.items():
+                before = server.cpu_seconds()
+                answers = finish_load(start_load(self._load(server, path, request, clients)))
+                # The warm-up is in it as well: scale to the time that is counted.
+                share = self._seconds / (self._seconds + _WARM_UP)
+                cpu[label] += (server.cpu_seconds() - before) * share
+                parts[label].append(answers)
+        return {label: Figure(pooled(parts[label]), cpu[label]) for label in loads}
+
+    def _load(self, server: Server, path: str, request: str, clients: int) -> Load:
+        return Load(server.address, path, request, clients, _WARM_UP, self._seconds)
+
+    def _predict(self, name: str, servers: Sequence[Server]) -> None:
+        view = load_subject(name).smooth
+        question = requests.predict(name, view)
+        made = table(
+            f"{name}: Predict, one client, beside {BACKGROUND} clients that explain",
+            ("server", "beside", "predictions/s", "p50", "p99", "p99 over idle", "explanations/s"),
+        )
+        for server in servers:
+            found: defaultdict[str, list[Answers]] = defaultdict(list)
+            beside: defaultdict[str, list[Answers]] = defaultdict(list)
+            for _ in range(self._rounds):
+                for label in ("idle", *ROWS):
+                    busy = None
+                    if label in ROWS:
+                        explain = requests.explain(name, view, label)
+                        busy = start_load(self._load(server, requests.EXPLAIN, explain, BACKGROUND))
+                    probe = start_load(self._load(server, requests.PREDICT, question, 1))
+                    found[label].append(finish_load(probe))
+                    if busy is not None:
+                        beside[label].append(finish_load(busy))
+            idle = pooled(found["idle"]).quantile(0.99)
+            for label, parts in found.items():
+                answers = pooled(parts)
+                p99 = answers.quantile(0.99)
+                made.add_row(
+                    server.name,
+                    label,
+                    f"{answers.rate:.0f}",
+                    duration(answers.quantile(0.5)),
+                    duration(p99),
+                    "" if label == "idle" else f"+{duration(max(p99 - idle, 0))}",
+                    f"{pooled(beside[label]).rate:.0f}" if beside[label] else "",
+                )
+        CONSOLE.print(made)
+
+
+_WARM_UP: Final = 0.7

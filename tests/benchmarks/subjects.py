@@ -1,0 +1,152 @@
+"""What is explained: the bundled models and the small ResNet, with inputs and baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from adcaptum.engine import INPUT, Explicand, Site
+from adcaptum.service.loading import LoadedModel, load
+from adcaptum.service.repository import open_model
+from tests.benchmarks import models
+
+REPOSITORY: Final = Path("build/models")
+MOST: Final = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """One way to see a model: its inputs, or the embeddings of its tokens.
+
+    Attributes:
+        network: What Captum and the bare loop call.
+        inputs: What it is called with, (16, *features).
+        baseline: What that is compared with, (1, *features).
+        extra: Further arguments of the network, (16, ...) each.
+        targets: The class that is explained, of each input.
+        model: What the engine explains.
+        model_inputs: What the model is called with, (16, ...).
+        model_baseline: What that is compared with, (1, ...).
+        at: Where the engine explains.
+    """
+
+    network: Callable[..., Tensor]
+    inputs: Tensor
+    baseline: Tensor
+    extra: tuple[Tensor, ...]
+    targets: Tensor
+    model: nn.Module
+    model_inputs: Tensor
+    model_baseline: Tensor
+    at: Site = INPUT
+
+    def explicand(self, count: int, mask: Tensor | None) -> Explicand:
+        """The engine's question about the first inputs."""
+        return Explicand.of(
+            self.model_inputs[:count],
+            target=self.targets[:count],
+            baselines=self.model_baseline,
+            at=self.at,
+            additional_forward_args=[e[:count] for e in self.extra],
+            feature_mask=mask,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """A model to explain.
+
+    Attributes:
+        name: The model's.
+        plain: The model as it is; for methods that only evaluate it.
+        smooth: What has gradients: the same, or the embeddings of tokens.
+    """
+
+    name: str
+    plain: View
+    smooth: View
+
+
+def load_subject(name: str) -> Subject:
+    """Reads a bundled model, or builds the small ResNet, "cnn"."""
+    if name == "cnn":
+        generator = torch.Generator().manual_seed(0)
+        pixels = torch.rand(MOST, 3, 32, 32, generator=generator)
+        return _plain("cnn", models.build(), pixels, torch.zeros(1, 3, 32, 32))
+    loaded = bundled(name)
+    if name == "reviews":
+        return _reviews(loaded)
+    (examples,) = loaded.examples
+    declared = loaded.declaration.inputs[0]
+    baseline = loaded.baselines[declared.name][declared.default_baseline]
+    tensor = torch.as_tensor(baseline, dtype=examples.dtype)
+    return _plain(name, loaded.module, _many(examples), tensor.expand(1, *examples.shape[1:]))
+
+
+@cache
+def bundled(name: str) -> LoadedModel:
+    """Loads a model that `make models` has built."""
+    stored = open_model(REPOSITORY / name)
+    return load(stored, stored.versions[stored.default_version], torch.device("cpu"))
+
+
+def _plain(name: str, model: nn.Module, inputs: Tensor, baseline: Tensor) -> Subject:
+    baseline = baseline.contiguous()
+    with torch.no_grad():
+        targets = model(inputs).argmax(1)
+    view = View(model, inputs, baseline, (), targets, model, inputs, baseline)
+    return Subject(name, view, view)
+
+
+def _reviews(loaded: LoadedModel) -> Subject:
+    model = loaded.module
+    ids, mask = map(_many, loaded.examples)
+    declared = loaded.declaration.inputs[0]
+    assert declared.embedding is not None
+    pad = loaded.baselines[declared.name]["pad"]
+    # [CLS] and [SEP] and what pads the batch stay; one baseline serves all, as in Captum.
+    baseline = torch.full_like(ids[:1], int(pad))
+    baseline[:, 0] = ids[0, 0]
+    embedding = model.get_submodule(declared.embedding)
+    with torch.no_grad():
+        targets = model(ids, mask).argmax(1)
+        inside, inside_baseline = embedding(ids), embedding(baseline)
+    plain = View(model, ids, baseline, (mask,), targets, model, ids, baseline)
+    smooth = View(
+        _FromEmbeddings(model, embedding),
+        inside,
+        inside_baseline,
+        (mask,),
+        targets,
+        model,
+        ids,
+        baseline,
+        Site(declared.embedding),
+    )
+    return Subject("reviews", plain, smooth)
+
+
+class _FromEmbeddings(nn.Module):
+    """The rest of the network behind the embeddings, which come in as its input."""
+
+    def __init__(self, model: nn.Module, embedding: nn.Module) -> None:
+        super().__init__()
+        self._model = model
+        self._embedding = embedding
+
+    def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        hook = self._embedding.register_forward_hook(lambda _module, _args, _output: embeddings)
+        try:
+            return self._model(torch.zeros(mask.shape, dtype=torch.int64), mask)
+        finally:
+            hook.remove()
+
+
+def _many(tensor: Tensor) -> Tensor:
+    return tensor[torch.arange(MOST) % len(tensor)].contiguous()
