@@ -1,6 +1,6 @@
 from collections.abc import Hashable
 from itertools import count
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -511,16 +511,16 @@ def test_cancelled_requests_leave_nothing_behind() -> None:
 
 def test_an_explanation_costs_little_bookkeeping() -> None:
     # 3,000 explanations a second leave 333 us for each; this must stay a small part of it.
-    # Measured: 3 us on one 2 GHz core.
+    # Measured: 3 to 6 us of CPU time, depending on what else runs.
     target = scheduler(rows=1024)
     names = count()
     for _ in range(32):
         add(target, str(next(names)), 52)
     finished = 0
-    start = perf_counter()
+    start = process_time()
     while finished < 2000:
         update = target.update(take(target), seconds=0.01)
         for _ in update.finished:
             add(target, str(next(names)), 52)
         finished += len(update.finished)
-    assert (perf_counter() - start) / finished < 100e-6
+    assert (process_time() - start) / finished < 100e-6
