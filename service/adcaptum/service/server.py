@@ -39,7 +39,7 @@ def run(settings: Settings) -> None:
     """
     logs.configure(settings.log_level)
     sys.setswitchinterval(SWITCH_SECONDS)
-    disable_created_metrics()
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     main = Server(settings).serve()
     failed = uvloop.run(main) if settings.uvloop else asyncio.run(main)
     if failed:
@@ -98,9 +98,9 @@ class Server:
         await grpc_server.start()
         http_server.start()
         loader = ModelLoader(settings, self._catalogue, self._metrics, self._health, engine)
-        loading = loop.create_task(
-            self._load(loader, f"{host}:{port}", f"{host}:{http_server.port}")
-        )
+        addresses = {"grpc": f"{host}:{port}", "http": f"{host}:{http_server.port}"}
+        logs.logger().info("listening", **addresses)
+        loading = loop.create_task(self._load(loader, addresses))
         await self._ended.wait()
         await self._drain()
         loading.cancel()
@@ -119,7 +119,7 @@ class Server:
         loading = [entry.name for entry in self._catalogue if entry.state is State.LOADING]
         return f"loading {', '.join(loading)}" if loading else ""
 
-    async def _load(self, loader: ModelLoader, grpc_address: str, http_address: str) -> None:
+    async def _load(self, loader: ModelLoader, addresses: dict[str, str]) -> None:
         begin = monotonic()
         try:
             threads = await loader.load_all()
@@ -130,8 +130,7 @@ class Server:
         await self._health.set_server(serving=True)
         logs.logger().info(
             "ready",
-            grpc=grpc_address,
-            http=http_address,
+            **addresses,
             models={entry.name: entry.state.value for entry in self._catalogue},
             device=self._settings.device,
             device_threads=threads.device,

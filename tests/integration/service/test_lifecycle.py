@@ -1,0 +1,210 @@
+"""How a server starts and stops, and what a bad model does to it."""
+
+import shutil
+import threading
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from adcaptum.v1 import explanation_service_pb2 as pb, model_pb2
+from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
+from tests.integration.conftest import Start
+from tests.integration.service.asking import cells, digits, explain, index, method, predict
+
+FACTORIES = '''
+import torch, threading, os
+from torch import nn
+
+class Dependent(nn.Module):
+    """Subtracts the batch's mean: a row depends on its neighbours."""
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(30, 2)
+    def forward(self, x):
+        y = self.linear(x)
+        return y - y.mean(0) + y.sum() * 0
+
+class Raising(nn.Module):
+    """Raises on rows whose first element is above 1000."""
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(30, 2)
+    def forward(self, x):
+        if (x[:, 0] > 1000).any():
+            raise ArithmeticError("secret of the model")
+        return self.linear(x)
+
+class Rounding(nn.Module):
+    """Has no gradient."""
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(30, 2)
+    def forward(self, x):
+        with torch.no_grad():
+            return self.linear(x).round()
+
+def slow():
+    with open(os.environ["GATE"]) as gate:
+        gate.read()
+    return Raising().eval()
+'''
+
+DECLARATION = """
+factory = "odd_models:{factory}"
+[[inputs]]
+name = "x"
+kind = "tensor"
+shape = [-1, 30]
+[[outputs]]
+name = "y"
+shape = [-1, 2]
+kind = "logits"
+"""
+
+
+@pytest.fixture
+def odd_repository(tmp_path: Path) -> Path:
+    """A folder for models, and the module that makes them."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "odd_models.py").write_text(FACTORIES)
+    (tmp_path / "models").mkdir()
+    return tmp_path
+
+
+def add(folder: Path, name: str, factory: str, weights: Path | None = None) -> None:
+    import safetensors.torch
+    import torch
+
+    version = folder / "models" / name / "1"
+    version.mkdir(parents=True)
+    (version.parent / "model.toml").write_text(DECLARATION.format(factory=factory))
+    state = {
+        f"linear.{key}": torch.linspace(-1, 1, 60).view(2, 30) if key == "weight" else torch.ones(2)
+        for key in ("weight", "bias")
+    }
+    safetensors.torch.save_file(state, version / "weights.safetensors")
+
+
+def test_a_server_drains(start_server: Start, repository: Path) -> None:
+    server = start_server(repository)
+    with grpc.insecure_channel(server.address) as channel:
+        stub = ExplanationServiceStub(channel)
+        long = explain(
+            digits(20), method("integrated_gradients", n_steps=900), model="digits", target=index(0)
+        )
+        stream = stub.ExplainStream(pb.ExplainStreamRequest(explain=long))
+        assert next(stream).HasField("accepted")
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        server.wait_for("draining")
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Predict(predict(cells()))
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert [*stream][-1].HasField("final")
+    stopping.join()
+    assert server.process.returncode == 0
+    assert server.wait_for("stopped")["failed"] is False
+
+
+def test_a_server_that_is_idle_stops_at_once(start_server: Start, repository: Path) -> None:
+    server = start_server(repository)
+    assert server.stop(10) == 0
+
+
+def test_a_server_answers_while_a_model_loads(start_server: Start, odd_repository: Path) -> None:
+    import os
+
+    gate = odd_repository / "gate"
+    os.mkfifo(gate)
+    add(odd_repository, "slow", "slow")
+    code = str(odd_repository / "code")
+    server = start_server(odd_repository / "models", ready=False, PYTHONPATH=code, GATE=str(gate))
+    with grpc.insecure_channel(server.address) as channel:
+        stub = ExplanationServiceStub(channel)
+        request = pb.GetModelRequest(model=model_pb2.ModelRef(name="slow"))
+        assert stub.GetModel(request).model.state == model_pb2.MODEL_STATE_LOADING
+        health = health_pb2_grpc.HealthStub(channel)
+        for service in ("", "slow"):
+            reply = health.Check(health_pb2.HealthCheckRequest(service=service))
+            assert reply.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Predict(predict(cells(), "slow"))
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        with pytest.raises(HTTPError, match="503") as unready:
+            build_opener(ProxyHandler({})).open(f"http://{server.http_address}/readyz")
+        unready.value.close()
+        gate.write_text("open")
+        server.wait_for("ready")
+        assert stub.Predict(predict(cells(), "slow")).outputs
+
+
+def test_a_model_that_does_not_load_says_why_and_others_serve(
+    start_server: Start, odd_repository: Path, models: Path
+) -> None:
+    shutil.copytree(models / "cells", odd_repository / "models" / "cells")
+    add(odd_repository, "broken", "nothing_there")
+    server = start_server(odd_repository / "models", PYTHONPATH=str(odd_repository / "code"))
+    with grpc.insecure_channel(server.address) as channel:
+        stub = ExplanationServiceStub(channel)
+        request = pb.GetModelRequest(model=model_pb2.ModelRef(name="broken"))
+        model = stub.GetModel(request).model
+        assert model.state == model_pb2.MODEL_STATE_UNAVAILABLE
+        assert "nothing_there" in model.reason
+        assert stub.Predict(predict(cells())).outputs
+
+
+def test_odd_models_are_served_for_what_they_are(start_server: Start, odd_repository: Path) -> None:
+    for name in ("Dependent", "Raising", "Rounding"):
+        add(odd_repository, name.lower(), name)
+    server = start_server(odd_repository / "models", PYTHONPATH=str(odd_repository / "code"))
+    with grpc.insecure_channel(server.address) as channel:
+        stub = ExplanationServiceStub(channel)
+        _dependent_model_is_served_a_row_at_a_time(stub)
+        _model_without_gradients_runs_methods_that_need_none(stub)
+        _request_on_which_the_model_raises_fails_alone(stub)
+    secret = server.wait_for("request", code="INTERNAL")
+    assert "secret of the model" in json_text(secret)
+
+
+def _dependent_model_is_served_a_row_at_a_time(stub: ExplanationServiceStub) -> None:
+    model = stub.GetModel(pb.GetModelRequest(model=model_pb2.ModelRef(name="dependent"))).model
+    assert not model.checks.independent
+    reply = stub.Predict(predict(cells(3), "dependent"))
+    assert reply.timings.batches == 3
+
+
+def _model_without_gradients_runs_methods_that_need_none(stub: ExplanationServiceStub) -> None:
+    reference = model_pb2.ModelRef(name="rounding")
+    methods = stub.ListMethods(pb.ListMethodsRequest(model=reference)).methods
+    available = {each.name: each.available for each in methods}
+    assert available["feature_ablation"]
+    assert not available["saliency"]
+    assert stub.Explain(explain(cells(), method("feature_ablation"), model="rounding")).explanations
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Explain(explain(cells(), method("saliency"), model="rounding"))
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+def _request_on_which_the_model_raises_fails_alone(stub: ExplanationServiceStub) -> None:
+    bad = cells()
+    bad[0, 0] = 2000
+    good = [
+        stub.Explain.future(explain(cells(seed=seed), method("saliency"), model="raising"))
+        for seed in range(8)
+    ]
+    culprit = stub.Explain.future(explain(bad, method("saliency"), model="raising"))
+    for each in good:
+        assert each.result().explanations
+    error = culprit.exception()
+    assert error.code() is grpc.StatusCode.INTERNAL
+    assert "secret" not in error.details()
+
+
+def json_text(line: dict[str, object]) -> str:
+    import json
+
+    return json.dumps(line)

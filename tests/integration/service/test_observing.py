@@ -1,0 +1,99 @@
+"""What is seen of a server from outside."""
+
+import json
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from prometheus_client.parser import text_string_to_metric_families
+
+from adcaptum.service.metrics import metric_names
+from adcaptum.v1 import explanation_service_pb2 as pb
+from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
+from tests.integration.conftest import Server
+from tests.integration.service.asking import cells, explain, method, predict
+
+
+def get(server: Server, path: str) -> str:
+    with build_opener(ProxyHandler({})).open(f"http://{server.http_address}{path}") as reply:
+        return str(reply.read().decode())
+
+
+@pytest.mark.parametrize("service", ["", "adcaptum.v1.ExplanationService", "cells", "digits"])
+def test_the_server_and_each_model_are_healthy(service: str, channel: grpc.Channel) -> None:
+    stub = health_pb2_grpc.HealthStub(channel)
+    reply = stub.Check(health_pb2.HealthCheckRequest(service=service))
+    assert reply.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_reflection_lists_the_services(channel: grpc.Channel) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    (reply,) = stub.ServerReflectionInfo(iter([request]))
+    names = {service.name for service in reply.list_services_response.service}
+    assert {"adcaptum.v1.ExplanationService", "grpc.health.v1.Health"} <= names
+
+
+def test_the_process_is_alive_and_ready(server: Server) -> None:
+    assert get(server, "/healthz") == "alive\n"
+    assert get(server, "/readyz") == "ready\n"
+
+
+def test_an_unknown_page_is_not_found(server: Server) -> None:
+    with pytest.raises(HTTPError, match="404") as caught:
+        get(server, "/nothing")
+    caught.value.close()
+
+
+def test_what_requests_cost_is_counted(server: Server, stub: ExplanationServiceStub) -> None:
+    stub.Predict(predict(cells()))
+    stub.Explain(explain(cells(), method("integrated_gradients")))
+    text = get(server, "/metrics")
+    samples = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+    def counted(name: str, **labels: str) -> float:
+        return samples["adcaptum_" + name, frozenset(labels.items())]
+
+    assert counted("request_duration_seconds_count", model="cells", rpc="Predict", code="OK") >= 1
+    assert counted("queue_seconds_count", model="cells", rpc="Explain") >= 1
+    assert counted("compute_seconds_count", model="cells", rpc="Explain") >= 1
+    assert counted("rows_total", model="cells", kind="gradient") >= 50
+    assert counted("explanation_rows_count", model="cells", method="integrated_gradients") >= 1
+    assert counted("model_ready", model="cells", version="1") == 1
+    assert counted("requests_in_flight", rpc="Explain") == 0
+
+
+def test_every_exposed_series_has_a_known_name(
+    server: Server, stub: ExplanationServiceStub
+) -> None:
+    stub.Explain(explain(cells()))
+    exposed = {
+        sample.name
+        for family in text_string_to_metric_families(get(server, "/metrics"))
+        for sample in family.samples
+        if sample.name.startswith("adcaptum_")
+    }
+    assert exposed <= metric_names()
+
+
+def test_a_callers_spelling_is_no_label(server: Server, stub: ExplanationServiceStub) -> None:
+    with pytest.raises(grpc.RpcError):
+        stub.Predict(predict(cells(), "a_model_that_nobody_has"))
+    assert "a_model_that_nobody_has" not in get(server, "/metrics")
+
+
+def test_a_failed_request_is_logged_with_its_id(
+    server: Server, stub: ExplanationServiceStub
+) -> None:
+    with pytest.raises(grpc.RpcError):
+        stub.Explain(pb.ExplainRequest(), metadata=(("x-request-id", "the-bad-one"),))
+    line = server.wait_for("request", request_id="the-bad-one")
+    assert line["code"] == "NOT_FOUND"
+    assert json.dumps(line)
