@@ -77,9 +77,7 @@ class Features:
             # The elements are the features: nothing to look up.
             parts = coalitions.split([prod(shape) for shape in self.shapes], 1)
             return tuple(p.view(rows, *s) for p, s in zip(parts, self.shapes, strict=True))
-        return tuple(
-            coalitions.index_select(1, ids.flatten()).view(rows, *ids.shape[1:]) for ids in self.ids
-        )
+        return tuple(coalitions[:, ids.flatten()].view(rows, *ids.shape[1:]) for ids in self.ids)
 
     def spread(
         self, values: Tensor, like: Sequence[Tensor], dtype: torch.dtype
