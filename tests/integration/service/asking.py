@@ -1,6 +1,7 @@
 """Requests as tests write them."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import grpc
 import numpy as np
@@ -20,7 +21,7 @@ DATATYPES = {
 }  # fmt: skip
 
 
-def tensor(values: NDArray[np.generic], name: str = "") -> tensor_pb2.Tensor:
+def tensor(values: NDArray[Any], name: str = "") -> tensor_pb2.Tensor:
     """Writes an array."""
     return tensor_pb2.Tensor(
         name=name,
@@ -30,7 +31,7 @@ def tensor(values: NDArray[np.generic], name: str = "") -> tensor_pb2.Tensor:
     )
 
 
-def array(message: tensor_pb2.Tensor) -> NDArray[np.generic]:
+def array(message: tensor_pb2.Tensor) -> NDArray[Any]:
     """Reads an array."""
     dtype = {wire: name for name, wire in DATATYPES.items()}[message.datatype]
     return np.frombuffer(message.data, dtype).reshape(list(message.shape))
@@ -63,10 +64,10 @@ def value(plain: float | bool | str) -> method_pb2.ParameterValue:
 
 
 def explain(
-    values: NDArray[np.generic],
+    values: NDArray[Any],
     *methods: method_pb2.MethodSpec,
     model: str = "cells",
-    **fields: object,
+    **fields: Any,
 ) -> pb.ExplainRequest:
     """Asks why."""
     return pb.ExplainRequest(
@@ -74,9 +75,7 @@ def explain(
     )
 
 
-def predict(
-    values: NDArray[np.generic], model: str = "cells", **fields: object
-) -> pb.PredictRequest:
+def predict(values: NDArray[Any], model: str = "cells", **fields: Any) -> pb.PredictRequest:
     """Asks what."""
     return pb.PredictRequest(
         model=model_pb2.ModelRef(name=model), inputs=[tensor(values)], **fields
@@ -88,9 +87,9 @@ def index(*values: int) -> explanation_pb2.Target:
     return explanation_pb2.Target(indices=explanation_pb2.TargetIndices(values=values))
 
 
-def details(error: grpc.RpcError) -> Mapping[str, object]:
+def details(error: grpc.RpcError) -> Mapping[str, Any]:
     """Reads what an error says, by the name of the message."""
-    trailing = dict(error.trailing_metadata())
+    trailing: dict[str, Any] = {each.key: each.value for each in error.trailing_metadata()}
     status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
     kinds = {
         "google.rpc.BadRequest": error_details_pb2.BadRequest,

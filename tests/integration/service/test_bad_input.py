@@ -228,7 +228,7 @@ def test_what_does_not_exist_is_answered_with_the_nearest_names(
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     info: Any = details(caught.value)["ResourceInfo"]
     assert info.resource_type == resource
-    assert text in caught.value.details()
+    assert text in str(caught.value.details())
 
 
 def test_a_neuron_out_of_range_is_told_the_layers_shape(stub: ExplanationServiceStub) -> None:
@@ -258,15 +258,16 @@ def test_a_message_over_the_limit_is_refused(
 def test_bytes_that_are_no_request_harm_nothing(
     stub: ExplanationServiceStub, channel: grpc.Channel
 ) -> None:
-    call = channel.unary_unary("/adcaptum.v1.ExplanationService/Explain")
+    call: Any = channel.unary_unary("/adcaptum.v1.ExplanationService/Explain")
     with pytest.raises(grpc.RpcError):
         call(b"\xff\xff\xff")
     assert stub.Predict(predict(cells())).outputs
 
 
 def test_an_unknown_method_of_the_service_is_unimplemented(channel: grpc.Channel) -> None:
+    call: Any = channel.unary_unary("/adcaptum.v1.ExplanationService/Guess")
     with pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary("/adcaptum.v1.ExplanationService/Guess")(b"")
+        call(b"")
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 

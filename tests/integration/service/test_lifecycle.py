@@ -3,6 +3,7 @@
 import shutil
 import threading
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
@@ -199,7 +200,7 @@ def _request_on_which_the_model_raises_fails_alone(stub: ExplanationServiceStub)
     culprit = stub.Explain.future(explain(bad, method("saliency"), model="raising"))
     for each in good:
         assert each.result().explanations
-    error = culprit.exception()
+    error: Any = culprit.exception()
     assert error.code() is grpc.StatusCode.INTERNAL
     assert "secret" not in error.details()
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 import grpc
@@ -16,6 +17,16 @@ from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.conftest import Server
 from tests.integration.service.asking import array, digits, explain, index, method, predict
 
+METHODS: list[tuple[str, dict[str, Any]]] = [
+    ("saliency", {}),
+    ("integrated_gradients", {"n_steps": 20}),
+    ("input_x_gradient", {}),
+    ("gradient_shap", {"n_samples": 6}),
+    ("smooth_grad", {"n_samples": 7}),
+    ("feature_ablation", {}),
+    ("integrated_gradients", {"n_steps": 33}),
+    ("saliency", {"abs": False}),
+]
 REQUESTS = [
     explain(
         digits(1 + seed % 3, seed),
@@ -24,23 +35,11 @@ REQUESTS = [
         target=index(seed % 10),
         seed=seed,
     )
-    for seed, (name, params) in enumerate(
-        [
-            ("saliency", {}),
-            ("integrated_gradients", {"n_steps": 20}),
-            ("input_x_gradient", {}),
-            ("gradient_shap", {"n_samples": 6}),
-            ("smooth_grad", {"n_samples": 7}),
-            ("feature_ablation", {}),
-            ("integrated_gradients", {"n_steps": 33}),
-            ("saliency", {"abs": False}),
-        ]
-        * 2
-    )
+    for seed, (name, params) in enumerate(METHODS * 2)
 ]
 
 
-def attributions(reply: pb.ExplainResponse) -> NDArray[np.generic]:
+def attributions(reply: pb.ExplainResponse) -> NDArray[Any]:
     return np.stack([array(each.attributions[0].values) for each in reply.explanations])
 
 
@@ -61,7 +60,7 @@ def test_an_answer_alone_is_the_answer_beside_fifteen_others(
     alone = [attributions(stub.Explain(request)) for request in REQUESTS]
     begin = threading.Barrier(len(REQUESTS))
 
-    def ask(request: pb.ExplainRequest) -> NDArray[np.generic]:
+    def ask(request: pb.ExplainRequest) -> NDArray[Any]:
         begin.wait()
         return attributions(stub.Explain(request))
 

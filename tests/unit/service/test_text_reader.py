@@ -1,0 +1,82 @@
+"""Texts -> tokens."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+
+from adcaptum.service.declaration import DeclarationError, InputDeclaration
+from adcaptum.service.errors import InvalidRequest
+from adcaptum.service.tensors import Bytes
+from adcaptum.service.texts import TextReader
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "good", "film", "café"]
+
+
+@pytest.fixture
+def declared(tmp_path: Path) -> InputDeclaration:
+    tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    return InputDeclaration(
+        "text",
+        "text",
+        "INT64",
+        (-1, -1),
+        tokenizer=tmp_path / "tokenizer.json",
+        max_tokens=12,
+        embedding="embeddings",
+        pad_token="[PAD]",
+    )
+
+
+def test_texts_are_filled_up_to_a_bucket(declared: InputDeclaration) -> None:
+    read = TextReader(declared).tokenise(["a good film", "a " * 8])
+    assert read.ids.shape == (2, 12)
+    assert read.mask.sum(1).tolist() == [5, 10]
+
+
+def test_one_text_alone_is_as_long_as_it_needs(declared: InputDeclaration) -> None:
+    reader = TextReader(declared)
+    together = reader.tokenise(["a good film", "a " * 8]).example(0)
+    alone = reader.tokenise(["a good film"])
+    assert torch.equal(together.ids, alone.ids)
+    assert torch.equal(together.mask, alone.mask)
+
+
+def test_long_texts_are_cut(declared: InputDeclaration) -> None:
+    read = TextReader(declared).tokenise(["film " * 100])
+    assert len(read.texts[0].tokens) == 12
+
+
+def test_tokens_say_where_they_stand_in_characters(declared: InputDeclaration) -> None:
+    (text,) = TextReader(declared).tokenise(["a café film"]).texts
+    assert text.tokens == ("[CLS]", "a", "café", "film", "[SEP]")
+    assert text.starts == (-1, 0, 2, 7, -1)
+    assert text.ends == (-1, 1, 6, 11, -1)
+
+
+def test_what_the_tokenizer_added_is_special(declared: InputDeclaration) -> None:
+    read = TextReader(declared).tokenise(["a good"])
+    assert read.special[0].tolist() == [True, False, False, True, True, True, True, True]
+
+
+def test_an_empty_text_has_only_special_tokens(declared: InputDeclaration) -> None:
+    assert bool(TextReader(declared).tokenise([""]).special.all())
+
+
+def test_what_is_not_utf8_is_refused(declared: InputDeclaration) -> None:
+    with pytest.raises(InvalidRequest, match="not UTF-8"):
+        TextReader(declared).read(Bytes((b"\xff\xfe",), (1,)), "inputs[0]")
+
+
+def test_an_unknown_token_is_told(declared: InputDeclaration) -> None:
+    with pytest.raises(DeclarationError, match="MASK"):
+        TextReader(declared).token_id("[MASK]")
