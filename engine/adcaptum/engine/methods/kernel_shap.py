@@ -23,7 +23,8 @@ from adcaptum.engine.strata import PairedSample
 from adcaptum.engine.surrogate import Surrogate
 
 _FIRST_PAIRS = 128
-_MOST_FEATURES = 4096
+# The regression takes the cube of it: at this many it takes about as long as a batch of rows does.
+_MOST_FEATURES = 1024
 _CACHED_NUMBERS = 1 << 17
 
 
@@ -58,7 +59,7 @@ class KernelShap:
         """Explains; reports after each round of coalitions.
 
         Raises:
-            InvalidArgument: If the samples are too few for the features.
+            InvalidArgument: If there are more than 1024 features, or too few samples for them.
         """
         if explicand.feature_mask is not None:
             self._pairs(feature_count(explicand))
@@ -91,7 +92,7 @@ class KernelShap:
         """The samples, the input and the baseline.
 
         Raises:
-            InvalidArgument: If the samples are too few for the features.
+            InvalidArgument: If there are more than 1024 features, or too few samples for them.
         """
         each = 2 * self._pairs(feature_count(explicand)) + 2
         return endpoint_rows(explicand) + explicand.count * each
@@ -107,11 +108,10 @@ class KernelShap:
             )
         # Beyond 40 features nobody evaluates all.
         every = (1 << (features - 1)) - 1 if features <= 40 else 1 << 40
-        # Fewer leave too few residuals to tell the error from, or do not determine the values.
-        least = 2 * features
         if self.n_samples is None:
-            return min(max(features + 1024, least), every)
-        if self.n_samples // 2 < min(least, every):
+            return min(features + 1024, every)
+        # Fewer leave too few residuals to tell the error from, or do not determine the values.
+        if self.n_samples // 2 < min(2 * features, every):
             raise _too_few(self.n_samples, features)
         return min(self.n_samples // 2, every)
 
@@ -144,7 +144,7 @@ def plan(features: int, pairs: int, seed: int) -> tuple[Step, ...]:
 
 def _plan(features: int, pairs: int, seed: int) -> tuple[Step, ...]:
     sample = PairedSample.draw(features, pairs, seed)
-    ends = list(accumulate(rounds(pairs, max(features, _FIRST_PAIRS)), initial=0))
+    ends = list(accumulate(rounds(pairs, max(2 * features, _FIRST_PAIRS)), initial=0))
     steps = []
     for start, stop in pairwise(ends):
         members = sample.members[start:stop]
