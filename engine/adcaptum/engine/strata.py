@@ -226,7 +226,9 @@ def _keys(members: Tensor) -> npt.NDArray[np.uint64]:
 
 def _uniform(features: int, sizes: Tensor, source: torch.Generator) -> Tensor:
     """Draws coalitions of the sizes, each uniformly."""
-    orders = torch.rand(len(sizes), features, generator=source, dtype=torch.float64).argsort(1)
-    members = orders < sizes[:, None]
+    keys = torch.rand(len(sizes), features, generator=source, dtype=torch.float64).numpy()
+    # The features of the smallest keys; numpy sorts short rows several times faster than torch.
+    limits = np.take_along_axis(np.sort(keys, axis=1), sizes.numpy()[:, None] - 1, axis=1)
+    members = torch.from_numpy(keys <= limits)
     # Of the middle size, the one of the pair that holds feature 0.
     return members ^ ((2 * sizes == features) & ~members[:, 0])[:, None]

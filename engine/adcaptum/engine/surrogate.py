@@ -61,7 +61,7 @@ class Surrogate:
         factor, failed = torch.linalg.cholesky_ex(matrix + scale / features)
         if failed or factor.diagonal().square().min() < _SINGULAR * scale:
             return None
-        solution = torch.cholesky_solve(weighted.T, factor).T
+        solution = weighted @ torch.cholesky_inverse(factor)
         # The finite population correction: a stratum evaluated whole has no sampling error.
         unseen = (1 - drawn / sample.populations).clamp_min(0)
         spread = unseen * torch.where(drawn > 1, drawn / (drawn - 1), torch.ones_like(drawn))
