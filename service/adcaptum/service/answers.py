@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-import torch
 from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution, ErrorKind, StopReason
@@ -165,5 +164,9 @@ def error_ratios(attribution: Attribution) -> list[float]:
     error, output, baseline = attribution.error, attribution.output, attribution.baseline_output
     if error is None or output is None or baseline is None:
         return []
-    ratios: list[float] = torch.div(error, (output - baseline).abs()).tolist()
-    return [ratio for ratio in ratios if math.isfinite(ratio)]
+    differences = zip(error.tolist(), output.tolist(), baseline.tolist(), strict=True)
+    return [
+        value / abs(at_input - at_baseline)
+        for value, at_input, at_baseline in differences
+        if at_input != at_baseline and math.isfinite(value)
+    ]

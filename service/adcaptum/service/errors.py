@@ -23,7 +23,6 @@ class Kind(enum.Enum):
     UNAVAILABLE = "unavailable"
     CANCELLED = "cancelled"
     UNSUPPORTED = "unsupported"
-    FAULT = "fault"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +114,3 @@ class Unsupported(ServiceError):
     """The model cannot do what was asked, whatever the parameters."""
 
     kind = Kind.UNSUPPORTED
-
-
-class ModelFailure(ServiceError):
-    """The model raised on this request; the cause is logged under the request's id."""
-
-    kind = Kind.FAULT

@@ -84,7 +84,6 @@ TABLE: Final[Mapping[Kind, tuple[grpc.StatusCode, Details]]] = MappingProxyType(
         Kind.UNAVAILABLE: (grpc.StatusCode.UNAVAILABLE, _retry),
         Kind.CANCELLED: (grpc.StatusCode.CANCELLED, _none),
         Kind.UNSUPPORTED: (grpc.StatusCode.FAILED_PRECONDITION, _none),
-        Kind.FAULT: (grpc.StatusCode.INTERNAL, _none),
     }
 )
 
@@ -96,8 +95,7 @@ def answer(error: Exception, request_id: str) -> Answer:
         message, detail = _hidden(request_id), None
     else:
         _, make = TABLE[known.kind]
-        message = known.message if known.kind is not Kind.FAULT else _hidden(request_id)
-        detail = make(known)
+        message, detail = known.message, make(known)
     packed = [error_details_pb2.RequestInfo(request_id=request_id), *([detail] if detail else [])]
     status_code = code(error)
     status = status_pb2.Status(code=status_code.value[0], message=message)
@@ -116,8 +114,7 @@ def code(error: Exception) -> grpc.StatusCode:
 
 def is_fault(error: Exception) -> bool:
     """Returns whether `error` is one of ours, that callers are told nothing of."""
-    known = as_service_error(error)
-    return known is None or known.kind is Kind.FAULT
+    return as_service_error(error) is None
 
 
 def as_service_error(error: Exception) -> ServiceError | None:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ def read(message: explanation_pb2.Target, model: ServedModel, count: int) -> Tar
     if kind is None or kind == "argmax":
         return _all(shape, count) if outputs == 1 else TargetChoice(most=1)
     if kind == "indices":
-        return _indices(message.indices, shape, count)
+        return _indices(tuple(message.indices.values), shape, count)
     if kind == "label":
         return TargetChoice((_label(message.label, model).expand(count, 1),))
     if kind == "all":
@@ -65,10 +66,9 @@ def read(message: explanation_pb2.Target, model: ServedModel, count: int) -> Tar
     return TargetChoice(most=message.top_k)
 
 
-def _indices(
-    message: explanation_pb2.TargetIndices, shape: tuple[int, ...], count: int
-) -> TargetChoice:
-    values, dims = list(message.values), len(shape)
+@lru_cache(maxsize=1024)
+def _indices(values: tuple[int, ...], shape: tuple[int, ...], count: int) -> TargetChoice:
+    dims = len(shape)
     if len(values) not in (dims, dims * count):
         each = "one number" if dims == 1 else f"{dims} numbers"
         raise InvalidRequest(

@@ -37,7 +37,6 @@ CASES: list[tuple[Exception, grpc.StatusCode, Any]] = [
     (BudgetExceeded(10, 5), grpc.StatusCode.INVALID_ARGUMENT, error_details_pb2.BadRequest),
     (NotDifferentiable("no"), grpc.StatusCode.FAILED_PRECONDITION, None),
     (RuntimeError("secret"), grpc.StatusCode.INTERNAL, None),
-    (errors.ModelFailure("secret"), grpc.StatusCode.INTERNAL, None),
 ]
 
 
