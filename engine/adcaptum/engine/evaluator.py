@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import repeat
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,6 @@ from adcaptum.engine.hooks import Taps
 from adcaptum.engine.packing import Part, Slice, columns_of, pack_arguments, pack_rows
 
 Model = nn.Module | Callable[..., object]
-Index = tuple[Tensor, ...]
 
 
 def evaluate(model: Model, slices: Sequence[Slice]) -> list[Part]:
@@ -50,27 +51,25 @@ def evaluate(model: Model, slices: Sequence[Slice]) -> list[Part]:
         objective = (
             taps.at(first.target.site).values[0] if isinstance(first.target, Neuron) else output
         )
-        indices = _indices(objective, columns) if _share_target(slices) else None
+        places = _places(objective, columns) if _share_target(slices) else None
         gradients = (
-            () if first.wrt is None else _differentiate(objective, indices, leaves, first.wrt)
+            () if first.wrt is None else _differentiate(objective, places, leaves, first.wrt)
         )
-    values = None if indices is None else objective.detach()[indices]
+    objective = objective.detach()
     activations = tuple(t.detach() for t in taps.at(first.read).values) if first.read else ()
-    parts = []
-    at = 0
-    for piece, column in zip(slices, columns, strict=True):
-        end = at + len(piece)
-        parts.append(
-            Part(
-                _values(piece, objective.detach()[at:end], column)
-                if values is None
-                else values[at:end],
-                tuple(t[at:end] for t in gradients),
-                tuple(t[at:end] for t in activations),
-            )
+    if len(slices) == 1:
+        return [Part(_values(objective, places), gradients, activations)]
+    sizes = [len(piece) for piece in slices]
+    if places is not None:
+        values = _values(objective, places).split(sizes)
+    else:
+        values = tuple(
+            _values(own, None if piece.evaluation.target is None else _places(own, [column]))
+            for piece, own, column in zip(slices, objective.split(sizes), columns, strict=True)
         )
-        at = end
-    return parts
+    cut = zip(*(t.split(sizes) for t in gradients), strict=True) if gradients else repeat(())
+    read = zip(*(t.split(sizes) for t in activations), strict=True) if activations else repeat(())
+    return [Part(*own) for own in zip(values, cut, read, strict=False)]
 
 
 def _set_taps(taps: Taps, first: Evaluation, slices: Sequence[Slice]) -> None:
@@ -114,26 +113,45 @@ def _share_target(slices: Sequence[Slice]) -> bool:
     return all(piece.evaluation.target is not None for piece in slices)
 
 
-def _indices(objective: Tensor, columns: Sequence[Tensor | None]) -> Index:
-    """Where each row's target stands in the tensor that holds it.
+def _places(objective: Tensor, columns: Sequence[Tensor | None]) -> Tensor:
+    """Where each row's target stands among the row's numbers, (rows, 1).
 
     Raises:
         InvalidArgument: If a column does not name one number.
     """
-    rows = torch.arange(len(objective), device=objective.device)
-    if objective[0].numel() == 1 and all(c is None or not c.any() for c in columns):
-        return (rows, *(torch.zeros_like(rows) for _ in objective.shape[1:]))
-    given = [c for c in columns if c is not None]
     shape = tuple(objective.shape[1:])
+    given = [c for c in columns if c is not None]
+    if not given or (prod(shape) == 1 and not any(bool(c.any()) for c in given)):
+        if prod(shape) != 1:
+            raise _not_given(shape)
+        return torch.zeros(len(objective), 1, dtype=torch.int64, device=objective.device)
     if len(given) < len(columns):
-        raise InvalidArgument(
-            "target", "not given", f"an index into the output of shape {shape} per row"
-        )
+        raise _not_given(shape)
     joint = given[0] if len(given) == 1 else _joined(given, shape)
-    sizes = torch.tensor(shape, dtype=torch.int64)
-    if joint.shape[1] != len(shape) or bool(((joint < -sizes) | (joint >= sizes)).any()):
+    if joint.shape[1] != len(shape):
         raise _out_of_range(joint, shape)
-    return (rows, *joint.to(objective.device).unbind(1))
+    return _flat(joint, shape).to(objective.device)
+
+
+def _flat(joint: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Indices (rows, dims) -> numbers of elements (rows, 1)."""
+    if len(shape) == 1:
+        # The usual case, with as few operations as there can be: small batches pay for each.
+        low, high = (int(bound) for bound in joint.aminmax())
+        if high >= shape[0] or low < -shape[0]:
+            raise _out_of_range(joint, shape)
+        return joint if low >= 0 else joint.remainder(shape[0])
+    sizes = torch.tensor(shape, dtype=torch.int64)
+    if bool(((joint < -sizes) | (joint >= sizes)).any()):
+        raise _out_of_range(joint, shape)
+    strides = torch.tensor([prod(shape[i + 1 :]) for i in range(len(shape))])
+    return (joint.remainder(sizes) * strides).sum(1, keepdim=True)
+
+
+def _not_given(shape: tuple[int, ...]) -> InvalidArgument:
+    return InvalidArgument(
+        "target", "not given", f"an index into the output of shape {shape} per row"
+    )
 
 
 def _joined(columns: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
@@ -156,21 +174,22 @@ def _out_of_range(columns: Tensor, shape: tuple[int, ...]) -> InvalidArgument:
 
 
 def _differentiate(
-    objective: Tensor, indices: Index | None, leaves: tuple[Tensor, ...], wrt: Site
+    objective: Tensor, places: Tensor | None, leaves: tuple[Tensor, ...], wrt: Site
 ) -> tuple[Tensor, ...]:
-    assert indices is not None, "a gradient has a target"
+    assert places is not None, "a gradient has a target"
     if not objective.requires_grad:
         raise NotDifferentiable(
             f"no gradient of the target reaches {wrt}: the model computes it without autograd, "
             "or the target does not depend on it"
         )
     # The gradient of the sum of all rows' targets: one backward pass, whatever the number of rows.
-    seed = torch.zeros_like(objective)
-    seed[indices] = 1
+    seed = objective.new_zeros(objective.shape)
+    seed.view(len(seed), -1).scatter_(1, places, 1)
     return torch.autograd.grad(objective, leaves, seed, allow_unused=True, materialize_grads=True)
 
 
-def _values(piece: Slice, objective: Tensor, columns: Tensor | None) -> Tensor:
-    if piece.evaluation.target is None:
+def _values(objective: Tensor, places: Tensor | None) -> Tensor:
+    """Each row's target, (rows,); without places the raw outputs."""
+    if places is None:
         return objective
-    return objective[_indices(objective, [columns])]
+    return objective.reshape(len(objective), -1).gather(1, places).squeeze(1)

@@ -113,6 +113,9 @@ class Given(Rows):
     def block(self, e0: int, e1: int, s0: int, s1: int) -> tuple[Tensor, ...]:
         return tuple(t.detach()[e0:e1, None][:, s0:s1].clone() for t in self.tensors)
 
+    def take(self, start: int, stop: int) -> tuple[Tensor, ...]:
+        return tuple(t.detach()[start:stop].clone() for t in self.tensors)
+
     @classmethod
     def take_many(cls, slices: Sequence[tuple[Self, int, int]]) -> tuple[Tensor, ...]:
         if len(slices) == 1:
