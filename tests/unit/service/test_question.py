@@ -1,0 +1,120 @@
+"""An Explain request, read."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from adcaptum.engine.evaluation import Output
+from adcaptum.service import question, references, targets
+from adcaptum.service.declaration import InputDeclaration
+from adcaptum.service.errors import InvalidRequest
+from adcaptum.service.plans import Explanation
+from adcaptum.v1 import (
+    explanation_pb2,
+    explanation_service_pb2 as pb,
+    method_pb2,
+    tensor_pb2,
+)
+from tests.unit.service.tiny_model import served
+
+
+def request(rows: int = 2, **fields: Any) -> pb.ExplainRequest:
+    data = np.ones((rows, 3), np.float32)
+    values = tensor_pb2.Tensor(datatype="FP32", shape=data.shape, data=data.tobytes())
+    return pb.ExplainRequest(inputs=[values], **fields)
+
+
+def read(asked: pb.ExplainRequest) -> question.Question:
+    return question.read(asked, served()[0], 1000)
+
+
+def test_the_largest_output_needs_the_outputs_first() -> None:
+    assert read(request()).needs_outputs
+
+
+def test_a_named_target_needs_no_outputs() -> None:
+    target = explanation_pb2.Target(label="yes")
+    assert not read(request(target=target)).needs_outputs
+
+
+def test_equal_outputs_are_ranked_by_index() -> None:
+    choice = targets.TargetChoice(most=3)
+    chosen = choice.given(torch.tensor([[1.0, 2.0, 2.0, 1.0]]))
+    assert [int(each) for each in chosen] == [1, 2, 0]
+
+
+def test_outputs_of_several_dimensions_are_ranked_by_all_their_indices() -> None:
+    chosen = targets.TargetChoice(most=1).given(torch.tensor([[[1.0, 2.0], [9.0, 3.0]]]))
+    assert chosen[0].tolist() == [[1, 0]]
+
+
+def test_a_piece_is_made_for_each_method_and_target() -> None:
+    methods = [method_pb2.MethodSpec(name=name) for name in ("saliency", "input_x_gradient")]
+    target = explanation_pb2.Target(all=explanation_pb2.AllTargets())
+    pieces = read(request(methods=methods, target=target)).pieces(None)
+    assert [(piece.method, piece.target) for piece in pieces] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    explained = pieces[1].explicand.target
+    assert isinstance(explained, Output)
+    assert explained.indices is not None
+    assert explained.indices.tolist() == [[1], [1]]
+
+
+def test_the_estimate_is_what_the_flows_say() -> None:
+    asked = read(request(methods=[method_pb2.MethodSpec(name="integrated_gradients")]))
+    plan = Explanation(asked)
+    plan.first()
+    (ask,) = plan.following([type("Reading", (), {"values": torch.eye(2)})()])
+    ask.flow.close()
+    assert asked.estimated_rows() == plan.rows
+
+
+def test_a_budget_that_does_not_suffice_for_all_is_shared() -> None:
+    methods = [method_pb2.MethodSpec(name="integrated_gradients")] * 2
+    asked = request(
+        methods=methods,
+        target=explanation_pb2.Target(label="yes"),
+        budget=explanation_pb2.Budget(max_rows=50),
+    )
+    asks = Explanation(read(asked)).first()
+    for ask in asks:
+        ask.flow.close()
+    assert [ask.max_rows for ask in asks] == [25, 25]
+
+
+def test_more_methods_than_allowed_are_refused() -> None:
+    methods = [method_pb2.MethodSpec(name="saliency")] * 33
+    with pytest.raises(InvalidRequest, match="at most 32"):
+        read(request(methods=methods))
+
+
+def test_the_same_seed_draws_the_same_background_rows() -> None:
+    baseline = explanation_pb2.Baseline(samples=explanation_pb2.Samples(count=2))
+    drawn = [
+        read(request(baselines=[baseline], seed=seed)).parts[0].baselines[0] for seed in (1, 1)
+    ]
+    assert torch.equal(drawn[0], drawn[1])
+    assert len(drawn[0].unique(dim=0)) == 2
+
+
+def test_a_blurred_image_keeps_its_mean_where_nothing_is_cut_off() -> None:
+    declared = InputDeclaration("photo", "image", "FP32", (-1, 1, 21, 21))
+    image = torch.zeros(1, 1, 21, 21)
+    image[0, 0, 10, 10] = 1
+    blurred = references.blurred(image, 2.0, declared, "x")
+    assert blurred.sum().item() == pytest.approx(1, abs=1e-5)
+    assert blurred.max() < 0.1
+
+
+def test_a_plain_image_does_not_change_when_it_is_blurred() -> None:
+    declared = InputDeclaration("photo", "image", "FP32", (-1, 1, 9, 9))
+    plain = torch.full((1, 1, 9, 9), 0.7)
+    torch.testing.assert_close(references.blurred(plain, 5.0, declared, "x"), plain)
+
+
+@pytest.mark.parametrize("sigma", [0.0, -1.0, float("nan"), float("inf"), 1e9])
+def test_a_blur_that_makes_no_sense_is_refused(sigma: float) -> None:
+    declared = InputDeclaration("photo", "image", "FP32", (-1, 1, 9, 9))
+    with pytest.raises(InvalidRequest, match="above 0"):
+        references.blurred(torch.zeros(1, 1, 9, 9), sigma, declared, "x")
