@@ -1,4 +1,4 @@
-"""The device threads: they schedule, evaluate, and go on with the flows.
+"""What schedules, evaluates, and goes on with the flows: device threads, or the event loop itself.
 
 Rules:
 1. `_condition` guards the scheduler and the inboxes, and is held for bookkeeping only, never while
@@ -8,6 +8,8 @@ Rules:
    has ended, so that whoever sees a job finished sees all of its parts.
 4. The event loop is woken once a batch, with all that it brought.
 5. Deadlines and cancellations are looked at between batches.
+6. A loop without threads takes its turns in the event loop, one batch a turn, and lets it breathe
+   in between.
 """
 
 import asyncio
@@ -15,7 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from time import monotonic
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 import torch
 
@@ -37,9 +39,36 @@ NEWS_SECONDS: Final = 0.1
 MOST_ROWS: Final = 4096
 """The most rows in a batch, whatever a device could hold."""
 
+PATIENCE: Final = 8
+"""For how many passes of the event loop, of some microseconds each, requests that arrive are
+awaited.
+
+Without threads, saliency of a small model by 32 callers: 1.05 requests a batch and 960 a second
+with 0, 4 a batch and 2,100 a second with 10, no more with 40.
+"""
+
+MOST_ARRIVALS: Final = 256
+"""How many requests are awaited at most."""
+
+
+class Taken(NamedTuple):
+    """What there is to do in a turn.
+
+    Attributes:
+        arrived: Works to begin.
+        expired: Works whose deadline has passed.
+        cancelled: Works that nobody wants any more, and why.
+        batch: Rows to evaluate.
+    """
+
+    arrived: list[Work]
+    expired: list[Work]
+    cancelled: list[tuple[Work, str]]
+    batch: Batch[Asked] | None
+
 
 class EngineLoop:
-    """Runs the works of one device."""
+    """Runs works on one device."""
 
     def __init__(
         self,
@@ -49,6 +78,7 @@ class EngineLoop:
         *,
         target_batch_seconds: float,
         crashed: Callable[[BaseException], None],
+        threaded: bool = True,
     ) -> None:
         """Prepares it; `start` starts it.
 
@@ -57,7 +87,8 @@ class EngineLoop:
             device: Where models are.
             metrics: What to count.
             target_batch_seconds: How long a batch may take.
-            crashed: Called in the event loop if a device thread fails, which is a fault of ours.
+            crashed: Called in the event loop if a turn fails, which is a fault of ours.
+            threaded: Whether device threads take the turns, or the event loop does.
         """
         self.device = device
         self.capacity = Capacity(
@@ -73,7 +104,10 @@ class EngineLoop:
         self._cancelled: deque[tuple[Work, str]] = deque()
         self._stopping = False
         self._threads: list[threading.Thread] = []
-        metrics.queue_rows.labels(str(device)).set_function(lambda: self._scheduler.waiting_rows)
+        self._threaded = threaded
+        self._turn_is_due = False
+        self._passes = 0
+        self._seen = 0
 
     @property
     def waiting_rows(self) -> int:
@@ -113,6 +147,7 @@ class EngineLoop:
         with self._condition:
             self._inbox.append(work)
             self._condition.notify()
+        self._wake()
 
     def cancel(self, work: Work, reason: str) -> None:
         """Has a work stopped; does nothing if it has ended. To be called in the event loop.
@@ -126,21 +161,58 @@ class EngineLoop:
             # Waiting rows go at once; the flow is closed by a device thread.
             self._scheduler.cancel(work.request)
             self._condition.notify()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Has the event loop take a turn behind what it has to do, where there are no threads.
+
+        What it has to do already is to read the other requests that have arrived: they share the
+        turn.
+        """
+        if not self._threaded and not self._turn_is_due and not self._stopping:
+            self._turn_is_due = True
+            self._passes = self._seen = 0
+            self._loop.call_soon(self._turn_in_loop)
+
+    def _turn_in_loop(self) -> None:
+        """Takes a turn, once no request has arrived for a few passes of the event loop.
+
+        gRPC hands over one request in several passes: who does not stand back finds one request at
+        a time, however many there are, and pays for a batch each.
+        """
+        waiting = len(self._inbox)
+        self._passes = self._passes + 1 if waiting == self._seen else 0
+        self._seen = waiting
+        if 0 < waiting < MOST_ARRIVALS and self._passes < PATIENCE:
+            self._loop.call_soon(self._turn_in_loop)
+            return
+        self._turn_is_due = False
+        try:
+            with self._condition:
+                taken = self._take()
+            self._turn(taken)
+        except BaseException as error:
+            logs.logger().exception("the engine failed")
+            self._crashed(error)
+            raise
+        if self._inbox or self._cancelled or self._scheduler.waiting_rows:
+            self._wake()
 
     def _run(self, intra_op_threads: int) -> None:
         torch.set_num_threads(intra_op_threads)
         try:
             while not self._stopping:
-                self._turn()
+                with self._condition:
+                    taken = self._next()
+                self._turn(taken)
         except BaseException as error:
             logs.logger().exception("a device thread failed")
             self._loop.call_soon_threadsafe(self._crashed, error)
             raise
 
-    def _turn(self) -> None:
-        """Waits for something to do, and does it."""
-        with self._condition:
-            arrived, expired, cancelled, batch = self._next()
+    def _turn(self, taken: Taken) -> None:
+        """Does what there is to do."""
+        arrived, expired, cancelled, batch = taken
         ended = self._stop_works(expired, cancelled)
         steps: list[tuple[Work, Running | None]] = [(work, None) for work in arrived]
         if arrived:
@@ -155,20 +227,23 @@ class EngineLoop:
         if batch is not None:
             self._process(batch)
 
-    def _next(
-        self,
-    ) -> tuple[list[Work], list[Work], list[tuple[Work, str]], Batch[Asked] | None]:
-        """Waits until there is something to do. Holds the condition."""
+    def _next(self) -> Taken:
+        """Waits until there is something to do, and takes it. Holds the condition."""
         while True:
-            arrived, cancelled = [*self._inbox], [*self._cancelled]
-            self._inbox.clear()
-            self._cancelled.clear()
-            now = monotonic()
-            expired = [_work(request) for request in self._scheduler.expired(now)]
-            batch = None if arrived else self._scheduler.schedule(now)
-            if batch or arrived or cancelled or expired or self._stopping:
-                return arrived, expired, cancelled, batch
+            taken = self._take()
+            if any(taken) or self._stopping:
+                return taken
             self._condition.wait()
+
+    def _take(self) -> Taken:
+        """Takes what there is to do. Holds the condition."""
+        arrived, cancelled = [*self._inbox], [*self._cancelled]
+        self._inbox.clear()
+        self._cancelled.clear()
+        now = monotonic()
+        expired = [_work(request) for request in self._scheduler.expired(now)]
+        batch = None if arrived else self._scheduler.schedule(now)
+        return Taken(arrived, expired, cancelled, batch)
 
     def _process(self, batch: Batch[Asked]) -> None:
         """Evaluates a batch and goes on with the flows that it completes."""
@@ -314,8 +389,12 @@ class EngineLoop:
             self._metrics.wasted_rows.labels(work.model.name, waste).inc(work.request.served_rows)
 
     def _tell(self, ended: Sequence[Work], news: Sequence[Work]) -> None:
-        if ended or news:
+        if not (ended or news):
+            return
+        if self._threaded:
             self._loop.call_soon_threadsafe(_deliver, ended, news)
+        else:
+            _deliver(ended, news)
 
     def _left(self) -> list[EngineJob]:
         """The jobs that wait when the threads have ended."""

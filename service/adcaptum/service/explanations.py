@@ -13,7 +13,7 @@ from adcaptum.engine.scheduler import Priority
 from adcaptum.service import answers, inputs, question as questions, tensors
 from adcaptum.service.call import Call
 from adcaptum.service.catalogue import Catalogue
-from adcaptum.service.engine_loop import EngineLoop
+from adcaptum.service.engines import Engines
 from adcaptum.service.errors import DeadlineExceeded, TooBusy
 from adcaptum.service.plans import Explanation, Prediction
 from adcaptum.service.question import Question
@@ -30,13 +30,13 @@ class Explanations:
 
     Attributes:
         catalogue: The models.
-        engine: What runs them.
+        engines: What runs them.
         metrics: What is counted of each answer.
         settings: The limits.
     """
 
     catalogue: Catalogue
-    engine: EngineLoop
+    engines: Engines
     metrics: RequestMetrics
     settings: Settings
 
@@ -93,7 +93,7 @@ class Explanations:
         plan = Explanation(question)
         partial = explain.budget.on_deadline != explanation_pb2.ON_DEADLINE_FAIL
         news = asyncio.Event()
-        ahead = self.engine.waiting_rows
+        ahead = self.engines.of(model).waiting_rows
         rows = question.estimated_rows()
         work = self._work(
             model, plan, call, question.inputs.count, partial=partial, progressed=news.set
@@ -113,7 +113,7 @@ class Explanations:
             yield pb.ExplainStreamResponse(final=final)
         finally:
             if not work.finished.done():
-                self.engine.cancel(work, _reason(call))
+                self.engines.of(model).cancel(work, _reason(call))
 
     async def _question(self, request: pb.ExplainRequest, model: ServedModel) -> Question:
         limit = self.settings.max_image_pixels
@@ -141,8 +141,9 @@ class Explanations:
             if partial:
                 # The answer has to travel, and to be made of what is there.
                 deadline -= min(0.25, 0.2 * (deadline - call.arrival))
-        if self.engine.waiting_rows + rows > self.settings.max_queue_rows:
-            raise TooBusy(f"{self.engine.waiting_rows} rows wait already", retry_s=1.0)
+        waiting = self.engines.waiting_rows
+        if waiting + rows > self.settings.max_queue_rows:
+            raise TooBusy(f"{waiting} rows wait already", retry_s=1.0)
         work = Work(
             model,
             plan,
@@ -153,7 +154,7 @@ class Explanations:
             partial=partial,
             progressed=progressed,
         )
-        self.engine.submit(work)
+        self.engines.of(model).submit(work)
         return work
 
     async def _done(self, work: Work) -> list[Any]:
@@ -163,7 +164,7 @@ class Explanations:
         except asyncio.CancelledError:
             deadline = work.request.deadline
             late = deadline is not None and monotonic() >= deadline
-            self.engine.cancel(work, "deadline" if late else "cancelled")
+            self.engines.of(work.model).cancel(work, "deadline" if late else "cancelled")
             raise
         _raise(work)
         return work.results

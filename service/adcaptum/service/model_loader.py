@@ -8,7 +8,7 @@ import torch
 
 from adcaptum.service import checks, loading, logs, repository, warm_up
 from adcaptum.service.catalogue import Catalogue
-from adcaptum.service.engine_loop import EngineLoop
+from adcaptum.service.engines import Engines
 from adcaptum.service.health import Health
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.repository import StoredModel
@@ -41,13 +41,13 @@ class ModelLoader:
         catalogue: Catalogue,
         metrics: Metrics,
         health: Health,
-        engine: EngineLoop,
+        engines: Engines,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
         self._metrics = metrics
         self._health = health
-        self._engine = engine
+        self._engines = engines
         self._device = torch.device(settings.device)
 
     async def load_all(self) -> Threads:
@@ -63,7 +63,7 @@ class ModelLoader:
             if made is not None:
                 prepared[entry.name] = made
         threads = await asyncio.to_thread(self._divide_cores, prepared)
-        self._engine.start(threads.device, threads.intra_op)
+        self._engines.start(threads)
         for name, made in prepared.items():
             self._catalogue.set_ready(name, made.versions)
             self._metrics.model_load_seconds.labels(name).set(made.seconds)
@@ -85,8 +85,7 @@ class ModelLoader:
             return None
         for version, served in prepared.versions.items():
             kinds = prepared.curves[version]
-            for kind, curve in kinds.items():
-                self._engine.capacity.seed((served, kind), curve)
+            self._engines.add(served, kinds)
             logs.logger().info(
                 "loaded",
                 model=name,
@@ -97,6 +96,7 @@ class ModelLoader:
                 dependence=served.checks.dependence,
                 differentiable=served.checks.differentiable,
                 obstacle=served.checks.obstacle,
+                light=self._engines.is_light(served),
                 row_seconds={
                     kind: min(seconds / rows for rows, seconds in curve.items())
                     for kind, curve in kinds.items()

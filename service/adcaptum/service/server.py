@@ -1,6 +1,7 @@
 """The composition root: builds everything, starts it, drains it."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -16,7 +17,8 @@ from prometheus_client import disable_created_metrics
 
 from adcaptum.service import health, http, logs, repository
 from adcaptum.service.catalogue import Catalogue, State
-from adcaptum.service.engine_loop import EngineLoop
+from adcaptum.service.declaration import DeclarationError
+from adcaptum.service.engines import Engines
 from adcaptum.service.explanations import Explanations
 from adcaptum.service.interceptors import Interceptor
 from adcaptum.service.metrics import Metrics
@@ -40,10 +42,18 @@ def run(settings: Settings) -> None:
     logs.configure(settings.log_level)
     sys.setswitchinterval(SWITCH_SECONDS)
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    main = Server(settings).serve()
-    failed = uvloop.run(main) if settings.uvloop else asyncio.run(main)
+    try:
+        main = Server(settings).serve()
+        failed = uvloop.run(main) if settings.uvloop else asyncio.run(main)
+    except (CannotListen, DeclarationError) as error:
+        logs.logger().error("cannot start", error=str(error))  # noqa: TRY400  # the text says it all
+        raise SystemExit(1) from error
     if failed:
         raise SystemExit(1)
+
+
+class CannotListen(Exception):
+    """An address is not ours, or taken."""
 
 
 class Server:
@@ -67,7 +77,7 @@ class Server:
         """Serves until a signal comes; returns whether it failed."""
         settings, loop = self._settings, asyncio.get_running_loop()
         device = torch.device(settings.device)
-        engine = EngineLoop(
+        engines = Engines(
             loop,
             device,
             self._metrics,
@@ -75,7 +85,7 @@ class Server:
             crashed=self._crashed,
         )
         explanations = Explanations(
-            self._catalogue, engine, RequestMetrics(self._metrics), settings
+            self._catalogue, engines, RequestMetrics(self._metrics), settings
         )
         grpc_server = grpc.aio.server(interceptors=[self._interceptor], options=self._options())
         pb_grpc.add_ExplanationServiceServicer_to_server(
@@ -86,18 +96,19 @@ class Server:
             (health.SERVICE, health.HEALTH, reflection.SERVICE_NAME), grpc_server
         )
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        port = grpc_server.add_insecure_port(f"{host}:{settings.port}")
-        http_server = http.HttpServer(
-            http.application(self._metrics.registry, self.unready),
-            settings.host,
-            settings.http_port,
-        )
+        app = http.application(self._metrics.registry, self.unready)
+        try:
+            http_server = http.HttpServer(app, settings.host, settings.http_port)
+            port = grpc_server.add_insecure_port(f"{host}:{settings.port}")
+        except (OSError, RuntimeError) as error:
+            await grpc_server.stop(grace=None)
+            raise CannotListen(f"{settings.host}: {error}") from error
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ended.set)
         await self._health.set_server(serving=False)
         await grpc_server.start()
         http_server.start()
-        loader = ModelLoader(settings, self._catalogue, self._metrics, self._health, engine)
+        loader = ModelLoader(settings, self._catalogue, self._metrics, self._health, engines)
         addresses = {"grpc": f"{host}:{port}", "http": f"{host}:{http_server.port}"}
         logs.logger().info("listening", **addresses)
         loading = loop.create_task(self._load(loader, addresses))
@@ -108,7 +119,7 @@ class Server:
             await loading
         await grpc_server.stop(grace=1.0)
         await http_server.stop()
-        await asyncio.to_thread(engine.stop)
+        await engines.stop()
         logs.logger().info("stopped", failed=self._failed)
         return self._failed
 
@@ -127,6 +138,10 @@ class Server:
             logs.logger().exception("loading failed")
             self._crashed(error)
             return
+        # What is there now stays: to look through it for garbage again and again would stop the
+        # event loop for tenths of a second.
+        gc.collect()
+        gc.freeze()
         await self._health.set_server(serving=True)
         logs.logger().info(
             "ready",
