@@ -101,7 +101,10 @@ def start_server() -> Iterator[Start]:
     started: list[Server] = []
     readers: list[threading.Thread] = []
 
-    def start(repository: Path, *options: str, ready: bool = True, **environment: str) -> Server:
+    def start(
+        repository: Path, *options: str, ready: bool | None = True, **environment: str
+    ) -> Server:
+        # Until it is ready, or listens, or (None) not at all.
         command = [sys.executable, "-m", "adcaptum.service", "--repository", str(repository)]
         command += ["--port", "0", "--http_port", "0", *options]
         process = subprocess.Popen(
@@ -115,8 +118,9 @@ def start_server() -> Iterator[Start]:
         reader = threading.Thread(target=server.read)
         reader.start()
         readers.append(reader)
-        line = server.wait_for("ready" if ready else "listening")
-        server.address, server.http_address = line["grpc"], line["http"]
+        if ready is not None:
+            line = server.wait_for("ready" if ready else "listening")
+            server.address, server.http_address = line["grpc"], line["http"]
         return server
 
     yield start

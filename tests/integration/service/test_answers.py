@@ -181,6 +181,7 @@ def test_only_the_top_features_are_kept_on_request(stub: ExplanationServiceStub)
     top = stub.Explain(explain(cells(), output=options)).explanations[0].attributions[0]
     order = np.argsort(-np.abs(array(whole.values)))[:4]
     assert array(top.indices).tolist() == order.tolist()
+    assert list(top.shape) == [30]
 
 
 @pytest.mark.parametrize("datatype", ["FP64", "FP16"])

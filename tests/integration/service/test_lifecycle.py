@@ -1,6 +1,7 @@
 """How a server starts and stops, and what a bad model does to it."""
 
 import shutil
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,23 @@ def test_a_server_drains(start_server: Start, repository: Path) -> None:
 def test_a_server_that_is_idle_stops_at_once(start_server: Start, repository: Path) -> None:
     server = start_server(repository)
     assert server.stop(10) == 0
+
+
+@pytest.mark.parametrize("option", ["--port", "--http_port"])
+def test_a_server_whose_port_is_taken_says_so(
+    option: str, start_server: Start, repository: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        server = start_server(repository, option, port, ready=None)
+        server.wait_for("cannot start")
+        assert server.process.wait(20) == 1
+
+
+def test_a_repository_that_does_not_exist_is_told(start_server: Start, tmp_path: Path) -> None:
+    server = start_server(tmp_path / "nowhere", ready=None)
+    assert "not a folder" in server.wait_for("cannot start")["error"]
+    assert server.process.wait(20) == 1
 
 
 def test_a_server_answers_while_a_model_loads(start_server: Start, odd_repository: Path) -> None:
