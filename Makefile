@@ -1,5 +1,5 @@
 # Everything that the README names. The first target of each kind sets up what it needs.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -7,7 +7,7 @@ PROTO_VENV := .venv-proto
 MODELS := build/models
 
 .DEFAULT_GOAL := help
-.PHONY: help setup apt-tools models demo serve test check format proto proto-check bench clean
+.PHONY: help setup apt-tools models demo serve test check format proto proto-check proto-release bench clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,6 +57,7 @@ check: $(STAMP) proto-check  ## formatting, lint, types, layering, spelling, pro
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	cd proto && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
+	cd proto && ../$(BIN)/buf breaking --against released.binpb
 
 format: $(STAMP)  ## format the code
 	$(BIN)/ruff format .
@@ -77,6 +78,9 @@ proto: $(PROTO_VENV)/.installed  ## regenerate the committed protobuf code
 proto-check: proto
 	git diff --exit-code -- clients/python/adcaptum/v1
 	@test -z "$$(git ls-files --others --exclude-standard clients/python/adcaptum/v1)"
+
+proto-release: $(STAMP)  ## what may not be broken from now on: the contract as it is
+	$(BIN)/buf build proto --output proto/released.binpb
 
 clean:  ## remove what was built
 	rm -rf build .venv .venv-proto .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -111,11 +111,12 @@ def _attribution(
         values, errors = values.sum(0), None
     message = explanation_pb2.Attribution()
     if options.top_features:
-        flat = values.flatten()
+        shape, flat = values.shape, values.flatten()
         kept = flat.abs().topk(min(options.top_features, len(flat))).indices
         values = flat[kept]
         errors = None if errors is None else errors.flatten()[kept]
         message.indices.CopyFrom(tensors.encode(kept))
+        message.shape.extend(shape)
     dtype = dtype_of(options)
     message.values.CopyFrom(tensors.encode(values.to(dtype), _name(question, index)))
     if errors is not None:

@@ -46,7 +46,7 @@ def run(settings: Settings) -> None:
         main = Server(settings).serve()
         failed = uvloop.run(main) if settings.uvloop else asyncio.run(main)
     except (CannotListen, DeclarationError) as error:
-        logs.logger().error("cannot start", error=str(error))  # noqa: TRY400  # the text says it all
+        logs.logger().error("cannot start", error=str(error))
         raise SystemExit(1) from error
     if failed:
         raise SystemExit(1)

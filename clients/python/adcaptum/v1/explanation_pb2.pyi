@@ -456,6 +456,7 @@ class Attribution(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     TOKEN_STARTS_FIELD_NUMBER: _builtins.int
     TOKEN_ENDS_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def values(self) -> _tensor_pb2.Tensor:
         """The attributions of one example, without the batch dimension, named after the input or layer.
@@ -464,7 +465,7 @@ class Attribution(_message.Message):
 
     @_builtins.property
     def indices(self) -> _tensor_pb2.Tensor:
-        """With top_features, the flat index of each kept feature, INT64."""
+        """With top_features, the flat index of each kept feature in an array of shape, INT64."""
 
     @_builtins.property
     def standard_errors(self) -> _tensor_pb2.Tensor:
@@ -472,7 +473,9 @@ class Attribution(_message.Message):
 
     @_builtins.property
     def tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """For texts, the token of each attribution."""
+        """For texts, all tokens in order: one for each attribution, also for those that top_features
+        leaves out.
+        """
 
     @_builtins.property
     def token_starts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -481,6 +484,10 @@ class Attribution(_message.Message):
     @_builtins.property
     def token_ends(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """For texts, where each token ends in the text, in characters; -1 for added tokens."""
+
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """With top_features, the shape of the attributions, after the sum over channels if there was one."""
 
     def __init__(
         self,
@@ -491,10 +498,11 @@ class Attribution(_message.Message):
         tokens: _abc.Iterable[_builtins.str] | None = ...,
         token_starts: _abc.Iterable[_builtins.int] | None = ...,
         token_ends: _abc.Iterable[_builtins.int] | None = ...,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["indices", b"indices", "standard_errors", b"standard_errors", "values", b"values"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["indices", b"indices", "standard_errors", b"standard_errors", "token_ends", b"token_ends", "token_starts", b"token_starts", "tokens", b"tokens", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["indices", b"indices", "shape", b"shape", "standard_errors", b"standard_errors", "token_ends", b"token_ends", "token_starts", b"token_starts", "tokens", b"tokens", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
