@@ -9,10 +9,10 @@ from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
-from adcaptum.engine.capacity import Capacity
 from torch import nn
 
 from adcaptum.engine.attribution import Attribution
+from adcaptum.engine.capacity import Capacity
 from adcaptum.engine.errors import ModelError
 from adcaptum.engine.evaluator import Model, evaluate
 from adcaptum.engine.execution import Execution
