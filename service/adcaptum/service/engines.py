@@ -59,6 +59,8 @@ class Engines:
             threaded=False,
         )
         self._of: dict[ServedModel, EngineLoop] = {}
+        self._row_seconds: dict[ServedModel, dict[str, float]] = {}
+        self._threads = 1
         metrics.queue_rows.labels(str(device)).set_function(lambda: self.waiting_rows)
 
     @property
@@ -68,10 +70,12 @@ class Engines:
 
     def add(self, model: ServedModel, curves: Mapping[str, Curve]) -> None:
         """Takes a model, with the seconds of its batches by their rows, for each kind."""
-        row_seconds = max(
-            min(seconds / rows for rows, seconds in curve.items()) for curve in curves.values()
-        )
-        light = self._device.type == "cpu" and row_seconds <= LIGHT_ROW_SECONDS
+        row_seconds = self._row_seconds[model] = {
+            kind: min(seconds / rows for rows, seconds in curve.items())
+            for kind, curve in curves.items()
+        }
+        most = max(row_seconds.values())
+        light = self._device.type == "cpu" and most <= LIGHT_ROW_SECONDS
         engine = self._of[model] = self._light if light else self._heavy
         for kind, curve in curves.items():
             engine.capacity.seed((model, kind), curve)
@@ -84,9 +88,16 @@ class Engines:
         """Whether a model's rows are evaluated in the event loop."""
         return self._of[model] is self._light
 
+    def seconds(self, model: ServedModel, rows: Mapping[str, int]) -> float:
+        """Estimates how long rows take, by kind, with the whole device for them alone."""
+        row_seconds = self._row_seconds[model]
+        total = sum(row_seconds.get(kind, 0.0) * count for kind, count in rows.items())
+        return total if self.is_light(model) else total / self._threads
+
     def start(self, threads: Threads) -> None:
         """Starts the device threads. To be called in the event loop."""
         torch.set_num_threads(1)
+        self._threads = threads.device
         self._heavy.start(threads.device, threads.intra_op)
 
     async def stop(self) -> None:

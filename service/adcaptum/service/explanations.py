@@ -54,7 +54,7 @@ class Explanations:
             read = inputs.read(request.inputs, model.loaded, limit)
         plan = Prediction(Evaluation(Given(read.tensors), arguments=read.arguments))
         work = self._work(model, plan, call, read.count, priority=Priority.PREDICT)
-        (reading,) = await self._done(work)
+        (reading,) = await self._done(work, call)
         outputs = reading.values
         self.metrics.answered(model.name, "Predict", work.queue_seconds, work.compute_seconds)
         return pb.PredictResponse(
@@ -73,10 +73,12 @@ class Explanations:
         """
         model = self.catalogue.find(request.model)
         question = await self._question(request, model)
-        plan = Explanation(question)
         partial = request.budget.on_deadline == explanation_pb2.ON_DEADLINE_PARTIAL
+        if call.deadline is not None and not partial:
+            self._check_time(question, call.deadline)
+        plan = Explanation(question)
         work = self._work(model, plan, call, question.inputs.count, partial=partial)
-        await self._done(work)
+        await self._done(work, call)
         return self._response(question, plan, work, call, "Explain")
 
     async def explain_stream(
@@ -90,11 +92,13 @@ class Explanations:
         explain = request.explain
         model = self.catalogue.find(explain.model)
         question = await self._question(explain, model)
-        plan = Explanation(question)
         partial = explain.budget.on_deadline != explanation_pb2.ON_DEADLINE_FAIL
+        if call.deadline is not None and not partial:
+            self._check_time(question, call.deadline)
+        plan = Explanation(question)
         news = asyncio.Event()
         ahead = self.engines.of(model).waiting_rows
-        rows = question.estimated_rows()
+        rows = sum(question.estimated_rows().values())
         work = self._work(
             model, plan, call, question.inputs.count, partial=partial, progressed=news.set
         )
@@ -120,6 +124,16 @@ class Explanations:
         if inputs.is_slow(request.inputs):
             return await asyncio.to_thread(questions.read, request, model, limit)
         return questions.read(request, model, limit)
+
+    def _check_time(self, question: Question, deadline: float) -> None:
+        """Refuses what cannot be done in time, even if nobody else asked for anything."""
+        needed = self.engines.seconds(question.model, question.estimated_rows())
+        left = deadline - monotonic()
+        # Measured at the start, perhaps on a busy machine: only what is far off is sure.
+        if needed > 2 * left:
+            raise DeadlineExceeded(
+                f"about {needed:.2g} s of computation, and {max(left, 0):.2g} s are left"
+            )
 
     def _work(
         self,
@@ -157,14 +171,12 @@ class Explanations:
         self.engines.of(model).submit(work)
         return work
 
-    async def _done(self, work: Work) -> list[Any]:
+    async def _done(self, work: Work, call: Call) -> list[Any]:
         """Waits for a work; has it stopped if the caller goes away meanwhile."""
         try:
             await work.finished
         except asyncio.CancelledError:
-            deadline = work.request.deadline
-            late = deadline is not None and monotonic() >= deadline
-            self.engines.of(work.model).cancel(work, "deadline" if late else "cancelled")
+            self.engines.of(work.model).cancel(work, _reason(call))
             raise
         _raise(work)
         return work.results
@@ -197,7 +209,8 @@ def _raise(work: Work) -> None:
 
 
 def _reason(call: Call) -> str:
-    late = call.deadline is not None and monotonic() >= call.deadline
+    # The caller's clock may have struck a little before ours.
+    late = call.deadline is not None and monotonic() >= call.deadline - 0.05
     return "deadline" if late else "cancelled"
 
 

@@ -98,16 +98,16 @@ class Question:
         """Returns what evaluates the outputs."""
         return Evaluation(Given(self.inputs.tensors), arguments=self.inputs.arguments)
 
-    def estimated_rows(self) -> int:
-        """How many rows it will take, as far as is known beforehand, the outputs' not counted."""
+    def estimated_rows(self) -> dict[str, int]:
+        """How many rows it will take, by kind, as far as is known; the outputs' not counted."""
         first = torch.zeros(self.inputs.count, len(self.model.checks.output_shape)).long()
-        one_target = [
-            self._piece(method, 0, first, part)
-            for method in range(len(self.methods))
-            for part in self.parts
-        ]
-        rows = sum(self.methods[piece.method].method.rows(piece.explicand) for piece in one_target)
-        return rows * self.choice.count
+        rows = {"forward": 0, "gradient": 0}
+        for index, resolved in enumerate(self.methods):
+            kind = "gradient" if resolved.method.gradient else "forward"
+            for part in self.parts:
+                piece = self._piece(index, 0, first, part)
+                rows[kind] += resolved.method.rows(piece.explicand) * self.choice.count
+        return rows
 
     def pieces(self, outputs: Tensor | None) -> list[Piece]:
         """Cuts the question up for the engine.

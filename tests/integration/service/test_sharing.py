@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
-from adcaptum.v1 import explanation_service_pb2 as pb
+from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.conftest import Server
 from tests.integration.service.asking import array, digits, explain, index, method, predict
@@ -100,10 +100,24 @@ def test_a_deadline_stops_the_rows(
     long = explain(
         digits(50, 98), method("integrated_gradients", n_steps=900), model="digits", target=index(0)
     )
+    # Otherwise it would be refused before it began.
+    long.budget.on_deadline = explanation_pb2.ON_DEADLINE_PARTIAL
     with pytest.raises(grpc.RpcError):
         stub.Explain(long, timeout=0.3)
     eventually(lambda: metric(server, "adcaptum_wasted_rows_total", reason="deadline") > before)
     eventually(lambda: metric(server, "adcaptum_queue_rows") == 0)
+
+
+def test_what_cannot_be_done_in_time_is_refused_at_once(
+    server: Server, stub: ExplanationServiceStub
+) -> None:
+    before = metric(server, "adcaptum_rows_total", model="digits")
+    long = explain(
+        digits(60, 97), method("integrated_gradients", n_steps=900), model="digits", target=index(0)
+    )
+    with pytest.raises(grpc.RpcError, match="of computation"):
+        stub.Explain(long, timeout=0.5)
+    assert metric(server, "adcaptum_rows_total", model="digits") == before
 
 
 def test_a_stream_tells_how_far_it_is(stub: ExplanationServiceStub) -> None:
