@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil, prod
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -54,6 +55,12 @@ def _sizes(most: int) -> tuple[int, ...]:
     return (*(size for size in (4, 16, 64, 256, 1024) if size < most), most)
 
 
+def _windows(shape: Sequence[int], settings: Settings) -> int:
+    """How many windows cover an input."""
+    sizes = zip(shape, settings.window, settings.strides, strict=True)
+    return prod(ceil((length - window) / stride) + 1 for length, window, stride in sizes)
+
+
 def _saliency(view: View, common: dict[str, Any], _settings: Settings) -> CaptumCall:
     return CaptumCall(captum.Saliency(view.network).attribute, common)
 
@@ -96,6 +103,7 @@ def _perturbing(name: str, method: str, samples: str = "") -> Callable[..., Capt
         if method == "kernel_shap":
             most = settings.coalitions
         if method == "occlusion":
+            most = _windows(view.inputs.shape[1:], settings)
             arguments["sliding_window_shapes"] = settings.window
             arguments["strides"] = settings.strides
         attribute = getattr(captum, name)(view.network).attribute

@@ -10,16 +10,6 @@ from typing import Final
 
 from tests.benchmarks.tables import CONSOLE, ratio, table
 
-# Model, inputs, method, parameter, few, many.
-CASES: Final = (
-    ("digits", 16, "integrated_gradients", "n_steps", 50, 1000),
-    ("cnn", 16, "integrated_gradients", "n_steps", 50, 1000),
-    ("photos", 1, "integrated_gradients", "n_steps", 50, 1000),
-    ("cnn", 16, "gradient_shap", "n_samples", 20, 400),
-    ("cnn", 16, "smooth_grad", "n_samples", 20, 400),
-)
-QUICK: Final = CASES[:1]
-
 
 @dataclass(frozen=True, slots=True)
 class Peak:
@@ -27,6 +17,59 @@ class Peak:
 
     before: float
     most: float
+
+    @property
+    def above(self) -> float:
+        """What the explanation took."""
+        return self.most - self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is explained with few and with many steps or samples.
+
+    Attributes:
+        batch_rows: Of every batch; 0: as many as the engine learns are best.
+    """
+
+    model: str
+    inputs: int
+    method: str
+    parameter: str
+    few: int
+    many: int
+    batch_rows: int
+
+    def __str__(self) -> str:
+        return f"{self.method}, {self.model}, {self.inputs} input{'s' if self.inputs > 1 else ''}"
+
+    def peak(self, value: int) -> Peak:
+        """Explains in a fresh process, with so many steps or samples."""
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "tests.benchmarks.peak",
+                *(self.model, str(self.inputs), self.method),
+                *(self.parameter, str(value), str(self.batch_rows)),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return Peak(**json.loads(done.stdout))
+
+
+CASES: Final = (
+    Case("digits", 16, "integrated_gradients", "n_steps", 50, 1000, 64),
+    Case("digits", 16, "integrated_gradients", "n_steps", 50, 1000, 0),
+    Case("cnn", 16, "integrated_gradients", "n_steps", 50, 1000, 64),
+    Case("cnn", 16, "integrated_gradients", "n_steps", 50, 1000, 0),
+    Case("photos", 1, "integrated_gradients", "n_steps", 50, 1000, 0),
+    Case("cnn", 16, "gradient_shap", "n_samples", 20, 400, 64),
+    Case("cnn", 16, "smooth_grad", "n_samples", 20, 400, 64),
+)
+QUICK: Final = CASES[:1]
 
 
 class Memory:
@@ -41,6 +84,7 @@ class Memory:
             "Peak memory (MiB resident; a fresh process each)",
             (
                 "what",
+                "batch",
                 "few",
                 "peak",
                 "above idle",
@@ -51,28 +95,18 @@ class Memory:
                 "above x",
             ),
         )
-        for model, count, method, parameter, few, many in self._cases:
-            small, large = (
-                _measure(model, count, method, parameter, value) for value in (few, many)
-            )
+        for case in self._cases:
+            small, large = case.peak(case.few), case.peak(case.many)
             made.add_row(
-                f"{method}, {model}, {count} input{'s' if count > 1 else ''}",
-                str(few),
+                str(case),
+                str(case.batch_rows or "learnt"),
+                str(case.few),
                 f"{small.most:.0f}",
-                f"{small.most - small.before:.0f}",
-                str(many),
+                f"{small.above:.0f}",
+                str(case.many),
                 f"{large.most:.0f}",
-                f"{large.most - large.before:.0f}",
+                f"{large.above:.0f}",
                 ratio(large.most / small.most),
-                ratio((large.most - large.before) / (small.most - small.before)),
+                ratio(large.above / small.above),
             )
         CONSOLE.print(made)
-
-
-def _measure(model: str, count: int, method: str, parameter: str, value: int) -> Peak:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.peak", model, str(count), method, parameter,
-         str(value)],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    return Peak(**json.loads(done.stdout))

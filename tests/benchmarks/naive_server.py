@@ -92,7 +92,7 @@ async def serve(models: Path) -> None:
     """Serves until it is killed."""
     server = grpc.aio.server()
     naive = Naive(models)
-    handlers = {
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "Predict": grpc.unary_unary_rpc_method_handler(
             naive.predict, pb.PredictRequest.FromString, pb.PredictResponse.SerializeToString
         ),

@@ -15,8 +15,8 @@ from tests.benchmarks.subjects import load_subject
 
 
 def main() -> None:
-    """Reads model, inputs, method, parameter and value from the command line."""
-    model, count, name, parameter, value = sys.argv[1:]
+    """Reads model, inputs, method, parameter, value and rows of a batch from the command line."""
+    model, count, name, parameter, value, batch = sys.argv[1:]
     torch.set_num_threads(1)
     method = resolve(METHODS[name], {parameter: int(value)})
     subject = load_subject(model)
@@ -24,7 +24,7 @@ def main() -> None:
     # Whatever is loaded at first use is loaded now.
     explain(view.model, resolve(METHODS[name], {parameter: 1}), view.explicand(1, None))
     before = psutil.Process().memory_info().rss / 2**20
-    explain(view.model, method, view.explicand(int(count), None))
+    explain(view.model, method, view.explicand(int(count), None), batch_rows=int(batch) or None)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     print(json.dumps({"before": before, "most": most}))
 

@@ -71,16 +71,16 @@ _CHEAP: Final = ("saliency", "input_x_gradient", "integrated_gradients", "featur
 
 _CELLS: Final = Settings(50, 20, 26, 2000, (3,), (1,), groups=6)
 _DIGITS: Final = Settings(50, 20, 26, 1000, (1, 3, 3), (1, 1, 1))
-_CNN: Final = Settings(50, 20, 10, 200, (3, 8, 8), (3, 4, 4), patch=4)
-_REVIEWS: Final = Settings(20, 10, 4, 64, (3,), (1,), groups=4)
-_PHOTOS: Final = Settings(10, 5, 2, 32, (3, 56, 56), (3, 56, 56), patch=56, groups=4)
+_CNN: Final = Settings(50, 20, 10, 300, (3, 8, 8), (3, 4, 4), patch=4)
+_REVIEWS: Final = Settings(20, 10, 4, 128, (3,), (1,), groups=4)
+_PHOTOS: Final = Settings(10, 5, 2, 64, (3, 56, 56), (3, 56, 56), patch=56, groups=4)
 
 SETTINGS: Final[Mapping[tuple[str, int], Settings]] = MappingProxyType(
     {
         ("cells", 1): _CELLS,
         ("cells", 16): replace(_CELLS, coalitions=500, groups=5),
         ("digits", 1): _DIGITS,
-        ("digits", 16): replace(_DIGITS, orders=4, coalitions=200, groups=4),
+        ("digits", 16): replace(_DIGITS, orders=4, coalitions=300, groups=4),
         ("cnn", 1): _CNN,
         ("cnn", 16): replace(
             _CNN, n_steps=20, samples=5, orders=2, coalitions=64, patch=8, groups=4

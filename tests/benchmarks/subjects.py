@@ -46,7 +46,7 @@ class View:
     model_baseline: Tensor
     at: Site = INPUT
 
-    def explicand(self, count: int, mask: Tensor | None) -> Explicand:
+    def explicand(self, count: int, mask: Tensor | None, *, with_error: bool = True) -> Explicand:
         """The engine's question about the first inputs."""
         return Explicand.of(
             self.model_inputs[:count],
@@ -55,6 +55,7 @@ class View:
             at=self.at,
             additional_forward_args=[e[:count] for e in self.extra],
             feature_mask=mask,
+            with_error=with_error,
         )
 
 
