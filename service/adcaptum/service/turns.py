@@ -1,0 +1,285 @@
+"""What is done in a turn: stop works, begin works, evaluate a batch, go on with its flows.
+
+Rules:
+1. `condition` guards the scheduler and the inboxes, and is held for bookkeeping only, never while a
+   model or a flow runs. Lock order: a work's lock, then `condition`, never the other way round.
+2. Flows are touched in turns only, under their work's lock.
+3. The parts of a batch are handed to their evaluations before the scheduler learns that the batch
+   has ended, so that whoever sees a job finished sees all of its parts.
+4. The event loop is told once a batch, with all that it brought.
+5. Deadlines and cancellations are looked at between batches.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from time import monotonic
+from typing import Final, NamedTuple, cast
+
+import torch
+
+from adcaptum.engine.attribution import StopReason
+from adcaptum.engine.capacity import Capacity
+from adcaptum.engine.evaluator import evaluate
+from adcaptum.engine.packing import Part, Slice
+from adcaptum.engine.scheduler import Batch, Request, Scheduler
+from adcaptum.service.batch_metrics import BatchMetrics
+from adcaptum.service.errors import Cancelled, DeadlineExceeded
+from adcaptum.service.metrics import Metrics
+from adcaptum.service.served_model import ServedModel
+from adcaptum.service.work import Asked, EngineJob, EngineKey, Running, Work
+
+NEWS_SECONDS: Final = 0.1
+"""How often at most a stream is told of a work under way."""
+
+MOST_ROWS: Final = 4096
+"""The most rows in a batch, whatever a device could hold."""
+
+
+class Taken(NamedTuple):
+    """What there is to do in a turn.
+
+    Attributes:
+        arrived: Works to begin.
+        expired: Works whose deadline has passed.
+        cancelled: Works that nobody wants any more, and why.
+        batch: Rows to evaluate.
+    """
+
+    arrived: list[Work]
+    expired: list[Work]
+    cancelled: list[tuple[Work, str]]
+    batch: Batch[Asked] | None
+
+
+class Turns:
+    """Takes turns, for whoever has the time: device threads, or the event loop.
+
+    Attributes:
+        capacity: How many rows a batch may have.
+        condition: Guards what follows; device threads wait for it.
+        scheduler: Divides the device among the works.
+        inbox: Works to begin.
+        cancelled: Works that nobody wants any more, and why.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        metrics: Metrics,
+        *,
+        target_batch_seconds: float,
+        tell: Callable[[Sequence[Work], Sequence[Work]], None],
+    ) -> None:
+        """Prepares them.
+
+        Args:
+            device: Where models are.
+            metrics: What to count.
+            target_batch_seconds: How long a batch may take.
+            tell: Tells the event loop of works that have ended, and of works that have news.
+        """
+        self.capacity = Capacity(
+            target_seconds=target_batch_seconds, max_rows=_most_rows, kind=batch_kind
+        )
+        self.condition = threading.Condition(threading.Lock())
+        self.scheduler: Scheduler[Asked] = Scheduler(self.capacity)
+        self.inbox: deque[Work] = deque()
+        self.cancelled: deque[tuple[Work, str]] = deque()
+        self._device = device
+        self._metrics = metrics
+        self._batch_metrics = BatchMetrics(metrics, device)
+        self._tell = tell
+
+    def take(self) -> Taken:
+        """Takes what there is to do. Holds the condition."""
+        arrived, cancelled = [*self.inbox], [*self.cancelled]
+        self.inbox.clear()
+        self.cancelled.clear()
+        now = monotonic()
+        expired = [_work(request) for request in self.scheduler.expired(now)]
+        batch = None if arrived else self.scheduler.schedule(now)
+        return Taken(arrived, expired, cancelled, batch)
+
+    def run(self, taken: Taken) -> None:
+        """Does what was taken."""
+        arrived, expired, cancelled, batch = taken
+        ended = self._stop_works(expired, cancelled)
+        steps: list[tuple[Work, Running | None]] = [(work, None) for work in arrived]
+        if arrived:
+            # Who has just arrived shall share the next batch: once, or a flood would hold it up.
+            self._step_all(steps, ended)
+            with self.condition:
+                batch = self.scheduler.schedule(monotonic())
+                if self.scheduler.waiting_rows:
+                    self.condition.notify()
+        if ended:
+            self._tell(ended, [])
+        if batch is not None:
+            self._process(batch)
+
+    def left(self) -> list[EngineJob]:
+        """The jobs that wait when the threads have ended."""
+        left = []
+        while (batch := self.scheduler.schedule(monotonic())) is not None:
+            left += [piece.job for piece in batch.slices]
+            self.scheduler.update(batch, seconds=1.0)
+        return left
+
+    def _process(self, batch: Batch[Asked]) -> None:
+        """Evaluates a batch and goes on with the flows that it completes."""
+        ended: list[Work] = []
+        begin = monotonic()
+        model = batch.slices[0].job.payload.running.work.model
+        parts = self._evaluate(model, batch, ended)
+        if parts is None:
+            self._tell(ended, [])
+            return
+        seconds = monotonic() - begin
+        for (job, start, stop), part in zip(batch.slices, parts, strict=True):
+            work = job.payload.running.work
+            with work.lock:
+                if not work.ended:
+                    job.payload.pending.add(start, stop, part)
+                    work.rows_done += stop - start
+        with self.condition:
+            update = self.scheduler.update(batch, seconds=seconds)
+        for piece in update.wasted:
+            work = piece.job.payload.running.work
+            reason = work.cancel_reason or "cancelled"
+            self._metrics.wasted_rows.labels(model.name, reason).inc(piece.stop - piece.start)
+        requests = batch.requests
+        self._batch_metrics.observe(model, batch, requests, seconds)
+        news = []
+        for request in requests:
+            work = _work(request)
+            work.compute_seconds += seconds
+            work.batches += 1
+            if work.progressed is not None and begin - work.reported > NEWS_SECONDS:
+                work.reported = begin
+                news.append(work)
+        finished = [job.payload.running for job in update.finished]
+        self._step_all([(running.work, running) for running in finished], ended)
+        self._tell(ended, news)
+
+    def _evaluate(
+        self, model: ServedModel, batch: Batch[Asked], ended: list[Work]
+    ) -> list[Part] | None:
+        """Evaluates a batch; None if it failed."""
+        pieces = [Slice(job.payload.pending.evaluation, a, b) for job, a, b in batch.slices]
+        try:
+            parts = evaluate(model.loaded.module, pieces)
+            if self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)
+        except torch.OutOfMemoryError as error:
+            self._metrics.out_of_memory.labels(model.name).inc()
+            self._fail(batch, error, self.scheduler.out_of_memory, ended)
+        except Exception as error:  # noqa: BLE001  # it is the culprit's answer
+            self._fail(batch, error, self.scheduler.split, ended)
+        else:
+            return parts
+        return None
+
+    def _step_all(self, steps: Sequence[tuple[Work, Running | None]], ended: list[Work]) -> None:
+        """Begins works, or goes on with their flows, and has the rows that they ask for wait."""
+        jobs: list[tuple[Request, list[EngineJob]]] = []
+        for work, running in steps:
+            self._step(work, running, jobs, ended)
+        with self.condition:
+            for request, more in jobs:
+                # It may have been cancelled since.
+                if not request.cancelled:
+                    self.scheduler.add(request, more)
+
+    def _step(
+        self,
+        work: Work,
+        running: Running | None,
+        jobs: list[tuple[Request, list[EngineJob]]],
+        ended: list[Work],
+    ) -> None:
+        """Begins a work, or goes on with a flow of which one more evaluation is complete."""
+        with work.lock:
+            if work.ended:
+                return
+            try:
+                if running is None:
+                    more = work.start()
+                else:
+                    running.outstanding -= 1
+                    if running.outstanding:
+                        return
+                    more = work.advance(running)
+            except Exception as error:  # noqa: BLE001  # it is the request's answer
+                work.fail(error)
+                more = []
+            if work.ended:
+                ended.append(work)
+                self._leave(work, "error" if work.error else "")
+            elif more:
+                jobs.append((work.request, more))
+
+    def _fail(
+        self,
+        batch: Batch[Asked],
+        error: Exception,
+        end: Callable[[Batch[Asked]], bool],
+        ended: list[Work],
+    ) -> None:
+        """Runs the rows of a failed batch again by themselves, or fails the request they are of."""
+        with self.condition:
+            again = end(batch)
+        if again:
+            return
+        culprit = batch.slices[0].job.payload.running
+        work = culprit.work
+        with work.lock:
+            if not work.ended:
+                work.fail(error, culprit)
+                ended.append(work)
+                self._leave(work, "error")
+
+    def _stop_works(
+        self, expired: Sequence[Work], cancelled: Sequence[tuple[Work, str]]
+    ) -> list[Work]:
+        ended = []
+        for work in expired:
+            with work.lock:
+                if work.ended:
+                    continue
+                if work.partial and work.stop(StopReason.DEADLINE):
+                    self._leave(work, "")
+                else:
+                    work.fail(DeadlineExceeded("the deadline came before the answer"))
+                    self._leave(work, "deadline")
+                ended.append(work)
+        for work, reason in cancelled:
+            with work.lock:
+                if not work.ended:
+                    work.fail(Cancelled("the caller went away"))
+                    self._leave(work, reason)
+                    ended.append(work)
+        return ended
+
+    def _leave(self, work: Work, waste: str) -> None:
+        """Takes what a work that has ended still has in the scheduler; `waste` says why it was."""
+        work.cancel_reason = waste
+        with self.condition:
+            self.scheduler.cancel(work.request)
+        if waste and work.request.served_rows:
+            self._metrics.wasted_rows.labels(work.model.name, waste).inc(work.request.served_rows)
+
+
+def batch_kind(key: Hashable) -> Hashable:
+    """Returns what keys have in common whose rows cost alike: the model, with gradients or not."""
+    model, evaluation_key = cast("EngineKey", key)
+    return model, evaluation_key[0]
+
+
+def _most_rows(key: Hashable) -> int:
+    model, _ = cast("EngineKey", key)
+    return MOST_ROWS if model.checks.independent else 1
+
+
+def _work(request: Request) -> Work:
+    return cast("Work", request.name)
