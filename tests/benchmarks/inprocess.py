@@ -103,8 +103,8 @@ class InProcess:
     ) -> None:
         settings = SETTINGS[subject.name, count]
         columns = (
-            "method", "rows", "ours", "raw", "raw/row", "ours/raw", "default/ours", "tuned/ours", "tuned/lean",
-            "tuned with", "missed",
+            "method", "rows", "ours", "raw", "raw/row", "ours/raw", "default/ours", "tuned/ours",
+            "tuned/lean", "tuned with", "missed",
         )  # fmt: skip
         made = table(f"{subject.name}, {count} input{'s' if count > 1 else ''}", columns)
         for method in METHODS:
