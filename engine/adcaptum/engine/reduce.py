@@ -118,16 +118,24 @@ class _WeightedSums:
 
     def add(self, start: int, stop: int, tensors: tuple[Tensor, ...]) -> None:
         tensors = _scaled(self._reduce.scale, start, stop, tensors)
+        count = self._rows.count
         if not self._sums:
-            count = self._rows.count
             dtypes = [accumulator_dtype(t.dtype) for t in tensors]
-            shapes = [(count, *t.shape[1:]) for t in tensors]
-            self._sums = [
-                t.new_zeros(shape, dtype=d)
-                for t, d, shape in zip(tensors, dtypes, shapes, strict=True)
-            ]
             weights = self._reduce.weights
             self._weights = [weights.to(t.device, d) for t, d in zip(tensors, dtypes, strict=True)]
+            if stop - start == len(self._rows):
+                # All rows at once, which is how small requests come.
+                self._sums = [
+                    torch.matmul(w, t.to(w.dtype).reshape(count, len(w), -1)).view(
+                        count, *t.shape[1:]
+                    )
+                    for w, t in zip(self._weights, tensors, strict=True)
+                ]
+                return
+            self._sums = [
+                t.new_zeros((count, *t.shape[1:]), dtype=d)
+                for t, d in zip(tensors, dtypes, strict=True)
+            ]
         at = 0
         for e0, e1, s0, s1 in blocks(start, stop, self._rows.per_example):
             rows = (e1 - e0) * (s1 - s0)
