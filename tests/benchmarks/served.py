@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +26,9 @@ ROWS: Final = {"saliency": 1, "integrated_gradients": 52}
 CONCURRENCIES: Final = (1, 8, 32)
 BACKGROUND: Final = 8
 
+Label = tuple[str, str]
+"""A method, or the echo, and a server."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -46,7 +49,7 @@ class Served:
     def __init__(self, *, quick: bool) -> None:
         self._models = MODELS[:1] if quick else MODELS
         self._rounds = 1 if quick else 2
-        self._seconds = 1.0 if quick else 2.5
+        self._seconds = 1.0 if quick else 2.0
 
     def run(self) -> None:
         """Measures and prints."""
@@ -62,31 +65,35 @@ class Served:
                     f"{name}: raw gradient rows/s: {limit.one:.0f} by one thread in batches of "
                     f"{limit.batch}, {limit.all:.0f} by {limit.processes} processes at once"
                 )
-                for method in ROWS:
-                    self._explain(name, method, (ours, naive), limit.all)
+                self._explain(name, (ours, naive), limit.all)
                 self._predict(name, (ours, naive))
 
-    def _explain(self, name: str, method: str, servers: Sequence[Server], raw: float) -> None:
-        request = requests.explain(name, load_subject(name).smooth, method)
+    def _explain(self, name: str, servers: Sequence[Server], raw: float) -> None:
+        ours, naive = servers
         columns = (
-            "clients", "server", "explanations/s", "p50", "p99", "server CPU", "of echo",
+            "method, clients", "server", "explanations/s", "p50", "p99", "server CPU", "of echo",
             "of raw rows/s", "ours/naive",
         )  # fmt: skip
-        made = table(f"{name}, {method}", columns)
-        ours, naive = servers
+        made = table(f"{name}: explanations", columns)
         for clients in CONCURRENCIES:
             loads = {
-                ours.name: (ours, requests.EXPLAIN, request),
-                naive.name: (naive, requests.EXPLAIN, request),
-                "echo": (ours, requests.CHECK, requests.check()),
+                (method, server.name): (
+                    server,
+                    requests.EXPLAIN,
+                    requests.explain(name, load_subject(name).smooth, method),
+                )
+                for method in ROWS
+                for server in servers
             }
+            loads["echo", ours.name] = (ours, requests.CHECK, requests.check())
             figures = self._rounds_of(loads, clients)
-            echo, own = figures["echo"].answers.rate, figures[ours.name].answers.rate
-            for label, figure in figures.items():
+            echo = figures["echo", ours.name].answers.rate
+            for (method, label), figure in figures.items():
                 rate = figure.answers.rate
-                explains = label != "echo"
+                explains = method in ROWS
+                own = figures[method, ours.name].answers.rate
                 made.add_row(
-                    str(clients),
+                    f"{method}, {clients}",
                     label,
                     f"{rate:.0f}",
                     duration(figure.answers.quantile(0.5)),
@@ -99,10 +106,10 @@ class Served:
         CONSOLE.print(made)
 
     def _rounds_of(
-        self, loads: dict[str, tuple[Server, str, str]], clients: int
-    ) -> dict[str, Figure]:
-        parts: defaultdict[str, list[Answers]] = defaultdict(list)
-        cpu: defaultdict[str, float] = defaultdict(float)
+        self, loads: Mapping[Label, tuple[Server, str, str]], clients: int
+    ) -> dict[Label, Figure]:
+        parts: defaultdict[Label, list[Answers]] = defaultdict(list)
+        cpu: defaultdict[Label, float] = defaultdict(float)
         for _ in range(self._rounds):
             for label, (server, path, request) in loads.items():
                 before = server.cpu_seconds()
@@ -152,4 +159,4 @@ class Served:
         CONSOLE.print(made)
 
 
-_WARM_UP: Final = 0.7
+_WARM_UP: Final = 0.5
