@@ -9,13 +9,15 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 Rule = Literal[
     "gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid"
 ]
+
+# Newton's method doubles the digits; the first guess has at least three.
+_NEWTON_STEPS = 4
 
 
 @lru_cache(maxsize=256)
@@ -27,8 +29,7 @@ def nodes_and_weights(rule: Rule, n: int) -> tuple[Tensor, Tensor]:
         n: How many nodes; a trapezoid has at least 2.
     """
     if rule == "gausslegendre":
-        x, w = np.polynomial.legendre.leggauss(n)
-        return torch.from_numpy((x + 1) / 2), torch.from_numpy(w / 2)
+        return _gauss_legendre(n)
     steps = torch.arange(n, dtype=torch.float64)
     weights = torch.full((n,), 1 / n, dtype=torch.float64)
     if rule == "riemann_left":
@@ -42,3 +43,36 @@ def nodes_and_weights(rule: Rule, n: int) -> tuple[Tensor, Tensor]:
     weights = torch.full((n,), 1 / (n - 1), dtype=torch.float64)
     weights[[0, -1]] /= 2
     return steps / (n - 1), weights
+
+
+def _gauss_legendre(n: int) -> tuple[Tensor, Tensor]:
+    """Gauss-Legendre nodes and weights on [0, 1], by Newton's method on the polynomial's zeros.
+
+    Its cost grows as n^2; that of the eigenvalues of a matrix, which NumPy takes, as n^3: 10,000
+    nodes take half a second instead of minutes. First guess: Tricomi (1950), quoted by Hale and
+    Townsend (2013), https://doi.org/10.1137/120889873, equation 3.4.
+    """
+    half = (n + 1) // 2
+    k = torch.arange(1, half + 1, dtype=torch.float64)
+    x = (1 - (n - 1) / (8 * n**3)) * torch.cos(torch.pi * (4 * k - 1) / (4 * n + 2))
+    for _ in range(_NEWTON_STEPS):
+        value, slope = _legendre(n, x)
+        x = x - value / slope
+    _, slope = _legendre(n, x)
+    weights = 1 / ((1 - x**2) * slope**2)
+    if n % 2:
+        x[-1] = 0  # the middle one, exactly
+    ascending = torch.cat([-x, x.flip(0)[n % 2 :]])
+    both = torch.cat([weights, weights.flip(0)[n % 2 :]])
+    return (ascending + 1) / 2, both / both.sum()
+
+
+def _legendre(n: int, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The Legendre polynomial of degree n at x, and its derivative (Bonnet's recurrence)."""
+    before, value = torch.ones_like(x), x.clone()
+    for j in range(2, n + 1):
+        before, value = (
+            value,
+            torch.addcmul(before * ((1 - j) / j), x, value, value=(2 * j - 1) / j),
+        )
+    return value, n * (before - x * value) / (1 - x**2)

@@ -90,32 +90,37 @@ def server(models: Path) -> Iterator[str]:
     """
     command = [sys.executable, "-m", "adcaptum.service.cli", "serve", str(models)]
     command += ["--port", "0", "--http-port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603 - our own
     log: deque[str] = deque(maxlen=20)
-    try:
-        yield _wait_until_ready(process, log)
-    finally:
-        process.send_signal(signal.SIGTERM)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 - ours
+        assert process.stderr is not None, "stderr is a pipe"
+        reader = Thread(target=log.extend, args=(process.stderr,), daemon=True)
         try:
-            code = process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            code = process.wait()
+            address = _wait_until_ready(process, log)
+            # Somebody must read on, or the server would wait for room in the pipe.
+            reader.start()
+            yield address
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                code = process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                code = process.wait()
+            if reader.ident is not None:
+                reader.join()
     if code != 0:
         raise RuntimeError(f"the server ended with {code}:\n{''.join(log)}")
 
 
 def _wait_until_ready(process: subprocess.Popen[str], log: deque[str]) -> str:
-    """Reads the log until the server says that it is ready; somebody must read on after that."""
-    assert process.stderr is not None, "stderr is a pipe"
-    for line in process.stderr:
+    """Reads the log until the server says that it is ready."""
+    for line in process.stderr or ():
         log.append(line)
         try:
             said = json.loads(line)
         except ValueError:
             continue
         if said.get("event") == "ready":
-            Thread(target=log.extend, args=(process.stderr,), daemon=True).start()
             return str(said["grpc"])
     raise RuntimeError(f"the server ended with {process.wait()}:\n{''.join(log)}")
 

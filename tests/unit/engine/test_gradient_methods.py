@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 from captum import attr as captum
@@ -348,6 +349,11 @@ def test_quadratures_integrate_what_they_should_and_weigh_one() -> None:
             nodes, weights = nodes_and_weights(rule, n)
             assert len(nodes) == len(weights) == n
             assert abs(weights.sum().item() - 1) < 1e-14
+    for n in (2, 7, 50, 200):
+        expected, theirs = np.polynomial.legendre.leggauss(n)
+        nodes, weights = nodes_and_weights("gausslegendre", n)
+        torch.testing.assert_close(nodes, torch.from_numpy(expected + 1) / 2, rtol=0, atol=1e-15)
+        torch.testing.assert_close(weights, torch.from_numpy(theirs) / 2, rtol=1e-11, atol=1e-15)
     nodes, weights = nodes_and_weights("gausslegendre", 3)
     assert abs((weights * nodes**5).sum().item() - 1 / 6) < 1e-15
 
