@@ -353,7 +353,7 @@ def test_quadratures_integrate_what_they_should_and_weigh_one() -> None:
         expected, theirs = np.polynomial.legendre.leggauss(n)
         nodes, weights = nodes_and_weights("gausslegendre", n)
         torch.testing.assert_close(nodes, torch.from_numpy(expected + 1) / 2, rtol=0, atol=1e-15)
-        torch.testing.assert_close(weights, torch.from_numpy(theirs) / 2, rtol=1e-11, atol=1e-15)
+        torch.testing.assert_close(weights, torch.from_numpy(theirs) / 2, rtol=1e-10, atol=1e-15)
     nodes, weights = nodes_and_weights("gausslegendre", 3)
     assert abs((weights * nodes**5).sum().item() - 1 / 6) < 1e-15
 
