@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adcaptum.engine import METHODS, Attribution, Explicand, Output, explain
+from adcaptum.engine import METHODS, Attribution, Explicand, Output, Site, explain
 from adcaptum.engine.method import Method
 from adcaptum.engine.parameters import describe, resolve
-from tests.models import cnn, mlp, numbers
+from tests.models import cnn, mlp, numbers, text_classifier
 
 CASES = [
     pytest.param(name, shape, id=f"{name}-{shape}")
@@ -166,6 +166,22 @@ def test_threads_that_share_a_model_do_not_disturb_each_other(name: str, shape: 
 def test_the_rows_foretold_are_the_rows_used(name: str, shape: str) -> None:
     model, method, explicand = case(name, shape)
     assert explain(model, method, explicand).rows_used == method.rows(explicand)
+
+
+@pytest.mark.parametrize("name", [name for name, m in METHODS.items() if m.gradient])
+def test_the_rows_foretold_at_a_layer_are_the_rows_used(name: str) -> None:
+    model, method, explicand = case(name, "vector")
+    at_layer = replace(explicand, at=Site("1"))
+    assert explain(model, method, at_layer).rows_used == method.rows(at_layer)
+    text, ids = text_classifier(), torch.tensor([[1, 4, 7], [2, 2, 5]])
+    at_embedding = Explicand.of(
+        ids,
+        target=1,
+        baselines=torch.zeros_like(ids[:1]),
+        at=Site("embedding"),
+        additional_forward_args=(torch.ones(2, 3),),
+    )
+    assert explain(text, method, at_embedding).rows_used == method.rows(at_embedding)
 
 
 @pytest.mark.parametrize("name", METHODS)

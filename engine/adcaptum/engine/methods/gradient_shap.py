@@ -81,8 +81,12 @@ class GradientShap:
         return explicand.evaluation(lines, gradient=True, reduce=Moments(scale))
 
     def rows(self, explicand: Explicand) -> int:
-        """The samples of each example, and its output."""
-        return explicand.count * (self.n_samples + explicand.with_error)
+        """The samples of each example, its output, and at a site the baselines' values there."""
+        rows = explicand.count * (self.n_samples + explicand.with_error)
+        if explicand.at == INPUT:
+            return rows
+        baselines = 1 if explicand.baselines is None else len(explicand.baselines[0])
+        return rows + explicand.count + baselines * _baseline_examples(explicand)
 
 
 def _ends_and_baselines(
@@ -100,9 +104,7 @@ def _ends_and_baselines(
         )
     if explicand.at == INPUT:
         return explicand.inputs, tuple(t.unsqueeze(0) for t in given)
-    # A layer's value at a baseline may depend on the example's further arguments.
-    of_each = any(isinstance(a, PerExample) for a in explicand.arguments.values)
-    crossed = Crossed(given, explicand.count if of_each else 1)
+    crossed = Crossed(given, _baseline_examples(explicand))
     (at_inputs, at_baselines) = yield from gather(
         (
             ask(explicand.at_inputs(read=True)),
@@ -111,3 +113,12 @@ def _ends_and_baselines(
     )
     starts = tuple(t.view(crossed.count, -1, *t.shape[1:]) for t in at_baselines.activations)
     return at_inputs.activations, starts
+
+
+def _baseline_examples(explicand: Explicand) -> int:
+    """For how many examples the baselines have to be evaluated at a site.
+
+    A layer's value at a baseline may depend on the example's further arguments.
+    """
+    of_each = any(isinstance(a, PerExample) for a in explicand.arguments.values)
+    return explicand.count if of_each else 1

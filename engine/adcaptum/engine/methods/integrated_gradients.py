@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution, ErrorKind, completeness_error
 from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.flow import Flow, ask, endpoints
+from adcaptum.engine.flow import Flow, ask, endpoint_rows, endpoints
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.quadrature import Rule, nodes_and_weights
 from adcaptum.engine.reduce import WeightedSum
@@ -59,8 +59,9 @@ class IntegratedGradients:
         return Attribution(values, error, ErrorKind.COMPLETENESS, output, baseline_output)
 
     def rows(self, explicand: Explicand) -> int:
-        """The steps of each example, and the two ends of its way for the error."""
-        return explicand.count * (self.n_steps + 2 * explicand.with_error)
+        """The steps of each example, its ends for the error, and at a site what stands there."""
+        steps = explicand.count * (self.n_steps + 2 * explicand.with_error)
+        return steps + endpoint_rows(explicand)
 
 
 @lru_cache(maxsize=256)

@@ -79,9 +79,12 @@ class SmoothGrad:
         return answer
 
     def rows(self, explicand: Explicand) -> int:
-        """The rows of the other method for each copy, and the output of each example."""
-        inner = self.of.rows(replace(explicand, with_error=False))
-        return self.n_samples * inner + explicand.count * explicand.with_error
+        """The other method's rows for each copy, each example's output, and what gets the noise."""
+        at_site = _noise_is_at_site(explicand)
+        values = explicand.inputs if at_site else explicand.values
+        inner = self.of.rows(replace(explicand, with_error=False, values=values))
+        read = explicand.count * (at_site and explicand.values is None)
+        return self.n_samples * inner + explicand.count * explicand.with_error + read
 
     def _scales(self, explicand: Explicand, values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         if not self.relative:
@@ -112,8 +115,12 @@ class SmoothGrad:
 
 def _noised(explicand: Explicand) -> Flow[tuple[Tensor, ...]]:
     """What gets the noise: the inputs, or the values at the site where the inputs are integers."""
-    if explicand.at == INPUT or all(t.is_floating_point() for t in explicand.inputs):
+    if not _noise_is_at_site(explicand):
         return explicand.inputs
     if explicand.values is not None:
         return explicand.values
     return (yield from ask(replace(explicand.at_inputs(read=True), target=None))).activations
+
+
+def _noise_is_at_site(explicand: Explicand) -> bool:
+    return explicand.at != INPUT and not all(t.is_floating_point() for t in explicand.inputs)
