@@ -18,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], metavar="section")
     parser.add_argument("--quick", action="store_true", help="about a minute a section")
-    parser.add_argument("--model", action="append", default=[], help="of inprocess, only this")
+    parser.add_argument("--model", action="append", default=[], help="not of memory: only this")
     parser.add_argument("--method", action="append", default=[], help="of inprocess, only this")
     arguments = parser.parse_args()
     for section in arguments.sections or SECTIONS:
@@ -29,5 +29,5 @@ def main() -> None:
         elif section == "memory":
             Memory(quick=arguments.quick).run()
         else:
-            Served(quick=arguments.quick).run()
+            Served(quick=arguments.quick).run(tuple(arguments.model))
         CONSOLE.print(f"{section}: {perf_counter() - begin:.0f} s")

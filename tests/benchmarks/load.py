@@ -46,10 +46,12 @@ class Served:
     Attributes:
         latencies: Of every answer that came within the time, in seconds.
         seconds: That time.
+        calls: How many answers came in all, before and after that time too.
     """
 
     latencies: list[float]
     seconds: float
+    calls: int
 
     @property
     def rate(self) -> float:
@@ -67,6 +69,7 @@ def pooled(parts: Sequence[Served]) -> Served:
     return Served(
         [latency for part in parts for latency in part.latencies],
         sum(part.seconds for part in parts),
+        sum(part.calls for part in parts),
     )
 
 
@@ -74,6 +77,7 @@ async def generate(load: Load) -> Served:
     """Sends, closed loop, and measures."""
     request = base64.b64decode(load.request)
     latencies: list[float] = []
+    calls = 0
     begin = perf_counter() + load.warm_up
     end = begin + load.seconds
     options = (("grpc.use_local_subchannel_pool", 1),)
@@ -81,10 +85,12 @@ async def generate(load: Load) -> Served:
 
     async def client(channel: grpc.aio.Channel) -> None:
         # Without serialisers bytes go in and come out.
+        nonlocal calls
         call: Any = channel.unary_unary(load.path)
         while (start := perf_counter()) < end:
             await call(request)
             now = perf_counter()
+            calls += 1
             if begin <= now <= end:
                 latencies.append(now - start)
 
@@ -93,7 +99,7 @@ async def generate(load: Load) -> Served:
     finally:
         for channel in channels:
             await channel.close()
-    return Served(latencies, load.seconds)
+    return Served(latencies, load.seconds, calls)
 
 
 def main() -> None:
