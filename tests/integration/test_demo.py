@@ -40,6 +40,7 @@ def examples(readme: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_demo_explains_three_models_and_stops_its_server(
     repository: Path, tmp_path: Path
 ) -> None:
@@ -63,6 +64,7 @@ def test_the_demo_explains_three_models_and_stops_its_server(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_example_of_the_client_runs(
     repository: Path,
     tmp_path: Path,

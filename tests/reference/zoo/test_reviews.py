@@ -60,6 +60,7 @@ def test_padding_changes_an_embedding_by_no_more_than_rounding(encoder: Encoder)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_training_gives_the_committed_head() -> None:
     head, held_out = review_head.train(lambda done: None)
     assert review_head.difference(head) <= review_head.TOLERANCE
