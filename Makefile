@@ -6,6 +6,9 @@ STAMP := $(VENV)/.installed
 PROTO_VENV := .venv-proto
 MODELS := build/models
 
+# Threads of PyTorch that spin while they wait take the cores from those that compute.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup apt-tools models demo serve test check format proto proto-check proto-release bench clean
 
