@@ -6,11 +6,22 @@ import torch
 from torch import Tensor
 
 
+def merged(
+    count: int, mean: Tensor, squares: Tensor, new_count: int, new_mean: Tensor, new_squares: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Merges the means, and the sums of squared deviations from them, of two sets of samples.
+
+    Chan, Golub, LeVeque (1983), "Algorithms for computing the sample variance", equation 2.1: stable
+    where E[a^2] - E[a]^2 cancels.
+    """
+    total = count + new_count
+    delta = new_mean - mean
+    both = squares + new_squares + delta.square() * (count * new_count / total)
+    return mean + delta * (new_count / total), both
+
+
 class RunningMoments:
     """Mean and variance over samples, merged batch by batch.
-
-    Chan, Golub, LeVeque (1983), "Algorithms for computing the sample variance", equation 2.1:
-    stable where E[a^2] - E[a]^2 cancels.
 
     Attributes:
         count: How many samples there are.
@@ -52,14 +63,14 @@ class RunningMoments:
         if not self.mean:
             self.count, self.mean, self._squares = count, means, squares
             return
-        total = self.count + count
-        deltas = [new - old for new, old in zip(means, self.mean, strict=True)]
-        self._squares = tuple(
-            a + b + d.square() * (self.count * count / total)
-            for a, b, d in zip(self._squares, squares, deltas, strict=True)
-        )
-        self.mean = tuple(m + d * (count / total) for m, d in zip(self.mean, deltas, strict=True))
-        self.count = total
+        both = [
+            merged(self.count, mean, m2, count, new_mean, new_m2)
+            for mean, m2, new_mean, new_m2 in zip(
+                self.mean, self._squares, means, squares, strict=True
+            )
+        ]
+        self.mean, self._squares = zip(*both, strict=True)
+        self.count += count
 
 
 def largest(standard_errors: tuple[Tensor, ...]) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from adcaptum.engine.moments import merged
 from adcaptum.engine.rows import Rows, blocks
 
 
@@ -172,29 +173,16 @@ class _Moments:
             new = s1 - s0
             for e in range(e0, e1):
                 for mean, m2, tensor in zip(self._means, self._m2, tensors, strict=True):
-                    merge_moments(
-                        mean[e], m2[e], self._counts[e], tensor[at : at + new].to(mean.dtype)
-                    )
+                    samples = tensor[at : at + new].to(mean.dtype)
+                    centre = samples.mean(0)
+                    squares = (samples - centre).square_().sum(0)
+                    mean[e], m2[e] = merged(self._counts[e], mean[e], m2[e], new, centre, squares)
                 self._counts[e] += new
                 at += new
 
     def result(self) -> tuple[Tensor, ...]:
         degrees = max(self._counts[0] - 1, 1)
         return (*self._means, *(m2 / degrees for m2 in self._m2))
-
-
-def merge_moments(mean: Tensor, m2: Tensor, count: int, samples: Tensor) -> None:
-    """Merges samples (n, *features) into a running mean and sum of squared deviations, in place.
-
-    Chan, Golub, LeVeque (1983), "Algorithms for computing the sample variance", equation 2.1.
-    """
-    new = len(samples)
-    centre = samples.mean(0)
-    delta = centre - mean
-    m2.add_((samples - centre).square_().sum(0)).add_(
-        delta.square(), alpha=count * new / (count + new)
-    )
-    mean.add_(delta, alpha=new / (count + new))
 
 
 def _scaled(
