@@ -5,19 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+Summary = tuple[int, Tensor, Tensor]
+"""Of a set of samples: how many there are, their mean, the sum of squared deviations from it."""
 
-def merged(
-    count: int, mean: Tensor, squares: Tensor, new_count: int, new_mean: Tensor, new_squares: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Merges the means, and the sums of squared deviations from them, of two sets of samples.
 
-    Chan, Golub, LeVeque (1983), "Algorithms for computing the sample variance", equation 2.1: stable
-    where E[a^2] - E[a]^2 cancels.
+def merged(a: Summary, b: Summary) -> Summary:
+    """Summarises two sets of samples together.
+
+    Chan, Golub, LeVeque (1983), "Algorithms for computing the sample variance", equation 2.1:
+    stable where E[a^2] - E[a]^2 cancels.
     """
-    total = count + new_count
-    delta = new_mean - mean
-    both = squares + new_squares + delta.square() * (count * new_count / total)
-    return mean + delta * (new_count / total), both
+    (n, mean, squares), (m, other_mean, other_squares) = a, b
+    delta = other_mean - mean
+    both = squares + other_squares + delta.square() * (n * m / (n + m))
+    return n + m, mean + delta * (m / (n + m)), both
 
 
 class RunningMoments:
@@ -64,13 +65,14 @@ class RunningMoments:
             self.count, self.mean, self._squares = count, means, squares
             return
         both = [
-            merged(self.count, mean, m2, count, new_mean, new_m2)
+            merged((self.count, mean, m2), (count, new_mean, new_m2))
             for mean, m2, new_mean, new_m2 in zip(
                 self.mean, self._squares, means, squares, strict=True
             )
         ]
-        self.mean, self._squares = zip(*both, strict=True)
         self.count += count
+        self.mean = tuple(mean for _, mean, _ in both)
+        self._squares = tuple(m2 for _, _, m2 in both)
 
 
 def largest(standard_errors: tuple[Tensor, ...]) -> Tensor:

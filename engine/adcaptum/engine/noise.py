@@ -40,10 +40,6 @@ class Noisy(Rows):
         return self.tensors
 
     @property
-    def count(self) -> int:
-        return len(self.tensors[0])
-
-    @property
     def per_example(self) -> int:
         return self.samples
 
@@ -87,10 +83,6 @@ class Lines(Rows):
     @property
     def like(self) -> tuple[Tensor, ...]:
         return self.ends
-
-    @property
-    def count(self) -> int:
-        return len(self.ends[0])
 
     @property
     def per_example(self) -> int:

@@ -38,10 +38,6 @@ class Masked(Rows):
         return self.ends
 
     @property
-    def count(self) -> int:
-        return len(self.ends[0])
-
-    @property
     def per_example(self) -> int:
         return self.coalitions.count
 
@@ -70,10 +66,6 @@ class Windowed(Rows):
     @property
     def like(self) -> tuple[Tensor, ...]:
         return self.ends
-
-    @property
-    def count(self) -> int:
-        return len(self.ends[0])
 
     @property
     def per_example(self) -> int:

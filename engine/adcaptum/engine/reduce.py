@@ -176,7 +176,8 @@ class _Moments:
                     samples = tensor[at : at + new].to(mean.dtype)
                     centre = samples.mean(0)
                     squares = (samples - centre).square_().sum(0)
-                    mean[e], m2[e] = merged(self._counts[e], mean[e], m2[e], new, centre, squares)
+                    old = (self._counts[e], mean[e], m2[e])
+                    _, mean[e], m2[e] = merged(old, (new, centre, squares))
                 self._counts[e] += new
                 at += new
 

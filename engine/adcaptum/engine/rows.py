@@ -47,9 +47,9 @@ class Rows(ABC):
         """Tensors with the rows' features, dtypes and devices."""
 
     @property
-    @abstractmethod
     def count(self) -> int:
         """How many examples the rows are of."""
+        return len(self.like[0])
 
     @property
     @abstractmethod
@@ -103,10 +103,6 @@ class Given(Rows):
         return self.tensors
 
     @property
-    def count(self) -> int:
-        return len(self.tensors[0])
-
-    @property
     def per_example(self) -> int:
         return 1
 
@@ -140,10 +136,6 @@ class Repeated(Rows):
     @property
     def like(self) -> tuple[Tensor, ...]:
         return self.tensors
-
-    @property
-    def count(self) -> int:
-        return len(self.tensors[0])
 
     @property
     def per_example(self) -> int:
@@ -203,10 +195,6 @@ class Path(Rows):
     @property
     def like(self) -> tuple[Tensor, ...]:
         return self.ends
-
-    @property
-    def count(self) -> int:
-        return len(self.ends[0])
 
     @property
     def per_example(self) -> int:
