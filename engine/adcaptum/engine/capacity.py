@@ -8,7 +8,8 @@ Rules:
    would only wait longer and hold more memory.
 4. The next size up is tried if it was never measured, and both neighbours while their measurements
    are too few to rule them out, and now and then afterwards (less and less often), because machines
-   change. Nothing larger than twice the chosen size is ever tried.
+   change. Nothing larger than twice the chosen size is ever tried, and that only if the last
+   doubling paid: rates that have levelled off only cost memory further up.
 5. The first batch of a size may be slow for reasons of its own (kernels are chosen, memory is
    mapped), so that a size is judged by its second batch at the earliest.
 6. After an out-of-memory error a key never gets more than half of the rows that failed, unless
@@ -24,6 +25,7 @@ from math import inf, log2
 from typing import Final
 
 ENOUGH: Final = 0.95  # of the best rows per second
+WORTH: Final = 1.08  # what a doubling must bring for the next one to be tried
 NOISE: Final = 0.3  # how far a single measured rate may be below the true one
 FORGETTING: Final = 0.1  # weight of the newest measurement, once there are ten
 STALE: Final = 50  # batches after which a better measurement replaces what was known of a size
@@ -160,7 +162,10 @@ class _Curve:
         """The exponent to use next: the chosen one, or a neighbour that has to be measured."""
         usual = cells[chosen]
         larger = cells.get(chosen + 1)
-        fits = chosen < largest and _extrapolate(cells, chosen + 1) <= self.target
+        smaller = cells.get(chosen - 1)
+        known = smaller is not None and min(smaller.samples, usual.samples) > 1
+        pays = smaller is None or not known or usual.rate >= WORTH * smaller.rate
+        fits = chosen < largest and pays and _extrapolate(cells, chosen + 1) <= self.target
         if fits and (larger is None or larger.samples == 1):
             return chosen + 1
         for exponent, bar in ((chosen - 1, ENOUGH * best), (chosen + 1, best / ENOUGH)):

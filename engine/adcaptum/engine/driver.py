@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
-from time import perf_counter, thread_time
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -13,6 +12,7 @@ from torch import nn
 
 from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.capacity import Capacity
+from adcaptum.engine.clock import batch_clock
 from adcaptum.engine.errors import ModelError
 from adcaptum.engine.evaluator import Model, evaluate
 from adcaptum.engine.execution import Execution
@@ -26,6 +26,10 @@ T = TypeVar("T")
 # What was learnt of each model's best batch sizes, kept as long as the model.
 _capacities: WeakKeyDictionary[nn.Module, Capacity] = WeakKeyDictionary()
 _lock = Lock()
+
+# Nobody waits between batches here, so that only the best rate counts; but a batch that takes so
+# long holds a lot of memory, and larger ones were hardly faster.
+_LONGEST_BATCH_SECONDS = 0.5
 
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -112,10 +116,10 @@ def check_mode(model: Model) -> None:
 
 def _capacity(model: Model) -> Capacity:
     if not isinstance(model, nn.Module):
-        return Capacity(target_seconds=None)
+        return Capacity(target_seconds=_LONGEST_BATCH_SECONDS)
     with _lock:
         if model not in _capacities:
-            _capacities[model] = Capacity(target_seconds=None)
+            _capacities[model] = Capacity(target_seconds=_LONGEST_BATCH_SECONDS)
         return _capacities[model]
 
 
@@ -129,7 +133,7 @@ def _by_key(round_: tuple[Pending, ...]) -> list[list[Pending]]:
 def _evaluate_all(model: Model, group: list[Pending], capacity: Capacity) -> None:
     """Evaluates every row of pending evaluations of one key."""
     key = group[0].evaluation.key
-    clock = _clock(group[0].evaluation.rows.like[0].device)
+    clock = batch_clock(group[0].evaluation.rows.like[0].device)
     waiting = [p for p in group if p.rows]
     while waiting:
         room = capacity.rows(key)
@@ -153,9 +157,3 @@ def _evaluate_all(model: Model, group: list[Pending], capacity: Capacity) -> Non
         for (pending, piece), part in zip(batch, parts, strict=True):
             pending.add(piece.start, piece.stop, part)
         waiting = [p for p in waiting if p.done < p.rows]
-
-
-def _clock(device: torch.device) -> Callable[[], float]:
-    """What to time batches with: where one thread does all, what else the machine does is noise."""
-    alone = device.type == "cpu" and torch.get_num_threads() == 1
-    return thread_time if alone else perf_counter

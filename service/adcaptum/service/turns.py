@@ -20,6 +20,7 @@ import torch
 
 from adcaptum.engine.attribution import StopReason
 from adcaptum.engine.capacity import Capacity
+from adcaptum.engine.clock import batch_clock
 from adcaptum.engine.evaluator import evaluate
 from adcaptum.engine.packing import Part, Slice
 from adcaptum.engine.scheduler import Batch, Request, Scheduler
@@ -129,13 +130,14 @@ class Turns:
     def _process(self, batch: Batch[Asked]) -> None:
         """Evaluates a batch and goes on with the flows that it completes."""
         ended: list[Work] = []
-        begin = monotonic()
+        begin, clock = monotonic(), batch_clock(self._device)
+        cost = clock()
         model = batch.slices[0].job.payload.running.work.model
         parts = self._evaluate(model, batch, ended)
         if parts is None:
             self._tell(ended, [])
             return
-        seconds = monotonic() - begin
+        seconds, cost = monotonic() - begin, clock() - cost
         for (job, start, stop), part in zip(batch.slices, parts, strict=True):
             work = job.payload.running.work
             with work.lock:
@@ -143,7 +145,7 @@ class Turns:
                     job.payload.pending.add(start, stop, part)
                     work.rows_done += stop - start
         with self.condition:
-            update = self.scheduler.update(batch, seconds=seconds)
+            update = self.scheduler.update(batch, seconds=cost)
         for piece in update.wasted:
             work = piece.job.payload.running.work
             reason = work.cancel_reason or "cancelled"

@@ -9,6 +9,7 @@ from typing import Final
 
 import torch
 
+from adcaptum.engine.clock import batch_clock
 from adcaptum.engine.evaluation import Evaluation, Output
 from adcaptum.engine.evaluator import evaluate
 from adcaptum.engine.packing import Slice
@@ -130,8 +131,9 @@ def _batch(model: ServedModel, rows: int, *, gradient: bool) -> Slice:
 
 
 def _seconds(model: ServedModel, batch: Slice) -> float:
-    begin = perf_counter()
+    clock = batch_clock(model.loaded.device)
+    begin = clock()
     evaluate(model.loaded.module, [batch])
     if model.loaded.device.type == "cuda":
         torch.cuda.synchronize(model.loaded.device)
-    return perf_counter() - begin
+    return clock() - begin
