@@ -27,9 +27,10 @@ T = TypeVar("T")
 _capacities: WeakKeyDictionary[nn.Module, Capacity] = WeakKeyDictionary()
 _lock = Lock()
 
-# Nobody waits between batches here, so that only the best rate counts; but a batch that takes so
-# long holds a lot of memory, and larger ones were hardly faster.
-_LONGEST_BATCH_SECONDS = 0.5
+# Nobody waits between batches here, so that only the best rate counts; but memory is that of a
+# batch, and must not grow while a long request goes on trying larger ones, hardly faster.
+_LONGEST_BATCH_SECONDS = 0.25
+_MOST_BATCH_ROWS = 256
 
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -116,11 +117,15 @@ def check_mode(model: Model) -> None:
 
 def _capacity(model: Model) -> Capacity:
     if not isinstance(model, nn.Module):
-        return Capacity(target_seconds=_LONGEST_BATCH_SECONDS)
+        return _new_capacity()
     with _lock:
         if model not in _capacities:
-            _capacities[model] = Capacity(target_seconds=_LONGEST_BATCH_SECONDS)
+            _capacities[model] = _new_capacity()
         return _capacities[model]
+
+
+def _new_capacity() -> Capacity:
+    return Capacity(target_seconds=_LONGEST_BATCH_SECONDS, max_rows=_MOST_BATCH_ROWS)
 
 
 def _by_key(round_: tuple[Pending, ...]) -> list[list[Pending]]:
