@@ -44,13 +44,12 @@ class Noisy(Rows):
         return self.samples
 
     def block(self, e0: int, e1: int, s0: int, s1: int) -> tuple[Tensor, ...]:
+        first, end = self.first + s0, self.first + s1
         return tuple(
-            t[e0:e1, None] + scale.expand_as(t)[e0:e1, None] * self._draws(i, t, s0, s1)
+            t[e0:e1, None]
+            + scale.expand_as(t)[e0:e1, None] * draw_noise(self.seed, i, t, first, end)
             for i, (t, scale) in enumerate(zip(self.tensors, self.scales, strict=True))
         )
-
-    def _draws(self, i: int, t: Tensor, s0: int, s1: int) -> Tensor:
-        return draw_noise(self.seed, i, t, self.first + s0, self.first + s1)
 
 
 @dataclass(frozen=True, eq=False)
