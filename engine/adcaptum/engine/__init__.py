@@ -13,8 +13,18 @@ from adcaptum.engine.errors import (
     InvalidArgument,
     ModelError,
     NotDifferentiable,
+    NotPerRow,
 )
-from adcaptum.engine.evaluation import INPUT, Evaluation, Neuron, Output, Patch, Reading, Site
+from adcaptum.engine.evaluation import (
+    INPUT,
+    Evaluation,
+    EveryOutput,
+    Neuron,
+    Output,
+    Patch,
+    Reading,
+    Site,
+)
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.flow import Flow, Progress, ask, gather
 from adcaptum.engine.methods import METHODS
@@ -27,12 +37,14 @@ __all__ = [
     "EngineError",
     "ErrorKind",
     "Evaluation",
+    "EveryOutput",
     "Explicand",
     "Flow",
     "InvalidArgument",
     "ModelError",
     "Neuron",
     "NotDifferentiable",
+    "NotPerRow",
     "Output",
     "Patch",
     "Progress",

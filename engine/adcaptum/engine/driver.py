@@ -44,6 +44,7 @@ def explain(
     batch_rows: int | None = None,
     max_rows: int | None = None,
     on_progress: Callable[[Attribution], None] | None = None,
+    on_rows: Callable[[int], None] | None = None,
 ) -> Attribution:
     """Explains a model with a method.
 
@@ -54,6 +55,7 @@ def explain(
         batch_rows: How many rows to evaluate at once; None: what is measured to be fastest.
         max_rows: How many rows the method may use in all; None: any number.
         on_progress: Called with each answer that the method reports on its way.
+        on_rows: Called after each batch with how many rows it had.
 
     Raises:
         InvalidArgument: If the explicand does not fit the model.
@@ -66,6 +68,7 @@ def explain(
         batch_rows=batch_rows,
         max_rows=max_rows,
         on_progress=on_progress,
+        on_rows=on_rows,
     )
 
 
@@ -76,6 +79,7 @@ def run(
     batch_rows: int | None = None,
     max_rows: int | None = None,
     on_progress: Callable[[Attribution], None] | None = None,
+    on_rows: Callable[[int], None] | None = None,
 ) -> T:
     """Runs a flow to its end; for the arguments see `explain`."""
     execution = Execution(flow, max_rows=max_rows, on_progress=on_progress)
@@ -86,7 +90,7 @@ def run(
         while round_:
             try:
                 for pending in _by_key(round_):
-                    _evaluate_all(model, pending, capacity)
+                    _evaluate_all(model, pending, capacity, on_rows)
             # The flow decides what becomes of an error; it raises what it does not handle.
             except Exception as error:  # noqa: BLE001
                 round_ = execution.fail(error)
@@ -135,7 +139,12 @@ def _by_key(round_: tuple[Pending, ...]) -> list[list[Pending]]:
     return list(groups.values())
 
 
-def _evaluate_all(model: Model, group: list[Pending], capacity: Capacity) -> None:
+def _evaluate_all(
+    model: Model,
+    group: list[Pending],
+    capacity: Capacity,
+    on_rows: Callable[[int], None] | None,
+) -> None:
     """Evaluates every row of pending evaluations of one key."""
     key = group[0].evaluation.key
     clock = batch_clock(group[0].evaluation.rows.like[0].device)
@@ -161,4 +170,6 @@ def _evaluate_all(model: Model, group: list[Pending], capacity: Capacity) -> Non
         capacity.observe(key, rows, clock() - begin)
         for (pending, piece), part in zip(batch, parts, strict=True):
             pending.add(piece.start, piece.stop, part)
+        if on_rows is not None:
+            on_rows(rows)
         waiting = [p for p in waiting if p.done < p.rows]

@@ -3,7 +3,8 @@
 EngineError
 ├── InvalidArgument     a caller's argument is wrong (also a ValueError)
 ├── ModelError          the model did something that explaining it cannot work with
-│   └── NotDifferentiable   no gradient reaches the place where it was asked for
+│   ├── NotDifferentiable   no gradient reaches the place where it was asked for
+│   └── NotPerRow           the output has not one entry per row of the batch
 └── BudgetExceeded      the rows allowed do not suffice for a first answer
 """
 
@@ -33,6 +34,10 @@ class ModelError(EngineError):
 
 class NotDifferentiable(ModelError):
     """No gradient of the target reaches the place at which it was asked for."""
+
+
+class NotPerRow(ModelError):
+    """The model's output does not say something of each row: it may be one answer for all."""
 
 
 class BudgetExceeded(EngineError):

@@ -7,16 +7,18 @@ them; a `Reading` is the answer. Evaluations with equal keys may share a batch.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from adcaptum.engine.arguments import NO_ARGUMENTS, Arguments
 from adcaptum.engine.reduce import Reduce, Stack
 from adcaptum.engine.rows import Rows
+
+Layer = str | nn.Module
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +27,33 @@ class Site:
 
     A module that takes or gives several tensors (a tuple, a dict, nested) has them all at its
     site, in the order of torch's pytrees; tensors that are not floating-point are passed over.
+    Several modules are one site too: their tensors are explained together, one of each.
 
     Attributes:
-        layer: The module's qualified name, as `named_modules` gives it; "" is the model.
+        layer: The module's qualified name, as `named_modules` gives it; "" is the model. In a
+            process that has the model at hand, the module itself, or several of them.
         io: Whether the place is what the module takes or what it gives.
         call: Which call of the module is meant, from 0, where the model calls it several times in
             one forward; None: its only call.
     """
 
-    layer: str
+    layer: Layer | tuple[Layer, ...]
     io: Literal["input", "output"] = "output"
     call: int | None = None
 
     def __str__(self) -> str:
+        if self.layer == "":
+            return f"the {self.io}"
         call = "" if self.call is None else f", call {self.call}"
-        return f"the {self.io} of layer {self.layer!r}{call}" if self.layer else f"the {self.io}"
+        return f"the {self.io} of layer {self.named}{call}"
+
+    @property
+    def named(self) -> str:
+        """What to call the layer in messages."""
+        layers = self.layer if isinstance(self.layer, tuple) else (self.layer,)
+        return " and ".join(
+            repr(layer) if isinstance(layer, str) else type(layer).__name__ for layer in layers
+        )
 
 
 INPUT = Site("", "input")
@@ -59,19 +73,36 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class EveryOutput:
+    """Each number of the model's output, every one explained for itself.
+
+    Methods that only evaluate the model take it: what an example's row says of all its outputs
+    costs no more than what it says of one. The explanations of an example's outputs stand one
+    after another: there are examples * outputs of them.
+    """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Neuron:
-    """One number inside the model per row: an element of a site's first tensor.
+    """One number inside the model per row.
 
     Attributes:
         site: Where it is.
-        index: Its index there, without the batch dimension.
+        index: Its index in the site's first tensor, without the batch dimension; with slices, the
+            sum of the block. Or a function of the site's tensors, (rows, *features) each, that
+            gives one number per row, (rows,).
     """
 
     site: Site
-    index: tuple[int, ...]
+    index: tuple[int | slice, ...] | Callable[..., Tensor]
+
+    @property
+    def one(self) -> bool:
+        """Whether it is a single element, whose index may differ between rows of a batch."""
+        return not callable(self.index) and all(isinstance(i, int) for i in self.index)
 
 
-Target = Output | Neuron
+Target = Output | EveryOutput | Neuron
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,22 +130,28 @@ class Evaluation:
         patch: A site's replacement; None: none.
         arguments: Further arguments of forward, after the rows' own.
         reduce: How to fold the gradients of the rows.
+        outputs: Whether the outputs are wanted. Without them a model is run only as far as what is
+            read, and the reading's values are empty.
     """
 
     rows: Rows
-    target: Target | None = None
+    target: Output | Neuron | None = None
     wrt: Site | None = None
     read: Site | None = None
     patch: Patch | None = None
     arguments: Arguments = NO_ARGUMENTS
     reduce: Reduce = field(default_factory=Stack)
+    outputs: bool = True
 
     @cached_property
     def key(self) -> Hashable:
         """What must be equal for rows of two evaluations to share a batch."""
         patch = None if self.patch is None else (self.patch.site, self.patch.rows.signature)
         # Forward rows read the outputs whatever number of them is wanted later.
-        neuron = self.target.site if isinstance(self.target, Neuron) else None
+        neuron: Hashable = None
+        if isinstance(self.target, Neuron):
+            own = None if self.target.one else id(self.target.index)
+            neuron = (self.target.site, own)
         return (
             "forward" if self.wrt is None else "gradient",
             self.rows.signature,
@@ -123,6 +160,7 @@ class Evaluation:
             self.wrt,
             self.read,
             patch,
+            self.outputs,
         )
 
 

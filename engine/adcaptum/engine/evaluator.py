@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from adcaptum.engine.errors import InvalidArgument, ModelError, NotDifferentiable
+from adcaptum.engine.errors import InvalidArgument, ModelError, NotDifferentiable, NotPerRow
 from adcaptum.engine.evaluation import INPUT, Evaluation, Neuron, Site
 from adcaptum.engine.hooks import Taps
 from adcaptum.engine.packing import Part, Slice, columns_of, pack_arguments, pack_rows
@@ -45,18 +45,17 @@ def evaluate(model: Model, slices: Sequence[Slice]) -> list[Part]:
         if first.wrt == INPUT:
             leaves = tuple(t.requires_grad_() for t in inputs)
             inputs = [t.clone() for t in leaves]
-        output = _first_tensor(_call(model, taps, [*inputs, *arguments]), rows)
+        enough = isinstance(first.target, Neuron) or not first.outputs
+        output = _call(model, taps, [*inputs, *arguments], enough=enough)
         if first.wrt is not None and first.wrt != INPUT:
-            leaves = taps.at(first.wrt).leaves
-        objective = (
-            taps.at(first.target.site).values[0] if isinstance(first.target, Neuron) else output
-        )
+            leaves = taps.leaves(first.wrt)
+        objective = _objective(first, taps, output, rows)
         places = _places(objective, columns) if _share_target(slices) else None
         gradients = (
             () if first.wrt is None else _differentiate(objective, places, leaves, first.wrt)
         )
     objective = objective.detach()
-    activations = tuple(t.detach() for t in taps.at(first.read).values) if first.read else ()
+    activations = tuple(t.detach() for t in taps.values(first.read)) if first.read else ()
     if len(slices) == 1:
         return [Part(_values(objective, places), gradients, activations)]
     sizes = [len(piece) for piece in slices]
@@ -73,35 +72,80 @@ def evaluate(model: Model, slices: Sequence[Slice]) -> list[Part]:
 
 
 def _set_taps(taps: Taps, first: Evaluation, slices: Sequence[Slice]) -> None:
-    if first.wrt not in {None, INPUT}:
-        assert first.wrt is not None
-        taps.at(first.wrt).differentiate = True
+    if first.wrt is not None and first.wrt != INPUT:
+        taps.differentiate(first.wrt)
     if first.read is not None:
-        taps.at(first.read)
+        taps.read(first.read)
     if isinstance(first.target, Neuron):
-        taps.at(first.target.site)
+        taps.read(first.target.site)
     if first.patch is not None:
         patches = [(s.evaluation.patch.rows, s.start, s.stop) for s in slices if s.evaluation.patch]
-        taps.at(first.patch.site).patch = pack_rows(patches)
+        taps.patch(first.patch.site, pack_rows(patches))
 
 
-def _call(model: Model, taps: Taps, arguments: list[object]) -> object:
+def _call(model: Model, taps: Taps, arguments: list[object], *, enough: bool) -> object:
     if taps.empty:
         return model(*arguments)
-    if not isinstance(model, nn.Module):
+    if taps.named and not isinstance(model, nn.Module):
         raise ModelError("layers can be named only of an nn.Module")
-    with taps.open(model):
+    with taps.open(model, enough=enough):
         return model(*arguments)
+    return None  # nobody waits for the output
 
 
-def _first_tensor(output: object, rows: int) -> Tensor:
+def _objective(first: Evaluation, taps: Taps, output: object, rows: int) -> Tensor:
+    """What has the numbers that are read or differentiated, (rows, *dims)."""
+    target = first.target
+    if isinstance(target, Neuron):
+        tensors = taps.values(target.site)
+        if target.one:
+            return tensors[0]
+        return _selected(target, tensors, rows)
+    if not first.outputs:
+        (some, *_) = taps.values(first.read) if first.read else (torch.empty(rows),)
+        return some.new_empty(rows, 0)
+    return first_tensor(output, rows)
+
+
+def _selected(neuron: Neuron, tensors: tuple[Tensor, ...], rows: int) -> Tensor:
+    """The number of each row that a block of elements or a function gives, (rows,)."""
+    if callable(neuron.index):
+        number: object = neuron.index(*tensors)
+        if not isinstance(number, Tensor) or number.shape[:1] != (rows,) or number.numel() != rows:
+            form = tuple(number.shape) if isinstance(number, Tensor) else type(number).__name__
+            raise InvalidArgument(
+                "neuron", f"a function that gave {form}", f"one number per row, ({rows},)"
+            )
+        return number.reshape(rows)
+    try:
+        block = tensors[0][(slice(None), *neuron.index)]
+    except IndexError as error:
+        raise _out_of_range_block(neuron, tensors[0]) from error
+    return block.reshape(rows, -1).sum(1)
+
+
+def _out_of_range_block(neuron: Neuron, tensor: Tensor) -> InvalidArgument:
+    return InvalidArgument(
+        "neuron",
+        str(neuron.index),
+        f"an index into the layer's shape without the rows, {tuple(tensor.shape[1:])}",
+    )
+
+
+def first_tensor(output: object, rows: int) -> Tensor:
+    """The first tensor of a model's output, (rows, *dims).
+
+    Raises:
+        ModelError: If there is none.
+        NotPerRow: If it has not one entry per row.
+    """
     tensor = output
     if not isinstance(tensor, Tensor):
         tensor = next((t for t in tree_leaves(output) if isinstance(t, Tensor)), None)
     if not isinstance(tensor, Tensor):
         raise ModelError(f"the model returned {type(output).__name__} without a tensor in it")
     if tensor.shape[:1] != (rows,):
-        raise ModelError(
+        raise NotPerRow(
             f"the model's output has shape {tuple(tensor.shape)}: its first dimension should be "
             f"the {rows} rows of the batch"
         )

@@ -11,7 +11,16 @@ from torch import Tensor
 
 from adcaptum.engine.arguments import NO_ARGUMENTS, Argument, Arguments, PerExample, Shared
 from adcaptum.engine.errors import InvalidArgument
-from adcaptum.engine.evaluation import INPUT, Evaluation, Neuron, Output, Patch, Site, Target
+from adcaptum.engine.evaluation import (
+    INPUT,
+    Evaluation,
+    EveryOutput,
+    Neuron,
+    Output,
+    Patch,
+    Site,
+    Target,
+)
 from adcaptum.engine.reduce import Reduce, Stack
 from adcaptum.engine.rows import Given, Repeated, Rows
 
@@ -40,6 +49,10 @@ class Explicand:
         scales: What counts as one unit of noise for each element of each input: a tensor that
             broadcasts to the input; None: the range of each example's values.
         values: What stands at the site instead of what the model makes of the inputs; None: that.
+        starts: What the site's values are compared with, instead of what the model makes of the
+            baselines: for each tensor at the site one that broadcasts to it; None: that.
+        background: Whether every row of the baselines is a baseline of every example, and the
+            explanation an expectation over them. False: one for all, or one per example.
     """
 
     inputs: tuple[Tensor, ...]
@@ -52,26 +65,30 @@ class Explicand:
     with_error: bool = True
     scales: tuple[Tensor, ...] | None = None
     values: tuple[Tensor, ...] | None = None
+    starts: tuple[Tensor, ...] | None = None
+    background: bool = False
 
     @classmethod
     def of(
         cls,
         inputs: Tensors,
         *,
-        target: Targets | Neuron = None,
+        target: Targets | EveryOutput | Neuron = None,
         baselines: Baselines | None = None,
         at: Site = INPUT,
         additional_forward_args: Sequence[object] = (),
         feature_mask: Tensors | None = None,
         seed: int = 0,
         with_error: bool = True,
+        background: bool = False,
     ) -> Self:
         """Takes the forms that people write, and checks them.
 
         Args:
             inputs: A tensor, or one per input; the first dimension is the examples.
             target: A class index for all examples, or one per example (a tuple for outputs of
-                several dimensions), or a neuron; None where the output has one number per example.
+                several dimensions), or a neuron, or every output; None where the output has one
+                number per example.
             baselines: A tensor or number, or one per input.
             at: The site to explain.
             additional_forward_args: Tensors with one value per example, or `PerExample` and
@@ -79,6 +96,7 @@ class Explicand:
             feature_mask: An integer tensor, or one per input.
             seed: Where randomness begins.
             with_error: Whether to spend the rows that tell the error.
+            background: Whether every row of the baselines is a baseline of every example.
 
         Raises:
             InvalidArgument: If one of them does not fit; it says which.
@@ -89,13 +107,16 @@ class Explicand:
         arguments.check(count)
         return cls(
             inputs=tensors,
-            target=target if isinstance(target, Neuron) else Output(target_indices(target, count)),
+            target=target
+            if isinstance(target, Neuron | EveryOutput)
+            else Output(target_indices(target, count)),
             baselines=None if baselines is None else _baselines(baselines, tensors),
             at=at,
             arguments=arguments,
             feature_mask=None if feature_mask is None else _feature_mask(feature_mask, tensors, at),
             seed=seed,
             with_error=with_error,
+            background=background,
         )
 
     @property
@@ -128,7 +149,9 @@ class Explicand:
 
         def optional(tensors: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
             # One row for all examples, or a distribution, stays what it is.
-            return tensors and tuple(each(t) if len(t) == self.count else t for t in tensors)
+            return tensors and tuple(
+                each(t) if t.dim() and len(t) == self.count else t for t in tensors
+            )
 
         target = self.target
         if isinstance(target, Output) and target.indices is not None:
@@ -143,10 +166,11 @@ class Explicand:
             self,
             inputs=tuple(each(t) for t in self.inputs),
             target=target,
-            baselines=optional(self.baselines),
+            baselines=self.baselines if self.background else optional(self.baselines),
             arguments=arguments,
             scales=optional(self.scales),
             values=self.values and tuple(each(t) for t in self.values),
+            starts=optional(self.starts),
         )
 
     def at_inputs(self, *, gradient: bool = False, read: bool = False) -> Evaluation:
@@ -160,7 +184,7 @@ class Explicand:
             self._check_differentiable()
         return Evaluation(
             Given(self.inputs),
-            self.target,
+            self._read(gradient=gradient),
             self.at if gradient else None,
             patch=None if self.values is None else Patch(self.at, Given(self.values)),
             read=self.at if read and self.at != INPUT else None,
@@ -178,19 +202,29 @@ class Explicand:
             reduce: How to fold the gradients; None: keep every row.
         """
         reduce = Stack() if reduce is None else reduce
+        target = self._read(gradient=gradient)
         wrt = self.at if gradient else None
         if self.at == INPUT:
             if gradient:
                 self._check_differentiable()
-            return Evaluation(rows, self.target, wrt, arguments=self.arguments, reduce=reduce)
+            return Evaluation(rows, target, wrt, arguments=self.arguments, reduce=reduce)
         return Evaluation(
             Repeated(self.inputs, rows.per_example),
-            self.target,
+            target,
             wrt,
             patch=Patch(self.at, rows),
             arguments=self.arguments,
             reduce=reduce,
         )
+
+    def _read(self, *, gradient: bool) -> Output | Neuron | None:
+        if not isinstance(self.target, EveryOutput):
+            return self.target
+        if gradient:
+            raise InvalidArgument(
+                "target", "every output", "one output: a gradient is that of one number per example"
+            )
+        return None
 
     def _check_differentiable(self) -> None:
         for i, t in enumerate(self.inputs):

@@ -20,9 +20,11 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution
+from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.evaluation import INPUT, Evaluation, Reading
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.rows import Given
@@ -90,19 +92,54 @@ def gather(flows: Iterable[Flow[T]]) -> Flow[list[T]]:
 
 def endpoints(explicand: Explicand) -> Flow[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
     """The values to explain and their baselines, at the inputs or at a site inside the model."""
-    inputs, baselines = explicand.inputs, explicand.paired_baselines()
+    inputs = explicand.inputs
     if explicand.at == INPUT:
-        return inputs, baselines
-    wanted = (baselines,) if explicand.values is not None else (baselines, inputs)
-    readings = yield tuple(
-        Evaluation(Given(t), read=explicand.at, arguments=explicand.arguments) for t in wanted
-    )
-    ends = readings[1].activations if explicand.values is None else explicand.values
-    return ends, readings[0].activations
+        return inputs, explicand.paired_baselines()
+    wanted = []
+    if explicand.values is None:
+        wanted.append(inputs)
+    if explicand.starts is None:
+        wanted.append(explicand.paired_baselines())
+    readings = yield tuple(values_at_site(explicand, tensors) for tensors in wanted)
+    ends = readings[0].activations if explicand.values is None else explicand.values
+    if explicand.starts is None:
+        return ends, readings[-1].activations
+    return ends, expanded(explicand.starts, ends)
 
 
 def endpoint_rows(explicand: Explicand) -> int:
     """How many rows `endpoints` takes."""
     if explicand.at == INPUT:
         return 0
-    return explicand.count * (1 if explicand.values is not None else 2)
+    return explicand.count * ((explicand.values is None) + (explicand.starts is None))
+
+
+def values_at_site(explicand: Explicand, inputs: tuple[Tensor, ...]) -> Evaluation:
+    """Reads what the model makes of inputs at the explained site, and no further."""
+    return Evaluation(
+        Given(inputs), read=explicand.at, arguments=explicand.arguments, outputs=False
+    )
+
+
+def expanded(starts: tuple[Tensor, ...], ends: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Baselines at a site, each of its tensor's shape and dtype.
+
+    Raises:
+        InvalidArgument: If there is not one for each tensor, or one does not broadcast to it.
+    """
+    if len(starts) != len(ends):
+        raise InvalidArgument("layer_baselines", f"{len(starts)} of them", f"{len(ends)}: one each")
+    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        try:
+            fits = torch.broadcast_shapes(start.shape, end.shape) == end.shape
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise InvalidArgument(
+                f"layer_baselines[{i}]",
+                f"a tensor of shape {tuple(start.shape)}",
+                f"one that broadcasts to the layer's {tuple(end.shape)}",
+            )
+    return tuple(
+        s.to(device=e.device, dtype=e.dtype).expand_as(e) for s, e in zip(starts, ends, strict=True)
+    )

@@ -33,10 +33,13 @@ class Game:
     features: Features
 
     def targets(self, coalitions: Coalitions) -> Flow[Tensor]:
-        """The target with each coalition present, (examples, coalitions)."""
+        """The target with each coalition present, (games, coalitions).
+
+        There is a game for each example; where every output is explained, for each of its outputs.
+        """
         rows = Masked(self.ends, self.starts, self.features, coalitions)
         reading = yield from ask(self.explicand.evaluation(rows))
-        return reading.values.view(self.explicand.count, -1)
+        return by_game(reading.values, self.explicand.count)
 
     def attribution(
         self,
@@ -51,9 +54,9 @@ class Game:
         Where there are no standard errors but both outputs, the error is that of completeness.
 
         Args:
-            values: Of each feature, (examples, features).
-            output: The target at the examples, (examples,).
-            baseline_output: The target at their baselines, (examples,).
+            values: Of each feature, (games, features).
+            output: The target at the examples, (games,).
+            baseline_output: The target at their baselines, (games,).
             standard_errors: Of the values, of their shape.
         """
         error, kind = None, ErrorKind.NONE
@@ -78,6 +81,12 @@ def game(explicand: Explicand) -> Flow[Game]:
     """Finds out what the players are."""
     ends, starts = yield from endpoints(explicand)
     return Game(explicand, ends, starts, Features.of(explicand, ends))
+
+
+def by_game(values: Tensor, examples: int) -> Tensor:
+    """Values of rows (examples * per_example, *outputs) -> (examples * outputs, per_example)."""
+    each = values.reshape(examples, len(values) // examples, -1)
+    return each.transpose(1, 2).reshape(-1, each.shape[1])
 
 
 def exact(targets: Tensor) -> Tensor:

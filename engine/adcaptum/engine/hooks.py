@@ -4,59 +4,77 @@ Rules:
 1. A hook is always removed, also when the model raises.
 2. A hook acts only in the thread that set it: others may run the same model at the same time.
 3. Nothing is stored on the model.
+4. Where no more is wanted than what is at the sites, the model is left once all are seen; but not
+   the first time, which shows whether it calls each of them once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from threading import get_ident
+from threading import Lock, get_ident
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.hooks import RemovableHandle
 
 from adcaptum.engine.errors import InvalidArgument, ModelError
-from adcaptum.engine.evaluation import Site
+from adcaptum.engine.evaluation import Layer, Site
+
+# Modules that have been seen to be called once in a forward, kept as long as the module.
+_called_once: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+_lock = Lock()
 
 
-class Tap:
-    """What is done at one site: replace its values, differentiate there, and keep what was there.
+class _Enough(BaseException):  # a model may catch every Exception
+    """All taps are filled, and nothing else is wanted of the model."""
 
-    Attributes:
-        patch: What to put there: a tensor per tensor at the site; None: leave it.
-        differentiate: Whether gradients are wanted here; the graph behind the site is then cut off.
-        values: After forward, the floating-point tensors at the site.
-        leaves: After forward, where differentiating, the tensors to differentiate with respect to.
-    """
 
-    __slots__ = ("_calls", "_rows", "_thread", "differentiate", "leaves", "patch", "site", "values")
+class _Tap:
+    """What is done at one module: replace values, differentiate there, keep what was there."""
 
-    def __init__(self, site: Site, rows: int) -> None:
+    __slots__ = (
+        "_rows", "_thread", "calls", "cut", "differentiate", "leaves", "module", "patch", "site",
+        "values",
+    )  # fmt: skip
+
+    def __init__(self, site: Site, rows: int, *, cut: bool) -> None:
         self.site = site
+        self.cut = cut
+        self.module: nn.Module | None = None
         self.patch: tuple[Tensor, ...] | None = None
         self.differentiate = False
         self.values: tuple[Tensor, ...] = ()
         self.leaves: tuple[Tensor, ...] = ()
+        self.calls = 0
         self._rows = rows
-        self._calls = 0
         self._thread = get_ident()
 
     def __call__(self, value: object) -> object | None:
         """Sees the value at the site; gives what to put there instead, or None to leave it."""
         if get_ident() != self._thread:
             return None
-        call = self._calls
-        self._calls += 1
+        call = self.calls
+        self.calls += 1
         if self.site.call is None and call > 0:
             raise ModelError(
-                f"layer {self.site.layer!r} is called more than once in one forward: "
+                f"layer {self.site.named} is called more than once in one forward: "
                 "say which call is meant (Site.call, from 0)"
             )
         if self.site.call is not None and call != self.site.call:
             return None
         return self._act(value)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the values are there, and no second call is to be feared."""
+        if not self.values:
+            return False
+        return self.site.call is not None or (
+            self.module is not None and self.module in _called_once
+        )
 
     def check(self) -> None:
         """Raises ModelError if the model did not come by."""
@@ -82,7 +100,7 @@ class Tap:
                 )
             tensors = self.patch
         if self.differentiate:
-            self.leaves = tuple(t.detach().requires_grad_() for t in tensors)
+            self.leaves = tuple(self._leaf(t) for t in tensors)
             # A clone, because what follows may overwrite it in place, which a leaf forbids.
             tensors = tuple(leaf.clone() for leaf in self.leaves)
         # What is kept must not change when what follows works in place.
@@ -93,61 +111,137 @@ class Tap:
             leaves[i] = t
         return tree_unflatten(leaves, structure)
 
+    def _leaf(self, t: Tensor) -> Tensor:
+        """What to differentiate with respect to; the graph behind it is cut off if nobody asks."""
+        return t if t.requires_grad and not self.cut else t.detach().requires_grad_()
+
 
 class Taps:
-    """The taps of one batch, one per site."""
+    """The taps of one batch."""
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
-        self._taps: dict[Site, Tap] = {}
+        self._taps: dict[Site, tuple[_Tap, ...]] = {}
 
     @property
     def empty(self) -> bool:
         """Whether no site is tapped."""
         return not self._taps
 
-    def at(self, site: Site) -> Tap:
-        """The tap at a site, made if need be."""
-        if site not in self._taps:
-            self._taps[site] = Tap(site, self._rows)
-        return self._taps[site]
+    @property
+    def named(self) -> bool:
+        """Whether a site's layer has to be found by its name."""
+        return any(isinstance(tap.site.layer, str) for taps in self._taps.values() for tap in taps)
+
+    def read(self, site: Site) -> None:
+        """Keeps what is at a site."""
+        self._at(site)
+
+    def patch(self, site: Site, tensors: tuple[Tensor, ...]) -> None:
+        """Puts tensors at a site.
+
+        Raises:
+            ModelError: If a site of several layers has not one tensor of each.
+        """
+        taps = self._at(site)
+        if len(taps) == 1:
+            taps[0].patch = tensors
+            return
+        if len(tensors) != len(taps):
+            raise ModelError(
+                f"{site} has {len(tensors)} tensors: layers that are explained together have one "
+                "each"
+            )
+        for tap, tensor in zip(taps, tensors, strict=True):
+            tap.patch = (tensor,)
+
+    def differentiate(self, site: Site) -> None:
+        """Wants gradients at a site."""
+        for tap in self._at(site):
+            tap.differentiate = True
+
+    def values(self, site: Site) -> tuple[Tensor, ...]:
+        """After forward, the floating-point tensors at a site."""
+        return tuple(t for tap in self._taps[site] for t in tap.values)
+
+    def leaves(self, site: Site) -> tuple[Tensor, ...]:
+        """After forward, the tensors to differentiate with respect to."""
+        return tuple(t for tap in self._taps[site] for t in tap.leaves)
 
     @contextmanager
-    def open(self, model: nn.Module) -> Iterator[None]:
+    def open(self, model: object, *, enough: bool = False) -> Iterator[None]:
         """Sets the taps for the duration of a `with` block.
+
+        Args:
+            model: The model; layers that are named have to be its.
+            enough: Whether nothing is wanted but what is at the sites: then the block may be left
+                before its end.
 
         Raises:
             InvalidArgument: If the model has no such layer.
         """
+        every = [tap for taps in self._taps.values() for tap in taps]
+
+        def seen(tap: _Tap, value: object) -> object | None:
+            made = tap(value)
+            if enough and get_ident() == thread and all(each.settled for each in every):
+                raise _Enough
+            return made
+
+        thread = get_ident()
         with ExitStack() as stack:
-            for site, tap in self._taps.items():
-                stack.callback(_register(find_layer(model, site.layer), tap).remove)
-            yield
-        for tap in self._taps.values():
+            for tap in every:
+                assert not isinstance(tap.site.layer, tuple), "each tap has one layer"
+                tap.module = find_layer(model, tap.site.layer)
+                stack.callback(_register(tap, seen).remove)
+            try:
+                yield
+            except _Enough:
+                return
+        for tap in every:
             tap.check()
+            if tap.calls == 1 and tap.module is not None and tap.module not in _called_once:
+                with _lock:
+                    _called_once[tap.module] = True
+
+    def _at(self, site: Site) -> tuple[_Tap, ...]:
+        """The taps of a site, made if need be."""
+        if site not in self._taps:
+            layers = site.layer if isinstance(site.layer, tuple) else (site.layer,)
+            # Of several layers one may feed another: both have a gradient.
+            self._taps[site] = tuple(
+                _Tap(Site(layer, site.io, site.call), self._rows, cut=len(layers) == 1)
+                for layer in layers
+            )
+        return self._taps[site]
 
 
-def find_layer(model: nn.Module, name: str) -> nn.Module:
-    """The module of that qualified name.
+def find_layer(model: object, layer: Layer) -> nn.Module:
+    """The module, or the model's module of that qualified name.
 
     Raises:
         InvalidArgument: If the model has none.
     """
+    if isinstance(layer, nn.Module):
+        return layer
+    assert isinstance(model, nn.Module), "names are looked up in modules"
     try:
-        return model.get_submodule(name)
+        return model.get_submodule(layer)
     except AttributeError as error:
         raise InvalidArgument(
-            "layer", repr(name), "the qualified name of a module, as named_modules() gives it"
+            "layer", repr(layer), "the qualified name of a module, as named_modules() gives it"
         ) from error
 
 
-def _register(module: nn.Module, tap: Tap) -> RemovableHandle:
+def _register(tap: _Tap, seen: Callable[[_Tap, object], object | None]) -> RemovableHandle:
+    module = tap.module
+    assert module is not None, "the layer has been found"
     if tap.site.io == "output":
-        return module.register_forward_hook(lambda _module, _args, output: tap(output))
+        return module.register_forward_hook(lambda _module, _args, output: seen(tap, output))
 
     def before(
         _module: nn.Module, args: Any, kwargs: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]] | None:
-        return cast("tuple[Any, dict[str, Any]] | None", tap((args, kwargs)))
+        return cast("tuple[Any, dict[str, Any]] | None", seen(tap, (args, kwargs)))
 
     return module.register_forward_pre_hook(before, with_kwargs=True)

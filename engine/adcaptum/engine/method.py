@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.flow import Flow
+
+LayerUse = Literal["never", "optional", "required"]
 
 
 @runtime_checkable
@@ -20,6 +22,7 @@ class Method(Protocol):
         baseline: Whether it compares with a baseline.
         random: Whether its result depends on the explicand's seed.
         feature_masks: Whether it groups elements by feature masks.
+        layer: Whether it may explain the values at a layer instead of the inputs, or must.
     """
 
     name: ClassVar[str]
@@ -28,6 +31,7 @@ class Method(Protocol):
     baseline: ClassVar[bool]
     random: ClassVar[bool]
     feature_masks: ClassVar[bool]
+    layer: ClassVar[LayerUse]
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains."""

@@ -72,6 +72,8 @@ def columns_of(piece: Slice) -> Tensor | None:
     target = piece.evaluation.target
     if target is None:
         return None
+    if isinstance(target, Neuron) and not target.one:
+        return None
     if isinstance(target, Neuron):
         return torch.tensor([target.index], dtype=torch.int64).expand(len(piece), -1)
     if target.indices is None:
@@ -96,18 +98,23 @@ class Pending:
         self._gradients: Sink | None = (
             None if evaluation.wrt is None else evaluation.reduce.sink(evaluation.rows)
         )
-        self._activations: Sink | None = (
-            None if evaluation.read is None else stack.sink(evaluation.rows)
-        )
+        # Where the fold takes both, what was read is not kept row by row.
+        kept = evaluation.read is not None and not self._folds_both
+        self._activations: Sink | None = stack.sink(evaluation.rows) if kept else None
 
     def add(self, start: int, stop: int, part: Part) -> None:
         """Takes what a batch said of rows start..stop."""
         self.done += stop - start
         self._values.add(start, stop, (part.values,))
         if self._gradients is not None:
-            self._gradients.add(start, stop, part.gradients)
+            both = (*part.gradients, *part.activations)
+            self._gradients.add(start, stop, both if self._folds_both else part.gradients)
         if self._activations is not None:
             self._activations.add(start, stop, part.activations)
+
+    @property
+    def _folds_both(self) -> bool:
+        return self.evaluation.wrt is not None and self.evaluation.reduce.with_activations
 
     def reading(self) -> Reading:
         """The answer, once every row is there."""

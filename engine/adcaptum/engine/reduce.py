@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -31,7 +31,14 @@ class Sink(Protocol):
 
 
 class Reduce(ABC):
-    """Says how to fold."""
+    """Says how to fold.
+
+    Attributes:
+        with_activations: Whether the fold takes what was read at the evaluation's site, too: each
+            row's gradients, then its activations. The reading's activations are empty then.
+    """
+
+    with_activations: ClassVar[bool] = False
 
     @abstractmethod
     def sink(self, rows: Rows) -> Sink:

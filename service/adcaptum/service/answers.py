@@ -131,7 +131,7 @@ def _attribution(
 
 def _name(question: Question, index: int) -> str:
     if question.layer is not None:
-        return question.layer.layer
+        return str(question.layer.layer)
     return question.model.loaded.declaration.inputs[index].name
 
 

@@ -11,6 +11,7 @@ from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.features import feature_count
 from adcaptum.engine.flow import Flow, endpoint_rows
 from adcaptum.engine.game import exact, game
+from adcaptum.engine.method import LayerUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class FeatureAblation:
     baseline: ClassVar[bool] = True
     random: ClassVar[bool] = False
     feature_masks: ClassVar[bool] = True
+    layer: ClassVar[LayerUse] = "optional"
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains; the output is the target at the input."""

@@ -13,7 +13,8 @@ from adcaptum.engine.attribution import Attribution, ErrorKind
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.evaluation import INPUT, Evaluation
 from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.flow import Flow, ask, gather, report
+from adcaptum.engine.flow import Flow, ask, gather, report, values_at_site
+from adcaptum.engine.method import LayerUse
 from adcaptum.engine.moments import RunningMoments, largest, rounds
 from adcaptum.engine.noise import Lines, choose_lines
 from adcaptum.engine.parameters import parameter
@@ -38,6 +39,7 @@ class GradientShap:
     baseline: ClassVar[bool] = True
     random: ClassVar[bool] = True
     feature_masks: ClassVar[bool] = False
+    layer: ClassVar[LayerUse] = "optional"
 
     n_samples: int = parameter(50, "Random points for each example.", minimum=1, maximum=1_000_000)
     stdevs: float = parameter(
@@ -107,8 +109,8 @@ def _ends_and_baselines(
     crossed = Crossed(given, _baseline_examples(explicand))
     (at_inputs, at_baselines) = yield from gather(
         (
-            ask(explicand.at_inputs(read=True)),
-            ask(Evaluation(crossed, read=explicand.at, arguments=explicand.arguments)),
+            ask(values_at_site(explicand, explicand.inputs)),
+            ask(replace(values_at_site(explicand, given), rows=crossed)),
         )
     )
     starts = tuple(t.view(crossed.count, -1, *t.shape[1:]) for t in at_baselines.activations)

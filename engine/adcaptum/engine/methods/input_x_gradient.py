@@ -9,6 +9,7 @@ from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.evaluation import INPUT
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.flow import Flow, ask
+from adcaptum.engine.method import LayerUse
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.reduce import widened
 
@@ -26,6 +27,7 @@ class InputXGradient:
     baseline: ClassVar[bool] = False
     random: ClassVar[bool] = False
     feature_masks: ClassVar[bool] = False
+    layer: ClassVar[LayerUse] = "optional"
 
     abs: bool = parameter(False, "Take the product's magnitude.")
 

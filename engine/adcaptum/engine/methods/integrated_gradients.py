@@ -12,6 +12,7 @@ from torch import Tensor
 from adcaptum.engine.attribution import Attribution, ErrorKind, completeness_error
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.flow import Flow, ask, endpoint_rows, endpoints
+from adcaptum.engine.method import LayerUse
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.quadrature import Rule, nodes_and_weights
 from adcaptum.engine.reduce import WeightedSum
@@ -32,6 +33,7 @@ class IntegratedGradients:
     baseline: ClassVar[bool] = True
     random: ClassVar[bool] = False
     feature_masks: ClassVar[bool] = False
+    layer: ClassVar[LayerUse] = "optional"
 
     n_steps: int = parameter(50, "Points on the way.", minimum=1, maximum=10_000)
     method: Rule = parameter("gausslegendre", "The rule of the quadrature.")

@@ -17,6 +17,7 @@ from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.features import feature_count
 from adcaptum.engine.flow import Flow, endpoint_rows, report
 from adcaptum.engine.game import exact, game
+from adcaptum.engine.method import LayerUse
 from adcaptum.engine.moments import rounds
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.strata import PairedSample
@@ -46,6 +47,7 @@ class KernelShap:
     baseline: ClassVar[bool] = True
     random: ClassVar[bool] = True
     feature_masks: ClassVar[bool] = True
+    layer: ClassVar[LayerUse] = "optional"
 
     n_samples: int | None = parameter(
         None,

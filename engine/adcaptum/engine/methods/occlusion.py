@@ -13,6 +13,7 @@ from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.flow import Flow, ask, endpoint_rows, endpoints
+from adcaptum.engine.method import LayerUse
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.perturbations import Windowed
 from adcaptum.engine.reduce import accumulator_dtype
@@ -33,6 +34,7 @@ class Occlusion:
     baseline: ClassVar[bool] = True
     random: ClassVar[bool] = False
     feature_masks: ClassVar[bool] = False
+    layer: ClassVar[LayerUse] = "optional"
 
     sliding_window_shapes: tuple[int, ...] | None = parameter(
         None,

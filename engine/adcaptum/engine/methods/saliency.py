@@ -8,6 +8,7 @@ from typing import ClassVar
 from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.flow import Flow, ask
+from adcaptum.engine.method import LayerUse
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.reduce import widened
 
@@ -25,6 +26,7 @@ class Saliency:
     baseline: ClassVar[bool] = False
     random: ClassVar[bool] = False
     feature_masks: ClassVar[bool] = False
+    layer: ClassVar[LayerUse] = "optional"
 
     abs: bool = parameter(True, "Take the gradient's magnitude; false keeps its sign.")
 

@@ -15,6 +15,7 @@ from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.features import feature_count
 from adcaptum.engine.flow import Flow, endpoint_rows, gather, report
 from adcaptum.engine.game import Game, exact, game
+from adcaptum.engine.method import LayerUse
 from adcaptum.engine.moments import RunningMoments, rounds
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.randomness import generator
@@ -42,6 +43,7 @@ class ShapleyValueSampling:
     baseline: ClassVar[bool] = True
     random: ClassVar[bool] = True
     feature_masks: ClassVar[bool] = True
+    layer: ClassVar[LayerUse] = "optional"
 
     n_samples: int = parameter(
         25,

@@ -12,6 +12,7 @@ from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.features import feature_count
 from adcaptum.engine.flow import Flow, endpoint_rows
 from adcaptum.engine.game import exact, game
+from adcaptum.engine.method import LayerUse
 from adcaptum.engine.parameters import parameter
 
 
@@ -30,6 +31,7 @@ class ShapleyValues:
     baseline: ClassVar[bool] = True
     random: ClassVar[bool] = False
     feature_masks: ClassVar[bool] = True
+    layer: ClassVar[LayerUse] = "optional"
 
     max_features: int = parameter(
         16,

@@ -10,8 +10,8 @@ from torch import Tensor
 from adcaptum.engine.attribution import Attribution, ErrorKind
 from adcaptum.engine.evaluation import INPUT
 from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.flow import Flow, ask, report
-from adcaptum.engine.method import Method
+from adcaptum.engine.flow import Flow, ask, report, values_at_site
+from adcaptum.engine.method import LayerUse, Method
 from adcaptum.engine.methods.saliency import Saliency
 from adcaptum.engine.moments import RunningMoments, largest
 from adcaptum.engine.noise import Noisy, noise_scales
@@ -42,6 +42,7 @@ class SmoothGrad:
     baseline: ClassVar[bool] = True
     random: ClassVar[bool] = True
     feature_masks: ClassVar[bool] = True
+    layer: ClassVar[LayerUse] = "optional"
 
     of: Method = parameter(default_factory=Saliency, text="The method whose results are averaged.")
     n_samples: int = parameter(20, "Noisy copies of each example.", minimum=1, maximum=100_000)
@@ -119,7 +120,7 @@ def _noised(explicand: Explicand) -> Flow[tuple[Tensor, ...]]:
         return explicand.inputs
     if explicand.values is not None:
         return explicand.values
-    return (yield from ask(replace(explicand.at_inputs(read=True), target=None))).activations
+    return (yield from ask(values_at_site(explicand, explicand.inputs))).activations
 
 
 def _noise_is_at_site(explicand: Explicand) -> bool:
