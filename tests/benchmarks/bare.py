@@ -8,26 +8,39 @@ from time import thread_time
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-Kind = Literal["forward", "gradient"]
+Kind = Literal["forward", "gradient", "layer", "read"]
+"""What is done with a row: evaluate it; differentiate it, too; differentiate it at the layer; or
+evaluate it as far as the layer."""
 Network = Callable[..., Tensor]
 
 _LARGEST = 1024
 _LONGEST = 1.0  # seconds: larger batches are not scanned
 
 
+class _Left(BaseException):
+    """The model was run as far as the layer."""
+
+
 class BareLoop:
     """Evaluates as many rows as one likes and does nothing else: no masks, no paths, no sums.
 
     Attributes:
-        kind: Whether rows are only evaluated, or differentiated too.
+        kind: What is done with the rows.
         seconds_by_rows: What a batch took, by its rows: the scan.
     """
 
-    def __init__(self, network: Network, inputs: Sequence[Tensor], kind: Kind) -> None:
+    def __init__(
+        self,
+        network: Network,
+        inputs: Sequence[Tensor],
+        kind: Kind,
+        layer: nn.Module | None = None,
+    ) -> None:
         self.kind = kind
         self._network = network
+        self._layer = layer
         self._inputs = inputs
         self._batches: dict[int, list[Tensor]] = {}
         self.seconds_by_rows: dict[int, float] = {}
@@ -72,9 +85,37 @@ class BareLoop:
         if self.kind == "forward":
             with torch.inference_mode():
                 self._network(first, *others)
-            return
-        leaf = first.detach().requires_grad_()
-        torch.autograd.grad(self._network(leaf, *others)[:, 0].sum(), leaf)
+        elif self.kind == "read":
+            self._read(first, *others)
+        elif self.kind == "layer":
+            self._differentiate_at_layer(first, *others)
+        else:
+            leaf = first.detach().requires_grad_()
+            torch.autograd.grad(self._network(leaf, *others)[:, 0].sum(), leaf)
+
+    def _read(self, *inputs: Tensor) -> None:
+        assert self._layer is not None, "what is read is a layer"
+
+        def leave(_module: nn.Module, _args: object, _output: Tensor) -> None:
+            raise _Left
+
+        with torch.inference_mode(), self._layer.register_forward_hook(leave):
+            try:
+                self._network(*inputs)
+            except _Left:
+                return
+
+    def _differentiate_at_layer(self, *inputs: Tensor) -> None:
+        assert self._layer is not None, "gradients are those at a layer"
+        leaves: list[Tensor] = []
+
+        def cut(_module: nn.Module, _args: object, output: Tensor) -> Tensor:
+            leaves.append(output.detach().requires_grad_())
+            return leaves[0].clone()
+
+        with self._layer.register_forward_hook(cut):
+            output = self._network(*inputs)
+        torch.autograd.grad(output[:, 0].sum(), leaves)
 
     def _rows(self, rows: int) -> list[Tensor]:
         if rows not in self._batches:

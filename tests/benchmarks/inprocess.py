@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 import torch
 
-from adcaptum.engine import METHODS, explain
+from adcaptum.engine import INPUT, METHODS, InvalidArgument, ModelError, explain
 from adcaptum.engine.parameters import resolve
 from tests.benchmarks.bare import BareLoop, Kind
 from tests.benchmarks.captum_calls import CaptumCall, captum_call
 from tests.benchmarks.counted import count_rows
 from tests.benchmarks.race import race, settle
 from tests.benchmarks.settings import SETTINGS, Settings
-from tests.benchmarks.subjects import Subject, View, load_subject
+from tests.benchmarks.subjects import Subject, load_subject
 from tests.benchmarks.tables import CONSOLE, duration, ratio, table
 
 NAMES: Final = ("cells", "digits", "cnn", "reviews", "photos")
@@ -89,16 +89,16 @@ class InProcess:
         torch.set_num_threads(1)
         for name in names or self._names:
             subject = load_subject(name)
-            loops = _loops(subject)
-            CONSOLE.print(_scan(name, loops))
+            loops = Loops(subject)
             for count in (1, 16):
                 self._print(subject, count, loops, methods)
+            CONSOLE.print(_scan(name, loops))
 
     def _print(
         self,
         subject: Subject,
         count: int,
-        loops: Mapping[Kind, BareLoop],
+        loops: Loops,
         methods: tuple[str, ...],
     ) -> None:
         settings = SETTINGS[subject.name, count]
@@ -112,7 +112,11 @@ class InProcess:
                 methods and method not in methods
             ):
                 continue
-            cell = self._cell(method, subject, count, settings, loops)
+            try:
+                cell = self._cell(method, subject, count, settings, loops)
+            except (InvalidArgument, ModelError) as error:
+                made.add_row(method, *[""] * (len(columns) - 2), f"not on this model: {error}"[:60])
+                continue
             made.add_row(
                 cell.method,
                 str(cell.rows),
@@ -134,10 +138,10 @@ class InProcess:
         subject: Subject,
         count: int,
         settings: Settings,
-        loops: Mapping[Kind, BareLoop],
+        loops: Loops,
     ) -> Cell:
         method = resolve(METHODS[name], settings.parameters(name))
-        view = subject.smooth if method.gradient else subject.plain
+        view = subject.view(METHODS[name])
         mask = settings.mask(name, view.model_inputs)
 
         def ours() -> object:
@@ -146,7 +150,7 @@ class InProcess:
         def lean() -> object:
             return explain(view.model, method, view.explicand(count, mask, with_error=False))
 
-        counts = count_rows(view.model, method, view.explicand(count, mask))
+        counts = count_rows(view, method, view.explicand(count, mask))
         settle(ours, self._seconds)
         runners: dict[str, Callable[[], object]] = {"ours": ours}
         frugal = view.explicand(count, mask, with_error=False)
@@ -157,7 +161,8 @@ class InProcess:
                 runners[f"{kind} {cut}"] = partial(loops[kind].run, rows, cut)
         call = captum_call(name, view, count, settings)
         best: int | None = None
-        if call is not None:
+        refused = "" if call is None else _refusal(call)
+        if call is not None and not refused:
             runners["default"] = call.run
             best = _tune(call, self._seconds)
             if best is not None:
@@ -170,7 +175,9 @@ class InProcess:
             for kind, rows in counts.items()
         )
         default, tuned = seconds.get("default"), seconds.get("tuned", seconds.get("default"))
-        setting = "no such method" if call is None else "default" if call.knob else "no knob"
+        setting = refused or (
+            "no such method" if call is None else "default" if call.knob else "no knob"
+        )
         if tuned is not None and default is not None and tuned < default:
             assert call is not None
             setting = f"{call.knob}={best}"
@@ -181,20 +188,46 @@ class InProcess:
         return Cell(name, counts.total(), mine, lean_seconds, raw, default, tuned, setting)
 
 
-def _loops(subject: Subject) -> dict[Kind, BareLoop]:
-    def loop(view: View, kind: Kind) -> BareLoop:
-        return BareLoop(view.network, (view.inputs, *view.extra), kind)
+class Loops:
+    """The raw loops over a subject, each made when it is first wanted."""
 
-    return {"forward": loop(subject.plain, "forward"), "gradient": loop(subject.smooth, "gradient")}
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self.made: dict[Kind, BareLoop] = {}
+
+    def __getitem__(self, kind: Kind) -> BareLoop:
+        if kind not in self.made:
+            self.made[kind] = self._make(kind)
+        return self.made[kind]
+
+    def _make(self, kind: Kind) -> BareLoop:
+        view = self._subject.smooth if kind == "gradient" else self._subject.plain
+        layer = None
+        if kind in {"layer", "read"}:
+            # What is read is read at the embeddings of a text, else at a layer near the end.
+            text = kind == "read" and self._subject.smooth.at != INPUT
+            layer = (self._subject.smooth if text else self._subject.inside).layer
+        return BareLoop(view.network, (view.inputs, *view.extra), kind, layer)
 
 
-def _scan(name: str, loops: Mapping[Kind, BareLoop]) -> Any:
-    sizes = sorted({size for loop in loops.values() for size in loop.seconds_by_rows})
+def _scan(name: str, loops: Loops) -> Any:
+    sizes = sorted({size for loop in loops.made.values() for size in loop.seconds_by_rows})
     made = table(f"{name}: raw rows/s by batch size", ("kind", *map(str, sizes)))
-    for kind, loop in loops.items():
+    for kind, loop in loops.made.items():
         known = loop.seconds_by_rows
         made.add_row(kind, *(f"{s / known[s]:.0f}" if s in known else "-" for s in sizes))
     return made
+
+
+def _refusal(call: CaptumCall) -> str:
+    """What Captum raises, if it cannot explain this model; else nothing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            call.run()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is Captum's answer
+        return f"raises {type(error).__name__}"
+    return ""
 
 
 def _tune(call: CaptumCall, seconds: float) -> int | None:

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from adcaptum.engine import INPUT, Explicand, Site
+from adcaptum.engine.method import Method
 from adcaptum.service.loading import LoadedModel, load
 from adcaptum.service.repository import open_model
 from tests.benchmarks import models
 
 REPOSITORY: Final = Path("build/models")
 MOST: Final = 16
+LAYERS: Final = MappingProxyType(
+    {
+        "cells": "relu_2",
+        "digits": "block_2",
+        "cnn": "blocks",
+        "reviews": "encoder.layers.5",
+        "photos": "head",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +45,7 @@ class View:
         model_inputs: What the model is called with, (16, ...).
         model_baseline: What that is compared with, (1, ...).
         at: Where the engine explains.
+        layered: Whether that is a layer inside the network.
     """
 
     network: Callable[..., Tensor]
@@ -45,6 +57,13 @@ class View:
     model_inputs: Tensor
     model_baseline: Tensor
     at: Site = INPUT
+    layered: bool = False
+
+    @property
+    def layer(self) -> nn.Module:
+        """The module at whose output the engine explains."""
+        assert isinstance(self.at.layer, str), "benchmarks name their layers"
+        return self.model.get_submodule(self.at.layer)
 
     def explicand(self, count: int, mask: Tensor | None, *, with_error: bool = True) -> Explicand:
         """The engine's question about the first inputs."""
@@ -67,11 +86,19 @@ class Subject:
         name: The model's.
         plain: The model as it is; for methods that only evaluate it.
         smooth: What has gradients: the same, or the embeddings of tokens.
+        inside: A layer near its end.
     """
 
     name: str
     plain: View
     smooth: View
+    inside: View
+
+    def view(self, method: type[Method]) -> View:
+        """How a method sees it."""
+        if method.layer == "required":
+            return self.inside
+        return self.smooth if method.gradient else self.plain
 
 
 def load_subject(name: str) -> Subject:
@@ -102,7 +129,11 @@ def _plain(name: str, model: nn.Module, inputs: Tensor, baseline: Tensor) -> Sub
     with torch.no_grad():
         targets = model(inputs).argmax(1)
     view = View(model, inputs, baseline, (), targets, model, inputs, baseline)
-    return Subject(name, view, view)
+    return Subject(name, view, view, _inside(name, view))
+
+
+def _inside(name: str, plain: View) -> View:
+    return replace(plain, at=Site(LAYERS[name]), layered=True)
 
 
 def _reviews(loaded: LoadedModel) -> Subject:
@@ -130,7 +161,7 @@ def _reviews(loaded: LoadedModel) -> Subject:
         baseline,
         Site(declared.embedding),
     )
-    return Subject("reviews", plain, smooth)
+    return Subject("reviews", plain, smooth, _inside("reviews", plain))
 
 
 class _FromEmbeddings(nn.Module):
