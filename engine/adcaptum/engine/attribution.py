@@ -41,6 +41,8 @@ class Attribution:
         standard_errors: Of each value, for methods that sample; else empty.
         rows_used: How many rows were evaluated; the driver counts them.
         stop_reason: Why the method ended; the driver knows.
+        pairs: Whether the values are of pairs of features instead of elements: one tensor,
+            (examples, features, features), features in the order of the mask's numbers.
     """
 
     values: tuple[Tensor, ...]
@@ -51,6 +53,7 @@ class Attribution:
     standard_errors: tuple[Tensor, ...] = ()
     rows_used: int = 0
     stop_reason: StopReason = StopReason.CONVERGED
+    pairs: bool = False
 
 
 def completeness_error(

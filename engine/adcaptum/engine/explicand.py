@@ -52,7 +52,8 @@ class Explicand:
         starts: What the site's values are compared with, instead of what the model makes of the
             baselines: for each tensor at the site one that broadcasts to it; None: that.
         background: Whether every row of the baselines is a baseline of every example, and the
-            explanation an expectation over them. False: one for all, or one per example.
+            explanation an expectation over them; so is, at a site, every row of the starts. False:
+            one for all, or one per example.
     """
 
     inputs: tuple[Tensor, ...]
@@ -124,14 +125,31 @@ class Explicand:
         """How many examples there are."""
         return len(self.inputs[0])
 
+    @property
+    def background_rows(self) -> int:
+        """How many baselines each example has."""
+        if not self.background:
+            return 1
+        of_inputs = [len(t) for t in self.baselines or ()]
+        # Given at a site, they are what counts.
+        at_site = [len(t) for t in self.starts or () if t.dim()]
+        return max(at_site or of_inputs, default=1)
+
     def paired_baselines(self) -> tuple[Tensor, ...]:
         """One baseline per example, each of its input's shape.
 
         Raises:
-            InvalidArgument: If there are neither one nor as many as examples.
+            InvalidArgument: If there are neither one nor as many as examples, or each example has
+                several.
         """
         if self.baselines is None:
             return tuple(torch.zeros_like(t) for t in self.inputs)
+        if self.background_rows > 1:
+            raise InvalidArgument(
+                "baselines",
+                f"a background set of {self.background_rows} rows",
+                "one baseline for each example: this method has no expectation over several",
+            )
         for i, (baseline, t) in enumerate(zip(self.baselines, self.inputs, strict=True)):
             if len(baseline) not in {1, len(t)}:
                 raise InvalidArgument(

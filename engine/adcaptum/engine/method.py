@@ -23,6 +23,7 @@ class Method(Protocol):
         random: Whether its result depends on the explicand's seed.
         feature_masks: Whether it groups elements by feature masks.
         layer: Whether it may explain the values at a layer instead of the inputs, or must.
+        background: Whether it takes a background set: several baselines for each example.
     """
 
     name: ClassVar[str]
@@ -32,6 +33,7 @@ class Method(Protocol):
     random: ClassVar[bool]
     feature_masks: ClassVar[bool]
     layer: ClassVar[LayerUse]
+    background: ClassVar[bool]
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains."""

@@ -29,6 +29,7 @@ class FeatureAblation:
     random: ClassVar[bool] = False
     feature_masks: ClassVar[bool] = True
     layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = True
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains; the output is the target at the input."""

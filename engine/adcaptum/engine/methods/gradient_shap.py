@@ -40,6 +40,7 @@ class GradientShap:
     random: ClassVar[bool] = True
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = True
 
     n_samples: int = parameter(50, "Random points for each example.", minimum=1, maximum=1_000_000)
     stdevs: float = parameter(

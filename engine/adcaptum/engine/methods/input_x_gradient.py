@@ -28,6 +28,7 @@ class InputXGradient:
     random: ClassVar[bool] = False
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = False
 
     abs: bool = parameter(False, "Take the product's magnitude.")
 

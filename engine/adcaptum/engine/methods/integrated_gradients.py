@@ -34,6 +34,7 @@ class IntegratedGradients:
     random: ClassVar[bool] = False
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = False
 
     n_steps: int = parameter(50, "Points on the way.", minimum=1, maximum=10_000)
     method: Rule = parameter("gausslegendre", "The rule of the quadrature.")

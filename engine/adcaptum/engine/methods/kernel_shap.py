@@ -48,6 +48,7 @@ class KernelShap:
     random: ClassVar[bool] = True
     feature_masks: ClassVar[bool] = True
     layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = True
 
     n_samples: int | None = parameter(
         None,

@@ -35,6 +35,7 @@ class Occlusion:
     random: ClassVar[bool] = False
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = False
 
     sliding_window_shapes: tuple[int, ...] | None = parameter(
         None,

@@ -27,6 +27,7 @@ class Saliency:
     random: ClassVar[bool] = False
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = False
 
     abs: bool = parameter(True, "Take the gradient's magnitude; false keeps its sign.")
 

@@ -44,6 +44,7 @@ class ShapleyValueSampling:
     random: ClassVar[bool] = True
     feature_masks: ClassVar[bool] = True
     layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = True
 
     n_samples: int = parameter(
         25,

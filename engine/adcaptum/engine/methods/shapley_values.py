@@ -32,6 +32,7 @@ class ShapleyValues:
     random: ClassVar[bool] = False
     feature_masks: ClassVar[bool] = True
     layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = True
 
     max_features: int = parameter(
         16,

@@ -43,6 +43,7 @@ class SmoothGrad:
     random: ClassVar[bool] = True
     feature_masks: ClassVar[bool] = True
     layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = False
 
     of: Method = parameter(default_factory=Saliency, text="The method whose results are averaged.")
     n_samples: int = parameter(20, "Noisy copies of each example.", minimum=1, maximum=100_000)
