@@ -23,6 +23,23 @@ def mlp(features: int = 8, classes: int = 3, *, seed: int = 0) -> nn.Module:
         )
 
 
+def signals(features: int = 8, classes: int = 3, *, seed: int = 0) -> nn.Module:
+    """A smooth convolutional classifier of one-dimensional signals, in float64."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return (
+            nn.Sequential(
+                nn.Unflatten(1, (1, features)),
+                nn.Conv1d(1, 4, 3, padding=1),
+                nn.Softplus(),
+                nn.Flatten(),
+                nn.Linear(4 * features, classes),
+            )
+            .double()
+            .eval()
+        )
+
+
 class Residual(nn.Module):
     """A block with batch norm, an in-place ReLU used twice, and a residual addition."""
 

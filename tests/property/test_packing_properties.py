@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 import torch
 from hypothesis import given, settings, strategies as st
 
-from adcaptum.engine import METHODS, Attribution, Explicand, Output, explain
+from adcaptum.engine import INPUT, METHODS, Attribution, Explicand, Output, Site, explain
 from adcaptum.engine.evaluator import evaluate
 from adcaptum.engine.execution import Execution
 from adcaptum.engine.method import Method
 from adcaptum.engine.packing import Pending, Slice
 from adcaptum.engine.parameters import resolve
 from adcaptum.engine.rows import Given, Path, blocks
-from tests.models import mlp, numbers
+from tests.models import numbers, signals
 
-MODEL = mlp(6)
+MODEL = signals(6)
 # Quick forms of every method: what they ask of the model is of the same kind as in the long forms.
 SHORT = {
     "integrated_gradients": {"n_steps": 5},
@@ -45,7 +45,9 @@ def ask(seed: int) -> tuple[Method, Explicand]:
     count = chance.randint(1, 3)
     target = Output(torch.tensor([[chance.randrange(3)] for _ in range(count)]))
     x, x0 = numbers(count, 6, seed=seed), numbers(1, 6, seed=seed + 1)
-    return resolve(METHODS[name], SHORT.get(name, {})), Explicand((x,), target, (x0,), seed=seed)
+    method: Method = resolve(METHODS[name], SHORT.get(name, {}))
+    at = Site("2") if method.layer == "required" else INPUT
+    return method, Explicand((x,), target, (x0,), at, seed=seed)
 
 
 def next_slice(asked: Asked, most: int) -> tuple[Pending, Slice] | None:

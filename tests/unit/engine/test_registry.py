@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from adcaptum.engine import INPUT, METHODS, Attribution, Explicand, Output, Site, explain
 from adcaptum.engine.method import Method
 from adcaptum.engine.parameters import describe, resolve
-from tests.models import cnn, mlp, numbers, text_classifier
+from tests.models import cnn, mlp, numbers, signals, text_classifier
 
 CASES = [
     pytest.param(name, shape, id=f"{name}-{shape}")
@@ -31,8 +31,9 @@ def case(name: str, shape: str) -> tuple[nn.Module, Method, Explicand]:
     target = Output(torch.tensor([[0], [2], [1], [2], [0]]))
     if shape == "vector":
         x, x0 = numbers(5, 8), numbers(5, 8, seed=1)
-        at = Site("1") if needs_layer else INPUT
-        return mlp(), method, Explicand((x,), target, (x0,), at, seed=7)
+        # What must explain a layer wants one with channels.
+        model, at = (signals(), Site("2")) if needs_layer else (mlp(), INPUT)
+        return model, method, Explicand((x,), target, (x0,), at, seed=7)
     mask = None
     if name in FEW_FEATURES:
         mask = ((torch.arange(8)[:, None] // 4) * 2 + torch.arange(8)[None] // 4).view(1, 1, 8, 8)
@@ -149,6 +150,8 @@ class Bomb(nn.Module):
 def test_a_failure_of_the_model_reaches_the_caller_and_leaves_nothing_behind(name: str) -> None:
     model, method, explicand = case(name, "vector")
     bomb = Bomb(model)
+    if explicand.at != INPUT:
+        explicand = replace(explicand, at=Site(f"model.{explicand.at.layer}"))
     with pytest.raises(ZeroDivisionError, match="third call"):
         explain(bomb, method, explicand, batch_rows=1)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in bomb.modules())
