@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -31,6 +31,8 @@ _lock = Lock()
 # batch, and must not grow while a long request goes on trying larger ones, hardly faster.
 _LONGEST_BATCH_SECONDS = 0.25
 _MOST_BATCH_ROWS = 256
+# Up to so many times the best batch are one batch: two would cost more than what it is off.
+_REST = 1.5
 
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -132,6 +134,14 @@ def _new_capacity() -> Capacity:
     return Capacity(target_seconds=_LONGEST_BATCH_SECONDS, max_rows=_MOST_BATCH_ROWS)
 
 
+def _room(capacity: Capacity, key: Hashable, rows: int) -> int:
+    """How many rows the next batch may have: a small rest is taken along, not left to its own."""
+    room = capacity.rows(key)
+    if capacity.fixed is None and rows <= _REST * room:
+        return max(room, min(rows, capacity.limit(key)))
+    return room
+
+
 def _by_key(round_: tuple[Pending, ...]) -> list[list[Pending]]:
     groups: dict[object, list[Pending]] = {}
     for pending in round_:
@@ -150,7 +160,7 @@ def _evaluate_all(
     clock = batch_clock(group[0].evaluation.rows.like[0].device)
     waiting = [p for p in group if p.rows]
     while waiting:
-        room = capacity.rows(key)
+        room = _room(capacity, key, sum(p.rows - p.done for p in waiting))
         batch: list[tuple[Pending, Slice]] = []
         for pending in waiting:
             stop = min(pending.rows, pending.done + room)

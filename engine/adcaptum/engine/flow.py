@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -30,6 +30,8 @@ from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.rows import Given
 
 T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +90,23 @@ def gather(flows: Iterable[Flow[T]]) -> Flow[list[T]]:
         for flow in running:
             flow.close()
     return [results[i] for i in range(len(running))]
+
+
+def both(one: Flow[A], other: Flow[B]) -> Flow[tuple[A, B]]:
+    """Runs two flows in lock-step, as `gather` does."""
+    flows: list[Flow[Any]] = [one, other]
+    first, second = yield from gather(flows)
+    return first, second
+
+
+def target_at_inputs(explicand: Explicand, *, gradient: bool = True) -> Flow[Tensor]:
+    """The target at the inputs themselves, (examples,), for a method of gradient or forward rows.
+
+    Beside gradient rows at the inputs it is asked for as such rows, too: they share a batch, where
+    forward rows would be a batch of their own.
+    """
+    reading = yield from ask(explicand.at_inputs(gradient=gradient and explicand.at == INPUT))
+    return reading.values
 
 
 def endpoints(explicand: Explicand) -> Flow[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:

@@ -13,6 +13,8 @@ from adcaptum.engine.rows import Rows, column
 # Streams: what a draw is for.
 NOISE = 1
 CHOICE = 2
+_BLOCK = 32
+_BLOCK_NUMBERS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,18 +107,26 @@ class Lines(Rows):
 
 def draw_noise(seed: int, i: int, like: Tensor, first: int, end: int) -> Tensor:
     """Standard normal numbers for samples first..end of input i, (samples, *features)."""
-    return torch.stack([normal(seed, NOISE + (i << 8), s, like[0]) for s in range(first, end)])
+    # Samples are addressed by blocks of a fixed size: a generator for each would cost more than
+    # the numbers of a small one.
+    block = max(1, min(_BLOCK, _BLOCK_NUMBERS // max(1, like[0].numel())))
+    shape = like[:1].expand(block, *like.shape[1:])
+    blocks = range(first // block, (end - 1) // block + 1)
+    drawn = [normal(seed, NOISE + (i << 8), b, shape) for b in blocks]
+    skipped = blocks[0] * block
+    return torch.cat(drawn)[first - skipped : end - skipped]
 
 
 def choose_lines(seed: int, first: int, samples: int, baselines: int) -> tuple[Tensor, Tensor]:
     """Draws, for each sample, a baseline's number and a fraction of the way, each (samples,)."""
     cpu = torch.device("cpu")
-    draws = torch.stack(
-        [
-            torch.rand(2, generator=generator(seed, CHOICE, s, cpu), dtype=torch.float64)
-            for s in range(first, first + samples)
-        ]
-    )
+    blocks = range(first // _BLOCK, (first + samples - 1) // _BLOCK + 1)
+    drawn = [
+        torch.rand(_BLOCK, 2, generator=generator(seed, CHOICE, b, cpu), dtype=torch.float64)
+        for b in blocks
+    ]
+    skipped = first - blocks[0] * _BLOCK
+    draws = torch.cat(drawn)[skipped : skipped + samples]
     return (draws[:, 0] * baselines).to(torch.int64), draws[:, 1]
 
 

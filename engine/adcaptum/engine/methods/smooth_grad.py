@@ -10,7 +10,7 @@ from torch import Tensor
 from adcaptum.engine.attribution import Attribution, ErrorKind
 from adcaptum.engine.evaluation import INPUT
 from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.flow import Flow, ask, report, values_at_site
+from adcaptum.engine.flow import Flow, ask, both, report, target_at_inputs, values_at_site
 from adcaptum.engine.method import LayerUse, Method
 from adcaptum.engine.methods.saliency import Saliency
 from adcaptum.engine.moments import RunningMoments, largest
@@ -58,8 +58,6 @@ class SmoothGrad:
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains; reports after each round of samples. The output is the target at the input."""
         output: Tensor | None = None
-        if explicand.with_error:
-            output = (yield from ask(explicand.at_inputs())).values
         values = yield from _noised(explicand)
         scales = self._scales(explicand, values)
         elements = sum(t.numel() for t in values)
@@ -70,7 +68,11 @@ class SmoothGrad:
             size = min(size, self.n_samples - moments.count)
             noisy = Noisy(values, scales, explicand.seed, moments.count, size)
             copies = self._copies(explicand, noisy, moments.count)
-            inner = yield from self.of.flow(copies)
+            if explicand.with_error and output is None:
+                asked = target_at_inputs(explicand, gradient=self.of.gradient)
+                output, inner = yield from both(asked, self.of.flow(copies))
+            else:
+                inner = yield from self.of.flow(copies)
             samples = tuple(v.unflatten(0, (explicand.count, size)) for v in inner.values)
             if self.kind == "smoothgrad_sq":
                 samples = tuple(s.square() for s in samples)
