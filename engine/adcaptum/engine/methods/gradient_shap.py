@@ -5,21 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from adcaptum.engine.arguments import PerExample
 from adcaptum.engine.attribution import Attribution, ErrorKind
-from adcaptum.engine.errors import InvalidArgument
-from adcaptum.engine.evaluation import INPUT, Evaluation
+from adcaptum.engine.backgrounds import background_endpoint_rows, backgrounds
+from adcaptum.engine.evaluation import Evaluation
 from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.flow import Flow, ask, gather, report, values_at_site
+from adcaptum.engine.flow import Flow, ask, both, report, target_at_inputs
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.moments import RunningMoments, largest, rounds
 from adcaptum.engine.noise import Lines, choose_lines
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.reduce import Moments
-from adcaptum.engine.rows import Crossed
 
 _FIRST_ROUND = 16
 
@@ -52,14 +49,16 @@ class GradientShap:
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains; reports after each round of samples. The output is the target at the input."""
-        ends, starts = yield from _ends_and_baselines(explicand)
+        ends, starts = yield from backgrounds(explicand)
         output: Tensor | None = None
-        if explicand.with_error:
-            output = (yield from ask(explicand.at_inputs())).values
         moments = RunningMoments()
         answer: Attribution | None = None
         for size in rounds(self.n_samples, _FIRST_ROUND):
-            reading = yield from ask(self._samples(explicand, ends, starts, moments.count, size))
+            asked = ask(self._samples(explicand, ends, starts, moments.count, size))
+            if explicand.with_error and output is None:
+                output, reading = yield from both(target_at_inputs(explicand), asked)
+            else:
+                reading = yield from asked
             half = len(ends)
             moments.merge(size, reading.gradients[:half], reading.gradients[half:])
             errors = moments.standard_errors
@@ -86,42 +85,4 @@ class GradientShap:
     def rows(self, explicand: Explicand) -> int:
         """The samples of each example, its output, and at a site the baselines' values there."""
         rows = explicand.count * (self.n_samples + explicand.with_error)
-        if explicand.at == INPUT:
-            return rows
-        baselines = 1 if explicand.baselines is None else len(explicand.baselines[0])
-        return rows + explicand.count + baselines * _baseline_examples(explicand)
-
-
-def _ends_and_baselines(
-    explicand: Explicand,
-) -> Flow[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
-    """The values to explain, and the baselines of all or each: (1 or examples, baselines, ...)."""
-    given = explicand.baselines
-    if given is None:
-        given = tuple(torch.zeros_like(t[:1]) for t in explicand.inputs)
-    if len({len(t) for t in given}) > 1:
-        raise InvalidArgument(
-            "baselines",
-            f"of {sorted({len(t) for t in given})} rows",
-            "as many rows for every input",
-        )
-    if explicand.at == INPUT:
-        return explicand.inputs, tuple(t.unsqueeze(0) for t in given)
-    crossed = Crossed(given, _baseline_examples(explicand))
-    (at_inputs, at_baselines) = yield from gather(
-        (
-            ask(values_at_site(explicand, explicand.inputs)),
-            ask(replace(values_at_site(explicand, given), rows=crossed)),
-        )
-    )
-    starts = tuple(t.view(crossed.count, -1, *t.shape[1:]) for t in at_baselines.activations)
-    return at_inputs.activations, starts
-
-
-def _baseline_examples(explicand: Explicand) -> int:
-    """For how many examples the baselines have to be evaluated at a site.
-
-    A layer's value at a baseline may depend on the example's further arguments.
-    """
-    of_each = any(isinstance(a, PerExample) for a in explicand.arguments.values)
-    return explicand.count if of_each else 1
+        return rows + background_endpoint_rows(explicand)
