@@ -42,8 +42,8 @@ class Explicand:
         at: Whether the inputs are explained or the values at a site inside the model.
         arguments: Further arguments of forward.
         feature_mask: For each input, or each tensor at the site, an int64 tensor that broadcasts to
-            its shape with one example; elements with the same number, also across inputs, are one
-            feature. None: each element is one.
+            its shape, with one row for all examples or one for each; elements with the same number,
+            also across inputs, are one feature. None: each element is one.
         seed: Where randomness begins.
         with_error: Whether to spend the rows that tell the error.
         scales: What counts as one unit of noise for each element of each input: a tensor that
@@ -186,10 +186,17 @@ class Explicand:
             target=target,
             baselines=self.baselines if self.background else optional(self.baselines),
             arguments=arguments,
+            feature_mask=self.feature_mask
+            and tuple(each(m) if self._own(m, i) else m for i, m in enumerate(self.feature_mask)),
             scales=optional(self.scales),
             values=self.values and tuple(each(t) for t in self.values),
             starts=optional(self.starts),
         )
+
+    def _own(self, mask: Tensor, i: int) -> bool:
+        """Whether a mask has a row for each example, of several."""
+        whole = self.inputs[i].dim() if self.at == INPUT else 2
+        return self.count > 1 and mask.dim() >= whole and len(mask) == self.count
 
     def at_inputs(self, *, gradient: bool = False, read: bool = False) -> Evaluation:
         """Evaluates the target at the inputs themselves.
@@ -351,13 +358,14 @@ def _feature_mask(masks: Tensors, inputs: tuple[Tensor, ...], at: Site) -> tuple
         )
     for i, (mask, t) in enumerate(zip(each, inputs, strict=True)):
         try:
-            fits = torch.broadcast_shapes(mask.shape, (1, *t.shape[1:])) == (1, *t.shape[1:])
+            fits = torch.broadcast_shapes(mask.shape, t.shape) == t.shape
         except RuntimeError:
             fits = False
         if not fits:
             raise InvalidArgument(
                 f"feature_mask[{i}]",
                 f"a tensor of shape {tuple(mask.shape)}",
-                f"it must broadcast to one example, {(1, *t.shape[1:])}",
+                f"it must broadcast to one example, {(1, *t.shape[1:])}, or to all, "
+                f"{tuple(t.shape)}",
             )
     return tuple(m.to(t.device) for m, t in zip(each, inputs, strict=True))

@@ -24,8 +24,9 @@ class Features:
         count: How many features there are.
         shapes: The shape of each tensor without its examples.
         ids: For each tensor the feature of its elements, from 0, int64, of shape (1, *features) or
-            one that broadcasts to it; empty where each element is a feature of its own, numbered
-            in the tensors' order.
+            one that broadcasts to it, or of as many rows as there are examples where each has
+            groups of its own; empty where each element is a feature of its own, numbered in the
+            tensors' order.
     """
 
     count: int
@@ -55,29 +56,56 @@ class Features:
             )
         inside = explicand.at != INPUT
         fitted = [
-            _fitted(i, mask.to(t.device), shape, leading=inside)
+            _fitted(i, mask.to(t.device), (len(t), *shape), leading=inside)
             for i, (mask, shape, t) in enumerate(zip(masks, shapes, tensors, strict=True))
         ]
-        present, dense = torch.unique(torch.cat([m.flatten() for m in fitted]), return_inverse=True)
+        device = fitted[0].device
+        flat = torch.cat([m.flatten().to(device) for m in fitted])
+        present, dense = torch.unique(flat, return_inverse=True)
         parts = dense.split([m.numel() for m in fitted])
-        ids = tuple(part.view(m.shape) for part, m in zip(parts, fitted, strict=True))
+        ids = tuple(p.view(m.shape).to(m.device) for p, m in zip(parts, fitted, strict=True))
         return cls(len(present), shapes, ids)
 
-    def select(self, coalitions: Tensor) -> tuple[Tensor, ...]:
+    @property
+    def own(self) -> bool:
+        """Whether examples have groups of their own."""
+        return any(len(ids) > 1 for ids in self.ids)
+
+    def select(
+        self, coalitions: Tensor, start: int = 0, stop: int | None = None
+    ) -> tuple[Tensor, ...]:
         """Spreads coalitions over the elements.
 
         Args:
             coalitions: bool of shape (coalitions, count).
+            start: The first example.
+            stop: The first example after the last; None: all.
 
         Returns:
-            For each tensor a bool tensor that broadcasts to (coalitions, *features).
+            For each tensor a bool tensor that broadcasts to (examples, coalitions, *features).
         """
         rows = len(coalitions)
         if not self.ids:
             # The elements are the features: nothing to look up.
             parts = coalitions.split([prod(shape) for shape in self.shapes], 1)
             return tuple(p.view(rows, *s) for p, s in zip(parts, self.shapes, strict=True))
-        return tuple(coalitions[:, ids.flatten()].view(rows, *ids.shape[1:]) for ids in self.ids)
+        return tuple(_selected(coalitions, ids, start, stop) for ids in self.ids)
+
+    def totals(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Sums each example's numbers over the elements of each feature, (examples, count).
+
+        Args:
+            tensors: Each (examples, *features), all of one dtype; the sum is on the first's device.
+        """
+        examples, device = len(tensors[0]), tensors[0].device
+        flat = [t.to(device).reshape(examples, -1) for t in tensors]
+        if not self.ids:
+            return torch.cat(flat, 1)
+        sums = flat[0].new_zeros(examples, self.count)
+        for t, ids, numbers in zip(tensors, self.ids, flat, strict=True):
+            places = ids.to(device).expand(t.shape).reshape(examples, -1)
+            sums.scatter_add_(1, places, numbers)
+        return sums
 
     def spread(
         self, values: Tensor, like: Sequence[Tensor], dtype: torch.dtype
@@ -85,7 +113,7 @@ class Features:
         """Gives each element its feature's value.
 
         Args:
-            values: Of shape (examples, count).
+            values: Of shape (examples, count), or of several rows for each example.
             like: The tensors whose elements these are; the results are on their devices and, where
                 they are floating-point, in their dtype but at least float32.
             dtype: What takes the place of the dtype of tensors that are not floating-point.
@@ -100,7 +128,12 @@ class Features:
             )
         made = []
         for ids, t, d, shape in zip(self.ids, like, wanted, self.shapes, strict=True):
-            each = values.to(d).to(t.device).index_select(1, ids.flatten())
+            own = values.to(d).to(t.device)
+            if len(ids) > 1:
+                places = ids.repeat_interleave(rows // len(ids), 0).flatten(1)
+                each = own.gather(1, places)
+            else:
+                each = own.index_select(1, ids.flatten())
             made.append(each.view(rows, *ids.shape[1:]).expand(rows, *shape).contiguous())
         return tuple(made)
 
@@ -116,18 +149,26 @@ def feature_count(explicand: Explicand) -> int:
     return len(torch.unique(torch.cat([m.flatten() for m in explicand.feature_mask])))
 
 
+def _selected(coalitions: Tensor, ids: Tensor, start: int, stop: int | None) -> Tensor:
+    """What each coalition holds of one tensor's elements."""
+    rows = len(coalitions)
+    if len(ids) == 1:
+        return coalitions[:, ids.flatten()].view(rows, *ids.shape[1:])
+    own = ids[start:stop]
+    return coalitions[:, own.flatten()].view(rows, *own.shape).transpose(0, 1)
+
+
 def _fitted(i: int, mask: Tensor, shape: tuple[int, ...], *, leading: bool) -> Tensor:
-    """The mask with all dimensions of (1, *shape), some of them 1."""
-    whole = (1, *shape)
-    missing = (1,) * (len(whole) - mask.dim())
+    """The mask with all dimensions of the tensor, some of them 1."""
+    missing = (1,) * (len(shape) - mask.dim())
     forms = [(*missing, *mask.shape)]
     if leading and missing:
         forms.insert(0, (*mask.shape, *missing))
     for form in forms:
-        if len(form) == len(whole) and all(n in {1, of} for n, of in zip(form, whole, strict=True)):
+        if len(form) == len(shape) and all(n in {1, of} for n, of in zip(form, shape, strict=True)):
             return mask.reshape(form)
     raise InvalidArgument(
         f"feature_mask[{i}]",
         f"a tensor of shape {tuple(mask.shape)}",
-        f"it must broadcast to one example, {whole}",
+        f"it must broadcast to one example, {(1, *shape[1:])}, or to all, {shape}",
     )

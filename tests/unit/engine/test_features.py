@@ -110,3 +110,21 @@ def test_an_empty_input_beside_another_is_passed_over() -> None:
         (2, 0),
         (2, 3),
     ]
+
+
+def test_examples_may_have_groups_of_their_own() -> None:
+    x = numbers(2, 3)
+    mask = torch.tensor([[0, 0, 1], [1, 0, 0]])
+    features = Features.of(Explicand.of(x, feature_mask=mask), (x,))
+    assert features.own
+    (kept,) = features.select(torch.tensor([[True, False]]), 1, 2)
+    assert kept.tolist() == [[[False, True, True]]]
+    (values,) = features.spread(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), (x,), torch.float64)
+    assert values.tolist() == [[1, 1, 2], [4, 3, 3]]
+
+
+def test_the_numbers_of_a_features_elements_add_up_across_inputs() -> None:
+    inputs = (torch.tensor([[1.0, 2.0]]), torch.tensor([[4.0, 8.0, 16.0]]))
+    masks = (torch.tensor([[0, 1]]), torch.tensor([[1, 2, 2]]))
+    features = Features.of(Explicand.of(inputs, feature_mask=masks), inputs)
+    assert features.totals(inputs).tolist() == [[1, 6, 24]]

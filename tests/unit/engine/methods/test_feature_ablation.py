@@ -146,3 +146,15 @@ def test_a_layer_of_a_plain_function_is_refused() -> None:
     explicand = Explicand.of(numbers(1, 2), at=Site("layer"))
     with pytest.raises(ModelError, match=r"nn\.Module"):
         explain(lambda x: x.sum(1), FeatureAblation(), explicand)
+
+
+def test_examples_with_masks_of_their_own_are_explained_as_alone() -> None:
+    model, x = mlp(), numbers(2, 8)
+    masks = torch.stack([torch.arange(8) // 2, torch.arange(8) % 3])
+    together = explain(
+        model, FeatureAblation(), Explicand.of(x, target=1, feature_mask=masks), batch_rows=3
+    )
+    for i in range(2):
+        alone = Explicand.of(x[i : i + 1], target=1, feature_mask=masks[i : i + 1])
+        (expected,) = explain(model, FeatureAblation(), alone).values
+        torch.testing.assert_close(together.values[0][i : i + 1], expected)
