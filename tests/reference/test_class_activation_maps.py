@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from captum import attr
 from torch import Tensor, nn
 
-from adcaptum.engine import METHODS, Explicand, Site, explain
+from adcaptum.engine import METHODS, Explicand, InvalidArgument, Site, explain
+from adcaptum.engine.parameters import resolve
 from tests.models import cnn, mlp, numbers
 
 IMAGES = numbers(3, 1, 8, 8)
@@ -48,3 +51,122 @@ def test_grad_cam_of_a_vector_layer_weighs_each_unit_with_its_own_gradient() -> 
     for i, target in enumerate(TARGETS):
         values, gradients = at_layer(model, 2, x, i, target)
         torch.testing.assert_close(ours.values[0][i], (values * gradients).sum(0, keepdim=True))
+
+
+def grad_cam_plus_plus(values: Tensor, gradients: Tensor) -> Tensor:
+    """Chattopadhay et al. (2018), equations 5, 10 and 19; derivatives of exp(target) over it."""
+    channels, height, width = values.shape
+    saliency = values.new_zeros(height, width)
+    for k in range(channels):
+        weight = 0.0
+        for i in range(height):
+            for j in range(width):
+                first = float(gradients[k, i, j])
+                second, third = first**2, first**3
+                below = 2 * second + float(values[k].sum()) * third
+                alpha = second / below if below else 0.0
+                weight += alpha * max(0.0, first)
+        saliency += weight * values[k]
+    return saliency.clamp_min(0)
+
+
+def layer_cam(values: Tensor, gradients: Tensor) -> Tensor:
+    """Jiang et al. (2021), equations 6 to 8."""
+    channels, height, width = values.shape
+    saliency = values.new_zeros(height, width)
+    for k in range(channels):
+        for i in range(height):
+            for j in range(width):
+                saliency[i, j] += max(0.0, float(gradients[k, i, j])) * values[k, i, j]
+    return saliency.clamp_min(0)
+
+
+def hires_cam(values: Tensor, gradients: Tensor) -> Tensor:
+    """Draelos, Carin (2020), equation 6."""
+    saliency = torch.zeros_like(values[0])
+    for of_channel, slopes in zip(values, gradients, strict=True):
+        saliency += of_channel * slopes
+    return saliency
+
+
+@pytest.mark.parametrize("definition", [grad_cam_plus_plus, layer_cam, hires_cam])
+def test_maps_are_what_their_papers_say(definition: Callable[[Tensor, Tensor], Tensor]) -> None:
+    model = cnn()
+    for layer, cut in (("0", 1), ("2", 3)):
+        explicand = Explicand.of(IMAGES, target=TARGETS, at=Site(layer))
+        ours = explain(model, METHODS[definition.__name__](), explicand)
+        for i, target in enumerate(TARGETS):
+            expected = definition(*at_layer(model, cut, IMAGES, i, target))
+            torch.testing.assert_close(ours.values[0][i, 0], expected, rtol=1e-10, atol=1e-12)
+
+
+def test_hires_cam_is_complete_before_global_pooling_and_a_linear_layer() -> None:
+    model = cnn()
+    ours = explain(
+        model, METHODS["hires_cam"](), Explicand.of(IMAGES, target=TARGETS, at=Site("2"))
+    )
+    bias = model.get_parameter("5.bias").detach()[TARGETS]
+    assert ours.output is not None
+    torch.testing.assert_close(
+        ours.values[0].sum((1, 2, 3)), ours.output - bias, rtol=1e-12, atol=1e-12
+    )
+
+
+class Rearranged(nn.Module):
+    """Lays a CNN's channels as transformers do, in a layer of its own, and back."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.form = form
+        self.stem = cnn()[:3]  # type: ignore[index]
+        self.block = nn.Identity()
+        self.head = cnn()[3:]  # type: ignore[index]
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.stem(x)
+        if self.form == "channels_last":
+            return self.head(self.block(maps.movedim(1, -1)).movedim(-1, 1))
+        tokens = maps.flatten(2).movedim(1, 2)
+        if self.form == "class token":
+            tokens = torch.cat([tokens.mean(1, keepdim=True), tokens], 1)
+        tokens = self.block(tokens)
+        return self.head(tokens[:, -16:].movedim(1, 2).unflatten(2, (4, 4)))
+
+
+@pytest.mark.parametrize(
+    ("form", "reshape"),
+    [("tokens", "tokens"), ("class token", "tokens"), ("channels_last", "channels_last")],
+)
+@pytest.mark.parametrize("name", ["grad_cam", "grad_cam_plus_plus", "layer_cam", "hires_cam"])
+def test_a_transformers_layer_is_seen_as_a_map(name: str, form: str, reshape: str) -> None:
+    method = resolve(METHODS[name], {"reshape": reshape})
+    ours = explain(Rearranged(form), method, Explicand.of(IMAGES, target=TARGETS, at=Site("block")))
+    plain = explain(cnn(), METHODS[name](), Explicand.of(IMAGES, target=TARGETS, at=Site("2")))
+    torch.testing.assert_close(ours.values[0], plain.values[0], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("layer", "reshape", "form"),
+    [
+        ("1", "tokens", r"\(tokens, channels\).*\(4, 4, 4\)"),
+        ("3", "tokens", r"\(tokens, channels\).*\(4, 1, 1\)"),
+        ("4", "channels_last", r"channels\).*\(4,\)"),
+    ],
+)
+def test_a_layer_of_another_form_is_refused(layer: str, reshape: str, form: str) -> None:
+    method = resolve(METHODS["hires_cam"], {"reshape": reshape})
+    with pytest.raises(InvalidArgument, match=form):
+        explain(cnn(), method, Explicand.of(IMAGES, target=TARGETS, at=Site(layer)))
+
+
+def test_tokens_that_are_no_square_are_refused() -> None:
+    model = nn.Sequential(nn.Unflatten(1, (6, 2)), nn.Flatten(), nn.Linear(12, 3)).double()
+    method, x = resolve(METHODS["grad_cam"], {"reshape": "tokens"}), numbers(2, 12)
+    with pytest.raises(InvalidArgument, match=r"square.*\(6, 2\)"):
+        explain(model, method, Explicand.of(x, target=0, at=Site("0")))
+
+
+@pytest.mark.parametrize("name", [name for name, m in METHODS.items() if m.layer == "required"])
+def test_a_layer_has_to_be_named(name: str) -> None:
+    with pytest.raises(InvalidArgument, match="layer is not given"):
+        explain(cnn(), METHODS[name](), Explicand.of(IMAGES, target=0))

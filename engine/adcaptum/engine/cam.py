@@ -27,6 +27,7 @@ RESHAPE_TEXT = (
     "last of (tokens, channels), as in vision transformers: the tokens, less a leading class "
     "token, become a square map; channels_last: in the last, as in Swin."
 )
+RELU_TEXT = "Keep only what is positive in the map."
 SUM_TEXT = "Sum over the channels; false gives each channel's part."
 
 

@@ -32,6 +32,7 @@ class GradCam:
     random: ClassVar[bool] = False
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "required"
+    background: ClassVar[bool] = False
 
     relu: bool = parameter(
         False, "Keep only what is positive, as the paper does; not by default, as in Captum."
