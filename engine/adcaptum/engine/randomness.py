@@ -32,7 +32,7 @@ def generator(seed: int, stream: int, sample: int, device: torch.device) -> torc
 
 def normal(seed: int, stream: int, sample: int, like: Tensor) -> Tensor:
     """Standard normal numbers of `like`'s shape, dtype and device."""
-    # Half-precision kernels draw other numbers: draw in float32 so that dtypes agree.
-    wide = like.dtype if like.dtype in (torch.float32, torch.float64) else torch.float32
+    # The kernels of other dtypes draw other numbers: drawn in float32, all dtypes agree.
     source = generator(seed, stream, sample, like.device)
-    return torch.randn(like.shape, generator=source, dtype=wide, device=like.device).to(like.dtype)
+    drawn = torch.randn(like.shape, generator=source, dtype=torch.float32, device=like.device)
+    return drawn.to(like.dtype)
