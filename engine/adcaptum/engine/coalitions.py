@@ -108,6 +108,67 @@ class Prefixes:
         return ranks[permutation] <= (numbers - permutation * each)[:, None]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Toggled:
+    """Each coalition; then, for each feature, the coalition with the feature's presence reversed.
+
+    Attributes:
+        members: bool of shape (coalitions, features).
+    """
+
+    members: Tensor
+
+    @property
+    def count(self) -> int:
+        return self.members.shape[0] * (self.members.shape[1] + 1)
+
+    def take(self, start: int, stop: int, device: torch.device) -> Tensor:
+        features = self.members.shape[1]
+        first = start // (features + 1)
+        members = self.members[first : (stop - 1) // (features + 1) + 1]
+        members = members.to(device, non_blocking=True)
+        numbers = torch.arange(start, stop, device=device)
+        which = numbers.div(features + 1, rounding_mode="floor")
+        toggled = numbers - which * (features + 1) - 1
+        places = torch.arange(features, device=device)
+        return members[which - first] ^ (toggled[:, None] == places)
+
+
+@dataclass(frozen=True, slots=True)
+class Without:
+    """Coalitions but one.
+
+    Attributes:
+        coalitions: The coalitions.
+        number: Which of them is missing.
+    """
+
+    coalitions: Coalitions
+    number: int
+
+    @property
+    def count(self) -> int:
+        return self.coalitions.count - 1
+
+    def take(self, start: int, stop: int, device: torch.device) -> Tensor:
+        first = start + (start >= self.number)
+        members = self.coalitions.take(first, stop + (stop > self.number), device)
+        if not start < self.number < stop:
+            return members
+        missing = self.number - start
+        return torch.cat([members[:missing], members[missing + 1 :]])
+
+
+def everybody(coalitions: Coalitions) -> int | None:
+    """The number of the coalition of all features, if there is one."""
+    if isinstance(coalitions, Enumerated | LeaveOneOut):
+        return coalitions.count - 1
+    if isinstance(coalitions, Listed):
+        found = coalitions.members.all(1).nonzero()
+        return int(found[0]) if len(found) else None
+    return None
+
+
 def shapley_values(worths: Tensor) -> Tensor:
     """The Shapley values of games whose coalitions' worths are all known.
 

@@ -1,4 +1,11 @@
-"""The game in which features are players: what the target is worth with some of them present."""
+"""The game in which features are players: what the target is worth with some of them present.
+
+With a background set a coalition's worth is what is expected of the target when the other features
+are as in a row of the set, whatever the example (the interventional expectation: Lundberg, Lee
+2017, https://arxiv.org/abs/1705.07874, equation 11; Janzing et al. 2020,
+https://arxiv.org/abs/1910.13413): the mean over all rows, so that a background adds no sampling
+error of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +15,12 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution, ErrorKind
-from adcaptum.engine.coalitions import Coalitions
+from adcaptum.engine.backgrounds import background_endpoint_rows, backgrounds
+from adcaptum.engine.coalitions import Coalitions, Enumerated, shapley_values
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.features import Features
-from adcaptum.engine.flow import Flow, ask, endpoints
-from adcaptum.engine.perturbations import Masked
+from adcaptum.engine.flow import Flow, ask, endpoint_rows, endpoints
+from adcaptum.engine.perturbations import Intervened, Masked
 from adcaptum.engine.reduce import accumulator_dtype
 
 
@@ -23,7 +31,7 @@ class Game:
     Attributes:
         explicand: What is explained.
         ends: The values of the examples, at the inputs or at a site.
-        starts: Their baselines.
+        starts: Their baselines; of a background set (1 or examples, rows, *features).
         features: The players.
     """
 
@@ -37,9 +45,20 @@ class Game:
 
         There is a game for each example; where every output is explained, for each of its outputs.
         """
-        rows = Masked(self.ends, self.starts, self.features, coalitions)
+        game = (self.ends, self.starts, self.features, coalitions)
+        if self.explicand.background_rows == 1:
+            reading = yield from ask(self.explicand.evaluation(Masked(*game)))
+            return by_game(reading.values, self.explicand.count)
+        rows = Intervened(*game)
         reading = yield from ask(self.explicand.evaluation(rows))
-        return by_game(reading.values, self.explicand.count)
+        return rows.expectations(by_game(reading.values, self.explicand.count))
+
+    def exactly(self) -> Flow[Attribution]:
+        """Shapley values from every coalition, for methods that sample: their error is zero."""
+        targets = yield from self.targets(Enumerated(self.features.count))
+        values = shapley_values(exact(targets))
+        errors = torch.zeros_like(values)
+        return self.attribution(values, targets[:, -1], targets[:, 0], standard_errors=errors)
 
     def attribution(
         self,
@@ -79,8 +98,23 @@ class Game:
 
 def game(explicand: Explicand) -> Flow[Game]:
     """Finds out what the players are."""
-    ends, starts = yield from endpoints(explicand)
+    found = endpoints if explicand.background_rows == 1 else backgrounds
+    ends, starts = yield from found(explicand)
     return Game(explicand, ends, starts, Features.of(explicand, ends))
+
+
+def game_rows(explicand: Explicand, coalitions: int, *, everybody: int = 1) -> int:
+    """How many rows a game takes.
+
+    Args:
+        explicand: What is explained.
+        coalitions: How many coalitions each example has beside that of all features.
+        everybody: How often the coalition of all features is asked for.
+    """
+    each = coalitions * explicand.background_rows + everybody
+    if explicand.background_rows == 1:
+        return endpoint_rows(explicand) + explicand.count * each
+    return background_endpoint_rows(explicand) + explicand.count * each
 
 
 def by_game(values: Tensor, examples: int) -> Tensor:

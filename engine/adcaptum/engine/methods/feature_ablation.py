@@ -9,8 +9,8 @@ from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.coalitions import LeaveOneOut
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.features import feature_count
-from adcaptum.engine.flow import Flow, endpoint_rows
-from adcaptum.engine.game import exact, game
+from adcaptum.engine.flow import Flow
+from adcaptum.engine.game import exact, game, game_rows
 from adcaptum.engine.method import LayerUse
 
 
@@ -20,6 +20,7 @@ class FeatureAblation:
 
     Zeiler, Fergus (2014), https://arxiv.org/abs/1311.2901, section 4.2, feature by feature. Each
     element has the value of its feature, so that the values of a mask's elements do not add up.
+    With a background set the loss is the mean over its rows.
     """
 
     name: ClassVar[str] = "feature_ablation"
@@ -40,4 +41,4 @@ class FeatureAblation:
 
     def rows(self, explicand: Explicand) -> int:
         """One for each feature, and one for the input."""
-        return endpoint_rows(explicand) + explicand.count * (feature_count(explicand) + 1)
+        return game_rows(explicand, feature_count(explicand))

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution
-from adcaptum.engine.coalitions import Enumerated, Listed, shapley_values
+from adcaptum.engine.coalitions import Listed
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.features import feature_count
-from adcaptum.engine.flow import Flow, endpoint_rows, report
-from adcaptum.engine.game import exact, game
+from adcaptum.engine.flow import Flow, report
+from adcaptum.engine.game import exact, game, game_rows
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.moments import rounds
 from adcaptum.engine.parameters import parameter
@@ -37,8 +37,9 @@ class KernelShap:
     complements in pairs: Covert, Lee (2021), https://arxiv.org/abs/2012.01536, section 3.2. Sizes
     of coalitions are evaluated whole where the number of samples allows, the others are sampled
     without replacement. The values of the features sum to the output less the output at the
-    baseline exactly; once all coalitions are evaluated they are the Shapley values. Each element
-    has the value of its feature.
+    baseline exactly; once all coalitions are evaluated they are the Shapley values. With a
+    background set a coalition's worth is the mean over its rows, and the standard errors are those
+    of the coalitions alone. Each element has the value of its feature.
     """
 
     name: ClassVar[str] = "kernel_shap"
@@ -70,10 +71,7 @@ class KernelShap:
         features = played.features.count
         pairs = self._pairs(features)
         if features == 1:
-            targets = yield from played.targets(Enumerated(1))
-            values = shapley_values(exact(targets))
-            errors = torch.zeros_like(values)
-            return played.attribution(values, targets[:, 1], targets[:, 0], standard_errors=errors)
+            return (yield from played.exactly())
         halves: list[Tensor] = []
         ends: Tensor | None = None
         answer: Attribution | None = None
@@ -97,8 +95,7 @@ class KernelShap:
         Raises:
             InvalidArgument: If there are more than 1024 features, or too few samples for them.
         """
-        each = 2 * self._pairs(feature_count(explicand)) + 2
-        return endpoint_rows(explicand) + explicand.count * each
+        return game_rows(explicand, 2 * self._pairs(feature_count(explicand)) + 1)
 
     def _pairs(self, features: int) -> int:
         """How many coalitions to evaluate with their complements."""

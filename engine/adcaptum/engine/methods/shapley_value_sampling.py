@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution
-from adcaptum.engine.coalitions import Enumerated, Listed, Prefixes, shapley_values
+from adcaptum.engine.coalitions import Listed, Prefixes
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.features import feature_count
-from adcaptum.engine.flow import Flow, endpoint_rows, gather, report
-from adcaptum.engine.game import Game, exact, game
+from adcaptum.engine.flow import Flow, gather, report
+from adcaptum.engine.game import exact, game, game_rows
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.moments import RunningMoments, rounds
 from adcaptum.engine.parameters import parameter
@@ -33,8 +33,9 @@ class ShapleyValueSampling:
     each order with its reverse: Mitchell et al. (2022), https://arxiv.org/abs/2104.12199, section
     4. The estimate is unbiased, its standard error is that of the pairs, and the values of the
     features sum to the output less the output at the baseline, whatever the number of orders.
-    Where every coalition can be evaluated with no more rows, the values are exact. Each element
-    has the value of its feature.
+    Where every coalition can be evaluated with no more rows, the values are exact. With a
+    background set a coalition's worth is the mean over its rows, and the standard errors are those
+    of the orders alone. Each element has the value of its feature.
     """
 
     name: ClassVar[str] = "shapley_value_sampling"
@@ -58,7 +59,7 @@ class ShapleyValueSampling:
         played = yield from game(explicand)
         features = played.features.count
         if self._enumerates(features):
-            return (yield from _enumerate(played))
+            return (yield from played.exactly())
         moments = RunningMoments()
         ends: Tensor | None = None
         answer: Attribution | None = None
@@ -82,7 +83,7 @@ class ShapleyValueSampling:
         """Each order's beginnings, the input and the baseline."""
         features = feature_count(explicand)
         each = 1 << features if self._enumerates(features) else self._samples_rows(features)
-        return endpoint_rows(explicand) + explicand.count * each
+        return game_rows(explicand, each - 1)
 
     @property
     def _pairs(self) -> int:
@@ -100,15 +101,6 @@ class ShapleyValueSampling:
         first = max(2, _FIRST_ROWS // (2 * features))
         for size in rounds(self._pairs, first):
             yield from (min(most, size - at) for at in range(0, size, most))
-
-
-def _enumerate(played: Game) -> Flow[Attribution]:
-    """Exact values, with a standard error of zero."""
-    targets = yield from played.targets(Enumerated(played.features.count))
-    values = shapley_values(exact(targets))
-    return played.attribution(
-        values, targets[:, -1], targets[:, 0], standard_errors=torch.zeros_like(values)
-    )
 
 
 def _ranks(seed: int, first: int, pairs: int, features: int) -> Tensor:

@@ -10,8 +10,8 @@ from adcaptum.engine.coalitions import Enumerated, shapley_values
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.features import feature_count
-from adcaptum.engine.flow import Flow, endpoint_rows
-from adcaptum.engine.game import exact, game
+from adcaptum.engine.flow import Flow
+from adcaptum.engine.game import exact, game, game_rows
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.parameters import parameter
 
@@ -22,7 +22,8 @@ class ShapleyValues:
 
     Shapley (1953), equation 13, with the baseline in the place of absent features: Lundberg, Lee
     (2017), https://arxiv.org/abs/1705.07874, equation 4. The values of the features sum to the
-    output less the output at the baseline. Each element has the value of its feature.
+    output less the output at the baseline. With a background set a coalition's worth is the mean
+    over its rows. Each element has the value of its feature.
     """
 
     name: ClassVar[str] = "shapley_values"
@@ -63,7 +64,7 @@ class ShapleyValues:
         """
         features = feature_count(explicand)
         self._check(features)
-        return endpoint_rows(explicand) + explicand.count * (1 << features)
+        return game_rows(explicand, (1 << features) - 1)
 
     def _check(self, features: int) -> None:
         if features > self.max_features:
