@@ -61,14 +61,6 @@ def _windows(shape: Sequence[int], settings: Settings) -> int:
     return prod(ceil((length - window) / stride) + 1 for length, window, stride in sizes)
 
 
-def _saliency(view: View, common: dict[str, Any], _settings: Settings) -> CaptumCall:
-    return CaptumCall(captum.Saliency(view.network).attribute, common)
-
-
-def _input_x_gradient(view: View, common: dict[str, Any], _settings: Settings) -> CaptumCall:
-    return CaptumCall(captum.InputXGradient(view.network).attribute, common)
-
-
 def _integrated_gradients(view: View, common: dict[str, Any], settings: Settings) -> CaptumCall:
     arguments = {**common, "baselines": view.baseline, "n_steps": settings.n_steps}
     rows = settings.n_steps * len(common["inputs"])
@@ -112,11 +104,62 @@ def _perturbing(name: str, method: str, samples: str = "") -> Callable[..., Capt
     return make
 
 
+def _plain(name: str) -> Callable[..., CaptumCall]:
+    """A method of inputs and targets alone."""
+
+    def make(view: View, common: dict[str, Any], _settings: Settings) -> CaptumCall:
+        return CaptumCall(getattr(captum, name)(view.network).attribute, common)
+
+    return make
+
+
+def _at_layer(name: str, *, path: bool = False, target: bool = True) -> Callable[..., CaptumCall]:
+    """A method at a layer; with a path to the baseline it takes steps."""
+
+    def make(view: View, common: dict[str, Any], settings: Settings) -> CaptumCall:
+        arguments = {k: v for k, v in common.items() if target or k != "target"}
+        attribute = getattr(captum, name)(view.network, view.layer).attribute
+        if not path:
+            return CaptumCall(attribute, arguments)
+        arguments |= {"baselines": view.baseline, "n_steps": settings.n_steps}
+        rows = settings.n_steps * len(common["inputs"])
+        sizes = tuple(size for size in (16, 32, 64, 128, 256) if size < rows)
+        return CaptumCall(attribute, arguments, INTERNAL, sizes)
+
+    return make
+
+
+def _against_baseline(name: str) -> Callable[..., CaptumCall]:
+    def make(view: View, common: dict[str, Any], _settings: Settings) -> CaptumCall:
+        arguments = {**common, "baselines": view.baseline}
+        return CaptumCall(getattr(captum, name)(view.network).attribute, arguments)
+
+    return make
+
+
+def _feature_permutation(view: View, common: dict[str, Any], settings: Settings) -> CaptumCall:
+    mask = settings.mask("feature_permutation", view.inputs)
+    arguments = dict(common) if mask is None else {**common, "feature_mask": mask}
+    most = view.inputs[0].numel() if mask is None else int(mask.max()) + 1
+    attribute = captum.FeaturePermutation(view.network).attribute
+    return CaptumCall(attribute, arguments, PERTURBATIONS, _sizes(most))
+
+
 _CALLS: Final[Mapping[str, Callable[[View, dict[str, Any], Settings], CaptumCall]]] = (
     MappingProxyType(
         {
-            "saliency": _saliency,
-            "input_x_gradient": _input_x_gradient,
+            "activation": _at_layer("LayerActivation", target=False),
+            "conductance": _at_layer("LayerConductance", path=True),
+            "deconvolution": _plain("Deconvolution"),
+            "deep_lift": _against_baseline("DeepLift"),
+            "feature_permutation": _feature_permutation,
+            "grad_cam": _at_layer("LayerGradCam"),
+            "guided_backprop": _plain("GuidedBackprop"),
+            "internal_influence": _at_layer("InternalInfluence", path=True),
+            "lime": _perturbing("Lime", "lime", "coalitions"),
+            "lrp": _plain("LRP"),
+            "saliency": _plain("Saliency"),
+            "input_x_gradient": _plain("InputXGradient"),
             "integrated_gradients": _integrated_gradients,
             "gradient_shap": _gradient_shap,
             "smooth_grad": _smooth_grad,
