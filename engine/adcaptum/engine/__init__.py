@@ -14,6 +14,7 @@ from adcaptum.engine.errors import (
     ModelError,
     NotDifferentiable,
     NotPerRow,
+    OutOfRange,
 )
 from adcaptum.engine.evaluation import (
     INPUT,
@@ -45,6 +46,7 @@ __all__ = [
     "Neuron",
     "NotDifferentiable",
     "NotPerRow",
+    "OutOfRange",
     "Output",
     "Patch",
     "Progress",

@@ -2,6 +2,7 @@
 
 EngineError
 ├── InvalidArgument     a caller's argument is wrong (also a ValueError)
+│   └── OutOfRange          an index is beyond what it indexes (also an IndexError)
 ├── ModelError          the model did something that explaining it cannot work with
 │   ├── NotDifferentiable   no gradient reaches the place where it was asked for
 │   └── NotPerRow           the output has not one entry per row of the batch
@@ -25,7 +26,11 @@ class InvalidArgument(EngineError, ValueError):
         super().__init__(f"{field} is {value}: {allowed}")
 
     def __reduce__(self) -> tuple[type[InvalidArgument], tuple[str, object, str]]:
-        return InvalidArgument, (self.field, self.value, self.allowed)
+        return type(self), (self.field, self.value, self.allowed)
+
+
+class OutOfRange(InvalidArgument, IndexError):
+    """An index has as many dimensions as it should, and lies beyond one of them."""
 
 
 class ModelError(EngineError):

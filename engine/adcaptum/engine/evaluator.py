@@ -10,7 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from adcaptum.engine.errors import InvalidArgument, ModelError, NotDifferentiable, NotPerRow
+from adcaptum.engine.errors import (
+    InvalidArgument,
+    ModelError,
+    NotDifferentiable,
+    NotPerRow,
+    OutOfRange,
+)
 from adcaptum.engine.evaluation import INPUT, Evaluation, Neuron, Site
 from adcaptum.engine.hooks import Taps
 from adcaptum.engine.packing import Part, Slice, columns_of, pack_arguments, pack_rows
@@ -120,14 +126,15 @@ def _selected(neuron: Neuron, tensors: tuple[Tensor, ...], rows: int) -> Tensor:
     try:
         block = tensors[0][(slice(None), *neuron.index)]
     except IndexError as error:
-        raise _out_of_range_block(neuron, tensors[0]) from error
+        raise _out_of_range_block(neuron.index, tensors[0]) from error
     return block.reshape(rows, -1).sum(1)
 
 
-def _out_of_range_block(neuron: Neuron, tensor: Tensor) -> InvalidArgument:
-    return InvalidArgument(
+def _out_of_range_block(index: tuple[int | slice, ...], tensor: Tensor) -> InvalidArgument:
+    kind = InvalidArgument if len(index) >= tensor.dim() else OutOfRange
+    return kind(
         "neuron",
-        str(neuron.index),
+        str(index),
         f"an index into the layer's shape without the rows, {tuple(tensor.shape[1:])}",
     )
 
@@ -171,10 +178,19 @@ def _places(objective: Tensor, columns: Sequence[Tensor | None]) -> Tensor:
         return torch.zeros(len(objective), 1, dtype=torch.int64, device=objective.device)
     if len(given) < len(columns):
         raise _not_given(shape)
+    given = [_padded(c, shape) for c in given]
     joint = given[0] if len(given) == 1 else _joined(given, shape)
     if joint.shape[1] != len(shape):
         raise _out_of_range(joint, shape)
     return _flat(joint, shape).to(objective.device)
+
+
+def _padded(columns: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Indices that leave out trailing dimensions of size 1, where there is nothing to choose."""
+    missing = shape[columns.shape[1] :]
+    if not missing or any(size != 1 for size in missing):
+        return columns
+    return torch.nn.functional.pad(columns, (0, len(missing)))
 
 
 def _flat(joint: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -207,10 +223,10 @@ def _joined(columns: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
 
 def _out_of_range(columns: Tensor, shape: tuple[int, ...]) -> InvalidArgument:
     sizes = torch.tensor(shape, dtype=torch.int64)
-    bad = columns
+    kind, bad = InvalidArgument, columns
     if columns.shape[1] == len(shape):
-        bad = columns[((columns < -sizes) | (columns >= sizes)).any(1)]
-    return InvalidArgument(
+        kind, bad = OutOfRange, columns[((columns < -sizes) | (columns >= sizes)).any(1)]
+    return kind(
         "target",
         str(tuple(bad[0].tolist())),
         f"an index into the output's shape without the rows, {shape}",

@@ -1,0 +1,44 @@
+"""The engine's errors in the types that Captum's users catch.
+
+InvalidInput    an argument has the wrong form (also an AssertionError)
+OutOfRange      an index lies beyond what it indexes (also an IndexError)
+UnfitModel      the model or layer cannot be explained so (also an AssertionError)
+
+All are errors of the engine too. `NotPerRow` and `NotDifferentiable` pass as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from adcaptum.engine.errors import (
+    InvalidArgument,
+    ModelError,
+    NotDifferentiable,
+    NotPerRow,
+    OutOfRange,
+)
+
+__all__ = ["InvalidInput", "OutOfRange", "UnfitModel", "translated"]
+
+
+class InvalidInput(InvalidArgument, AssertionError):
+    """An argument has a form that is not allowed: says which, what it was, what is allowed."""
+
+
+class UnfitModel(ModelError, AssertionError):
+    """The model or layer cannot be explained in the way that was asked for."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raises the engine's errors as Captum's types."""
+    try:
+        yield
+    except (InvalidInput, OutOfRange, UnfitModel, NotPerRow, NotDifferentiable):
+        raise
+    except InvalidArgument as error:
+        raise InvalidInput(error.field, error.value, error.allowed) from error
+    except ModelError as error:
+        raise UnfitModel(str(error)) from error
