@@ -36,3 +36,33 @@ def normal(seed: int, stream: int, sample: int, like: Tensor) -> Tensor:
     source = generator(seed, stream, sample, like.device)
     drawn = torch.randn(like.shape, generator=source, dtype=torch.float32, device=like.device)
     return drawn.to(like.dtype)
+
+
+def keys(seed: int, stream: int, samples: Tensor) -> Tensor:
+    """A whole number for each sample's number, by chance but always the same, on every device.
+
+    SplitMix64's output function (Steele et al. 2014, section 5) of the address and the number, so
+    that many draws are made by a few operations on the samples' device.
+
+    Args:
+        seed: The request's seed.
+        stream: What the draws are for.
+        samples: int64 of any shape.
+
+    Returns:
+        int64 of that shape, from 0 to 2**63 - 1.
+    """
+    state = samples * _signed(0x9E3779B97F4A7C15) + _signed(address(seed, stream, 0))
+    state = (state ^ _shifted(state, 30)) * _signed(0xBF58476D1CE4E5B9)
+    state = (state ^ _shifted(state, 27)) * _signed(0x94D049BB133111EB)
+    return _shifted(state ^ _shifted(state, 31), 1)
+
+
+def _shifted(numbers: Tensor, by: int) -> Tensor:
+    """A shift to the right of unsigned numbers that are held in int64."""
+    return (numbers >> by) & ((1 << (64 - by)) - 1)
+
+
+def _signed(number: int) -> int:
+    """The int64 of the same 64 bits."""
+    return number - (1 << 64) if number >> 63 else number
