@@ -33,6 +33,7 @@ class FeaturePermutation:
     random: ClassVar[bool] = True
     feature_masks: ClassVar[bool] = True
     layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = False
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains; the output is the target at the input.
