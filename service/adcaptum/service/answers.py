@@ -8,6 +8,7 @@ from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution, ErrorKind, StopReason
 from adcaptum.service import tensors
+from adcaptum.service.feature_names import feature_names
 from adcaptum.service.question import Piece, Question, dtype_of
 from adcaptum.service.served_model import ServedModel
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
@@ -53,6 +54,9 @@ def reports(
                 method=method.spec,
                 rows_used=sum(each.rows_used for each in own),
                 stop_reason=STOP_REASONS[stop_reason(own)],
+                uncovered_ops=sorted(
+                    {op for each in own for op in getattr(each, "uncovered_ops", ())}
+                ),
             )
         )
     return made
@@ -99,17 +103,20 @@ def _attribution(
     options = question.output
     values = attribution.values[index][example]
     errors = attribution.standard_errors[index][example] if attribution.standard_errors else None
-    texts = piece.part.inputs.texts
-    if texts is not None and question.layer is None:
+    at_inputs = question.layer is None and not attribution.pairs
+    texts = piece.part.inputs.texts if at_inputs else None
+    if texts is not None:
         if values.ndim == 2:
             # Components of an embedding mean nothing by themselves.
             values, errors = values.sum(1), None
         length = len(texts.texts[example].tokens)
         values = values[:length]
         errors = None if errors is None else errors[:length]
-    elif options.sum_channels and values.ndim == 3 and question.layer is None:
+    elif options.sum_channels and values.ndim == 3 and at_inputs:
         values, errors = values.sum(0), None
-    message = explanation_pb2.Attribution()
+    message = explanation_pb2.Attribution(pairs=attribution.pairs)
+    if attribution.pairs:
+        message.features.extend(feature_names(question, piece, len(values)))
     if options.top_features:
         shape, flat = values.shape, values.flatten()
         kept = flat.abs().topk(min(options.top_features, len(flat))).indices
@@ -118,10 +125,11 @@ def _attribution(
         message.indices.CopyFrom(tensors.encode(kept))
         message.shape.extend(shape)
     dtype = dtype_of(options)
-    message.values.CopyFrom(tensors.encode(values.to(dtype), _name(question, index)))
+    name = _name(question, attribution, index)
+    message.values.CopyFrom(tensors.encode(values.to(dtype), name))
     if errors is not None:
         message.standard_errors.CopyFrom(tensors.encode(errors.to(dtype)))
-    if texts is not None and question.layer is None:
+    if texts is not None:
         text = texts.texts[example]
         message.tokens.extend(text.tokens)
         message.token_starts.extend(text.starts)
@@ -129,10 +137,14 @@ def _attribution(
     return message
 
 
-def _name(question: Question, index: int) -> str:
+def _name(question: Question, attribution: Attribution, index: int) -> str:
+    declared = question.model.loaded.declaration.inputs
     if question.layer is not None:
-        return str(question.layer.layer)
-    return question.model.loaded.declaration.inputs[index].name
+        several = len(attribution.values) > 1
+        return f"{question.layer.layer}[{index}]" if several else str(question.layer.layer)
+    if attribution.pairs:
+        return " and ".join(each.name for each in declared)
+    return declared[index].name
 
 
 def predictions(model: ServedModel, outputs: Tensor, top_k: int) -> list[pb.Prediction]:

@@ -1,11 +1,12 @@
 """What callers are told about models and methods."""
 
 from adcaptum.engine.methods import METHODS
+from adcaptum.service.abilities import Abilities
 from adcaptum.service.catalogue import Entry, State, version_name
 from adcaptum.service.declaration import InputDeclaration
 from adcaptum.service.method_specs import describe_method
-from adcaptum.service.question import obstacle
 from adcaptum.service.served_model import ServedModel
+from adcaptum.service.suitability import obstacle
 from adcaptum.v1 import method_pb2, model_pb2
 
 STATES = {
@@ -69,7 +70,7 @@ def methods(served: ServedModel | None) -> list[method_pb2.Method]:
     described = [describe_method(method) for method in METHODS.values()]
     if served is not None:
         for message in described:
-            message.reason = obstacle(gradient=message.gradient, model=served)
+            message.reason = obstacle(Abilities.of(METHODS[message.name]), served)
             message.available = not message.reason
     return described
 

@@ -5,12 +5,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, Self
 
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.method import Method
 from adcaptum.engine.methods import METHODS
 from adcaptum.engine.parameters import Parameter, ParameterType, describe, resolve
+from adcaptum.service.abilities import Abilities
 from adcaptum.service.errors import InvalidRequest, NotFound
 from adcaptum.service.nearest import did_you_mean, shortened
 from adcaptum.v1 import method_pb2
@@ -34,10 +35,17 @@ class ResolvedMethod:
     Attributes:
         method: For the engine.
         spec: The same for the wire, defaults included.
+        abilities: What it can take.
     """
 
     method: Method
     spec: method_pb2.MethodSpec
+    abilities: Abilities
+
+    @classmethod
+    def of(cls, method: Method) -> Self:
+        """Writes a method, and looks at what it can take."""
+        return cls(method, write(method), Abilities.of(method))
 
 
 def read(spec: method_pb2.MethodSpec, field: str) -> ResolvedMethod:
@@ -57,8 +65,7 @@ def by_name(name: str, params: Mapping[str, object]) -> ResolvedMethod:
         NotFound: There is none of that name.
         InvalidArgument: A parameter is unknown, of another type or out of bounds.
     """
-    method = resolve(_class(name), params)
-    return ResolvedMethod(method, write(method))
+    return ResolvedMethod.of(resolve(_class(name), params))
 
 
 def write(method: Method) -> method_pb2.MethodSpec:
@@ -83,8 +90,10 @@ def describe_method(method: type[Method]) -> method_pb2.Method:
         baseline=method.baseline,
         random=method.random,
         available=True,
-        layers=True,
+        layers=method.layer != "never",
+        layer_required=method.layer == "required",
         feature_masks=method.feature_masks,
+        background=method.background,
     )
 
 
@@ -102,8 +111,7 @@ def _describe_parameter(parameter: Parameter) -> method_pb2.Parameter:
 
 @lru_cache(maxsize=1024)
 def _cached(spec: bytes, field: str) -> ResolvedMethod:
-    method = _read(method_pb2.MethodSpec.FromString(spec), field, DEEPEST)
-    return ResolvedMethod(method, write(method))
+    return ResolvedMethod.of(_read(method_pb2.MethodSpec.FromString(spec), field, DEEPEST))
 
 
 def _read(spec: method_pb2.MethodSpec, field: str, depth: int) -> Method:

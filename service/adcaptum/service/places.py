@@ -10,6 +10,7 @@ from adcaptum.engine.evaluation import Neuron, Site
 from adcaptum.service import inputs as request_inputs, tensors
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.inputs import Inputs
+from adcaptum.service.nearest import shortened
 from adcaptum.service.served_model import ServedModel
 from adcaptum.service.tensors import Bytes
 from adcaptum.v1 import explanation_pb2, tensor_pb2
@@ -27,28 +28,49 @@ def site(message: explanation_pb2.Layer, model: ServedModel) -> Site:
 
 
 def neuron(message: explanation_pb2.Neuron, model: ServedModel) -> Neuron:
-    """Reads a neuron; whether its index is in range shows when the model runs.
+    """Reads a neuron or a block; whether its index is in range shows when the model runs.
 
     Raises:
         NotFound: There is no layer of that name.
-        InvalidRequest: An index is negative.
+        InvalidRequest: An index is negative, or a block is empty.
     """
     for position, index in enumerate(message.index):
         if index < 0:
             raise InvalidRequest(f"neuron.index[{position}]", f"{index}; must be at least 0")
-    return Neuron(site(message.layer, model), tuple(message.index))
+    place = site(message.layer, model)
+    if not message.end:
+        return Neuron(place, tuple(message.index))
+    if len(message.end) != len(message.index):
+        raise InvalidRequest(
+            "neuron.end",
+            f"{len(message.end)} numbers; must be none, or as many as in index, "
+            f"{len(message.index)}",
+        )
+    for position, (begin, end) in enumerate(zip(message.index, message.end, strict=True)):
+        if end <= begin:
+            raise InvalidRequest(
+                f"neuron.end[{position}]", f"{end}; must be greater than index, {begin}"
+            )
+    return Neuron(place, tuple(map(slice, message.index, message.end)))
 
 
 def feature_masks(
-    messages: Sequence[tensor_pb2.Tensor], model: ServedModel, inputs: Inputs
+    messages: Sequence[tensor_pb2.Tensor], model: ServedModel, inputs: Inputs, layer: Site | None
 ) -> tuple[Tensor, ...] | None:
-    """Reads which elements are one feature, each `(1, *features)`; None where each is its own.
+    """Reads which elements are one feature, `(1 or examples, *features)`; None: each is its own.
+
+    Whether those of a layer fit it shows when the model runs.
 
     Raises:
         InvalidRequest: A mask is not of whole numbers or not of its input's shape.
     """
     if not messages:
         return None
+    if layer is not None:
+        return tuple(
+            _of_layer(each, f"feature_masks[{index}]").to(inputs.tensors[0].device)
+            for index, each in enumerate(messages)
+        )
     declared = model.loaded.declaration.inputs
     if inputs.texts is not None:
         raise InvalidRequest("feature_masks", "texts take none: each token is a feature")
@@ -67,9 +89,18 @@ def feature_masks(
             continue
         field = f"feature_masks[{index}]"
         mask = _mask(messages[index], field)
-        tensors.require_shape(mask.shape, (1, *values.shape[1:]), field)
+        rows = len(values) if mask.shape[:1] == values.shape[:1] else 1
+        tensors.require_shape(mask.shape, (rows, *values.shape[1:]), field)
         masks.append(mask.to(values.device))
     return tuple(masks)
+
+
+def _of_layer(message: tensor_pb2.Tensor, field: str) -> Tensor:
+    if message.name:
+        raise InvalidRequest(
+            f"{field}.name", f"{shortened(message.name)}; must be empty where a layer is explained"
+        )
+    return _mask(message, field)
 
 
 def _mask(message: tensor_pb2.Tensor, field: str) -> Tensor:

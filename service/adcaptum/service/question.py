@@ -1,6 +1,5 @@
 """An Explain request, read and checked: what the engine is asked."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,11 +9,17 @@ from torch import Tensor
 from adcaptum.engine.evaluation import INPUT, Evaluation, Neuron, Output, Site
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.rows import Given
-from adcaptum.service import inputs as request_inputs, method_specs, places, targets
+from adcaptum.service import (
+    inputs as request_inputs,
+    method_specs,
+    places,
+    suitability,
+    targets,
+)
 from adcaptum.service.errors import InvalidRequest, Unsupported
 from adcaptum.service.inputs import Inputs
 from adcaptum.service.method_specs import ResolvedMethod
-from adcaptum.service.references import References
+from adcaptum.service.references import Compared, References, at_layer
 from adcaptum.service.served_model import ServedModel
 from adcaptum.service.targets import TargetChoice
 from adcaptum.service.tensors import DATATYPES
@@ -32,12 +37,14 @@ class Part:
     Attributes:
         first: The first's index in the request.
         inputs: Theirs.
-        baselines: Theirs, one per input.
+        baselines: What the inputs are compared with.
+        starts: What the layer's values are compared with; None: what the model makes of those.
     """
 
     first: int
     inputs: Inputs
-    baselines: tuple[Tensor, ...]
+    baselines: Compared
+    starts: Compared | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,10 +144,13 @@ class Question:
         masks = self.masks
         if inputs.texts is not None and at == INPUT:
             masks = (_token_features(inputs.texts.special),)
+        starts = part.starts
         explicand = Explicand(
             inputs=inputs.tensors,
             target=Output(own) if self.neuron is None else self.neuron,
-            baselines=part.baselines,
+            baselines=part.baselines.tensors,
+            starts=None if starts is None else starts.tensors,
+            background=bool((starts or part.baselines).distribution),
             at=at,
             arguments=inputs.arguments,
             feature_mask=masks,
@@ -166,28 +176,29 @@ def read(request: pb.ExplainRequest, model: ServedModel, max_image_pixels: int) 
         neuron, choice = _neuron(request, model), NEURON
     else:
         choice = targets.read(request.target, model, inputs.count)
-    references = References(loaded, inputs, request.seed, max_image_pixels)
     layer = places.site(request.layer, model) if request.HasField("layer") else None
+    baselines = References(loaded, inputs, request.seed, max_image_pixels).read(request.baselines)
+    starts = at_layer(request.layer_baselines, inputs)
+    if starts is not None and request.baselines:
+        raise InvalidRequest("layer_baselines", "given beside baselines; must be one of the two")
+    if starts is not None and layer is None:
+        raise InvalidRequest("layer_baselines", "given without a layer")
+    for each in methods:
+        suitability.check_layer(each.abilities, layer, model)
+        suitability.check_baselines(each.abilities, baselines, starts, inputs.count)
     return Question(
         model=model,
         inputs=inputs,
-        parts=_parts(inputs, references.read(request.baselines)),
+        parts=_parts(inputs, baselines, starts),
         methods=methods,
         choice=choice,
         neuron=neuron,
         layer=layer,
-        masks=places.feature_masks(request.feature_masks, model, inputs),
+        masks=places.feature_masks(request.feature_masks, model, inputs, layer),
         seed=request.seed,
         max_rows=_max_rows(request.budget.max_rows, loaded.declaration.max_rows),
         output=_output(request.output) if request.HasField("output") else DEFAULT_OUTPUT,
     )
-
-
-def obstacle(*, gradient: bool, model: ServedModel) -> str:
-    """Says why a model cannot run a method that needs a gradient or not; nothing if it can."""
-    if gradient and not model.checks.differentiable:
-        return f"it needs gradients, and {model.checks.obstacle}"
-    return ""
 
 
 def _methods(request: pb.ExplainRequest, model: ServedModel) -> tuple[ResolvedMethod, ...]:
@@ -199,7 +210,7 @@ def _methods(request: pb.ExplainRequest, model: ServedModel) -> tuple[ResolvedMe
         method_specs.read(spec, f"methods[{index}]") for index, spec in enumerate(request.methods)
     ) or (model.default_method,)
     for method in methods:
-        reason = obstacle(gradient=method.method.gradient, model=model)
+        reason = suitability.obstacle(method.abilities, model)
         if reason:
             raise Unsupported(f"Model {model.name!r} cannot run {method.spec.name}: {reason}.")
     return methods
@@ -226,18 +237,25 @@ def _output(options: explanation_pb2.OutputOptions) -> explanation_pb2.OutputOpt
     return made
 
 
-def _parts(inputs: Inputs, baselines: Sequence[Tensor]) -> tuple[Part, ...]:
+def _parts(inputs: Inputs, baselines: Compared, starts: Compared | None) -> tuple[Part, ...]:
     texts = inputs.texts
     if texts is None:
-        return (Part(0, inputs, tuple(baselines)),)
+        return (Part(0, inputs, baselines, starts),)
     # Each text alone: at its own length, it shares batches with texts of that length, and its
     # answer does not depend on how long its neighbours are.
     parts = []
     for index in range(inputs.count):
         own = texts.example(index)
-        (baseline,) = baselines
+        (baseline,) = baselines.tensors
         ids = baseline[index : index + 1, : own.ids.shape[1]]
-        parts.append(Part(index, replace(inputs, tensors=(own.ids,), texts=own), (ids,)))
+        parts.append(
+            Part(
+                index,
+                replace(inputs, tensors=(own.ids,), texts=own),
+                Compared((ids,)),
+                starts and starts.of_example(index, inputs.count),
+            )
+        )
     return tuple(parts)
 
 

@@ -2,24 +2,57 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from adcaptum.engine.randomness import generator
-from adcaptum.service import inputs as request_inputs
+from adcaptum.service import inputs as request_inputs, tensors as wire
 from adcaptum.service.declaration import InputDeclaration
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.inputs import Inputs
 from adcaptum.service.loading import Baseline, LoadedModel
 from adcaptum.service.nearest import did_you_mean, shortened
+from adcaptum.service.tensors import Bytes
 from adcaptum.v1 import explanation_pb2, tensor_pb2
 
 STREAM: Final = 0xBA5E
 """Keeps the draws of background rows apart from those of methods with the same seed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """What inputs, or a layer's values, are compared with.
+
+    Attributes:
+        tensors: A baseline for each, `(rows, *features)`; one without dimensions is that number
+            everywhere.
+        distribution: Where in the request one stands whose every row is a baseline of every
+            example; empty if there is none.
+    """
+
+    tensors: tuple[Tensor, ...]
+    distribution: str = ""
+
+    @property
+    def rows(self) -> int:
+        """How many baselines there are."""
+        return max((len(each) for each in self.tensors if each.ndim), default=1)
+
+    def of_example(self, index: int, count: int) -> Self:
+        """Returns what one of `count` examples is compared with."""
+        if self.distribution:
+            return self
+        return replace(
+            self,
+            tensors=tuple(
+                each[index : index + 1] if each.ndim and len(each) == count else each
+                for each in self.tensors
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,23 +71,25 @@ class References:
     seed: int
     max_image_pixels: int
 
-    def read(self, messages: Sequence[explanation_pb2.Baseline]) -> tuple[Tensor, ...]:
-        """Returns a baseline for each input, `(rows, *features)`.
+    def read(self, messages: Sequence[explanation_pb2.Baseline]) -> Compared:
+        """Returns a baseline for each input.
 
         Raises:
-            InvalidRequest: One is not of its input, or not one that the model has.
+            InvalidRequest: One is not of its input, or not one that the model has; or inputs have
+                different numbers of rows.
         """
         declared = self.model.declaration.inputs
         if not messages:
-            return tuple(map(self._default, declared, self.inputs.tensors))
+            return Compared(tuple(map(self._default, declared, self.inputs.tensors)))
         names = [message.input for message in messages]
         placed = request_inputs.place(names, declared, "baselines")
-        return tuple(
+        tensors = tuple(
             self._default(each, values)
             if index is None
             else self._read(messages[index], f"baselines[{index}]", each, values)
             for each, index, values in zip(declared, placed, self.inputs.tensors, strict=True)
         )
+        return compared(tensors, messages, placed, self.inputs.count, "baselines")
 
     def _default(self, declared: InputDeclaration, values: Tensor) -> Tensor:
         return self._named(declared, values, declared.default_baseline)
@@ -92,10 +127,7 @@ class References:
             raise InvalidRequest(f"{field}.{kind}", f"texts have named baselines only: {allowed}")
         field = f"{field}.{kind}"
         if kind in {"zero", "constant"}:
-            constant = message.constant if kind == "constant" else 0.0
-            if not math.isfinite(constant):
-                raise InvalidRequest(field, f"{constant}; must be finite")
-            return torch.full_like(values[:1], constant)
+            return torch.full_like(values[:1], _finite(message, field))
         if kind == "blur":
             return blurred(values, message.blur.sigma, declared, field)
         if kind == "samples":
@@ -123,6 +155,87 @@ class References:
         source = generator(self.seed, STREAM, 0, torch.device("cpu"))
         drawn = torch.randperm(len(rows), generator=source)[:count]
         return rows[drawn.to(rows.device)]
+
+
+def at_layer(messages: Sequence[explanation_pb2.Baseline], inputs: Inputs) -> Compared | None:
+    """Reads baselines in a layer's own space; None where there are none.
+
+    Whether they are of the layer's shape shows when the model runs.
+
+    Raises:
+        InvalidRequest: One is of a kind that only inputs have, names an input, or is not of
+            floating-point numbers.
+    """
+    if not messages:
+        return None
+    tensors = tuple(
+        _at_layer(message, f"layer_baselines[{index}]").to(inputs.tensors[0].device)
+        for index, message in enumerate(messages)
+    )
+    return compared(tensors, messages, range(len(tensors)), inputs.count, "layer_baselines")
+
+
+def compared(
+    tensors: tuple[Tensor, ...],
+    messages: Sequence[explanation_pb2.Baseline],
+    placed: Sequence[int | None],
+    count: int,
+    field: str,
+) -> Compared:
+    """Finds out whether there is a distribution, and brings it to as many rows for all.
+
+    Args:
+        tensors: The baselines.
+        messages: What the request says.
+        placed: Which of them each baseline is; None for one that the request does not give.
+        count: How many examples there are.
+        field: Where they stand in the request.
+
+    Raises:
+        InvalidRequest: They have different numbers of rows.
+    """
+    found = ""
+    for tensor, index in zip(tensors, placed, strict=True):
+        kind = None if index is None else messages[index].WhichOneof("kind")
+        own = tensor.ndim > 0 and len(tensor) > 1
+        if own and (kind == "samples" or (kind == "tensor" and len(tensor) != count)):
+            found = found or f"{field}[{index}].{kind}"
+    if not found:
+        return Compared(tensors)
+    rows = {len(each) for each in tensors if each.ndim and len(each) > 1}
+    if len(rows) > 1:
+        raise InvalidRequest(
+            field, f"of {sorted(rows)} rows; a distribution has one number of rows"
+        )
+    (most,) = rows
+    return Compared(
+        tuple(each.expand(most, *each.shape[1:]) if each.ndim else each for each in tensors), found
+    )
+
+
+def _at_layer(message: explanation_pb2.Baseline, field: str) -> Tensor:
+    if message.input:
+        raise InvalidRequest(f"{field}.input", f"{shortened(message.input)}; must be empty")
+    kind = message.WhichOneof("kind")
+    if kind in {"zero", "constant"}:
+        return torch.tensor(_finite(message, f"{field}.{kind}"))
+    if kind != "tensor":
+        raise InvalidRequest(f"{field}.{kind or 'kind'}", "must be zero, constant or tensor")
+    values = wire.decode(message.tensor, f"{field}.tensor")
+    if isinstance(values, Bytes) or not values.is_floating_point() or not values.ndim:
+        raise InvalidRequest(
+            f"{field}.tensor",
+            f"{message.tensor.datatype} of shape {list(message.tensor.shape)}; must be "
+            "floating-point numbers of the layer's shape, the batch first",
+        )
+    return values
+
+
+def _finite(message: explanation_pb2.Baseline, field: str) -> float:
+    constant = message.constant if message.HasField("constant") else 0.0
+    if not math.isfinite(constant):
+        raise InvalidRequest(field, f"{constant}; must be finite")
+    return constant
 
 
 def blurred(values: Tensor, sigma: float, declared: InputDeclaration, field: str) -> Tensor:

@@ -86,6 +86,13 @@ class ServedModel:
             raise NotFound("layer", name, [*aliases, *self.modules])
         return qualified
 
+    def some_layers(self, most: int = 8) -> str:
+        """Names some of the layers, those with an alias first, by it."""
+        aliases = self.loaded.declaration.layers
+        named = [*aliases, *(each for each in self.modules if each not in aliases.values())]
+        more = " and others" if len(named) > most else ""
+        return ", ".join(map(repr, named[:most])) + more
+
     def site(self, *, gradient: bool) -> Site:
         """Returns where inputs are explained: token ids have no gradient, their embeddings do."""
         return self.embedding if gradient and self.embedding is not None else INPUT

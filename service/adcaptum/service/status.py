@@ -122,7 +122,9 @@ def as_service_error(error: Exception) -> ServiceError | None:
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, InvalidArgument):
-        return InvalidRequest(error.field, f"{shortened(error.value)}: {error.allowed}")
+        # What one mask is to the engine, is one of several on the wire.
+        field = error.field.replace("feature_mask", "feature_masks")
+        return InvalidRequest(field, f"{shortened(error.value)}: {error.allowed}")
     if isinstance(error, BudgetExceeded):
         return InvalidRequest("budget.max_rows", str(error))
     if isinstance(error, ModelError):

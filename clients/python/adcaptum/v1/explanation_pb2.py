@@ -26,19 +26,19 @@ from adcaptum.v1 import method_pb2 as adcaptum_dot_v1_dot_method__pb2
 from adcaptum.v1 import tensor_pb2 as adcaptum_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61\x64\x63\x61ptum/v1/explanation.proto\x12\x0b\x61\x64\x63\x61ptum.v1\x1a\x18\x61\x64\x63\x61ptum/v1/method.proto\x1a\x18\x61\x64\x63\x61ptum/v1/tensor.proto\"\x1f\n\rTargetIndices\x12\x0e\n\x06values\x18\x01 \x03(\x03\"\x0c\n\nAllTargets\"\x08\n\x06\x41rgmax\"\xb0\x01\n\x06Target\x12-\n\x07indices\x18\x01 \x01(\x0b\x32\x1a.adcaptum.v1.TargetIndicesH\x00\x12\x0f\n\x05label\x18\x02 \x01(\tH\x00\x12\x0f\n\x05top_k\x18\x03 \x01(\rH\x00\x12&\n\x03\x61ll\x18\x04 \x01(\x0b\x32\x17.adcaptum.v1.AllTargetsH\x00\x12%\n\x06\x61rgmax\x18\x05 \x01(\x0b\x32\x13.adcaptum.v1.ArgmaxH\x00\x42\x06\n\x04kind\"\x15\n\x04\x42lur\x12\r\n\x05sigma\x18\x01 \x01(\x01\"\x18\n\x07Samples\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"\x06\n\x04Zero\"\xdc\x01\n\x08\x42\x61seline\x12\r\n\x05input\x18\x01 \x01(\t\x12!\n\x04zero\x18\x02 \x01(\x0b\x32\x11.adcaptum.v1.ZeroH\x00\x12\x12\n\x08\x63onstant\x18\x03 \x01(\x01H\x00\x12%\n\x06tensor\x18\x04 \x01(\x0b\x32\x13.adcaptum.v1.TensorH\x00\x12\x0f\n\x05named\x18\x05 \x01(\tH\x00\x12!\n\x04\x62lur\x18\x06 \x01(\x0b\x32\x11.adcaptum.v1.BlurH\x00\x12\'\n\x07samples\x18\x07 \x01(\x0b\x32\x14.adcaptum.v1.SamplesH\x00\x42\x06\n\x04kind\"$\n\x05Layer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05input\x18\x02 \x01(\x08\":\n\x06Neuron\x12!\n\x05layer\x18\x01 \x01(\x0b\x32\x12.adcaptum.v1.Layer\x12\r\n\x05index\x18\x02 \x03(\x03\"H\n\x06\x42udget\x12\x10\n\x08max_rows\x18\x01 \x01(\x04\x12,\n\x0bon_deadline\x18\x02 \x01(\x0e\x32\x17.adcaptum.v1.OnDeadline\"d\n\rOutputOptions\x12\x14\n\x0csum_channels\x18\x01 \x01(\x08\x12\x14\n\x0ctop_features\x18\x02 \x01(\r\x12\x10\n\x08\x64\x61tatype\x18\x03 \x01(\t\x12\x15\n\rreturn_inputs\x18\x04 \x01(\x08\"\xcf\x01\n\x0b\x41ttribution\x12#\n\x06values\x18\x01 \x01(\x0b\x32\x13.adcaptum.v1.Tensor\x12$\n\x07indices\x18\x02 \x01(\x0b\x32\x13.adcaptum.v1.Tensor\x12,\n\x0fstandard_errors\x18\x03 \x01(\x0b\x32\x13.adcaptum.v1.Tensor\x12\x0e\n\x06tokens\x18\x04 \x03(\t\x12\x14\n\x0ctoken_starts\x18\x05 \x03(\x05\x12\x12\n\ntoken_ends\x18\x06 \x03(\x05\x12\r\n\x05shape\x18\x07 \x03(\x03\"G\n\x10\x45xplanationError\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.adcaptum.v1.ErrorKind\x12\r\n\x05value\x18\x02 \x01(\x01\"\xfd\x01\n\x0b\x45xplanation\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0f\n\x07\x65xample\x18\x02 \x01(\r\x12\x0e\n\x06target\x18\x03 \x03(\x03\x12\r\n\x05label\x18\x04 \x01(\t\x12.\n\x0c\x61ttributions\x18\x05 \x03(\x0b\x32\x18.adcaptum.v1.Attribution\x12\x13\n\x06output\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x0f\x62\x61seline_output\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12,\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x1d.adcaptum.v1.ExplanationErrorB\t\n\x07_outputB\x12\n\x10_baseline_output\"x\n\x0cMethodReport\x12\'\n\x06method\x18\x01 \x01(\x0b\x32\x17.adcaptum.v1.MethodSpec\x12\x11\n\trows_used\x18\x02 \x01(\x04\x12,\n\x0bstop_reason\x18\x03 \x01(\x0e\x32\x17.adcaptum.v1.StopReason\"a\n\x07Timings\x12\x15\n\rqueue_seconds\x18\x01 \x01(\x01\x12\x17\n\x0f\x63ompute_seconds\x18\x02 \x01(\x01\x12\x15\n\rtotal_seconds\x18\x03 \x01(\x01\x12\x0f\n\x07\x62\x61tches\x18\x04 \x01(\r*X\n\nOnDeadline\x12\x1b\n\x17ON_DEADLINE_UNSPECIFIED\x10\x00\x12\x14\n\x10ON_DEADLINE_FAIL\x10\x01\x12\x17\n\x13ON_DEADLINE_PARTIAL\x10\x02*c\n\tErrorKind\x12\x1a\n\x16\x45RROR_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45RROR_KIND_COMPLETENESS\x10\x01\x12\x1d\n\x19\x45RROR_KIND_STANDARD_ERROR\x10\x02*v\n\nStopReason\x12\x1b\n\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15STOP_REASON_CONVERGED\x10\x01\x12\x16\n\x12STOP_REASON_BUDGET\x10\x02\x12\x18\n\x14STOP_REASON_DEADLINE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61\x64\x63\x61ptum/v1/explanation.proto\x12\x0b\x61\x64\x63\x61ptum.v1\x1a\x18\x61\x64\x63\x61ptum/v1/method.proto\x1a\x18\x61\x64\x63\x61ptum/v1/tensor.proto\"\x1f\n\rTargetIndices\x12\x0e\n\x06values\x18\x01 \x03(\x03\"\x0c\n\nAllTargets\"\x08\n\x06\x41rgmax\"\xb0\x01\n\x06Target\x12-\n\x07indices\x18\x01 \x01(\x0b\x32\x1a.adcaptum.v1.TargetIndicesH\x00\x12\x0f\n\x05label\x18\x02 \x01(\tH\x00\x12\x0f\n\x05top_k\x18\x03 \x01(\rH\x00\x12&\n\x03\x61ll\x18\x04 \x01(\x0b\x32\x17.adcaptum.v1.AllTargetsH\x00\x12%\n\x06\x61rgmax\x18\x05 \x01(\x0b\x32\x13.adcaptum.v1.ArgmaxH\x00\x42\x06\n\x04kind\"\x15\n\x04\x42lur\x12\r\n\x05sigma\x18\x01 \x01(\x01\"\x18\n\x07Samples\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"\x06\n\x04Zero\"\xdc\x01\n\x08\x42\x61seline\x12\r\n\x05input\x18\x01 \x01(\t\x12!\n\x04zero\x18\x02 \x01(\x0b\x32\x11.adcaptum.v1.ZeroH\x00\x12\x12\n\x08\x63onstant\x18\x03 \x01(\x01H\x00\x12%\n\x06tensor\x18\x04 \x01(\x0b\x32\x13.adcaptum.v1.TensorH\x00\x12\x0f\n\x05named\x18\x05 \x01(\tH\x00\x12!\n\x04\x62lur\x18\x06 \x01(\x0b\x32\x11.adcaptum.v1.BlurH\x00\x12\'\n\x07samples\x18\x07 \x01(\x0b\x32\x14.adcaptum.v1.SamplesH\x00\x42\x06\n\x04kind\"$\n\x05Layer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05input\x18\x02 \x01(\x08\"G\n\x06Neuron\x12!\n\x05layer\x18\x01 \x01(\x0b\x32\x12.adcaptum.v1.Layer\x12\r\n\x05index\x18\x02 \x03(\x03\x12\x0b\n\x03\x65nd\x18\x03 \x03(\x03\"H\n\x06\x42udget\x12\x10\n\x08max_rows\x18\x01 \x01(\x04\x12,\n\x0bon_deadline\x18\x02 \x01(\x0e\x32\x17.adcaptum.v1.OnDeadline\"d\n\rOutputOptions\x12\x14\n\x0csum_channels\x18\x01 \x01(\x08\x12\x14\n\x0ctop_features\x18\x02 \x01(\r\x12\x10\n\x08\x64\x61tatype\x18\x03 \x01(\t\x12\x15\n\rreturn_inputs\x18\x04 \x01(\x08\"\xf0\x01\n\x0b\x41ttribution\x12#\n\x06values\x18\x01 \x01(\x0b\x32\x13.adcaptum.v1.Tensor\x12$\n\x07indices\x18\x02 \x01(\x0b\x32\x13.adcaptum.v1.Tensor\x12,\n\x0fstandard_errors\x18\x03 \x01(\x0b\x32\x13.adcaptum.v1.Tensor\x12\x0e\n\x06tokens\x18\x04 \x03(\t\x12\x14\n\x0ctoken_starts\x18\x05 \x03(\x05\x12\x12\n\ntoken_ends\x18\x06 \x03(\x05\x12\r\n\x05shape\x18\x07 \x03(\x03\x12\r\n\x05pairs\x18\x08 \x01(\x08\x12\x10\n\x08\x66\x65\x61tures\x18\t \x03(\t\"G\n\x10\x45xplanationError\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.adcaptum.v1.ErrorKind\x12\r\n\x05value\x18\x02 \x01(\x01\"\xfd\x01\n\x0b\x45xplanation\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0f\n\x07\x65xample\x18\x02 \x01(\r\x12\x0e\n\x06target\x18\x03 \x03(\x03\x12\r\n\x05label\x18\x04 \x01(\t\x12.\n\x0c\x61ttributions\x18\x05 \x03(\x0b\x32\x18.adcaptum.v1.Attribution\x12\x13\n\x06output\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x0f\x62\x61seline_output\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12,\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x1d.adcaptum.v1.ExplanationErrorB\t\n\x07_outputB\x12\n\x10_baseline_output\"\x8f\x01\n\x0cMethodReport\x12\'\n\x06method\x18\x01 \x01(\x0b\x32\x17.adcaptum.v1.MethodSpec\x12\x11\n\trows_used\x18\x02 \x01(\x04\x12,\n\x0bstop_reason\x18\x03 \x01(\x0e\x32\x17.adcaptum.v1.StopReason\x12\x15\n\runcovered_ops\x18\x04 \x03(\t\"a\n\x07Timings\x12\x15\n\rqueue_seconds\x18\x01 \x01(\x01\x12\x17\n\x0f\x63ompute_seconds\x18\x02 \x01(\x01\x12\x15\n\rtotal_seconds\x18\x03 \x01(\x01\x12\x0f\n\x07\x62\x61tches\x18\x04 \x01(\r*X\n\nOnDeadline\x12\x1b\n\x17ON_DEADLINE_UNSPECIFIED\x10\x00\x12\x14\n\x10ON_DEADLINE_FAIL\x10\x01\x12\x17\n\x13ON_DEADLINE_PARTIAL\x10\x02*c\n\tErrorKind\x12\x1a\n\x16\x45RROR_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45RROR_KIND_COMPLETENESS\x10\x01\x12\x1d\n\x19\x45RROR_KIND_STANDARD_ERROR\x10\x02*v\n\nStopReason\x12\x1b\n\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15STOP_REASON_CONVERGED\x10\x01\x12\x16\n\x12STOP_REASON_BUDGET\x10\x02\x12\x18\n\x14STOP_REASON_DEADLINE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'adcaptum.v1.explanation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ONDEADLINE']._serialized_start=1648
-  _globals['_ONDEADLINE']._serialized_end=1736
-  _globals['_ERRORKIND']._serialized_start=1738
-  _globals['_ERRORKIND']._serialized_end=1837
-  _globals['_STOPREASON']._serialized_start=1839
-  _globals['_STOPREASON']._serialized_end=1957
+  _globals['_ONDEADLINE']._serialized_start=1718
+  _globals['_ONDEADLINE']._serialized_end=1806
+  _globals['_ERRORKIND']._serialized_start=1808
+  _globals['_ERRORKIND']._serialized_end=1907
+  _globals['_STOPREASON']._serialized_start=1909
+  _globals['_STOPREASON']._serialized_end=2027
   _globals['_TARGETINDICES']._serialized_start=98
   _globals['_TARGETINDICES']._serialized_end=129
   _globals['_ALLTARGETS']._serialized_start=131
@@ -58,19 +58,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LAYER']._serialized_start=614
   _globals['_LAYER']._serialized_end=650
   _globals['_NEURON']._serialized_start=652
-  _globals['_NEURON']._serialized_end=710
-  _globals['_BUDGET']._serialized_start=712
-  _globals['_BUDGET']._serialized_end=784
-  _globals['_OUTPUTOPTIONS']._serialized_start=786
-  _globals['_OUTPUTOPTIONS']._serialized_end=886
-  _globals['_ATTRIBUTION']._serialized_start=889
-  _globals['_ATTRIBUTION']._serialized_end=1096
-  _globals['_EXPLANATIONERROR']._serialized_start=1098
-  _globals['_EXPLANATIONERROR']._serialized_end=1169
-  _globals['_EXPLANATION']._serialized_start=1172
-  _globals['_EXPLANATION']._serialized_end=1425
-  _globals['_METHODREPORT']._serialized_start=1427
-  _globals['_METHODREPORT']._serialized_end=1547
-  _globals['_TIMINGS']._serialized_start=1549
-  _globals['_TIMINGS']._serialized_end=1646
+  _globals['_NEURON']._serialized_end=723
+  _globals['_BUDGET']._serialized_start=725
+  _globals['_BUDGET']._serialized_end=797
+  _globals['_OUTPUTOPTIONS']._serialized_start=799
+  _globals['_OUTPUTOPTIONS']._serialized_end=899
+  _globals['_ATTRIBUTION']._serialized_start=902
+  _globals['_ATTRIBUTION']._serialized_end=1142
+  _globals['_EXPLANATIONERROR']._serialized_start=1144
+  _globals['_EXPLANATIONERROR']._serialized_end=1215
+  _globals['_EXPLANATION']._serialized_start=1218
+  _globals['_EXPLANATION']._serialized_end=1471
+  _globals['_METHODREPORT']._serialized_start=1474
+  _globals['_METHODREPORT']._serialized_end=1617
+  _globals['_TIMINGS']._serialized_start=1619
+  _globals['_TIMINGS']._serialized_end=1716
 # @@protoc_insertion_point(module_scope)

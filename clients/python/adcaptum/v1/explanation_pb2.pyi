@@ -228,7 +228,9 @@ Global___Blur: _TypeAlias = Blur  # noqa: Y015
 
 @_typing.final
 class Samples(_message.Message):
-    """Samples is a baseline distribution: rows of the model's declared background set."""
+    """Samples is a baseline distribution: rows of the model's declared background set. Methods with
+    Method.background take it, and explain what is expected over the rows.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -290,8 +292,9 @@ class Baseline(_message.Message):
 
     @_builtins.property
     def tensor(self) -> _tensor_pb2.Tensor:
-        """A tensor of the input's shape, with a batch of one or as many as the input's; for methods
-        that take a distribution, any number of rows.
+        """A tensor of the input's shape. A batch of one is every example's baseline, and one row per
+        example each its own. Any other number of rows is a distribution, as samples are: every row is
+        a baseline of every example, for methods with Method.background; INVALID_ARGUMENT for others.
         """
 
     @_builtins.property
@@ -300,7 +303,9 @@ class Baseline(_message.Message):
 
     @_builtins.property
     def samples(self) -> Global___Samples:
-        """Rows of the background set."""
+        """Rows of the background set, drawn by the request's seed: always a distribution, also where there
+        are as many as examples. INVALID_ARGUMENT for methods without Method.background.
+        """
 
     def __init__(
         self,
@@ -351,29 +356,42 @@ Global___Layer: _TypeAlias = Layer  # noqa: Y015
 
 @_typing.final
 class Neuron(_message.Message):
-    """Neuron names one number inside the model, to be explained instead of an output."""
+    """Neuron names one number inside the model, or the sum of a block of them, to be explained instead of
+    an output.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LAYER_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def layer(self) -> Global___Layer:
         """The layer in whose output it is."""
 
     @_builtins.property
     def index(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Its index in the layer's output, without the batch dimension. INVALID_ARGUMENT if out of range."""
+        """Its index in the layer's output, without the batch dimension: one number for each dimension.
+        INVALID_ARGUMENT if out of range.
+        """
+
+    @_builtins.property
+    def end(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Makes it a block, whose numbers are summed: for each number of index the one at which the block
+        ends, exclusive, and so greater. A single number where absent. INVALID_ARGUMENT where there are
+        not as many as in index.
+        """
 
     def __init__(
         self,
         *,
         layer: Global___Layer | None = ...,
         index: _abc.Iterable[_builtins.int] | None = ...,
+        end: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["layer", b"layer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "layer", b"layer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "index", b"index", "layer", b"layer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -457,10 +475,19 @@ class Attribution(_message.Message):
     TOKEN_STARTS_FIELD_NUMBER: _builtins.int
     TOKEN_ENDS_FIELD_NUMBER: _builtins.int
     SHAPE_FIELD_NUMBER: _builtins.int
+    PAIRS_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    pairs: _builtins.bool
+    """Whether values are of pairs of features instead of elements: [features, features], symmetric,
+    over all inputs together; the diagonal is each feature alone. There are no tokens then.
+    """
     @_builtins.property
     def values(self) -> _tensor_pb2.Tensor:
-        """The attributions of one example, without the batch dimension, named after the input or layer.
-        With top_features, one number per kept feature.
+        """The attributions of one example, without the batch dimension, named after the input or layer; of
+        a layer with several tensors, each with its place behind the name: rnn[0], rnn[1]. Of the shape
+        of the input or of the layer's values, but for methods whose answer has another: class
+        activation maps give one number per place, [1, height, width], whatever the channels; of pairs
+        of features see pairs. With top_features, one number per kept feature.
         """
 
     @_builtins.property
@@ -489,6 +516,12 @@ class Attribution(_message.Message):
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """With top_features, the shape of the attributions, after the sum over channels if there was one."""
 
+    @_builtins.property
+    def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """With pairs, what to call each feature: the name of a tabular input's, the token of a text, the
+        number of a feature mask, or an element's flat index.
+        """
+
     def __init__(
         self,
         *,
@@ -499,10 +532,12 @@ class Attribution(_message.Message):
         token_starts: _abc.Iterable[_builtins.int] | None = ...,
         token_ends: _abc.Iterable[_builtins.int] | None = ...,
         shape: _abc.Iterable[_builtins.int] | None = ...,
+        pairs: _builtins.bool = ...,
+        features: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["indices", b"indices", "standard_errors", b"standard_errors", "values", b"values"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["indices", b"indices", "shape", b"shape", "standard_errors", b"standard_errors", "token_ends", b"token_ends", "token_starts", b"token_starts", "tokens", b"tokens", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "indices", b"indices", "pairs", b"pairs", "shape", b"shape", "standard_errors", b"standard_errors", "token_ends", b"token_ends", "token_starts", b"token_starts", "tokens", b"tokens", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -606,6 +641,7 @@ class MethodReport(_message.Message):
     METHOD_FIELD_NUMBER: _builtins.int
     ROWS_USED_FIELD_NUMBER: _builtins.int
     STOP_REASON_FIELD_NUMBER: _builtins.int
+    UNCOVERED_OPS_FIELD_NUMBER: _builtins.int
     rows_used: _builtins.int
     """The rows that were evaluated."""
     stop_reason: Global___StopReason.ValueType
@@ -614,16 +650,24 @@ class MethodReport(_message.Message):
     def method(self) -> _method_pb2.MethodSpec:
         """The method with every parameter, defaults included."""
 
+    @_builtins.property
+    def uncovered_ops(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The model's operations for which the method's backward rule says nothing, by name: they were
+        differentiated as usual, and the attributions may not add up. Empty if it covers them all, and
+        for methods without such rules.
+        """
+
     def __init__(
         self,
         *,
         method: _method_pb2.MethodSpec | None = ...,
         rows_used: _builtins.int = ...,
         stop_reason: Global___StopReason.ValueType = ...,
+        uncovered_ops: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["method", b"method"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["method", b"method", "rows_used", b"rows_used", "stop_reason", b"stop_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["method", b"method", "rows_used", b"rows_used", "stop_reason", b"stop_reason", "uncovered_ops", b"uncovered_ops"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -179,6 +179,7 @@ class ExplainRequest(_message.Message):
     BUDGET_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    LAYER_BASELINES_FIELD_NUMBER: _builtins.int
     seed: _builtins.int
     """Where the randomness of sampling methods begins: equal seeds give equal answers."""
     @_builtins.property
@@ -203,14 +204,18 @@ class ExplainRequest(_message.Message):
 
     @_builtins.property
     def feature_masks(self) -> _containers.RepeatedCompositeFieldContainer[_tensor_pb2.Tensor]:
-        """Features of several elements, by input: an integer tensor of the input's shape, with a batch of one; the
-        elements with the same number are one feature, also across inputs. Each element is a feature
-        of its own where absent.
+        """Features of several elements, by input: an integer tensor of the input's shape, with a batch of one, or
+        as many as the input's where examples have groups of their own; the elements with the same
+        number are one feature, also across inputs. Each element is a feature of its own where absent. Where a layer is explained, of the layer's shape instead, one for each
+        tensor at the layer, in order and without names.
         """
 
     @_builtins.property
     def layer(self) -> _explanation_pb2.Layer:
-        """Explain this layer's values instead of the inputs."""
+        """Explain this layer's values instead of the inputs. INVALID_ARGUMENT if one of the methods takes no
+        layer (Method.layers), or if none is given to a method that takes nothing else
+        (Method.layer_required).
+        """
 
     @_builtins.property
     def neuron(self) -> _explanation_pb2.Neuron:
@@ -223,6 +228,14 @@ class ExplainRequest(_message.Message):
     @_builtins.property
     def output(self) -> _explanation_pb2.OutputOptions:
         """The form of the reply."""
+
+    @_builtins.property
+    def layer_baselines(self) -> _containers.RepeatedCompositeFieldContainer[_explanation_pb2.Baseline]:
+        """References in the layer's own space, instead of what the model makes of baselines, which must be
+        absent: zero, constant, or a tensor of the layer's shape, whose batch means what it does in
+        Baseline.tensor. One for each tensor at the layer, in order; Baseline.input stays empty.
+        INVALID_ARGUMENT without a layer, or with a method that compares with no baseline.
+        """
 
     def __init__(
         self,
@@ -238,10 +251,11 @@ class ExplainRequest(_message.Message):
         budget: _explanation_pb2.Budget | None = ...,
         output: _explanation_pb2.OutputOptions | None = ...,
         seed: _builtins.int = ...,
+        layer_baselines: _abc.Iterable[_explanation_pb2.Baseline] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "layer", b"layer", "model", b"model", "neuron", b"neuron", "output", b"output", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baselines", b"baselines", "budget", b"budget", "feature_masks", b"feature_masks", "inputs", b"inputs", "layer", b"layer", "methods", b"methods", "model", b"model", "neuron", b"neuron", "output", b"output", "seed", b"seed", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baselines", b"baselines", "budget", b"budget", "feature_masks", b"feature_masks", "inputs", b"inputs", "layer", b"layer", "layer_baselines", b"layer_baselines", "methods", b"methods", "model", b"model", "neuron", b"neuron", "output", b"output", "seed", b"seed", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -255,6 +255,8 @@ class Method(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     LAYERS_FIELD_NUMBER: _builtins.int
     FEATURE_MASKS_FIELD_NUMBER: _builtins.int
+    LAYER_REQUIRED_FIELD_NUMBER: _builtins.int
+    BACKGROUND_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The method's name, such as integrated_gradients."""
     title: _builtins.str
@@ -277,6 +279,12 @@ class Method(_message.Message):
     """Whether it can explain a layer inside the model."""
     feature_masks: _builtins.bool
     """Whether it takes feature masks."""
+    layer_required: _builtins.bool
+    """Whether it explains layers only: a request has to name one."""
+    background: _builtins.bool
+    """Whether its baseline may be a distribution, such as rows of the model's background set: it
+    explains what is expected over them.
+    """
     @_builtins.property
     def parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Parameter]:
         """Its parameters, in order."""
@@ -296,10 +304,12 @@ class Method(_message.Message):
         reason: _builtins.str = ...,
         layers: _builtins.bool = ...,
         feature_masks: _builtins.bool = ...,
+        layer_required: _builtins.bool = ...,
+        background: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "baseline", b"baseline", "feature_masks", b"feature_masks", "gradient", b"gradient", "layers", b"layers", "name", b"name", "paper", b"paper", "parameters", b"parameters", "random", b"random", "reason", b"reason", "summary", b"summary", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "background", b"background", "baseline", b"baseline", "feature_masks", b"feature_masks", "gradient", b"gradient", "layer_required", b"layer_required", "layers", b"layers", "name", b"name", "paper", b"paper", "parameters", b"parameters", "random", b"random", "reason", b"reason", "summary", b"summary", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
