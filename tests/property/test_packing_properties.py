@@ -25,6 +25,8 @@ SHORT = {
     "smooth_grad": {"n_samples": 3},
     "shapley_value_sampling": {"n_samples": 2},
     "kernel_shap": {"n_samples": 40},
+    "leverage_shap": {"n_samples": 40},
+    "owen_sampling": {"n_samples": 2},
 }
 
 

@@ -152,7 +152,8 @@ class Without:
 
     def take(self, start: int, stop: int, device: torch.device) -> Tensor:
         first = start + (start >= self.number)
-        members = self.coalitions.take(first, stop + (stop > self.number), device)
+        last = max(first, stop + (stop > self.number))
+        members = self.coalitions.take(first, last, device)
         if not start < self.number < stop:
             return members
         missing = self.number - start

@@ -75,6 +75,55 @@ class RunningMoments:
         self._squares = tuple(m2 for _, _, m2 in both)
 
 
+class StratifiedMoments:
+    """Mean over strata of equal weight, round by round, and its standard error.
+
+    Each round is a stratified sample of its own: Cochran (1977), "Sampling techniques", theorem 5.3
+    and equation 5.15. Rounds weigh what they have samples.
+
+    Attributes:
+        count: How many samples there are.
+        mean: The mean, (games, features).
+    """
+
+    __slots__ = ("_variance", "count", "mean")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = torch.zeros(0)
+        self._variance = torch.zeros(0)
+
+    def add(self, samples: Tensor, strata: Tensor) -> None:
+        """Takes a round.
+
+        Args:
+            samples: Of shape (games, samples, features).
+            strata: The stratum of each sample, from 0, all present, int64 of shape (samples,).
+        """
+        drawn = torch.bincount(strata)
+        sizes = drawn[:, None].to(samples)
+        sums = samples.new_zeros(len(samples), len(drawn), samples.shape[2])
+        means = sums.index_add(1, strata, samples) / sizes
+        squares = sums.index_add(1, strata, (samples - means[:, strata]).square())
+        # A single sample tells nothing of its stratum.
+        variances = torch.where(sizes > 1, squares / (sizes * (sizes - 1)), torch.inf)
+        self._merge(len(strata), means.mean(1), variances.mean(1) / len(drawn))
+
+    @property
+    def standard_errors(self) -> Tensor:
+        """The standard error of the mean, (games, features); infinite where nothing tells it."""
+        return self._variance.sqrt()
+
+    def _merge(self, count: int, mean: Tensor, variance: Tensor) -> None:
+        if not self.count:
+            self.count, self.mean, self._variance = count, mean, variance
+            return
+        share = count / (self.count + count)
+        self.mean = self.mean + (mean - self.mean) * share
+        self._variance = self._variance * (1 - share) ** 2 + variance * share**2
+        self.count += count
+
+
 def largest(standard_errors: tuple[Tensor, ...]) -> Tensor:
     """The largest standard error of each example, (examples,)."""
     return torch.stack([t.flatten(1).amax(1) for t in standard_errors]).amax(0)

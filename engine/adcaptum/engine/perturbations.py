@@ -88,7 +88,7 @@ class Intervened(Rows):
             members = torch.cat([members, members.new_ones(1, members.shape[1])])
             rows = torch.cat([rows, rows.new_zeros(1)])
         made = []
-        kept = self.features.select(members)
+        kept = self.features.select(members, e0, e1)
         for keep, end, start in zip(kept, self.ends, self.starts, strict=True):
             of_examples = start if len(start) == 1 else start[e0:e1]
             places = (rows % self._each).to(start.device)

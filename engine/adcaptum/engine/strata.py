@@ -1,12 +1,15 @@
 """Which coalitions a surrogate is fitted to: pairs of a coalition and its complement, by size.
 
 The Shapley kernel (Lundberg, Lee 2017, theorem 2) gives a coalition of s of d features a weight
-proportional to 1 / (C(d, s) s (d - s)). Rules:
+proportional to 1 / (C(d, s) s (d - s)). A size's share of the coalitions to evaluate is its weight
+(kernel), or the leverage of its coalitions in the regression, which is the same for all sizes
+(Musco, Witter 2024, theorem 3.2). Rules:
 1. Coalitions come with their complements (Covert, Lee 2021, section 3.2).
 2. A size, with its complement's, is evaluated whole where its share of the pairs that are left
    suffices, from the outermost inwards, as in Lundberg's implementation.
 3. The other sizes are strata. Each has its share of the other pairs, drawn without replacement;
-   sizes whose share is too small to tell a variance are joined with their neighbours.
+   sizes whose share is too small to tell a variance are joined with their neighbours. By leverage
+   no share is too small where there are two pairs for each feature.
 4. Within a stratum pairs stand in random order, and the order of all pairs takes from the strata in
    turn: the first pairs, however many, are a sample of the same kind.
 """
@@ -16,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +27,8 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.randomness import address, generator
+
+Sampling = Literal["kernel", "leverage"]
 
 _STREAM = 21
 _CPU = torch.device("cpu")
@@ -49,16 +54,17 @@ class PairedSample:
     populations: Tensor
 
     @classmethod
-    def draw(cls, features: int, pairs: int, seed: int) -> Self:
+    def draw(cls, features: int, pairs: int, seed: int, sampling: Sampling = "kernel") -> Self:
         """Draws pairs of coalitions of two features or more.
 
         Args:
             features: How many features there are.
             pairs: How many pairs, at most 2 ** (features - 1) - 1: then it has them all.
             seed: The request's seed.
+            sampling: What a size's share is proportional to.
         """
         source = generator(seed, _STREAM, 0, _CPU)
-        layers = _Layers.of(features)
+        layers = _Layers.of(features, sampling)
         whole, left = layers.whole(pairs)
         groups = [[size] for size in range(whole)] + layers.groups(whole, left)
         drawn = [int(layers.populations[size]) for size in range(whole)]
@@ -88,16 +94,21 @@ class _Layers:
         features: How many features there are.
         masses: The kernel's weight of each size with its complement's; in all 1.
         populations: How many pairs each size has.
+        rates: What each size's share of the pairs is proportional to.
+        joined: Whether sizes may be joined: those of a stratum have to weigh the same.
     """
 
     features: int
     masses: tuple[float, ...]
     populations: tuple[float, ...]
+    rates: tuple[float, ...]
+    joined: bool
 
     @classmethod
-    def of(cls, features: int) -> Self:
+    def of(cls, features: int, sampling: Sampling) -> Self:
         masses = []
         populations = []
+        leverages = []
         subsets = 1.0
         for size in range(1, features // 2 + 1):
             subsets = min(subsets * (features - size + 1) / size, _MANY)
@@ -105,32 +116,38 @@ class _Layers:
             halved = 2 if 2 * size == features else 1
             masses.append(2 / halved / (size * (features - size)))
             populations.append(subsets / halved)
+            leverages.append(1 / halved)
         total = sum(masses)
-        return cls(features, tuple(mass / total for mass in masses), tuple(populations))
+        weights = tuple(mass / total for mass in masses)
+        if sampling == "leverage":
+            return cls(features, weights, tuple(populations), tuple(leverages), joined=False)
+        return cls(features, weights, tuple(populations), weights, joined=True)
 
     def whole(self, pairs: int) -> tuple[int, int]:
         """How many sizes to evaluate whole, and how many pairs that leaves."""
-        left, rest = float(pairs), sum(self.masses)
-        for size, (mass, population) in enumerate(zip(self.masses, self.populations, strict=True)):
-            if left * mass < population * rest * (1 - 1e-9):
+        left, rest = float(pairs), sum(self.rates)
+        for size, (rate, population) in enumerate(zip(self.rates, self.populations, strict=True)):
+            if left * rate < population * rest * (1 - 1e-9):
                 return size, int(left)
             left -= population
-            rest -= mass
-        return len(self.masses), 0
+            rest -= rate
+        return len(self.rates), 0
 
     def groups(self, whole: int, left: int) -> list[list[int]]:
         """Joins the sizes from `whole` on into strata, each with a share of two pairs or more."""
+        if not self.joined:
+            return [[size] for size in range(whole, len(self.rates))]
         enough = max(2.0, left / _MOST_STRATA)
-        rest = sum(self.masses[whole:])
+        rest = sum(self.rates[whole:])
         found: list[list[int]] = []
         share = enough
         # From the middle, where shares are smallest.
-        for size in reversed(range(whole, len(self.masses))):
+        for size in reversed(range(whole, len(self.rates))):
             if share >= enough:
                 found.append([])
                 share = 0.0
             found[-1].insert(0, size)
-            share += left * self.masses[size] / rest
+            share += left * self.rates[size] / rest
         if len(found) > 1 and share < enough:
             last = found.pop()
             found[-1] = last + found[-1]
@@ -138,7 +155,7 @@ class _Layers:
 
     def shares(self, groups: Sequence[Sequence[int]], left: int) -> list[int]:
         """How many pairs to draw from each stratum: its share, in all exactly `left`."""
-        ends = _sums(self.masses, groups).cumsum(0)
+        ends = _sums(self.rates, groups).cumsum(0)
         whole = (ends * (left / ends[-1:]) + 0.5).floor().long()
         return whole.diff(prepend=whole.new_zeros(1)).tolist()
 

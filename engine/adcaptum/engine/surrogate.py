@@ -1,4 +1,4 @@
-"""The additive surrogate of KernelShap: weighted least squares under an exact constraint.
+"""The additive surrogate of a game: weighted least squares under an exact constraint.
 
 The values phi minimise the kernel-weighted squares of worth(z) - worth(nobody) - sum_{i in z} phi_i
 subject to sum(phi) = worth(all) - worth(nobody) =: gap (Lundberg, Lee 2017, theorem 2). The
@@ -34,8 +34,9 @@ class Surrogate:
         lean: What the gap adds to each right side, (pairs,).
         spread: What each pair's squared contribution adds to the variance, (pairs,); zero where
             the whole stratum was evaluated.
-        common: By what the sum of a stratum's contributions lowers the standard error, for each
-            sampled stratum of two pairs or more: zero but for its pairs, (strata, pairs).
+        common: By what each pair's contribution to its stratum's sum lowers the standard error,
+            (pairs,); zero where the stratum was evaluated whole, or has no other pair.
+        strata: The stratum of each pair, (pairs,).
         inflation: By what the residuals grow to make up for their being fitted, (pairs,).
     """
 
@@ -44,6 +45,7 @@ class Surrogate:
     lean: Tensor
     spread: Tensor
     common: Tensor
+    strata: Tensor
     inflation: Tensor
 
     @classmethod
@@ -66,15 +68,14 @@ class Surrogate:
         unseen = (1 - drawn / sample.populations).clamp_min(0)
         spread = unseen * torch.where(drawn > 1, drawn / (drawn - 1), torch.ones_like(drawn))
         shared = torch.where(drawn > 1, (spread / drawn.clamp_min(1)).sqrt(), 0)
-        strata = torch.arange(len(drawn))
-        common = (sample.strata == strata[:, None]) * shared[:, None]
         leverage = (solution * equations).sum(1)
         return cls(
             equations=equations,
             solution=solution,
             lean=0.5 - shares,
             spread=spread[sample.strata],
-            common=common[common.any(1)],
+            common=shared[sample.strata],
+            strata=sample.strata,
             inflation=1 / (1 - leverage).clamp_min(1e-9),
         )
 
@@ -102,7 +103,12 @@ class Surrogate:
             return values, torch.zeros_like(values)
         residuals = (right - psi @ self.equations.T) * self.inflation
         variance = (residuals.square() * self.spread) @ self.solution.square()
-        # Example by example: the contributions of all would take (examples, strata, pairs).
-        means = [((self.common * row) @ self.solution).square().sum(0) for row in residuals]
-        variance -= torch.stack(means)
+        # Example by example: the contributions of all would take (examples, pairs, features).
+        variance -= torch.stack([self._means(row) for row in residuals])
         return values, variance.clamp_min(0).sqrt()
+
+    def _means(self, residuals: Tensor) -> Tensor:
+        """What the means of the strata's contributions take from the variance, (features,)."""
+        sums = self.solution.new_zeros(int(self.strata.max()) + 1, self.solution.shape[1])
+        each = self.solution * (self.common * residuals)[:, None]
+        return sums.index_add_(0, self.strata, each).square().sum(0)

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import accumulate, pairwise
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
 from adcaptum.engine.attribution import Attribution
-from adcaptum.engine.coalitions import Listed
-from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.features import feature_count
-from adcaptum.engine.flow import Flow, report
-from adcaptum.engine.game import exact, game, game_rows
+from adcaptum.engine.flow import Flow
 from adcaptum.engine.method import LayerUse
-from adcaptum.engine.moments import rounds
 from adcaptum.engine.parameters import parameter
-from adcaptum.engine.strata import PairedSample
-from adcaptum.engine.surrogate import Surrogate
-
-_FIRST_PAIRS = 128
-# The regression takes the cube of it: at this many it takes about as long as a batch of rows does.
-_MOST_FEATURES = 1024
-_CACHED_NUMBERS = 1 << 17
+from adcaptum.engine.regression import SAMPLES_TEXT, Regression
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +35,7 @@ class KernelShap:
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = True
 
-    n_samples: int | None = parameter(
-        None,
-        "Coalitions to evaluate, beside that of all features and that of none; at least four for "
-        "each feature, or all there are. Default: two for each feature and 2048.",
-        minimum=1,
-        maximum=10_000_000,
-    )
+    n_samples: int | None = parameter(None, SAMPLES_TEXT, minimum=1, maximum=10_000_000)
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains; reports after each round of coalitions.
@@ -65,29 +43,7 @@ class KernelShap:
         Raises:
             InvalidArgument: If there are more than 1024 features, or too few samples for them.
         """
-        if explicand.feature_mask is not None:
-            self._pairs(feature_count(explicand))
-        played = yield from game(explicand)
-        features = played.features.count
-        pairs = self._pairs(features)
-        if features == 1:
-            return (yield from played.exactly())
-        halves: list[Tensor] = []
-        ends: Tensor | None = None
-        answer: Attribution | None = None
-        for step in plan(features, pairs, explicand.seed):
-            targets = yield from played.targets(Listed(step.coalitions))
-            ends = targets[:, :2] if ends is None else ends
-            members, complements = exact(targets[:, -2 * step.pairs :]).chunk(2, 1)
-            halves.append((members - complements) / 2)
-            if step.surrogate is None:
-                continue
-            gap = exact(ends[:, 1]) - exact(ends[:, 0])
-            values, errors = step.surrogate.fit(torch.cat(halves, 1), gap)
-            answer = played.attribution(values, ends[:, 1], ends[:, 0], standard_errors=errors)
-            yield from report(answer)
-        assert answer is not None, "the last step has a surrogate"
-        return answer
+        return (yield from self._regression.flow(explicand))
 
     def rows(self, explicand: Explicand) -> int:
         """The samples, the input and the baseline.
@@ -95,76 +51,8 @@ class KernelShap:
         Raises:
             InvalidArgument: If there are more than 1024 features, or too few samples for them.
         """
-        return game_rows(explicand, 2 * self._pairs(feature_count(explicand)) + 1)
+        return self._regression.rows(explicand)
 
-    def _pairs(self, features: int) -> int:
-        """How many coalitions to evaluate with their complements."""
-        if features > _MOST_FEATURES:
-            raise InvalidArgument(
-                "feature_mask",
-                f"{features} features",
-                f"at most {_MOST_FEATURES} for kernel_shap: group elements into fewer features, or "
-                "take shapley_value_sampling",
-            )
-        # Beyond 40 features nobody evaluates all.
-        every = (1 << (features - 1)) - 1 if features <= 40 else 1 << 40
-        if self.n_samples is None:
-            return min(features + 1024, every)
-        # Fewer leave too few residuals to tell the error from, or do not determine the values.
-        if self.n_samples // 2 < min(2 * features, every):
-            raise _too_few(self.n_samples, features)
-        return min(self.n_samples // 2, every)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Step:
-    """One round of coalitions.
-
-    Attributes:
-        coalitions: In the first step those of none and of all; then one of each pair; then their
-            complements. bool of shape (coalitions, features).
-        pairs: How many pairs there are among them.
-        surrogate: What solves for the values from all steps so far; None if they do not suffice.
-    """
-
-    coalitions: Tensor
-    pairs: int
-    surrogate: Surrogate | None
-
-
-def plan(features: int, pairs: int, seed: int) -> tuple[Step, ...]:
-    """Plans rounds that grow, so that a first answer comes early.
-
-    Raises:
-        InvalidArgument: If the pairs that the seed gives do not determine the values.
-    """
-    small = features * pairs <= _CACHED_NUMBERS
-    return _remembered(features, pairs, seed) if small else _plan(features, pairs, seed)
-
-
-def _plan(features: int, pairs: int, seed: int) -> tuple[Step, ...]:
-    sample = PairedSample.draw(features, pairs, seed)
-    ends = list(accumulate(rounds(pairs, max(2 * features, _FIRST_PAIRS)), initial=0))
-    steps = []
-    for start, stop in pairwise(ends):
-        members = sample.members[start:stop]
-        coalitions = torch.cat([members, ~members])
-        if start == 0:
-            none = torch.zeros(1, features, dtype=torch.bool)
-            coalitions = torch.cat([none, ~none, coalitions])
-        steps.append(Step(coalitions, stop - start, Surrogate.of(sample.first(stop))))
-    if steps[-1].surrogate is None:
-        raise _too_few(2 * pairs, features)
-    return tuple(steps)
-
-
-_remembered = lru_cache(maxsize=16)(_plan)
-
-
-def _too_few(samples: int, features: int) -> InvalidArgument:
-    return InvalidArgument(
-        "n_samples",
-        samples,
-        f"too few for {features} features: at least {4 * features}, better "
-        f"{2 * features + 2048}, or group elements into fewer features",
-    )
+    @property
+    def _regression(self) -> Regression:
+        return Regression(self.name, "kernel", self.n_samples)
