@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import exp
 
 import pytest
 import torch
 from captum import attr
 from torch import Tensor, nn
 
-from adcaptum.engine import METHODS, Explicand, InvalidArgument, Site, explain
+from adcaptum.engine import METHODS, EveryOutput, Explicand, InvalidArgument, Site, explain
 from adcaptum.engine.parameters import resolve
 from tests.models import cnn, mlp, numbers
 
@@ -170,3 +171,72 @@ def test_tokens_that_are_no_square_are_refused() -> None:
 def test_a_layer_has_to_be_named(name: str) -> None:
     with pytest.raises(InvalidArgument, match="layer is not given"):
         explain(cnn(), METHODS[name](), Explicand.of(IMAGES, target=0))
+
+
+def score_cam(model: nn.Module, cut: int, x: Tensor, x0: Tensor, target: int) -> list[Tensor]:
+    """Wang et al. (2020), algorithm 1, for one image: each channel's part of the map."""
+    assert isinstance(model, nn.Sequential)
+    with torch.no_grad():
+        maps = model[:cut](x[None])[0]
+        scores = []
+        for one in maps:
+            large = nn.functional.interpolate(
+                one[None, None], x.shape[1:], mode="bilinear", align_corners=False
+            )[0, 0]
+            low, high = float(large.min()), float(large.max())
+            shown = (large - low) / (high - low) if high > low else torch.zeros_like(large)
+            scores.append(float(model((x * shown + x0 * (1 - shown))[None])[0, target]))
+        total = sum(exp(score) for score in scores)
+    return [exp(score) / total * one for score, one in zip(scores, maps, strict=True)]
+
+
+@pytest.mark.parametrize(("layer", "cut"), [("0", 1), ("2", 3)])
+def test_score_cam_is_what_its_paper_says(layer: str, cut: int) -> None:
+    model, x0 = cnn(), numbers(3, 1, 8, 8, seed=1)
+    explicand = Explicand.of(IMAGES, target=TARGETS, baselines=x0, at=Site(layer))
+    ours = explain(model, METHODS["score_cam"](), explicand)
+    each = explain(
+        model, resolve(METHODS["score_cam"], {"sum_channels": False, "relu": False}), explicand
+    )
+    for i, target in enumerate(TARGETS):
+        expected = torch.stack(score_cam(model, cut, IMAGES[i], x0[i], target))
+        torch.testing.assert_close(each.values[0][i], expected, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(ours.values[0][i, 0], expected.sum(0).relu())
+    assert ours.rows_used == 3 * (1 + 4)
+
+
+def test_score_cam_may_take_the_liveliest_channels_alone() -> None:
+    model = cnn()
+    explicand = Explicand.of(IMAGES, target=TARGETS, at=Site("2"))
+    method = resolve(METHODS["score_cam"], {"max_channels": 2, "sum_channels": False})
+    ours = explain(model, method, explicand)
+    assert ours.rows_used == method.rows(explicand) == 3 * 3
+    assert isinstance(model, nn.Sequential)
+    maps = model[:3](IMAGES).detach()
+    for i, target in enumerate(TARGETS):
+        lively = sorted(range(4), key=lambda k: -float(maps[i, k].std()))[:2]
+        parts = score_cam(model, 3, IMAGES[i], torch.zeros(1, 8, 8).double(), target)
+        total = sum(float(parts[k].sum() / maps[i, k].sum()) for k in lively)
+        for k in range(4):
+            expected = parts[k] / total if k in lively else torch.zeros(4, 4).double()
+            torch.testing.assert_close(ours.values[0][i, k], expected)
+
+
+def test_score_cam_explains_every_output_at_the_price_of_one() -> None:
+    model, method = cnn(), METHODS["score_cam"]()
+    every = explain(model, method, Explicand.of(IMAGES, target=EveryOutput(), at=Site("2")))
+    assert every.values[0].shape == (9, 1, 4, 4)
+    assert every.rows_used == 3 * (1 + 4)
+    for target in range(3):
+        one = explain(model, method, Explicand.of(IMAGES, target=target, at=Site("2")))
+        torch.testing.assert_close(every.values[0][target::3], one.values[0])
+        torch.testing.assert_close(every.output[target::3], one.output)  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("layer", "why"), [("4", "1 to 3 dimensions"), ("2", "last dimensions")])
+def test_score_cam_refuses_maps_that_cannot_be_laid_over_the_input(layer: str, why: str) -> None:
+    model = nn.Sequential(nn.Unflatten(1, (1, 8, 8)), cnn()) if layer == "2" else cnn()
+    x = IMAGES.flatten(1) if layer == "2" else IMAGES
+    at = Site(f"1.{layer}" if layer == "2" else layer)
+    with pytest.raises(InvalidArgument, match=why):
+        explain(model, METHODS["score_cam"](), Explicand.of(x, target=0, at=at))
