@@ -1,0 +1,98 @@
+"""What a statistic of a stream of samples is."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Protocol, Self, TypeVar, cast
+
+from torch import Tensor
+
+from adcaptum.attr.errors import InvalidInput
+
+StatValue = Tensor | int | float
+
+_S = TypeVar("_S", bound="Stat")
+
+
+class StatStore(Protocol):
+    """Where a statistic finds those that it builds on."""
+
+    def get(self, stat: Stat) -> Stat | None:
+        """The stored statistic equal to `stat`, if there is one."""
+        ...
+
+
+class Stat:
+    """A statistic of a stream of samples of one shape.
+
+    Subclasses say what they build on (`dependencies`), how they begin (`init`), what a sample does
+    (`update`; those built on are updated before), what the statistic is (`get`) and how another
+    stream's is added (`merge`; those built on are merged after). Two are equal where their class
+    and parameters are, and a summarizer keeps one of them.
+
+    Attributes:
+        params: The parameters beyond the name.
+        others: Where the statistics that it builds on are; None outside a summarizer.
+    """
+
+    def __init__(self, name: str | None = None, **kwargs: Any) -> None:
+        self.params: dict[str, Any] = kwargs
+        self.others: StatStore | None = None
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """Its key in a summary: the name given, else the class's in small letters."""
+        if self._name is not None:
+            return self._name
+        own = type(self).__name__.lower()
+        return f"{own}({self.params})" if self.params else own
+
+    @property
+    def dependencies(self) -> tuple[Stat, ...]:
+        """The statistics that it builds on."""
+        return ()
+
+    def init(self) -> None:
+        """Begins a new stream."""
+
+    def update(self, x: Tensor) -> None:
+        """Takes a sample."""
+        raise NotImplementedError
+
+    def get(self) -> StatValue | None:
+        """The statistic of the samples so far; None before the first."""
+        raise NotImplementedError
+
+    def merge(self, other: Self) -> None:
+        """Takes the samples that `other` has taken: the same statistic of another stream."""
+        raise NotImplementedError
+
+    def fresh(self, others: StatStore) -> Self:
+        """A copy that has seen no sample and finds in `others` what it builds on."""
+        alone = copy.copy(self)
+        alone.others = None
+        made = copy.deepcopy(alone)
+        made.others = others
+        made.init()
+        return made
+
+    def _get_stat(self, stat: _S) -> _S | None:
+        if self.others is None:
+            raise InvalidInput(self.name, "outside a summarizer", f"inside: it needs {stat.name}")
+        return cast("_S | None", self.others.get(stat))
+
+    def _required(self, stat: _S) -> _S:
+        found = self._get_stat(stat)
+        assert found is not None, "a summarizer holds what its statistics build on"
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Stat)
+            and type(self) is type(other)
+            and frozenset(self.params.items()) == frozenset(other.params.items())
+        )
+
+    def __hash__(self) -> int:
+        return hash((type(self), frozenset(self.params.items())))
