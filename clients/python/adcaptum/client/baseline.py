@@ -22,6 +22,9 @@ class Blur:
 class Samples:
     """Rows of the model's declared background set.
 
+    They are a distribution: every row is a baseline of every example, for methods whose
+    ``MethodInfo.background`` is true.
+
     Attributes:
         count: How many rows are drawn, without replacement; at least one.
     """
@@ -29,7 +32,8 @@ class Samples:
     count: int
 
 
-# A number stands everywhere in the input, an array has the input's shape, and a text names one of
-# the model's baselines, of which "zero" always exists.
+# A number stands everywhere in the input. An array has the input's shape, with one row for all
+# examples, one for each, or any other number of rows, which are then a distribution. A text names
+# one of the model's baselines, of which "zero" always exists.
 Baseline: TypeAlias = float | str | npt.NDArray[Any] | Blur | Samples
 Baselines: TypeAlias = Baseline | Mapping[str, Baseline] | None

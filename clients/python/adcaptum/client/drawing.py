@@ -16,8 +16,16 @@ from adcaptum.client.colours import (
     text_colour_on,
 )
 from adcaptum.client.explanation import Explanation
-from adcaptum.client.summary import facts, heading
-from adcaptum.client.view import BarChart, HeatMap, ScoredToken, TokenStrip, View, views_of
+from adcaptum.client.summary import facts, heading, warnings
+from adcaptum.client.view import (
+    BarChart,
+    HeatMap,
+    Matrix,
+    ScoredToken,
+    TokenStrip,
+    View,
+    views_of,
+)
 
 try:
     from matplotlib.axes import Axes
@@ -76,6 +84,8 @@ def _height_inches(view: View) -> float:
         case TokenStrip():
             lines = 1 + max((line for line, _, _ in _lay_out(view.tokens)), default=0)
             return _HEADING_INCHES + (lines * _LINE_POINTS + 1.5 * _MARGIN_POINTS) / 72
+        case Matrix():
+            return _HEADING_INCHES + 0.5 + 0.32 * len(view.labels)
     return _HEADING_INCHES + 0.6 + 0.27 * (len(view.bars) + bool(view.hidden))
 
 
@@ -93,6 +103,8 @@ def _draw_heading(part: SubFigure, explanation: Explanation, view: View, height:
     part.text(0.02, 1 - 0.14 / height, title, va="top", size=12, weight="bold")
     told = _plain(" \u00b7 ".join(facts(explanation)))
     part.text(0.02, 1 - 0.40 / height, told, va="top", size=9, color=_GREY)
+    doubts = _plain(" ".join(warnings(explanation)))
+    part.text(0.02, 1 - 0.56 / height, doubts, va="top", size=8, color="#8a4b00")
 
 
 def _draw_view(part: SubFigure, view: View, height: float) -> None:
@@ -104,6 +116,8 @@ def _draw_view(part: SubFigure, view: View, height: float) -> None:
             _draw_tokens(part, view, top, height)
         case BarChart():
             _draw_bars(part, view, top, height)
+        case Matrix():
+            _draw_matrix(part, view, top, height)
 
 
 def _draw_heat_map(part: SubFigure, view: HeatMap, height: float) -> None:
@@ -200,6 +214,28 @@ def _draw_bars(part: SubFigure, view: BarChart, top: float, height: float) -> No
     axes.spines["bottom"].set_color("#cccccc")
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=8, color="#cccccc", labelcolor=_GREY)
+
+
+def _draw_matrix(part: SubFigure, view: Matrix, top: float, height: float) -> None:
+    count = len(view.labels)
+    left = min(0.45, 0.05 + 0.0105 * max(map(len, view.labels), default=0))
+    wide = min(0.96 - left, 0.75 * count / _WIDTH_INCHES)
+    axes = part.add_axes((left, 0.3 / height, wide, top - 0.35 / height))
+    axes.imshow(diverging(view.scaled), interpolation="nearest", aspect="auto")
+    for (row, column), value in np.ndenumerate(view.values):
+        ink = text_colour_on(colour_of(float(view.scaled[row, column])))
+        axes.text(
+            column, row, f"{value:+.2g}", ha="center", va="center", size=7, color=_fraction(ink)
+        )
+    # The columns are the rows' features, by their numbers: names would run into each other.
+    axes.set_xticks(range(count), [str(place) for place in range(1, count + 1)], size=8)
+    names = [f"{place} {_plain(label)}" for place, label in enumerate(view.labels, 1)]
+    axes.set_yticks(range(count), names, size=9)
+    axes.tick_params(length=0, labelcolor=_GREY)
+    axes.spines[:].set_color("#cccccc")
+    if view.hidden:
+        told = f"{view.hidden} others, which weigh less"
+        part.text(left, 0.03 / height, told, size=8, color=_GREY)
 
 
 def _label_bars(axes: Axes, values: Sequence[float], errors: Sequence[float]) -> None:

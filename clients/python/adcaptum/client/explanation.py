@@ -53,11 +53,14 @@ class MethodReport:
         method: The method with every parameter, defaults included.
         rows_used: How many rows were evaluated, for all examples and targets together.
         stop_reason: Why it ended.
+        uncovered_ops: The model's operations for which the method's backward rule says nothing:
+            the attributions may not add up. Empty if there are none.
     """
 
     method: Method
     rows_used: int
     stop_reason: StopReason
+    uncovered_ops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +101,17 @@ class Attribution:
     """What each element of one input, or of a layer, contributed.
 
     Attributes:
-        values: The attributions, of the input's shape without the batch. With ``top_features``,
-            one number per kept feature, of shape (kept,).
+        values: The attributions, without the batch: of the input's or layer's shape, for class
+            activation maps (1, height, width), for pairs (features, features). With
+            ``top_features``, one number per kept feature, of shape (kept,).
         indices: With ``top_features``, the flat index of each kept feature; None without.
         standard_errors: The standard error of each attribution, of values' shape; None for
             methods that do not sample.
         tokens: For texts, the token of each attribution; empty otherwise.
-        features: For tabular inputs, all features of the input, where the client knows them.
+        features: For tabular inputs, all features of the input, where the client knows them; for
+            pairs, those that the rows and columns of values are of.
+        pairs: Whether values are of pairs of features instead of elements; the diagonal is each
+            feature alone.
     """
 
     values: npt.NDArray[Any]
@@ -112,6 +119,7 @@ class Attribution:
     standard_errors: npt.NDArray[Any] | None = None
     tokens: tuple[Token, ...] = ()
     features: tuple[Feature, ...] = ()
+    pairs: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

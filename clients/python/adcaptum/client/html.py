@@ -20,14 +20,24 @@ from adcaptum.client.explanation import Explanation
 from adcaptum.client.explanations import Explanations
 from adcaptum.client.prediction import LabelScore, PredictResult
 from adcaptum.client.raster import encode_png
-from adcaptum.client.summary import facts, heading, time_facts
-from adcaptum.client.view import Bar, BarChart, HeatMap, ScoredToken, TokenStrip, View, views_of
+from adcaptum.client.summary import facts, heading, time_facts, warnings
+from adcaptum.client.view import (
+    Bar,
+    BarChart,
+    HeatMap,
+    Matrix,
+    ScoredToken,
+    TokenStrip,
+    View,
+    views_of,
+)
 
 _BOX = (
     "font-family:system-ui,sans-serif;font-size:14px;line-height:1.45;color:#222;background:#fff;"
     "padding:10px 12px;max-width:760px"
 )
 _PICTURE = "width:240px;max-width:48%;image-rendering:pixelated;border:1px solid #ccc"
+_WARNING = "font-size:12px;color:#8a4b00"
 _CELL = (
     "padding:1px 6px;border:none;background:#fff;color:#222;text-align:left;vertical-align:middle"
 )
@@ -62,6 +72,7 @@ def prediction_html(result: PredictResult) -> str:
 def _explanation(explanation: Explanation) -> str:
     parts = [f'<div style="font-weight:600">{_escaped(heading(explanation))}</div>']
     parts.append(_small(facts(explanation)))
+    parts += [f'<div style="{_WARNING}">{_escaped(each)}</div>' for each in warnings(explanation)]
     for view in views_of(explanation):
         if len(explanation.attributions) > 1:
             parts.append(f'<div style="margin-top:6px">{_escaped(view.name)}</div>')
@@ -76,6 +87,8 @@ def _view(view: View) -> str:
         case TokenStrip():
             tokens = "".join(_token(token, view.limit) for token in view.tokens)
             return f'<div style="line-height:2;margin-top:6px">{tokens}</div>'
+        case Matrix():
+            return _matrix(view)
     return _bar_chart(view)
 
 
@@ -104,6 +117,26 @@ def _token(token: ScoredToken, limit: float) -> str:
     style = f"background:{_css(background)};color:{ink};padding:2px 3px;border-radius:3px"
     space = "" if token.glued else " "
     return f'{space}<span title="{token.value:+.4g}" style="{style}">{_escaped(token.text)}</span>'
+
+
+def _matrix(view: Matrix) -> str:
+    head = _row(["", *(_escaped(label) for label in view.labels)])
+    rows = [
+        f'<tr><td style="{_CELL}">{_escaped(label)}</td>'
+        + "".join(map(_number, values, shares))
+        + "</tr>"
+        for label, values, shares in zip(
+            view.labels, view.values.tolist(), view.scaled.tolist(), strict=True
+        )
+    ]
+    more = _small([f"{view.hidden} others, which weigh less"] if view.hidden else [])
+    return _table([head, *rows]) + more
+
+
+def _number(value: float, share: float) -> str:
+    background = colour_of(share)
+    style = f"background:{_css(background)};color:{_css(text_colour_on(background))}"
+    return f'<td style="{_CELL};{style}">{value:+.3g}</td>'
 
 
 def _bar_chart(view: BarChart) -> str:

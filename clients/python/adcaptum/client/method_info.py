@@ -57,7 +57,9 @@ class MethodInfo:
         available: Whether the named model can run it; true where no model was named.
         reason: Why the model cannot run it.
         layers: Whether it can explain a layer inside the model.
+        layer_required: Whether it explains layers only: one has to be named.
         feature_masks: Whether it takes feature masks.
+        background: Whether its baseline may be a distribution, such as ``Samples``.
     """
 
     name: str
@@ -71,4 +73,6 @@ class MethodInfo:
     available: bool
     reason: str
     layers: bool
+    layer_required: bool
     feature_masks: bool
+    background: bool

@@ -1,6 +1,9 @@
 """Places inside a model."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
+
+Index: TypeAlias = int | slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +25,9 @@ class Neuron:
 
     Attributes:
         layer: The layer in whose output it is.
-        index: Its index there, without the batch dimension.
+        index: Its index there, without the batch dimension: one number for each dimension; with
+            slices that say where they begin and end, the sum of the block.
     """
 
     layer: str | Layer
-    index: int | tuple[int, ...]
+    index: Index | tuple[Index, ...]

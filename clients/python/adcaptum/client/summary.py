@@ -32,6 +32,16 @@ def facts(explanation: Explanation) -> list[str]:
     return told
 
 
+def warnings(explanation: Explanation) -> list[str]:
+    """List what makes an explanation doubtful, each in a sentence."""
+    report = explanation.report
+    if report is None or not report.uncovered_ops:
+        return []
+    ops = ", ".join(report.uncovered_ops)
+    doubt = "which the model uses: the attributions may not add up"
+    return [f"{explanation.method} has no rule for {ops}, {doubt}."]
+
+
 def time_facts(timings: Timings) -> list[str]:
     """List where the time went, each in a few words."""
     return [

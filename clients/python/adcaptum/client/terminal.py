@@ -22,9 +22,18 @@ from adcaptum.client.explanation import Explanation
 from adcaptum.client.explanations import Explanations
 from adcaptum.client.prediction import LabelScore, PredictResult
 from adcaptum.client.raster import shrink
-from adcaptum.client.summary import facts, heading, time_facts
+from adcaptum.client.summary import facts, heading, time_facts, warnings
 from adcaptum.client.timings import Timings
-from adcaptum.client.view import Bar, BarChart, HeatMap, ScoredToken, TokenStrip, View, views_of
+from adcaptum.client.view import (
+    Bar,
+    BarChart,
+    HeatMap,
+    Matrix,
+    ScoredToken,
+    TokenStrip,
+    View,
+    views_of,
+)
 
 _PICTURE_COLUMNS = 44
 _BAR_COLUMNS = 24
@@ -79,6 +88,8 @@ def render_explanation(
         console.print(_view(view, console))
     told = facts(explanation) + (time_facts(timings) if timings is not None else [])
     console.print(_small(told))
+    for warning in warnings(explanation):
+        console.print(Text(f"warning: {warning}", style="yellow"))
     console.print()
 
 
@@ -92,6 +103,8 @@ def _view(view: View, console: Console) -> RenderableType:
             spaces = ["" if token.glued else " " for token in view.tokens]
             spaced = [part for pair in zip(spaces, tokens, strict=True) for part in pair]
             return Text.assemble(*spaced[1:])
+        case Matrix():
+            return _matrix(view, coloured)
     return _bar_chart(view)
 
 
@@ -144,6 +157,30 @@ def _token(token: ScoredToken, limit: float, coloured: bool) -> Text:
         return Text(token.text, style="dim" if token.added else "")
     background = colour_of(share)
     return Text(token.text, f"{_style(text_colour_on(background))} on {_style(background)}")
+
+
+def _matrix(view: Matrix, coloured: bool) -> Table:
+    """Draw numbers in coloured cells; columns are numbered as the rows are."""
+    table = Table(box=None, pad_edge=False, show_header=True, header_style="dim", padding=(0, 1))
+    table.add_column("")
+    for place in range(len(view.labels)):
+        table.add_column(str(place + 1), justify="right")
+    rows = zip(view.labels, view.values.tolist(), view.scaled.tolist(), strict=True)
+    for place, (label, values, shares) in enumerate(rows, 1):
+        cells = [
+            _number(value, share, coloured) for value, share in zip(values, shares, strict=True)
+        ]
+        table.add_row(Text(f"{place} {label}"), *cells)
+    if view.hidden:
+        table.add_row(Text(f"{view.hidden} others, which weigh less", style="dim"))
+    return table
+
+
+def _number(value: float, share: float, coloured: bool) -> Text:
+    if not coloured or abs(share) < _NEUTRAL:
+        return Text(f"{value:+.2g}")
+    background = colour_of(share)
+    return Text(f"{value:+.2g}", f"{_style(text_colour_on(background))} on {_style(background)}")
 
 
 def _bar_chart(view: BarChart) -> Table:

@@ -108,7 +108,31 @@ class BarChart:
     limit: float
 
 
-View: TypeAlias = HeatMap | TokenStrip | BarChart
+@dataclass(frozen=True, slots=True, eq=False)
+class Matrix:
+    """Attributions of pairs of features.
+
+    Attributes:
+        name: The input or inputs.
+        labels: The features', in their own order.
+        values: Of shape (labels, labels).
+        hidden: How many further features there are, which weigh less than these.
+        limit: The magnitude that gets the strongest colour; above 0.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    values: npt.NDArray[np.float64]
+    hidden: int
+    limit: float
+
+    @property
+    def scaled(self) -> npt.NDArray[np.float64]:
+        """The values from -1 to 1."""
+        return np.nan_to_num(self.values) / self.limit
+
+
+View: TypeAlias = HeatMap | TokenStrip | BarChart | Matrix
 
 
 def views_of(
@@ -124,11 +148,16 @@ def views_of(
     Raises:
         ValueError: image does not have the shape of an image.
     """
-    shown = _image_in(explanation.inputs) if image is None else as_rgb(image)
-    return tuple(
-        _view(name, attribution, explanation.inputs.get(name), shown, max_bars)
-        for name, attribution in explanation.attributions.items()
-    )
+    given = None if image is None else as_rgb(image)
+    brought = _image_in(explanation.inputs)
+    views: list[View] = []
+    for name, attribution in explanation.attributions.items():
+        example = explanation.inputs.get(name)
+        # What a layer has of two dimensions, such as tokens and components, is no map of places.
+        is_map = example is not None or attribution.values.ndim > 2
+        below = given if given is not None else brought if is_map else None
+        views.append(_view(name, attribution, example, below, max_bars))
+    return tuple(views)
 
 
 def _view(
@@ -141,15 +170,30 @@ def _view(
     if attribution.tokens and len(attribution.tokens) == attribution.values.size:
         return _token_strip(name, attribution)
     if attribution.values.ndim >= 2 and attribution.indices is None:
+        if attribution.pairs and attribution.values.ndim == 2:
+            return _matrix(name, attribution, max_bars)
         return _heat_map(name, attribution.values, image)
     return _bar_chart(name, attribution, example, max_bars)
+
+
+def _matrix(name: str, attribution: Attribution, most: int) -> Matrix:
+    values = attribution.values.astype(np.float64)
+    weights = np.abs(np.nan_to_num(values)).sum(axis=1)
+    shown = np.sort(np.argsort(-weights, kind="stable")[:most])
+    return Matrix(
+        name,
+        tuple(_feature(attribution, int(index)) for index in shown),
+        values[np.ix_(shown, shown)],
+        len(values) - len(shown),
+        _limit(values),
+    )
 
 
 def _heat_map(name: str, values: npt.NDArray[Any], image: npt.NDArray[np.uint8] | None) -> HeatMap:
     flat = values.astype(np.float64).sum(axis=tuple(range(values.ndim - 2)))
     if image is not None and flat.shape != image.shape[:2]:
         flat = enlarge(flat, *image.shape[:2])
-    magnitudes = np.abs(flat)
+    magnitudes = np.abs(np.nan_to_num(flat))
     limit = _limit(flat)
     if flat.size > _MANY_PIXELS:
         limit = float(np.percentile(magnitudes, _CLIPPED_PERCENTILE)) or limit
@@ -222,12 +266,21 @@ def _bar_chart(
 
 
 def _label(attribution: Attribution, index: int, example: npt.NDArray[Any] | None) -> str:
+    if attribution.pairs:
+        one, other = divmod(index, max(1, len(attribution.features)))
+        own = _feature(attribution, one)
+        return own if one == other else f"{own} \u00d7 {_feature(attribution, other)}"
     if index >= len(attribution.features):
         return f"[{index}]"
     feature = attribution.features[index]
     if example is None or example.size != len(attribution.features):
         return feature.name
     return f"{feature.name} = {example.ravel()[index]:.4g} {feature.unit}".rstrip()
+
+
+def _feature(attribution: Attribution, index: int) -> str:
+    known = attribution.features
+    return known[index].name if index < len(known) else f"[{index}]"
 
 
 def _limit(values: npt.NDArray[Any]) -> float:

@@ -13,7 +13,15 @@ from adcaptum.client.codec.requests import ExplainOptions
 from adcaptum.client.connection import DEFAULT_ADDRESS
 from adcaptum.client.terminal import render_explanations, render_prediction
 from adcaptum.service.cli import options
-from adcaptum.service.cli.arguments import parse_baseline, parse_method, parse_target
+from adcaptum.service.cli.arguments import (
+    parse_baseline,
+    parse_layer,
+    parse_layer_baselines,
+    parse_mask,
+    parse_method,
+    parse_neuron,
+    parse_target,
+)
 from adcaptum.service.cli.inputs import InputOptions
 from adcaptum.service.cli.listing import methods_table, model_view, models_table
 from adcaptum.service.cli.plain import plain
@@ -114,9 +122,28 @@ def explain(
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option(help="A number, a name, blur:SIGMA, samples:COUNT or FILE.npy."),
+        typer.Option(
+            help="A number, a name, blur:SIGMA, FILE.npy, or samples:COUNT for a distribution."
+        ),
     ] = None,
-    layer: Annotated[str | None, typer.Option(help="Explain this layer, not the inputs.")] = None,
+    feature_mask: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A .npy file: equal numbers are one feature."),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[@input]", help="Explain this layer, not the inputs."),
+    ] = None,
+    layer_baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="What the layer is compared with: a number or FILE.npy."),
+    ] = None,
+    neuron: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYER:INDEX", help="Explain this number of a layer, as in features:3,0..2,1."
+        ),
+    ] = None,
     max_rows: Annotated[int | None, typer.Option(min=1, help="What it may cost.")] = None,
     on_deadline: Annotated[
         Literal["fail", "partial"] | None, typer.Option(help="What to answer when time is over.")
@@ -146,7 +173,10 @@ def explain(
         target=parse_target(target),
         method=parse_method(method, param or []),
         baselines=parse_baseline(baseline),
-        layer=layer,
+        feature_masks=parse_mask(feature_mask),
+        layer=parse_layer(layer),
+        layer_baselines=parse_layer_baselines(layer_baseline or []),
+        neuron=parse_neuron(neuron),
         max_rows=max_rows,
         on_deadline=on_deadline,
         top_features=top_features,

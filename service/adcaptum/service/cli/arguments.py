@@ -3,12 +3,12 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import typer
 
-from adcaptum.client import Blur, Method, Samples, TopK
+from adcaptum.client import Blur, Layer, Method, Neuron, Samples, TopK
 from adcaptum.client.baseline import Baseline
 from adcaptum.client.method import ParameterValue
 from adcaptum.client.target import Target
@@ -54,6 +54,53 @@ def parse_baseline(word: str | None) -> Baseline | None:
         return load_array(Path(word), "--baseline")
     number = _as_number(word)
     return word if number is None else number
+
+
+def parse_layer(word: str | None) -> Layer | None:
+    """Read ``features``, or ``features@input`` for what the layer takes."""
+    if word is None:
+        return None
+    name = word.removesuffix("@input")
+    return Layer(name, input=name != word)
+
+
+def parse_layer_baselines(words: Sequence[str]) -> list[float | np.ndarray[Any, Any]] | None:
+    """Read numbers and paths of .npy files, one for each tensor at the layer.
+
+    Raises:
+        typer.BadParameter: One is neither, or the file cannot be read.
+    """
+    option = "--layer-baseline"
+    read = [
+        load_array(Path(word), option) if word.endswith(".npy") else _real(word, option)
+        for word in words
+    ]
+    return read or None
+
+
+def parse_neuron(word: str | None) -> Neuron | None:
+    """Read ``features:3``, ``features:3,0,2``, or ``features:0..4,1,2`` for a sum over 0 to 3.
+
+    Raises:
+        typer.BadParameter: There is no index, or it is not of whole numbers.
+    """
+    if word is None:
+        return None
+    name, colon, index = word.rpartition(":")
+    if not colon:
+        raise typer.BadParameter(f"{word!r} is not LAYER:INDEX", param_hint="--neuron")
+    layer = parse_layer(name)
+    assert layer is not None, "there is a word"
+    return Neuron(layer, tuple(_span(each) for each in index.split(",")))
+
+
+def parse_mask(path: Path | None) -> np.ndarray[Any, Any] | None:
+    """Read the .npy file of a feature mask.
+
+    Raises:
+        typer.BadParameter: There is none, or it holds no numbers.
+    """
+    return None if path is None else load_array(path, "--feature-mask")
 
 
 def parse_method(name: str | None, params: Sequence[str]) -> Method | None:
@@ -131,6 +178,13 @@ def _as_number(word: str) -> float | None:
         return float(word)
     except ValueError:
         return None
+
+
+def _span(word: str) -> int | slice:
+    begin, dots, end = word.partition("..")
+    if not dots:
+        return _whole(word, "--neuron")
+    return slice(_whole(begin, "--neuron"), _whole(end, "--neuron"))
 
 
 def _whole(word: str, option: str) -> int:

@@ -73,7 +73,9 @@ def decode_method_info(method: method_pb2.Method) -> MethodInfo:
         available=method.available,
         reason=method.reason,
         layers=method.layers,
+        layer_required=method.layer_required,
         feature_masks=method.feature_masks,
+        background=method.background,
     )
 
 

@@ -103,7 +103,7 @@ def decode_event(
 def has_unnamed_features(explanations: Iterable[explanation_pb2.Explanation]) -> bool:
     """Whether an attribution may be of a row of a table, whose features the reply does not name."""
     return any(
-        len(attribution.values.shape) == 1 and not attribution.tokens
+        len(attribution.values.shape) == 1 and not attribution.tokens and not attribution.pairs
         for explanation in explanations
         for attribution in explanation.attributions
     )
@@ -157,7 +157,8 @@ def _decode_attribution(
             else None
         ),
         tokens=_decode_tokens(attribution, indices),
-        features=features,
+        features=tuple(map(Feature, attribution.features)) if attribution.pairs else features,
+        pairs=attribution.pairs,
     )
 
 
@@ -185,6 +186,7 @@ def _decode_report(report: explanation_pb2.MethodReport) -> MethodReport:
         method=decode_method(report.method),
         rows_used=report.rows_used,
         stop_reason=_STOP_REASONS.get(report.stop_reason, StopReason.UNKNOWN),
+        uncovered_ops=tuple(report.uncovered_ops),
     )
 
 

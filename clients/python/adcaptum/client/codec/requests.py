@@ -17,6 +17,7 @@ from adcaptum.v1 import explanation_pb2, explanation_service_pb2, method_pb2, mo
 
 Methods: TypeAlias = str | Method | Sequence[str | Method] | None
 Masks: TypeAlias = npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]] | None
+LayerBaselines: TypeAlias = float | npt.NDArray[Any] | Sequence[float | npt.NDArray[Any]] | None
 
 _ON_DEADLINE = {
     None: explanation_pb2.ON_DEADLINE_UNSPECIFIED,
@@ -38,8 +39,12 @@ class ExplainOptions(TypedDict, total=False):
         baselines: What the inputs are compared with, for all inputs or by input.
         feature_masks: For all inputs or by input, an integer array of the input's shape with a
             batch of one; elements with the same number are one feature.
-        layer: Explain this layer's values instead of the inputs.
-        neuron: Explain this neuron instead of an output.
+        layer: Explain this layer's values instead of the inputs; feature masks are then of its
+            shape.
+        layer_baselines: What the layer's values are compared with, instead of what the model makes
+            of the baselines: a number, or an array of the layer's shape as for ``baselines``; a
+            sequence of them where there are several tensors at the layer.
+        neuron: Explain this neuron, or the sum of a block of them, instead of an output.
         max_rows: The largest number of rows (evaluations of the model on one input) to use.
         on_deadline: What to answer when the time is over: fail, or partial for the best answer so
             far; by default ``explain`` fails and ``explain_stream`` answers.
@@ -58,6 +63,7 @@ class ExplainOptions(TypedDict, total=False):
     baselines: Baselines
     feature_masks: Masks
     layer: str | Layer | None
+    layer_baselines: LayerBaselines
     neuron: Neuron | None
     max_rows: int | None
     on_deadline: Literal["fail", "partial"] | None
@@ -100,6 +106,7 @@ def explain_request(
         baselines=_encode_baselines(options.get("baselines")),
         feature_masks=_encode_masks(options.get("feature_masks")),
         layer=None if layer is None else _encode_layer(layer),
+        layer_baselines=_encode_layer_baselines(options.get("layer_baselines")),
         neuron=None if neuron is None else _encode_neuron(neuron),
         budget=_encode_budget(options),
         output=_encode_output_options(options),
@@ -199,6 +206,18 @@ def _encode_baselines(baselines: Baselines) -> list[explanation_pb2.Baseline]:
     return [_encode_baseline(name, value) for name, value in named.items()]
 
 
+def _encode_layer_baselines(baselines: LayerBaselines) -> list[explanation_pb2.Baseline]:
+    if baselines is None:
+        return []
+    several = baselines if isinstance(baselines, Sequence) else [baselines]
+    encoded = [_encode_baseline("", each) for each in several]
+    if wrong := {each.WhichOneof("kind") for each in encoded} - {"zero", "constant", "tensor"}:
+        raise InvalidRequest(
+            f"layer_baselines: {', '.join(map(str, wrong))} is of inputs; give numbers or arrays"
+        )
+    return encoded
+
+
 def _encode_baseline(name: str, value: Baseline) -> explanation_pb2.Baseline:
     match value:
         case str() if value == "zero":
@@ -230,8 +249,15 @@ def _encode_layer(layer: str | Layer) -> explanation_pb2.Layer:
 
 
 def _encode_neuron(neuron: Neuron) -> explanation_pb2.Neuron:
-    index = (neuron.index,) if isinstance(neuron.index, int) else neuron.index
-    return explanation_pb2.Neuron(layer=_encode_layer(neuron.layer), index=index)
+    index = neuron.index if isinstance(neuron.index, tuple) else (neuron.index,)
+    spans = [each if isinstance(each, slice) else slice(each, each + 1) for each in index]
+    for span in spans:
+        if span.stop is None or span.step not in {None, 1}:
+            raise InvalidRequest(f"neuron: {span} does not say where it ends, or leaves gaps")
+    begin = [span.start or 0 for span in spans]
+    block = any(isinstance(each, slice) for each in index)
+    end = [span.stop for span in spans] if block else []
+    return explanation_pb2.Neuron(layer=_encode_layer(neuron.layer), index=begin, end=end)
 
 
 def _encode_budget(options: ExplainOptions) -> explanation_pb2.Budget:
