@@ -93,8 +93,9 @@ class _OfMoments(Stat):
     def dependencies(self) -> tuple[Stat, ...]:
         return (Moments(),)
 
-    def init(self) -> None:
-        self._moments = self._required(Moments())
+    @property
+    def _moments(self) -> Moments:
+        return self._required(Moments())
 
     def update(self, x: Tensor) -> None:
         """Nothing: the moments have taken the sample."""
@@ -154,9 +155,6 @@ class StdDev(Stat):
     def dependencies(self) -> tuple[Stat, ...]:
         return (Var(order=self.order),)
 
-    def init(self) -> None:
-        self._variance = self._required(Var(order=self.order))
-
     def update(self, x: Tensor) -> None:
         """Nothing: the variance has taken the sample."""
 
@@ -164,7 +162,7 @@ class StdDev(Stat):
         """Nothing: the variance is merged."""
 
     def get(self) -> Tensor | None:
-        variance = self._variance.get()
+        variance = self._required(Var(order=self.order)).get()
         return None if variance is None else variance.sqrt()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,8 @@ def visualize_image_attr(
     with canvas(figure, fig_size, use_pyplot=use_pyplot) as figure:
         if axes is None:
             axes = figure.subplots()
-        picture = _picture(attr, original_image, method, sign, outlier_perc)
+        picture = _picture(attr, original_image, method, sign)
+        picture = replace(picture, attr=normalised(picture.attr, picture.sign, outlier_perc))
         _without_ticks(axes)
         heat_map = picture.draw(axes, cmap, alpha_overlay)
         if show_colorbar:
@@ -149,7 +150,7 @@ class _Picture:
     Attributes:
         method: How.
         sign: Which attributions.
-        attr: They, normalised, (height, width).
+        attr: They, (height, width).
         image: (height, width, channels), 0 to 255; empty where there is none.
     """
 
@@ -188,7 +189,6 @@ def _picture(
     original_image: npt.NDArray[Any] | Tensor | None,
     method: str,
     sign: str,
-    outlier_perc: float,
 ) -> _Picture:
     how, which = chosen(ImageVisualizationMethod, method), chosen(VisualizeSign, sign)
     if how in _UNSIGNED and which is VisualizeSign.all:
@@ -202,9 +202,7 @@ def _picture(
         _check_fit(values, image, overlaid=how in _OVERLAID)
     elif how is not ImageVisualizationMethod.heat_map:
         raise InvalidInput("original_image", None, f"{method} needs it, only heat_map does without")
-    if values.ndim == 3:
-        values = values.sum(2)
-    return _Picture(how, which, normalised(values, which, outlier_perc), image)
+    return _Picture(how, which, values.sum(2) if values.ndim == 3 else values, image)
 
 
 def _image(image: Array) -> Array:
