@@ -130,6 +130,8 @@ class Evaluation:
         patch: A site's replacement; None: none.
         arguments: Further arguments of forward, after the rows' own.
         reduce: How to fold the gradients of the rows.
+        through: Neurons inside the model; only the gradient that flows through them counts. None:
+            all of it.
         outputs: Whether the outputs are wanted. Without them a model is run only as far as what is
             read, and the reading's values are empty.
     """
@@ -141,6 +143,7 @@ class Evaluation:
     patch: Patch | None = None
     arguments: Arguments = NO_ARGUMENTS
     reduce: Reduce = field(default_factory=Stack)
+    through: Neuron | None = None
     outputs: bool = True
 
     @cached_property
@@ -152,6 +155,7 @@ class Evaluation:
         if isinstance(self.target, Neuron):
             own = None if self.target.one else id(self.target.index)
             neuron = (self.target.site, own)
+        through = self.through and (self.through.site, _identity(self.through))
         return (
             "forward" if self.wrt is None else "gradient",
             self.rows.signature,
@@ -160,8 +164,13 @@ class Evaluation:
             self.wrt,
             self.read,
             patch,
+            through,
             self.outputs,
         )
+
+
+def _identity(neuron: Neuron) -> Hashable:
+    return neuron.index if neuron.one else id(neuron.index)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

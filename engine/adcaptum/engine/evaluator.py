@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from adcaptum.engine.backward import gradients, kept, out_of_range
 from adcaptum.engine.errors import (
     InvalidArgument,
     ModelError,
@@ -17,7 +18,7 @@ from adcaptum.engine.errors import (
     NotPerRow,
     OutOfRange,
 )
-from adcaptum.engine.evaluation import INPUT, Evaluation, Neuron, Site
+from adcaptum.engine.evaluation import INPUT, Evaluation, Neuron
 from adcaptum.engine.hooks import Taps
 from adcaptum.engine.packing import Part, Slice, columns_of, pack_arguments, pack_rows
 
@@ -57,13 +58,11 @@ def evaluate(model: Model, slices: Sequence[Slice]) -> list[Part]:
             leaves = taps.leaves(first.wrt)
         objective = _objective(first, taps, output, rows)
         places = _places(objective, columns) if _share_target(slices) else None
-        gradients = (
-            () if first.wrt is None else _differentiate(objective, places, leaves, first.wrt)
-        )
+        found = () if first.wrt is None else _differentiate(objective, places, taps, leaves, first)
     objective = objective.detach()
     activations = tuple(t.detach() for t in taps.values(first.read)) if first.read else ()
     if len(slices) == 1:
-        return [Part(_values(objective, places), gradients, activations)]
+        return [Part(_values(objective, places), found, activations)]
     sizes = [len(piece) for piece in slices]
     if places is not None:
         values = _values(objective, places).split(sizes)
@@ -72,7 +71,7 @@ def evaluate(model: Model, slices: Sequence[Slice]) -> list[Part]:
             _values(own, None if piece.evaluation.target is None else _places(own, [column]))
             for piece, own, column in zip(slices, objective.split(sizes), columns, strict=True)
         )
-    cut = zip(*(t.split(sizes) for t in gradients), strict=True) if gradients else repeat(())
+    cut = zip(*(t.split(sizes) for t in found), strict=True) if found else repeat(())
     read = zip(*(t.split(sizes) for t in activations), strict=True) if activations else repeat(())
     return [Part(*own) for own in zip(values, cut, read, strict=False)]
 
@@ -84,6 +83,8 @@ def _set_taps(taps: Taps, first: Evaluation, slices: Sequence[Slice]) -> None:
         taps.read(first.read)
     if isinstance(first.target, Neuron):
         taps.read(first.target.site)
+    if first.through is not None:
+        taps.connect(first.through.site)
     if first.patch is not None:
         patches = [(s.evaluation.patch.rows, s.start, s.stop) for s in slices if s.evaluation.patch]
         taps.patch(first.patch.site, pack_rows(patches))
@@ -126,17 +127,8 @@ def _selected(neuron: Neuron, tensors: tuple[Tensor, ...], rows: int) -> Tensor:
     try:
         block = tensors[0][(slice(None), *neuron.index)]
     except IndexError as error:
-        raise _out_of_range_block(neuron.index, tensors[0]) from error
+        raise out_of_range(neuron.index, tensors[0]) from error
     return block.reshape(rows, -1).sum(1)
-
-
-def _out_of_range_block(index: tuple[int | slice, ...], tensor: Tensor) -> InvalidArgument:
-    kind = InvalidArgument if len(index) >= tensor.dim() else OutOfRange
-    return kind(
-        "neuron",
-        str(index),
-        f"an index into the layer's shape without the rows, {tuple(tensor.shape[1:])}",
-    )
 
 
 def first_tensor(output: object, rows: int) -> Tensor:
@@ -234,18 +226,26 @@ def _out_of_range(columns: Tensor, shape: tuple[int, ...]) -> InvalidArgument:
 
 
 def _differentiate(
-    objective: Tensor, places: Tensor | None, leaves: tuple[Tensor, ...], wrt: Site
+    objective: Tensor,
+    places: Tensor | None,
+    taps: Taps,
+    leaves: tuple[Tensor, ...],
+    first: Evaluation,
 ) -> tuple[Tensor, ...]:
     assert places is not None, "a gradient has a target"
     if not objective.requires_grad:
         raise NotDifferentiable(
-            f"no gradient of the target reaches {wrt}: the model computes it without autograd, "
-            "or the target does not depend on it"
+            f"no gradient of the target reaches {first.wrt}: the model computes it without "
+            "autograd, or the target does not depend on it"
         )
     # The gradient of the sum of all rows' targets: one backward pass, whatever the number of rows.
     seed = objective.new_zeros(objective.shape)
     seed.view(len(seed), -1).scatter_(1, places, 1)
-    return torch.autograd.grad(objective, leaves, seed, allow_unused=True, materialize_grads=True)
+    if first.through is None:
+        return gradients((objective,), leaves, (seed,))
+    middle = taps.leaves(first.through.site)
+    above = gradients((objective,), middle, (seed,), again=True)
+    return gradients(middle, leaves, kept(first.through, middle, above))
 
 
 def _values(objective: Tensor, places: Tensor | None) -> Tensor:

@@ -54,6 +54,8 @@ class Explicand:
         background: Whether every row of the baselines is a baseline of every example, and the
             explanation an expectation over them; so is, at a site, every row of the starts. False:
             one for all, or one per example.
+        through: Neurons inside the model: only the gradients that flow through them are explained.
+            None: all.
     """
 
     inputs: tuple[Tensor, ...]
@@ -68,6 +70,7 @@ class Explicand:
     values: tuple[Tensor, ...] | None = None
     starts: tuple[Tensor, ...] | None = None
     background: bool = False
+    through: Neuron | None = None
 
     @classmethod
     def of(
@@ -214,6 +217,37 @@ class Explicand:
             patch=None if self.values is None else Patch(self.at, Given(self.values)),
             read=self.at if read and self.at != INPUT else None,
             arguments=self.arguments,
+            through=self.through if gradient else None,
+        )
+
+    def from_inputs(self, rows: Rows, *, read: bool = False, reduce: Reduce) -> Evaluation:
+        """Differentiates with respect to the values at the site where the inputs are the rows.
+
+        Args:
+            rows: What to feed the model, as many rows per example as one likes.
+            read: Whether to return, or fold, the values at the site, too.
+            reduce: How to fold the gradients.
+
+        Raises:
+            InvalidArgument: If no layer is named, or what is between inputs has no meaning.
+        """
+        if self.at == INPUT:
+            raise InvalidArgument("layer", "not given", "the method explains the values at a layer")
+        for i, t in enumerate(self.inputs):
+            if not t.is_floating_point():
+                raise InvalidArgument(
+                    f"inputs[{i}]",
+                    f"a tensor of dtype {t.dtype}",
+                    "the method's way from the baseline leads through the inputs, which have to be "
+                    "floating-point; integrated_gradients has one through the layer's values",
+                )
+        return Evaluation(
+            rows,
+            self._read(gradient=True),
+            self.at,
+            read=self.at if read else None,
+            arguments=self.arguments,
+            reduce=reduce,
         )
 
     def evaluation(
@@ -229,10 +263,13 @@ class Explicand:
         reduce = Stack() if reduce is None else reduce
         target = self._read(gradient=gradient)
         wrt = self.at if gradient else None
+        through = self.through if gradient else None
         if self.at == INPUT:
             if gradient:
                 self._check_differentiable()
-            return Evaluation(rows, target, wrt, arguments=self.arguments, reduce=reduce)
+            return Evaluation(
+                rows, target, wrt, arguments=self.arguments, reduce=reduce, through=through
+            )
         return Evaluation(
             Repeated(self.inputs, rows.per_example),
             target,
@@ -240,6 +277,7 @@ class Explicand:
             patch=Patch(self.at, rows),
             arguments=self.arguments,
             reduce=reduce,
+            through=through,
         )
 
     def _read(self, *, gradient: bool) -> Output | Neuron | None:

@@ -160,6 +160,11 @@ class Taps:
         for tap in self._at(site):
             tap.differentiate = True
 
+    def connect(self, site: Site) -> None:
+        """Wants gradients at a site, and those that flow on from there towards the inputs."""
+        for tap in self._at(site):
+            tap.differentiate, tap.cut = True, False
+
     def values(self, site: Site) -> tuple[Tensor, ...]:
         """After forward, the floating-point tensors at a site."""
         return tuple(t for tap in self._taps[site] for t in tap.values)

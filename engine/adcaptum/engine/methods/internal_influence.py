@@ -1,0 +1,51 @@
+"""Internal influence: a layer's gradients, averaged along the inputs' way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from adcaptum.engine.attribution import Attribution
+from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.flow import Flow, ask
+from adcaptum.engine.method import LayerUse
+from adcaptum.engine.parameters import parameter
+from adcaptum.engine.quadrature import Rule, nodes_and_weights
+from adcaptum.engine.reduce import WeightedSum
+from adcaptum.engine.rows import Path
+
+
+@dataclass(frozen=True, slots=True)
+class InternalInfluence:
+    """The target's gradient at a layer, averaged over the inputs' way from the baseline.
+
+    Leino et al. (2018), https://arxiv.org/abs/1802.03788, definition 1, with the uniform
+    distribution on the way.
+    """
+
+    name: ClassVar[str] = "internal_influence"
+    paper: ClassVar[str] = "https://arxiv.org/abs/1802.03788"
+    gradient: ClassVar[bool] = True
+    baseline: ClassVar[bool] = True
+    random: ClassVar[bool] = False
+    feature_masks: ClassVar[bool] = False
+    layer: ClassVar[LayerUse] = "required"
+    background: ClassVar[bool] = False
+
+    n_steps: int = parameter(50, "Points on the way.", minimum=1, maximum=10_000)
+    method: Rule = parameter("gausslegendre", "The rule of the quadrature.")
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains.
+
+        Raises:
+            InvalidArgument: If no layer is named, or the inputs are not floating-point.
+        """
+        alphas, weights = nodes_and_weights(self.method, self.n_steps)
+        path = Path(explicand.inputs, explicand.paired_baselines(), alphas)
+        evaluation = explicand.from_inputs(path, reduce=WeightedSum(weights))
+        return Attribution((yield from ask(evaluation)).gradients)
+
+    def rows(self, explicand: Explicand) -> int:
+        """The steps of each example."""
+        return explicand.count * self.n_steps
