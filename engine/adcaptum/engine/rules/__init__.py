@@ -1,0 +1,11 @@
+"""Backward rules on operations: how a batch is differentiated other than by the chain rule.
+
+`interception` is the mechanism, `operations` says what each operation is, and each rule is a file
+of its own.
+"""
+
+from adcaptum.engine.rules.interception import Interception, Rule, attach, depends
+from adcaptum.engine.rules.pairs import Pairs
+from adcaptum.engine.rules.table import Handler, Table
+
+__all__ = ["Handler", "Interception", "Pairs", "Rule", "Table", "attach", "depends"]

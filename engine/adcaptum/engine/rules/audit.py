@@ -1,0 +1,48 @@
+"""What the autograd graph says of operations that no mode has seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.autograd.function import BackwardCFunction
+
+Node = Any
+
+_OWN = "adcaptum."
+_SCRIPTED = "CppFunction"
+
+
+def nodes_behind(tensor: Tensor) -> set[Node]:
+    """Every node of the graph that a gradient of the tensor passes through."""
+    if tensor.grad_fn is None:
+        return set()
+    seen: set[Node] = {tensor.grad_fn}
+    waiting: list[Node] = [tensor.grad_fn]
+    while waiting:
+        for node, _ in waiting.pop().next_functions:
+            if node is not None and node not in seen:
+                seen.add(node)
+                waiting.append(node)
+    return seen
+
+
+def strangers(nodes: set[Node], hidden: frozenset[str]) -> set[str]:
+    """The names of nodes that no handled operation has left.
+
+    Args:
+        nodes: Of a graph.
+        hidden: Operations that leave no node of their own.
+    """
+    names = set()
+    by_node = {name.replace("_", ""): name for name in hidden}
+    for kind in {type(node) for node in nodes}:
+        name = kind.__name__
+        if issubclass(kind, BackwardCFunction):
+            if not kind.__module__.startswith(_OWN):
+                names.add(name.removesuffix("Backward"))
+        elif name == _SCRIPTED:
+            names.add("scripted module")
+        elif (operation := name.partition("Backward")[0].lower()) in by_node:
+            names.add(by_node[operation])
+    return names

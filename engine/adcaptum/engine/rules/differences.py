@@ -1,0 +1,233 @@
+"""Multipliers from differences: the Rescale rule for functions of one or two elements.
+
+A multiplier is what a function's output changes by, per unit that its input changes by, between
+the reference row and the row: Shrikumar, Greenside, Kundaje (2017), https://arxiv.org/abs/1704.02685,
+equations 1 and 10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.rules.interception import Interception, attach, depends
+from adcaptum.engine.rules.pairs import Pairs
+from adcaptum.engine.rules.table import Func, any_depends, run_plain
+
+Function = Callable[[Tensor], Tensor]
+
+
+def elementwise(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """A function of each element of its first argument: the quotient of the differences."""
+    x, call = operand(func, args, kwargs)
+    if not depends(x) or any_depends(args[1:], {k: v for k, v in kwargs.items() if v is not x}):
+        return uncovered(interception, func, args, kwargs)
+    return rescaled(pairs_of(interception), x, call)
+
+
+def relu(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Tensor:
+    """ReLU, whose quotient is exact in floating point: only where nothing changes it is 0 / 0."""
+    x, call = operand(func, args, kwargs)
+    pairs = pairs_of(interception)
+    with torch.no_grad():
+        y = call(x.detach())
+        difference = x.detach() - pairs.of(x)
+        quotient = (y - pairs.of(y, like=x)).div_(difference)
+        multiplier = torch.where(difference == 0, (y > 0).to(y.dtype), quotient)
+    return attach(y, x * multiplier)
+
+
+def binary(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """A function of two elements: each one's share is its Shapley value in the game of two."""
+    a, b, call = two(func, args, kwargs)
+    if not depends(b):
+        return rescaled(pairs_of(interception), a, lambda t: call(t, b))
+    if not depends(a):
+        return rescaled(pairs_of(interception), b, lambda t: call(a, t))
+    pairs = pairs_of(interception)
+    with torch.no_grad():
+        y = call(a.detach(), b.detach())
+    a, b = pairs.expand(a, y.shape), pairs.expand(b, y.shape)
+    a0, b0 = pairs.of(a), pairs.of(b)
+    with torch.no_grad():
+        x, z = a.detach(), b.detach()
+        low, mixed_a, mixed_b = call(a0, b0), call(x, b0), call(a0, z)
+        of_a = _quotient(x, a0, (y - mixed_b + mixed_a - low) / 2, lambda t: call(t, z))
+        of_b = _quotient(z, b0, (y - mixed_a + mixed_b - low) / 2, lambda t: call(x, t))
+    return attach(y, a * of_a + b * of_b)
+
+
+def division(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """A quotient: the product rule with the reciprocal, whose difference quotient is -1 / (b b0)."""
+    if kwargs.get("rounding_mode") is not None or len(args) > 2:
+        return uncovered(interception, func, args, kwargs)
+    a, b, call = two(func, args, kwargs)
+    if not depends(b):
+        return run_plain(func, args, kwargs)
+    pairs = pairs_of(interception)
+    with torch.no_grad():
+        y = call(a, b.detach())
+        r, r0 = 1 / b.detach(), 1 / pairs.of(b)
+        middle = (a.detach() + pairs.of(a)) / 2 if depends(a) else a
+        of_b = (-middle * r * r0).nan_to_num_(0, 0, 0)
+        of_a = ((r + r0) / 2).nan_to_num_(0, 0, 0)
+    surrogate = b * of_b
+    return attach(y, a * of_a + surrogate if depends(a) else surrogate)
+
+
+def midpoint(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """A polynomial of degree two: its gradient half-way between row and reference is complete.
+
+    For a product of two activations it is x times the mean of y, plus y times the mean of x: the
+    Shapley values of the two factors.
+    """
+    pairs = pairs_of(interception)
+    with torch.no_grad():
+        value = run_plain(func, args, kwargs)
+    halfway = {key: _halfway(pairs, t) for key, t in kwargs.items()}
+    surrogate = run_plain(func, tuple(_halfway(pairs, t) for t in args), halfway)
+    return attach(value, surrogate)
+
+
+def product(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """An operation that is affine in each argument: plain in one activation, half-way in two."""
+    count = _dependents((*args, *kwargs.values()))
+    if count == 1:
+        return run_plain(func, args, kwargs)
+    name = str(func.__name__)
+    if count > 2 and name.startswith(("einsum", "bilinear")):
+        return uncovered(interception, func, args, kwargs)
+    return midpoint(interception, func, args, kwargs)
+
+
+def power(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """A power; the square is exact."""
+    _, exponent, _ = two(func, args, kwargs, "exponent")
+    if not isinstance(exponent, Tensor) and exponent == 2:
+        return midpoint(interception, func, args, kwargs)
+    return binary(interception, func, args, kwargs)
+
+
+def rescaled(pairs: Pairs, x: Tensor, call: Function) -> Tensor:
+    """The values of a function of each element, with the multipliers as its gradient."""
+    with torch.no_grad():
+        y = call(x.detach())
+    x = pairs.expand(x, y.shape)
+    with torch.no_grad():
+        dy = _wide(y) - _wide(pairs.of(y, like=x))
+        multiplier = _quotient(x.detach(), pairs.of(x), dy, call, pairs, x)
+    return attach(y, x * multiplier)
+
+
+def operand(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Function]:
+    """An operation's first argument, and the operation as a function of it."""
+    if args:
+        rest = args[1:]
+        return args[0], lambda t: run_plain(func, (t, *rest), kwargs)
+    key = "input" if "input" in kwargs else "self"
+    return kwargs[key], lambda t: run_plain(func, (), {**kwargs, key: t})
+
+
+def two(
+    func: Func, args: tuple[Any, ...], kwargs: dict[str, Any], second: str = "other"
+) -> tuple[Any, Any, Callable[[Any, Any], Any]]:
+    """An operation's first two arguments, and the operation as a function of them."""
+    kwargs = dict(kwargs)
+    given = list(args)
+    for name in ("input", second, "exponent"):
+        if len(given) < 2 and name in kwargs:
+            given.append(kwargs.pop(name))
+    a, b, *rest = given
+    return a, b, lambda s, t: run_plain(func, (s, t, *rest), kwargs)
+
+
+def uncovered(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """A case that a rule does not cover: the plain gradient, reported."""
+    result = run_plain(func, args, kwargs)
+    interception.report(str(func.__name__).split(".")[0].strip("_"), result)
+    return result
+
+
+def pairs_of(interception: Interception) -> Pairs:
+    """The pairs of a batch whose rule compares rows."""
+    assert interception.pairs is not None, "the rule compares rows"
+    return interception.pairs
+
+
+def _quotient(
+    x: Tensor,
+    x0: Tensor,
+    dy: Tensor,
+    call: Function,
+    pairs: Pairs | None = None,
+    followed: Tensor | None = None,
+) -> Tensor:
+    """dy / (x - x0), and where that is mostly rounding the mean of the slopes at both ends.
+
+    The difference of two outputs of size 1 is known to the precision eps: where x and x0 are nearer
+    than its square root, the slope is the better number, with an error of the second order. If the
+    slopes differ there is a kink in between, which the quotient is right about.
+    """
+    eps = torch.finfo(x.dtype).eps
+    dx = _wide(x) - _wide(x0)
+    quotient = dy / dx
+    near = dx.abs() <= (_wide(x).abs() + 1).mul_(eps**0.5)
+    # On a GPU looking would cost more than the slopes.
+    if x.device.type != "cpu" or bool(near.any()):
+        slope = _wide(_slope(x, call))
+        slope0 = slope if pairs is None else _wide(pairs.of(slope, like=followed))
+        mean = (slope + slope0) / 2
+        agree = (slope - slope0).abs() <= mean.abs() * eps**0.25
+        quotient = torch.where(near & agree, mean, quotient)
+    return quotient.nan_to_num_(0, 0, 0).to(x.dtype)
+
+
+def _slope(x: Tensor, call: Function) -> Tensor:
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        y = call(leaf)
+        (slope,) = torch.autograd.grad(y, leaf, torch.ones_like(y))
+    return slope
+
+
+def _wide(t: Tensor) -> Tensor:
+    """Half precision as float32, in which differences of it are exact."""
+    return t.to(torch.promote_types(t.dtype, torch.float32))
+
+
+def _halfway(pairs: Pairs, value: Any) -> Any:
+    """A tensor moved half-way to its reference, by a constant; lists of them likewise."""
+    if depends(value):
+        return value + (pairs.of(value) - value.detach()) / 2
+    if isinstance(value, list | tuple) and any(depends(v) for v in value):
+        return [_halfway(pairs, v) for v in value]
+    return value
+
+
+def _dependents(values: Any) -> int:
+    count = 0
+    for value in values:
+        if isinstance(value, list | tuple):
+            count += _dependents(value)
+        else:
+            count += depends(value)
+    return count

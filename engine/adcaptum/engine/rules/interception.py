@@ -1,0 +1,134 @@
+"""The mechanism: operations of one batch are intercepted and given other backward behaviour.
+
+An `Interception` is a mode of torch that is active while the model runs on one batch, in one thread
+only. Every operation, however it is called, comes by; nothing is set on the model or its modules.
+
+How an operation is answered, by its name (see `operations`; resolved by `table`):
+
+1. A *handler* of the rule, if the rule has one: `handler(interception, func, args, kwargs)` gives
+   what the operation gives. It computes the value as usual and builds, in the autograd graph, the
+   operations whose plain gradient is the wanted one; `attach` joins the two. For instance, an
+   operation that is to have the gradient m has `attach(func(x.detach()), x * m)`. Handlers run
+   with the interception off; `interception.within(f, ...)` runs f with it on.
+   Handlers see only operations of which an argument depends on what is explained (`depends`), and
+   never in-place forms: those are computed out of place and copied.
+2. A function that is written in Python (`F.multi_head_attention_forward`, `Tensor.norm`) is run
+   with the interception on: what it consists of comes by one by one. The same goes for what
+   `decompositions` has for fused kernels.
+3. An operation that the rule calls *plain* keeps its plain gradient.
+4. Any other operation keeps it too, and is reported by `uncovered`.
+
+Parameters never count as depending on what is explained: they are detached, which also saves what
+autograd would keep for their gradients. Handlers see them as they are, so that `args[1] is
+module.weight` says which layer a linear operation belongs to.
+
+To write a rule: a frozen dataclass (it is part of the evaluation's key) with `interception(model,
+pairs)`, which makes an `Interception` with a `Table`, shared by all batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from adcaptum.engine.rules.audit import Node, nodes_behind, strangers
+from adcaptum.engine.rules.pairs import Pairs
+from adcaptum.engine.rules.table import Func, Table
+
+T = TypeVar("T")
+
+
+class Rule(Protocol):
+    """A backward rule: a frozen dataclass. Rows of evaluations with equal rules share batches.
+
+    Attributes:
+        pairs: Whether it compares each row with a reference row.
+    """
+
+    @property
+    def pairs(self) -> bool: ...
+
+    def __hash__(self) -> int: ...
+
+    def interception(self, model: object, pairs: Pairs | None) -> Interception:
+        """Begins a batch.
+
+        Args:
+            model: The model that is going to run.
+            pairs: Which row is compared with which, for rules that do.
+        """
+        ...
+
+
+class Interception(TorchFunctionMode):
+    """The rule at work on one batch: a context manager around the model's forward.
+
+    Attributes:
+        pairs: Which row is compared with which, for rules that do.
+    """
+
+    def __init__(self, table: Table, pairs: Pairs | None = None) -> None:
+        super().__init__()
+        self.pairs = pairs
+        self._table = table
+        self._uncovered: list[tuple[str, Node | None]] = []
+
+    def __torch_function__(
+        self,
+        func: Func,
+        types: Sequence[type],  # noqa: ARG002 - torch's signature
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Answers an operation."""
+        return self._table.action(func)(self, func, args, kwargs or {})
+
+    def within(self, function: Callable[..., T], *args: object, **kwargs: object) -> T:
+        """Runs a function with its operations intercepted; for handlers."""
+        with self:
+            return function(*args, **kwargs)
+
+    def report(self, name: str, result: object) -> None:
+        """Remembers that the results of an operation have the plain gradient, for want of a rule.
+
+        Results that are not floating-point, or have no gradient, are nobody's concern.
+        """
+        for t in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(t, Tensor) and t.requires_grad:
+                self._uncovered.append((name, t.grad_fn))
+
+    def uncovered(self, objective: Tensor) -> tuple[str, ...]:
+        """The operations without a rule between what is explained and the target, by name.
+
+        Operations that torch does not show, in scripted modules or in autograd functions written
+        in Python, are found in the graph.
+        """
+        behind = nodes_behind(objective)
+        names = {name for name, node in self._uncovered if node is None or node in behind}
+        return tuple(sorted(names | strangers(behind, self._table.hidden)))
+
+
+def depends(value: object) -> bool:
+    """Whether it is a tensor that depends on what is explained. Parameters do not."""
+    return isinstance(value, Tensor) and value.requires_grad and not isinstance(value, nn.Parameter)
+
+
+def attach(value: Tensor, surrogate: Tensor) -> Tensor:
+    """A tensor with the value of one and the gradient of another.
+
+    Args:
+        value: Without a graph; it becomes the result's memory.
+        surrogate: Made by operations of whose results autograd keeps nothing (mul, add, sum, mm,
+            gather do not keep theirs), of the same shape. It becomes the result.
+    """
+    assert surrogate.shape == value.shape, f"{surrogate.shape} stands for {value.shape}"
+    if surrogate.dtype != value.dtype:
+        surrogate = surrogate.to(value.dtype)
+    if surrogate._is_view() or surrogate.is_leaf:  # noqa: SLF001 - a view shares its base's fate
+        surrogate = surrogate.clone()
+    # Puts other memory behind the tensor: costs nothing, and autograd has no part in it.
+    surrogate.data = value.detach()
+    return surrogate

@@ -1,0 +1,289 @@
+"""Which row of a batch is compared with which, and where the rows are in a tensor.
+
+Rows of examples stand first in the batch, then the distinct rows that they are compared with; one
+reference row may serve many examples.
+
+A model may move its rows: from (rows, time, features) to (time, rows, features), or to (rows *
+heads, time, time). Where they are is one number, the row stride: element f of the tensor, counted
+in its logical order, belongs to row (f // stride) % rows. Reshaping does not change it. As long as
+the rows come first, whatever is merged with them behind, it is the number of elements per row, and
+nothing has to be followed. Operations that may move rows are followed; where they are lost, rules
+that need them say so, and the operation is reported as uncovered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from weakref import ref
+
+import torch
+from torch import Tensor, nn
+
+from adcaptum.engine.rules.operations import BINARY, MOVEMENT, words
+
+_LOST = 0
+_RESHAPES = words("""
+    view reshape flatten unflatten squeeze unsqueeze ravel view_as reshape_as contiguous clone to
+    type type_as alias float double half bfloat16 cpu cuda pin_memory lift_fresh atleast_1d real
+""")
+_BROADCASTS = BINARY | {"add", "sub", "rsub", "mul", "where", "lerp", "addcmul", "masked_fill"}
+_REDUCTIONS = words("sum mean amax amin max min nansum logsumexp var std linalg_vector_norm prod")
+_FOLLOWED = (MOVEMENT - _RESHAPES) | {"einsum"}
+_VIEWS = words("""
+    transpose permute movedim t T mT H mH adjoint __getitem__ select narrow slice chunk split
+    split_with_sizes unbind expand expand_as tensor_split unsafe_chunk unsafe_split
+""")
+
+
+class RowsLost(Exception):
+    """Where the rows are in a tensor is not known."""
+
+
+class Pairs:
+    """Which row of a batch is compared with which.
+
+    Attributes:
+        rows: How many rows the batch has, those of references included.
+        examples: How many of them are examples'; they stand first.
+    """
+
+    def __init__(self, index: Tensor, references: int) -> None:
+        """Takes the pairs.
+
+        Args:
+            index: For each example row the number of its reference row, from 0; int64 of shape
+                (examples,) on the CPU.
+            references: How many reference rows there are.
+        """
+        self.examples = len(index)
+        self.rows = self.examples + references
+        self._single = references == 1
+        own = torch.arange(references)
+        self._index = torch.cat([index, own]) + self.examples
+        self._moved: dict[int, tuple[ref[Tensor], int]] = {}
+
+    def of(self, x: Tensor, like: Tensor | None = None) -> Tensor:
+        """Each row's reference row; a reference row's is itself.
+
+        Args:
+            x: A tensor with all rows of the batch in it.
+            like: A tensor of the same shape whose rows are known to be where x has them.
+
+        Returns:
+            A tensor that broadcasts to the shape of x, without a graph.
+
+        Raises:
+            RowsLost: If it is not known where the rows are.
+        """
+        stride = self.stride(x if like is None else like)
+        x = x.detach()
+        if stride * self.rows == x.numel() and x.shape[0] == self.rows:
+            if self._single:
+                return x[-1:]
+            return x.index_select(0, self._on(x.device))
+        blocks = x.reshape(-1, self.rows, stride)
+        if self._single:
+            return blocks[:, -1:].expand_as(blocks).reshape(x.shape)
+        return blocks.index_select(1, self._on(x.device)).reshape(x.shape)
+
+    def stride(self, x: Tensor) -> int:
+        """The row stride of a tensor.
+
+        Raises:
+            RowsLost: If it is not known.
+        """
+        stride = self._known(x)
+        if stride == _LOST:
+            raise RowsLost
+        return stride
+
+    def expand(self, x: Tensor, shape: torch.Size) -> Tensor:
+        """Broadcasts a tensor of the batch, and follows its rows."""
+        if x.shape == shape:
+            return x
+        expanded = x.expand(shape)
+        if len(shape) > x.dim() or not self._leads(x):
+            self._set(expanded, self._found(self._ids(x).expand(shape)))
+        return expanded
+
+    def follow(
+        self,
+        name: str,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: Any,
+    ) -> None:
+        """Notes where an operation has put the rows."""
+        if not self._moved:
+            if name in _BROADCASTS:
+                first = args[0]
+                if (
+                    isinstance(first, Tensor)
+                    and first.requires_grad
+                    and first.dim() == result.dim()
+                ):
+                    return
+            elif name not in _FOLLOWED:
+                return
+        sources = [
+            t
+            for t in _tensors((args, kwargs))
+            if t.requires_grad and not isinstance(t, nn.Parameter)
+        ]
+        if not sources:
+            return
+        results = [t for t in _tensors((result,)) if t.requires_grad]
+        if all(self._leads(t) for t in sources) and _stay(name, args, kwargs, sources, results):
+            return
+        for t, stride in zip(
+            results, self._strides(name, func, args, kwargs, sources, results), strict=True
+        ):
+            self._set(t, stride)
+
+    def _strides(
+        self,
+        name: str,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        sources: list[Tensor],
+        results: list[Tensor],
+    ) -> list[int]:
+        strides = [self._known(t) for t in sources]
+        if _LOST in strides:
+            return [_LOST] * len(results)
+        first, out = sources[0], results[0] if results else None
+        if out is None:
+            return []
+        if name in _RESHAPES:
+            return [strides[0]] * len(results)
+        if name == "einsum":
+            return [self._einsum(args, out)]
+        if name in _BROADCASTS:
+            return [self._found(self._ids(first).expand(out.shape))]
+        if name in MOVEMENT or name in _REDUCTIONS:
+            return self._traced(name, func, args, kwargs, sources, len(results))
+        if out.shape == first.shape:
+            return strides[:1] * len(results)
+        if out.shape[:-1] == first.shape[:-1] and strides[0] % first.shape[-1] == 0:
+            # A linear map of the last dimension.
+            return [strides[0] // first.shape[-1] * out.shape[-1]] * len(results)
+        return [_LOST] * len(results)
+
+    def _traced(
+        self,
+        name: str,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        sources: list[Tensor],
+        count: int,
+    ) -> list[int]:
+        """Does to the numbers of the rows what was done to the rows, and looks where they are."""
+        ids = {id(t): self._ids(t) for t in sources}
+        if name in _REDUCTIONS:
+            dims = kwargs.get("dim", args[1] if len(args) > 1 else None)
+            keepdim = bool(kwargs.get("keepdim", args[2] if len(args) > 2 else False))
+            if dims is None:
+                return [_LOST] * count
+            return [self._found(torch.amax(ids[id(sources[0])], dims, keepdim))] * count
+        traced = func(*_replaced(args, ids), **_replaced(kwargs, ids))
+        found = [self._found(t) for t in _tensors((traced,))]
+        return found if len(found) == count else [_LOST] * count
+
+    def _einsum(self, args: tuple[Any, ...], out: Tensor) -> int:
+        left, arrow, right = str(args[0]).replace(" ", "").partition("->")
+        operands = args[1] if len(args) == 2 and isinstance(args[1], list | tuple) else args[1:]
+        for labels, t in zip(left.split(","), operands, strict=True):
+            if not t.requires_grad or not self._leads(t) or len(t) != self.rows or not arrow:
+                continue
+            if labels[0] == right[:1]:  # a letter, or the first point of an ellipsis
+                return out.numel() // self.rows
+            at = right.find(labels[0])
+            if at > 0 and "." not in right:
+                return out[(0,) * (at + 1)].numel()
+        return _LOST
+
+    def _ids(self, x: Tensor) -> Tensor:
+        stride = self.stride(x)
+        ids = torch.arange(self.rows, device=x.device).view(1, -1, 1)
+        return ids.expand(x.numel() // (self.rows * stride), -1, stride).reshape(x.shape)
+
+    def _found(self, ids: Tensor) -> int:
+        """The row stride of a tensor that has in each element the number of its row."""
+        flat = ids.reshape(-1)
+        changes = (flat != 0).nonzero()
+        if not len(changes):
+            return _LOST
+        stride = int(changes[0])
+        if stride == 0 or flat.numel() % (stride * self.rows):
+            return _LOST
+        expected = torch.arange(self.rows, device=ids.device).view(1, -1, 1)
+        return stride if bool((flat.view(-1, self.rows, stride) == expected).all()) else _LOST
+
+    def _known(self, x: Tensor) -> int:
+        if self._moved:
+            found = self._moved.get(id(x))
+            if found is not None and found[0]() is x:
+                return found[1]
+        return _LOST if x.numel() % self.rows or x.dim() == 0 else x.numel() // self.rows
+
+    def _leads(self, x: Tensor) -> bool:
+        return self._known(x) * self.rows == x.numel()
+
+    def _set(self, x: Tensor, stride: int) -> None:
+        if stride * self.rows == x.numel():
+            self._moved.pop(id(x), None)
+        else:
+            self._moved[id(x)] = (ref(x), stride)
+
+    def _on(self, device: torch.device) -> Tensor:
+        if self._index.device != device:
+            self._index = self._index.to(device)
+        return self._index
+
+
+def _stay(
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    sources: list[Tensor],
+    results: list[Tensor],
+) -> bool:
+    """Whether an operation on rows that come first certainly leaves them there."""
+    if name in _RESHAPES:
+        return True
+    if name in {"cat", "stack", "sum", "mean", "index_select", "gather", "cumsum", "flip", "roll"}:
+        dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
+        dims = dim if isinstance(dim, list | tuple) else (dim,)
+        of = results[0].dim() if name == "stack" else sources[0].dim()
+        if all(isinstance(d, int) and d % max(of, 1) != 0 for d in dims):
+            return True
+    if name in _VIEWS:
+        first = sources[0]
+        return all(
+            t.dim() > 0 and len(t) == len(first) and t.stride(0) == first.stride(0) for t in results
+        )
+    if name in _BROADCASTS:
+        return all(t.dim() == max(s.dim() for s in sources) for t in results)
+    return name not in _FOLLOWED and name not in _REDUCTIONS
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    for value in values.values() if isinstance(values, dict) else values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple | dict):
+            yield from _tensors(value)
+
+
+def _replaced(values: Any, by: dict[int, Tensor]) -> Any:
+    if isinstance(values, Tensor):
+        return by.get(id(values), values)
+    if isinstance(values, dict):
+        return {key: _replaced(value, by) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return type(values)(_replaced(value, by) for value in values)
+    return values

@@ -1,0 +1,128 @@
+"""DeepLIFT's Rescale rule on operations.
+
+Shrikumar, Greenside, Kundaje (2017), https://arxiv.org/abs/1704.02685. Each operation's output
+difference is put down to its input differences, completely, for each row:
+
+- linear operations by their coefficients (section 3.5.1);
+- functions of one element by the quotient of the differences (3.5.2);
+- products, quotients and other functions of two activations by the Shapley values of the two;
+- maxima, softmax and normalisations as their files say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from adcaptum.engine.rules.differences import (
+    binary,
+    division,
+    elementwise,
+    midpoint,
+    pairs_of,
+    power,
+    product,
+    relu,
+    uncovered,
+)
+from adcaptum.engine.rules.interception import Interception
+from adcaptum.engine.rules.maxima import MAXIMA
+from adcaptum.engine.rules.norms import NORMS
+from adcaptum.engine.rules.operations import (
+    BILINEAR,
+    BINARY,
+    ELEMENTWISE,
+    LINEAR,
+    MOVEMENT,
+    QUADRATIC,
+    words,
+)
+from adcaptum.engine.rules.pairs import Pairs
+from adcaptum.engine.rules.softmaxes import SOFTMAXES
+from adcaptum.engine.rules.table import Func, Handler, Table, run_plain
+
+
+@dataclass(frozen=True, slots=True)
+class Rescale:
+    """The rule; it has no parameters."""
+
+    pairs: bool = True
+
+    def interception(self, model: object, pairs: Pairs | None) -> Interception:  # noqa: ARG002
+        """Begins a batch."""
+        return Interception(RESCALE, pairs)
+
+
+def chosen(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """`where` and `masked_fill`: linear where row and reference choose alike, else uncovered."""
+    result = run_plain(func, args, kwargs)
+    given = list(args) + list(kwargs.values())
+    condition = next(t for t in given if isinstance(t, torch.Tensor) and t.dtype == torch.bool)
+    if condition.dim() < result.dim() or condition.shape[:1] == (1,):
+        # The same for all rows, as long as the rows come first.
+        pairs = pairs_of(interception)
+        if pairs.stride(result) * pairs.rows == result.numel():
+            return result
+    pairs_of(interception).follow("where", func, args, kwargs, result)
+    condition = condition.expand(result.shape)
+    if bool((condition != pairs_of(interception).of(condition, like=result)).any()):
+        interception.report("where", result)
+    return result
+
+
+def unless_training(position: int, name: str) -> Handler:
+    """An operation that is linear unless its argument at a position is true."""
+
+    def handler(
+        interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        training = args[position] if len(args) > position else kwargs.get(name, False)
+        if training:
+            return uncovered(interception, func, args, kwargs)
+        return run_plain(func, args, kwargs)
+
+    return handler
+
+
+def grid_sample(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Sampling at given points is linear in what is sampled."""
+    if len(args) > 1 and isinstance(args[1], torch.Tensor) and args[1].requires_grad:
+        return uncovered(interception, func, args, kwargs)
+    return run_plain(func, args, kwargs)
+
+
+HANDLERS: dict[str, Handler] = {
+    **dict.fromkeys(ELEMENTWISE, elementwise),
+    **dict.fromkeys(BINARY, binary),
+    **dict.fromkeys(BILINEAR, product),
+    **dict.fromkeys(QUADRATIC, midpoint),
+    **MAXIMA,
+    **NORMS,
+    **SOFTMAXES,
+    "relu": relu,
+    "div": division,
+    "pow": power,
+    "grid_sampler": grid_sample,
+    "where": chosen,
+    "masked_fill": chosen,
+    "batch_norm": unless_training(5, "training"),
+    **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout"), unless_training(2, "train")),
+    "feature_alpha_dropout": unless_training(2, "train"),
+}
+"""The handlers of the rule by operation."""
+
+PLAIN = LINEAR | MOVEMENT
+
+_LAYERS = words("""
+    native_layer_norm native_group_norm softmax log_softmax logsumexp max min amax amin
+    max_pool2d_with_indices max_pool3d_with_indices adaptive_max_pool2d adaptive_max_pool3d
+    scaled_dot_product_flash_attention_for_cpu scaled_dot_product_efficient_attention
+""")
+
+RESCALE = Table(HANDLERS, PLAIN, ELEMENTWISE | _LAYERS)

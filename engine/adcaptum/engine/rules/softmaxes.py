@@ -1,0 +1,99 @@
+"""Differences of softmax, log-softmax and log-sum-exp, complete for each row.
+
+The logarithm L of the sum of exponentials is a chain of exp, sum and log, each with its difference
+quotient; written out, element i has the multiplier
+
+    w_i = exp(max(x_i, x0_i) - max(L, L0)) phi(|x_i - x0_i|) / phi(|L - L0|),
+    phi(t) = (1 - exp(-t)) / t,
+
+so that sum_i w_i (x_i - x0_i) = L - L0. It is softmax where the rows are equal, and adding a number
+to all elements changes nothing. log_softmax is x - L, and softmax its exponential, whose quotient
+is exp(max(z, z0)) phi(|z - z0|). Nothing in it overflows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.rules.differences import pairs_of
+from adcaptum.engine.rules.interception import Interception, attach
+from adcaptum.engine.rules.pairs import Pairs
+from adcaptum.engine.rules.table import Func, Handler, run_plain
+
+
+def softmax(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Tensor:
+    """Softmax over one dimension."""
+    given = dict(zip(("input", "dim"), args, strict=False)) | kwargs
+    x, dim = given.get("input", given.get("self")), given["dim"]
+    value = run_plain(func, *_without_graph(args, kwargs))
+    with torch.no_grad():
+        weights, change, change_of_sum = _weights(pairs_of(interception), x, dim)
+        larger = torch.maximum(value, pairs_of(interception).of(value, like=x))
+        scale = (larger * _phi((change - change_of_sum).abs())).nan_to_num_(0, 0, 0)
+    x = x.to(weights.dtype)
+    surrogate = (x - (x * weights).sum(dim, keepdim=True)) * scale
+    return attach(value, surrogate)
+
+
+def log_softmax(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Tensor:
+    """Log-softmax over one dimension."""
+    given = dict(zip(("input", "dim"), args, strict=False)) | kwargs
+    x, dim = given.get("input", given.get("self")), given["dim"]
+    value = run_plain(func, *_without_graph(args, kwargs))
+    with torch.no_grad():
+        weights, _, _ = _weights(pairs_of(interception), x, dim)
+    x = x.to(weights.dtype)
+    return attach(value, x - (x * weights).sum(dim, keepdim=True))
+
+
+def logsumexp(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Tensor:
+    """The logarithm of the sum of exponentials."""
+    given = dict(zip(("input", "dim", "keepdim"), args, strict=False)) | kwargs
+    x, dim = given.get("input", given.get("self")), given["dim"]
+    value = run_plain(func, *_without_graph(args, kwargs))
+    with torch.no_grad():
+        weights, _, _ = _weights(pairs_of(interception), x, dim)
+    return attach(value, (x * weights).sum(dim, keepdim=bool(given.get("keepdim", False))))
+
+
+def _weights(pairs: Pairs, x: Tensor, dim: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """The multipliers of L, the differences of x, and that of L, which broadcasts to them."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    x0 = pairs.of(x).to(wide)
+    x = x.detach().to(wide)
+    total, total0 = torch.logsumexp(x, dim, keepdim=True), torch.logsumexp(x0, dim, keepdim=True)
+    change, change_of_sum = x - x0, total - total0
+    largest = torch.maximum(x, x0) - torch.maximum(total, total0)
+    weights = largest.exp_() * _phi(change.abs()) / _phi(change_of_sum.abs())
+    # Where both are minus infinity, masked, there is nothing to explain.
+    return weights.nan_to_num_(0, 0, 0), change, change_of_sum
+
+
+def _phi(t: Tensor) -> Tensor:
+    return torch.where(t == 0, 1, -torch.expm1(-t) / t)
+
+
+def _without_graph(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def cut(value: Any) -> Any:
+        return value.detach() if isinstance(value, Tensor) else value
+
+    return tuple(map(cut, args)), {key: cut(value) for key, value in kwargs.items()}
+
+
+SOFTMAXES: dict[str, Handler] = {
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+    "logsumexp": logsumexp,
+}
+"""The handlers by operation."""
