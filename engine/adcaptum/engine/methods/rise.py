@@ -1,0 +1,119 @@
+"""RISE: what the target is, on average, while an element is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+from torch import Tensor
+
+from adcaptum.engine.attribution import Attribution, ErrorKind
+from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.flow import Flow, ask, endpoint_rows, endpoints, report, target_at_inputs
+from adcaptum.engine.game import by_game
+from adcaptum.engine.method import LayerUse
+from adcaptum.engine.moments import RunningMoments, largest, rounds
+from adcaptum.engine.parameters import parameter
+from adcaptum.engine.random_masks import Masks, RandomlyMasked, masks_over
+from adcaptum.engine.reduce import accumulator_dtype, widened
+
+_FIRST_ROUND = 64
+_MOST_ELEMENTS = 1 << 21
+
+
+@dataclass(frozen=True, slots=True)
+class Rise:
+    """The target averaged over random masks of the input, each weighted by how it shows an element.
+
+    Petsiuk, Das, Saenko (2018), https://arxiv.org/abs/1806.07421, equation 6. Images, of three
+    dimensions or more without their examples, are seen through enlarged and shifted random grids,
+    all their channels through the same. Of other inputs each element, or each feature of a feature
+    mask, is shown or not, which the paper does not have. What is hidden is at the baseline. The
+    mean over the masks estimates the values, and their spread its standard error.
+    """
+
+    name: ClassVar[str] = "rise"
+    paper: ClassVar[str] = "https://arxiv.org/abs/1806.07421"
+    gradient: ClassVar[bool] = False
+    baseline: ClassVar[bool] = True
+    random: ClassVar[bool] = True
+    feature_masks: ClassVar[bool] = True
+    layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = False
+
+    n_samples: int = parameter(1000, "Masks of each example.", minimum=1, maximum=1_000_000)
+    cells: int = parameter(
+        7, "Cells of the grid in each direction; an image's pixels at most.", minimum=1, maximum=256
+    )
+    share: float = parameter(
+        0.5, "The probability of a cell, or feature, to be shown.", minimum=0.01, maximum=0.99
+    )
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains; reports after each round of masks. The output is the target at the input."""
+        ends, starts = yield from endpoints(explicand)
+        output: Tensor | None = None
+        if explicand.with_error:
+            outputs = yield from target_at_inputs(explicand, gradient=False)
+            output = by_game(outputs, explicand.count)[:, 0]
+        masks = masks_over(explicand, ends, self.cells, self.share)
+        moments = RunningMoments()
+        answer: Attribution | None = None
+        for size in rounds(self.n_samples, _FIRST_ROUND):
+            rows = RandomlyMasked(ends, starts, masks, moments.count, size)
+            reading = yield from ask(explicand.evaluation(rows))
+            (targets,) = widened((by_game(reading.values, explicand.count),))
+            self._add(moments, targets, rows)
+            errors = _spread(moments.standard_errors, ends)
+            answer = Attribution(
+                _spread(moments.mean, ends),
+                largest(errors),
+                ErrorKind.STANDARD_ERROR,
+                output,
+                None,
+                errors,
+            )
+            yield from report(answer)
+        assert answer is not None, "there is at least one mask"
+        return answer
+
+    def rows(self, explicand: Explicand) -> int:
+        """The masks of each example, its output, and at a site what stands there."""
+        each = self.n_samples + explicand.with_error
+        return endpoint_rows(explicand) + explicand.count * each
+
+    def _add(self, moments: RunningMoments, targets: Tensor, rows: RandomlyMasked) -> None:
+        """Takes the targets of a round's masks, (games, samples)."""
+        elements = max(prod(t.shape[1:]) for t in rows.ends)
+        step = max(1, _MOST_ELEMENTS // elements)
+        for at in range(0, rows.samples, step):
+            some = targets[:, at : at + step]
+            found = [
+                self._moments(some.to(end.device), masks, rows.first + at, end)
+                for end, masks in zip(rows.ends, rows.masks, strict=True)
+            ]
+            moments.merge(some.shape[1], *map(tuple, zip(*found, strict=True)))
+
+    def _moments(
+        self, targets: Tensor, masks: Masks, first: int, end: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and variance, over some masks, of each element's part in the targets."""
+        count = targets.shape[1]
+        if end.is_floating_point():
+            targets = targets.to(accumulator_dtype(end.dtype))
+        shown = masks.take(first, first + count, end.device).to(targets.dtype) / self.share
+        flat = shown.flatten(1)
+        mean = targets @ flat / count
+        squares = targets.square() @ flat.square() - count * mean.square()
+        variance = squares.clamp_min(0) / max(count - 1, 1)
+        shape = (len(targets), *shown.shape[1:])
+        return mean.view(shape), variance.view(shape)
+
+
+def _spread(of_masks: Sequence[Tensor], ends: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Gives each element what its masks have: all channels of an image the same."""
+    return tuple(
+        t.expand(len(t), *end.shape[1:]).contiguous() for t, end in zip(of_masks, ends, strict=True)
+    )
