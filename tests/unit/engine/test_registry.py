@@ -29,6 +29,11 @@ CASES = [
     for name in METHODS
     for shape in ("vector", "image")
 ]
+# What asks for the same, only less of it.
+QUICK = {
+    "expected_gradients": {"n_samples": 40},
+    "rise": {"n_samples": 60},
+}
 # Of all coalitions of 8 features these have no chance left: with fewer they have.
 FEWER_SAMPLES = {"kernel_shap": {"n_samples": 60}, "leverage_shap": {"n_samples": 60}}
 
@@ -54,7 +59,7 @@ THROUGH_INPUTS = {
 
 def case(name: str, shape: str) -> tuple[nn.Module, Method, Explicand]:
     """A model, a method and five examples with targets and baselines of their own."""
-    method = resolve(METHODS[name], {})
+    method = resolve(METHODS[name], QUICK.get(name, {}))
     needs_layer = method.layer == "required"
     target = Output(torch.tensor([[0], [2], [1], [2], [0]]))
     if shape == "vector":
