@@ -1,0 +1,102 @@
+"""The linear surrogate of LIME: a weighted regression with an intercept and a penalty.
+
+Weights are normalised to a sum of one and everything is centred by the weighted means, which takes
+care of the intercept. With X and y so centred, and each row times the root of its weight:
+
+    ridge: minimises |y - X b|^2 + alpha |b|^2
+    lasso: minimises |y - X b|^2 / 2 + alpha s |b|_1, where s = |y|, the weighted standard deviation
+
+so that alpha has no unit, and an explanation scales with the outputs that it explains.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.lasso import lasso
+
+Kind = Literal["lasso", "ridge"]
+
+
+def fit(
+    kind: Kind, alpha: float, coalitions: Tensor, weights: Tensor, outputs: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Fits a surrogate to each game.
+
+    The standard errors are those of a regression whose rows are drawn by chance and need not be
+    linear (White 1980, grown as in MacKinnon, White 1985, HC3). Of a lasso they are those of the
+    features that it keeps, as if only these had been there, and zero for the others; infinite
+    where there are no more rows than coefficients.
+
+    Args:
+        kind: Which surrogate.
+        alpha: The penalty.
+        coalitions: bool of shape (rows, features), the same for all.
+        weights: Of each row, float64 of shape (examples, rows).
+        outputs: Of each row, float64 of shape (examples, outputs, rows).
+
+    Returns:
+        The coefficients and their standard errors, float64 of shape (examples * outputs, features).
+    """
+    design = coalitions.cpu().double()
+    fitted = [
+        _one(kind, alpha, design, own / own.sum(), output)
+        for own, of_example in zip(weights, outputs, strict=True)
+        for output in of_example
+    ]
+    coefficients, errors = zip(*fitted, strict=True)
+    return torch.stack(coefficients), torch.stack(errors)
+
+
+def _one(
+    kind: Kind, alpha: float, design: Tensor, weights: Tensor, output: Tensor
+) -> tuple[Tensor, Tensor]:
+    root = weights.sqrt()
+    x = (design - weights @ design) * root[:, None]
+    y = (output - weights @ output) * root
+    spread = float(y.norm())
+    if spread <= 1e-12 * float(output.abs().max()):
+        # The output is the same whatever is there: rounding errors are nothing to explain.
+        return torch.zeros_like(x[0]), torch.zeros_like(x[0])
+    if kind == "ridge":
+        solution = _ridge(x, alpha)
+        values = solution @ y
+        return values, _standard_errors(x, solution, y - x @ values, weights)
+    rows, right = x, y
+    if len(x) > x.shape[1]:
+        # As many rows as features say the same.
+        basis, rows = torch.linalg.qr(x)
+        right = basis.T @ y
+    values = lasso(rows, right, max(alpha, 1e-9) * spread)
+    kept = values.nonzero()[:, 0]
+    errors = torch.zeros_like(values)
+    if len(kept):
+        chosen = x[:, kept]
+        residual = y - x @ values
+        errors[kept] = _standard_errors(chosen, _ridge(chosen, 0.0), residual, weights)
+    return values, errors
+
+
+def _ridge(x: Tensor, alpha: float) -> Tensor:
+    """What takes y to the coefficients, (features, rows)."""
+    rows, features = x.shape
+    wide = features > rows
+    matrix = x @ x.T if wide else x.T @ x
+    matrix = matrix + alpha * torch.eye(len(matrix), dtype=x.dtype)
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    smallest = factor.diagonal().square().min() if len(matrix) else torch.ones(())
+    if failed or smallest <= 1e-12 * matrix.diagonal().max():
+        inverse = torch.linalg.pinv(matrix, hermitian=True)
+        return x.T @ inverse if wide else inverse @ x.T
+    return torch.cholesky_solve(x, factor).T if wide else torch.cholesky_solve(x.T, factor)
+
+
+def _standard_errors(x: Tensor, solution: Tensor, residual: Tensor, weights: Tensor) -> Tensor:
+    if len(x) <= x.shape[1] + 1:
+        return torch.full_like(solution[:, 0], torch.inf)
+    # What each row's own output adds to its fit; the intercept fits, too.
+    leverage = (solution * x.T).sum(0) + weights
+    return (solution * (residual / (1 - leverage).clamp_min(1e-9))).square().sum(1).sqrt()

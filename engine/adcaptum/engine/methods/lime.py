@@ -1,0 +1,116 @@
+"""LIME: the coefficients of a linear surrogate, fitted near the example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.attribution import Attribution
+from adcaptum.engine.coalitions import Listed
+from adcaptum.engine.coin_flips import CoinFlips
+from adcaptum.engine.errors import InvalidArgument
+from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.features import feature_count
+from adcaptum.engine.flow import Flow, endpoint_rows, gather, report
+from adcaptum.engine.game import Game, exact, game
+from adcaptum.engine.linear_surrogate import fit
+from adcaptum.engine.method import LayerUse
+from adcaptum.engine.moments import rounds
+from adcaptum.engine.parameters import parameter
+from adcaptum.engine.similarity import ExponentialKernel
+
+_FIRST = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Lime:
+    """The slopes of a linear surrogate of the target in which features are present.
+
+    Ribeiro, Singh, Guestrin (2016), https://arxiv.org/abs/1602.04938, equation 2 and algorithm 1.
+    Coalitions of features are drawn by coin flips, the input itself is one of them, and each
+    counts by its similarity to the input. The penalty is relative to the outputs' spread, so that
+    small outputs are explained like large ones. The standard errors are those of the regression on
+    the features that the surrogate keeps. Each element has the value of its feature.
+    """
+
+    name: ClassVar[str] = "lime"
+    paper: ClassVar[str] = "https://arxiv.org/abs/1602.04938"
+    gradient: ClassVar[bool] = False
+    baseline: ClassVar[bool] = True
+    random: ClassVar[bool] = True
+    feature_masks: ClassVar[bool] = True
+    layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = False
+
+    n_samples: int | None = parameter(
+        None,
+        "Coalitions to evaluate, beside that of all features. Default: four for each feature and "
+        "256.",
+        minimum=1,
+        maximum=10_000_000,
+    )
+    surrogate: Literal["lasso", "ridge"] = parameter(
+        "lasso",
+        "The penalty on the slopes: on their sizes, which drops features, or their squares.",
+    )
+    alpha: float = parameter(
+        0.01,
+        "How much the penalty weighs; for the lasso in units of the outputs' weighted standard "
+        "deviation.",
+        minimum=0,
+    )
+    distance: Literal["cosine", "euclidean"] = parameter(
+        "cosine", "What is measured between the input and a perturbed one."
+    )
+    kernel_width: float = parameter(
+        1.0, "The distance at which similarity has fallen to exp(-1/2).", minimum=1e-6
+    )
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains; reports after each round of coalitions.
+
+        Raises:
+            InvalidArgument: If there is a background set: similarity is that to one baseline.
+        """
+        if explicand.background_rows > 1:
+            raise InvalidArgument(
+                "baselines",
+                f"a background set of {explicand.background_rows} rows",
+                "one baseline for each example: LIME's similarity is that of two inputs",
+            )
+        played = yield from game(explicand)
+        features = played.features.count
+        everybody = torch.ones(1, features, dtype=torch.bool)
+        drawn = [everybody]
+        targets: list[Tensor] = []
+        answer: Attribution | None = None
+        for size in rounds(self._samples(features), max(_FIRST, 2 * features)):
+            flips = CoinFlips(features, size, explicand.seed, sum(map(len, drawn)) - 1)
+            asked = [played.targets(flips)]
+            if not targets:
+                asked.insert(0, played.targets(Listed(everybody)))
+            targets += yield from gather(asked)
+            drawn.append(flips.take(0, size, torch.device("cpu")))
+            answer = self._answer(played, torch.cat(drawn), targets)
+            yield from report(answer)
+        assert answer is not None, "there is at least one sample"
+        return answer
+
+    def rows(self, explicand: Explicand) -> int:
+        """The samples and the input."""
+        each = self._samples(feature_count(explicand)) + 1
+        return endpoint_rows(explicand) + explicand.count * each
+
+    def _samples(self, features: int) -> int:
+        return 4 * features + 256 if self.n_samples is None else self.n_samples
+
+    def _answer(self, played: Game, coalitions: Tensor, targets: Sequence[Tensor]) -> Attribution:
+        kernel = ExponentialKernel(self.distance, self.kernel_width)
+        weights = kernel.weights(played.ends, played.starts, played.features, coalitions)
+        outputs = exact(torch.cat(list(targets), 1)).unflatten(0, (len(weights), -1))
+        values, errors = fit(self.surrogate, self.alpha, coalitions, weights, outputs)
+        return played.attribution(values, targets[0][:, 0], standard_errors=errors)
