@@ -3,9 +3,13 @@
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from adcaptum.engine.method import LayerUse, Method
+from adcaptum.engine.parameters import describe
+
+NEURON: Final = "neuron"
+"""What the parameter is called that names a neuron of the explained layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,10 @@ class Abilities:
         layer: Whether it may or must explain a layer.
         baseline: Whether it compares with a baseline.
         background: Whether that may be a distribution.
+        starts: Whether the baseline may be one in the layer's own space. Methods that explain
+            layers only compare the inputs.
+        through: Whether it explains the inputs by way of a neuron of the layer: a method that has
+            a parameter of that name.
     """
 
     name: str
@@ -25,6 +33,8 @@ class Abilities:
     layer: LayerUse
     baseline: bool
     background: bool
+    starts: bool
+    through: bool
 
     @classmethod
     def of(cls, method: Method | type[Method]) -> Self:
@@ -41,10 +51,16 @@ class Abilities:
             name=method.name,
             gradient=any(each.gradient for each in every),
             layer=layer,
+            starts=layer == "optional" and any(each.baseline for each in inside or every),
+            through=any(NEURON in (p.name for p in describe(_class(each))) for each in every),
             # What wraps a method hands the baselines on, and has no use for them itself.
             baseline=any(each.baseline for each in inside or every),
             background=any(each.background for each in inside or every),
         )
+
+
+def _class(method: Method | type[Method]) -> type[Method]:
+    return method if isinstance(method, type) else type(method)
 
 
 def _inside(method: Method | type[Method]) -> Iterator[Method]:

@@ -103,7 +103,7 @@ def _attribution(
     options = question.output
     values = attribution.values[index][example]
     errors = attribution.standard_errors[index][example] if attribution.standard_errors else None
-    at_inputs = question.layer is None and not attribution.pairs
+    at_inputs = question.inside(piece.method) is None and not attribution.pairs
     texts = piece.part.inputs.texts if at_inputs else None
     if texts is not None:
         if values.ndim == 2:
@@ -125,7 +125,7 @@ def _attribution(
         message.indices.CopyFrom(tensors.encode(kept))
         message.shape.extend(shape)
     dtype = dtype_of(options)
-    name = _name(question, attribution, index)
+    name = _name(question, piece, attribution, index)
     message.values.CopyFrom(tensors.encode(values.to(dtype), name))
     if errors is not None:
         message.standard_errors.CopyFrom(tensors.encode(errors.to(dtype)))
@@ -137,11 +137,12 @@ def _attribution(
     return message
 
 
-def _name(question: Question, attribution: Attribution, index: int) -> str:
+def _name(question: Question, piece: Piece, attribution: Attribution, index: int) -> str:
     declared = question.model.loaded.declaration.inputs
-    if question.layer is not None:
+    site = question.inside(piece.method)
+    if site is not None:
         several = len(attribution.values) > 1
-        return f"{question.layer.layer}[{index}]" if several else str(question.layer.layer)
+        return f"{site.layer}[{index}]" if several else str(site.layer)
     if attribution.pairs:
         return " and ".join(each.name for each in declared)
     return declared[index].name

@@ -101,6 +101,10 @@ class Question:
         """Whether the targets depend on what the model says."""
         return self.choice.known is None
 
+    def inside(self, method: int) -> Site | None:
+        """The layer that the method's answer is of; None: it is of the inputs."""
+        return None if self.methods[method].abilities.through else self.layer
+
     def asks_outputs(self) -> Evaluation:
         """Returns what evaluates the outputs."""
         return Evaluation(Given(self.inputs.tensors), arguments=self.inputs.arguments)
@@ -171,12 +175,18 @@ def read(request: pb.ExplainRequest, model: ServedModel, max_image_pixels: int) 
     loaded = model.loaded
     inputs = request_inputs.read(request.inputs, loaded, max_image_pixels)
     methods = _methods(request, model)
-    neuron = None
-    if request.HasField("neuron"):
-        neuron, choice = _neuron(request, model), NEURON
-    else:
-        choice = targets.read(request.target, model, inputs.count)
     layer = places.site(request.layer, model) if request.HasField("layer") else None
+    neuron = places.neuron(request.neuron, model) if request.HasField("neuron") else None
+    if neuron is not None and any(each.abilities.through for each in methods):
+        # It is not what is explained, but what the explained output depends on by way of it.
+        methods = tuple(suitability.by_way_of(neuron, each, layer) for each in methods)
+        layer, neuron = neuron.site, None
+    if neuron is None:
+        choice = targets.read(request.target, model, inputs.count)
+    elif request.target.WhichOneof("kind") is None:
+        choice = NEURON
+    else:
+        raise InvalidRequest("target", "set; must be unset where a neuron is explained")
     baselines = References(loaded, inputs, request.seed, max_image_pixels).read(request.baselines)
     starts = at_layer(request.layer_baselines, inputs)
     if starts is not None and request.baselines:
@@ -214,12 +224,6 @@ def _methods(request: pb.ExplainRequest, model: ServedModel) -> tuple[ResolvedMe
         if reason:
             raise Unsupported(f"Model {model.name!r} cannot run {method.spec.name}: {reason}.")
     return methods
-
-
-def _neuron(request: pb.ExplainRequest, model: ServedModel) -> Neuron:
-    if request.target.WhichOneof("kind") is not None:
-        raise InvalidRequest("target", "set; must be unset where a neuron is explained")
-    return places.neuron(request.neuron, model)
 
 
 def _max_rows(asked: int, limit: int) -> int:

@@ -1,9 +1,14 @@
 """Whether a method suits a model, and what a request gives suits a method."""
 
-from adcaptum.engine.evaluation import Site
+from dataclasses import replace
+from typing import Any, cast
+
+from adcaptum.engine.evaluation import Neuron, Site
 from adcaptum.engine.methods import METHODS
-from adcaptum.service.abilities import Abilities
+from adcaptum.engine.parameters import describe
+from adcaptum.service.abilities import NEURON, Abilities
 from adcaptum.service.errors import InvalidRequest
+from adcaptum.service.method_specs import ResolvedMethod
 from adcaptum.service.references import Compared
 from adcaptum.service.served_model import ServedModel
 
@@ -14,7 +19,8 @@ def obstacle(method: Abilities, model: ServedModel) -> str:
         return f"it needs gradients, and {model.checks.obstacle}"
     if method.layer == "required" and not model.modules:
         return "it explains a layer, and the model has none"
-    if method.layer == "never" and method.gradient and model.embedding is not None:
+    at_inputs = method.layer == "never" or method.through
+    if at_inputs and method.gradient and model.embedding is not None:
         return (
             "it explains inputs only, and those of this model have gradients at the layer "
             f"{model.embedding.named} only"
@@ -47,8 +53,9 @@ def check_baselines(
         starts: What the layer's values are compared with, if the request says.
         count: How many examples there are.
     """
-    if starts is not None and not method.baseline:
-        raise InvalidRequest("layer_baselines", f"given; {method.name} compares with no baseline")
+    if starts is not None and not method.starts:
+        compared = "the inputs" if method.baseline else "nothing"
+        raise InvalidRequest("layer_baselines", f"given; {method.name} compares {compared}")
     given = starts or baselines
     if given.distribution and method.baseline and not method.background:
         able = ", ".join(name for name, each in METHODS.items() if each.background)
@@ -57,3 +64,27 @@ def check_baselines(
             f"{given.rows} rows; {method.name} compares each example with one baseline: there "
             f"must be 1, or a tensor of {count}, one for each. Distributions are for {able}",
         )
+
+
+def by_way_of(neuron: Neuron, method: ResolvedMethod, layer: Site | None) -> ResolvedMethod:
+    """Gives a method the neuron by way of which it explains an output.
+
+    Raises:
+        InvalidRequest: It does not explain so, or has a neuron or a layer already; or it is a
+            block.
+    """
+    known = {parameter.name for parameter in describe(type(method.method))}
+    name = method.abilities.name
+    if NEURON not in known:
+        raise InvalidRequest(
+            "neuron",
+            f"given with {name}, which explains the neuron, and others an output through it",
+        )
+    if layer is not None:
+        raise InvalidRequest("layer", f"{layer.named}; must be unset: the neuron names the layer")
+    if NEURON in method.spec.params:
+        raise InvalidRequest("neuron", f"given beside the parameter {NEURON} of {name}")
+    if not neuron.one:
+        raise InvalidRequest("neuron.end", f"given; {name} takes a single neuron, or all of them")
+    # Every method is a frozen dataclass, which its protocol cannot say.
+    return ResolvedMethod.of(replace(cast("Any", method.method), neuron=neuron.index))

@@ -219,7 +219,10 @@ class ExplainRequest(_message.Message):
 
     @_builtins.property
     def neuron(self) -> _explanation_pb2.Neuron:
-        """Explain this neuron instead of an output; target must be unset."""
+        """Explain this neuron instead of an output; target must be unset. With methods that explain an output
+        by way of a neuron, which have a parameter of that name, it is that neuron and its layer:
+        target is the output then, and layer must be unset.
+        """
 
     @_builtins.property
     def budget(self) -> _explanation_pb2.Budget:
@@ -234,7 +237,8 @@ class ExplainRequest(_message.Message):
         """References in the layer's own space, instead of what the model makes of baselines, which must be
         absent: zero, constant, or a tensor of the layer's shape, whose batch means what it does in
         Baseline.tensor. One for each tensor at the layer, in order; Baseline.input stays empty.
-        INVALID_ARGUMENT without a layer, or with a method that compares with no baseline.
+        INVALID_ARGUMENT without a layer, or with a method that compares with no baseline, or, as those with
+        Method.layer_required do, compares the inputs.
         """
 
     def __init__(

@@ -23,7 +23,8 @@ from adcaptum.service.cli.arguments import (
     parse_target,
 )
 from adcaptum.service.cli.inputs import InputOptions
-from adcaptum.service.cli.listing import methods_table, model_view, models_table
+from adcaptum.service.cli.listing import model_view, models_table
+from adcaptum.service.cli.methods import method_view, methods_view
 from adcaptum.service.cli.plain import plain
 from adcaptum.service.cli.progress import follow
 from adcaptum.service.cli.serve import run_server
@@ -230,6 +231,10 @@ def models(
 @app.command()
 def methods(
     model: Annotated[str | None, typer.Argument(help="Say what this model can run.")] = None,
+    *,
+    about: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this method, with all of it.")
+    ] = None,
     as_json: options.AsJson = False,
     address: options.Address = DEFAULT_ADDRESS,
     tls: options.Tls = False,
@@ -238,10 +243,16 @@ def methods(
     """List the attribution methods and their parameters."""
     with connected(address, tls=tls, ca=ca) as client:
         listed = client.methods(model)
+    if about is not None:
+        listed = tuple(each for each in listed if each.name == about)
+        if not listed:
+            raise typer.BadParameter(f"there is no method {about!r}", param_hint="--about")
     if as_json:
         _print_json(listed)
+    elif about is not None:
+        Console().print(method_view(listed[0]))
     else:
-        Console().print(methods_table(listed))
+        Console().print(methods_view(listed))
 
 
 def _print_json(result: object) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from rich.table import Table
 from rich.text import Text
 
-from adcaptum.client import LayerInfo, MethodInfo, ModelInfo, ModelState, ParameterInfo
+from adcaptum.client import LayerInfo, ModelInfo, ModelState
 
 _STATE_STYLES = {ModelState.READY: "green", ModelState.LOADING: "yellow"}
 
@@ -39,21 +39,6 @@ def model_view(model: ModelInfo) -> Table:
     return table
 
 
-def methods_table(methods: Iterable[MethodInfo]) -> Table:
-    """List methods with their parameters; those that cannot run say why."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("method", "what it does", "parameters"):
-        table.add_column(title, overflow="fold")
-    for method in methods:
-        summary = Text(method.summary)
-        if not method.available:
-            summary.append(f"\nnot for this model: {method.reason}", style="red")
-        style = "" if method.available else "dim"
-        parameters = "\n".join(_parameter(each) for each in method.parameters)
-        table.add_row(Text(method.name, style=style), summary, Text(parameters))
-    return table
-
-
 def _facts(model: ModelInfo) -> Iterator[tuple[str, str]]:
     yield "model", f"{model.identity.name} {model.identity.version} ({model.state})"
     if model.reason:
@@ -81,9 +66,3 @@ def _facts(model: ModelInfo) -> Iterator[tuple[str, str]]:
 def _layer(layer: LayerInfo) -> str:
     alias = f" = {layer.alias}" if layer.alias else ""
     return f"{layer.name}{alias} ({layer.type})"
-
-
-def _parameter(parameter: ParameterInfo) -> str:
-    kind = "|".join(parameter.choices) or str(parameter.type)
-    default = "" if parameter.default is None else f" = {parameter.default}"
-    return f"{parameter.name}: {kind}{default}"

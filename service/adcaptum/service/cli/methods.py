@@ -1,0 +1,100 @@
+"""The attribution methods in a terminal: all of them in short, or one with all that is known."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from adcaptum.client import MethodInfo, ParameterInfo, ParameterType
+
+GROUPS: Final[tuple[tuple[str, Callable[[MethodInfo], bool]], ...]] = (
+    ("by gradients", lambda each: each.gradient and not each.layer_required),
+    ("by evaluations only", lambda each: not each.gradient and not each.layer_required),
+    ("at a layer, which has to be named", lambda each: each.layer_required),
+)
+
+
+def methods_view(methods: Iterable[MethodInfo]) -> RenderableType:
+    """List methods in groups, each with its parameters; those that cannot run say why."""
+    listed = list(methods)
+    parts: list[RenderableType] = []
+    for title, belongs in GROUPS:
+        own = [method for method in listed if belongs(method)]
+        if own:
+            parts += [Text(title, style="bold"), _table(own), Text()]
+    told = "Parameters stand with their defaults. More of one: adcaptum methods --about NAME"
+    return Group(*parts, Text(told, style="dim"))
+
+
+def method_view(method: MethodInfo) -> Table:
+    """Describe one method."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for title, told in _facts(method):
+        table.add_row(title, Text(told))
+    return table
+
+
+def _table(methods: Iterable[MethodInfo]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", ratio=1)
+    for method in methods:
+        told = Text(method.summary)
+        if takes := ", ".join(_takes(method)):
+            told.append(f" Takes {takes}.", style="italic")
+        if method.parameters:
+            told.append("\n" + "  ".join(map(_short, method.parameters)), style="cyan")
+        if not method.available:
+            told.append(f"\nnot for this model: {method.reason}", style="red")
+        table.add_row(Text(method.name, style="" if method.available else "dim"), told)
+    return table
+
+
+def _takes(method: MethodInfo) -> Iterator[str]:
+    if method.layers and not method.layer_required:
+        yield "layers"
+    if method.baseline:
+        yield "background sets" if method.background else "a baseline"
+    if method.feature_masks:
+        yield "feature masks"
+    if method.random:
+        yield "a seed"
+
+
+def _short(parameter: ParameterInfo) -> str:
+    default = "..." if parameter.default is None else _written(parameter.default)
+    return f"{parameter.name}={default}"
+
+
+def _facts(method: MethodInfo) -> Iterator[tuple[str, str]]:
+    yield "method", f"{method.name} ({method.title})"
+    yield "what it does", method.summary
+    yield "paper", method.paper
+    if not method.available:
+        yield "not for this model", method.reason
+    yield "needs", "gradients" if method.gradient else "evaluations only"
+    layer = "optional" if method.layers else "never"
+    yield "layer", "required" if method.layer_required else layer
+    if takes := ", ".join(_takes(method)):
+        yield "takes", takes
+    for parameter in method.parameters:
+        yield parameter.name, _parameter(parameter)
+
+
+def _parameter(parameter: ParameterInfo) -> str:
+    kind = " or ".join(parameter.choices) or str(parameter.type)
+    if parameter.type is ParameterType.FLAG:
+        kind = "true or false"
+    low, high = parameter.minimum, parameter.maximum
+    bounds = "" if low is None else f", at least {low:g}"
+    bounds += "" if high is None else f", at most {high:g}"
+    default = "" if parameter.default is None else f"; by default {_written(parameter.default)}"
+    return f"{parameter.text}\n{kind}{bounds}{default}"
+
+
+def _written(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
