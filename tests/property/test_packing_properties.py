@@ -31,6 +31,7 @@ SHORT = {
     "kernel_shap": {"n_samples": 40},
     "leverage_shap": {"n_samples": 40},
     "owen_sampling": {"n_samples": 2},
+    "partition_shap": {"max_evals": 20},
 }
 
 
