@@ -34,6 +34,8 @@ QUICK = {
     "expected_gradients": {"n_samples": 40},
     "rise": {"n_samples": 60},
 }
+# Their baselines are a distribution, the same for all examples.
+A_DISTRIBUTION = {"expected_gradients", "gradient_shap"}
 # Of all coalitions of 8 features these have no chance left: with fewer they have.
 FEWER_SAMPLES = {"kernel_shap": {"n_samples": 60}, "leverage_shap": {"n_samples": 60}}
 
@@ -106,12 +108,12 @@ def assert_same(a: Attribution, b: Attribution, tolerance: float = 1e-10) -> Non
 )  # whose examples exchange their values
 def test_an_example_alone_is_explained_as_in_a_batch(name: str, shape: str) -> None:
     model, method, explicand = case(name, shape)
-    if name == "gradient_shap":  # its baselines are a distribution, the same for all examples
+    if name in A_DISTRIBUTION:
         explicand = replace(explicand, baselines=tuple(t[:1] for t in explicand.baselines or ()))
     together = explain(model, method, explicand)
     for i in range(explicand.count):
         one = example(explicand, i)
-        if name == "gradient_shap":
+        if name in A_DISTRIBUTION:
             one = replace(one, baselines=explicand.baselines)
         alone = explain(model, method, one)
         for whole, part in zip(tensors(together), tensors(alone), strict=True):
