@@ -26,6 +26,9 @@ from tests.integration.service.asking import (
 
 PARAMETERS: dict[str, dict[str, int]] = {
     "kernel_shap": {"n_samples": 200},
+    "leverage_shap": {"n_samples": 200},
+    "owen_sampling": {"n_samples": 5},
+    "partition_shap": {"max_evals": 100},
     "shapley_value_sampling": {"n_samples": 5},
     "smooth_grad": {"n_samples": 5},
     "gradient_shap": {"n_samples": 5},
@@ -63,8 +66,11 @@ def test_a_reply_says_which_weights_answered(stub: ExplanationServiceStub) -> No
     assert len(reply.model.digest) == 32
 
 
-# 30 features are too many for shapley_values, and the model of cells is no CNN.
-AT_INPUTS = {name for name, m in METHODS.items() if m.layer != "required"} - {"shapley_values"}
+# 30 features are too many where every coalition is evaluated, and the model of cells is no CNN.
+AT_INPUTS = {name for name, m in METHODS.items() if m.layer != "required"} - {
+    "shapley_interactions",
+    "shapley_values",
+}
 
 
 @pytest.mark.parametrize("name", sorted(AT_INPUTS))
