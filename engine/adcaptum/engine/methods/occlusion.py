@@ -11,6 +11,7 @@ from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.errors import InvalidArgument
+from adcaptum.engine.evaluation import INPUT
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.flow import Flow, ask, endpoint_rows, endpoints
 from adcaptum.engine.method import LayerUse
@@ -73,9 +74,14 @@ class Occlusion:
 
     def rows(self, explicand: Explicand) -> int:
         """One for each window, and one for the input; at a site, as if it were the inputs."""
-        windows = self._windows(explicand.inputs)
-        each = sum(w.count for w in windows) + 1
-        return endpoint_rows(explicand) + explicand.count * each
+        try:
+            each = sum(w.count for w in self._windows(explicand.inputs))
+        except InvalidArgument:
+            if explicand.at == INPUT:
+                raise
+            # They may fit what is at the site, whose size only the model knows.
+            each = sum(t[0].numel() for t in explicand.inputs)
+        return endpoint_rows(explicand) + explicand.count * (each + 1)
 
     def _windows(self, tensors: tuple[Tensor, ...]) -> tuple[Windows, ...]:
         shapes = [tuple(t.shape[1:]) for t in tensors]

@@ -92,6 +92,13 @@ def test_windows_that_do_not_fit_are_refused(
         Occlusion(windows, strides).rows(Explicand.of(IMAGES))
 
 
+def test_a_window_may_fit_a_layer_and_not_the_inputs() -> None:
+    at_layer = Explicand.of(IMAGES, target=0, at=Site("0"))
+    method = Occlusion((4, 3, 3))
+    assert explain(cnn(), method, at_layer).values[0].shape == (2, 4, 8, 8)
+    assert method.rows(at_layer) == 2 * 2 + 2 * 65  # as if each element of the input were a window
+
+
 def test_embeddings_are_covered_at_their_layer() -> None:
     ids, mask = torch.tensor([[3, 1, 4, 1]]), torch.ones(1, 4, dtype=torch.int64)
     at_ids = Explicand.of(ids, target=0, baselines=10, additional_forward_args=(mask,))
