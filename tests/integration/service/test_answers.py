@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from adcaptum.engine import Explicand, explain as run
 from adcaptum.engine.methods import METHODS
 from adcaptum.service import loading, repository as repositories
 from adcaptum.service.loading import LoadedModel
@@ -23,16 +22,6 @@ from tests.integration.service.asking import (
     tensor,
     value,
 )
-
-PARAMETERS: dict[str, dict[str, int]] = {
-    "kernel_shap": {"n_samples": 200},
-    "leverage_shap": {"n_samples": 200},
-    "owen_sampling": {"n_samples": 5},
-    "partition_shap": {"max_evals": 100},
-    "shapley_value_sampling": {"n_samples": 5},
-    "smooth_grad": {"n_samples": 5},
-    "gradient_shap": {"n_samples": 5},
-}
 
 
 @pytest.fixture(scope="session")
@@ -64,42 +53,6 @@ def test_a_reply_says_which_weights_answered(stub: ExplanationServiceStub) -> No
     reply = stub.Predict(predict(cells(1)))
     assert (reply.model.name, reply.model.version) == ("cells", "1")
     assert len(reply.model.digest) == 32
-
-
-# 30 features are too many where every coalition is evaluated, and the model of cells is no CNN.
-AT_INPUTS = {name for name, m in METHODS.items() if m.layer != "required"} - {
-    "shapley_interactions",
-    "shapley_values",
-}
-
-
-@pytest.mark.parametrize("name", sorted(AT_INPUTS))
-def test_explain_gives_what_the_library_gives(
-    name: str, stub: ExplanationServiceStub, cells_model: LoadedModel
-) -> None:
-    x = cells(2)
-    params = PARAMETERS.get(name, {})
-    if name == "occlusion":
-        spec = method(name)
-        spec.params["sliding_window_shapes"].integers.values.append(3)
-        plain: dict[str, object] = {"sliding_window_shapes": (3,)}
-    else:
-        spec, plain = method(name, **params), dict(params)
-    reply = stub.Explain(explain(x, spec, target=index(1), seed=7))
-    mean = cells_model.baselines["measurements"]["mean"]
-    background = cells_model.backgrounds["measurements"]
-    assert isinstance(mean, torch.Tensor)
-    explicand = Explicand(
-        inputs=(torch.from_numpy(x),),
-        target=Explicand.of(torch.from_numpy(x), target=1).target,
-        baselines=(mean,),
-        seed=7,
-        scales=((background.amax(0) - background.amin(0)).unsqueeze(0),),
-    )
-    expected = run(cells_model.module, METHODS[name](**plain), explicand)
-    got = np.stack([array(each.attributions[0].values) for each in reply.explanations])
-    scale = expected.values[0].abs().max().item()
-    np.testing.assert_allclose(got, expected.values[0].numpy(), atol=1e-4 * scale)
 
 
 def test_explanations_come_by_method_then_example_then_target(stub: ExplanationServiceStub) -> None:

@@ -92,7 +92,8 @@ def test_more_methods_than_allowed_are_refused() -> None:
 def test_the_same_seed_draws_the_same_background_rows() -> None:
     baseline = explanation_pb2.Baseline(samples=explanation_pb2.Samples(count=2))
     drawn = [
-        read(request(baselines=[baseline], seed=seed)).parts[0].baselines.tensors[0] for seed in (1, 1)
+        read(request(baselines=[baseline], seed=seed)).parts[0].baselines.tensors[0]
+        for seed in (1, 1)
     ]
     assert torch.equal(drawn[0], drawn[1])
     assert len(drawn[0].unique(dim=0)) == 2
