@@ -36,6 +36,8 @@ class Table:
         handlers: Mapping[str, Handler],
         plain: frozenset[str],
         hidden: frozenset[str] = frozenset(),
+        *,
+        otherwise: Callable[[str], Handler] | None = None,
     ) -> None:
         """Takes the rule's handlers by operation, and the names of those whose gradient is right.
 
@@ -43,8 +45,11 @@ class Table:
             handlers: By name; they come before decompositions and `plain`.
             plain: The operations whose plain gradient is the rule's.
             hidden: See above.
+            otherwise: What makes a handler for any other operation, by its name; it should report
+                it. None: the plain gradient, reported.
         """
         self.hidden = hidden
+        self._otherwise = otherwise
         self._handlers = handlers
         self._plain = plain
         # Threads may find the same action twice; it is the same.
@@ -69,8 +74,12 @@ class Table:
                 return _entered(func)
         if handler is None and name in DECOMPOSITIONS:
             handler = _decomposed(DECOMPOSITIONS[name])
+        if handler is None and name in self._plain:
+            return _plain(name)
         if handler is None:
-            return _plain(name) if name in self._plain else _unknown(name)
+            if self._otherwise is None:
+                return _unknown(name)
+            handler = self._otherwise(name)
         return _in_place(name, func, handler) if in_place else _guarded(name, handler)
 
 
