@@ -8,6 +8,7 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
+from torch.futures import Future
 from torch.utils._pytree import tree_leaves
 
 from adcaptum.engine.backward import gradients, kept, out_of_range
@@ -253,3 +254,30 @@ def _values(objective: Tensor, places: Tensor | None) -> Tensor:
     if places is None:
         return objective
     return objective.reshape(len(objective), -1).gather(1, places).squeeze(1)
+
+
+def call(model: Model, slices: Sequence[Slice]) -> Future[object]:
+    """Calls a model that answers later on the rows of all slices, without gradients or hooks.
+
+    Raises:
+        ModelError: If it gives no future.
+        Exception: Whatever the model raises.
+    """
+    with torch.inference_mode(mode=False), torch.no_grad():
+        inputs = pack_rows([(s.evaluation.rows, s.start, s.stop) for s in slices])
+        promised = model(*inputs, *pack_arguments(slices))
+    if not isinstance(promised, Future):
+        raise ModelError(
+            f"the model returned {type(promised).__name__}: a torch.futures.Future is wanted here"
+        )
+    return promised
+
+
+def outputs_read(output: object, slices: Sequence[Slice]) -> list[Part]:
+    """What a batch's output says of slices that read nothing else; raises as `evaluate` does."""
+    sizes = [len(piece) for piece in slices]
+    parts = first_tensor(output, sum(sizes)).detach().split(sizes)
+    return [
+        Part(_values(own, None if piece.evaluation.target is None else _places(own, [column])))
+        for piece, own, column in zip(slices, parts, map(columns_of, slices), strict=True)
+    ]
