@@ -45,6 +45,22 @@ def nodes_and_weights(rule: Rule, n: int) -> tuple[Tensor, Tensor]:
     return steps / (n - 1), weights
 
 
+@lru_cache(maxsize=256)
+def way(rule: Rule, n: int, *, with_ends: bool) -> tuple[Tensor, Tensor]:
+    """The nodes and weights; with the ends first and last, which tell the error and weigh nothing.
+
+    Args:
+        rule: The rule.
+        n: How many nodes it has.
+        with_ends: Whether 0 and 1 are there beside them.
+    """
+    nodes, weights = nodes_and_weights(rule, n)
+    if not with_ends:
+        return nodes, weights
+    zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    return torch.cat([zero, nodes, one]), torch.cat([zero, weights, zero])
+
+
 def _gauss_legendre(n: int) -> tuple[Tensor, Tensor]:
     """Gauss-Legendre nodes and weights on [0, 1], by Newton's method on the polynomial's zeros.
 
