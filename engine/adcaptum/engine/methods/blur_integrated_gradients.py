@@ -1,0 +1,99 @@
+"""Blur-integrated gradients: the gradient, integrated while the input comes into focus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from torch import Tensor
+
+from adcaptum.engine.attribution import Attribution, ErrorKind, completeness_error
+from adcaptum.engine.blur import Blurred, Spectra
+from adcaptum.engine.evaluation import INPUT
+from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.flow import Flow, ask, values_at_site
+from adcaptum.engine.method import LayerUse
+from adcaptum.engine.parameters import parameter
+from adcaptum.engine.quadrature import Rule, way
+from adcaptum.engine.reduce import WeightedSum
+
+
+@dataclass(frozen=True, slots=True)
+class BlurIntegratedGradients:
+    """The gradient integrated over the way on which the input, blurred at first, comes into focus.
+
+    Xu, Venugopalan, Sundararajan (2020), https://arxiv.org/abs/2004.03383, equation 6. The baseline
+    is the blurred input: no other is needed, and nothing that the input has not is brought in. The
+    values sum to the output less the output at the blurred input, up to the error of the
+    quadrature. Beyond its border an input goes on as its mirror image.
+    """
+
+    name: ClassVar[str] = "blur_integrated_gradients"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2004.03383"
+    gradient: ClassVar[bool] = True
+    baseline: ClassVar[bool] = False
+    random: ClassVar[bool] = False
+    feature_masks: ClassVar[bool] = False
+    layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = False
+
+    n_steps: int = parameter(50, "Points on the way.", minimum=1, maximum=10_000)
+    max_sigma: float | None = parameter(
+        None,
+        "Standard deviation of the blur at the start, in elements. Default: a quarter of the "
+        "longest dimension that is blurred.",
+        minimum=0.01,
+        maximum=10_000,
+    )
+    axes: int | None = parameter(
+        None,
+        "Over how many of the input's last dimensions to blur. Default: 2, as of images, for "
+        "inputs of three dimensions or more without their examples, else 1.",
+        minimum=1,
+        maximum=3,
+    )
+    method: Rule = parameter("gausslegendre", "The rule of the quadrature.")
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains.
+
+        Raises:
+            InvalidArgument: If an input has too few dimensions, or is not floating-point.
+        """
+        ends = yield from _ends(explicand)
+        spectra = Spectra.of(ends, self.axes)
+        alphas, weights = way(self.method, self.n_steps, with_ends=explicand.with_error)
+        most = self._most(ends, spectra)
+        rows = Blurred(ends, spectra, most * (1 - alphas))
+        # On the way from 0 to 1 the blur goes from `most` to 0.
+        scale = replace(rows, slope=True)
+        reading = yield from ask(
+            explicand.evaluation(rows, gradient=True, reduce=WeightedSum(-most * weights, scale))
+        )
+        values = reading.gradients
+        if not explicand.with_error:
+            return Attribution(values)
+        outputs = reading.values.view(explicand.count, -1)
+        output, baseline_output = outputs[:, -1], outputs[:, 0]
+        error = completeness_error(values, output, baseline_output)
+        return Attribution(values, error, ErrorKind.COMPLETENESS, output, baseline_output)
+
+    def rows(self, explicand: Explicand) -> int:
+        """The steps of each example, its ends for the error, and at a site what stands there."""
+        at_site = explicand.at != INPUT and explicand.values is None
+        return explicand.count * (self.n_steps + 2 * explicand.with_error + at_site)
+
+    def _most(self, ends: tuple[Tensor, ...], spectra: Spectra) -> float:
+        if self.max_sigma is not None:
+            return self.max_sigma
+        lengths = (max(t.shape[-n:]) for t, n in zip(ends, spectra.axes, strict=True))
+        return max(lengths) / 4
+
+
+def _ends(explicand: Explicand) -> Flow[tuple[Tensor, ...]]:
+    """The values to explain, at the inputs or at a site inside the model."""
+    if explicand.at == INPUT:
+        return explicand.inputs
+    if explicand.values is not None:
+        return explicand.values
+    return (yield from ask(values_at_site(explicand, explicand.inputs))).activations
