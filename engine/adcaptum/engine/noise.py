@@ -66,7 +66,7 @@ class Lines(Rows):
         starts: Each (examples or 1, baselines, *features).
         choices: int64 of shape (samples,).
         alphas: float64 of shape (samples,).
-        stdev: The standard deviation of the noise; 0: none.
+        stdev: The standard deviation of the noise, or one for each tensor; 0: none.
         seed: Where the noise begins.
         first: The number of the first sample.
         displacement: Whether the rows are the lines' differences, end less start, and not points.
@@ -76,7 +76,7 @@ class Lines(Rows):
     starts: tuple[Tensor, ...]
     choices: Tensor
     alphas: Tensor
-    stdev: float
+    stdev: float | tuple[float, ...]
     seed: int
     first: int
     displacement: bool = False
@@ -95,9 +95,10 @@ class Lines(Rows):
             of_examples = start if len(start) == 1 else start[e0:e1]
             starts = of_examples[:, self.choices[s0:s1].to(start.device)]
             ends = end[e0:e1, None]
-            if self.stdev:
+            stdev = self.stdev[i] if isinstance(self.stdev, tuple) else self.stdev
+            if stdev:
                 noise = draw_noise(self.seed, i, end, self.first + s0, self.first + s1)
-                ends = ends + self.stdev * noise
+                ends = ends + stdev * noise
             if self.displacement:
                 made.append(ends - starts)
             else:

@@ -1,0 +1,30 @@
+"""Explanations at one layer or at several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from adcaptum.attr.answer import like_layer
+from adcaptum.attr.question import Layers, Tensors, site_of
+from adcaptum.engine.evaluation import Site
+
+
+def at_layers(
+    layer: Layers, values: Callable[[Site], tuple[Tensor, ...]], *, of_input: bool
+) -> Tensors | list[Tensors]:
+    """What is found at a layer, in its container; at a list of layers, a list.
+
+    Args:
+        layer: The layer, or a list of them.
+        values: Explains a site: a tensor per tensor there.
+        of_input: Whether what the layers take is meant, not what they give.
+    """
+    if isinstance(layer, nn.Module):
+        return like_layer(values(site_of(layer, of_input=of_input)))
+    together = values(site_of(layer, of_input=of_input))
+    if len(together) == len(layer):
+        return list(together)
+    # Some have several tensors: one by one it is plain whose each is.
+    return [like_layer(values(site_of(one, of_input=of_input))) for one in layer]

@@ -1,0 +1,75 @@
+"""GradientShap at a layer, on lines through the inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from adcaptum.engine.attribution import Attribution, ErrorKind
+from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.flow import Flow, ask, report
+from adcaptum.engine.line_samples import LineSamples
+from adcaptum.engine.method import LayerUse
+from adcaptum.engine.moments import RunningMoments, largest
+from adcaptum.engine.parameters import parameter
+
+
+@dataclass(frozen=True, slots=True)
+class LayerGradientShap:
+    """The gradient at a layer at random points between random baselines and the input.
+
+    Lundberg, Lee (2017), https://arxiv.org/abs/1705.07874, as Captum takes it to layers: the points
+    lie between inputs, and gradients are multiplied by the layer's value at the input less that at
+    the baseline. `gradient_shap` at a layer has its points between the layer's values; its
+    attributions sum to the output's difference.
+    """
+
+    name: ClassVar[str] = "layer_gradient_shap"
+    paper: ClassVar[str] = "https://arxiv.org/abs/1705.07874"
+    gradient: ClassVar[bool] = True
+    baseline: ClassVar[bool] = True
+    random: ClassVar[bool] = True
+    feature_masks: ClassVar[bool] = False
+    layer: ClassVar[LayerUse] = "required"
+    background: ClassVar[bool] = True
+
+    n_samples: int = parameter(50, "Random points for each example.", minimum=1, maximum=1_000_000)
+    stdevs: float = parameter(
+        0.0, "Standard deviation of Gaussian noise on the input, in the input's units.", minimum=0
+    )
+    multiply_by_inputs: bool = parameter(
+        True, "Multiply by the difference to the baseline; false gives the average gradient."
+    )
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains; reports after each chunk of samples. The output is the target at the input.
+
+        Raises:
+            InvalidArgument: If no layer is named, or the inputs are not floating-point.
+        """
+        samples = self._samples(explicand)
+        output: Tensor | None = None
+        if explicand.with_error:
+            output = (yield from ask(explicand.at_inputs())).values
+        moments = RunningMoments()
+        answer: Attribution | None = None
+        for first, size in samples.chunks(self.n_samples):
+            taken = yield from samples.take(first, size)
+            moments.add(taken.values)
+            errors = moments.standard_errors
+            answer = Attribution(
+                moments.mean, largest(errors), ErrorKind.STANDARD_ERROR, output, None, errors
+            )
+            yield from report(answer)
+        assert answer is not None, "there is at least one sample"
+        return answer
+
+    def rows(self, explicand: Explicand) -> int:
+        """The samples of each example, with the layer at both ends of each, and its output."""
+        each = self.n_samples * self._samples(explicand).evaluations
+        return explicand.count * (each + explicand.with_error)
+
+    def _samples(self, explicand: Explicand) -> LineSamples:
+        return LineSamples(explicand, self.stdevs, self.multiply_by_inputs, deltas=False)
