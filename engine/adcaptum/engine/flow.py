@@ -28,6 +28,7 @@ from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.evaluation import INPUT, Evaluation, Reading
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.rows import Given
+from adcaptum.engine.turned import turned, turned_back
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -107,6 +108,28 @@ def target_at_inputs(explicand: Explicand, *, gradient: bool = True) -> Flow[Ten
     """
     reading = yield from ask(explicand.at_inputs(gradient=gradient and explicand.at == INPUT))
     return reading.values
+
+
+def in_step(flow: Flow[T]) -> Flow[T]:
+    """Runs a flow whose evaluations are made sample by sample, all examples side by side.
+
+    Only for evaluations without gradients. Batches of as many rows as there are examples, or a
+    multiple of it, then hold whole samples.
+    """
+    try:
+        asked = next(flow)
+        while True:
+            if isinstance(asked, Progress):
+                yield asked
+                asked = flow.send(())
+                continue
+            readings = yield tuple(turned(evaluation) for evaluation in asked)
+            asked = flow.send(tuple(map(turned_back, asked, readings)))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        flow.close()
 
 
 def endpoints(explicand: Explicand) -> Flow[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
