@@ -32,6 +32,7 @@ CASES = [
 # What asks for the same, only less of it.
 QUICK = {
     "expected_gradients": {"n_samples": 40},
+    "guided_integrated_gradients": {"n_steps": 15},
     "rise": {"n_samples": 60},
 }
 # Their baselines are a distribution, the same for all examples.
