@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 import typer
 
-from adcaptum.client import Blur, Method, ModelInfo, Samples, TopK
+from adcaptum.client import Blur, Layer, Method, ModelInfo, Neuron, Samples, TopK
 from adcaptum.client.codec.descriptions import decode_model
 from adcaptum.client.target import Target
-from adcaptum.service.cli.arguments import parse_baseline, parse_method, parse_target
+from adcaptum.service.cli.arguments import (
+    parse_baseline,
+    parse_layer,
+    parse_layer_baselines,
+    parse_method,
+    parse_neuron,
+    parse_target,
+)
 from adcaptum.service.cli.inputs import InputOptions
 from adcaptum.service.cli.plain import plain
 from tests.unit.client import canned
@@ -57,6 +64,45 @@ def test_a_baseline_is_read_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "base.npy"
     np.save(path, np.ones((1, 3)))
     np.testing.assert_array_equal(np.asarray(parse_baseline(str(path))), np.ones((1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("word", "neuron"),
+    [
+        ("hidden:5", Neuron(Layer("hidden"), (5,))),
+        ("blocks.1@input:3,0,2", Neuron(Layer("blocks.1", input=True), (3, 0, 2))),
+        ("features:0..4,1", Neuron(Layer("features"), (slice(0, 4), 1))),
+        (None, None),
+    ],
+)
+def test_neurons(word: str | None, neuron: Neuron | None) -> None:
+    assert parse_neuron(word) == neuron
+
+
+@pytest.mark.parametrize("word", ["hidden", "hidden:", "hidden:x", "hidden:1..", "hidden:1,,2"])
+def test_wrong_neurons(word: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        parse_neuron(word)
+
+
+def test_layers() -> None:
+    assert parse_layer("hidden") == Layer("hidden")
+    assert parse_layer("hidden@input") == Layer("hidden", input=True)
+
+
+def test_baselines_at_layers(tmp_path: Path) -> None:
+    path = tmp_path / "base.npy"
+    np.save(path, np.ones((1, 3)))
+    number, read = parse_layer_baselines(["0.5", str(path)]) or []
+    assert number == 0.5
+    np.testing.assert_array_equal(np.asarray(read), np.ones((1, 3)))
+    assert parse_layer_baselines([]) is None
+
+
+@pytest.mark.parametrize("word", ["mean", "blur:2", "nowhere.npy"])
+def test_wrong_baselines_at_layers(word: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        parse_layer_baselines([word])
 
 
 @pytest.mark.parametrize("word", ["blur:x", "samples:1.5", "nowhere.npy"])

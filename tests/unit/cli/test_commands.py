@@ -62,12 +62,16 @@ def test_explain_sends_all_that_it_is_told(run: Run, servicer: CannedServicer) -
     words = "--target 1 --method smooth_grad --param of=saliency --param n_samples=5"
     words += " --baseline mean --layer hidden --max-rows 99 --on-deadline partial"
     words += " --top-features 3 --sum-channels --seed 4 --alias stable"
+    words += " --layer-baseline 0.5 --neuron conv@input:1,2..4"
     assert run("explain", "cells", "--values", "1,2,3", *words.split()).code == 0
     request = asked(servicer)
     assert list(request.target.indices.values) == [1]
     assert request.methods[0].params["of"].method.name == "saliency"
     assert request.baselines[0].named == "mean"
     assert request.layer.name == "hidden"
+    assert request.layer_baselines[0].constant == 0.5
+    assert (request.neuron.layer.name, request.neuron.layer.input) == ("conv", True)
+    assert (list(request.neuron.index), list(request.neuron.end)) == ([1, 2], [2, 4])
     assert request.budget.max_rows == 99
     assert request.output.top_features == 3
     assert request.output.sum_channels
@@ -139,10 +143,39 @@ def test_a_model_is_described_as_json(run: Run) -> None:
     assert json.loads(run("models", "cells", "--json").out)["state"] == "ready"
 
 
+def test_a_feature_mask_is_read_from_a_file(
+    run: Run, servicer: CannedServicer, tmp_path: Path
+) -> None:
+    path = tmp_path / "mask.npy"
+    np.save(path, np.array([[0, 0, 1]]))
+    assert run("explain", "cells", "--values", "1,2,3", "--feature-mask", str(path)).code == 0
+    assert list(asked(servicer).feature_masks[0].shape) == [1, 3]
+
+
 def test_methods_are_listed(run: Run) -> None:
     output = run("methods", "cells")
-    assert "n_steps: integer = 50" in output.out
+    assert "n_steps=50" in output.out
     assert "not for this model: 30 features" in output.out
+
+
+def test_methods_are_listed_in_groups(run: Run) -> None:
+    lines = [line.rstrip() for line in run("methods").out.splitlines()]
+    titles = [line for line in lines if line and not line.startswith((" ", "Parameters"))]
+    names = [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "]
+    assert titles == ["by gradients", "by evaluations only", "at a layer, which has to be named"]
+    assert names == ["integrated_gradients", "shapley_values", "grad_cam"]
+
+
+def test_a_method_is_described(run: Run) -> None:
+    output = run("methods", "--about", "integrated_gradients")
+    assert "integer, at least 1; by default 50" in output.out
+    assert "Sundararajan" in output.out
+
+
+def test_a_method_that_there_is_not_is_told(run: Run) -> None:
+    output = run("methods", "--about", "saliencies")
+    assert output.code == 2
+    assert "saliencies" in output.err
 
 
 def test_methods_are_listed_as_json(run: Run) -> None:

@@ -75,10 +75,25 @@ def methods() -> list[method_pb2.Method]:
             ],
             gradient=True,
             baseline=True,
+            layers=True,
             available=True,
         ),
         method_pb2.Method(
-            name="shapley_values", summary="All orders.", available=False, reason="30 features"
+            name="grad_cam",
+            summary="Channels.",
+            gradient=True,
+            layers=True,
+            layer_required=True,
+            available=True,
+        ),
+        method_pb2.Method(
+            name="shapley_values",
+            summary="All orders.",
+            baseline=True,
+            background=True,
+            feature_masks=True,
+            available=False,
+            reason="30 features",
         ),
     ]
 
@@ -122,6 +137,18 @@ def text() -> explanation_pb2.Explanation:
             tokens=["[CLS]", "good", "fil", "##m"],
             token_starts=[-1, 0, 5, 8],
             token_ends=[-1, 4, 8, 9],
+        )
+    )
+
+
+def pairs() -> explanation_pb2.Explanation:
+    """Of every two of three features."""
+    values = np.array([[0.5, 0.2, 0.0], [0.2, -2.0, 0.4], [0.0, 0.4, 0.1]])
+    return _explanation(
+        explanation_pb2.Attribution(
+            values=encode_tensor(values, "measurements"),
+            pairs=True,
+            features=["radius", "texture", "area"],
         )
     )
 

@@ -134,6 +134,21 @@ def test_feature_masks_are_tensors() -> None:
             {"neuron": Neuron("conv", (1, 2, 3))},
             {"neuron": {"layer": {"name": "conv"}, "index": ["1", "2", "3"]}},
         ),
+        (
+            {"neuron": Neuron("conv", (slice(2, 5), 0, slice(4)))},
+            {
+                "neuron": {
+                    "layer": {"name": "conv"},
+                    "index": ["2", "0", "0"],
+                    "end": ["5", "1", "4"],
+                }
+            },
+        ),
+        ({"layer_baselines": 0.5}, {"layer_baselines": [{"constant": 0.5}]}),
+        (
+            {"layer_baselines": ["zero", 2]},
+            {"layer_baselines": [{"zero": {}}, {"constant": 2.0}]},
+        ),
         ({"max_rows": 100}, {"budget": {"max_rows": "100"}}),
         ({"on_deadline": "partial"}, {"budget": {"on_deadline": "ON_DEADLINE_PARTIAL"}}),
         (
@@ -149,12 +164,29 @@ def test_feature_masks_are_tensors() -> None:
         ),
         ({"seed": 7}, {"seed": "7"}),
     ],
-    ids=",".join,
+    ids=str,
 )
 def test_every_other_option_has_its_field(
     options: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     assert said(**options) == {"budget": {}, "output": {}, **expected}
+
+
+def test_an_array_is_a_baseline_of_a_layer() -> None:
+    (baseline,) = said(layer_baselines=np.zeros((1, 128)))["layer_baselines"]
+    assert (baseline["tensor"]["datatype"], baseline["tensor"]["shape"]) == ("FP64", ["1", "128"])
+
+
+@pytest.mark.parametrize("baseline", ["mean", Blur(1.0), Samples(3)], ids=str)
+def test_baselines_that_only_inputs_have_are_refused_at_a_layer(baseline: Any) -> None:
+    with pytest.raises(InvalidRequest, match="of inputs"):
+        said(layer_baselines=baseline)
+
+
+@pytest.mark.parametrize("index", [slice(1, None), slice(1, 9, 2)], ids=str)
+def test_a_block_of_neurons_says_where_it_ends_and_leaves_no_gaps(index: slice) -> None:
+    with pytest.raises(InvalidRequest, match="neuron"):
+        said(neuron=Neuron("hidden", index))
 
 
 def test_a_word_for_the_deadline_that_is_unknown_is_refused() -> None:

@@ -145,7 +145,8 @@ def _fitted(
 
 def _scaled(heat: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     # Averages are smaller than what they were made from, so the map's own limit is too large.
-    return heat / (float(np.abs(np.nan_to_num(heat)).max()) or 1.0)
+    finite = np.nan_to_num(heat)
+    return finite / (float(np.abs(finite).max()) or 1.0)
 
 
 def _token(token: ScoredToken, limit: float, coloured: bool) -> Text:
@@ -196,7 +197,7 @@ def _bar_chart(view: BarChart) -> Table:
 
 
 def _bar(share: float) -> Text:
-    length = round(abs(share) * _BAR_COLUMNS / 2) or 1
+    length = round(abs(share) * _BAR_COLUMNS / 2) or 1 if np.isfinite(share) else 0
     half = _BAR_COLUMNS // 2
     if share < 0:
         left = Text(" " * (half - length) + "\u2588" * length, style=_style(NEGATIVE))

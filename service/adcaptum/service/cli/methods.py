@@ -39,7 +39,7 @@ def method_view(method: MethodInfo) -> Table:
 
 
 def _table(methods: Iterable[MethodInfo]) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 2))
+    table = Table(box=None, show_header=False, padding=(0, 2), collapse_padding=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold", ratio=1)
     for method in methods:
