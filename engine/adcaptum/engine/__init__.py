@@ -15,6 +15,7 @@ from adcaptum.engine.errors import (
     NotDifferentiable,
     NotPerRow,
     OutOfRange,
+    UncoveredOperations,
 )
 from adcaptum.engine.evaluation import (
     INPUT,
@@ -53,6 +54,7 @@ __all__ = [
     "Reading",
     "Site",
     "StopReason",
+    "UncoveredOperations",
     "ask",
     "explain",
     "gather",

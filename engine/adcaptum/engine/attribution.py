@@ -43,6 +43,8 @@ class Attribution:
         stop_reason: Why the method ended; the driver knows.
         pairs: Whether the values are of pairs of features instead of elements: one tensor,
             (examples, features, features), features in the order of the mask's numbers.
+        uncovered_ops: The model's operations for which the method's backward rule has nothing to
+            say: they have their plain gradient, so that the values are not what the method means.
     """
 
     values: tuple[Tensor, ...]
@@ -54,6 +56,7 @@ class Attribution:
     rows_used: int = 0
     stop_reason: StopReason = StopReason.CONVERGED
     pairs: bool = False
+    uncovered_ops: tuple[str, ...] = ()
 
 
 def completeness_error(

@@ -5,7 +5,8 @@ EngineError
 │   └── OutOfRange          an index is beyond what it indexes (also an IndexError)
 ├── ModelError          the model did something that explaining it cannot work with
 │   ├── NotDifferentiable   no gradient reaches the place where it was asked for
-│   └── NotPerRow           the output has not one entry per row of the batch
+│   ├── NotPerRow           the output has not one entry per row of the batch
+│   └── UncoveredOperations a backward rule has nothing to say of some operations
 └── BudgetExceeded      the rows allowed do not suffice for a first answer
 """
 
@@ -43,6 +44,20 @@ class NotDifferentiable(ModelError):
 
 class NotPerRow(ModelError):
     """The model's output does not say something of each row: it may be one answer for all."""
+
+
+class UncoveredOperations(ModelError):
+    """A backward rule has nothing to say of some of the model's operations."""
+
+    def __init__(self, operations: tuple[str, ...]) -> None:
+        self.operations = operations
+        super().__init__(
+            f"there is no backward rule for {', '.join(operations)}: without strict they have "
+            "their plain gradient, and are listed in the answer"
+        )
+
+    def __reduce__(self) -> tuple[type[UncoveredOperations], tuple[tuple[str, ...]]]:
+        return type(self), (self.operations,)
 
 
 class BudgetExceeded(EngineError):

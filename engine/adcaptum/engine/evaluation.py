@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from adcaptum.engine.arguments import NO_ARGUMENTS, Arguments
 from adcaptum.engine.reduce import Reduce, Stack
+from adcaptum.engine.references import References
 from adcaptum.engine.rows import Rows
+from adcaptum.engine.rules.interception import Rule
 
 Layer = str | nn.Module
 
@@ -134,6 +136,8 @@ class Evaluation:
             all of it.
         outputs: Whether the outputs are wanted. Without them a model is run only as far as what is
             read, and the reading's values are empty.
+        rule: How operations are differentiated; None: by the chain rule.
+        references: What the rows are compared with, for rules that compare.
     """
 
     rows: Rows
@@ -145,6 +149,8 @@ class Evaluation:
     reduce: Reduce = field(default_factory=Stack)
     through: Neuron | None = None
     outputs: bool = True
+    rule: Rule | None = None
+    references: References | None = None
 
     @cached_property
     def key(self) -> Hashable:
@@ -166,7 +172,16 @@ class Evaluation:
             patch,
             through,
             self.outputs,
+            self.rule,
+            self.references and self.references.signature,
         )
+
+    @cached_property
+    def reference_rows(self) -> int:
+        """How many reference rows come with the rows."""
+        if self.references is None:
+            return 0
+        return self.references.distinct(self.arguments, self.rows.examples(0, len(self.rows)))
 
 
 def _identity(neuron: Neuron) -> Hashable:
@@ -183,8 +198,12 @@ class Reading:
         gradients: With `wrt`, what the evaluation's reduction made of the gradients, a tensor per
             tensor at the site; else empty.
         activations: With `read`, the site's values, each (rows, *features); else empty.
+        reference_values: With `references`, the target of each row's reference, (rows,).
+        uncovered_ops: With a `rule`, the operations for which it has nothing to say, by name.
     """
 
     values: Tensor
     gradients: tuple[Tensor, ...] = ()
     activations: tuple[Tensor, ...] = ()
+    reference_values: Tensor | None = None
+    uncovered_ops: tuple[str, ...] = ()

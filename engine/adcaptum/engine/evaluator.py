@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from itertools import repeat
 from math import prod
 
@@ -21,7 +22,16 @@ from adcaptum.engine.errors import (
 )
 from adcaptum.engine.evaluation import INPUT, Evaluation, Neuron
 from adcaptum.engine.hooks import Taps
-from adcaptum.engine.packing import Part, Slice, columns_of, pack_arguments, pack_rows
+from adcaptum.engine.packing import (
+    Part,
+    Slice,
+    columns_of,
+    pack_arguments,
+    pack_references,
+    pack_rows,
+)
+from adcaptum.engine.references import ReferenceRows
+from adcaptum.engine.rules import Interception, Pairs
 
 Model = nn.Module | Callable[..., object]
 
@@ -42,7 +52,9 @@ def evaluate(model: Model, slices: Sequence[Slice]) -> list[Part]:
         Exception: Whatever the model raises.
     """
     first = slices[0].evaluation
-    rows = sum(len(piece) for piece in slices)
+    examples = sum(len(piece) for piece in slices)
+    references = pack_references(slices)
+    rows = examples + (0 if references is None else len(references))
     taps = Taps(rows)
     columns = [columns_of(piece) for piece in slices]
     with torch.inference_mode(mode=False), torch.set_grad_enabled(first.wrt is not None):
@@ -53,17 +65,32 @@ def evaluate(model: Model, slices: Sequence[Slice]) -> list[Part]:
         if first.wrt == INPUT:
             leaves = tuple(t.requires_grad_() for t in inputs)
             inputs = [t.clone() for t in leaves]
-        enough = isinstance(first.target, Neuron) or not first.outputs
-        output = _call(model, taps, [*inputs, *arguments], enough=enough)
+        if references is not None:
+            inputs, arguments = references.below(inputs, arguments, first.arguments)
+        interception = _interception(model, first, references)
+        with interception or nullcontext():
+            enough = isinstance(first.target, Neuron) or not first.outputs
+            output = _call(model, taps, [*inputs, *arguments], enough=enough)
+            objective = _objective(first, taps, output, rows)
         if first.wrt is not None and first.wrt != INPUT:
             leaves = taps.leaves(first.wrt)
-        objective = _objective(first, taps, output, rows)
-        places = _places(objective, columns) if _share_target(slices) else None
+        uncovered = () if interception is None else interception.uncovered(objective)
+        places = _places(objective[:examples], columns) if _share_target(slices) else None
         found = () if first.wrt is None else _differentiate(objective, places, taps, leaves, first)
     objective = objective.detach()
     activations = tuple(t.detach() for t in taps.values(first.read)) if first.read else ()
+    of_references: Tensor | None = None
+    if references is not None:
+        assert first.references is not None, "equal keys have references or have none"
+        at_references = objective[examples:][references.index.to(objective.device)]
+        of_references = _values(at_references, places)
+        found = tuple(t[:examples] for t in found)
+        if first.references.multiply:
+            found = references.contributions(found, leaves)
+        objective = objective[:examples]
+        activations = tuple(t[:examples] for t in activations)
     if len(slices) == 1:
-        return [Part(_values(objective, places), found, activations)]
+        return [Part(_values(objective, places), found, activations, of_references, uncovered)]
     sizes = [len(piece) for piece in slices]
     if places is not None:
         values = _values(objective, places).split(sizes)
@@ -74,7 +101,19 @@ def evaluate(model: Model, slices: Sequence[Slice]) -> list[Part]:
         )
     cut = zip(*(t.split(sizes) for t in found), strict=True) if found else repeat(())
     read = zip(*(t.split(sizes) for t in activations), strict=True) if activations else repeat(())
-    return [Part(*own) for own in zip(values, cut, read, strict=False)]
+    compared = repeat(None) if of_references is None else of_references.split(sizes)
+    parts = zip(values, cut, read, compared, repeat(uncovered), strict=False)
+    return [Part(*own) for own in parts]
+
+
+def _interception(
+    model: Model, first: Evaluation, references: ReferenceRows | None
+) -> Interception | None:
+    """The rule at work on this batch, if there is one."""
+    if first.rule is None:
+        return None
+    pairs = None if references is None else Pairs(references.index, len(references))
+    return first.rule.interception(model, pairs)
 
 
 def _set_taps(taps: Taps, first: Evaluation, slices: Sequence[Slice]) -> None:
@@ -241,7 +280,7 @@ def _differentiate(
         )
     # The gradient of the sum of all rows' targets: one backward pass, whatever the number of rows.
     seed = objective.new_zeros(objective.shape)
-    seed.view(len(seed), -1).scatter_(1, places, 1)
+    seed.view(len(seed), -1)[: len(places)].scatter_(1, places, 1)
     if first.through is None:
         return gradients((objective,), leaves, (seed,))
     middle = taps.leaves(first.through.site)

@@ -16,6 +16,7 @@ from threading import Lock, get_ident
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.hooks import RemovableHandle
@@ -98,7 +99,11 @@ class _Tap:
                 raise ModelError(
                     f"{self.site} has {len(tensors)} tensors, {len(self.patch)} replace them"
                 )
-            tensors = self.patch
+            # Of a batch with reference rows, which come last, only the examples' are replaced.
+            tensors = tuple(
+                p if len(p) == len(t) else torch.cat([p, t[len(p) :]])
+                for p, t in zip(self.patch, tensors, strict=True)
+            )
         if self.differentiate:
             self.leaves = tuple(self._leaf(t) for t in tensors)
             # A clone, because what follows may overwrite it in place, which a leaf forbids.

@@ -14,9 +14,10 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from adcaptum.engine.arguments import Shared
+from adcaptum.engine.arguments import PerExample, Shared
 from adcaptum.engine.evaluation import Evaluation, Neuron, Reading
 from adcaptum.engine.reduce import Sink, Stack
+from adcaptum.engine.references import ReferenceRows
 from adcaptum.engine.rows import Rows
 
 
@@ -39,6 +40,8 @@ class Part:
     values: Tensor
     gradients: tuple[Tensor, ...] = ()
     activations: tuple[Tensor, ...] = ()
+    reference_values: Tensor | None = None
+    uncovered_ops: tuple[str, ...] = ()
 
 
 def pack_rows(slices: Sequence[tuple[Rows, int, int]]) -> tuple[Tensor, ...]:
@@ -67,6 +70,29 @@ def pack_arguments(slices: Sequence[Slice]) -> list[object]:
     return packed
 
 
+def pack_references(slices: Sequence[Slice]) -> ReferenceRows | None:
+    """The distinct rows that all slices' rows are compared with; None if they are not compared."""
+    parts = []
+    for piece in slices:
+        references = piece.evaluation.references
+        if references is None:
+            return None
+        index = references.index[piece.start : piece.stop]
+        of_example = [a for a in piece.evaluation.arguments.values if isinstance(a, PerExample)]
+        if of_example:
+            examples = piece.evaluation.rows.examples(piece.start, piece.stop)
+            both = torch.stack([index, examples], 1)
+            distinct, number = both.unique(dim=0, return_inverse=True)
+            chosen, example = distinct.unbind(1)
+            arguments = tuple(a.tensor[example.to(a.tensor.device)] for a in of_example)
+        else:
+            chosen, number = index.unique(return_inverse=True)
+            arguments = ()
+        tensors = tuple(t.detach()[chosen.to(t.device)] for t in references.tensors)
+        parts.append(ReferenceRows(tensors, arguments, number))
+    return ReferenceRows.joined(parts)
+
+
 def columns_of(piece: Slice) -> Tensor | None:
     """The index of each row's target, (rows, dims), on the CPU; None if it needs none."""
     target = piece.evaluation.target
@@ -87,7 +113,10 @@ def columns_of(piece: Slice) -> Tensor | None:
 class Pending:
     """An evaluation whose rows are on their way."""
 
-    __slots__ = ("_activations", "_gradients", "_values", "done", "evaluation", "rows")
+    __slots__ = (
+        "_activations", "_gradients", "_reference_values", "_uncovered_ops", "_values", "done",
+        "evaluation", "rows",
+    )  # fmt: skip
 
     def __init__(self, evaluation: Evaluation) -> None:
         self.evaluation = evaluation
@@ -95,6 +124,10 @@ class Pending:
         self.done = 0
         stack = Stack()
         self._values: Sink = stack.sink(evaluation.rows)
+        self._reference_values: Sink | None = (
+            None if evaluation.references is None else stack.sink(evaluation.rows)
+        )
+        self._uncovered_ops: set[str] = set()
         self._gradients: Sink | None = (
             None if evaluation.wrt is None else evaluation.reduce.sink(evaluation.rows)
         )
@@ -111,6 +144,9 @@ class Pending:
             self._gradients.add(start, stop, both if self._folds_both else part.gradients)
         if self._activations is not None:
             self._activations.add(start, stop, part.activations)
+        if self._reference_values is not None and part.reference_values is not None:
+            self._reference_values.add(start, stop, (part.reference_values,))
+        self._uncovered_ops.update(part.uncovered_ops)
 
     @property
     def _folds_both(self) -> bool:
@@ -124,4 +160,8 @@ class Pending:
             values=values,
             gradients=() if self._gradients is None else self._gradients.result(),
             activations=() if self._activations is None else self._activations.result(),
+            reference_values=(
+                None if self._reference_values is None else self._reference_values.result()[0]
+            ),
+            uncovered_ops=tuple(sorted(self._uncovered_ops)),
         )

@@ -36,7 +36,7 @@ QUICK = {
     "rise": {"n_samples": 60},
 }
 # Their baselines are a distribution, the same for all examples.
-A_DISTRIBUTION = {"expected_gradients", "gradient_shap", "layer_gradient_shap"}
+A_DISTRIBUTION = {"deep_lift_shap", "expected_gradients", "gradient_shap", "layer_gradient_shap"}
 # Of all coalitions of 8 features these have no chance left: with fewer they have.
 FEWER_SAMPLES = {"kernel_shap": {"n_samples": 60}, "leverage_shap": {"n_samples": 60}}
 

@@ -39,7 +39,9 @@ def strangers(nodes: set[Node], hidden: frozenset[str]) -> set[str]:
     for kind in {type(node) for node in nodes}:
         name = kind.__name__
         if issubclass(kind, BackwardCFunction):
-            if not kind.__module__.startswith(_OWN):
+            # torch makes the node's class from the function's, and keeps that one there.
+            function: type = vars(kind)["_forward_cls"]
+            if not function.__module__.startswith(_OWN):
                 names.add(name.removesuffix("Backward"))
         elif name == _SCRIPTED:
             names.add("scripted module")

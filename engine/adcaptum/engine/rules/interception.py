@@ -42,14 +42,7 @@ T = TypeVar("T")
 
 
 class Rule(Protocol):
-    """A backward rule: a frozen dataclass. Rows of evaluations with equal rules share batches.
-
-    Attributes:
-        pairs: Whether it compares each row with a reference row.
-    """
-
-    @property
-    def pairs(self) -> bool: ...
+    """A backward rule: a frozen dataclass. Rows of evaluations with equal rules share batches."""
 
     def __hash__(self) -> int: ...
 

@@ -13,7 +13,7 @@ that need them say so, and the operation is reported as uncovered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
@@ -271,12 +271,14 @@ def _stay(
     return name not in _FOLLOWED and name not in _REDUCTIONS
 
 
-def _tensors(values: Any) -> Iterator[Tensor]:
+def _tensors(values: Any) -> list[Tensor]:
+    found = []
     for value in values.values() if isinstance(values, dict) else values:
         if isinstance(value, Tensor):
-            yield value
+            found.append(value)
         elif isinstance(value, list | tuple | dict):
-            yield from _tensors(value)
+            found += _tensors(value)
+    return found
 
 
 def _replaced(values: Any, by: dict[int, Tensor]) -> Any:

@@ -48,9 +48,7 @@ from adcaptum.engine.rules.table import Func, Handler, Table, run_plain
 class Rescale:
     """The rule; it has no parameters."""
 
-    pairs: bool = True
-
-    def interception(self, model: object, pairs: Pairs | None) -> Interception:  # noqa: ARG002
+    def interception(self, model: object, pairs: Pairs | None) -> Interception:
         """Begins a batch."""
         return Interception(RESCALE, pairs)
 

@@ -28,8 +28,7 @@ def softmax(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Tensor:
     """Softmax over one dimension."""
-    given = dict(zip(("input", "dim"), args, strict=False)) | kwargs
-    x, dim = given.get("input", given.get("self")), given["dim"]
+    x, dim, _ = _given(args, kwargs)
     value = run_plain(func, *_without_graph(args, kwargs))
     with torch.no_grad():
         weights, change, change_of_sum = _weights(pairs_of(interception), x, dim)
@@ -44,8 +43,7 @@ def log_softmax(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Tensor:
     """Log-softmax over one dimension."""
-    given = dict(zip(("input", "dim"), args, strict=False)) | kwargs
-    x, dim = given.get("input", given.get("self")), given["dim"]
+    x, dim, _ = _given(args, kwargs)
     value = run_plain(func, *_without_graph(args, kwargs))
     with torch.no_grad():
         weights, _, _ = _weights(pairs_of(interception), x, dim)
@@ -57,12 +55,18 @@ def logsumexp(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Tensor:
     """The logarithm of the sum of exponentials."""
-    given = dict(zip(("input", "dim", "keepdim"), args, strict=False)) | kwargs
-    x, dim = given.get("input", given.get("self")), given["dim"]
+    x, dim, keepdim = _given(args, kwargs)
     value = run_plain(func, *_without_graph(args, kwargs))
     with torch.no_grad():
         weights, _, _ = _weights(pairs_of(interception), x, dim)
-    return attach(value, (x * weights).sum(dim, keepdim=bool(given.get("keepdim", False))))
+    return attach(value, (x * weights).sum(dim, keepdim=keepdim))
+
+
+def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Any, bool]:
+    """The tensor, the dimensions, and, of log-sum-exp, whether to keep them."""
+    given = dict(zip(("input", "dim", "keepdim"), args, strict=False)) | kwargs
+    x: Tensor = given["input"] if "input" in given else given["self"]
+    return x, given["dim"], given.get("keepdim") is True
 
 
 def _weights(pairs: Pairs, x: Tensor, dim: Any) -> tuple[Tensor, Tensor, Tensor]:

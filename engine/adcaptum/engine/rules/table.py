@@ -72,7 +72,7 @@ class Table:
                 return _or_in_place(func, _guarded(name, handler), _entered(func))
             if name not in self._plain and set(_CHECKS) & set(func.__code__.co_names):
                 return _entered(func)
-        if handler is None and name in DECOMPOSITIONS:
+        if handler is None and name in DECOMPOSITIONS and name not in self._plain:
             handler = _decomposed(DECOMPOSITIONS[name])
         if handler is None and name in self._plain:
             return _plain(name)

@@ -1,0 +1,108 @@
+"""Guided backpropagation and deconvolution: what is negative does not pass a ReLU backwards.
+
+Springenberg et al. (2014), https://arxiv.org/abs/1412.6806: the gradient passes where it is
+positive and the ReLU's input was. Zeiler, Fergus (2014), https://arxiv.org/abs/1311.2901: where it
+is positive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.rules.interception import Interception
+from adcaptum.engine.rules.operations import (
+    BILINEAR,
+    BINARY,
+    ELEMENTWISE,
+    LINEAR,
+    MOVEMENT,
+    QUADRATIC,
+    words,
+)
+from adcaptum.engine.rules.pairs import Pairs
+from adcaptum.engine.rules.table import Func, Table, run_plain
+
+
+@dataclass(frozen=True, slots=True)
+class Guided:
+    """Guided backpropagation's rule; it has no parameters."""
+
+    def interception(self, model: object, pairs: Pairs | None) -> Interception:
+        """Begins a batch."""
+        return Interception(_GUIDED, pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Deconvolved:
+    """Deconvolution's rule; it has no parameters."""
+
+    def interception(self, model: object, pairs: Pairs | None) -> Interception:
+        """Begins a batch."""
+        return Interception(_DECONVOLVED, pairs)
+
+
+class _PositiveWhereActive(torch.autograd.Function):
+    """ReLU's values; the positive part of the gradient where they are positive."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        ctx.save_for_backward(y > 0)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (active,) = ctx.saved_tensors
+        return gradients[0].clamp(min=0) * active, None
+
+
+class _Positive(torch.autograd.Function):
+    """ReLU's values; the positive part of the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0].clamp(min=0), None
+
+
+def _guided(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    return _replaced(_PositiveWhereActive, func, args, kwargs)
+
+
+def _deconvolved(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    return _replaced(_Positive, func, args, kwargs)
+
+
+def _replaced(
+    function: type[torch.autograd.Function],
+    func: Func,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    with torch.no_grad():
+        y = run_plain(func, args, kwargs)
+    return function.apply(args[0] if args else kwargs["input"], y)
+
+
+# Their plain gradient is what both papers mean: pooling has its switches, and the rest is no
+# rectifier.
+_PLAIN = words("""
+    max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices
+    max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
+    max min amax amin softmax log_softmax logsumexp layer_norm rms_norm group_norm instance_norm
+    batch_norm dropout feature_dropout alpha_dropout where masked_fill
+    scaled_dot_product_attention linalg_vector_norm cosine_similarity std std_mean var_mean
+""")
+_ALL_PLAIN = LINEAR | MOVEMENT | BILINEAR | QUADRATIC | BINARY | _PLAIN
+_GUIDED = Table({"relu": _guided}, _ALL_PLAIN, ELEMENTWISE)
+_DECONVOLVED = Table({"relu": _deconvolved}, _ALL_PLAIN, ELEMENTWISE)
