@@ -63,5 +63,6 @@ def completeness_error(
     values: tuple[Tensor, ...], output: Tensor, baseline_output: Tensor
 ) -> Tensor:
     """|sum of an example's attributions - (output - baseline output)|, shape (examples,)."""
-    total = sum((v.flatten(1).sum(1) for v in values), start=output.new_zeros(len(output)))
+    flats = (v.reshape(len(v), -1) for v in values)
+    total = sum((flat.sum(1) for flat in flats), start=output.new_zeros(len(output)))
     return (total - (output - baseline_output)).abs()

@@ -87,7 +87,8 @@ class _Tap:
     def _act(self, value: object) -> object | None:
         leaves, structure = tree_flatten(value)
         where = [i for i, t in enumerate(leaves) if isinstance(t, Tensor) and t.is_floating_point()]
-        tensors = tuple(leaves[i] for i in where)
+        dims = _example_dims(self.module, len(where))
+        tensors = tuple(_moved(leaves[i], d, 0) for i, d in zip(where, dims, strict=True))
         for t in tensors:
             if t.shape[:1] != (self._rows,):
                 raise ModelError(
@@ -112,8 +113,8 @@ class _Tap:
         self.values = self.leaves or tuple(t.clone() for t in tensors)
         if self.patch is None and not self.differentiate:
             return None
-        for i, t in zip(where, tensors, strict=True):
-            leaves[i] = t
+        for i, t, d in zip(where, tensors, dims, strict=True):
+            leaves[i] = _moved(t, 0, d)
         return tree_unflatten(leaves, structure)
 
     def _leaf(self, t: Tensor) -> Tensor:
@@ -241,6 +242,22 @@ def find_layer(model: object, layer: Layer) -> nn.Module:
         raise InvalidArgument(
             "layer", repr(layer), "the qualified name of a module, as named_modules() gives it"
         ) from error
+
+
+def _example_dims(module: nn.Module | None, tensors: int) -> list[int]:
+    """Which dimension of each tensor is the examples: of recurrent layers not always the first.
+
+    They have (time, examples, features) unless told otherwise, and always states of
+    (layers, examples, features). At a site the examples come first all the same.
+    """
+    if not isinstance(module, nn.RNNBase) or not tensors:
+        return [0] * tensors
+    return [0 if module.batch_first else 1] + [1] * (tensors - 1)
+
+
+def _moved(t: Tensor, source: int, target: int) -> Tensor:
+    # Recurrent kernels want their states contiguous.
+    return t if source == target or t.dim() < 2 else t.movedim(source, target).contiguous()
 
 
 def _register(tap: _Tap, seen: Callable[[_Tap, object], object | None]) -> RemovableHandle:

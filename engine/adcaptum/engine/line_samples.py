@@ -84,7 +84,7 @@ class LineSamples:
             values = tuple(g * (b - a) for g, (b, a) in zip(values, sides, strict=True))
         deltas = values[0].new_empty(0)
         if self.deltas:
-            total = torch.stack([v.flatten(1).sum(1) for v in values]).sum(0)
+            total = torch.stack([v.reshape(len(v), -1).sum(1) for v in values]).sum(0)
             deltas = (total - (ends[0].values - ends[1].values)).view(-1, size)
         shape = (self.explicand.count, size)
         return Samples(tuple(v.unflatten(0, shape) for v in values), deltas)

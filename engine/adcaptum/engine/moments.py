@@ -126,7 +126,7 @@ class StratifiedMoments:
 
 def largest(standard_errors: tuple[Tensor, ...]) -> Tensor:
     """The largest standard error of each example, (examples,)."""
-    return torch.stack([t.flatten(1).amax(1) for t in standard_errors]).amax(0)
+    return torch.stack([t.reshape(len(t), -1).amax(1) for t in standard_errors]).amax(0)
 
 
 def rounds(total: int, first: int) -> list[int]:

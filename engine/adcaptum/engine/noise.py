@@ -133,7 +133,7 @@ def choose_lines(seed: int, first: int, samples: int, baselines: int) -> tuple[T
 
 def noise_scales(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """The range of each example's values, which SmoothGrad's noise level is relative to."""
-    flats = [t.flatten(1) for t in tensors]
+    flats = [t.reshape(len(t), -1) for t in tensors]
     return tuple(
         (flat.amax(1) - flat.amin(1)).view(-1, *(1,) * (t.dim() - 1))
         for t, flat in zip(tensors, flats, strict=True)
