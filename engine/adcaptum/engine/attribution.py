@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
+import torch
 from torch import Tensor
 
 
@@ -41,6 +43,8 @@ class Attribution:
         standard_errors: Of each value, for methods that sample; else empty.
         rows_used: How many rows were evaluated; the driver counts them.
         stop_reason: Why the method ended; the driver knows.
+        relative_error: The sum of the values' estimated errors, relative to the sum of their
+            magnitudes, (examples,), where a tolerance was asked for.
         pairs: Whether the values are of pairs of features instead of elements: one tensor,
             (examples, features, features), features in the order of the mask's numbers.
         uncovered_ops: The model's operations for which the method's backward rule has nothing to
@@ -56,6 +60,7 @@ class Attribution:
     rows_used: int = 0
     stop_reason: StopReason = StopReason.CONVERGED
     pairs: bool = False
+    relative_error: Tensor | None = None
     uncovered_ops: tuple[str, ...] = ()
 
 
@@ -66,3 +71,31 @@ def completeness_error(
     flats = (v.reshape(len(v), -1) for v in values)
     total = sum((flat.sum(1) for flat in flats), start=output.new_zeros(len(output)))
     return (total - (output - baseline_output)).abs()
+
+
+def joined(answers: Sequence[Attribution]) -> Attribution:
+    """The answers for one example after another as one answer for all of them."""
+    first = answers[0]
+    return replace(
+        first,
+        values=_each(answers, lambda a: a.values),
+        standard_errors=_each(answers, lambda a: a.standard_errors),
+        error=_whole(answers, lambda a: a.error),
+        output=_whole(answers, lambda a: a.output),
+        baseline_output=_whole(answers, lambda a: a.baseline_output),
+        relative_error=_whole(answers, lambda a: a.relative_error),
+        stop_reason=max((a.stop_reason for a in answers), key=list(StopReason).index),
+    )
+
+
+def _each(
+    answers: Sequence[Attribution], of: Callable[[Attribution], tuple[Tensor, ...]]
+) -> tuple[Tensor, ...]:
+    return tuple(torch.cat(tensors) for tensors in zip(*map(of, answers), strict=True))
+
+
+def _whole(
+    answers: Sequence[Attribution], of: Callable[[Attribution], Tensor | None]
+) -> Tensor | None:
+    parts = [part for part in map(of, answers) if part is not None]
+    return torch.cat(parts) if parts else None

@@ -92,7 +92,10 @@ class Execution(Generic[T]):
         assert self.done, "the flow has ended"
         result = self._result
         if isinstance(result, Attribution):
-            result = replace(result, rows_used=self.rows_used, stop_reason=self.stop_reason)
+            # A flow that ran to its end knows better why it did not go on.
+            ended = self.stop_reason is StopReason.CONVERGED
+            reason = result.stop_reason if ended else self.stop_reason
+            result = replace(result, rows_used=self.rows_used, stop_reason=reason)
         # The best answer of a stopped flow is an Attribution, and so is T.
         return result  # type: ignore[return-value]
 

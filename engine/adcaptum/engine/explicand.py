@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -56,6 +56,9 @@ class Explicand:
             one for all, or one per example.
         through: Neurons inside the model: only the gradients that flow through them are explained.
             None: all.
+        tolerance: How far the values of an example may be off: the sum of the errors' magnitudes,
+            relative to that of the values'. Methods that estimate go on until their estimated error
+            is below it, whatever their number of steps or samples; None: for that number.
     """
 
     inputs: tuple[Tensor, ...]
@@ -71,6 +74,7 @@ class Explicand:
     starts: tuple[Tensor, ...] | None = None
     background: bool = False
     through: Neuron | None = None
+    tolerance: float | None = None
 
     @classmethod
     def of(
@@ -85,6 +89,7 @@ class Explicand:
         seed: int = 0,
         with_error: bool = True,
         background: bool = False,
+        tolerance: float | None = None,
     ) -> Self:
         """Takes the forms that people write, and checks them.
 
@@ -101,10 +106,13 @@ class Explicand:
             seed: Where randomness begins.
             with_error: Whether to spend the rows that tell the error.
             background: Whether every row of the baselines is a baseline of every example.
+            tolerance: How far values may be off, relative to all of an example's together.
 
         Raises:
             InvalidArgument: If one of them does not fit; it says which.
         """
+        if tolerance is not None and not 0 < tolerance < 1:
+            raise InvalidArgument("tolerance", tolerance, "between 0 and 1, both excluded")
         tensors = _inputs(inputs)
         count = len(tensors[0])
         arguments = Arguments(tuple(_argument(a) for a in additional_forward_args))
@@ -121,6 +129,7 @@ class Explicand:
             seed=seed,
             with_error=with_error,
             background=background,
+            tolerance=tolerance,
         )
 
     @property
@@ -164,9 +173,14 @@ class Explicand:
 
     def repeated(self, times: int) -> Explicand:
         """The same question asked several times: each example, `times` in a row."""
+        return self._mapped(lambda t: t.repeat_interleave(times, 0))
 
-        def each(t: Tensor) -> Tensor:
-            return t.repeat_interleave(times, 0)
+    def example(self, i: int) -> Explicand:
+        """The question about the i-th example alone."""
+        return self._mapped(lambda t: t[i : i + 1])
+
+    def _mapped(self, each: Callable[[Tensor], Tensor]) -> Explicand:
+        """The question with something done to every tensor that has a row for each example."""
 
         def optional(tensors: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
             # One row for all examples, or a distribution, stays what it is.
@@ -193,7 +207,7 @@ class Explicand:
             and tuple(each(m) if self._own(m, i) else m for i, m in enumerate(self.feature_mask)),
             scales=optional(self.scales),
             values=self.values and tuple(each(t) for t in self.values),
-            starts=optional(self.starts),
+            starts=self.starts if self.background else optional(self.starts),
         )
 
     def _own(self, mask: Tensor, i: int) -> bool:

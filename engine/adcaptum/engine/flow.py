@@ -16,14 +16,14 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from adcaptum.engine.attribution import Attribution
+from adcaptum.engine.attribution import Attribution, joined
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.evaluation import INPUT, Evaluation, Reading
 from adcaptum.engine.explicand import Explicand
@@ -98,6 +98,16 @@ def both(one: Flow[A], other: Flow[B]) -> Flow[tuple[A, B]]:
     flows: list[Flow[Any]] = [one, other]
     first, second = yield from gather(flows)
     return first, second
+
+
+def example_by_example(
+    flow: Callable[[Explicand], Flow[Attribution]], explicand: Explicand
+) -> Flow[Attribution]:
+    """Runs a flow for each example, in lock-step: each goes its own way to its own end."""
+    if explicand.count == 1:
+        return (yield from flow(explicand))
+    answers = yield from gather(flow(explicand.example(i)) for i in range(explicand.count))
+    return joined(answers)
 
 
 def target_at_inputs(explicand: Explicand, *, gradient: bool = True) -> Flow[Tensor]:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from typing import ClassVar
-
-import torch
-from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution, ErrorKind, completeness_error
 from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.flow import Flow, ask, endpoint_rows, endpoints
+from adcaptum.engine.flow import Flow, ask, endpoint_rows, endpoints, example_by_example
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.parameters import parameter
-from adcaptum.engine.quadrature import Rule, nodes_and_weights
+from adcaptum.engine.quadrature import Rule, way
 from adcaptum.engine.reduce import WeightedSum
+from adcaptum.engine.refinement import USUAL_POINTS, refined
 from adcaptum.engine.rows import Path
 
 
@@ -43,9 +41,12 @@ class IntegratedGradients:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains."""
+        """Explains; with a tolerance, reports after each refinement."""
+        if explicand.tolerance is not None:
+            refine = partial(refined, multiply_by_inputs=self.multiply_by_inputs)
+            return (yield from example_by_example(refine, explicand))
         ends, starts = yield from endpoints(explicand)
-        alphas, weights = _path(self.method, self.n_steps, explicand.with_error)
+        alphas, weights = way(self.method, self.n_steps, with_ends=explicand.with_error)
         reading = yield from ask(
             explicand.evaluation(
                 Path(ends, starts, alphas), gradient=True, reduce=WeightedSum(weights)
@@ -62,16 +63,12 @@ class IntegratedGradients:
         return Attribution(values, error, ErrorKind.COMPLETENESS, output, baseline_output)
 
     def rows(self, explicand: Explicand) -> int:
-        """The steps of each example, its ends for the error, and at a site what stands there."""
-        steps = explicand.count * (self.n_steps + 2 * explicand.with_error)
+        """The steps of each example, its ends for the error, and at a site what stands there.
+
+        With a tolerance, as many as it usually takes.
+        """
+        points = self.n_steps + 2 * explicand.with_error
+        if explicand.tolerance is not None:
+            points = USUAL_POINTS
+        steps = explicand.count * points
         return steps + endpoint_rows(explicand)
-
-
-@lru_cache(maxsize=256)
-def _path(rule: Rule, n_steps: int, with_ends: bool) -> tuple[Tensor, Tensor]:
-    """The points of the path and their weights; the ends, which tell the error, weigh nothing."""
-    alphas, weights = nodes_and_weights(rule, n_steps)
-    if not with_ends:
-        return alphas, weights
-    zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    return torch.cat([zero, alphas, one]), torch.cat([zero, weights, zero])
