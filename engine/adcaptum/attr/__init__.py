@@ -1,5 +1,6 @@
 """Captum's attribution methods by their names and signatures, over the engine."""
 
+from adcaptum.attr import visualization
 from adcaptum.attr.attribution import (
     Attribution,
     GradientAttribution,
@@ -7,6 +8,7 @@ from adcaptum.attr.attribution import (
     NeuronAttribution,
     PerturbationAttribution,
 )
+from adcaptum.attr.class_summarizer import ClassSummarizer
 from adcaptum.attr.conductance import (
     LayerConductance,
     NeuronConductance,
@@ -19,6 +21,7 @@ from adcaptum.attr.gradient_shap import (
     LayerGradientShap,
     NeuronGradientShap,
 )
+from adcaptum.attr.image_mask_input import ImageMaskInput
 from adcaptum.attr.input_x_gradient import (
     InputXGradient,
     LayerGradientXActivation,
@@ -31,24 +34,54 @@ from adcaptum.attr.integrated_gradients import (
 from adcaptum.attr.internal_influence import (
     InternalInfluence,
 )
+from adcaptum.attr.interpretable_embedding import (
+    InterpretableEmbeddingBase,
+    configure_interpretable_embedding_layer,
+    remove_interpretable_embedding_layer,
+)
+from adcaptum.attr.interpretable_input import InterpretableInput
 from adcaptum.attr.layer_activation import (
     LayerActivation,
 )
 from adcaptum.attr.noise_tunnel import (
     NoiseTunnel,
 )
+from adcaptum.attr.product_baselines import ProductBaselines
 from adcaptum.attr.saliency import (
     NeuronGradient,
     Saliency,
 )
+from adcaptum.attr.stat import Stat, StatValue
+from adcaptum.attr.stats import (
+    MSE,
+    CommonStats,
+    Count,
+    Max,
+    Mean,
+    Min,
+    StdDev,
+    Sum,
+    Var,
+)
+from adcaptum.attr.summarizer import Summarizer, SummarizerSingleTensor
+from adcaptum.attr.text_template_input import TextTemplateInput
+from adcaptum.attr.text_token_input import TextTokenInput
+from adcaptum.attr.token_reference import TokenReferenceBase
 
 __all__ = [
+    "MSE",
     "Attribution",
+    "ClassSummarizer",
+    "CommonStats",
+    "Count",
     "GradientAttribution",
     "GradientShap",
+    "ImageMaskInput",
     "InputXGradient",
     "IntegratedGradients",
     "InternalInfluence",
+    "InterpretableEmbeddingBase",
+    "InterpretableInput",
     "LayerActivation",
     "LayerAttribution",
     "LayerConductance",
@@ -56,6 +89,9 @@ __all__ = [
     "LayerGradientShap",
     "LayerGradientXActivation",
     "LayerIntegratedGradients",
+    "Max",
+    "Mean",
+    "Min",
     "NeuronAttribution",
     "NeuronConductance",
     "NeuronGradient",
@@ -63,5 +99,19 @@ __all__ = [
     "NeuronIntegratedGradients",
     "NoiseTunnel",
     "PerturbationAttribution",
+    "ProductBaselines",
     "Saliency",
+    "Stat",
+    "StatValue",
+    "StdDev",
+    "Sum",
+    "Summarizer",
+    "SummarizerSingleTensor",
+    "TextTemplateInput",
+    "TextTokenInput",
+    "TokenReferenceBase",
+    "Var",
+    "configure_interpretable_embedding_layer",
+    "remove_interpretable_embedding_layer",
+    "visualization",
 ]
