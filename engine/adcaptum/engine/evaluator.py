@@ -168,6 +168,8 @@ def _selected(neuron: Neuron, tensors: tuple[Tensor, ...], rows: int) -> Tensor:
         block = tensors[0][(slice(None), *neuron.index)]
     except IndexError as error:
         raise out_of_range(neuron.index, tensors[0]) from error
+    if not block.numel():
+        raise out_of_range(neuron.index, tensors[0])
     return block.reshape(rows, -1).sum(1)
 
 

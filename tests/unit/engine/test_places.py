@@ -115,7 +115,7 @@ def test_a_function_may_choose_the_neuron() -> None:
     )
 
 
-@pytest.mark.parametrize("index", [(slice(0, 2), 1), lambda t: t])
+@pytest.mark.parametrize("index", [(slice(0, 2), 1), (slice(16, 20),), lambda t: t])
 def test_a_choice_that_does_not_fit_is_refused(index: object) -> None:
     explicand = Explicand.of(numbers(3, 8), target=Neuron(Site("1"), index))  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument, match="neuron"):
