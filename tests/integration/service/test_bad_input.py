@@ -92,6 +92,57 @@ def neuron(*position: int) -> Change:
     return change
 
 
+def block(begin: int, *end: int) -> Change:
+    def change(request: pb.ExplainRequest) -> None:
+        neuron(begin)(request)
+        request.neuron.end.extend(end)
+
+    return change
+
+
+def both(*changes: Change) -> Change:
+    def change(request: pb.ExplainRequest) -> None:
+        for each in changes:
+            each(request)
+
+    return change
+
+
+def with_layer(name: str = "hidden") -> Change:
+    return lambda request: request.layer.MergeFrom(explanation_pb2.Layer(name=name))
+
+
+def asked_of(name: str, **params: float | bool | str) -> Change:
+    return lambda request: request.methods[0].CopyFrom(method(name, **params))
+
+
+def with_start(**fields: Any) -> Change:
+    """A baseline at the layer."""
+    start = explanation_pb2.Baseline(**fields)
+    return both(with_layer(), lambda request: request.layer_baselines.append(start))
+
+
+def unlayered(request: pb.ExplainRequest) -> None:
+    request.layer_baselines.append(explanation_pb2.Baseline(constant=1))
+
+
+def named_mask(request: pb.ExplainRequest) -> None:
+    request.feature_masks.append(tensor(np.zeros((1, 128), np.int64), "measurements"))
+
+
+def neuron_by_two_names(request: pb.ExplainRequest) -> None:
+    neuron(3)(request)
+    request.methods[0].params["neuron"].integers.values.append(4)
+
+
+def wrapping(request: pb.ExplainRequest) -> None:
+    request.methods[0].params["of"].method.CopyFrom(method("integrated_gradients"))
+
+
+HALVES = np.zeros((1, 64), np.float32)
+SAMPLES = explanation_pb2.Samples(count=2)
+
+
 def unknown_datatype(request: pb.ExplainRequest) -> None:
     request.output.datatype = "FP12"
 
@@ -145,7 +196,99 @@ INVALID = {
         "baselines[0].tensor.shape",
         "[-1, 30]",
     ),
-    "too_many_baselines": (with_baseline(tensor=tensor(cells(2))), "baselines[0]", "must be 1"),
+    "too_many_baselines": (
+        with_baseline(tensor=tensor(cells(2))),
+        "baselines[0].tensor",
+        "must be 1",
+    ),
+    "distribution": (with_baseline(samples=SAMPLES), "baselines[0].samples", "gradient_shap"),
+    "distribution_inside": (
+        both(asked_of("smooth_grad"), wrapping, with_baseline(samples=SAMPLES)),
+        "baselines[0].samples",
+        "gradient_shap",
+    ),
+    "no_layer": (asked_of("grad_cam"), "layer", "'hidden', 'features', 'standardise'"),
+    "start_without_layer": (unlayered, "layer_baselines", "without a layer"),
+    "start_and_baseline": (
+        both(with_start(constant=1), with_baseline(constant=1)),
+        "layer_baselines",
+        "one of the two",
+    ),
+    "start_for_nothing": (
+        both(asked_of("saliency"), with_start(constant=1)),
+        "layer_baselines",
+        "saliency compares nothing",
+    ),
+    "start_for_inputs": (
+        both(asked_of("conductance"), with_start(constant=1)),
+        "layer_baselines",
+        "conductance compares the inputs",
+    ),
+    "start_of_input": (
+        with_start(input="measurements", constant=1),
+        "layer_baselines[0].input",
+        "must be empty",
+    ),
+    "start_blurred": (
+        with_start(blur=explanation_pb2.Blur(sigma=1)),
+        "layer_baselines[0].blur",
+        "zero, constant or tensor",
+    ),
+    "start_unsaid": (with_start(), "layer_baselines[0].kind", "zero, constant or tensor"),
+    "start_infinite": (with_start(constant=np.inf), "layer_baselines[0].constant", "finite"),
+    "start_of_integers": (
+        with_start(tensor=tensor(np.zeros((1, 128), np.int64))),
+        "layer_baselines[0].tensor",
+        "floating-point",
+    ),
+    "start_of_wrong_shape": (
+        with_start(tensor=tensor(HALVES)),
+        "layer_baselines[0]",
+        "(1, 128)",
+    ),
+    "starts_too_many": (
+        both(with_start(constant=1), with_start(constant=1)),
+        "layer_baselines",
+        "one each",
+    ),
+    "starts_a_distribution": (
+        with_start(tensor=tensor(np.zeros((3, 128), np.float32))),
+        "layer_baselines[0].tensor",
+        "gradient_shap",
+    ),
+    "mask_of_layer_of_wrong_shape": (
+        both(asked_of("feature_ablation"), with_layer(), with_mask(np.zeros((1, 64), np.int64))),
+        "feature_masks[0]",
+        "(1, 128)",
+    ),
+    "mask_of_layer_named": (
+        both(asked_of("feature_ablation"), with_layer(), named_mask),
+        "feature_masks[0].name",
+        "must be empty",
+    ),
+    "block_ends_elsewhere": (block(3, 5, 6), "neuron.end", "as many as in index, 1"),
+    "block_empty": (block(3, 3), "neuron.end[0]", "greater than index, 3"),
+    "block_out_of_range": (block(128, 130), "neuron", "(128,)"),
+    "way_through_a_block": (
+        both(asked_of("neuron_conductance"), block(3, 5)),
+        "neuron.end",
+        "single",
+    ),
+    "way_through_a_layer": (
+        both(asked_of("neuron_conductance"), neuron(3), with_layer()),
+        "layer",
+        "the neuron names the layer",
+    ),
+    "way_through_two": (
+        both(asked_of("neuron_conductance"), neuron_by_two_names),
+        "neuron",
+        "beside the parameter neuron",
+    ),
+    "way_and_neuron": (
+        both(neuron(3), lambda request: request.methods.append(method("neuron_conductance"))),
+        "neuron",
+        "integrated_gradients, which explains the neuron",
+    ),
     "unknown_baseline": (with_baseline(named="men"), "baselines[0].named", "'mean'"),
     "infinite_baseline": (with_baseline(constant=np.inf), "baselines[0].constant", "finite"),
     "blurred_table": (

@@ -378,8 +378,8 @@ class Neuron(_message.Message):
     @_builtins.property
     def end(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Makes it a block, whose numbers are summed: for each number of index the one at which the block
-        ends, exclusive, and so greater. A single number where absent. INVALID_ARGUMENT where there are
-        not as many as in index.
+        ends, exclusive, and so greater; beyond the layer's end stands for that. A single number where
+        absent. INVALID_ARGUMENT where there are not as many as in index.
         """
 
     def __init__(
