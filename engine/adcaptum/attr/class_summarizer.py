@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 from torch import Tensor
@@ -25,7 +26,7 @@ class ClassSummarizer(Summarizer, Generic[KeyType]):
     def __init__(self, stats: Sequence[Stat]) -> None:
         """Begins a stream of which the summaries are to show `stats`."""
         super().__init__(stats)
-        self.summaries: dict[KeyType, Summarizer] = defaultdict(lambda: Summarizer(stats))
+        self.summaries: dict[KeyType, Summarizer] = defaultdict(partial(Summarizer, stats))
 
     def update(self, x: Sample | tuple[Sample, ...], labels: Any = None) -> None:
         """Takes rows of known classes, or a sample that counts for the whole only.

@@ -80,7 +80,7 @@ class Summarizer:
         self._is_inputs_tuple: bool | None = None
 
     def update(self, x: Sample | tuple[Sample, ...]) -> None:
-        """Takes a sample: a tensor or a float, or a tuple of them.
+        """Takes a sample: a tensor or a float, or a tuple of them. Floats are taken as float64.
 
         Raises:
             AssertionError: If it is neither, or is a tuple where samples before were not, or the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import captum.attr as reference
@@ -79,7 +80,7 @@ def test_merging_joins_the_classes() -> None:
     for part, labels in zip(parts, (list("aabbab"), list("bccbcb")), strict=True):
         part.update(rows(), labels)
         whole.update(rows(), labels)
-    parts[0].merge(parts[1])
+    parts[0].merge(pickle.loads(pickle.dumps(parts[1])))
     assert parts[0].class_summaries.keys() == set("abc")
     for key, summary in whole.class_summaries.items():
         got = parts[0].class_summaries[key]
