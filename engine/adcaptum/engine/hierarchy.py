@@ -143,7 +143,7 @@ def _grid(tensor: int, shape: Sequence[int], axes: int) -> Places:
     """Where a tensor's elements are: the tensor, the positions, the channel or component."""
     places = np.zeros((int(np.prod(shape)), axes))
     places[:, 0] = tensor
-    steps = np.indices(shape).reshape(len(shape), -1)
+    steps = np.indices(shape).reshape(len(shape), len(places))
     if len(shape) > 2:
         places[:, 1 : len(shape)] = steps[1:].T
         places[:, -1] = steps[0]
