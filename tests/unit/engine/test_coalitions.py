@@ -12,6 +12,9 @@ from adcaptum.engine.coalitions import (
     LeaveOneOut,
     Listed,
     Prefixes,
+    Toggled,
+    Without,
+    everybody,
     shapley_values,
 )
 from tests.games import multiplicative, noise, shapley_by_orders, smooth
@@ -70,3 +73,35 @@ def test_shapley_values_are_the_mean_gain_over_all_orders(players: int) -> None:
     games = torch.stack([smooth(players, 0), multiplicative(players, 1), noise(players, 2)])
     expected = torch.stack([shapley_by_orders(worths) for worths in games])
     torch.testing.assert_close(shapley_values(games), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_toggled_coalitions_come_as_they_are_and_with_each_feature_reversed() -> None:
+    members = torch.tensor([[True, False], [False, False]])
+    expected = [
+        [True, False],
+        [False, False],
+        [True, True],
+        [False, False],
+        [True, False],
+        [False, True],
+    ]
+    assert whole(Toggled(members)).tolist() == expected
+
+
+@pytest.mark.parametrize("number", [0, 3, 7])
+def test_coalitions_but_one_may_be_taken_in_any_parts(number: int) -> None:
+    but_one = Without(Enumerated(3), number)
+    every = whole(Enumerated(3))
+    expected = torch.cat([every[:number], every[number + 1 :]])
+    assert but_one.count == 7
+    for start in range(8):
+        for stop in range(start, 8):
+            assert torch.equal(but_one.take(start, stop, CPU), expected[start:stop])
+
+
+def test_the_coalition_of_all_is_found_where_there_is_one() -> None:
+    assert everybody(Enumerated(3)) == 7
+    assert everybody(LeaveOneOut(3)) == 3
+    assert everybody(Listed(torch.tensor([[True, False], [True, True]]))) == 1
+    assert everybody(Listed(torch.tensor([[True, False]]))) is None
+    assert everybody(Prefixes(RANKS)) is None

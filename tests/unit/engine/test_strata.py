@@ -82,3 +82,37 @@ def test_the_sample_is_the_seeds() -> None:
     one, same, other = (PairedSample.draw(20, 200, seed) for seed in (4, 4, 5))
     assert torch.equal(one.members, same.members)
     assert not torch.equal(one.members, other.members)
+
+
+@pytest.mark.parametrize(("features", "pairs"), [(6, 12), (9, 40), (31, 600), (60, 200), (90, 180)])
+def test_by_leverage_every_size_comes_as_often(features: int, pairs: int) -> None:
+    sample = PairedSample.draw(features, pairs, 0, "leverage")
+    both = torch.cat([sample.members, ~sample.members])
+    assert len(torch.unique(both, dim=0)) == 2 * pairs
+    counts = torch.bincount(both.sum(1), minlength=features)[1:features].double()
+    # But for sizes that have no more, which are whole.
+    limits = torch.tensor([float(comb(features, s)) for s in range(1, features)])
+    rest = counts[counts < limits]
+    assert float(rest.max() - rest.min()) <= 2 + 1e-9
+
+
+@pytest.mark.parametrize("features", [5, 8])
+def test_by_leverage_too_enough_pairs_are_all_of_them_with_the_kernels_weights(
+    features: int,
+) -> None:
+    pairs = 2 ** (features - 1) - 1
+    sample = PairedSample.draw(features, pairs, 0, "leverage")
+    weights = (sample.masses / torch.bincount(sample.strata))[sample.strata]
+    sizes = sample.members.sum(1)
+    kernel = torch.tensor([1 / (comb(features, s) * s * (features - s)) for s in sizes.tolist()])
+    torch.testing.assert_close(weights / weights.sum(), kernel.double() / kernel.sum())
+
+
+def test_by_leverage_each_stratum_is_a_size_with_pairs_enough_to_tell_a_variance() -> None:
+    for features in range(4, 80):
+        sample = PairedSample.draw(
+            features, min(2 * features, 2 ** (features - 1) - 1), 0, "leverage"
+        )
+        assert len(sample.masses) == features // 2
+        drawn = torch.bincount(sample.strata).double()
+        assert bool(((drawn >= 2) | (drawn == sample.populations)).all())
