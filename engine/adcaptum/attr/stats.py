@@ -26,7 +26,9 @@ def _wide(x: Tensor) -> Tensor:
 
 
 def _narrow(result: Tensor, samples: torch.dtype) -> Tensor:
-    return result.to(accumulator_dtype(samples)) if samples.is_floating_point else result
+    """A copy in the dtype of results for samples of that dtype."""
+    dtype = accumulator_dtype(samples) if samples.is_floating_point else result.dtype
+    return result.to(dtype, copy=True)
 
 
 class Count(Stat):
@@ -52,8 +54,8 @@ class Count(Stat):
 class Moments(Stat):
     """The mean and the sum of squared deviations from it, of which the others are views.
 
-    Welford (1962), "Note on a method for calculating corrected sums of squares and products", as
-    the merging of one sample (Chan, Golub, LeVeque 1983): stable where E[a^2] - E[a]^2 cancels.
+    Welford (1962), "Note on a method for calculating corrected sums of squares and products":
+    stable where E[a^2] - E[a]^2 cancels. Its tensors are its own and written in place.
     """
 
     def __init__(self, name: str | None = None) -> None:
@@ -65,13 +67,21 @@ class Moments(Stat):
         self._summary: Summary | None = None
 
     def update(self, x: Tensor) -> None:
-        sample = _wide(x).clone()
-        self._take((1, sample, torch.zeros_like(sample)), x.dtype)
+        sample = _wide(x)
+        if self._summary is None or self._summary[1].shape != sample.shape:
+            self._take((1, sample, torch.zeros_like(sample)))
+        else:
+            n, mean, squares = self._summary
+            delta = sample - mean
+            mean.add_(delta, alpha=1 / (n + 1))
+            squares.addcmul_(delta, delta, value=n / (n + 1))
+            self._summary = n + 1, mean, squares
+        self.dtype = torch.promote_types(self.dtype, x.dtype)
 
     def merge(self, other: Self) -> None:
-        summary = other.summary
-        if summary is not None:
-            self._take(summary, other.dtype)
+        if other.summary is not None:
+            self._take(other.summary)
+        self.dtype = torch.promote_types(self.dtype, other.dtype)
 
     @property
     def summary(self) -> Summary | None:
@@ -81,9 +91,12 @@ class Moments(Stat):
     def get(self) -> None:
         """Several values, not one: see `summary`."""
 
-    def _take(self, samples: Summary, dtype: torch.dtype) -> None:
-        self.dtype = torch.promote_types(self.dtype, dtype)
-        self._summary = samples if self._summary is None else merged(self._summary, samples)
+    def _take(self, samples: Summary) -> None:
+        if self._summary is None:
+            n, mean, squares = samples
+            self._summary = n, mean.clone(), squares.clone()
+        else:
+            self._summary = merged(self._summary, samples)
 
 
 class _OfMoments(Stat):

@@ -227,6 +227,18 @@ def test_summaries_do_not_change_when_samples_do() -> None:
         assert not torch.as_tensor(after[name]).requires_grad
 
 
+def test_a_summary_taken_stays_as_it_was_when_samples_follow() -> None:
+    samples = stream(4, 3)
+    summarizer = Summarizer([stat for stat, _ in ALL])
+    for sample in samples[:2]:
+        summarizer.update(sample)
+    early = summarizer.summary
+    assert isinstance(early, dict)
+    summarizer.update(samples[2])
+    for name, value in summarised(samples[:2], *(stat for stat, _ in ALL)).items():
+        assert torch.equal(torch.as_tensor(early[name]), torch.as_tensor(value)), name
+
+
 @pytest.mark.parametrize("cut", [0, 1, 5, 12])
 def test_merged_summaries_are_those_of_the_whole_stream(cut: int) -> None:
     stats = [stat for stat, _ in ALL]
@@ -250,11 +262,12 @@ def test_a_merged_summarizer_goes_on() -> None:
     right.update(b)
     left.merge(right)
     left.update(c)
-    summary = left.summary
+    kept, summary = right.summary, left.summary
+    assert isinstance(kept, dict)
     assert isinstance(summary, dict)
+    torch.testing.assert_close(kept["mean"], b)
     torch.testing.assert_close(summary["mean"], (a + b + c) / 3)
-    assert isinstance(right.summary, dict)
-    assert right.summary["count"] == 1
+    assert (kept["count"], summary["count"]) == (1, 3)
 
 
 @pytest.mark.parametrize(
