@@ -1,0 +1,350 @@
+"""The rules of layer-wise relevance propagation for affine maps.
+
+Relevance R of the outputs y = W x + b becomes relevance of the inputs. In all rules z is what
+relevance is divided by, stabilised (see `divided`); x+ and x- are the positive and the negative
+part. The rules are those of Bach et al. (2015, https://doi.org/10.1371/journal.pone.0130140),
+Montavon et al. (2017, https://arxiv.org/abs/1512.02479; 2019, "Layer-wise relevance propagation:
+an overview") and, for inputs of either sign, Andeol et al. (2021).
+
+A bias is a neuron that is always on: it takes its share of the relevance, and nobody gets that.
+With `bias=False` it does not take part, and its share goes to the inputs: then all relevance is
+conserved where z is not 0. WSquare, Flat and ZBox have no share for the bias, as in their paper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.errors import InvalidArgument, ModelError
+from adcaptum.engine.rules.affine_maps import AffineMap
+
+
+class LayerRule(Protocol):
+    """How one affine map gives relevance to its inputs: a frozen dataclass."""
+
+    @property
+    def keeps_output(self) -> bool:
+        """Whether it needs y, which is then kept from the forward pass."""
+        ...
+
+    def __hash__(self) -> int: ...
+
+    def relevance(self, layer: AffineMap, x: Tensor, y: Tensor | None, R: Tensor) -> Tensor:
+        """The relevance of the inputs.
+
+        Args:
+            layer: The map.
+            x: Its input, (rows, *features).
+            y: Its output if `keeps_output`.
+            R: The relevance of the output, of y's shape.
+
+        Returns:
+            Of x's shape.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Epsilon:
+    """R_i = x_i sum_j w_ij R_j / z_j, where z = y. Bach et al. (2015), equation 58.
+
+    Attributes:
+        epsilon: What is added to z, away from 0; None: the machine epsilon of its type.
+        bias: Whether the bias takes its share.
+    """
+
+    epsilon: float | None = None
+    bias: bool = True
+
+    @property
+    def keeps_output(self) -> bool:
+        return True
+
+    def relevance(self, layer: AffineMap, x: Tensor, y: Tensor | None, R: Tensor) -> Tensor:
+        assert y is not None, "the rule keeps the output"
+        z = y if self.bias or layer.bias is None else y - layer.shift(layer.bias)
+        return layer.transposed(divided(R, z, self.epsilon), layer.weight, x) * x
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """In proportion to what each input contributes: `Epsilon` with no more than a stabiliser.
+
+    Attributes:
+        bias: Whether the bias takes its share.
+    """
+
+    bias: bool = True
+
+    @property
+    def keeps_output(self) -> bool:
+        return True
+
+    def relevance(self, layer: AffineMap, x: Tensor, y: Tensor | None, R: Tensor) -> Tensor:
+        return Epsilon(None, self.bias).relevance(layer, x, y, R)
+
+
+@dataclass(frozen=True, slots=True)
+class AlphaBeta:
+    """Positive contributions get alpha R, negative ones -beta R; alpha - beta = 1.
+
+    Bach et al. (2015), equation 60. A contribution x_i w_ij is positive where both have one sign,
+    so that inputs may be negative. The bias counts with the contributions of its sign.
+
+    Attributes:
+        alpha: The factor of the positive contributions.
+        beta: The factor of the negative ones.
+        epsilon: What is added to each z; None: the machine epsilon of its type.
+        bias: Whether the bias takes its share.
+    """
+
+    alpha: float = 2.0
+    beta: float = 1.0
+    epsilon: float | None = None
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        if self.alpha < 0 or self.beta < 0 or abs(self.alpha - self.beta - 1) > 1e-9:
+            raise InvalidArgument(
+                "alpha, beta",
+                (self.alpha, self.beta),
+                "neither is negative, and alpha - beta is 1: else relevance is made or lost",
+            )
+
+    @property
+    def keeps_output(self) -> bool:
+        return False
+
+    def relevance(self, layer: AffineMap, x: Tensor, y: Tensor | None, R: Tensor) -> Tensor:  # noqa: ARG002
+        signs = _signs(x)
+        up, down = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
+        result = x.new_zeros(())
+        if self.alpha:
+            bias = _part(layer, self.bias, positive=True)
+            result = self.alpha * _shared(layer, signs, (up, down), bias, R, epsilon=self.epsilon)
+        if self.beta:
+            bias = _part(layer, self.bias, positive=False)
+            share = _shared(layer, signs, (down, up), bias, R, epsilon=self.epsilon)
+            result = result - self.beta * share
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class ZPlus:
+    """Relevance goes to positive contributions only: `AlphaBeta` with alpha 1 and beta 0.
+
+    Montavon et al. (2017), section 4.1 ("z+-rule"), for inputs of either sign.
+
+    Attributes:
+        epsilon: What is added to z; None: the machine epsilon of its type.
+        bias: Whether the bias takes its share.
+    """
+
+    epsilon: float | None = None
+    bias: bool = True
+
+    @property
+    def keeps_output(self) -> bool:
+        return False
+
+    def relevance(self, layer: AffineMap, x: Tensor, y: Tensor | None, R: Tensor) -> Tensor:
+        return AlphaBeta(1.0, 0.0, self.epsilon, self.bias).relevance(layer, x, y, R)
+
+
+@dataclass(frozen=True, slots=True)
+class Gamma:
+    """Contributions of the output's sign count 1 + gamma times.
+
+    Montavon et al. (2019), equation 10.11, for positive inputs; Andeol et al. (2021) for inputs
+    of either sign. The bias counts like the contributions: 1 + gamma times where it has the
+    output's sign.
+
+    Attributes:
+        gamma: By how much they are preferred; 0: `Epsilon`.
+        epsilon: What is added to z; None: the machine epsilon of its type.
+        bias: Whether the bias takes its share.
+    """
+
+    gamma: float = 0.25
+    epsilon: float | None = None
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        if self.gamma < 0:
+            raise InvalidArgument("gamma", self.gamma, "at least 0")
+
+    @property
+    def keeps_output(self) -> bool:
+        return True
+
+    def relevance(self, layer: AffineMap, x: Tensor, y: Tensor | None, R: Tensor) -> Tensor:
+        assert y is not None, "the rule keeps the output"
+        signs, w = _signs(x), layer.weight
+        up = w + self.gamma * w.clamp(min=0)
+        down = w + self.gamma * w.clamp(max=0)
+        result = x.new_zeros(())
+        for weights, where, positive in (((up, down), y > 0, True), ((down, up), y < 0, False)):
+            bias = layer.bias if self.bias else None
+            if bias is not None:
+                preferred = bias.clamp(min=0) if positive else bias.clamp(max=0)
+                bias = bias + self.gamma * preferred
+            share = _shared(layer, signs, weights, bias, R * where, epsilon=self.epsilon)
+            result = result + share
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class ZBox:
+    """For inputs that lie between bounds, such as pixels. Montavon et al. (2017), equation 9.
+
+    z_j = sum_i (x_i w_ij - low w+_ij - high w-_ij), and R_i likewise.
+
+    Attributes:
+        low: The lowest value that an input may have; None: the lowest of the row's inputs.
+        high: The highest one; None: the highest of the row's inputs.
+        epsilon: What is added to z; None: the machine epsilon of its type.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    epsilon: float | None = None
+
+    @property
+    def keeps_output(self) -> bool:
+        return False
+
+    def relevance(self, layer: AffineMap, x: Tensor, y: Tensor | None, R: Tensor) -> Tensor:  # noqa: ARG002
+        w = layer.weight
+        within = tuple(range(1, x.dim()))
+        low = x.amin(within, keepdim=True) if self.low is None else x.new_tensor(self.low)
+        high = x.amax(within, keepdim=True) if self.high is None else x.new_tensor(self.high)
+        # The bounds as inputs: they are padded as the input is.
+        points = ((x, w), (low.expand_as(x), w.clamp(min=0)), (high.expand_as(x), w.clamp(max=0)))
+        z, *bounds = (layer.apply(point, weight) for point, weight in points)
+        s = divided(R, z - bounds[0] - bounds[1], self.epsilon)
+        own, *others = (layer.transposed(s, weight, x) * point for point, weight in points)
+        return own - others[0] - others[1]
+
+
+@dataclass(frozen=True, slots=True)
+class WSquare:
+    """R_i = sum_j w_ij^2 R_j / sum_i' w_i'j^2, whatever x. Montavon et al. (2017), equation 8.
+
+    Attributes:
+        epsilon: What is added to the sum; None: the machine epsilon of its type.
+    """
+
+    epsilon: float | None = None
+
+    @property
+    def keeps_output(self) -> bool:
+        return False
+
+    def relevance(self, layer: AffineMap, x: Tensor, y: Tensor | None, R: Tensor) -> Tensor:  # noqa: ARG002
+        w = layer.weight.square()
+        return layer.transposed(divided(R, layer.of_ones(w, x), self.epsilon), w, x)
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """Each input of a neuron gets the same, whatever x and w. Lapuschkin et al. (2019).
+
+    Attributes:
+        epsilon: What is added to the number of inputs; None: the machine epsilon of its type.
+    """
+
+    epsilon: float | None = None
+
+    @property
+    def keeps_output(self) -> bool:
+        return False
+
+    def relevance(self, layer: AffineMap, x: Tensor, y: Tensor | None, R: Tensor) -> Tensor:  # noqa: ARG002
+        w = torch.ones_like(layer.weight)
+        return layer.transposed(divided(R, layer.of_ones(w, x), self.epsilon), w, x)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Each input gets the relevance of the output at its place. Both have one shape."""
+
+    @property
+    def keeps_output(self) -> bool:
+        return False
+
+    def relevance(self, layer: AffineMap, x: Tensor, y: Tensor | None, R: Tensor) -> Tensor:  # noqa: ARG002
+        if R.shape != x.shape:
+            raise ModelError(
+                f"rule Pass hands on relevance of shape {tuple(R.shape)}, and the layer's input "
+                f"has shape {tuple(x.shape)}: give that layer another rule"
+            )
+        return R
+
+
+def divided(R: Tensor, z: Tensor, epsilon: float | None) -> Tensor:
+    """R / z, where z is moved away from 0 by epsilon.
+
+    In half precision, where 1e-6 is next to nothing and 65504 the largest number, epsilon is at
+    least the type's machine epsilon, and the result is computed in float32 and kept finite.
+
+    Args:
+        R: Relevance.
+        z: What to divide by; it broadcasts to R.
+        epsilon: None: the machine epsilon of z's type.
+    """
+    limits = torch.finfo(z.dtype)
+    step = limits.eps if epsilon is None else max(epsilon, _least(z.dtype))
+    if z.dtype in _HALVES:
+        z = z.float()
+        quotient = R.float() / (z + torch.copysign(z.new_tensor(step), z))
+        return quotient.clamp(-limits.max, limits.max).to(R.dtype)
+    return R / torch.copysign(z.new_tensor(step), z).add(z)
+
+
+_HALVES = (torch.float16, torch.bfloat16)
+
+
+def _least(dtype: torch.dtype) -> float:
+    """The least number that relevance may be divided by without overflow."""
+    limits = torch.finfo(dtype)
+    return float(min(limits.eps, limits.tiny**0.5))
+
+
+def _signs(x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The positive and the negative part; None where nothing is negative, as behind a ReLU."""
+    if not x.numel() or x.amin() >= 0:
+        return x, None
+    return x.clamp(min=0), x.clamp(max=0)
+
+
+def _part(layer: AffineMap, wanted: bool, *, positive: bool) -> Tensor | None:
+    if not wanted or layer.bias is None:
+        return None
+    return layer.bias.clamp(min=0) if positive else layer.bias.clamp(max=0)
+
+
+def _shared(
+    layer: AffineMap,
+    signs: tuple[Tensor, Tensor | None],
+    weights: tuple[Tensor, Tensor],
+    bias: Tensor | None,
+    R: Tensor,
+    *,
+    epsilon: float | None,
+) -> Tensor:
+    """Shares R in proportion to contributions: of x+ under one weight, of x- under another."""
+    plus, minus = signs
+    z = layer.apply(plus, weights[0])
+    if minus is not None:
+        z = z + layer.apply(minus, weights[1])
+    if bias is not None:
+        z = z + layer.shift(bias)
+    s = divided(R, z, epsilon)
+    result = layer.transposed(s, weights[0], plus) * plus
+    if minus is not None:
+        result = result + layer.transposed(s, weights[1], minus) * minus
+    return result
