@@ -23,7 +23,8 @@ from adcaptum.engine.surrogate import Surrogate
 _FIRST_PAIRS = 128
 # The regression takes the cube of it: at this many it takes about as long as a batch of rows does.
 _MOST_FEATURES = 1024
-_CACHED_NUMBERS = 1 << 17
+# Up to about 350 features: requests with the same seed, which is the default, share a plan.
+_CACHED_NUMBERS = 1 << 19
 
 SAMPLES_TEXT = (
     "Coalitions to evaluate, beside that of all features and that of none; at least four for "

@@ -67,7 +67,7 @@ class OwenSampling:
         moments = StratifiedMoments()
         ends: Tensor | None = None
         answer: Attribution | None = None
-        for pairs in self._rounds(features):
+        for pairs in self._rounds(features, explicand.background_rows):
             # Two pairs tell a stratum's variance; an odd one joins the last.
             strata = (torch.arange(pairs) // 2).clamp_max(max(pairs // 2 - 1, 0))
             members = _draw(explicand.seed, moments.count, strata, features)
@@ -101,10 +101,10 @@ class OwenSampling:
     def _enumerates(self, features: int) -> bool:
         return features < 40 and 1 << features <= self._samples_rows(features)
 
-    def _rounds(self, features: int) -> Iterator[int]:
+    def _rounds(self, features: int, background: int) -> Iterator[int]:
         """How many pairs to draw in each round: few at first, and never too many to hold."""
         # Whatever the number of examples: a round's strata decide what is drawn.
-        most = 2 * max(1, _MOST_NUMBERS // (4 * (features + 1)))
+        most = 2 * max(1, _MOST_NUMBERS // (4 * (features + 1) * background))
         for size in rounds(self._pairs, max(4, _FIRST_ROWS // (2 * features))):
             yield from (min(most, size - at) for at in range(0, size, most))
 

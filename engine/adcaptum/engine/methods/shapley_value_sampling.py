@@ -63,7 +63,8 @@ class ShapleyValueSampling:
         moments = RunningMoments()
         ends: Tensor | None = None
         answer: Attribution | None = None
-        for pairs in self._rounds(explicand.count, features):
+        games = explicand.count * explicand.background_rows
+        for pairs in self._rounds(games, features):
             ranks = _ranks(explicand.seed, moments.count, pairs, features)
             asked = [played.targets(Prefixes(ranks))]
             if ends is None:
@@ -95,9 +96,9 @@ class ShapleyValueSampling:
     def _enumerates(self, features: int) -> bool:
         return features < 40 and 1 << features <= self._samples_rows(features)
 
-    def _rounds(self, examples: int, features: int) -> Iterator[int]:
+    def _rounds(self, games: int, features: int) -> Iterator[int]:
         """How many pairs to draw in each round: few at first, and never too many to hold."""
-        most = max(1, _MOST_NUMBERS // (2 * features * examples))
+        most = max(1, _MOST_NUMBERS // (2 * features * games))
         first = max(2, _FIRST_ROWS // (2 * features))
         for size in rounds(self._pairs, first):
             yield from (min(most, size - at) for at in range(0, size, most))
