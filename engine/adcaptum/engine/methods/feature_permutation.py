@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.evaluation import INPUT
@@ -14,6 +16,7 @@ from adcaptum.engine.flow import Flow, ask, values_at_site
 from adcaptum.engine.game import by_game, exact
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.permutations import Permuted
+from adcaptum.engine.rows import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,8 @@ class FeaturePermutation:
             reading = yield from ask(values_at_site(explicand, explicand.inputs))
             ends = reading.activations
         features = Features.of(explicand, ends)
-        reading = yield from ask(explicand.evaluation(Permuted(ends, features, explicand.seed)))
+        rows = self.source(ends, features, explicand.seed)
+        reading = yield from ask(explicand.evaluation(rows))
         targets = by_game(reading.values, explicand.count)
         worths = exact(targets)
         losses = worths[:, -1:] - worths[:, :-1]
@@ -63,6 +67,10 @@ class FeaturePermutation:
         self._check(explicand)
         read = explicand.count if explicand.at != INPUT and explicand.values is None else 0
         return read + explicand.count * (feature_count(explicand) + 1)
+
+    def source(self, ends: tuple[Tensor, ...], features: Features, seed: int, /) -> Rows:
+        """Each example with one feature after another exchanged, and at last as it is."""
+        return Permuted(ends, features, seed)
 
     def _check(self, explicand: Explicand) -> None:
         if explicand.count < 2:

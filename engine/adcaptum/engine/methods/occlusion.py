@@ -14,6 +14,7 @@ from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.evaluation import INPUT
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.flow import Flow, ask, endpoint_rows, endpoints
+from adcaptum.engine.game import by_game
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.perturbations import Windowed
@@ -61,7 +62,7 @@ class Occlusion:
         ends, starts = yield from endpoints(explicand)
         windows = self._windows(ends)
         reading = yield from ask(explicand.evaluation(Windowed(ends, starts, windows)))
-        targets = reading.values.view(explicand.count, -1)
+        targets = by_game(reading.values, explicand.count)
         wide = targets.to(accumulator_dtype(targets.dtype))
         losses = (wide[:, -1:] - wide[:, :-1]).split([w.count for w in windows], 1)
         return Attribution(

@@ -1,0 +1,286 @@
+"""How the methods that only evaluate a model run, whatever form the forward's answer has.
+
+A forward says something of each row, or it gives one answer for the batch: a number, or a tensor
+whose first dimension is not the examples. Which it is, its answer for the inputs themselves tells.
+
+Rules:
+1. A forward that answers row by row sees batches of whatever size is fastest, or with
+   perturbations_per_eval above 1 of at most that many times the examples.
+2. One that answers for the batch, or that fails for batches of another size than the examples',
+   sees the examples together, perturbed in one way at a time.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+from torch.futures import Future
+from tqdm.auto import tqdm
+
+from adcaptum.attr.answer import drawn_seed, ran
+from adcaptum.attr.attribution import Attribution as BaseAttribution
+from adcaptum.attr.errors import InvalidInput, translated
+from adcaptum.attr.question import Question
+from adcaptum.engine.attribution import Attribution
+from adcaptum.engine.driver import check_mode
+from adcaptum.engine.errors import EngineError, NotPerRow
+from adcaptum.engine.evaluation import Evaluation, Neuron, Output
+from adcaptum.engine.flow import Flow, ask, in_step
+from adcaptum.engine.futures import run_later
+from adcaptum.engine.method import Method
+from adcaptum.engine.rows import Given
+from adcaptum.engine.whole_batch import WholeBatch
+
+# Modules that have been seen to answer row by row. Should one change its mind, its batches tell.
+_row_by_row: WeakSet[nn.Module] = WeakSet()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Perturbed:
+    """An answer, and the form of the output that it explains.
+
+    Attributes:
+        attribution: Its values are (outputs, *features): one for each number of the output.
+        shape: The shape of the output for the examples, after the selection of a target; (1,)
+            where it is a single number.
+    """
+
+    attribution: Attribution
+    shape: tuple[int, ...]
+
+    @property
+    def values(self) -> tuple[Tensor, ...]:
+        """The explanations, each (outputs, *features)."""
+        return self.attribution.values
+
+    @property
+    def in_shape(self) -> tuple[Tensor, ...]:
+        """The explanations, each (*shape, *features)."""
+        return tuple(v.view(*self.shape, *v.shape[1:]) for v in self.values)
+
+
+def perturbed(
+    question: Question,
+    method: Method,
+    *,
+    per_eval: int = 1,
+    progress: str | None = None,
+    in_order: bool = False,
+) -> Perturbed:
+    """Explains with a method that only evaluates.
+
+    Args:
+        question: What.
+        method: How.
+        per_eval: Captum's perturbations_per_eval.
+        progress: What a progress bar is called; None: no bar.
+        in_order: Whether the method's rows can be made only sample by sample, each once.
+
+    Raises:
+        InvalidInput: If per_eval is not a whole number above zero, or is above one where the
+            forward answers for the batch as a whole; or if examples have masks of their own there.
+    """
+    check_per_eval(per_eval)
+    question = seeded(question, method)
+    count = question.explicand.count
+    shape: tuple[int, ...] = (count,)
+    if in_order or not _known(question):
+        whole = output_form(question)
+        if not whole.per_row and per_eval > 1:
+            raise _not_together(NotPerRow(f"for {count} examples a tensor of {whole.shape}"))
+        if in_order or not whole.per_row:
+            return _together(question, method, whole, per_eval, progress)
+        _remember(question)
+        if not isinstance(question.explicand.target, Output):
+            assert whole.shape is not None, "it was asked"
+            shape = whole.shape
+    rows = None if per_eval == 1 else per_eval * count
+    total, flow = _begun(question, method, progress)
+    try:
+        answer = ran(question, flow, batch_rows=rows, progress=progress, total=total)
+    except Exception as error:
+        if per_eval > 1:
+            raise _not_together(error) from error
+        if not _of_the_batch(error):
+            raise
+        whole = WholeBatch(question.model, count)
+        return _together(question, method, whole, per_eval, progress)
+    return Perturbed(answer, shape)
+
+
+def perturbed_later(
+    question: Question, method: Method, *, per_eval: int = 1, progress: str | None = None
+) -> Future[Perturbed]:
+    """The same of a forward that gives futures; for the arguments see `perturbed`.
+
+    Raises:
+        UnfitModel: If the forward gives something else.
+    """
+    check_per_eval(per_eval)
+    question = seeded(question, method)
+    explicand = question.explicand
+    whole = WholeBatch(question.model, explicand.count)
+    total, flow = _begun(question, method, progress)
+    bar = tqdm(
+        total=None if total is None else total + explicand.count,
+        desc=progress,
+        unit="row",
+        disable=progress is None,
+    )
+    with translated():
+        answered = run_later(
+            whole.later,
+            in_step(_after_asking(question, flow)),
+            batch_rows=per_eval * explicand.count,
+            on_rows=bar.update,
+        )
+
+    def finish(done: Future[Attribution]) -> Perturbed:
+        bar.close()
+        with translated():
+            return _of_outputs(question, done.value(), whole)
+
+    finished: Future[Perturbed] = answered.then(finish)
+    return finished
+
+
+def title(attribution: BaseAttribution, show_progress: bool) -> str | None:
+    """What a method's progress bar is called; None where none is wanted."""
+    return f"{attribution.get_name()} attribution" if show_progress else None
+
+
+def warn_of_ignored(attribution: BaseAttribution, names: Iterable[str]) -> None:
+    """Says which keyword arguments a method takes, for compatibility, and does nothing with."""
+    unused = sorted(set(names) - {"baselines"})
+    if unused:
+        warnings.warn(f"{attribution.get_name()} ignores {', '.join(unused)}", stacklevel=3)
+
+
+def check_samples(n_samples: object) -> None:
+    """Raises InvalidInput unless it is a whole number above zero."""
+    if not isinstance(n_samples, int) or n_samples < 1:
+        raise InvalidInput("n_samples", repr(n_samples), "a whole number, at least 1")
+
+
+def check_per_eval(per_eval: object) -> None:
+    """Raises InvalidInput unless it is a whole number above zero."""
+    if not isinstance(per_eval, int) or per_eval < 1:
+        raise InvalidInput("perturbations_per_eval", repr(per_eval), "a whole number, at least 1")
+
+
+def seeded(question: Question, method: Method) -> Question:
+    """The question with a seed from torch's global generator, if the method draws."""
+    if not method.random:
+        return question
+    return replace(question, explicand=replace(question.explicand, seed=drawn_seed()))
+
+
+def output_form(question: Question) -> WholeBatch:
+    """Calls the forward with the inputs themselves, to see what it answers."""
+    whole = WholeBatch(question.model, question.explicand.count)
+    with translated():
+        check_mode(question.model)
+        ran(replace(question, model=whole), _asking(question), batch_rows=question.explicand.count)
+    return whole
+
+
+def _known(question: Question) -> bool:
+    """Whether the output has one number per row that the target names, for all that is known."""
+    target = question.explicand.target
+    if isinstance(target, Neuron):
+        return True
+    model = question.model
+    named = isinstance(target, Output) and target.indices is not None
+    return named and isinstance(model, nn.Module) and model in _row_by_row
+
+
+def _remember(question: Question) -> None:
+    # Of a single example a tensor of one entry says nothing yet.
+    if isinstance(question.model, nn.Module) and question.explicand.count > 1:
+        _row_by_row.add(question.model)
+
+
+def _begun(
+    question: Question, method: Method, progress: str | None
+) -> tuple[int | None, Flow[Attribution]]:
+    with translated():
+        total = None if progress is None else method.rows(question.explicand)
+        return total, method.flow(question.explicand)
+
+
+def _asking(question: Question) -> Flow[object]:
+    explicand = question.explicand
+    return (yield from ask(Evaluation(Given(explicand.inputs), arguments=explicand.arguments)))
+
+
+def _after_asking(question: Question, flow: Flow[Attribution]) -> Flow[Attribution]:
+    yield from _asking(question)
+    return (yield from flow)
+
+
+def _of_the_batch(error: Exception) -> bool:
+    """Whether the batch's size may be what the forward failed for."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return False
+    return isinstance(error, NotPerRow) or not isinstance(error, EngineError)
+
+
+def _not_together(error: Exception) -> Exception:
+    if not isinstance(error, NotPerRow):
+        return error
+    return InvalidInput(
+        "perturbations_per_eval",
+        "above 1",
+        f"1 where the forward does not answer row by row: {error}",
+    )
+
+
+def _together(
+    question: Question,
+    method: Method,
+    whole: WholeBatch,
+    per_eval: int,
+    progress: str | None,
+) -> Perturbed:
+    """Explains with all examples side by side, perturbed in one way at a time, or in `per_eval`."""
+    total, flow = _begun(question, method, progress)
+    with translated():
+        check_mode(question.model)
+    try:
+        answer = ran(
+            replace(question, model=whole),
+            in_step(flow),
+            batch_rows=per_eval * question.explicand.count,
+            progress=progress,
+            total=total,
+        )
+    except NotPerRow as error:
+        raise _not_together(error) from error
+    return _of_outputs(question, answer, whole)
+
+
+def _of_outputs(question: Question, answer: Attribution, whole: WholeBatch) -> Perturbed:
+    """Keeps what is said once of each output."""
+    explicand = question.explicand
+    assert whole.shape is not None, "it was asked"
+    selected = isinstance(explicand.target, Output)
+    if whole.per_row:
+        return Perturbed(answer, (explicand.count,) if selected else whole.shape)
+    if any(len(m) > 1 and m.dim() == t.dim() for m, t in _masks(question)):
+        raise InvalidInput(
+            "feature_mask", "different for examples", "the same where the forward answers for all"
+        )
+    outputs = 1 if selected else whole.outputs
+    values = tuple(v[:outputs] for v in answer.values)
+    shape = (1,) if selected else whole.shape or (1,)
+    return Perturbed(replace(answer, values=values), shape)
+
+
+def _masks(question: Question) -> list[tuple[Tensor, Tensor]]:
+    explicand = question.explicand
+    return list(zip(explicand.feature_mask or (), explicand.inputs, strict=False))
