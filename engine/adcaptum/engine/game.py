@@ -14,11 +14,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from adcaptum.engine.arguments import Arguments, PerExample
 from adcaptum.engine.attribution import Attribution, ErrorKind
 from adcaptum.engine.backgrounds import background_endpoint_rows, backgrounds
 from adcaptum.engine.coalitions import Coalitions, Enumerated, shapley_values
-from adcaptum.engine.evaluation import Output
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.features import Features
 from adcaptum.engine.flow import Flow, ask, endpoint_rows, endpoints
@@ -59,23 +57,10 @@ class Game:
         """The game of one example, to ask for coalitions that others do not need."""
 
         def own(t: Tensor) -> Tensor:
-            return t[example : example + 1] if len(t) == count else t
+            return t[example : example + 1] if len(t) == self.explicand.count else t
 
-        explicand, count = self.explicand, self.explicand.count
-        target = explicand.target
-        if isinstance(target, Output) and target.indices is not None:
-            target = Output(own(target.indices))
-        arguments = tuple(
-            PerExample(own(a.tensor)) if isinstance(a, PerExample) else a
-            for a in explicand.arguments.values
-        )
-        alone = replace(
-            explicand,
-            inputs=tuple(map(own, explicand.inputs)),
-            target=target,
-            arguments=Arguments(arguments),
-        )
         features = replace(self.features, ids=tuple(map(own, self.features.ids)))
+        alone = self.explicand.example(example)
         return Game(alone, tuple(map(own, self.ends)), tuple(map(own, self.starts)), features)
 
     def exactly(self) -> Flow[Attribution]:

@@ -252,6 +252,18 @@ def test_methods_without_expectations_refuse_a_background(name: str) -> None:
         explain(mlp(), own, replace(QUESTION, at=at))
 
 
+@pytest.mark.parametrize("rows", [2, 4])
+def test_noise_on_the_inputs_leaves_the_background_what_it_is(rows: int) -> None:
+    shapley = resolve(METHODS["shapley_values"], {})
+    noisy = resolve(METHODS["smooth_grad"], {"of": shapley, "n_samples": 3})
+    question = Explicand.of(
+        numbers(4, 8), target=1, at=Site("1"), feature_mask=torch.arange(16)[None] // 4
+    )
+    given = replace(question, background=True, starts=(numbers(rows, 16, seed=5),))
+    # Three copies read the layer and play the game; the examples' own outputs come once.
+    assert explain(mlp(), noisy, given).rows_used == 4 * (3 * (1 + 15 * rows + 1) + 1)
+
+
 def test_half_precision_outputs_are_averaged_in_float32() -> None:
     rows = torch.tensor([[1.0], [1 / 256]]).repeat(200, 1)
     question = Explicand.of(torch.zeros(1, 1), baselines=rows, background=True)

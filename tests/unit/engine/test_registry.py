@@ -258,6 +258,7 @@ def test_a_method_describes_itself(name: str) -> None:
     method = METHODS[name]
     assert method.__doc__
     assert method.paper.startswith("https://")
+    assert isinstance(resolve(method, {}), Method)
     for parameter in describe(method):
         assert parameter.text.endswith(".")
         if parameter.default is not None:

@@ -72,10 +72,10 @@ class ShapleyInteractions:
         values = pairs + mains.diag_embed()
         total = values.sum((1, 2)) if self.index == "k_sii" else mains.sum(1)
         output, baseline_output = targets[:, -1], targets[:, 0]
-        like = output.new_empty(0, dtype=accumulator_dtype(output.dtype))
+        dtype = accumulator_dtype(output.dtype)
         return Attribution(
-            (values.to(like),),
-            (total - (worths[:, -1] - worths[:, 0])).abs().to(like),
+            (values.to(dtype).to(output.device),),
+            (total - (worths[:, -1] - worths[:, 0])).abs().to(dtype).to(output.device),
             ErrorKind.COMPLETENESS,
             output,
             baseline_output,

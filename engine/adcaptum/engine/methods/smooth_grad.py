@@ -77,7 +77,7 @@ class SmoothGrad:
             if self.kind == "smoothgrad_sq":
                 samples = tuple(s.square() for s in samples)
             moments.add(samples)
-            answer = self._answer(moments, output)
+            answer = replace(self._answer(moments, output), pairs=inner.pairs)
             yield from report(answer)
         assert answer is not None, "there is at least one sample"
         return answer

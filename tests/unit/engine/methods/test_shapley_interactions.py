@@ -8,6 +8,7 @@ import torch
 from adcaptum.engine import ErrorKind, EveryOutput, Explicand, InvalidArgument, Site, explain
 from adcaptum.engine.methods.shapley_interactions import ShapleyInteractions
 from adcaptum.engine.methods.shapley_values import ShapleyValues
+from adcaptum.engine.methods.smooth_grad import SmoothGrad
 from tests.models import cnn, mlp, numbers, two_inputs
 
 
@@ -37,6 +38,13 @@ def test_features_stand_in_the_order_of_the_masks_numbers_over_all_inputs() -> N
     (first, second) = explain(two_inputs(), ShapleyValues(), explicand).values
     expected = torch.stack([first[:, 2], second[:, 1], first[:, 0]], 1)
     torch.testing.assert_close(answer.values[0].sum(2), expected)
+
+
+def test_with_noise_the_answer_is_still_of_pairs() -> None:
+    explicand = Explicand.of(numbers(2, 4), target=1)
+    answer = explain(mlp(4), SmoothGrad(of=ShapleyInteractions(), n_samples=3), explicand)
+    assert answer.pairs
+    assert answer.values[0].shape == (2, 4, 4)
 
 
 def test_every_output_has_a_matrix() -> None:
