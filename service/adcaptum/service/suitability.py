@@ -19,13 +19,19 @@ def obstacle(method: Abilities, model: ServedModel) -> str:
         return f"it needs gradients, and {model.checks.obstacle}"
     if method.layer == "required" and not model.modules:
         return "it explains a layer, and the model has none"
-    at_inputs = method.layer == "never" or method.through
-    if at_inputs and method.gradient and model.embedding is not None:
+    if model.embedding is not None and _changes_inputs(method):
         return (
-            "it explains inputs only, and those of this model have gradients at the layer "
-            f"{model.embedding.named} only"
+            "it changes the inputs little by little, and those of this model are whole numbers, "
+            f"which are explained at the layer {model.embedding.named}"
         )
     return ""
+
+
+def _changes_inputs(method: Abilities) -> bool:
+    if method.layer == "never":
+        return method.gradient
+    # What explains layers only and compares the inputs goes from the one to the other.
+    return method.layer == "required" and method.baseline
 
 
 def check_layer(method: Abilities, layer: Site | None, model: ServedModel) -> None:

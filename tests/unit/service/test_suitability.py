@@ -1,0 +1,114 @@
+"""Which methods suit which models."""
+
+from types import MappingProxyType
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from adcaptum.engine import EngineError, Explicand, Site, explain
+from adcaptum.engine.methods import METHODS
+from adcaptum.engine.parameters import resolve
+from adcaptum.service import checks, suitability
+from adcaptum.service.abilities import Abilities
+from adcaptum.service.declaration import Declaration, InputDeclaration, OutputDeclaration
+from adcaptum.service.descriptions import methods
+from adcaptum.service.errors import InvalidRequest
+from adcaptum.service.loading import LoadedModel
+from adcaptum.service.served_model import ServedModel
+from tests.unit.service.tiny_model import served
+
+QUICK = {"rise": {"n_samples": 20}, "expected_gradients": {"n_samples": 20}}
+IDS = torch.tensor([[1, 4, 7], [2, 2, 5]])
+NEVER = Abilities("inner", gradient=True, layer="never", baseline=False, background=False,
+                  starts=False, through=False)  # fmt: skip
+
+
+class Tokens(nn.Module):
+    """Token ids to two numbers, by their embeddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(11, 6)
+        self.hidden = nn.Linear(6, 5)
+        self.classify = nn.Linear(5, 2)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Maps `(rows, tokens)` to `(rows, 2)`."""
+        return self.classify(torch.relu(self.hidden(self.embedding(ids).mean(1))))
+
+
+def tokens() -> ServedModel:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = Tokens().eval()
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    declaration = Declaration(
+        name="tokens",
+        description="",
+        factory="tokens:build",
+        inputs=(InputDeclaration("ids", "tensor", "INT64", (-1, -1), embedding="embedding"),),
+        outputs=(OutputDeclaration("y", "FP32", (-1, 2), "logits"),),
+        default_method="saliency",
+        layers=MappingProxyType({"middle": "hidden"}),
+    )
+    loaded = LoadedModel(
+        declaration=declaration,
+        version="1",
+        digest="0",
+        module=module,
+        device=torch.device("cpu"),
+        baselines=MappingProxyType({"ids": MappingProxyType({"zero": 0.0})}),
+        backgrounds=MappingProxyType({}),
+        examples=(IDS,),
+        text=None,
+    )
+    return ServedModel.of(loaded, checks.check(loaded))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_of_token_ids_what_is_listed_can_run_and_what_is_not_cannot(name: str) -> None:
+    model = tokens()
+    (listed,) = (each for each in methods(model) if each.name == name)
+    method = resolve(METHODS[name], QUICK.get(name, {}))
+    at = Site("embedding") if method.layer == "required" else model.site(gradient=method.gradient)
+    explicand = Explicand.of(IDS, target=1, baselines=torch.zeros_like(IDS[:1]), at=at)
+    if listed.available:
+        assert explain(model.loaded.module, method, explicand).values
+    else:
+        assert listed.reason
+        with pytest.raises(EngineError):
+            explain(model.loaded.module, method, explicand)
+
+
+def test_what_explains_layers_does_not_suit_a_model_without() -> None:
+    listed = {each.name: each for each in methods(served()[0])}
+    assert not listed["grad_cam"].available
+    assert listed["grad_cam"].reason == "it explains a layer, and the model has none"
+    assert listed["saliency"].available
+
+
+def test_what_explains_inputs_by_gradients_does_not_suit_token_ids() -> None:
+    assert "at the layer 'embedding'" in suitability.obstacle(NEVER, tokens())
+
+
+def test_a_layer_for_what_takes_none_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="inputs only, and none of 'middle'") as caught:
+        suitability.check_layer(NEVER, Site("hidden"), tokens())
+    assert caught.value.violations[0].field == "layer"
+
+
+def test_layers_are_named_by_their_aliases_first() -> None:
+    assert tokens().some_layers() == "'middle', 'embedding', 'classify'"
+    assert tokens().some_layers(most=1) == "'middle' and others"
+
+
+def test_what_wraps_a_method_can_take_what_that_can() -> None:
+    plain = Abilities.of(resolve(METHODS["smooth_grad"], {}))
+    assert (plain.layer, plain.baseline, plain.background) == ("optional", False, False)
+    cam = resolve(METHODS["grad_cam"], {})
+    wrapped = Abilities.of(resolve(METHODS["smooth_grad"], {"of": cam}))
+    assert wrapped.layer == "required"
+    shap = resolve(METHODS["gradient_shap"], {})
+    assert Abilities.of(resolve(METHODS["smooth_grad"], {"of": shap})).background
