@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adcaptum.engine.rules.interception import Interception, attach, depends
+from adcaptum.engine.rules.interception import Interception, attach, depends, scaled
 from adcaptum.engine.rules.pairs import Pairs
 from adcaptum.engine.rules.table import Func, any_depends, run_plain
 
@@ -39,9 +39,11 @@ def relu(
     with torch.no_grad():
         y = call(x.detach())
         difference = x.detach() - pairs.of(x)
-        quotient = (y - pairs.of(y, like=x)).div_(difference)
-        multiplier = torch.where(difference == 0, (y > 0).to(y.dtype), quotient)
-    return attach(y, x * multiplier)
+        multiplier = (y - pairs.of(y, like=x)).div_(difference)
+        # The sum tells whether there is a 0 / 0; on a GPU looking would cost more than mending.
+        if x.device.type != "cpu" or not bool(multiplier.sum().isfinite()):
+            multiplier = torch.where(difference == 0, y.sign(), multiplier).nan_to_num_(0, 0, 0)
+    return scaled(y, x, multiplier)
 
 
 def binary(
@@ -112,7 +114,36 @@ def product(
     name = str(func.__name__)
     if count > 2 and name.startswith(("einsum", "bilinear")):
         return uncovered(interception, func, args, kwargs)
+    if len(args) == 2 and not kwargs and depends(args[0]) and depends(args[1]):
+        a, b = args
+        matrices = name in {"matmul", "bmm"} and a.dim() > 2 and a.shape[:-2] == b.shape[:-2]
+        if matrices or (name == "mul" and a.shape == b.shape):
+            pairs = pairs_of(interception)
+            with torch.no_grad():
+                value = run_plain(func, args, kwargs)
+                middles = [torch.lerp(t.detach(), pairs.of(t), 0.5) for t in args]
+            return _Product.apply(a, b, [value], *middles, matrices)  # type: ignore[no-untyped-call]
     return midpoint(interception, func, args, kwargs)
+
+
+class _Product(torch.autograd.Function):
+    """A product of two, each with the middle of the other between row and reference."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, a: Tensor, b: Tensor, value: list[Tensor], of_b: Tensor, of_a: Tensor, mm: bool
+    ) -> Tensor:
+        ctx.save_for_backward(of_b, of_a)
+        ctx.mm = mm
+        return value[0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        a, b = ctx.saved_tensors
+        of_a = torch.matmul(gradient, b.transpose(-2, -1)) if ctx.mm else gradient * b
+        of_b = torch.matmul(a.transpose(-2, -1), gradient) if ctx.mm else gradient * a
+        return of_a, of_b, None, None, None, None
 
 
 def power(
@@ -133,7 +164,7 @@ def rescaled(pairs: Pairs, x: Tensor, call: Function) -> Tensor:
     with torch.no_grad():
         dy = _wide(y) - _wide(pairs.of(y, like=x))
         multiplier = _quotient(x.detach(), pairs.of(x), dy, call, pairs, x)
-    return attach(y, x * multiplier)
+    return scaled(y, x, multiplier)
 
 
 def operand(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Function]:

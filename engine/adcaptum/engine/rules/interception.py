@@ -31,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -39,6 +40,9 @@ from adcaptum.engine.rules.pairs import Pairs
 from adcaptum.engine.rules.table import Func, Table
 
 T = TypeVar("T")
+
+# Elements from which a pass over memory takes longer than Python does.
+_LARGE = 32_768
 
 
 class Rule(Protocol):
@@ -125,3 +129,29 @@ def attach(value: Tensor, surrogate: Tensor) -> Tensor:
     # Puts other memory behind the tensor: costs nothing, and autograd has no part in it.
     surrogate.data = value.detach()
     return surrogate
+
+
+def scaled(value: Tensor, x: Tensor, multiplier: Tensor) -> Tensor:
+    """A tensor with the value of one, whose gradient with respect to x is the multiplier.
+
+    It is `attach(value, x * multiplier)`, without that product where it would cost more than a
+    function written in Python.
+    """
+    if value.numel() < _LARGE:
+        return attach(value, x * multiplier)
+    result: Tensor = _Scaled.apply(x, [value.detach()], multiplier)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Scaled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: list[Tensor], multiplier: Tensor) -> Tensor:
+        # The value comes in a list, because a tensor that is handed through is a view to autograd,
+        # which may not be overwritten.
+        ctx.save_for_backward(multiplier)
+        return value[0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (multiplier,) = ctx.saved_tensors
+        return gradients[0] * multiplier, None, None

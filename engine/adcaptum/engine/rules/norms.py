@@ -7,7 +7,6 @@ quotient -(r r0)^2 / (r + r0), and the square c + c0. Nothing in it divides by a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -15,11 +14,9 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.rules.differences import pairs_of
-from adcaptum.engine.rules.interception import Interception, attach, depends
-from adcaptum.engine.rules.pairs import Pairs
+from adcaptum.engine.rules.interception import Interception, depends
+from adcaptum.engine.rules.pairs import Pairs, RowsLost
 from adcaptum.engine.rules.table import Func, Handler, run_plain
-
-Shaped = Callable[[Tensor], Tensor]
 
 
 def layer_norm(
@@ -33,10 +30,16 @@ def layer_norm(
     if depends(weight) or depends(bias):
         return interception.within(_composed, func, x, (shape, None, None), weight, bias, given)
     value = _value(func, args, kwargs)
-    dims = tuple(range(-len(shape), 0))
-    eps = given.get("eps", 1e-5)
-    surrogate = _normalised(pairs_of(interception), x, dims, eps, lambda t: t, centred=True)
-    return attach(value, _scaled(surrogate, weight))
+    return _normalised(
+        pairs_of(interception),
+        x,
+        value,
+        tuple(range(-len(shape), 0)),
+        shape=x.shape,
+        eps=given.get("eps", 1e-5),
+        weight=weight,
+        centred=True,
+    )
 
 
 def rms_norm(
@@ -49,10 +52,16 @@ def rms_norm(
         return interception.within(_composed, func, x, (shape, None), weight, None, given)
     value = _value(func, args, kwargs)
     eps = given.get("eps")
-    eps = torch.finfo(x.dtype).eps if eps is None else eps
-    dims = tuple(range(-len(shape), 0))
-    surrogate = _normalised(pairs_of(interception), x, dims, eps, lambda t: t, centred=False)
-    return attach(value, _scaled(surrogate, weight))
+    return _normalised(
+        pairs_of(interception),
+        x,
+        value,
+        tuple(range(-len(shape), 0)),
+        shape=x.shape,
+        eps=torch.finfo(x.dtype).eps if eps is None else eps,
+        weight=weight,
+        centred=False,
+    )
 
 
 def group_norm(
@@ -62,8 +71,9 @@ def group_norm(
     given = dict(zip(("input", "num_groups", "weight", "bias", "eps"), args, strict=False)) | kwargs
     x, groups = given["input"], given["num_groups"]
     value = _value(func, args, kwargs)
-    surrogate = _by_groups(pairs_of(interception), x, groups, given.get("eps", 1e-5))
-    return attach(value, _scaled(surrogate, _of_channels(given.get("weight"), x)))
+    weight = _of_channels(given.get("weight"), x)
+    eps = given.get("eps", 1e-5)
+    return _by_groups(pairs_of(interception), x, value, groups, eps=eps, weight=weight)
 
 
 def instance_norm(
@@ -84,35 +94,70 @@ def instance_norm(
         return run_plain(func, args, kwargs)
     x = given["input"]
     value = _value(func, args, kwargs)
-    surrogate = _by_groups(pairs_of(interception), x, x.shape[1], given.get("eps", 1e-5))
-    return attach(value, _scaled(surrogate, _of_channels(given.get("weight"), x)))
+    weight = _of_channels(given.get("weight"), x)
+    eps = given.get("eps", 1e-5)
+    return _by_groups(pairs_of(interception), x, value, x.shape[1], eps=eps, weight=weight)
 
 
-def _by_groups(pairs: Pairs, x: Tensor, groups: int, eps: float) -> Tensor:
+def _by_groups(pairs: Pairs, x: Tensor, value: Tensor, groups: int, **rest: Any) -> Tensor:
+    if pairs.stride(x) * len(x) != x.numel():
+        raise RowsLost
     shape = (len(x), groups, prod(x.shape[1:]) // groups)
-    grouped = _normalised(pairs, x, (-1,), eps, lambda t: t.reshape(len(t), *shape[1:]), True)
-    return grouped.view(x.shape)
+    return _normalised(pairs, x, value, (-1,), shape=torch.Size(shape), centred=True, **rest)
 
 
 def _normalised(
-    pairs: Pairs, x: Tensor, dims: tuple[int, ...], eps: float, shaped: Shaped, centred: bool
+    pairs: Pairs,
+    x: Tensor,
+    value: Tensor,
+    dims: tuple[int, ...],
+    *,
+    shape: torch.Size,
+    eps: float,
+    weight: Tensor | None,
+    centred: bool,
 ) -> Tensor:
-    """A linear map of x whose coefficients are the multipliers of its normalisation."""
+    """The value with the multipliers of a normalisation, over the last dimensions of a shape."""
     wide = torch.promote_types(x.dtype, torch.float32)
     with torch.no_grad():
-        c = _centred(shaped(x.detach().to(wide)), dims, centred)
-        c0 = _centred(shaped(pairs.of(x).to(wide)), dims, centred)
+        c = x.detach().to(wide).reshape(shape)
+        if centred:
+            c = c - c.mean(dims, keepdim=True)
+        c0 = pairs.of(c, like=x if shape == x.shape else None)
         r = c.square().mean(dims, keepdim=True).add_(eps).rsqrt_()
         r0 = c0.square().mean(dims, keepdim=True).add_(eps).rsqrt_()
-        quotient = -(r * r0).square() / (r + r0)
-        middle, r_middle = (c + c0) / 2, (r + r0) / 2
-    change = _centred(shaped(x.to(wide)), dims, centred)
-    of_variance = (change * (2 * middle)).mean(dims, keepdim=True)
-    return change * r_middle + of_variance * quotient * middle
+        # Of the root's reciprocal with respect to the mean square, and that to c, but for c_bar.
+        quotient = (r * r0).square().div_(r + r0).mul_(-2 / prod(shape[d] for d in dims))
+        middle, r_middle = torch.lerp(c, c0, 0.5), torch.lerp(r, r0, 0.5)
+    weight = None if weight is None else weight.detach()
+    saved = (middle, r_middle, quotient, weight)
+    return _Normalised.apply(x, [value], saved, dims, centred)  # type: ignore[no-untyped-call]
 
 
-def _centred(x: Tensor, dims: tuple[int, ...], centred: bool) -> Tensor:
-    return x - x.mean(dims, keepdim=True) if centred else x
+class _Normalised(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        value: list[Tensor],
+        saved: tuple[Tensor | None, ...],
+        dims: tuple[int, ...],
+        centred: bool,
+    ) -> Tensor:
+        ctx.save_for_backward(*saved)
+        ctx.dims, ctx.centred, ctx.dtype = dims, centred, x.dtype
+        return value[0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        middle, r_middle, quotient, weight = ctx.saved_tensors
+        gradient = gradients[0] if weight is None else gradients[0] * weight
+        shape, gradient = gradient.shape, gradient.to(middle.dtype).reshape(middle.shape)
+        of_root = (gradient * middle).sum(ctx.dims, keepdim=True).mul_(quotient)
+        change = torch.addcmul(gradient * r_middle, of_root, middle)
+        if ctx.centred:
+            change = change - change.mean(ctx.dims, keepdim=True)
+        return change.to(ctx.dtype).reshape(shape), None, None, None, None
 
 
 def _value(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -120,12 +165,8 @@ def _value(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         return run_plain(func, args, kwargs)
 
 
-def _scaled(surrogate: Tensor, weight: Tensor | None) -> Tensor:
-    return surrogate if weight is None else surrogate * weight.detach()
-
-
 def _of_channels(weight: Tensor | None, x: Tensor) -> Tensor | None:
-    return None if weight is None else weight.detach().view(-1, *(1,) * (x.dim() - 2))
+    return None if weight is None else weight.view(-1, *(1,) * (x.dim() - 2))
 
 
 def _composed(

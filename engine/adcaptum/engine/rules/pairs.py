@@ -14,6 +14,7 @@ that need them say so, and the operation is reported as uncovered.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 from weakref import ref
 
@@ -34,6 +35,9 @@ _VIEWS = words("""
     transpose permute movedim t T mT H mH adjoint __getitem__ select narrow slice chunk split
     split_with_sizes unbind expand expand_as tensor_split unsafe_chunk unsafe_split
 """)
+
+
+_PERMUTATIONS = frozenset({"transpose", "permute", "t", "T", "mT"})
 
 
 class RowsLost(Exception):
@@ -159,6 +163,8 @@ class Pairs:
             return []
         if name in _RESHAPES:
             return [strides[0]] * len(results)
+        if name in _PERMUTATIONS:
+            return [_permuted(name, args, kwargs, first, strides[0], out)]
         if name == "einsum":
             return [self._einsum(args, out)]
         if name in _BROADCASTS:
@@ -269,6 +275,30 @@ def _stay(
     if name in _BROADCASTS:
         return all(t.dim() == max(s.dim() for s in sources) for t in results)
     return name not in _FOLLOWED and name not in _REDUCTIONS
+
+
+def _permuted(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], x: Tensor, stride: int, out: Tensor
+) -> int:
+    """The row stride after dimensions have changed their order."""
+    dims = list(range(x.dim()))
+    if name in {"transpose", "mT", "t"}:
+        first, last = -min(2, x.dim()), -1
+        a = kwargs.get("dim0", args[1] if len(args) > 2 else first)
+        b = kwargs.get("dim1", args[2] if len(args) > 2 else last)
+        dims[a], dims[b] = dims[b], dims[a]
+    elif name == "T":
+        dims.reverse()
+    elif name == "permute":
+        given = kwargs.get("dims", args[1] if len(args) == 2 else args[1:])
+        dims = [d % x.dim() for d in given]
+    # The dimension of which the rows are a part, and how many elements of it each row has.
+    behind = 1
+    for d in reversed(range(x.dim())):
+        if stride < behind * x.shape[d]:
+            return stride // behind * prod(out.shape[dims.index(d) + 1 :])
+        behind *= x.shape[d]
+    return _LOST
 
 
 def _tensors(values: Any) -> list[Tensor]:

@@ -24,7 +24,7 @@ from adcaptum.engine.rules.operations import (
     words,
 )
 from adcaptum.engine.rules.pairs import Pairs
-from adcaptum.engine.rules.table import Func, Table, run_plain
+from adcaptum.engine.rules.table import Func, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,49 +49,39 @@ class _PositiveWhereActive(torch.autograd.Function):
     """ReLU's values; the positive part of the gradient where they are positive."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
-        ctx.save_for_backward(y > 0)
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = torch.relu(x)
+        ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (active,) = ctx.saved_tensors
-        return gradients[0].clamp(min=0) * active, None
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(gradients[0].clamp(min=0), y, 0)
 
 
 class _Positive(torch.autograd.Function):
     """ReLU's values; the positive part of the gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
-        return y
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return torch.relu(x)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0].clamp(min=0), None
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0].clamp(min=0)
 
 
 def _guided(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    return _replaced(_PositiveWhereActive, func, args, kwargs)
+    return _PositiveWhereActive.apply(args[0] if args else kwargs["input"])
 
 
 def _deconvolved(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    return _replaced(_Positive, func, args, kwargs)
-
-
-def _replaced(
-    function: type[torch.autograd.Function],
-    func: Func,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
-    with torch.no_grad():
-        y = run_plain(func, args, kwargs)
-    return function.apply(args[0] if args else kwargs["input"], y)
+    return _Positive.apply(args[0] if args else kwargs["input"])
 
 
 # Their plain gradient is what both papers mean: pooling has its switches, and the rest is no

@@ -34,9 +34,7 @@ def softmax(
         weights, change, change_of_sum = _weights(pairs_of(interception), x, dim)
         larger = torch.maximum(value, pairs_of(interception).of(value, like=x))
         scale = (larger * _phi((change - change_of_sum).abs())).nan_to_num_(0, 0, 0)
-    x = x.to(weights.dtype)
-    surrogate = (x - (x * weights).sum(dim, keepdim=True)) * scale
-    return attach(value, surrogate)
+    return _Shifted.apply(x, [value], weights, scale, dim)  # type: ignore[no-untyped-call]
 
 
 def log_softmax(
@@ -47,8 +45,7 @@ def log_softmax(
     value = run_plain(func, *_without_graph(args, kwargs))
     with torch.no_grad():
         weights, _, _ = _weights(pairs_of(interception), x, dim)
-    x = x.to(weights.dtype)
-    return attach(value, x - (x * weights).sum(dim, keepdim=True))
+    return _Shifted.apply(x, [value], weights, None, dim)  # type: ignore[no-untyped-call]
 
 
 def logsumexp(
@@ -60,6 +57,26 @@ def logsumexp(
     with torch.no_grad():
         weights, _, _ = _weights(pairs_of(interception), x, dim)
     return attach(value, (x * weights).sum(dim, keepdim=keepdim))
+
+
+class _Shifted(torch.autograd.Function):
+    """x less its weighted sum, and that scaled: the multipliers of log-softmax and softmax."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, value: list[Tensor], weights: Tensor, scale: Tensor | None, dim: int
+    ) -> Tensor:
+        ctx.save_for_backward(weights, scale)
+        ctx.dim, ctx.dtype = dim, x.dtype
+        return value[0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        weights, scale = ctx.saved_tensors
+        gradient = gradients[0] if scale is None else gradients[0] * scale
+        total = gradient.sum(ctx.dim, keepdim=True)
+        change = torch.addcmul(gradient, weights, total.to(weights.dtype), value=-1)
+        return change.to(ctx.dtype), None, None, None, None
 
 
 def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Any, bool]:
@@ -83,7 +100,8 @@ def _weights(pairs: Pairs, x: Tensor, dim: Any) -> tuple[Tensor, Tensor, Tensor]
 
 
 def _phi(t: Tensor) -> Tensor:
-    return torch.where(t == 0, 1, -torch.expm1(-t) / t)
+    negative = -t
+    return torch.expm1(negative).div_(negative).nan_to_num_(1)
 
 
 def _without_graph(
