@@ -8,8 +8,7 @@ of the cosine transform (DCT-II): an image is transformed once, whatever the num
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from math import ceil, sqrt
+from math import ceil
 from typing import Self
 
 import torch
@@ -21,6 +20,8 @@ from adcaptum.engine.rows import Rows
 
 # Beyond so many standard deviations a Gaussian is 0 to double precision.
 _REACH = 8.5
+# Blur of so many times its length leaves nothing of an image but the mean.
+_MOST_LENGTHS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ class Spectra:
                 )
             wide = t.to(accumulator_dtype(t.dtype))
             for k in range(1, count + 1):
-                wide = _along(wide, -k, _cosines(t.shape[-k]).to(wide))
+                wide = cosine_transform(wide, -k)
             counts.append(count)
             made.append(wide)
         return cls(tuple(made), tuple(counts))
@@ -100,12 +101,13 @@ class Blurred(Rows):
         for end, spectrum, axes in zip(
             self.ends, self.spectra.tensors, self.spectra.axes, strict=True
         ):
-            factors = [_factors(end.shape[-k], self.sigmas[s0:s1]) for k in range(1, axes + 1)]
+            lengths = end.shape[end.dim() - axes :]
+            factors = [_factors(n, self.sigmas[s0:s1]) for n in lengths]
             product = _slopes(factors) if self.slope else _product([f for f, _ in factors])
-            shape = (s1 - s0, *(1,) * (end.dim() - 1 - axes), *end.shape[end.dim() - axes :])
+            shape = (s1 - s0, *(1,) * (end.dim() - 1 - axes), *product.shape[1:])
             rows = spectrum[e0:e1, None] * product.view(shape).to(spectrum)
             for k in range(1, axes + 1):
-                rows = _along(rows, -k, _cosines(end.shape[-k]).T.to(rows))
+                rows = inverse_cosine_transform(rows, -k)
             made.append(rows if self.slope else self._sharp(rows.to(end.dtype), end, e0, s0))
         return tuple(made)
 
@@ -117,13 +119,37 @@ class Blurred(Rows):
         return rows
 
 
-@lru_cache(maxsize=16)
-def _cosines(length: int) -> Tensor:
-    """The orthonormal DCT-II as a matrix, (frequencies, length), float64."""
-    places = torch.arange(length, dtype=torch.float64)
-    matrix = torch.cos(torch.pi / length * places[:, None] * (places + 0.5)) * sqrt(2 / length)
-    matrix[0] = sqrt(1 / length)
-    return matrix
+def cosine_transform(tensor: Tensor, dim: int) -> Tensor:
+    """The DCT-II along a dimension.
+
+    Makhoul (1980), https://doi.org/10.1109/TASSP.1980.1163351: by a Fourier transform of the same
+    length, of the elements of even number and then those of odd number backwards.
+    """
+    x = tensor.movedim(dim, -1)
+    mixed = torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], -1)
+    turned = torch.fft.fft(mixed) * _turns(x.shape[-1], x).conj()
+    return turned.real.movedim(-1, dim)
+
+
+def inverse_cosine_transform(tensor: Tensor, dim: int) -> Tensor:
+    """What has that DCT-II."""
+    x = tensor.movedim(dim, -1)
+    length = x.shape[-1]
+    half = length // 2 + 1
+    backwards = torch.cat([torch.zeros_like(x[..., :1]), x[..., length - half + 1 :].flip(-1)], -1)
+    turned = torch.complex(x[..., :half], -backwards) * _turns(length, x)[:half]
+    mixed = torch.fft.irfft(turned, length)
+    made = torch.empty_like(mixed)
+    even = (length + 1) // 2
+    made[..., ::2] = mixed[..., :even]
+    made[..., 1::2] = mixed[..., even:].flip(-1)
+    return made.movedim(-1, dim)
+
+
+def _turns(length: int, like: Tensor) -> Tensor:
+    """Quarter turns and less, one for each frequency, complex of shape (length,)."""
+    angles = torch.arange(length, dtype=like.dtype, device=like.device) * (torch.pi / (2 * length))
+    return torch.polar(torch.ones_like(angles), angles)
 
 
 def _factors(length: int, sigmas: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,29 +162,25 @@ def _factors(length: int, sigmas: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Both float64 of shape (scales, length).
     """
-    # In powers of two, so that few sizes occur.
-    reach = 1 << ceil(_REACH * float(sigmas.max())).bit_length()
-    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
     # At scale 0 the kernel is one element, and does not change.
-    spread = sigmas[:, None].clamp_min(1e-3)
+    spread = sigmas[:, None].clamp(1e-3, _MOST_LENGTHS * length)
+    reach = ceil(_REACH * float(spread.max()))
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
     kernel = torch.softmax(-offsets.square() / (2 * spread.square()), 1)
     growth = offsets.square() / spread**3
     slopes = kernel * (growth - (kernel * growth).sum(1, keepdim=True))
-    waves = _waves(length, reach)
-    return kernel @ waves, slopes @ waves
-
-
-@lru_cache(maxsize=16)
-def _waves(length: int, reach: int) -> Tensor:
-    """Each frequency at the offsets from -reach to reach, (offsets, length), float64."""
-    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    return torch.cos(torch.pi / length * offsets[:, None] * torch.arange(length))
+    # With its mirror image a dimension is periodic, and so is what the kernel does to it.
+    places = offsets.long() % (2 * length)
+    wrapped = kernel.new_zeros(2, len(kernel), 2 * length)
+    wrapped.index_add_(2, places, torch.stack([kernel, slopes]))
+    factors, derivatives = torch.fft.fft(wrapped).real[..., :length]
+    return factors, derivatives
 
 
 def _product(factors: list[Tensor]) -> Tensor:
-    """Factors of the last dimension, the one before, ...: (scales, ..., before, last)."""
-    whole = factors[0]
-    for factor in factors[1:]:
+    """The factors of all dimensions together, (scales, *frequencies)."""
+    whole = factors[-1]
+    for factor in reversed(factors[:-1]):
         whole = factor.view(*factor.shape, *(1,) * (whole.dim() - 1)) * whole.unsqueeze(1)
     return whole
 
@@ -170,8 +192,3 @@ def _slopes(factors: list[tuple[Tensor, Tensor]]) -> Tensor:
         for k in range(len(factors))
     ]
     return torch.stack(parts).sum(0)
-
-
-def _along(tensor: Tensor, dim: int, matrix: Tensor) -> Tensor:
-    """Multiplies each of a tensor's vectors along a dimension by the matrix."""
-    return torch.matmul(tensor.movedim(dim, -1), matrix.T).movedim(-1, dim)
