@@ -35,7 +35,7 @@ def ones(players: int) -> Explicand:
 def test_the_leverage_of_a_coalition_in_the_regression_is_one_over_its_sizes_number(
     players: int,
 ) -> None:
-    # Theorem 3.2, on which the shares of sizes rest: the rows of the projected, weighted matrix.
+    # On which the shares of sizes rest: those of the rows of the projected, weighted matrix.
     inner = coalitions(players)[1:-1]
     sizes = [int(s) for s in inner.sum(1)]
     kernel = [1 / (comb(players, s) * s * (players - s)) for s in sizes]

@@ -45,7 +45,7 @@ def answers(method: OwenSampling | ShapleyValueSampling, worths: Tensor, seeds: 
 
 
 def test_the_integral_of_expected_gains_is_the_shapley_value() -> None:
-    # Owen (1972), which the paper's equation 9 takes: by quadrature that is exact here.
+    # Owen (1972), on which the paper rests: by a quadrature that is exact here.
     worths = noise(5, 0)
     z = coalitions(5)
     values = torch.zeros(5, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Partition SHAP against the definition of the value for nested unions, and shap's properties."""
+"""Partition SHAP against the definition of the value for nested unions."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ GAMES = [smooth, multiplicative, noise]
 
 
 def by_definition(worths: Tensor) -> Tensor:
-    """Grabisch, Roubens (1999), definition 1, for each two players."""
+    """The index of Grabisch, Roubens (1999) for each two players."""
     players = len(worths).bit_length() - 1
     found = torch.zeros(players, players, dtype=torch.float64)
     for i, j in combinations(range(players), 2):

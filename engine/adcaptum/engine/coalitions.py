@@ -201,7 +201,7 @@ def interaction_indices(worths: Tensor) -> Tensor:
     """The Shapley interaction indices of every two features, from all coalitions' worths.
 
     Grabisch, Roubens (1999), "An axiomatic approach to the concept of interaction among players in
-    cooperative games", definition 1, for pairs.
+    cooperative games", for pairs.
 
     Args:
         worths: Of shape (games, 2 ** features), in the order of `Enumerated`.

@@ -3,7 +3,7 @@
 The Shapley kernel (Lundberg, Lee 2017, theorem 2) gives a coalition of s of d features a weight
 proportional to 1 / (C(d, s) s (d - s)). A size's share of the coalitions to evaluate is its weight
 (kernel), or the leverage of its coalitions in the regression, which is the same for all sizes
-(Musco, Witter 2024, theorem 3.2). Rules:
+(Musco, Witter 2024, https://arxiv.org/abs/2410.01917, section 3). Rules:
 1. Coalitions come with their complements (Covert, Lee 2021, section 3.2).
 2. A size, with its complement's, is evaluated whole where its share of the pairs that are left
    suffices, from the outermost inwards, as in Lundberg's implementation.

@@ -18,7 +18,7 @@ class LeverageShap:
     """Shapley values from a regression on coalitions drawn by their leverage in it.
 
     Musco, Witter (2024), https://arxiv.org/abs/2410.01917, algorithm 1: the leverage of a coalition
-    of s of d features is 1 / C(d, s) (theorem 3.2), so that every size has the same share of the
+    of s of d features is 1 / C(d, s) (section 3), so that every size has the same share of the
     samples. They come in pairs with their complements, without replacement, and weigh the Shapley
     kernel over their chance to be drawn. Here the number of each size is its expected one instead
     of binomial. The values of the features sum to the output less the output at the baseline

@@ -29,11 +29,11 @@ _MOST_NUMBERS = 1 << 20
 class OwenSampling:
     """What a feature adds to the target, with the others present at random, over all chances.
 
-    Okhrati, Lipani (2020), https://arxiv.org/abs/2010.12082, equation 9 and section 3: the Shapley
-    value is the integral over q from 0 to 1 of what a feature is expected to add where each other
-    one is present with probability q (Owen 1972, theorem 5), halved: coalitions for q up to 1/2,
-    each with its complement. Here q is stratified and random within its stratum instead of on a
-    grid, so that the estimate is unbiased, with a standard error. What the values of the features
+    Okhrati, Lipani (2020), https://arxiv.org/abs/2010.12082: the Shapley value of i is the integral
+    over q from 0 to 1 of E[worth(S + i) - worth(S)], where each other feature is in S with
+    probability q (Owen 1972, "Multilinear extensions of games"), halved: coalitions for q up to
+    1/2, each with its complement. Here q is stratified and random within its stratum instead of on
+    a grid, so that the estimate is unbiased, with a standard error. What the values of the features
     lack of the output less the output at the baseline is spread evenly over them, which leaves them
     unbiased and can but lower the sum of their variances. Where every coalition can be evaluated
     with no more rows, the values are exact. With a background set a coalition's worth is the mean

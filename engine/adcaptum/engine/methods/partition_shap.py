@@ -26,15 +26,15 @@ _FIRST_SPLITS = 8
 class PartitionShap:
     """What a feature adds to the target, averaged over orders in which its groups stay together.
 
-    Owen (1977), https://doi.org/10.1007/978-3-642-45494-3_7, equation 4, in the nested form of
-    Winter (1989), theorem 1, as in the PartitionExplainer of Lundberg's shap. Groups are the halves
-    of halves of the features: of an image's pixels across its longer side, of tokens and vectors
-    along their order, of a mask's features by where they are. Evaluations go to the groups of the
-    largest effects; a group that is not split any further shares its effect evenly. The values sum
-    to the output less the output at the baseline exactly, whatever the number of evaluations; with
-    all of them, about a third of the square of the number of features, the values are exact. With a
-    background set a coalition's worth is the mean over its rows. Each element has the value of its
-    feature.
+    Owen (1977), https://doi.org/10.1007/978-3-642-45494-3_7, in the nested form of Winter (1989),
+    "A value for cooperative games with levels structure of cooperation", as in the
+    PartitionExplainer of Lundberg's shap. Groups are the halves of halves of the features: of an
+    image's pixels across its longer side, of tokens and vectors along their order, of a mask's
+    features by where they are. Evaluations go to the groups of the largest effects; a group that is
+    not split any further shares its effect evenly. The values sum to the output less the output at
+    the baseline exactly, whatever the number of evaluations; with all of them, about two thirds of
+    the square of the number of features, the values are exact. With a background set a coalition's
+    worth is the mean over its rows. Each element has the value of its feature.
     """
 
     name: ClassVar[str] = "partition_shap"

@@ -21,12 +21,13 @@ from adcaptum.engine.reduce import accumulator_dtype
 class ShapleyInteractions:
     """What every two features bring together beyond what each brings without the other.
 
-    Grabisch, Roubens (1999), https://doi.org/10.1007/s001820050125, definition 1: the gain of two
-    features over that of each, averaged as Shapley values are. Every coalition is evaluated. The
-    values are one symmetric matrix, (examples, features, features), features in the order of the
-    mask's numbers; not of the inputs' shape. As k_sii its sum is the output less the output at the
-    baseline, and that of a feature's row the feature's Shapley value: Lundberg et al. (2020),
-    https://doi.org/10.1038/s42256-019-0138-9, equations 3 to 6; Bordt, von Luxburg (2023),
+    Grabisch, Roubens (1999), https://doi.org/10.1007/s001820050125: worth(S + i + j) - worth(S + i)
+    - worth(S + j) + worth(S), averaged over the coalitions S of s other features with weights s! (d
+    - s - 2)! / (d - 1)!. Every coalition is evaluated. The values are one symmetric matrix,
+    (examples, features, features), features in the order of the mask's numbers; not of the inputs'
+    shape. As k_sii its sum is the output less the output at the baseline, and that of a feature's
+    row the feature's Shapley value: Lundberg et al. (2020),
+    https://doi.org/10.1038/s42256-019-0138-9; Bordt, von Luxburg (2023),
     https://arxiv.org/abs/2209.04012. With a background set a coalition's worth is the mean over its
     rows.
     """
