@@ -54,9 +54,7 @@ def reports(
                 method=method.spec,
                 rows_used=sum(each.rows_used for each in own),
                 stop_reason=STOP_REASONS[stop_reason(own)],
-                uncovered_ops=sorted(
-                    {op for each in own for op in getattr(each, "uncovered_ops", ())}
-                ),
+                uncovered_ops=sorted({op for each in own for op in each.uncovered_ops}),
             )
         )
     return made

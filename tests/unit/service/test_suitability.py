@@ -1,70 +1,20 @@
 """Which methods suit which models."""
 
-from types import MappingProxyType
-
 import pytest
 import torch
-from torch import Tensor, nn
 
 from adcaptum.engine import EngineError, Explicand, Site, explain
 from adcaptum.engine.methods import METHODS
 from adcaptum.engine.parameters import resolve
-from adcaptum.service import checks, suitability
+from adcaptum.service import suitability
 from adcaptum.service.abilities import Abilities
-from adcaptum.service.declaration import Declaration, InputDeclaration, OutputDeclaration
 from adcaptum.service.descriptions import methods
 from adcaptum.service.errors import InvalidRequest
-from adcaptum.service.loading import LoadedModel
-from adcaptum.service.served_model import ServedModel
-from tests.unit.service.tiny_model import served
+from tests.unit.service.tiny_model import IDS, served, tokens
 
 QUICK = {"rise": {"n_samples": 20}, "expected_gradients": {"n_samples": 20}}
-IDS = torch.tensor([[1, 4, 7], [2, 2, 5]])
 NEVER = Abilities("inner", gradient=True, layer="never", baseline=False, background=False,
                   starts=False, through=False)  # fmt: skip
-
-
-class Tokens(nn.Module):
-    """Token ids to two numbers, by their embeddings."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(11, 6)
-        self.hidden = nn.Linear(6, 5)
-        self.classify = nn.Linear(5, 2)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Maps `(rows, tokens)` to `(rows, 2)`."""
-        return self.classify(torch.relu(self.hidden(self.embedding(ids).mean(1))))
-
-
-def tokens() -> ServedModel:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        module = Tokens().eval()
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
-    declaration = Declaration(
-        name="tokens",
-        description="",
-        factory="tokens:build",
-        inputs=(InputDeclaration("ids", "tensor", "INT64", (-1, -1), embedding="embedding"),),
-        outputs=(OutputDeclaration("y", "FP32", (-1, 2), "logits"),),
-        default_method="saliency",
-        layers=MappingProxyType({"middle": "hidden"}),
-    )
-    loaded = LoadedModel(
-        declaration=declaration,
-        version="1",
-        digest="0",
-        module=module,
-        device=torch.device("cpu"),
-        baselines=MappingProxyType({"ids": MappingProxyType({"zero": 0.0})}),
-        backgrounds=MappingProxyType({}),
-        examples=(IDS,),
-        text=None,
-    )
-    return ServedModel.of(loaded, checks.check(loaded))
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -13,6 +13,7 @@ from adcaptum.service.served_model import ServedModel
 
 FEATURES = 3
 CLASSES = 2
+IDS = torch.tensor([[1, 4, 7], [2, 2, 5]])
 
 
 class Watched(nn.Module):
@@ -62,3 +63,47 @@ def served() -> tuple[ServedModel, Watched]:
     model = ServedModel.of(loaded, checks.check(loaded))
     module.batches.clear()
     return model, module
+
+
+class Tokens(nn.Module):
+    """Token ids to two numbers, by their embeddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(11, 6)
+        self.hidden = nn.Linear(6, 5)
+        self.classify = nn.Linear(5, 2)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Maps `(rows, tokens)` to `(rows, 2)`."""
+        return self.classify(torch.relu(self.hidden(self.embedding(ids).mean(1))))
+
+
+def tokens() -> ServedModel:
+    """Makes a model of whole numbers, which are explained at their embeddings."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = Tokens().eval()
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    declaration = Declaration(
+        name="tokens",
+        description="",
+        factory="tokens:build",
+        inputs=(InputDeclaration("ids", "tensor", "INT64", (-1, -1), embedding="embedding"),),
+        outputs=(OutputDeclaration("y", "FP32", (-1, 2), "logits"),),
+        default_method="saliency",
+        layers=MappingProxyType({"middle": "hidden"}),
+    )
+    loaded = LoadedModel(
+        declaration=declaration,
+        version="1",
+        digest="0",
+        module=module,
+        device=torch.device("cpu"),
+        baselines=MappingProxyType({"ids": MappingProxyType({"zero": 0.0})}),
+        backgrounds=MappingProxyType({}),
+        examples=(IDS,),
+        text=None,
+    )
+    return ServedModel.of(loaded, checks.check(loaded))
