@@ -72,7 +72,7 @@ def grad_cam_plus_plus(values: Tensor, gradients: Tensor) -> Tensor:
 
 
 def layer_cam(values: Tensor, gradients: Tensor) -> Tensor:
-    """Jiang et al. (2021), equations 6 to 8."""
+    """Jiang et al. (2021): each element weighted by its own positive gradient."""
     channels, height, width = values.shape
     saliency = values.new_zeros(height, width)
     for k in range(channels):
@@ -83,7 +83,7 @@ def layer_cam(values: Tensor, gradients: Tensor) -> Tensor:
 
 
 def hires_cam(values: Tensor, gradients: Tensor) -> Tensor:
-    """Draelos, Carin (2020), equation 6."""
+    """Draelos, Carin (2020): the sum over the channels of gradient * value."""
     saliency = torch.zeros_like(values[0])
     for of_channel, slopes in zip(values, gradients, strict=True):
         saliency += of_channel * slopes

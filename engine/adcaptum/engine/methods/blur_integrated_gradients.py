@@ -22,10 +22,12 @@ from adcaptum.engine.reduce import WeightedSum
 class BlurIntegratedGradients:
     """The gradient integrated over the way on which the input, blurred at first, comes into focus.
 
-    Xu, Venugopalan, Sundararajan (2020), https://arxiv.org/abs/2004.03383, equation 6. The baseline
-    is the blurred input: no other is needed, and nothing that the input has not is brought in. The
-    values sum to the output less the output at the blurred input, up to the error of the
-    quadrature. Beyond its border an input goes on as its mirror image.
+    Xu, Venugopalan, Sundararajan (2020), https://arxiv.org/abs/2004.03383: the integral, over the
+    scale of the blur from `max_sigma` down to 0, of the gradient times the derivative of the
+    blurred input. No other baseline is needed, and nothing that the input has not is brought in.
+    The values sum to the output less the output at the blurred input, up to the error of the
+    quadrature. Beyond its border an input goes on as its mirror image (in the authors' code as
+    zeros).
     """
 
     name: ClassVar[str] = "blur_integrated_gradients"

@@ -19,9 +19,10 @@ from adcaptum.engine.parameters import parameter
 class HiResCam:
     """Each element of a layer times its own gradient, summed over the channels.
 
-    Draelos, Carin (2020), https://arxiv.org/abs/2011.08891, equation 6. Where the rest of the model
-    is affine, as global pooling and one linear layer are, the values sum to the target less what it
-    is where the layer is zero. They are at the layer's resolution, (examples, 1, *positions).
+    Draelos, Carin (2020), https://arxiv.org/abs/2011.08891: the map is the sum over the channels of
+    gradient * value. Where the rest of the model is affine, as global pooling and one linear layer
+    are, the values sum to the target less what it is where the layer is zero. They are at the
+    layer's resolution, (examples, 1, *positions).
     """
 
     name: ClassVar[str] = "hires_cam"

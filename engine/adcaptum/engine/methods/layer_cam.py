@@ -19,9 +19,10 @@ from adcaptum.engine.parameters import parameter
 class LayerCam:
     """Each element of a layer times its own gradient, where that is positive.
 
-    Jiang, Zhang, Hou, Cheng, Wei (2021), https://doi.org/10.1109/TIP.2021.3089943, equations 6 to
-    8: made for early layers, too, where a channel's mean gradient says little. The values are at
-    the layer's resolution, (examples, 1, *positions).
+    Jiang, Zhang, Hou, Cheng, Wei (2021), https://doi.org/10.1109/TIP.2021.3089943: the map is
+    relu(sum over the channels of relu(gradient) * value). It is made for early layers, too, where a
+    channel's mean gradient says little. The values are at the layer's resolution, (examples, 1,
+    *positions).
     """
 
     name: ClassVar[str] = "layer_cam"
