@@ -77,7 +77,11 @@ class SmoothGrad:
             if self.kind == "smoothgrad_sq":
                 samples = tuple(s.square() for s in samples)
             moments.add(samples)
-            answer = replace(self._answer(moments, output), pairs=inner.pairs)
+            answer = replace(
+                self._answer(moments, output),
+                pairs=inner.pairs,
+                uncovered_ops=inner.uncovered_ops,
+            )
             yield from report(answer)
         assert answer is not None, "there is at least one sample"
         return answer
