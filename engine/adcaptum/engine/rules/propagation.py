@@ -90,6 +90,7 @@ class Propagation(Interception):
         self.composite = composite
         self._model = model
         self._kept: dict[int, list[ref[Kept]]] = {}
+        self._overwritten = -1
         self._origins: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self._gates: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self._owners: dict[int, list[tuple[str, nn.Module]]] | None = None
@@ -106,9 +107,13 @@ class Propagation(Interception):
     ) -> Any:
         """Answers an operation, having saved what it overwrites."""
         overwrites, is_map, carries = _facts(func)
-        if overwrites and args and isinstance(args[0], Tensor):
-            self._save(args[0])
         self._calls += is_map
+        if overwrites and args and isinstance(args[0], Tensor):
+            before, self._overwritten = self._overwritten, self._save(args[0])
+            try:
+                return super().__torch_function__(func, types, args, kwargs)
+            finally:
+                self._overwritten = before
         result = super().__torch_function__(func, types, args, kwargs)
         if carries and self._gates and args and self.is_gate(args[0]):
             self.mark_gate(result)
@@ -116,15 +121,21 @@ class Propagation(Interception):
 
     def keep(self, tensor: Tensor) -> Kept:
         """Keeps a value for backward."""
+        memory = tensor.untyped_storage().data_ptr()
+        if memory == self._overwritten:
+            return Kept(tensor.clone())
         kept = Kept(tensor)
-        self._kept.setdefault(tensor.untyped_storage().data_ptr(), []).append(ref(kept))
+        self._kept.setdefault(memory, []).append(ref(kept))
         return kept
 
-    def _save(self, tensor: Tensor) -> None:
-        for reference in self._kept.pop(tensor.untyped_storage().data_ptr(), ()):
+    def _save(self, tensor: Tensor) -> int:
+        """Copies what is kept of a tensor's memory, which it gives, for it will be overwritten."""
+        memory = tensor.untyped_storage().data_ptr()
+        for reference in self._kept.pop(memory, ()):
             kept = reference()
             if kept is not None:
                 kept.tensor = kept.tensor.clone()
+        return memory
 
     def mark_gate(self, result: object) -> None:
         """Remembers that tensors weigh others."""
