@@ -85,6 +85,8 @@ def pack_references(slices: Sequence[Slice]) -> ReferenceRows | None:
             distinct, number = both.unique(dim=0, return_inverse=True)
             chosen, example = distinct.unbind(1)
             arguments = tuple(a.tensor[example.to(a.tensor.device)] for a in of_example)
+        elif len(references.tensors[0]) == 1:
+            chosen, number, arguments = index[:1], index, ()
         else:
             chosen, number = index.unique(return_inverse=True)
             arguments = ()

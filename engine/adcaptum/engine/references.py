@@ -46,7 +46,7 @@ class References:
         """
         if any(isinstance(a, PerExample) for a in arguments.values):
             return len(torch.stack([self.index, examples], 1).unique(dim=0))
-        return len(self.index.unique())
+        return 1 if len(self.tensors[0]) == 1 else len(self.index.unique())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

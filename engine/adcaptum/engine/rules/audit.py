@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -27,15 +28,14 @@ def nodes_behind(tensor: Tensor) -> set[Node]:
     return seen
 
 
-def strangers(nodes: set[Node], hidden: frozenset[str]) -> set[str]:
+def strangers(nodes: set[Node], hidden: Mapping[str, str]) -> set[str]:
     """The names of nodes that no handled operation has left.
 
     Args:
         nodes: Of a graph.
-        hidden: Operations that leave no node of their own.
+        hidden: Operations that leave no node of their own, by the node's name in small letters.
     """
     names = set()
-    by_node = {name.replace("_", ""): name for name in hidden}
     for kind in {type(node) for node in nodes}:
         name = kind.__name__
         if issubclass(kind, BackwardCFunction):
@@ -45,6 +45,6 @@ def strangers(nodes: set[Node], hidden: frozenset[str]) -> set[str]:
                 names.add(name.removesuffix("Backward"))
         elif name == _SCRIPTED:
             names.add("scripted module")
-        elif (operation := name.partition("Backward")[0].lower()) in by_node:
-            names.add(by_node[operation])
+        elif (operation := name.partition("Backward")[0].lower()) in hidden:
+            names.add(hidden[operation])
     return names

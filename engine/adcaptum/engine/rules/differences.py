@@ -8,6 +8,7 @@ equations 1 and 10.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 import torch
@@ -40,9 +41,12 @@ def relu(
         y = call(x.detach())
         difference = x.detach() - pairs.of(x)
         multiplier = (y - pairs.of(y, like=x)).div_(difference)
+        pairs.forget_references(multiplier, like=x)
         # The sum tells whether there is a 0 / 0; on a GPU looking would cost more than mending.
-        if x.device.type != "cpu" or not bool(multiplier.sum().isfinite()):
-            multiplier = torch.where(difference == 0, y.sign(), multiplier).nan_to_num_(0, 0, 0)
+        if x.device.type != "cpu" or not isfinite(multiplier.sum().item()):
+            same = difference == 0
+            slope = torch.sign(y, out=difference)
+            torch.where(same, slope, multiplier, out=multiplier).nan_to_num_(0, 0, 0)
     return scaled(y, x, multiplier)
 
 
@@ -221,7 +225,9 @@ def _quotient(
     eps = torch.finfo(x.dtype).eps
     dx = _wide(x) - _wide(x0)
     quotient = dy / dx
-    near = dx.abs() <= (_wide(x).abs() + 1).mul_(eps**0.5)
+    near = dx.abs_() <= (_wide(x).abs() + 1).mul_(eps**0.5)
+    if pairs is not None and followed is not None:
+        pairs.forget_references(near, like=followed)
     # On a GPU looking would cost more than the slopes.
     if x.device.type != "cpu" or bool(near.any()):
         slope = _wide(_slope(x, call))

@@ -91,6 +91,15 @@ class Pairs:
             return blocks[:, -1:].expand_as(blocks).reshape(x.shape)
         return blocks.index_select(1, self._on(x.device)).reshape(x.shape)
 
+    def forget_references(self, t: Tensor, like: Tensor) -> None:
+        """Sets what is said of reference rows to zero, in place, where they come last.
+
+        No gradient comes from them. They equal their references, so that every quotient of
+        differences is 0 / 0 there, and would have to be mended.
+        """
+        if len(t) == self.rows and self._leads(like):
+            t[self.examples :] = 0
+
     def stride(self, x: Tensor) -> int:
         """The row stride of a tensor.
 

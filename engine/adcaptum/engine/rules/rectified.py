@@ -75,13 +75,15 @@ class _Positive(torch.autograd.Function):
 def _guided(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    return _PositiveWhereActive.apply(args[0] if args else kwargs["input"])
+    x = args[0] if args else kwargs["input"]
+    return _PositiveWhereActive.apply(x)  # type: ignore[no-untyped-call]
 
 
 def _deconvolved(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    return _Positive.apply(args[0] if args else kwargs["input"])
+    x = args[0] if args else kwargs["input"]
+    return _Positive.apply(x)  # type: ignore[no-untyped-call]
 
 
 # Their plain gradient is what both papers mean: pooling has its switches, and the rest is no

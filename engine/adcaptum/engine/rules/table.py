@@ -27,8 +27,8 @@ class Table:
     """What a rule does with operations.
 
     Attributes:
-        hidden: The operations of which the rule leaves no trace in the graph: where their plain
-            gradient is found there, something has escaped it.
+        hidden: The operations of which the rule leaves no trace in the graph, by the names of
+            autograd's nodes in small letters: where one is found there, something has escaped.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class Table:
         Args:
             handlers: By name; they come before decompositions and `plain`.
             plain: The operations whose plain gradient is the rule's.
-            hidden: See above.
+            hidden: The names of operations that leave no trace in the graph, see above.
             otherwise: What makes a handler for any other operation, by its name; it should report
                 it. None: the plain gradient, reported.
         """
-        self.hidden = hidden
+        self.hidden = {name.replace("_", ""): name for name in hidden}
         self._otherwise = otherwise
         self._handlers = handlers
         self._plain = plain
@@ -85,7 +85,8 @@ class Table:
 
 def run_plain(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Runs an operation as it is, with parameters detached."""
-    args = tuple(_detached(a) for a in args)
+    if any(_may_hold_parameters(type(a)) for a in args):
+        args = tuple(_detached(a) for a in args)
     if kwargs:
         kwargs = {key: _detached(value) for key, value in kwargs.items()}
     return func(*args, **kwargs)
@@ -100,6 +101,10 @@ def any_depends(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         elif isinstance(value, list | tuple) and any_depends(tuple(value), {}):
             return True
     return False
+
+
+def _may_hold_parameters(kind: type) -> bool:
+    return kind is not Tensor and issubclass(kind, Tensor | list | tuple)
 
 
 def _detached(value: Any) -> Any:
