@@ -167,12 +167,6 @@ def test_tokens_that_are_no_square_are_refused() -> None:
         explain(model, method, Explicand.of(x, target=0, at=Site("0")))
 
 
-@pytest.mark.parametrize("name", [name for name, m in METHODS.items() if m.layer == "required"])
-def test_a_layer_has_to_be_named(name: str) -> None:
-    with pytest.raises(InvalidArgument, match="layer is not given"):
-        explain(cnn(), METHODS[name](), Explicand.of(IMAGES, target=0))
-
-
 def score_cam(model: nn.Module, cut: int, x: Tensor, x0: Tensor, target: int) -> list[Tensor]:
     """Wang et al. (2020), algorithm 1, for one image: each channel's part of the map."""
     assert isinstance(model, nn.Sequential)

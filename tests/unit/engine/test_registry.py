@@ -263,3 +263,10 @@ def test_a_method_describes_itself(name: str) -> None:
         assert parameter.text.endswith(".")
         if parameter.default is not None:
             resolve(method, {parameter.name: parameter.default})
+
+
+@pytest.mark.parametrize("name", [name for name, m in METHODS.items() if m.layer == "required"])
+def test_a_layer_has_to_be_named(name: str) -> None:
+    model, method, explicand = case(name, "image")
+    with pytest.raises(InvalidArgument, match="layer is not given"):
+        explain(model, method, replace(explicand, at=INPUT))

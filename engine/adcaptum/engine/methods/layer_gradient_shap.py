@@ -8,6 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution, ErrorKind
+from adcaptum.engine.errors import InvalidArgument
+from adcaptum.engine.evaluation import INPUT
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.flow import Flow, ask, report
 from adcaptum.engine.line_samples import LineSamples
@@ -49,6 +51,8 @@ class LayerGradientShap:
         Raises:
             InvalidArgument: If no layer is named, or the inputs are not floating-point.
         """
+        if explicand.at == INPUT:
+            raise InvalidArgument("layer", "not given", "the method explains the values at a layer")
         samples = self._samples(explicand)
         output: Tensor | None = None
         if explicand.with_error:
