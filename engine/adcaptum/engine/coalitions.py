@@ -161,6 +161,28 @@ class Without:
         return torch.cat([members[:missing], members[missing + 1 :]])
 
 
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Some of a list of coalitions, one after another.
+
+    Attributes:
+        coalitions: The list.
+        start: The first of them.
+        stop: The first after the last.
+    """
+
+    coalitions: Coalitions
+    start: int
+    stop: int
+
+    @property
+    def count(self) -> int:
+        return self.stop - self.start
+
+    def take(self, start: int, stop: int, device: torch.device) -> Tensor:
+        return self.coalitions.take(self.start + start, self.start + stop, device)
+
+
 def everybody(coalitions: Coalitions) -> int | None:
     """The number of the coalition of all features, if there is one."""
     if isinstance(coalitions, Enumerated | LeaveOneOut):
@@ -168,6 +190,10 @@ def everybody(coalitions: Coalitions) -> int | None:
     if isinstance(coalitions, Listed):
         found = coalitions.members.all(1).nonzero()
         return int(found[0]) if len(found) else None
+    if isinstance(coalitions, Range):
+        place = everybody(coalitions.coalitions)
+        if place is not None and coalitions.start <= place < coalitions.stop:
+            return place - coalitions.start
     return None
 
 

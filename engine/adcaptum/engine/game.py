@@ -16,12 +16,14 @@ from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution, ErrorKind
 from adcaptum.engine.backgrounds import background_endpoint_rows, backgrounds
-from adcaptum.engine.coalitions import Coalitions, Enumerated, shapley_values
+from adcaptum.engine.coalitions import Coalitions, Enumerated, Range, shapley_values
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.features import Features
 from adcaptum.engine.flow import Flow, ask, endpoint_rows, endpoints
 from adcaptum.engine.perturbations import Intervened, Masked
 from adcaptum.engine.reduce import accumulator_dtype
+
+_MOST_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,11 +47,21 @@ class Game:
 
         There is a game for each example; where every output is explained, for each of its outputs.
         """
-        game = (self.ends, self.starts, self.features, coalitions)
         if self.explicand.background_rows == 1:
-            reading = yield from ask(self.explicand.evaluation(Masked(*game)))
+            rows = Masked(self.ends, self.starts, self.features, coalitions)
+            reading = yield from ask(self.explicand.evaluation(rows))
             return by_game(reading.values, self.explicand.count)
-        rows = Intervened(*game)
+        # In parts: of each row of the background nothing is kept but what it adds to a mean.
+        most = max(1, _MOST_ROWS // (self.explicand.count * self.explicand.background_rows))
+        parts = []
+        for start in range(0, coalitions.count, most):
+            part = Range(coalitions, start, min(start + most, coalitions.count))
+            parts.append((yield from self._expectations(part)))
+        return torch.cat(parts, 1)
+
+    def _expectations(self, coalitions: Coalitions) -> Flow[Tensor]:
+        """The mean of the target over the background with each coalition present."""
+        rows = Intervened(self.ends, self.starts, self.features, coalitions)
         reading = yield from ask(self.explicand.evaluation(rows))
         return rows.expectations(by_game(reading.values, self.explicand.count))
 

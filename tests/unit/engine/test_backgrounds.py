@@ -252,6 +252,15 @@ def test_methods_without_expectations_refuse_a_background(name: str) -> None:
         explain(mlp(), own, replace(QUESTION, at=at))
 
 
+@pytest.mark.parametrize("name", GAMES)
+def test_a_game_in_parts_is_the_same_game(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = explain(mlp(), method(name), QUESTION)
+    monkeypatch.setattr("adcaptum.engine.game._MOST_ROWS", 60)
+    answer = explain(mlp(), method(name), QUESTION)
+    torch.testing.assert_close(answer.values[0], expected.values[0], rtol=1e-10, atol=1e-12)
+    assert answer.rows_used == expected.rows_used
+
+
 @pytest.mark.parametrize("rows", [2, 4])
 def test_noise_on_the_inputs_leaves_the_background_what_it_is(rows: int) -> None:
     shapley = resolve(METHODS["shapley_values"], {})

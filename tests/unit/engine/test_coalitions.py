@@ -12,6 +12,7 @@ from adcaptum.engine.coalitions import (
     LeaveOneOut,
     Listed,
     Prefixes,
+    Range,
     Toggled,
     Without,
     everybody,
@@ -105,3 +106,13 @@ def test_the_coalition_of_all_is_found_where_there_is_one() -> None:
     assert everybody(Listed(torch.tensor([[True, False], [True, True]]))) == 1
     assert everybody(Listed(torch.tensor([[True, False]]))) is None
     assert everybody(Prefixes(RANKS)) is None
+
+
+def test_some_of_a_list_know_where_the_coalition_of_all_is() -> None:
+    every = Enumerated(3)
+    some = Range(every, 5, 8)
+    assert torch.equal(whole(some), whole(every)[5:8])
+    assert torch.equal(some.take(1, 2, CPU), whole(every)[6:7])
+    assert everybody(some) == 2
+    assert everybody(Range(every, 2, 7)) is None
+    assert everybody(Range(Prefixes(RANKS), 0, 2)) is None
