@@ -13,6 +13,14 @@ from adcaptum.attr.conductance import (
     LayerConductance,
     NeuronConductance,
 )
+from adcaptum.attr.deep_lift import (
+    DeepLift,
+    DeepLiftShap,
+    LayerDeepLift,
+    LayerDeepLiftShap,
+    NeuronDeepLift,
+    NeuronDeepLiftShap,
+)
 from adcaptum.attr.grad_cam import (
     LayerGradCam,
 )
@@ -21,6 +29,7 @@ from adcaptum.attr.gradient_shap import (
     LayerGradientShap,
     NeuronGradientShap,
 )
+from adcaptum.attr.guided_grad_cam import GuidedGradCam
 from adcaptum.attr.image_mask_input import ImageMaskInput
 from adcaptum.attr.input_x_gradient import (
     InputXGradient,
@@ -47,6 +56,12 @@ from adcaptum.attr.noise_tunnel import (
     NoiseTunnel,
 )
 from adcaptum.attr.product_baselines import ProductBaselines
+from adcaptum.attr.rectified import (
+    Deconvolution,
+    GuidedBackprop,
+    NeuronDeconvolution,
+    NeuronGuidedBackprop,
+)
 from adcaptum.attr.saliency import (
     NeuronGradient,
     Saliency,
@@ -74,8 +89,13 @@ __all__ = [
     "ClassSummarizer",
     "CommonStats",
     "Count",
+    "Deconvolution",
+    "DeepLift",
+    "DeepLiftShap",
     "GradientAttribution",
     "GradientShap",
+    "GuidedBackprop",
+    "GuidedGradCam",
     "ImageMaskInput",
     "InputXGradient",
     "IntegratedGradients",
@@ -85,6 +105,8 @@ __all__ = [
     "LayerActivation",
     "LayerAttribution",
     "LayerConductance",
+    "LayerDeepLift",
+    "LayerDeepLiftShap",
     "LayerGradCam",
     "LayerGradientShap",
     "LayerGradientXActivation",
@@ -94,8 +116,12 @@ __all__ = [
     "Min",
     "NeuronAttribution",
     "NeuronConductance",
+    "NeuronDeconvolution",
+    "NeuronDeepLift",
+    "NeuronDeepLiftShap",
     "NeuronGradient",
     "NeuronGradientShap",
+    "NeuronGuidedBackprop",
     "NeuronIntegratedGradients",
     "NoiseTunnel",
     "PerturbationAttribution",

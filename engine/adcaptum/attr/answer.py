@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import TypeVar
 
@@ -48,7 +49,14 @@ def explained(
     with translated():
         total = None if progress is None else method.rows(explicand)
         flow = method.flow(explicand)
-        return ran(question, flow, batch_rows=batch_rows, progress=progress, total=total)
+        answer = ran(question, flow, batch_rows=batch_rows, progress=progress, total=total)
+    if answer.uncovered_ops:
+        warnings.warn(
+            f"{method.name} has no rule for {', '.join(answer.uncovered_ops)}: there the gradient "
+            "is the plain one, and attributions need not add up; strict=True refuses such models",
+            stacklevel=3,
+        )
+    return answer
 
 
 def ran(

@@ -4,7 +4,8 @@ InvalidInput    an argument has the wrong form (also an AssertionError)
 OutOfRange      an index lies beyond what it indexes (also an IndexError)
 UnfitModel      the model or layer cannot be explained so (also an AssertionError)
 
-All are errors of the engine too. `NotPerRow` and `NotDifferentiable` pass as they are.
+All are errors of the engine too. `NotPerRow`, `NotDifferentiable` and `UncoveredOperations` pass as
+they are.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from adcaptum.engine.errors import (
     NotDifferentiable,
     NotPerRow,
     OutOfRange,
+    UncoveredOperations,
 )
+
+_PASSING = (NotPerRow, NotDifferentiable, UncoveredOperations)
 
 __all__ = ["InvalidInput", "OutOfRange", "UnfitModel", "translated"]
 
@@ -36,7 +40,7 @@ def translated() -> Iterator[None]:
     """Raises the engine's errors as Captum's types."""
     try:
         yield
-    except (InvalidInput, OutOfRange, UnfitModel, NotPerRow, NotDifferentiable):
+    except (InvalidInput, OutOfRange, UnfitModel, *_PASSING):
         raise
     except InvalidArgument as error:
         raise InvalidInput(error.field, error.value, error.allowed) from error

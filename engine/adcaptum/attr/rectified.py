@@ -1,0 +1,98 @@
+"""Guided backpropagation and deconvolution, for outputs and for neurons."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from adcaptum.attr.answer import explained, like_inputs
+from adcaptum.attr.attribution import GradientAttribution, NeuronAttribution
+from adcaptum.attr.question import Question, Selector, TargetType, Tensors, neuron_of
+from adcaptum.engine.method import Method
+from adcaptum.engine.methods import deconvolution, guided_backprop
+
+
+class _Rectified(GradientAttribution):
+    """A gradient that ReLUs, however they are called, let through by a rule of their own."""
+
+    def __init__(self, model: nn.Module, *, strict: bool = False) -> None:
+        super().__init__(model)
+        self.model = model
+        self.strict = strict
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+    ) -> Tensors:
+        """Attributes the target to the inputs."""
+        question = Question.of(
+            self.forward_func,
+            inputs,
+            target=target,
+            additional_forward_args=additional_forward_args,
+        )
+        return like_inputs(question, explained(question, self._method()).values)
+
+    def _method(self) -> Method:
+        raise NotImplementedError
+
+
+class GuidedBackprop(_Rectified):
+    """Guided backpropagation; Springenberg et al. (2014), https://arxiv.org/abs/1412.6806."""
+
+    def _method(self) -> Method:
+        return guided_backprop.GuidedBackprop(self.strict)
+
+
+class Deconvolution(_Rectified):
+    """Deconvolution; Zeiler, Fergus (2014), https://arxiv.org/abs/1311.2901."""
+
+    def _method(self) -> Method:
+        return deconvolution.Deconvolution(self.strict)
+
+
+class _NeuronRectified(NeuronAttribution, GradientAttribution):
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: nn.Module,
+        device_ids: list[int] | None = None,
+        *,
+        strict: bool = False,
+    ) -> None:
+        super().__init__(model, layer, device_ids)
+        self.strict = strict
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        neuron_selector: Selector,
+        additional_forward_args: object = None,
+        attribute_to_neuron_input: bool = False,
+    ) -> Tensors:
+        """Attributes a neuron to the inputs."""
+        question = Question.of(
+            self.forward_func,
+            inputs,
+            target=neuron_of(self.module, neuron_selector, of_input=attribute_to_neuron_input),
+            additional_forward_args=additional_forward_args,
+        )
+        return like_inputs(question, explained(question, self._method()).values)
+
+    def _method(self) -> Method:
+        raise NotImplementedError
+
+
+class NeuronGuidedBackprop(_NeuronRectified):
+    """Guided backpropagation of a neuron."""
+
+    def _method(self) -> Method:
+        return guided_backprop.GuidedBackprop(self.strict)
+
+
+class NeuronDeconvolution(_NeuronRectified):
+    """Deconvolution of a neuron."""
+
+    def _method(self) -> Method:
+        return deconvolution.Deconvolution(self.strict)
