@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import signature
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -24,7 +24,7 @@ TargetType = Index | Tensor | list[int] | list[tuple[int, ...]] | None
 BaselineType = Tensor | int | float | tuple[Tensor | int | float, ...] | None
 Selector = Index | Callable[..., Tensor]
 Layers = nn.Module | list[nn.Module]
-Forward = Callable[..., object]
+Forward = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
