@@ -71,6 +71,7 @@ def perturbed(
     per_eval: int = 1,
     progress: str | None = None,
     in_order: bool = False,
+    of_whole: Method | None = None,
 ) -> Perturbed:
     """Explains with a method that only evaluates.
 
@@ -80,6 +81,7 @@ def perturbed(
         per_eval: Captum's perturbations_per_eval.
         progress: What a progress bar is called; None: no bar.
         in_order: Whether the method's rows can be made only sample by sample, each once.
+        of_whole: How, where the forward answers for the batch; None: in the same way.
 
     Raises:
         InvalidInput: If per_eval is not a whole number above zero, or is above one where the
@@ -93,7 +95,9 @@ def perturbed(
         whole = output_form(question)
         if not whole.per_row and per_eval > 1:
             raise _not_together(NotPerRow(f"for {count} examples a tensor of {whole.shape}"))
-        if in_order or not whole.per_row:
+        if not whole.per_row:
+            return _together(question, of_whole or method, whole, per_eval, progress)
+        if in_order:
             return _together(question, method, whole, per_eval, progress)
         _remember(question)
         if not isinstance(question.explicand.target, Output):
@@ -108,8 +112,9 @@ def perturbed(
             raise _not_together(error) from error
         if not _of_the_batch(error):
             raise
-        whole = WholeBatch(question.model, count)
-        return _together(question, method, whole, per_eval, progress)
+        whole = output_form(question)
+        how = method if whole.per_row else of_whole or method
+        return _together(question, how, whole, per_eval, progress)
     return Perturbed(answer, shape)
 
 

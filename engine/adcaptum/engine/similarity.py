@@ -28,10 +28,12 @@ class ExponentialKernel:
             cosine of their angle, or the length of their difference. A perturbation without any
             length has a cosine of zero. Elements that are not a number count as zero.
         width: The distance at which the kernel has fallen to exp(-1/2).
+        together: Whether all examples are one: the distance is that of all their elements.
     """
 
     distance: Distance
     width: float
+    together: bool = False
 
     def weights(
         self,
@@ -56,18 +58,21 @@ class ExponentialKernel:
         x0 = tuple(exact(t).nan_to_num() for t in starts)
         if self.distance == "euclidean":
             gaps = tuple((a - b).square() for a, b in zip(x, x0, strict=True))
-            squares = features.totals(gaps) @ (1 - present).T
+            squares = self._totals(features, gaps) @ (1 - present).T
         else:
-            squares = (1 - _cosines(features, x, x0, present)).square()
+            own = self._totals(features, tuple(t.square() for t in x))
+            mixed = self._totals(features, tuple(a * b for a, b in zip(x, x0, strict=True)))
+            other = self._totals(features, tuple(t.square() for t in x0))
+            squares = (1 - _cosines(own, mixed, other, present)).square()
         return (squares / (-2 * self.width**2)).exp()
 
+    def _totals(self, features: Features, numbers: tuple[Tensor, ...]) -> Tensor:
+        totals = features.totals(numbers)
+        return totals.sum(0, keepdim=True).expand_as(totals) if self.together else totals
 
-def _cosines(
-    features: Features, x: tuple[Tensor, ...], x0: tuple[Tensor, ...], present: Tensor
-) -> Tensor:
-    own = features.totals(tuple(t.square() for t in x))
-    mixed = features.totals(tuple(a * b for a, b in zip(x, x0, strict=True)))
-    other = features.totals(tuple(t.square() for t in x0))
+
+def _cosines(own: Tensor, mixed: Tensor, other: Tensor, present: Tensor) -> Tensor:
+    """The cosines of examples and perturbed ones, from each feature's share of the products."""
     product = own @ present.T + mixed @ (1 - present).T
     length = (own @ present.T + other @ (1 - present).T).sqrt().clamp_min(_SMALLEST_NORM)
     return product / (own.sum(1, keepdim=True).sqrt().clamp_min(_SMALLEST_NORM) * length)

@@ -58,7 +58,7 @@ class Lime:
         "The penalty on the slopes: on their sizes, which drops features, or their squares.",
     )
     alpha: float = parameter(
-        0.01,
+        0.001,
         "How much the penalty weighs; for the lasso in units of the outputs' weighted standard "
         "deviation.",
         minimum=0,
@@ -105,12 +105,16 @@ class Lime:
         each = self._samples(feature_count(explicand)) + 1
         return endpoint_rows(explicand) + explicand.count * each
 
+    @property
+    def kernel(self) -> ExponentialKernel:
+        """How samples are weighted."""
+        return ExponentialKernel(self.distance, self.kernel_width)
+
     def _samples(self, features: int) -> int:
         return 4 * features + 256 if self.n_samples is None else self.n_samples
 
     def _answer(self, played: Game, coalitions: Tensor, targets: Sequence[Tensor]) -> Attribution:
-        kernel = ExponentialKernel(self.distance, self.kernel_width)
-        weights = kernel.weights(played.ends, played.starts, played.features, coalitions)
+        weights = self.kernel.weights(played.ends, played.starts, played.features, coalitions)
         outputs = exact(torch.cat(list(targets), 1)).unflatten(0, (len(weights), -1))
         values, errors = fit(self.surrogate, self.alpha, coalitions, weights, outputs)
         return played.attribution(values, targets[0][:, 0], standard_errors=errors)
