@@ -39,7 +39,8 @@ class DeepLift:
     rule: DifferenceRule = parameter(
         "rescale",
         "How a non-linearity's difference is shared out: rescale, by the quotient of the "
-        "differences.",
+        "differences; reveal_cancel, positive and negative contributions apart, where a linear or "
+        "convolution layer comes before.",
     )
     multiply_by_inputs: bool = parameter(
         True, "Multiply by the difference to the baseline; false gives the multipliers."

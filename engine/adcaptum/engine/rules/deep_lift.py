@@ -6,10 +6,11 @@ from typing import Literal
 
 from adcaptum.engine.rules.interception import Rule
 from adcaptum.engine.rules.rescale import Rescale
+from adcaptum.engine.rules.reveal_cancel import RevealCancel
 
-DifferenceRule = Literal["rescale"]
+DifferenceRule = Literal["rescale", "reveal_cancel"]
 
 
 def difference_rule(name: DifferenceRule) -> Rule:
     """The rule of that name."""
-    return {"rescale": Rescale()}[name]
+    return Rescale() if name == "rescale" else RevealCancel()

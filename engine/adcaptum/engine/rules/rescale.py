@@ -123,4 +123,6 @@ _LAYERS = words("""
     scaled_dot_product_flash_attention_for_cpu scaled_dot_product_efficient_attention
 """)
 
-RESCALE = Table(HANDLERS, PLAIN, ELEMENTWISE | _LAYERS)
+HIDDEN = ELEMENTWISE | _LAYERS
+
+RESCALE = Table(HANDLERS, PLAIN, HIDDEN)
