@@ -128,6 +128,14 @@ class Hierarchy:
         return members[:middle], members[middle:]
 
 
+def fewest_splits(features: int) -> int:
+    """No hierarchy of that many features has fewer splits than these; halves of halves have them.
+
+    By induction: 1 + 2 ((l^2 - 1) / 3 + (r^2 - 1) / 3) is at least ((l + r)^2 - 1) / 3.
+    """
+    return (features * features - 1) // 3
+
+
 def _halves(members: Members, along: Places) -> tuple[Members, Members]:
     """Cuts between two places, as near to half of the members as can be."""
     half = len(members) // 2

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.features import Features
-from adcaptum.engine.hierarchy import Group, Hierarchy
+from adcaptum.engine.hierarchy import Group, Hierarchy, fewest_splits
 
 
 def hierarchy(*shapes: tuple[int, ...], masks: tuple[Tensor, ...] | None = None) -> Hierarchy:
@@ -98,6 +98,14 @@ def test_splits_are_counted_with_and_without_the_other_halves(features: int) -> 
     tree = Hierarchy.line(features)
     assert tree.splits(10**9) == contexts(tree.root)
     assert tree.splits(5) == min(5, contexts(tree.root))
+
+
+@pytest.mark.parametrize("features", [1, 2, 3, 8, 21, 64])
+def test_no_hierarchy_has_fewer_splits_than_halves_of_halves(features: int) -> None:
+    most = contexts(Hierarchy.line(features).root)
+    assert fewest_splits(features) <= most
+    if features.bit_count() == 1:
+        assert fewest_splits(features) == most
 
 
 def test_counting_splits_stops_early() -> None:

@@ -15,7 +15,7 @@ from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.features import Features, feature_count
 from adcaptum.engine.flow import Flow, gather, report
 from adcaptum.engine.game import exact, game, game_rows
-from adcaptum.engine.hierarchy import Hierarchy
+from adcaptum.engine.hierarchy import Hierarchy, fewest_splits
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.parameters import parameter
 
@@ -103,6 +103,9 @@ class PartitionShap:
         most = (self.max_evals - 2) // 2
         if explicand.at != INPUT:
             return [Hierarchy.line(feature_count(explicand)).splits(most)]
+        if explicand.feature_mask is None and most <= fewest_splits(feature_count(explicand)):
+            # Of images the usual case, in which nothing has to be cut to know.
+            return [most]
         features = Features.of(explicand, explicand.inputs)
         of = _hierarchies(features, explicand.count if features.own else 1)
         return [hierarchy.splits(most) for hierarchy in of]
