@@ -54,13 +54,14 @@ def test_the_demo_explains_three_models_and_stops_its_server(
         "benign",
         "completeness error",
         "standard error",
+        "grad_cam: why",
         "rows",
     ):
         assert words in done.stdout
-    assert done.stdout.count("ms in all") == 6
+    assert done.stdout.count("ms in all") == 7
     assert done.stdout.rstrip().endswith("the server has stopped")
-    for model in ("photos", "reviews", "cells"):
-        assert (tmp_path / f"{model}.png").read_bytes().startswith(PNG)
+    for picture in ("photos", "photos_layer", "reviews", "cells"):
+        assert (tmp_path / f"{picture}.png").read_bytes().startswith(PNG)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,13 +36,13 @@ class Scene:
         model: The model's name.
         title: What is shown.
         inputs: Its input.
-        options: How it is explained.
+        options: How it is explained; by the name of the picture that is drawn of it.
     """
 
     model: str
     title: str
     inputs: Any
-    options: ExplainOptions
+    options: Mapping[str, ExplainOptions]
 
 
 def scenes() -> tuple[Scene, ...]:
@@ -54,25 +54,33 @@ def scenes() -> tuple[Scene, ...]:
             "A photograph of a cat: which pixels, and which regions, speak for the breed?",
             samples.photograph()[None],
             {
-                "method": [
-                    path,
-                    Method("occlusion", sliding_window_shapes=[3, 32, 32], strides=[3, 16, 16]),
-                ],
-                "sum_channels": True,
-                "return_inputs": True,
+                "photos": {
+                    "method": [
+                        path,
+                        Method("occlusion", sliding_window_shapes=[3, 32, 32], strides=[3, 16, 16]),
+                    ],
+                    "sum_channels": True,
+                    "return_inputs": True,
+                },
+                # The last feature maps, 7 x 7, laid over the image.
+                "photos_layer": {
+                    "method": Method("grad_cam"),
+                    "layer": "features",
+                    "return_inputs": True,
+                },
             },
         ),
         Scene(
             "reviews",
             "A film review: which words make it good or bad?",
             [samples.review()],
-            {"method": path},
+            {"reviews": {"method": path}},
         ),
         Scene(
             "cells",
             "Thirty measurements of a tumour's cells: which of them decide?",
             samples.measurements()[None],
-            {"method": [path, Method("kernel_shap")]},
+            {"cells": {"method": [path, Method("kernel_shap")]}},
         ),
     )
 
@@ -132,11 +140,12 @@ def show(client: Client, scene: Scene, console: Console, pictures: Path) -> None
         console.print(*(f"[italic]{text}[/italic]" for text in scene.inputs))
     render_prediction(client.predict(scene.model, scene.inputs), console)
     console.print()
-    explanations = client.explain(scene.model, scene.inputs, timeout=120, **scene.options)
-    render_explanations(explanations, console, max_bars=10)
-    path = pictures / f"{scene.model}.png"
-    explanations.save_png(path)
-    console.print(f"drawn in {path}\n")
+    for picture, options in scene.options.items():
+        explanations = client.explain(scene.model, scene.inputs, timeout=120, **options)
+        render_explanations(explanations, console, max_bars=10)
+        path = pictures / f"{picture}.png"
+        explanations.save_png(path)
+        console.print(f"drawn in {path}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

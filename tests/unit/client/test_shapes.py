@@ -100,6 +100,13 @@ def test_a_terminal_shows_a_matrix(colours: bool) -> None:
     assert "+0.4" in text
 
 
+def test_a_narrow_terminal_shows_as_many_features_as_fit() -> None:
+    file = io.StringIO()
+    render_explanation(pairs(), Console(file=file, width=48, color_system=None))
+    assert "1 others, which weigh less" in file.getvalue()
+    assert "area" not in file.getvalue()
+
+
 def test_a_class_activation_map_is_laid_over_the_image() -> None:
     explanation = explained(np.arange(16.0).reshape(1, 4, 4))
     (view,) = views_of(explanation)

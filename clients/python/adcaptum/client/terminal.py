@@ -37,6 +37,8 @@ from adcaptum.client.view import (
 
 _PICTURE_COLUMNS = 44
 _BAR_COLUMNS = 24
+_LABEL_COLUMNS = 30
+_CELL_COLUMNS = 9
 # The share of the largest attribution below which a token is not coloured.
 _NEUTRAL = 0.08
 # Without colours: against the output, hardly anything, for the output.
@@ -104,7 +106,7 @@ def _view(view: View, console: Console) -> RenderableType:
             spaced = [part for pair in zip(spaces, tokens, strict=True) for part in pair]
             return Text.assemble(*spaced[1:])
         case Matrix():
-            return _matrix(view, coloured)
+            return _matrix(view, console.width, coloured)
     return _bar_chart(view)
 
 
@@ -160,12 +162,13 @@ def _token(token: ScoredToken, limit: float, coloured: bool) -> Text:
     return Text(token.text, f"{_style(text_colour_on(background))} on {_style(background)}")
 
 
-def _matrix(view: Matrix, coloured: bool) -> Table:
+def _matrix(matrix: Matrix, width: int, coloured: bool) -> Table:
     """Draw numbers in coloured cells; columns are numbered as the rows are."""
-    table = Table(box=None, pad_edge=False, show_header=True, header_style="dim", padding=(0, 1))
-    table.add_column("")
+    view = matrix.heaviest(max(2, (width - _LABEL_COLUMNS) // _CELL_COLUMNS))
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=0, collapse_padding=True)
+    table.add_column("", max_width=_LABEL_COLUMNS, no_wrap=True)
     for place in range(len(view.labels)):
-        table.add_column(str(place + 1), justify="right")
+        table.add_column(str(place + 1), justify="right", width=_CELL_COLUMNS)
     rows = zip(view.labels, view.values.tolist(), view.scaled.tolist(), strict=True)
     for place, (label, values, shares) in enumerate(rows, 1):
         cells = [

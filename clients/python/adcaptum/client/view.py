@@ -1,7 +1,7 @@
 """What is drawn of an explanation, before it is known where: figure, notebook or terminal."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -131,6 +131,17 @@ class Matrix:
         """The values from -1 to 1."""
         return np.nan_to_num(self.values) / self.limit
 
+    def heaviest(self, most: int) -> "Matrix":
+        """The same for the features of the largest magnitudes only, still in their order."""
+        weights = np.abs(np.nan_to_num(self.values)).sum(axis=1)
+        kept = np.sort(np.argsort(-weights, kind="stable")[:most])
+        return replace(
+            self,
+            labels=tuple(self.labels[place] for place in kept),
+            values=self.values[np.ix_(kept, kept)],
+            hidden=self.hidden + len(weights) - len(kept),
+        )
+
 
 View: TypeAlias = HeatMap | TokenStrip | BarChart | Matrix
 
@@ -178,15 +189,8 @@ def _view(
 
 def _matrix(name: str, attribution: Attribution, most: int) -> Matrix:
     values = attribution.values.astype(np.float64)
-    weights = np.abs(np.nan_to_num(values)).sum(axis=1)
-    shown = np.sort(np.argsort(-weights, kind="stable")[:most])
-    return Matrix(
-        name,
-        tuple(_feature(attribution, int(index)) for index in shown),
-        values[np.ix_(shown, shown)],
-        len(values) - len(shown),
-        _limit(values),
-    )
+    labels = tuple(_feature(attribution, index) for index in range(len(values)))
+    return Matrix(name, labels, values, 0, _limit(values)).heaviest(most)
 
 
 def _heat_map(name: str, values: npt.NDArray[Any], image: npt.NDArray[np.uint8] | None) -> HeatMap:
