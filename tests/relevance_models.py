@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 def seeded(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
@@ -47,7 +47,9 @@ class BasicBlock(nn.Module):
         self.conv2 = nn.Conv2d(outward, outward, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(outward)
         self.downsample = (
-            nn.Sequential(nn.Conv2d(inward, outward, 1, stride, bias=False), nn.BatchNorm2d(outward))
+            nn.Sequential(
+                nn.Conv2d(inward, outward, 1, stride, bias=False), nn.BatchNorm2d(outward)
+            )
             if inward != outward
             else None
         )
@@ -120,10 +122,10 @@ class UNet(nn.Module):
         self.out = nn.Conv2d(8, 4, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        skip = F.relu(self.down(x))
-        up = F.relu(self.up(F.relu(self.deep(F.max_pool2d(skip, 2)))))
-        both = F.leaky_relu(self.out(torch.cat([skip, up], 1)))
-        return F.interpolate(both, scale_factor=2, mode="bilinear").mean((2, 3))
+        skip = functional.relu(self.down(x))
+        up = functional.relu(self.up(functional.relu(self.deep(functional.max_pool2d(skip, 2)))))
+        both = functional.leaky_relu(self.out(torch.cat([skip, up], 1)))
+        return functional.interpolate(both, scale_factor=2, mode="bilinear").mean((2, 3))
 
 
 class Gated(nn.Module):
@@ -136,7 +138,7 @@ class Gated(nn.Module):
         self.head = nn.Linear(4, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = F.silu(self.conv(x))
+        h = functional.silu(self.conv(x))
         weights = torch.sigmoid(self.squeeze(h.mean((2, 3)))).view(len(x), -1, 1, 1)
         return self.head((h * weights).mean((2, 3)))
 
@@ -161,8 +163,17 @@ class Activations(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        kinds = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish)
-        kinds += (nn.Tanh, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.PReLU, nn.Tanhshrink, nn.RReLU)
+        kinds: tuple[type[nn.Module], ...] = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU)
+        kinds += (nn.GELU, nn.SiLU, nn.Mish)
+        kinds += (
+            nn.Tanh,
+            nn.Softsign,
+            nn.Hardtanh,
+            nn.Hardswish,
+            nn.PReLU,
+            nn.Tanhshrink,
+            nn.RReLU,
+        )
         self.kinds = nn.ModuleList(kind() for kind in kinds)
         self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in kinds)
         self.head = nn.Linear(8, 4)
@@ -206,12 +217,12 @@ class SelfAttention(nn.Module):
         if self.form in {"module", "weights"}:
             return self.attention(h, h, h, need_weights=self.form == "weights")[0]
         rows, time, features = h.shape
-        packed = F.linear(h, self.attention.in_proj_weight, self.attention.in_proj_bias)
+        packed = functional.linear(h, self.attention.in_proj_weight, self.attention.in_proj_bias)
         q, k, v = (
             part.view(rows, time, 2, features // 2).transpose(1, 2) for part in packed.chunk(3, -1)
         )
         if self.form == "fused":
-            mixed = F.scaled_dot_product_attention(q, k, v)
+            mixed = functional.scaled_dot_product_attention(q, k, v)
         else:
             scores = q @ k.transpose(-2, -1) / (features // 2) ** 0.5
             mixed = scores.softmax(-1) @ v
@@ -236,9 +247,9 @@ def functional_vgg(model: nn.Module, x: Tensor) -> Tensor:
     first, second, third, fourth = (model[i] for i in (0, 3, 7, 10))  # type: ignore[index]
     h = torch.relu(torch.conv2d(x, first.weight, first.bias, padding=1))
     h = torch.max_pool2d(h, 2)
-    h = F.conv2d(h, second.weight, padding="same")
+    h = functional.conv2d(h, second.weight, padding="same")
     h += second.bias.view(-1, 1, 1)
-    h = F.avg_pool2d(h.relu_(), 2).reshape(len(x), -1)
+    h = functional.avg_pool2d(h.relu_(), 2).reshape(len(x), -1)
     h = torch.clamp(torch.addmm(third.bias, h, third.weight.t()), min=0)
     return h @ fourth.weight.T + fourth.bias
 
@@ -257,6 +268,5 @@ def folded(model: nn.Sequential) -> nn.Sequential:
 def _fused(layer: nn.Module, norm: nn.modules.batchnorm._BatchNorm) -> nn.Module:
     if isinstance(layer, nn.Linear):
         return torch.nn.utils.fuse_linear_bn_eval(layer, norm)
-    return torch.nn.utils.fuse_conv_bn_eval(
-        layer, norm, transpose=isinstance(layer, nn.modules.conv._ConvTransposeNd)
-    )
+    assert isinstance(layer, nn.modules.conv._ConvNd)
+    return torch.nn.utils.fuse_conv_bn_eval(layer, norm, transpose=layer.transposed)
