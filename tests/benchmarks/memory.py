@@ -60,14 +60,33 @@ class Case:
         return Peak(**json.loads(done.stdout))
 
 
+def _tenfold(method: str, parameter: str, few: int, *, model: str = "cnn", inputs: int = 4) -> Case:
+    """Few, and ten times as many, in batches of 32 rows."""
+    return Case(model, inputs, method, parameter, few, 10 * few, 32)
+
+
 CASES: Final = (
     Case("digits", 16, "integrated_gradients", "n_steps", 50, 1000, 64),
     Case("digits", 16, "integrated_gradients", "n_steps", 50, 1000, 0),
     Case("cnn", 16, "integrated_gradients", "n_steps", 50, 1000, 64),
     Case("cnn", 16, "integrated_gradients", "n_steps", 50, 1000, 0),
-    Case("photos", 1, "integrated_gradients", "n_steps", 50, 1000, 0),
-    Case("cnn", 16, "gradient_shap", "n_samples", 20, 400, 64),
-    Case("cnn", 16, "smooth_grad", "n_samples", 20, 400, 64),
+    Case("photos", 1, "integrated_gradients", "n_steps", 50, 500, 0),
+    _tenfold("blur_integrated_gradients", "n_steps", 25),
+    _tenfold("conductance", "n_steps", 25),
+    _tenfold("expected_gradients", "n_samples", 40),
+    _tenfold("gradient_shap", "n_samples", 40),
+    _tenfold("guided_integrated_gradients", "n_steps", 25),
+    _tenfold("internal_influence", "n_steps", 25),
+    _tenfold("kernel_shap", "n_samples", 300),
+    _tenfold("layer_gradient_shap", "n_samples", 40),
+    _tenfold("leverage_shap", "n_samples", 300),
+    _tenfold("lime", "n_samples", 100),
+    _tenfold("neuron_conductance", "n_steps", 25),
+    _tenfold("owen_sampling", "n_samples", 4),
+    _tenfold("partition_shap", "max_evals", 100),
+    _tenfold("rise", "n_samples", 100),
+    _tenfold("shapley_value_sampling", "n_samples", 4),
+    _tenfold("smooth_grad", "n_samples", 40),
 )
 QUICK: Final = CASES[:1]
 

@@ -11,6 +11,7 @@ import torch
 
 from adcaptum.engine import METHODS, explain
 from adcaptum.engine.parameters import resolve
+from tests.benchmarks.settings import SETTINGS
 from tests.benchmarks.subjects import load_subject
 
 
@@ -19,12 +20,12 @@ def main() -> None:
     model, count, name, parameter, value, batch = sys.argv[1:]
     torch.set_num_threads(1)
     method = resolve(METHODS[name], {parameter: int(value)})
-    subject = load_subject(model)
-    view = subject.smooth if method.gradient else subject.plain
+    view = load_subject(model).view(METHODS[name])
+    mask = SETTINGS[model, 16].mask(name, view.model_inputs)
     # Whatever is loaded at first use is loaded now.
-    explain(view.model, resolve(METHODS[name], {parameter: 1}), view.explicand(1, None))
+    explain(view.model, METHODS["saliency"](), view.explicand(1, None))
     before = psutil.Process().memory_info().rss / 2**20
-    explain(view.model, method, view.explicand(int(count), None), batch_rows=int(batch) or None)
+    explain(view.model, method, view.explicand(int(count), mask), batch_rows=int(batch) or None)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     print(json.dumps({"before": before, "most": most}))
 

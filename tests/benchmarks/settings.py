@@ -40,19 +40,34 @@ class Settings:
 
     def parameters(self, method: str) -> Mapping[str, Any]:
         """The engine's parameters of a method."""
+        path = {"n_steps": self.n_steps}
+        samples = {"n_samples": self.samples}
+        coalitions = {"n_samples": self.coalitions}
         known: dict[str, dict[str, Any]] = {
-            "integrated_gradients": {"n_steps": self.n_steps},
-            "gradient_shap": {"n_samples": self.samples},
-            "smooth_grad": {"n_samples": self.samples},
-            "shapley_value_sampling": {"n_samples": self.orders},
-            "kernel_shap": {"n_samples": self.coalitions},
+            "blur_integrated_gradients": path,
+            "conductance": path,
+            "expected_gradients": samples,
+            "gradient_shap": samples,
+            "guided_integrated_gradients": path,
+            "integrated_gradients": path,
+            "internal_influence": path,
+            "kernel_shap": coalitions,
+            "layer_gradient_shap": samples,
+            "leverage_shap": coalitions,
+            "lime": coalitions,
+            "neuron_conductance": path,
             "occlusion": {"sliding_window_shapes": self.window, "strides": self.strides},
+            "owen_sampling": {"n_samples": self.orders},
+            "partition_shap": {"max_evals": self.coalitions},
+            "rise": coalitions,
+            "shapley_value_sampling": {"n_samples": self.orders},
+            "smooth_grad": samples,
         }
         return known.get(method, {})
 
     def mask(self, method: str, like: Tensor) -> Tensor | None:
         """The features of a method that takes feature masks: (1, *features), or None."""
-        if method == "shapley_values":
+        if method in _ENUMERATED:
             numbers = torch.arange(like[0].numel()) * self.groups // like[0].numel()
             return numbers.view(1, *like.shape[1:])
         if not self.patch or method not in _MASKED:
@@ -66,7 +81,16 @@ class Settings:
         return (rows[:, None] * across + columns).expand(1, *like.shape[1:]).contiguous()
 
 
-_MASKED: Final = ("feature_ablation", "shapley_value_sampling", "kernel_shap")
+_ENUMERATED: Final = ("shapley_values", "shapley_interactions")
+_MASKED: Final = (
+    "feature_ablation",
+    "feature_permutation",
+    "kernel_shap",
+    "leverage_shap",
+    "lime",
+    "owen_sampling",
+    "shapley_value_sampling",
+)
 _CHEAP: Final = ("saliency", "input_x_gradient", "integrated_gradients", "feature_ablation")
 
 _CELLS: Final = Settings(50, 20, 26, 2000, (3,), (1,), groups=6)
