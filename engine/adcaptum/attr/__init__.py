@@ -13,6 +13,7 @@ from adcaptum.attr.conductance import (
     LayerConductance,
     NeuronConductance,
 )
+from adcaptum.attr.dataloader import DataLoaderAttribution, InputRole
 from adcaptum.attr.deep_lift import (
     DeepLift,
     DeepLiftShap,
@@ -21,6 +22,12 @@ from adcaptum.attr.deep_lift import (
     NeuronDeepLift,
     NeuronDeepLiftShap,
 )
+from adcaptum.attr.feature_ablation import (
+    FeatureAblation,
+    LayerFeatureAblation,
+    NeuronFeatureAblation,
+)
+from adcaptum.attr.feature_permutation import FeaturePermutation, LayerFeaturePermutation
 from adcaptum.attr.grad_cam import (
     LayerGradCam,
 )
@@ -49,12 +56,17 @@ from adcaptum.attr.interpretable_embedding import (
     remove_interpretable_embedding_layer,
 )
 from adcaptum.attr.interpretable_input import InterpretableInput
+from adcaptum.attr.kernel_shap import KernelShap
 from adcaptum.attr.layer_activation import (
     LayerActivation,
 )
+from adcaptum.attr.lime import Lime
+from adcaptum.attr.lime_base import LimeBase
+from adcaptum.attr.lime_functions import get_exp_kernel_similarity_function
 from adcaptum.attr.noise_tunnel import (
     NoiseTunnel,
 )
+from adcaptum.attr.occlusion import Occlusion
 from adcaptum.attr.product_baselines import ProductBaselines
 from adcaptum.attr.rectified import (
     Deconvolution,
@@ -66,6 +78,7 @@ from adcaptum.attr.saliency import (
     NeuronGradient,
     Saliency,
 )
+from adcaptum.attr.shapley import ShapleyValues, ShapleyValueSampling
 from adcaptum.attr.stat import Stat, StatValue
 from adcaptum.attr.stats import (
     MSE,
@@ -89,28 +102,37 @@ __all__ = [
     "ClassSummarizer",
     "CommonStats",
     "Count",
+    "DataLoaderAttribution",
     "Deconvolution",
     "DeepLift",
     "DeepLiftShap",
+    "FeatureAblation",
+    "FeaturePermutation",
     "GradientAttribution",
     "GradientShap",
     "GuidedBackprop",
     "GuidedGradCam",
     "ImageMaskInput",
+    "InputRole",
     "InputXGradient",
     "IntegratedGradients",
     "InternalInfluence",
     "InterpretableEmbeddingBase",
     "InterpretableInput",
+    "KernelShap",
     "LayerActivation",
     "LayerAttribution",
     "LayerConductance",
     "LayerDeepLift",
     "LayerDeepLiftShap",
+    "LayerFeatureAblation",
+    "LayerFeaturePermutation",
     "LayerGradCam",
     "LayerGradientShap",
     "LayerGradientXActivation",
     "LayerIntegratedGradients",
+    "Lime",
+    "LimeBase",
     "Max",
     "Mean",
     "Min",
@@ -119,14 +141,18 @@ __all__ = [
     "NeuronDeconvolution",
     "NeuronDeepLift",
     "NeuronDeepLiftShap",
+    "NeuronFeatureAblation",
     "NeuronGradient",
     "NeuronGradientShap",
     "NeuronGuidedBackprop",
     "NeuronIntegratedGradients",
     "NoiseTunnel",
+    "Occlusion",
     "PerturbationAttribution",
     "ProductBaselines",
     "Saliency",
+    "ShapleyValueSampling",
+    "ShapleyValues",
     "Stat",
     "StatValue",
     "StdDev",
@@ -138,6 +164,7 @@ __all__ = [
     "TokenReferenceBase",
     "Var",
     "configure_interpretable_embedding_layer",
+    "get_exp_kernel_similarity_function",
     "remove_interpretable_embedding_layer",
     "visualization",
 ]

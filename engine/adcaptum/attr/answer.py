@@ -74,7 +74,10 @@ def ran(
         translated(),
         tqdm(total=total, desc=progress, unit="row", disable=progress is None) as bar,
     ):
-        return run(question.model, flow, batch_rows=batch_rows, on_rows=bar.update)
+        result = run(question.model, flow, batch_rows=batch_rows, on_rows=bar.update)
+        # At layers the rows are known only now.
+        bar.total = bar.n
+        return result
 
 
 def drawn_seed() -> int:
