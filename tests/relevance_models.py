@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +93,25 @@ def vgg(bias: bool = True) -> nn.Module:
         nn.Dropout(),
         nn.Linear(10, 4, bias=bias),
     )
+
+
+class Flattening(nn.Module):
+    """A CNN whose forward flattens: Captum has no rule for `nn.Flatten`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+        )
+        self.head = nn.Sequential(nn.Linear(128, 10), nn.ReLU(), nn.Linear(10, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x).flatten(1))
 
 
 def mobilenet() -> nn.Module:
@@ -269,4 +289,18 @@ def _fused(layer: nn.Module, norm: nn.modules.batchnorm._BatchNorm) -> nn.Module
     if isinstance(layer, nn.Linear):
         return torch.nn.utils.fuse_linear_bn_eval(layer, norm)
     assert isinstance(layer, nn.modules.conv._ConvNd)
-    return torch.nn.utils.fuse_conv_bn_eval(layer, norm, transpose=layer.transposed)
+    if not layer.transposed:
+        return torch.nn.utils.fuse_conv_bn_eval(layer, norm)
+    # torch's function does not know groups here: (in, out / groups, ...), the groups in the first.
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    copied = deepcopy(layer)
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    inward, outward = layer.in_channels // layer.groups, layer.out_channels // layer.groups
+    with torch.no_grad():
+        for i in range(layer.in_channels):
+            for o in range(outward):
+                copied.weight[i, o] *= scale[i // inward * outward + o]
+        assert copied.bias is not None
+        copied.bias.sub_(norm.running_mean).mul_(scale).add_(norm.bias)
+    return copied
