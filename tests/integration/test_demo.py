@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from adcaptum.zoo import samples
 from adcaptum.zoo.demo import server
 from tests.unit.zoo.conftest import model_folder
 
@@ -66,22 +68,30 @@ def test_the_demo_explains_three_models_and_stops_its_server(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_example_of_the_client_runs(
+def test_the_examples_of_the_client_run(
     repository: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    example = next(code for code in examples("README.md") if "adcaptum.client" in code)
+    both = [code for code in examples("README.md") if "adcaptum.client" in code]
+    scope: dict[str, Any] = {
+        "image": samples.photograph()[None],
+        "values": samples.measurements()[None],
+        "groups": np.arange(30)[None] // 3,
+    }
     monkeypatch.chdir(tmp_path)
     with server(repository) as address:
-        exec(example.replace("127.0.0.1:8500", address), {})
+        for example in both:
+            exec(example.replace("127.0.0.1:8500", address), scope)
     assert "gripping" in capsys.readouterr().out
-    assert (tmp_path / "why.png").read_bytes().startswith(PNG)
+    for picture in ("why.png", "where.png"):
+        assert (tmp_path / picture).read_bytes().startswith(PNG)
+    assert scope["pairs"][0].attributions["measurements"].values.shape == (10, 10)
 
 
 def test_the_examples_of_the_engine_run() -> None:
-    first, second = examples("engine/README.md")
+    first, second, facade = examples("engine/README.md")
     scope: dict[str, Any] = {}
     exec(first, scope)
     assert "class MyGradient" in second
@@ -92,6 +102,7 @@ def test_the_examples_of_the_engine_run() -> None:
         scope,
     )
     assert scope["answer"].values[0].shape == (2, 4)
+    exec(facade, {})
 
 
 def test_the_examples_of_the_library_run() -> None:

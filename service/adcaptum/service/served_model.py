@@ -109,6 +109,12 @@ def _scales(loaded: LoadedModel) -> tuple[Tensor, ...] | None:
 
 def _default_method(declaration: Declaration) -> ResolvedMethod:
     try:
-        return method_specs.by_name(declaration.default_method, declaration.default_params)
+        method = method_specs.by_name(declaration.default_method, declaration.default_params)
     except (NotFound, ValueError) as error:
         raise DeclarationError(f"{declaration.name}: defaults: {error}") from error
+    if method.abilities.layer == "required":
+        raise DeclarationError(
+            f"{declaration.name}: defaults: {declaration.default_method} explains a layer, and "
+            "requests that name no method need name none"
+        )
+    return method

@@ -1,5 +1,7 @@
 """Which methods suit which models."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,8 +10,10 @@ from adcaptum.engine.methods import METHODS
 from adcaptum.engine.parameters import resolve
 from adcaptum.service import suitability
 from adcaptum.service.abilities import Abilities
+from adcaptum.service.declaration import DeclarationError
 from adcaptum.service.descriptions import methods
 from adcaptum.service.errors import InvalidRequest
+from adcaptum.service.served_model import ServedModel
 from tests.unit.service.tiny_model import IDS, served, tokens
 
 QUICK = {"rise": {"n_samples": 20}, "expected_gradients": {"n_samples": 20}}
@@ -47,6 +51,13 @@ def test_a_layer_for_what_takes_none_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="inputs only, and none of 'middle'") as caught:
         suitability.check_layer(NEVER, Site("hidden"), tokens())
     assert caught.value.violations[0].field == "layer"
+
+
+def test_what_explains_layers_is_no_models_default() -> None:
+    loaded = served()[0].loaded
+    declaration = replace(loaded.declaration, default_method="grad_cam", default_params={})
+    with pytest.raises(DeclarationError, match="grad_cam explains a layer"):
+        ServedModel.of(replace(loaded, declaration=declaration), served()[0].checks)
 
 
 def test_layers_are_named_by_their_aliases_first() -> None:
