@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import ClassVar, Literal, Protocol, get_args
 
 from torch import nn
@@ -180,6 +181,7 @@ COMPOSITES: tuple[CompositeName, ...] = get_args(CompositeName)
 """The names of composites."""
 
 
+@lru_cache(maxsize=64)
 def composite(
     name: CompositeName,
     *,

@@ -14,6 +14,7 @@ conserved where z is not 0. WSquare, Flat and ZBox have no share for the bias, a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -67,7 +68,7 @@ class Epsilon:
     def relevance(self, layer: AffineMap, x: Tensor, y: Tensor | None, R: Tensor) -> Tensor:
         assert y is not None, "the rule keeps the output"
         z = y if self.bias or layer.bias is None else y - layer.shift(layer.bias)
-        return layer.transposed(divided(R, z, self.epsilon), layer.weight, x) * x
+        return layer.transposed(divided(R, z, self.epsilon), layer.weight, x).mul_(x)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,9 +301,18 @@ def divided(R: Tensor, z: Tensor, epsilon: float | None) -> Tensor:
     step = limits.eps if epsilon is None else max(epsilon, _least(z.dtype))
     if z.dtype in _HALVES:
         z = z.float()
-        quotient = R.float() / (z + torch.copysign(z.new_tensor(step), z))
+        quotient = R.float() / (z + torch.where(z < 0, -step, step))
         return quotient.clamp(-limits.max, limits.max).to(R.dtype)
-    return R / torch.copysign(z.new_tensor(step), z).add(z)
+    divisor = torch.where(z < 0, *_steps(step, z.dtype, z.device)).add_(z)
+    # Into the memory of the divisor, if it is not only broadcast to R.
+    return torch.div(R, divisor, out=divisor) if divisor.shape == R.shape else R / divisor
+
+
+@lru_cache(maxsize=64)
+def _steps(step: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The step from 0 that negative numbers take, and that others take."""
+    both = torch.tensor([-step, step], dtype=dtype, device=device)
+    return both[0], both[1]
 
 
 _HALVES = (torch.float16, torch.bfloat16)
@@ -340,11 +350,11 @@ def _shared(
     plus, minus = signs
     z = layer.apply(plus, weights[0])
     if minus is not None:
-        z = z + layer.apply(minus, weights[1])
+        z += layer.apply(minus, weights[1])
     if bias is not None:
-        z = z + layer.shift(bias)
+        z += layer.shift(bias)
     s = divided(R, z, epsilon)
-    result = layer.transposed(s, weights[0], plus) * plus
+    result = layer.transposed(s, weights[0], plus).mul_(plus)
     if minus is not None:
-        result = result + layer.transposed(s, weights[1], minus) * minus
+        result.addcmul_(layer.transposed(s, weights[1], minus), minus)
     return result

@@ -89,6 +89,9 @@ class Propagation(Interception):
         super().__init__(table)
         self.composite = composite
         self._model = model
+        self._asks_first, self._asks_last, self._asks_owners = (
+            composite.asks(what) for what in ("first", "last", "owners")
+        )
         self._kept: dict[int, list[ref[Kept]]] = {}
         self._overwritten = -1
         self._origins: WeakIdKeyDictionary = WeakIdKeyDictionary()
@@ -170,9 +173,9 @@ class Propagation(Interception):
         if counts:
             self._count.layers += 1
         composite = self.composite
-        if composite.asks("first"):
+        if self._asks_first:
             place = replace(place, first=self.begins(x))
-        if rule is None and not composite.asks("last"):
+        if rule is None and not self._asks_last:
             rule = composite.rule(place)
         kept = self.keep(y) if rule is None or rule.keeps_output else None
         number = self._count.layers
@@ -201,7 +204,7 @@ class Propagation(Interception):
 
     def owners(self, weight: Tensor) -> tuple[tuple[str, nn.Module], ...]:
         """The modules that own a weight, or the tensor that it is a view of."""
-        if not self.composite.asks("owners") or not isinstance(self._model, nn.Module):
+        if not self._asks_owners or not isinstance(self._model, nn.Module):
             return ()
         if self._owners is None:
             self._owners = {}
