@@ -236,7 +236,9 @@ class Samples(_message.Message):
 
     COUNT_FIELD_NUMBER: _builtins.int
     count: _builtins.int
-    """How many rows to draw, without replacement; from 1 to the size of the set."""
+    """How many rows to draw, without replacement; from 1 to the size of the set. A single one is a
+    baseline like any other. Inputs whose sets are of equal size get the same rows.
+    """
     def __init__(
         self,
         *,
@@ -303,8 +305,8 @@ class Baseline(_message.Message):
 
     @_builtins.property
     def samples(self) -> Global___Samples:
-        """Rows of the background set, drawn by the request's seed: always a distribution, also where there
-        are as many as examples. INVALID_ARGUMENT for methods without Method.background.
+        """Rows of the background set, drawn by the request's seed: a distribution, also where there are as
+        many as examples. INVALID_ARGUMENT for methods without Method.background that compare.
         """
 
     def __init__(
