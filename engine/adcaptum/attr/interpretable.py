@@ -175,6 +175,7 @@ class _Outputs:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "never"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
 
     tensors: tuple[Tensor, ...]
 

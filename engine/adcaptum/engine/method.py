@@ -24,6 +24,8 @@ class Method(Protocol):
         feature_masks: Whether it groups elements by feature masks.
         layer: Whether it may explain the values at a layer instead of the inputs, or must.
         background: Whether it takes a background set: several baselines for each example.
+        tolerance: Whether it goes on until the explicand's tolerance is met. Other methods are
+            exact, or take no notice of it.
     """
 
     name: ClassVar[str]
@@ -34,6 +36,7 @@ class Method(Protocol):
     feature_masks: ClassVar[bool]
     layer: ClassVar[LayerUse]
     background: ClassVar[bool]
+    tolerance: ClassVar[bool]
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains."""

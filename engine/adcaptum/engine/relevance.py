@@ -40,6 +40,7 @@ class CompositeLRP:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
 
     composite: Composite = field(default_factory=Composite)
     start: Start = "output"

@@ -29,6 +29,7 @@ class Activation:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "required"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Reads the layer.

@@ -38,6 +38,7 @@ class BlurIntegratedGradients:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = True
 
     n_steps: int = parameter(50, "Points on the way.", minimum=1, maximum=10_000)
     max_sigma: float | None = parameter(

@@ -37,6 +37,7 @@ class Conductance:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "required"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = True
 
     n_steps: int = parameter(50, "Steps on the way.", minimum=1, maximum=10_000)
     method: Rule = parameter("gausslegendre", "The rule whose points are taken.")

@@ -32,6 +32,7 @@ class Deconvolution:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
 
     strict: bool = parameter(
         False, "Refuse a model with non-linearities other than ReLU, instead of listing them."

@@ -35,6 +35,7 @@ class DeepLift:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
 
     rule: DifferenceRule = parameter(
         "rescale",

@@ -35,6 +35,7 @@ class DeepLiftShap:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = True
+    tolerance: ClassVar[bool] = False
 
     rule: DifferenceRule = parameter("rescale", "As of deep_lift.")
     multiply_by_inputs: bool = parameter(

@@ -44,6 +44,7 @@ class ExpectedGradients:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = True
+    tolerance: ClassVar[bool] = True
 
     n_samples: int = parameter(
         200,

@@ -37,6 +37,7 @@ class FeaturePermutation:
     feature_masks: ClassVar[bool] = True
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains; the output is the target at the input.

@@ -33,6 +33,7 @@ class GradCam:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "required"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
 
     relu: bool = parameter(
         False, "Keep only what is positive, as the paper does; not by default, as in Captum."

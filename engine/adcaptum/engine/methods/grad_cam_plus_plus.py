@@ -34,6 +34,7 @@ class GradCamPlusPlus:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "required"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
 
     relu: bool = parameter(True, RELU_TEXT)
     sum_channels: bool = parameter(True, SUM_TEXT)

@@ -39,6 +39,7 @@ class GuidedIntegratedGradients:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
 
     n_steps: int = parameter(50, "Steps on the way.", minimum=1, maximum=10_000)
     fraction: float = parameter(

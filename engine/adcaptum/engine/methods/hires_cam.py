@@ -33,6 +33,7 @@ class HiResCam:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "required"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
 
     relu: bool = parameter(False, RELU_TEXT)
     sum_channels: bool = parameter(True, SUM_TEXT)

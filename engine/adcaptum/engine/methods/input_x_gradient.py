@@ -29,6 +29,7 @@ class InputXGradient:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
 
     abs: bool = parameter(False, "Take the product's magnitude.")
 

@@ -33,6 +33,7 @@ class IntegratedGradients:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = True
 
     n_steps: int = parameter(50, "Points on the way.", minimum=1, maximum=10_000)
     method: Rule = parameter("gausslegendre", "The rule of the quadrature.")

@@ -36,6 +36,7 @@ class LayerGradientShap:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "required"
     background: ClassVar[bool] = True
+    tolerance: ClassVar[bool] = True
 
     n_samples: int = parameter(50, "Random points for each example.", minimum=1, maximum=1_000_000)
     stdevs: float = parameter(

@@ -35,6 +35,7 @@ class LeverageShap:
     feature_masks: ClassVar[bool] = True
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = True
+    tolerance: ClassVar[bool] = True
 
     n_samples: int | None = parameter(None, SAMPLES_TEXT, minimum=1, maximum=10_000_000)
 

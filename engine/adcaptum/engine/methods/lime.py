@@ -45,6 +45,7 @@ class Lime:
     feature_masks: ClassVar[bool] = True
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
 
     n_samples: int | None = parameter(
         None,

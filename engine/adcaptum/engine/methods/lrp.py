@@ -34,6 +34,7 @@ class LRP:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
 
     composite: CompositeName = parameter(
         "epsilon_plus",

@@ -33,6 +33,7 @@ class NeuronConductance:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "required"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = True
 
     neuron: tuple[int, ...] | None = parameter(
         None, "The neuron's index in the layer, without the examples; all of them where not given."

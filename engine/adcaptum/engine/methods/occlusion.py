@@ -38,6 +38,7 @@ class Occlusion:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
 
     sliding_window_shapes: tuple[int, ...] | None = parameter(
         None,

@@ -49,6 +49,7 @@ class OwenSampling:
     feature_masks: ClassVar[bool] = True
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = True
+    tolerance: ClassVar[bool] = True
 
     n_samples: int = parameter(
         25,

@@ -45,6 +45,7 @@ class PartitionShap:
     feature_masks: ClassVar[bool] = True
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = True
+    tolerance: ClassVar[bool] = False
 
     max_evals: int = parameter(
         500,

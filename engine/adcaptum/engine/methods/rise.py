@@ -42,6 +42,7 @@ class Rise:
     feature_masks: ClassVar[bool] = True
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = True
 
     n_samples: int = parameter(1000, "Masks of each example.", minimum=1, maximum=1_000_000)
     cells: int = parameter(

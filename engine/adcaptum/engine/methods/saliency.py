@@ -28,6 +28,7 @@ class Saliency:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
 
     abs: bool = parameter(True, "Take the gradient's magnitude; false keeps its sign.")
 

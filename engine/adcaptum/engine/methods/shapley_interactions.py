@@ -40,6 +40,7 @@ class ShapleyInteractions:
     feature_masks: ClassVar[bool] = True
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = True
+    tolerance: ClassVar[bool] = False
 
     index: Literal["k_sii", "sii"] = parameter(
         "k_sii",

@@ -46,6 +46,7 @@ class ShapleyValueSampling:
     feature_masks: ClassVar[bool] = True
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = True
+    tolerance: ClassVar[bool] = True
 
     n_samples: int = parameter(
         25,

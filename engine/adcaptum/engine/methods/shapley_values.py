@@ -34,6 +34,7 @@ class ShapleyValues:
     feature_masks: ClassVar[bool] = True
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = True
+    tolerance: ClassVar[bool] = False
 
     max_features: int = parameter(
         16,

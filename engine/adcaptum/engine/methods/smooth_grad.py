@@ -44,6 +44,7 @@ class SmoothGrad:
     feature_masks: ClassVar[bool] = True
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = True
 
     of: Method = parameter(default_factory=Saliency, text="The method whose results are averaged.")
     n_samples: int = parameter(20, "Noisy copies of each example.", minimum=1, maximum=100_000)
