@@ -14,8 +14,16 @@ from torch.nn import functional
 from adcaptum.attr.answer import ran, sum_of_rows
 from adcaptum.attr.errors import InvalidInput, translated
 from adcaptum.attr.gradient import compute_gradients
-from adcaptum.attr.question import BaselineType, Forward, Layers, Question, TargetType, Tensors
-from adcaptum.engine.evaluation import Evaluation, EveryOutput
+from adcaptum.attr.question import (
+    BaselineType,
+    Forward,
+    Layer,
+    Layers,
+    Question,
+    TargetType,
+    Tensors,
+)
+from adcaptum.engine.evaluation import Evaluation, EveryOutput, Site
 from adcaptum.engine.flow import Flow, ask, gather
 from adcaptum.engine.rows import Given
 
@@ -120,7 +128,8 @@ class InternalAttribution(Attribution):
     """A way that looks at a layer inside the model.
 
     Attributes:
-        layer: The module; for some methods a list of them.
+        layer: The module; for some methods a list of them. Or a `Site` of the engine, which says
+            of a module that is called several times which call is meant.
         device_ids: Accepted for compatibility. A DataParallel model's rows go through the module
             that it wraps, on one device.
     """
@@ -133,13 +142,13 @@ class InternalAttribution(Attribution):
         self.device_ids = device_ids
 
     @property
-    def module(self) -> nn.Module:
+    def module(self) -> Layer:
         """The one layer of methods that take one.
 
         Raises:
-            InvalidInput: If several were given.
+            InvalidInput: If several were given, or none.
         """
-        if not isinstance(self.layer, nn.Module):
+        if not isinstance(self.layer, nn.Module | Site):
             raise InvalidInput("layer", type(self.layer), f"one module for {self.get_name()}")
         return self.layer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from adcaptum.attr.answer import like_layer
 from adcaptum.attr.question import Layers, Tensors, site_of
@@ -21,7 +21,7 @@ def at_layers(
         values: Explains a site: a tensor per tensor there.
         of_input: Whether what the layers take is meant, not what they give.
     """
-    if isinstance(layer, nn.Module):
+    if not isinstance(layer, list):
         return like_layer(values(site_of(layer, of_input=of_input)))
     together = values(site_of(layer, of_input=of_input))
     if len(together) == len(layer):

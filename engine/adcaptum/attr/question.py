@@ -6,7 +6,7 @@ A question is asked once, here; behind it nothing looks at the caller's forms ag
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any, Self
 
@@ -23,7 +23,9 @@ Index = int | tuple[int | slice, ...]
 TargetType = Index | Tensor | list[int] | list[tuple[int, ...]] | None
 BaselineType = Tensor | int | float | tuple[Tensor | int | float, ...] | None
 Selector = Index | Callable[..., Tensor]
-Layers = nn.Module | list[nn.Module]
+# A site says, where a model calls a module several times, which call is meant.
+Layer = nn.Module | Site
+Layers = Layer | list[nn.Module]
 Forward = Callable[..., Any]
 
 
@@ -133,11 +135,13 @@ def callable_of(forward_func: Forward) -> Model:
 
 def site_of(layer: Layers, *, of_input: bool = False) -> Site:
     """The place that a layer is explained at: what it gives, or takes; several are one site."""
+    if isinstance(layer, Site):
+        return replace(layer, io="input") if of_input else layer
     where: nn.Module | tuple[nn.Module, ...] = tuple(layer) if isinstance(layer, list) else layer
     return Site(where, "input" if of_input else "output")
 
 
-def neuron_of(layer: nn.Module, selector: Selector, *, of_input: bool = False) -> Neuron:
+def neuron_of(layer: Layer, selector: Selector, *, of_input: bool = False) -> Neuron:
     """The neuron that a selector means.
 
     Raises:

@@ -17,7 +17,7 @@ from adcaptum.attr.errors import InvalidInput, UnfitModel
 from adcaptum.attr.question import Question, callable_of, neuron_of
 from adcaptum.engine.arguments import PerExample, Shared
 from adcaptum.engine.errors import EngineError, InvalidArgument, ModelError, OutOfRange
-from adcaptum.engine.evaluation import EveryOutput, Output
+from adcaptum.engine.evaluation import EveryOutput, Output, Site
 from adcaptum.engine.methods.integrated_gradients import IntegratedGradients
 from tests.captum_oracle import assert_same, silently
 from tests.models import mlp, numbers
@@ -97,6 +97,24 @@ def test_a_method_of_one_layer_refuses_several() -> None:
     method = attr.LayerConductance(LAYERED, [LAYERED.relu, LAYERED.linear1])
     with pytest.raises(AssertionError, match="one module for Layer Conductance"):
         method.attribute(THREE, target=1)
+
+
+def test_of_a_layer_that_is_called_again_a_site_says_which_call_is_meant() -> None:
+    """Captum takes the last call, and does not say so."""
+    model = basic.BasicModelWithReusedModules()
+    with pytest.raises(AssertionError, match="called more than once"):
+        attr.LayerActivation(model, model.relu).attribute(THREE)
+    first, second = (
+        attr.LayerActivation(model, Site(model.relu, call=call)).attribute(THREE) for call in (0, 1)
+    )
+    hidden = model.relu(model.lin1(THREE)).detach()
+    assert_same(first, hidden)
+    assert_same(second, model.relu(model.lin2(hidden)).detach())
+    taken = attr.LayerConductance(model, Site(model.relu, call=1)).attribute(
+        THREE, target=0, attribute_to_layer_input=True
+    )
+    assert isinstance(taken, Tensor)
+    assert taken.shape == second.shape  # type: ignore[union-attr]
 
 
 def test_a_function_without_parameters_is_called_without_arguments() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -187,6 +188,25 @@ def test_half_precision_runs_and_gives_float32(name: str, dtype: torch.dtype) ->
     assert found.dtype == torch.float32
     scale = float(exact.abs().max())
     torch.testing.assert_close(found, exact, rtol=0, atol=0.1 * scale)
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if name not in AT_LAYERS])
+def test_a_traced_model_is_explained_as_the_model(name: str) -> None:
+    model = mlp()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(model, X)
+    torch.testing.assert_close(explain(name, traced), explain(name, model))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_callers_grad_mode_does_not_matter(name: str) -> None:
+    model = mlp()
+    expected = explain(name, model)
+    with torch.no_grad():
+        torch.testing.assert_close(explain(name, model), expected)
+    with torch.inference_mode():
+        torch.testing.assert_close(explain(name, model, X.clone()), expected)
 
 
 @pytest.mark.parametrize("name", CALLS)

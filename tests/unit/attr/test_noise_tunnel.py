@@ -108,7 +108,12 @@ METHODS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "InputXGradient": ((LAYER,), {"target": torch.tensor([2, 0, 1])}),
     "IntegratedGradients": (
         (LAYER,),
-        {"target": 1, "baselines": numbers(3, 8, seed=2), "return_convergence_delta": True},
+        {
+            "target": 1,
+            "n_steps": 5,
+            "baselines": numbers(3, 8, seed=2),
+            "return_convergence_delta": True,
+        },
     ),
     "GradientShap": ((LAYER,), {"target": 1, "baselines": torch.zeros(1, 8).double()}),
     "LayerActivation": (LAYERS, {}),
@@ -116,7 +121,7 @@ METHODS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "LayerGradCam": (LAYERS, {"target": 1}),
     "LayerConductance": (LAYERS, {"target": 0, "n_steps": 5, "return_convergence_delta": True}),
     "InternalInfluence": (LAYERS, {"target": [0, 1, 2], "n_steps": 5}),
-    "LayerIntegratedGradients": (LAYERS, {"target": 1, "n_steps": 5, "internal_batch_size": 2}),
+    "LayerIntegratedGradients": (LAYERS, {"target": 1, "n_steps": 5, "internal_batch_size": 64}),
     "NeuronGradient": (LAYERS, {"neuron_selector": 3}),
     "NeuronIntegratedGradients": (LAYERS, {"neuron_selector": (3,), "n_steps": 5}),
     "NeuronConductance": (LAYERS, {"neuron_selector": 3, "target": 1, "n_steps": 5}),
