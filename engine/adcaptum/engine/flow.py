@@ -11,7 +11,8 @@ Rules:
    evaluation.
 3. A flow may yield `Progress`: the best answer so far. It is sent an empty tuple for it.
 4. `gather` runs flows in lock-step: their evaluations share rounds, and so batches. The progress
-   of a gathered flow is its parent's business and is dropped.
+   of a gathered flow is its parent's business and is dropped; that of examples side by side is
+   joined.
 """
 
 from __future__ import annotations
@@ -63,24 +64,39 @@ def report(attribution: Attribution) -> Flow[None]:
 
 def gather(flows: Iterable[Flow[T]]) -> Flow[list[T]]:
     """Runs flows in lock-step, so that their evaluations share rounds; gives their results."""
-    running = list(flows)
+    return _together(list(flows), lambda _: None)
+
+
+def _together(
+    running: list[Flow[T]], summary: Callable[[dict[int, Attribution]], Attribution | None]
+) -> Flow[list[T]]:
+    """Runs flows in lock-step; reports what the summary makes of each one's best answer so far."""
     results: dict[int, T] = {}
     rounds: dict[int, Round] = {}
+    best: dict[int, Attribution] = {}
+    news = False
 
     def advance(i: int, readings: tuple[Reading, ...] | None) -> None:
+        nonlocal news
         flow = running[i]
         try:
             asked = next(flow) if readings is None else flow.send(readings)
             while isinstance(asked, Progress):
+                best[i], news = asked.attribution, True
                 asked = flow.send(())
             rounds[i] = asked
         except StopIteration as stop:
             results[i] = stop.value
+            if isinstance(stop.value, Attribution):
+                best[i], news = stop.value, True
 
     try:
         for i in range(len(running)):
             advance(i, None)
         while rounds:
+            if news and (told := summary(best)) is not None:
+                yield Progress(told)
+            news = False
             asked, rounds = rounds, {}
             readings = yield tuple(e for asked_round in asked.values() for e in asked_round)
             at = 0
@@ -103,10 +119,18 @@ def both(one: Flow[A], other: Flow[B]) -> Flow[tuple[A, B]]:
 def example_by_example(
     flow: Callable[[Explicand], Flow[Attribution]], explicand: Explicand
 ) -> Flow[Attribution]:
-    """Runs a flow for each example, in lock-step: each goes its own way to its own end."""
-    if explicand.count == 1:
+    """Runs a flow for each example, in lock-step: each goes its own way to its own end.
+
+    Reports what all have, once each has something.
+    """
+    count = explicand.count
+    if count == 1:
         return (yield from flow(explicand))
-    answers = yield from gather(flow(explicand.example(i)) for i in range(explicand.count))
+
+    def summary(best: dict[int, Attribution]) -> Attribution | None:
+        return joined([best[i] for i in range(count)]) if len(best) == count else None
+
+    answers = yield from _together([flow(explicand.example(i)) for i in range(count)], summary)
     return joined(answers)
 
 
