@@ -33,6 +33,11 @@ class Ledger:
     running: list[Batch[Record]] = field(default_factory=list)
     culprits: set[Request] = field(default_factory=set)
 
+    def announce(self, request: Request) -> None:
+        self.requests.append(request)
+        self.jobs[request] = []
+        self.scheduler.announce(request)
+
     def add(self, request: Request, key: str, sizes: list[int]) -> None:
         jobs = [Job(key, rows, Record([WAITING] * rows)) for rows in sizes]
         if request not in self.jobs:
@@ -59,12 +64,12 @@ class Ledger:
         assert batch.rows == sum(piece.stop - piece.start for piece in batch.slices)
         assert 1 <= batch.rows <= batch.capacity == self.scheduler.capacity.rows(batch.key)
         assert all(piece.job.key == batch.key for piece in batch.slices)
-        if any(job.request.priority is Priority.PREDICT for job in waiting):
-            assert batch.slices[0].job.request.priority is Priority.PREDICT
+        first = min(job.request.priority for job in waiting)
+        assert batch.slices[0].job.request.priority is first
         for piece in batch.slices:
             self.give_out(piece)
         if batch.isolated:
-            assert len(batch.requests) == 1
+            assert all(piece.job.payload.returned for piece in batch.slices)
         elif batch.rows < batch.capacity:
             left = [job for job in self.waiting() if job.key == batch.key]
             assert all(job.payload.returned for job in left), "the batch was not filled up"
@@ -136,6 +141,36 @@ class Ledger:
         assert now.running_batches == len(self.running)
         in_flight = [r for r in self.requests if r.pending_rows and not r.cancelled]
         assert len(self.scheduler) == now.requests == len(in_flight)
+        self.check_backlogs()
+
+    def check_backlogs(self) -> None:
+        """What is under way is what the ledger knows of it, by class and by caller."""
+        waiting: Counter[Priority] = Counter()
+        requests: Counter[object] = Counter()
+        rows: Counter[object] = Counter()
+        nbytes: Counter[object] = Counter()
+        expected: Counter[object] = Counter()
+        for request in self.requests:
+            if request.cancelled or not (request.announced or request.pending_rows):
+                continue
+            states = [state for job in self.jobs[request] for state in job.payload.states]
+            waiting[request.priority] += states.count(WAITING)
+            left = states.count(WAITING) + states.count(RUNNING) + request.expected_rows
+            expected[request.priority] += request.expected_rows
+            for name in {None, request.caller, request.priority}:
+                requests[name] += 1
+                rows[name] += left
+                nbytes[name] += request.nbytes
+        for name in {None, *requests, *"abc"} - set(Priority):
+            account = self.scheduler.total if name is None else self.scheduler.account(name)
+            assert (account.requests, account.rows) == (requests[name], rows[name])
+            assert account.nbytes == nbytes[name]
+        for priority in Priority:
+            backlog = self.scheduler.backlog(priority)
+            assert backlog.rows == waiting[priority]
+            assert backlog.requests == requests[priority]
+            assert backlog.expected_rows == expected[priority]
+            assert (backlog.seconds == 0) or backlog.rows + backlog.expected_rows > 0
 
     def check_queues(self) -> None:
         """No entry of a lane is later than its request's virtual finish time."""
@@ -144,10 +179,11 @@ class Ledger:
             for lane in queue._lanes.values():
                 valid = [entry for entry in lane.heap if entry[3].serial == entry[2]]
                 assert len(valid) == lane.size > 0
+                assert len(lane.heap) <= 2 * lane.size + 32
                 for finish, _, _, slot in valid:
                     rows = min(slot.waiting_rows, queue.quantum)
-                    now = slot.request.virtual_time + rows / slot.request.weight
-                    assert finish <= now * (1 + 1e-9)
+                    now = slot.request.virtual_time + rows * slot.request.pace
+                    assert finish <= now + 1e-9 * abs(now)
 
     def finish(self) -> None:
         """Run all that is left; then every row of every surviving job was evaluated once."""
@@ -179,11 +215,31 @@ class SchedulerMachine(RuleBasedStateMachine):
         sizes=st.lists(st.integers(1, 20), min_size=0, max_size=3),
         weight=st.sampled_from([0.1, 1.0, 7.0]),
         deadline=st.one_of(st.none(), st.floats(0, 20)),
+        caller=st.sampled_from([None, "a", "b", "c"]),
+        expected=st.one_of(st.none(), st.integers(0, 30)),
     )
     def add_request(
-        self, priority: Priority, key: str, sizes: list[int], weight: float, deadline: float | None
+        self,
+        *,
+        priority: Priority,
+        key: str,
+        sizes: list[int],
+        weight: float,
+        deadline: float | None,
+        caller: str | None,
+        expected: int | None,
     ) -> None:
-        request = Request(priority=priority, weight=weight, deadline=deadline)
+        request = Request(
+            priority=priority,
+            weight=weight,
+            deadline=deadline,
+            caller=caller,
+            rows=expected or 0,
+            seconds=0.1 * (expected or 0),
+            nbytes=1000,
+        )
+        if expected is not None:
+            self.ledger.announce(request)
         self.ledger.add(request, key, sizes)
 
     @rule(data=st.data(), key=st.sampled_from("xyz"), rows=st.integers(1, 20))

@@ -12,17 +12,21 @@ Rules:
    doubling paid: rates that have levelled off only cost memory further up.
 5. The first batch of a size may be slow for reasons of its own (kernels are chosen, memory is
    mapped), so that a size is judged by its second batch at the earliest.
-6. After an out-of-memory error a key never gets more than half of the rows that failed, unless
+6. A size is chosen only if it is expected to fit into `memory_bytes`, where a batch's memory is
+   measured: larger batches take at most as much a row as the largest that was measured.
+7. After an out-of-memory error a key never gets more than half of the rows that failed, unless
    `regrow` is called.
 
 The time of a size that was not measured is that of the straight line through its neighbours
 (seconds = slope * rows + overhead), kept between no growth and proportional growth.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, log2
 from typing import Final
+
+from adcaptum.engine.backlog import UNKNOWN, Line
 
 ENOUGH: Final = 0.95  # of the best rows per second
 WORTH: Final = 1.08  # what a doubling must bring for the next one to be tried
@@ -32,6 +36,8 @@ STALE: Final = 50  # batches after which a better measurement replaces what was 
 SPIKE: Final = 2.0  # a batch that took longer than this many times the usual counts as this
 PATIENCE: Final = 10  # a size that did not pay rests for 2 * PATIENCE**2 batches at most
 TRUST: Final = 3.0  # a prior that is off by more than this factor is dropped
+SETTLED: Final = 16  # batches from which on a curve's line is fitted only now and then:
+REFIT: Final = 8  # every so many batches
 MAX_KEYS: Final = 1024  # curves kept; the oldest goes first
 
 
@@ -103,22 +109,49 @@ class _Curve:
     `cells` is sorted, and replaced when it changes: threads may look at it without a lock.
     """
 
-    __slots__ = ("batches", "cells", "choice", "kind", "limit", "target")
+    __slots__ = (
+        "_line", "batches", "cells", "choice", "kind", "limit", "measured", "memory", "target",
+    )  # fmt: skip
 
-    def __init__(self, kind: Hashable, limit: int, target: float, prior: "_Curve | None") -> None:
+    def __init__(
+        self,
+        kind: Hashable,
+        limit: int,
+        target: float,
+        memory: float,
+        prior: "_Curve | None",
+    ) -> None:
         self.kind = kind
         self.limit = limit
         self.target = target
+        self.memory = memory
+        self.measured: tuple[int, int] | None = None
         self.batches = 0
         self.choice = 1
         self.cells: dict[int, _Cell] = {}
+        self._line: Line | None = None
         if prior is not None:
             self.cells = {e: _Cell(c.rows, c.seconds, 0, 0) for e, c in prior.cells.items()}
+            self.measured = prior.measured
             self.choose()
 
-    def observe(self, rows: int, seconds: float) -> None:
+    @property
+    def line(self) -> Line:
+        """The straight line through the sizes in use, up to the chosen one."""
+        if self._line is None:
+            largest = self.choice.bit_length() - 1
+            cells = [cell for e, cell in self.cells.items() if e <= largest]
+            self._line = _fit(cells or list(self.cells.values())[:1], self.choice)
+        return self._line
+
+    def observe(self, rows: int, seconds: float, nbytes: int | None) -> None:
         """Take in a measurement, and choose again."""
         self.batches += 1
+        # To fit a line takes some microseconds, and one batch changes little of a known curve.
+        if self.batches < SETTLED or self.batches % REFIT == 0:
+            self._line = None
+        if nbytes is not None and (self.measured is None or rows >= self.measured[0]):
+            self.measured = (rows, nbytes)
         exponent = nearest_exponent(rows)
         cell = self.cells.get(exponent)
         if cell is None:
@@ -144,7 +177,7 @@ class _Curve:
         cells = self.cells
         if not cells:
             return
-        largest = self.limit.bit_length() - 1
+        largest = min(self.limit, self._fitting()).bit_length() - 1
         fitting = [
             (exponent, cell.rate)
             for exponent, cell in cells.items()
@@ -157,6 +190,13 @@ class _Curve:
         else:
             exponent = _largest_proportional(cells, largest, self.target)
         self.choice = 1 << exponent
+
+    def _fitting(self) -> int:
+        """Rule 6: the rows that are expected to fit into memory."""
+        if self.measured is None or self.memory == inf:
+            return self.limit
+        rows, nbytes = self.measured
+        return max(1, int(self.memory * rows / max(nbytes, 1)))
 
     def _trial(self, cells: Mapping[int, _Cell], chosen: int, best: float, largest: int) -> int:
         """The exponent to use next: the chosen one, or a neighbour that has to be measured."""
@@ -178,6 +218,28 @@ class _Curve:
             if unsure and cell.hopeful_rate >= bar:
                 return exponent
         return chosen
+
+
+def _fit(cells: Sequence[_Cell], rows: int) -> Line:
+    """The line with the least squares of relative errors, neither of its parts negative."""
+    if not cells:
+        return UNKNOWN
+    # The unknowns of r / s * row + 1 / s * batch = 1.
+    pairs = [(cell.rows / cell.seconds, 1 / cell.seconds) for cell in cells]
+    xx = sum([x * x for x, _ in pairs])
+    xy = sum([x * y for x, y in pairs])
+    yy = sum([y * y for _, y in pairs])
+    x1 = sum([x for x, _ in pairs])
+    y1 = sum([y for _, y in pairs])
+    determinant = xx * yy - xy * xy
+    if determinant > 1e-9 * xx * yy:
+        row = (x1 * yy - y1 * xy) / determinant
+        batch = (y1 * xx - x1 * xy) / determinant
+        if row >= 0 and batch >= 0:
+            return Line(row, batch, rows)
+        if row < 0:
+            return Line(0.0, y1 / yy, rows)
+    return Line(x1 / xx, 0.0, rows)
 
 
 def _extrapolate(cells: Mapping[int, _Cell], exponent: int) -> float:
@@ -207,6 +269,8 @@ class Capacity:
         max_rows: The most rows any batch may have, or a function that says it for a key (1 for a
             model whose rows must not share a batch).
         fixed: Always answer this, and learn nothing but memory limits.
+        memory_bytes: How much memory a batch may take; None: any. It counts where `observe` is told
+            what batches took.
         kind: Maps a key to what it has in common with others ("gradients of this model"): the first
             batches of a new key start from the curve last measured for its kind.
 
@@ -219,6 +283,7 @@ class Capacity:
         target_seconds: float | None = 0.025,
         max_rows: int | Callable[[Hashable], int] = 4096,
         fixed: int | None = None,
+        memory_bytes: float | None = None,
         kind: Callable[[Hashable], Hashable] | None = None,
     ) -> None:
         for name, value in (("target_seconds", target_seconds), ("fixed", fixed)):
@@ -228,6 +293,7 @@ class Capacity:
             raise ValueError(f"max_rows must be at least 1, not {max_rows}")
         self.target_seconds = target_seconds
         self.fixed = fixed
+        self.memory_bytes = memory_bytes
         self._max_rows = max_rows
         self._kind = kind
         self._curves: dict[Hashable, _Curve] = {}
@@ -242,14 +308,14 @@ class Capacity:
             return min(self.fixed, curve.limit)
         return curve.choice
 
-    def observe(self, key: Hashable, rows: int, seconds: float) -> None:
-        """Learn that a batch of `rows` rows of `key` took `seconds`."""
+    def observe(self, key: Hashable, rows: int, seconds: float, nbytes: int | None = None) -> None:
+        """Learn that a batch of `rows` rows of `key` took `seconds`, and `nbytes` of memory."""
         if self.fixed is not None:
             return
         curve = self._curves.get(key)
         if curve is None:
             curve = self._start(key)
-        curve.observe(rows, max(seconds, 1e-9))
+        curve.observe(rows, max(seconds, 1e-9), nbytes)
         self._priors[curve.kind] = curve
 
     def out_of_memory(self, key: Hashable, rows: int) -> None:
@@ -272,7 +338,7 @@ class Capacity:
             kind: What `kind(key)` returns, or a key itself where no such function was given.
             seconds_by_rows: Seconds that a batch took, by its number of rows.
         """
-        prior = _Curve(kind, 1, inf, None)
+        prior = _Curve(kind, 1, inf, inf, None)
         for rows, seconds in sorted(seconds_by_rows.items()):
             prior.cells[nearest_exponent(rows)] = _Cell(rows, max(seconds, 1e-9), 0, 0)
         self._priors[kind] = prior
@@ -289,6 +355,21 @@ class Capacity:
             return ()
         return tuple(Point(c.rows, c.seconds, c.samples) for c in curve.cells.values())
 
+    def line(self, key: Hashable) -> Line:
+        """What batches of a key take: the straight line through what is known of it."""
+        curve = self._curves.get(key)
+        if curve is None:
+            curve = self._start(key)
+        return curve.line
+
+    def row_bytes(self, key: Hashable) -> float | None:
+        """What a row of a key takes of memory at most, in large batches; None if not measured."""
+        curve = self._curves.get(key)
+        if curve is None or curve.measured is None:
+            return None
+        rows, nbytes = curve.measured
+        return nbytes / rows
+
     def _max_rows_of(self, key: Hashable) -> int:
         return self._max_rows if isinstance(self._max_rows, int) else max(1, self._max_rows(key))
 
@@ -297,7 +378,9 @@ class Capacity:
             self._curves.pop(next(iter(tuple(self._curves))), None)
         kind = key if self._kind is None else self._kind(key)
         target = inf if self.target_seconds is None else self.target_seconds
-        curve = _Curve(kind, self._max_rows_of(key), target, self._priors.get(kind))
+        memory = inf if self.memory_bytes is None else self.memory_bytes
+        prior = self._priors.get(kind)
+        curve = _Curve(kind, self._max_rows_of(key), target, memory, prior)
         return self._curves.setdefault(key, curve)
 
 

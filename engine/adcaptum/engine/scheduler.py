@@ -7,28 +7,34 @@ with the caller (jobs carry an opaque payload).
 Rules:
 1. `schedule` never waits: whatever can run now is in the batch, up to the capacity of its key.
 2. All rows of a batch have the same key.
-3. While a prediction waits, the next batch is one of predictions (explanations only fill it up).
-   Within a priority, rows are given out by weighted fair share: see `fair_queue`.
+3. While a request of a class waits, the next batch is led by that class or by one before it; rows
+   of later classes only fill it up. Within a class, rows are given out by weighted fair share: see
+   `fair_queue`. So nobody starves for the sake of others of the same class; but a class may starve
+   as long as those before it fill the device, and BATCH is there to be starved.
 4. Several batches may be running at once. A row is in one of them at most, and it is evaluated
    once, unless its batch failed.
 5. Every batch ends with exactly one of `update` (it was evaluated), `out_of_memory` or `split` (it
-   failed). Rows of a failed batch come before all others of their priority; those of a split batch
-   run again without the rows of any other request, so that only the culprit fails.
+   failed). Rows of a failed batch come before all others of their class; those of a split batch run
+   again in halves, without the rows of requests that were not in it, until only the culprit fails.
 6. A cancelled request is given nothing more. Its rows in running batches count as wasted.
 7. added = evaluated + wasted + dropped + waiting + running, in rows, at any time.
+8. `backlog` and the accounts say at any time what is under way: see `backlog`.
 
-Not thread-safe: device threads that share a scheduler hold a lock around its methods.
+Not thread-safe: device threads that share a scheduler hold a lock around its methods. Counts may be
+read without it.
 """
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
+from adcaptum.engine.backlog import Account, Backlog
 from adcaptum.engine.capacity import Capacity
-from adcaptum.engine.fair_queue import FairQueue, Job, Priority, Request, Slice
+from adcaptum.engine.deadlines import Deadlines
+from adcaptum.engine.fair_queue import FairQueue, equal_shares
+from adcaptum.engine.jobs import Job, Priority, Request, Slice, rows_of
 
 __all__ = ["Batch", "Job", "Priority", "Request", "Scheduler", "Slice", "Statistics", "Update"]
 
@@ -45,7 +51,7 @@ class Batch(Generic[P]):
         slices: Which rows, in the order in which they stand in the batch.
         rows: How many there are.
         capacity: How many there could have been.
-        isolated: Whether it runs again without other requests' rows, after an error.
+        isolated: Whether it runs again, without rows that were not in it, after an error.
     """
 
     sequence: int
@@ -106,18 +112,19 @@ class _Returned(Generic[P]):
     __slots__ = ("isolated", "slices")
 
     def __init__(self, slices: list[Slice[P]], *, isolated: bool) -> None:
-        self.slices = slices
+        self.slices = deque(slices)
         self.isolated = isolated
 
 
 class _Tier(Generic[P]):
-    """Everything that waits with one priority."""
+    """Everything that waits of one class."""
 
-    __slots__ = ("queue", "returned")
+    __slots__ = ("backlog", "queue", "returned")
 
-    def __init__(self, quantum: int) -> None:
-        self.queue: FairQueue[P] = FairQueue(quantum)
+    def __init__(self, quantum: int, share: Callable[[Hashable], float]) -> None:
+        self.queue: FairQueue[P] = FairQueue(quantum, share)
         self.returned: deque[_Returned[P]] = deque()
+        self.backlog = Backlog()
 
 
 class Scheduler(Generic[P]):
@@ -127,24 +134,47 @@ class Scheduler(Generic[P]):
         capacity: How many rows a batch of a key may have. It learns from `update`.
         quantum: Rows that are given to a request of weight 1 at once before its competitors have
             their turn. Smaller requests are not cut up; larger ones take turns.
+        share: The weight of a caller against others of the same class.
+
+    Attributes:
+        total: What all callers together have under way.
     """
 
-    def __init__(self, capacity: Capacity, *, quantum: int = 64) -> None:
+    def __init__(
+        self,
+        capacity: Capacity,
+        *,
+        quantum: int = 64,
+        share: Callable[[Hashable], float] = equal_shares,
+    ) -> None:
         if quantum < 1:
             raise ValueError(f"quantum must be at least 1, not {quantum}")
         self.capacity = capacity
         self.waiting_rows = 0
         self.running_rows = 0
-        self._tiers: list[_Tier[P]] = [_Tier(quantum) for _ in Priority]
+        self.total = Account()
+        self._tiers: list[_Tier[P]] = [_Tier(quantum, share) for _ in Priority]
         self._running: dict[int, Batch[P]] = {}
         self._requests: dict[Request, None] = {}
-        self._next_deadline = inf  # none of the requests' deadlines is before it
+        self._accounts: dict[Hashable, Account] = {}
+        self._deadlines = Deadlines()
         self._sequence = count(1)
         self._batches = self._added = self._evaluated = self._wasted = self._dropped = 0
 
     def __len__(self) -> int:
         """The number of requests that have rows waiting or running."""
         return len(self._requests)
+
+    def announce(self, request: Request) -> None:
+        """Count a request as under way, with the rows that it expects, until it is cancelled.
+
+        Raises:
+            ValueError: It was cancelled, or has been announced or added before.
+        """
+        if request.cancelled or request.accounts:
+            raise ValueError(f"{request!r} is not new")
+        request.announced = True
+        self._open(request)
 
     def add(self, request: Request, jobs: Sequence[Job[P]]) -> None:
         """Let the rows of new jobs wait. A request may add jobs as often as it likes.
@@ -154,20 +184,28 @@ class Scheduler(Generic[P]):
         """
         if request.cancelled:
             raise ValueError(f"{request!r} was cancelled")
-        rows = 0
         for job in jobs:
             if job.added:
                 raise ValueError(f"{job!r} was added before")
+        if not jobs:
+            return
+        backlog = self._tiers[request.priority].backlog
+        rows = 0
+        for job in jobs:
             job.added = True
             job.request = request
             rows += job.rows
-        if not rows:
-            return
-        if not request.pending_rows:
-            self._requests[request] = None
-            if request.deadline is not None and request.deadline < self._next_deadline:
-                self._next_deadline = request.deadline
+            backlog.add(job.key, job.rows, self.capacity.line(job.key))
+        if not request.accounts:
+            self._open(request)
+        if request.expected_rows:
+            self._expect_fewer(request, rows)
         request.pending_rows += rows
+        for account in request.accounts:
+            account.rows += rows
+        if request.pending_rows == rows:
+            self._requests[request] = None
+            self._deadlines.add(request, len(self._requests))
         self._added += rows
         self.waiting_rows += rows
         self._tiers[request.priority].queue.add(request, jobs)
@@ -182,14 +220,17 @@ class Scheduler(Generic[P]):
                 return self._run(key, self.capacity.rows(key), [], now)
         return None
 
-    def update(self, batch: Batch[P], *, seconds: float) -> Update[P]:
-        """End a batch that was evaluated within `seconds`.
+    def update(self, batch: Batch[P], *, seconds: float, nbytes: int | None = None) -> Update[P]:
+        """End a batch that was evaluated within `seconds`, with `nbytes` of memory if known.
 
         Raises:
             ValueError: The batch is not running.
         """
         self._end(batch)
-        self.capacity.observe(batch.key, batch.rows, seconds)
+        self.capacity.observe(batch.key, batch.rows, seconds, nbytes)
+        line = self.capacity.line(batch.key)
+        for tier in self._tiers:
+            tier.backlog.price(batch.key, line)
         result: Update[P] = Update([], [])
         evaluated = 0
         for piece in batch.slices:
@@ -203,8 +244,7 @@ class Scheduler(Generic[P]):
                 continue
             evaluated += rows
             request.served_rows += rows
-            if not request.pending_rows:
-                del self._requests[request]
+            self._settle(request, rows)
             if job.done_rows == job.rows:
                 result.finished.append(job)
         self._evaluated += evaluated
@@ -230,7 +270,7 @@ class Scheduler(Generic[P]):
         return True
 
     def split(self, batch: Batch[P]) -> bool:
-        """End a batch that failed: its rows run again, those of each request by themselves.
+        """End a batch that failed: its rows run again, those of half of the requests at a time.
 
         Returns:
             False if all rows were of one request, the culprit: they are dropped, and the caller has
@@ -244,29 +284,33 @@ class Scheduler(Generic[P]):
         if len(requests) == 1:
             self._drop(batch.slices)
             return False
-        for request in reversed(requests):
-            own = [piece for piece in batch.slices if piece.job.request is request]
-            self._return(own, isolated=True)
+        first = set(requests[: (len(requests) + 1) // 2])
+        halves: tuple[list[Slice[P]], list[Slice[P]]] = ([], [])
+        for piece in batch.slices:
+            halves[piece.job.request not in first].append(piece)
+        for half in reversed(halves):
+            self._return(half, isolated=True)
         return True
 
     def cancel(self, request: Request) -> int:
         """Give a request nothing more; returns how many waiting rows were dropped.
 
-        This is also right for a request that has all it wants. To do it twice does no harm.
+        This is also right for a request that has all it wants; one that was announced is under way
+        until then. To do it twice does no harm.
         """
         if request.cancelled:
             return 0
         request.cancelled = True
-        self._requests.pop(request, None)
         tier = self._tiers[request.priority]
-        dropped = tier.queue.drop(request)
-        for group in list(tier.returned):
-            own = [piece for piece in group.slices if piece.job.request is request]
-            if own:
-                dropped += _rows(own)
-                group.slices = [p for p in group.slices if p.job.request is not request]
-                if not group.slices:
-                    tier.returned.remove(group)
+        dropped = request.returned_rows
+        if dropped:
+            self._forget_returned(request, tier)
+        for key, rows in tier.queue.drop(request):
+            dropped += rows
+            tier.backlog.remove(key, rows)
+        if request.accounts:
+            self._close(request)
+        self._requests.pop(request, None)
         request.pending_rows -= dropped
         self.waiting_rows -= dropped
         self._dropped += dropped
@@ -277,20 +321,20 @@ class Scheduler(Generic[P]):
 
         They are served on until the caller cancels them.
         """
-        if now < self._next_deadline:
-            return []
-        overdue: list[Request] = []
-        self._next_deadline = inf
-        for request in self._requests:
-            deadline = request.deadline
-            if deadline is None or request.overdue:
-                continue
-            if deadline <= now:
-                request.overdue = True
-                overdue.append(request)
-            elif deadline < self._next_deadline:
-                self._next_deadline = deadline
-        return overdue
+        return self._deadlines.passed(now)
+
+    def account(self, caller: Hashable) -> Account:
+        """What a caller has under way."""
+        account = self._accounts.get(caller)
+        return Account() if account is None else account
+
+    def backlog(self, priority: Priority) -> Backlog:
+        """What waits of a class."""
+        return self._tiers[priority].backlog
+
+    def backlog_seconds(self, priority: Priority) -> float:
+        """How long all takes that waits of a class and of those before it."""
+        return sum([tier.backlog.seconds for tier in self._tiers[: priority + 1]])
 
     def statistics(self) -> Statistics:
         """Counts for metrics and tests."""
@@ -306,6 +350,56 @@ class Scheduler(Generic[P]):
             batches=self._batches,
         )
 
+    def _open(self, request: Request) -> None:
+        """Count a request as under way."""
+        accounts = [self.total]
+        if request.caller is not None:
+            account = self._accounts.get(request.caller)
+            if account is None:
+                account = self._accounts[request.caller] = Account()
+            accounts.append(account)
+        request.accounts = tuple(accounts)
+        for account in accounts:
+            account.requests += 1
+            account.rows += request.expected_rows
+            account.nbytes += request.nbytes
+        backlog = self._tiers[request.priority].backlog
+        backlog.requests += 1
+        backlog.expect(request.expected_rows, request.expected_seconds)
+
+    def _close(self, request: Request) -> None:
+        """A request is not under way any more."""
+        backlog = self._tiers[request.priority].backlog
+        backlog.requests -= 1
+        backlog.expect(-request.expected_rows, -request.expected_seconds)
+        for account in request.accounts:
+            account.requests -= 1
+            account.rows -= request.expected_rows + request.pending_rows
+            account.nbytes -= request.nbytes
+        if request.caller is not None and not request.accounts[-1].requests:
+            del self._accounts[request.caller]
+        request.accounts = ()
+        request.expected_rows, request.expected_seconds = 0, 0.0
+
+    def _expect_fewer(self, request: Request, rows: int) -> None:
+        """Rows that a request was expected to add have come."""
+        rows = min(rows, request.expected_rows)
+        seconds = request.expected_seconds * rows / request.expected_rows
+        request.expected_rows -= rows
+        request.expected_seconds -= seconds
+        self._tiers[request.priority].backlog.expect(-rows, -seconds)
+        for account in request.accounts:
+            account.rows -= rows
+
+    def _settle(self, request: Request, rows: int) -> None:
+        """Rows of a request that is not cancelled are not pending any more."""
+        for account in request.accounts:
+            account.rows -= rows
+        if not request.pending_rows:
+            del self._requests[request]
+            if not request.announced:
+                self._close(request)
+
     def _run_again(self, returned: deque[_Returned[P]], now: float) -> Batch[P]:
         group = returned[0]
         key = group.slices[0].job.key
@@ -316,12 +410,15 @@ class Scheduler(Generic[P]):
             middle = min(stop, start + room)
             slices.append(Slice(job, start, middle))
             room -= middle - start
+            job.request.returned_rows -= middle - start
             if middle == stop:
-                del group.slices[0]
+                group.slices.popleft()
             else:
                 group.slices[0] = Slice(job, middle, stop)
         if not group.slices:
             returned.popleft()
+        tier = self._tiers[slices[0].job.request.priority]
+        tier.backlog.remove(key, capacity - room)
         return self._run(key, capacity, slices, now, isolated=group.isolated)
 
     def _run(
@@ -334,13 +431,16 @@ class Scheduler(Generic[P]):
         isolated: bool = False,
     ) -> Batch[P]:
         """Fill up a batch, and give it out."""
-        rows = _rows(slices)
+        rows = rows_of(slices)
         if not isolated:
             for tier in self._tiers:
                 if rows < capacity and tier.queue:
                     more = tier.queue.take(key, capacity - rows, capacity)
-                    rows += _rows(more)
-                    slices += more
+                    if more:
+                        taken = rows_of(more)
+                        tier.backlog.remove(key, taken)
+                        rows += taken
+                        slices += more
         for piece in slices:
             request = piece.job.request
             if request.scheduled_at is None:
@@ -358,25 +458,37 @@ class Scheduler(Generic[P]):
         self.running_rows -= batch.rows
 
     def _drop(self, slices: Sequence[Slice[P]]) -> None:
+        """Rows that were running will not run again."""
         for job, start, stop in slices:
+            request = job.request
             self._dropped += stop - start
-            job.request.pending_rows -= stop - start
-            if not job.request.pending_rows:
-                self._requests.pop(job.request, None)
+            request.pending_rows -= stop - start
+            if not request.cancelled:
+                self._settle(request, stop - start)
 
     def _return(self, slices: Sequence[Slice[P]], *, isolated: bool) -> None:
         """Put slices in front of all that waits, without those of cancelled requests."""
         self._drop([piece for piece in slices if piece.job.request.cancelled])
-        for priority in Priority:
+        for priority, tier in zip(Priority, self._tiers, strict=True):
             own = [
                 piece
                 for piece in slices
                 if piece.job.request.priority is priority and not piece.job.request.cancelled
             ]
             if own:
-                self._tiers[priority].returned.appendleft(_Returned(own, isolated=isolated))
-                self.waiting_rows += _rows(own)
+                tier.returned.appendleft(_Returned(own, isolated=isolated))
+                key = own[0].job.key
+                rows = rows_of(own)
+                tier.backlog.add(key, rows, self.capacity.line(key))
+                self.waiting_rows += rows
+                for job, start, stop in own:
+                    job.request.returned_rows += stop - start
 
-
-def _rows(slices: Sequence[Slice[P]]) -> int:
-    return sum([stop - start for _, start, stop in slices])
+    def _forget_returned(self, request: Request, tier: _Tier[P]) -> None:
+        for group in tier.returned:
+            own = [piece for piece in group.slices if piece.job.request is request]
+            if own:
+                tier.backlog.remove(own[0].job.key, rows_of(own))
+                group.slices = deque(p for p in group.slices if p.job.request is not request)
+        tier.returned = deque(group for group in tier.returned if group.slices)
+        request.returned_rows = 0

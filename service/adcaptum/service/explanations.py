@@ -142,7 +142,7 @@ class Explanations:
         call: Call,
         rows: int,
         *,
-        priority: Priority = Priority.EXPLAIN,
+        priority: Priority = Priority.INTERACTIVE,
         partial: bool = False,
         progressed: Any = None,
     ) -> Work:

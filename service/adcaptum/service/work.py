@@ -123,7 +123,7 @@ class Work:
         *,
         finished: asyncio.Future[None],
         arrival: float,
-        priority: Priority = Priority.EXPLAIN,
+        priority: Priority = Priority.INTERACTIVE,
         deadline: float | None = None,
         partial: bool = False,
         progressed: Callable[[], None] | None = None,

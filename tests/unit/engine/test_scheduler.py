@@ -504,7 +504,7 @@ def test_cancelled_requests_leave_nothing_behind() -> None:
     add(target, "explanation", 1)
     for _ in range(2000):
         target.cancel(add(target, "gone", 100))
-    queue = target._tiers[Priority.EXPLAIN].queue
+    queue = target._tiers[Priority.INTERACTIVE].queue
     assert len(queue._heads) < 100
     assert sum(len(lane.heap) for lane in queue._lanes.values()) < 100
 
