@@ -17,15 +17,19 @@ from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.conftest import Server
 from tests.integration.service.asking import array, digits, explain, index, method, predict
 
-METHODS: list[tuple[str, dict[str, Any]]] = [
-    ("saliency", {}),
-    ("integrated_gradients", {"n_steps": 20}),
-    ("input_x_gradient", {}),
-    ("gradient_shap", {"n_samples": 6}),
-    ("smooth_grad", {"n_samples": 7}),
-    ("feature_ablation", {}),
-    ("integrated_gradients", {"n_steps": 33}),
-    ("saliency", {"abs": False}),
+METHODS: list[tuple[str, dict[str, Any], str]] = [
+    ("saliency", {}, ""),
+    ("integrated_gradients", {"n_steps": 20}, ""),
+    ("input_x_gradient", {}, ""),
+    ("gradient_shap", {"n_samples": 6}, ""),
+    ("smooth_grad", {"n_samples": 7}, ""),
+    ("feature_ablation", {}, ""),
+    ("integrated_gradients", {"n_steps": 33}, ""),
+    ("saliency", {"abs": False}, ""),
+    ("layer_cam", {}, "features"),
+    ("conductance", {"n_steps": 9}, "middle"),
+    ("deep_lift", {}, ""),
+    ("lrp", {}, ""),
 ]
 REQUESTS = [
     explain(
@@ -34,8 +38,9 @@ REQUESTS = [
         model="digits",
         target=index(seed % 10),
         seed=seed,
+        layer=explanation_pb2.Layer(name=layer) if layer else None,
     )
-    for seed, (name, params) in enumerate(METHODS * 2)
+    for seed, (name, params, layer) in enumerate(METHODS * 2)
 ]
 
 
@@ -54,7 +59,7 @@ def metric(server: Server, name: str, **labels: str) -> float:
     )
 
 
-def test_an_answer_alone_is_the_answer_beside_fifteen_others(
+def test_an_answer_alone_is_the_answer_beside_those_of_other_methods(
     server: Server, stub: ExplanationServiceStub
 ) -> None:
     alone = [attributions(stub.Explain(request)) for request in REQUESTS]
