@@ -176,7 +176,9 @@ def endpoints(explicand: Explicand) -> Flow[tuple[tuple[Tensor, ...], tuple[Tens
         wanted.append(inputs)
     if explicand.starts is None:
         wanted.append(explicand.paired_baselines())
-    readings = yield tuple(values_at_site(explicand, tensors) for tensors in wanted)
+    # A round has evaluations in it: what drives a flow takes an empty one for its end.
+    asked = tuple(values_at_site(explicand, tensors) for tensors in wanted)
+    readings = (yield asked) if asked else ()
     ends = readings[0].activations if explicand.values is None else explicand.values
     if explicand.starts is None:
         return ends, readings[-1].activations

@@ -179,6 +179,18 @@ def test_baselines_may_be_given_at_the_layer() -> None:
     assert answer.rows_used == ABLATION.rows(at_layer) + 2 * (16 - 8)
 
 
+def test_nothing_is_read_where_both_ends_are_given_at_the_layer() -> None:
+    model, x = mlp(), numbers(2, 8)
+    assert isinstance(model, nn.Sequential)
+    hidden = model[1](model[0](x)).detach()
+    start = torch.full((1,), 0.5).double()
+    question = replace(Explicand.of(x, target=1, at=Site("1")), starts=(start,))
+    read = explain(model, ABLATION, question)
+    given = explain(model, ABLATION, replace(question, values=(hidden,)))
+    torch.testing.assert_close(given.values, read.values)
+    assert given.rows_used == ABLATION.rows(replace(question, values=(hidden,)))
+
+
 def test_an_output_for_all_rows_together_is_told_from_other_errors() -> None:
     with pytest.raises(NotPerRow, match="2 rows"):
         explain(lambda t: t.sum()[None], ABLATION, Explicand.of(numbers(1, 2)), batch_rows=2)
