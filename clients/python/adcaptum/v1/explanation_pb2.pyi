@@ -297,6 +297,7 @@ class Baseline(_message.Message):
         """A tensor of the input's shape. A batch of one is every example's baseline, and one row per
         example each its own. Any other number of rows is a distribution, as samples are: every row is
         a baseline of every example, for methods with Method.background; INVALID_ARGUMENT for others.
+        Methods that are defined over a distribution, such as gradient_shap, take any number for one.
         """
 
     @_builtins.property
