@@ -7,6 +7,7 @@ from math import prod
 import torch
 from torch import Tensor
 from torch.futures import Future
+from torch.utils._pytree import tree_leaves
 
 from adcaptum.engine.errors import ModelError, NotPerRow
 from adcaptum.engine.evaluator import Model
@@ -93,4 +94,8 @@ def _tensor(output: object) -> Tensor:
         return torch.tensor(output, dtype=wide)
     if isinstance(output, Future):
         raise ModelError("the forward gave a future: attribute_future takes those")
-    raise ModelError(f"the forward gave {type(output).__name__}: a tensor or a number is wanted")
+    found = next((t for t in tree_leaves(output) if isinstance(t, Tensor)), None)
+    if found is None:
+        form = type(output).__name__
+        raise ModelError(f"the forward gave {form}: a tensor or a number is wanted")
+    return found
