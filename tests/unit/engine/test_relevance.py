@@ -125,6 +125,65 @@ def test_attention_is_explained_alike_in_all_its_forms(form: str, name: Composit
     assert_equal(relevance(seeded(lambda: SelfAttention(form)), x, method), module)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, w: torch.einsum("bi,oi->bo", x, w),
+        lambda x, w: x @ w.T,
+        lambda x, w: (w @ x.T).T,
+        lambda x, w: torch.tensordot(x, w, dims=([1], [1])),
+        lambda x, w: torch.bmm(x[None], w.T[None])[0],
+        lambda x, w: torch.addmm(torch.zeros(len(w), dtype=x.dtype), x, w.T),
+    ],
+    ids=["einsum", "matmul", "matmul from the left", "tensordot", "bmm", "addmm"],
+)
+def test_a_product_with_a_constant_matrix_is_a_linear_layer(
+    function: Callable[[Tensor, Tensor], Tensor],
+) -> None:
+    layer = seeded(lambda: nn.Linear(8, 3, bias=False))
+    assert isinstance(layer, nn.Linear)
+    model = Functional(layer, lambda layer, x: function(x, layer.weight)).eval()  # type: ignore[arg-type]
+    method = CompositeLRP(Composite(default=ZPlus()))
+    x = numbers(*VECTORS)
+    assert_equal(relevance(model, x, method), relevance(layer, x, method))
+
+
+@pytest.mark.parametrize("weights", [True, False])
+@pytest.mark.parametrize("name", ["epsilon", "attn_lrp"])
+def test_what_is_masked_in_attention_has_no_values(name: CompositeName, weights: bool) -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.head = nn.Linear(8, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = torch.arange(x.shape[1]).expand(x.shape[:2]) > 2
+            mixed, _ = self.attention(x, x, x, hidden, need_weights=weights)
+            return self.head(mixed[:, 0])
+
+    values = relevance(seeded(Masked), numbers(*TIMES), LRP(composite=name)).values[0]
+    assert bool(values.isfinite().all())
+    assert float(values[:, :3].abs().min()) > 0
+    assert float(values[:, 3:].abs().max()) == 0
+
+
+def test_autocast_is_explained() -> None:
+    class Autocast(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = seeded(vgg).float()
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.model(x)
+
+    x = numbers(*IMAGES).float()
+    rounded = relevance(Autocast().eval(), x, LRP()).values[0]
+    exact = relevance(seeded(vgg).float(), x, LRP()).values[0]
+    assert float(functional.cosine_similarity(rounded.flatten(), exact.flatten(), 0)) > 0.9
+
+
 def test_in_place_operations_are_explained_as_others_are() -> None:
     x = numbers(*VECTORS)
     inplace = relevance(seeded(lambda: OneReLU(inplace=True)), x)

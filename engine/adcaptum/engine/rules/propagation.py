@@ -64,8 +64,10 @@ class Step:
         if rule is None:
             last = self.number == self.count.layers
             rule = self.composite.rule(replace(self.place, last=last))
-        y = None if self.y is None else self.y.tensor
-        return rule.relevance(self.layer, self.x.tensor, y, R)
+        # Under autocast a layer gives another type than that of its weight and input.
+        dtype = self.layer.weight.dtype
+        y = None if self.y is None else self.y.tensor.to(dtype)
+        return rule.relevance(self.layer, self.x.tensor.to(dtype), y, R.to(dtype))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

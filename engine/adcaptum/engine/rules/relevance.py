@@ -66,11 +66,13 @@ class Relevance:
         return Propagation(RELEVANCE, self.composite, model)
 
 
+# Relevance is a real number; of complex ones nothing has been said.
+_COMPLEX = frozenset(name for name in LINEAR if name.startswith("fft_"))
 _SUMS = words("fold col2im index_add scatter_add trace")
 _PASSING = words("neg square rad2deg deg2rad log_softmax rms_norm float_power")
 
 HANDLERS: dict[str, Handler] = {
-    **dict.fromkeys(LINEAR | _SUMS, share),
+    **dict.fromkeys((LINEAR - _COMPLEX) | _SUMS, share),
     **{name: alone(name) for name in ELEMENTWISE | BINARY},
     **dict.fromkeys(BILINEAR, product),
     **dict.fromkeys(_PASSING, passing),
@@ -84,7 +86,7 @@ HANDLERS: dict[str, Handler] = {
     "softmax": softmax,
     "layer_norm": layer_norm,
     "group_norm": group_norm,
-    "lerp": unknown("lerp"),
+    **{name: unknown(name) for name in _COMPLEX | {"lerp"}},
 }
 """The handlers of the rule by operation."""
 

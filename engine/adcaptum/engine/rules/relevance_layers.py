@@ -12,6 +12,7 @@ from adcaptum.engine.rules.affine_maps import AffineMap, Convolution, Linear, Mi
 from adcaptum.engine.rules.composites import Place
 from adcaptum.engine.rules.interception import Interception, depends
 from adcaptum.engine.rules.lrp_rules import Pass
+from adcaptum.engine.rules.operations import words
 from adcaptum.engine.rules.propagation import Propagation, graphless, propagation_of
 from adcaptum.engine.rules.relevance_shares import (
     bound,
@@ -116,16 +117,20 @@ def _convolved(
 def matmul(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
     """A product of matrices: a layer if one of them does not depend on what is explained."""
     propagation = propagation_of(interception)
-    if len(args) != 2 or kwargs or depends(args[0]) == depends(args[1]):
+    if len(args) < 2 or depends(args[0]) == depends(args[1]):
         return product(interception, func, args, kwargs)
-    x, weight = args if depends(args[0]) else reversed(args)
+    (left, right, *rest), is_left = args, depends(args[0])
+    x, weight = (left, right) if is_left else (right, left)
     layer: AffineMap
-    if x is not args[0]:
-        layer = Mixing(lambda x, weight: func(weight, x), weight.detach())
-    elif weight.dim() == 2:
+    if is_left and weight.dim() == 2 and not rest and not kwargs:
         layer = Linear(weight.detach().t(), None)
     else:
-        layer = Mixing(func, weight.detach())
+
+        def function(x: Tensor, weight: Tensor) -> Tensor:
+            pair = (x, weight) if is_left else (weight, x)
+            return func(*pair, *rest, **kwargs)
+
+        layer = Mixing(function, weight.detach())
     place = Place("linear", nn.Linear, propagation.owners(weight))
     return propagation.call(layer, place, x, graphless(func, args, kwargs))
 
@@ -133,7 +138,8 @@ def matmul(interception: Interception, func: Func, args: Arguments, kwargs: Keyw
 def einsum(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
     """A layer if it is of two tensors, and one does not depend on what is explained."""
     propagation = propagation_of(interception)
-    operands = args[1] if len(args) == 2 and isinstance(args[1], list | tuple) else args[1:]
+    in_list = len(args) == 2 and isinstance(args[1], list | tuple)
+    operands = args[1] if in_list else args[1:]
     if len(operands) != 2 or kwargs or depends(operands[0]) == depends(operands[1]):
         return product(interception, func, args, kwargs)
     first = depends(operands[0])
@@ -141,7 +147,8 @@ def einsum(interception: Interception, func: Func, args: Arguments, kwargs: Keyw
     equation = args[0]
 
     def function(x: Tensor, weight: Tensor) -> Tensor:
-        return func(equation, *((x, weight) if first else (weight, x)))
+        pair = (x, weight) if first else (weight, x)
+        return func(equation, pair) if in_list else func(equation, *pair)
 
     place = Place("linear", nn.Linear, propagation.owners(weight))
     layer = Mixing(function, weight.detach())
@@ -162,6 +169,14 @@ def product(interception: Interception, func: Func, args: Arguments, kwargs: Key
             args = tuple(_without(a, propagation) for a in args)
             factors = signals
     return shared(propagation, func, args, kwargs, part=1 / max(len(factors), 1))
+
+
+def bilinear(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
+    """A product of two activations and a weight, and a bias."""
+    left, right, weight, bias = bound(args, kwargs, ("input1", "input2", "weight", "bias"))
+    if bias is None:
+        return product(interception, func, (left, right, weight), {})
+    return interception.within(lambda: torch.add(func(left, right, weight, None), bias))
 
 
 def added_product(multiply: Func) -> Handler:
@@ -292,12 +307,15 @@ _MULTIPLY: dict[str, Callable[..., Tensor]] = {
     "addbmm": lambda left, right: torch.bmm(left, right).sum(0),
 }
 
+_PRODUCTS = words("matmul mm bmm mv dot inner linalg_matmul linalg_vecdot tensordot __matmul__")
+
 LAYERS: dict[str, Handler] = {
     "linear": linear,
     **{name: convolution(name) for name in _CONVOLUTIONS},
     "convolution": raw_convolution,
-    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "linalg_matmul", "__matmul__"), matmul),
+    **dict.fromkeys(_PRODUCTS, matmul),
     "einsum": einsum,
+    "bilinear": bilinear,
     **{name: added_product(multiply) for name, multiply in _MULTIPLY.items()},
     "addcmul": addcmul,
     "batch_norm": batch_norm,

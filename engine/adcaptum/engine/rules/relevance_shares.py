@@ -113,11 +113,9 @@ def total(sign: int) -> Handler:
 
 def _constant(sign: int, x: Tensor, args: Arguments, kwargs: Keywords) -> Tensor | None:
     """What has been added to x; None if x itself has been changed, or that is no tensor."""
+    left, right = bound(args[:2], kwargs, ("input", "other"))
     alpha = kwargs.get("alpha", 1)
-    left, right = (*args, *(kwargs[key] for key in ("other",) if key in kwargs))[:2]
-    if sign == 0:
-        return None
-    if left is x and isinstance(right, Tensor):
+    if sign and left is x and isinstance(right, Tensor):
         return right.detach() * (sign * alpha)
     if right is x and isinstance(left, Tensor) and sign * alpha == 1:
         return left.detach()
