@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set as AbstractSet
 from typing import Any
 
 from torch import Tensor
@@ -14,15 +14,15 @@ _OWN = "adcaptum."
 _SCRIPTED = "CppFunction"
 
 
-def nodes_behind(tensor: Tensor) -> set[Node]:
-    """Every node of the graph that a gradient of the tensor passes through."""
-    if tensor.grad_fn is None:
+def nodes_behind(tensor: Tensor, before: AbstractSet[Node] = frozenset()) -> set[Node]:
+    """Every node of the graph that a gradient of the tensor passes through, up to some."""
+    if tensor.grad_fn is None or tensor.grad_fn in before:
         return set()
     seen: set[Node] = {tensor.grad_fn}
     waiting: list[Node] = [tensor.grad_fn]
     while waiting:
         for node, _ in waiting.pop().next_functions:
-            if node is not None and node not in seen:
+            if node is not None and node not in seen and node not in before:
                 seen.add(node)
                 waiting.append(node)
     return seen

@@ -75,7 +75,7 @@ def binary(
 def division(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """A quotient: the product rule with the reciprocal, whose difference quotient is -1 / (b b0)."""
+    """A quotient: the product rule with the reciprocal, whose own quotient is -1 / (b b0)."""
     if kwargs.get("rounding_mode") is not None or len(args) > 2:
         return uncovered(interception, func, args, kwargs)
     a, b, call = two(func, args, kwargs)
@@ -135,7 +135,13 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, a: Tensor, b: Tensor, value: list[Tensor], of_b: Tensor, of_a: Tensor, mm: bool
+        ctx: Any,
+        a: Tensor,  # noqa: ARG004 - autograd's signature
+        b: Tensor,  # noqa: ARG004
+        value: list[Tensor],
+        of_b: Tensor,
+        of_a: Tensor,
+        mm: bool,
     ) -> Tensor:
         ctx.save_for_backward(of_b, of_a)
         ctx.mm = mm
@@ -198,7 +204,7 @@ def uncovered(
 ) -> Any:
     """A case that a rule does not cover: the plain gradient, reported."""
     result = run_plain(func, args, kwargs)
-    interception.report(str(func.__name__).split(".")[0].strip("_"), result)
+    interception.report(str(func.__name__).split(".")[0].strip("_"), result, (args, kwargs))
     return result
 
 
@@ -216,7 +222,7 @@ def _quotient(
     pairs: Pairs | None = None,
     followed: Tensor | None = None,
 ) -> Tensor:
-    """dy / (x - x0), and where that is mostly rounding the mean of the slopes at both ends.
+    """The quotient dy / (x - x0), or the mean slope at both ends where it is mostly rounding.
 
     The difference of two outputs of size 1 is known to the precision eps: where x and x0 are nearer
     than its square root, the slope is the better number, with an error of the second order. If the

@@ -34,6 +34,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from adcaptum.engine.rules.audit import Node, nodes_behind, strangers
 from adcaptum.engine.rules.pairs import Pairs
@@ -72,11 +73,12 @@ class Interception(TorchFunctionMode):
         self.pairs = pairs
         self._table = table
         self._uncovered: list[tuple[str, Node | None]] = []
+        self._told: set[Node] = set()
 
     def __torch_function__(
         self,
         func: Func,
-        types: Sequence[type],  # noqa: ARG002 - torch's signature
+        types: Sequence[type],
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
@@ -88,14 +90,21 @@ class Interception(TorchFunctionMode):
         with self:
             return function(*args, **kwargs)
 
-    def report(self, name: str, result: object) -> None:
+    def report(self, name: str, result: object, arguments: object = ()) -> None:
         """Remembers that the results of an operation have the plain gradient, for want of a rule.
 
         Results that are not floating-point, or have no gradient, are nobody's concern.
+
+        Args:
+            name: The operation's.
+            result: What it gave.
+            arguments: What it was given, so that what it consists of is not reported, too.
         """
-        for t in result if isinstance(result, tuple | list) else (result,):
+        before = {t.grad_fn for t in tree_leaves(arguments) if isinstance(t, Tensor)}
+        for t in tree_leaves(result):
             if isinstance(t, Tensor) and t.requires_grad:
                 self._uncovered.append((name, t.grad_fn))
+                self._told |= nodes_behind(t, before)
 
     def uncovered(self, objective: Tensor) -> tuple[str, ...]:
         """The operations without a rule between what is explained and the target, by name.
@@ -105,7 +114,7 @@ class Interception(TorchFunctionMode):
         """
         behind = nodes_behind(objective)
         names = {name for name, node in self._uncovered if node is None or node in behind}
-        return tuple(sorted(names | strangers(behind, self._table.hidden)))
+        return tuple(sorted(names | strangers(behind - self._told, self._table.hidden)))
 
 
 def depends(value: object) -> bool:
@@ -124,7 +133,7 @@ def attach(value: Tensor, surrogate: Tensor) -> Tensor:
     assert surrogate.shape == value.shape, f"{surrogate.shape} stands for {value.shape}"
     if surrogate.dtype != value.dtype:
         surrogate = surrogate.to(value.dtype)
-    if surrogate._is_view() or surrogate.is_leaf:  # noqa: SLF001 - a view shares its base's fate
+    if surrogate._is_view() or surrogate.is_leaf:  # noqa: SLF001
         surrogate = surrogate.clone()
     # Puts other memory behind the tensor: costs nothing, and autograd has no part in it.
     surrogate.data = value.detach()
@@ -145,7 +154,7 @@ def scaled(value: Tensor, x: Tensor, multiplier: Tensor) -> Tensor:
 
 class _Scaled(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, value: list[Tensor], multiplier: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, value: list[Tensor], multiplier: Tensor) -> Tensor:  # noqa: ARG004
         # The value comes in a list, because a tensor that is handed through is a view to autograd,
         # which may not be overwritten.
         ctx.save_for_backward(multiplier)

@@ -12,12 +12,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
 from adcaptum.engine.rules.differences import binary, pairs_of, uncovered
 from adcaptum.engine.rules.interception import Interception, attach, depends
-from adcaptum.engine.rules.pairs import Pairs
+from adcaptum.engine.rules.pairs import Pairs, RowsLost
 from adcaptum.engine.rules.table import Func, Handler
 
 _POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
@@ -36,7 +36,7 @@ def max_pool(dims: int, *, with_indices: bool = False) -> Handler:
     ) -> Any:
         given = dict(zip(("input", *_NAMES), args, strict=False)) | kwargs
         x: Tensor = given.pop("input")
-        both = with_indices or bool(given.pop("return_indices", False))
+        both = bool(given.pop("return_indices", False)) or with_indices
         given["stride"] = given.get("stride") or None
         value, at = _POOLS[dims](x.detach(), **given, return_indices=True)
         result = _picked(pairs_of(interception), x, value, at, dims)
@@ -77,6 +77,8 @@ def largest(name: str) -> Handler:
         if dims is None or 0 in dims:
             return uncovered(interception, func, args, kwargs)
         keepdim = bool(given.get("keepdim", False))
+        if not pairs_of(interception).leads(x):
+            raise RowsLost
         # The dimensions come last, as one, so that the rest is pooling with one window.
         last = range(x.dim() - len(dims), x.dim())
         moved = x.movedim(dims, tuple(last)).flatten(-len(dims))
@@ -95,6 +97,8 @@ def largest(name: str) -> Handler:
 
 def _picked(pairs: Pairs, x: Tensor, value: Tensor, at: Tensor, dims: int, sign: int = 1) -> Tensor:
     """The values, each with the gradient of the one element that it is put down to."""
+    if not pairs.leads(x):
+        raise RowsLost
     with torch.no_grad():
         value0 = pairs.of(value)
         at = torch.where(value * sign >= value0 * sign, at, pairs.of(at))

@@ -101,8 +101,9 @@ LINEAR = words("""
 """Operations that are linear, or affine, in all their differentiable arguments together."""
 
 PASSIVE = words("""
-    shape dtype device layout grad grad_fn is_leaf requires_grad is_cuda is_cpu is_mps is_meta is_nested is_sparse
-    is_quantized itemsize nbytes ndim names output_nr requires_grad_ data size dim ndimension numel
+    shape dtype device layout grad grad_fn is_leaf requires_grad is_cuda is_cpu is_mps is_meta
+    is_nested is_sparse is_quantized itemsize nbytes ndim names output_nr data size dim ndimension
+    numel
     nelement stride storage_offset __len__ __bool__ __int__ __float__ __index__ item tolist numpy
     is_floating_point is_complex is_contiguous is_signed is_same_size is_tensor is_inference
     element_size untyped_storage data_ptr get_device detach __set__ __delete__ __repr__ __format__

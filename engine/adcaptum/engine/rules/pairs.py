@@ -97,7 +97,7 @@ class Pairs:
         No gradient comes from them. They equal their references, so that every quotient of
         differences is 0 / 0 there, and would have to be mended.
         """
-        if len(t) == self.rows and self._leads(like):
+        if len(t) == self.rows and self.leads(like):
             t[self.examples :] = 0
 
     def stride(self, x: Tensor) -> int:
@@ -111,12 +111,16 @@ class Pairs:
             raise RowsLost
         return stride
 
+    def leads(self, x: Tensor) -> bool:
+        """Whether the rows come first, each in one piece."""
+        return self._known(x) * self.rows == x.numel()
+
     def expand(self, x: Tensor, shape: torch.Size) -> Tensor:
         """Broadcasts a tensor of the batch, and follows its rows."""
         if x.shape == shape:
             return x
         expanded = x.expand(shape)
-        if len(shape) > x.dim() or not self._leads(x):
+        if len(shape) > x.dim() or not self.leads(x):
             self._set(expanded, self._found(self._ids(x).expand(shape)))
         return expanded
 
@@ -148,7 +152,7 @@ class Pairs:
         if not sources:
             return
         results = [t for t in _tensors((result,)) if t.requires_grad]
-        if all(self._leads(t) for t in sources) and _stay(name, args, kwargs, sources, results):
+        if all(self.leads(t) for t in sources) and _stay(name, args, kwargs, sources, results):
             return
         for t, stride in zip(
             results, self._strides(name, func, args, kwargs, sources, results), strict=True
@@ -164,28 +168,31 @@ class Pairs:
         sources: list[Tensor],
         results: list[Tensor],
     ) -> list[int]:
-        strides = [self._known(t) for t in sources]
-        if _LOST in strides:
-            return [_LOST] * len(results)
-        first, out = sources[0], results[0] if results else None
-        if out is None:
+        """The row strides of an operation's results."""
+        if not results:
             return []
-        if name in _RESHAPES:
-            return [strides[0]] * len(results)
-        if name in _PERMUTATIONS:
-            return [_permuted(name, args, kwargs, first, strides[0], out)]
-        if name == "einsum":
-            return [self._einsum(args, out)]
-        if name in _BROADCASTS:
-            return [self._found(self._ids(first).expand(out.shape))]
-        if name in MOVEMENT or name in _REDUCTIONS:
+        known = [self._known(t) for t in sources]
+        first, out = sources[0], results[0]
+        if _LOST in known:
+            found = _LOST
+        elif name in _RESHAPES:
+            found = known[0]
+        elif name in _PERMUTATIONS:
+            found = _permuted(name, args, kwargs, first, known[0], out)
+        elif name == "einsum":
+            found = self._einsum(args, out)
+        elif name in _BROADCASTS:
+            found = self._found(self._ids(first).expand(out.shape))
+        elif name in MOVEMENT or name in _REDUCTIONS:
             return self._traced(name, func, args, kwargs, sources, len(results))
-        if out.shape == first.shape:
-            return strides[:1] * len(results)
-        if out.shape[:-1] == first.shape[:-1] and strides[0] % first.shape[-1] == 0:
+        elif out.shape == first.shape:
+            found = known[0]
+        elif out.shape[:-1] == first.shape[:-1] and known[0] % first.shape[-1] == 0:
             # A linear map of the last dimension.
-            return [strides[0] // first.shape[-1] * out.shape[-1]] * len(results)
-        return [_LOST] * len(results)
+            found = known[0] // first.shape[-1] * out.shape[-1]
+        else:
+            found = _LOST
+        return [found] * len(results)
 
     def _traced(
         self,
@@ -212,7 +219,7 @@ class Pairs:
         left, arrow, right = str(args[0]).replace(" ", "").partition("->")
         operands = args[1] if len(args) == 2 and isinstance(args[1], list | tuple) else args[1:]
         for labels, t in zip(left.split(","), operands, strict=True):
-            if not t.requires_grad or not self._leads(t) or len(t) != self.rows or not arrow:
+            if not t.requires_grad or not self.leads(t) or len(t) != self.rows or not arrow:
                 continue
             if labels[0] == right[:1]:  # a letter, or the first point of an ellipsis
                 return out.numel() // self.rows
@@ -245,9 +252,6 @@ class Pairs:
                 return found[1]
         return _LOST if x.numel() % self.rows or x.dim() == 0 else x.numel() // self.rows
 
-    def _leads(self, x: Tensor) -> bool:
-        return self._known(x) * self.rows == x.numel()
-
     def _set(self, x: Tensor, stride: int) -> None:
         if stride * self.rows == x.numel():
             self._moved.pop(id(x), None)
@@ -279,7 +283,11 @@ def _stay(
     if name in _VIEWS:
         first = sources[0]
         return all(
-            t.dim() > 0 and len(t) == len(first) and t.stride(0) == first.stride(0) for t in results
+            t._is_view()  # noqa: SLF001 - else a copy, whose rows may stand in another order
+            and t.dim() > 0
+            and len(t) == len(first)
+            and t.stride(0) == first.stride(0)
+            for t in results
         )
     if name in _BROADCASTS:
         return all(t.dim() == max(s.dim() for s in sources) for t in results)

@@ -31,7 +31,7 @@ from adcaptum.engine.rules.table import Func, Table
 class Guided:
     """Guided backpropagation's rule; it has no parameters."""
 
-    def interception(self, model: object, pairs: Pairs | None) -> Interception:
+    def interception(self, model: object, pairs: Pairs | None) -> Interception:  # noqa: ARG002
         """Begins a batch."""
         return Interception(_GUIDED, pairs)
 
@@ -40,7 +40,7 @@ class Guided:
 class Deconvolved:
     """Deconvolution's rule; it has no parameters."""
 
-    def interception(self, model: object, pairs: Pairs | None) -> Interception:
+    def interception(self, model: object, pairs: Pairs | None) -> Interception:  # noqa: ARG002
         """Begins a batch."""
         return Interception(_DECONVOLVED, pairs)
 
@@ -64,23 +64,29 @@ class _Positive(torch.autograd.Function):
     """ReLU's values; the positive part of the gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
         return torch.relu(x)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
         return gradients[0].clamp(min=0)
 
 
 def _guided(
-    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+    interception: Interception,  # noqa: ARG001 - a handler
+    func: Func,  # noqa: ARG001
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Any:
     x = args[0] if args else kwargs["input"]
     return _PositiveWhereActive.apply(x)  # type: ignore[no-untyped-call]
 
 
 def _deconvolved(
-    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+    interception: Interception,  # noqa: ARG001 - a handler
+    func: Func,  # noqa: ARG001
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Any:
     x = args[0] if args else kwargs["input"]
     return _Positive.apply(x)  # type: ignore[no-untyped-call]

@@ -48,7 +48,7 @@ from adcaptum.engine.rules.table import Func, Handler, Table, run_plain
 class Rescale:
     """The rule; it has no parameters."""
 
-    def interception(self, model: object, pairs: Pairs | None) -> Interception:
+    def interception(self, model: object, pairs: Pairs | None) -> Interception:  # noqa: ARG002
         """Begins a batch."""
         return Interception(RESCALE, pairs)
 
@@ -68,7 +68,7 @@ def chosen(
     pairs_of(interception).follow("where", func, args, kwargs, result)
     condition = condition.expand(result.shape)
     if bool((condition != pairs_of(interception).of(condition, like=result)).any()):
-        interception.report("where", result)
+        interception.report("where", result, (args, kwargs))
     return result
 
 

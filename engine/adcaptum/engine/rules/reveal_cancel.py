@@ -83,7 +83,7 @@ def _affine(
     if depends(x) and not depends(weight):
         origin = _Origin(
             x,
-            x._version,  # noqa: SLF001 - how often it has been overwritten
+            x._version,  # noqa: SLF001
             weight.detach(),
             lambda t, w: func(t, w, None, **given),
         )
@@ -96,7 +96,7 @@ def _batch_norm(
 ) -> Any:
     origin = _revealing(interception).origin(args[0])
     result = HANDLERS["batch_norm"](interception, func, args, kwargs)
-    # torch.batch_norm(input, weight, bias, mean, variance, training, momentum, eps, cudnn)
+    # Of the input, weight, bias, mean, variance, training, momentum, eps and cudnn, in that order.
     if origin is None or len(args) < 8 or args[5]:
         return result
     scale = torch.rsqrt(args[4] + args[7])
@@ -149,7 +149,7 @@ def _values(call: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
 
 
 def _quotient(dy: Tensor, dz: Tensor, z: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:
-    """dy / dz; where dz is nothing but rounding, the slope.
+    """The quotient dy / dz; where dz is nothing but rounding, the slope.
 
     All that dz consists of has the same sign, so that what rounding does to the quotient is as
     small as dz.

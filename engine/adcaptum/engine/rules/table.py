@@ -142,7 +142,7 @@ def _unknown(name: str) -> Handler:
     ) -> Any:
         result = run_plain(func, args, kwargs)
         if torch.is_grad_enabled() and any_depends(args, kwargs):
-            interception.report(name, result)
+            interception.report(name, result, (args, kwargs))
             if interception.pairs is not None:
                 interception.pairs.follow(name, func, args, kwargs, result)
         return result
@@ -163,7 +163,7 @@ def _guarded(name: str, handler: Handler) -> Handler:
             result = handler(interception, func, args, kwargs)
         except RowsLost:
             result = run_plain(func, args, kwargs)
-            interception.report(name, result)
+            interception.report(name, result, (args, kwargs))
         pairs.follow(name, func, args, kwargs, result)
         return result
 
@@ -176,6 +176,7 @@ def _in_place(name: str, func: Func, handler: Handler) -> Handler:
     def out_of_place(x: Tensor, *args: Any, **kwargs: Any) -> Any:
         return func(x.clone(), *args, **kwargs)
 
+    out_of_place.__name__ = name
     guarded = _guarded(name, handler)
 
     def action(
