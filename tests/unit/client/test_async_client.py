@@ -79,6 +79,7 @@ async def test_what_the_server_lists_is_read(async_client: AsyncClient) -> None:
     assert await async_client.model("cells") == model
     assert [method.name for method in await async_client.methods()] == [
         "integrated_gradients",
+        "grad_cam",
         "shapley_values",
     ]
 

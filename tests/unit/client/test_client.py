@@ -232,6 +232,13 @@ def test_methods_are_listed(wire: Wire) -> None:
         "ListMethods", explanation_service_pb2.ListMethodsResponse(methods=canned.methods())
     )
     assert request.model.name == "cells"
-    gradients, shapley = pending.result()
+    gradients, cam, shapley = pending.result()
     assert (gradients.parameters[0].default, gradients.parameters[0].maximum) == (50, None)
+    assert (gradients.layers, gradients.layer_required, gradients.background) == (
+        True,
+        False,
+        False,
+    )
+    assert (cam.layers, cam.layer_required) == (True, True)
+    assert (shapley.layers, shapley.background) == (False, True)
     assert (shapley.available, shapley.reason) == (False, "30 features")
