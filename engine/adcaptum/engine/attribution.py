@@ -9,6 +9,8 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from adcaptum.engine.moments import magnitude
+
 
 class ErrorKind(Enum):
     """What an error measures."""
@@ -71,6 +73,22 @@ def completeness_error(
     flats = (v.reshape(len(v), -1) for v in values)
     total = sum((flat.sum(1) for flat in flats), start=output.new_zeros(len(output)))
     return (total - (output - baseline_output)).abs()
+
+
+def with_relative_error(answer: Attribution, wrong: Tensor, tolerance: float) -> Attribution:
+    """The answer with its relative error, and why the method would stop there.
+
+    Args:
+        answer: What was found.
+        wrong: The estimated sum of the errors' magnitudes, (examples,).
+        tolerance: What the relative error should be below.
+    """
+    size = magnitude(answer.values)
+    # Where nothing is wrong nothing is, however small the values are.
+    relative = torch.where(wrong > 0, wrong / size, 0)
+    met = bool((relative <= tolerance).all())
+    reason = StopReason.CONVERGED if met else StopReason.BUDGET
+    return replace(answer, relative_error=relative, stop_reason=reason)
 
 
 def joined(answers: Sequence[Attribution]) -> Attribution:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -122,6 +124,11 @@ class StratifiedMoments:
         self.mean = self.mean + (mean - self.mean) * share
         self._variance = self._variance * (1 - share) ** 2 + variance * share**2
         self.count += count
+
+
+def magnitude(tensors: Sequence[Tensor]) -> Tensor:
+    """The sum of the magnitudes of each example's numbers, (examples,)."""
+    return torch.stack([t.abs().reshape(len(t), -1).sum(1) for t in tensors]).sum(0)
 
 
 def largest(standard_errors: tuple[Tensor, ...]) -> Tensor:

@@ -17,81 +17,99 @@ jump most, 96 to 98 %.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from adcaptum.engine.attribution import (
-    Attribution,
-    ErrorKind,
-    StopReason,
-    completeness_error,
-)
-from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.flow import Flow, ask, both, endpoints, report
-from adcaptum.engine.reduce import WeightedSum
-from adcaptum.engine.rows import Path
+from adcaptum.engine.attribution import Attribution, StopReason, with_relative_error
+from adcaptum.engine.evaluation import Evaluation
+from adcaptum.engine.flow import Flow, ask, both, report
+from adcaptum.engine.moments import magnitude
 
 MOST_INTERVALS = 1024
 USUAL_POINTS = 33
 _LUCK = 4
-_Average = tuple[Tensor, tuple[Tensor, ...]]  # targets of the points, weighted sum of gradients
+
+Tensors = tuple[Tensor, ...]
+Points = Callable[[Tensor, Tensor], Evaluation]
+"""Of places on the way, from 0 to 1, and their weights, each float64: an evaluation of one example
+whose gradients are the weighted sum."""
+Answer = Callable[[Tensors, Tensor], Attribution]
+"""Of a weighted sum, linear in it, and the targets at the way's start and end, (2,)."""
 
 
-def refined(explicand: Explicand, *, multiply_by_inputs: bool) -> Flow[Attribution]:
-    """Integrates the gradient of one example along its way; reports after each refinement.
+class Levels(Protocol):
+    """Estimates of one integral, each with twice the intervals of the one before."""
+
+    @property
+    def most(self) -> int:
+        """With how many intervals to stop, whatever the error."""
+        ...
+
+    def begin(self) -> Flow[tuple[Attribution, Attribution]]:
+        """Estimates with two intervals, and with four."""
+        ...
+
+    def halve(self, intervals: int) -> Flow[Attribution]:
+        """Estimates with twice so many intervals, those of the estimate before."""
+        ...
+
+
+def refined(levels: Levels, tolerance: float) -> Flow[Attribution]:
+    """Halves intervals until the error is below the tolerance; reports after each refinement.
 
     Args:
-        explicand: One example with a tolerance.
-        multiply_by_inputs: Whether to multiply the average gradient by the difference of the ends.
+        levels: Estimates for one example.
+        tolerance: How large the sum of errors may be, relative to that of the values' magnitudes.
     """
-    assert explicand.count == 1, "each example stops for itself"
-    assert explicand.tolerance is not None, "it stops when a tolerance is met"
-    ends, starts = yield from endpoints(explicand)
-    differences = tuple(x - x0 for x, x0 in zip(ends, starts, strict=True))
-
-    def average(
-        alphas: list[float], weights: list[float]
-    ) -> Flow[tuple[Tensor, tuple[Tensor, ...]]]:
-        path = Path(ends, starts, torch.tensor(alphas, dtype=torch.float64))
-        reduce = WeightedSum(torch.tensor(weights, dtype=torch.float64))
-        reading = yield from ask(explicand.evaluation(path, gradient=True, reduce=reduce))
-        return reading.values, reading.gradients
-
-    (values, coarse), (_, middles) = yield from both(
-        average([0, 0.5, 1], [0.25, 0.5, 0.25]), average([0.25, 0.75], [0.5, 0.5])
-    )
-    baseline_output, _, output = values.unbind()
+    coarse, fine = yield from levels.begin()
     intervals = 4
-    before = torch.zeros_like(output)[None]
+    before = torch.zeros(())
     while True:
-        fine = tuple((c + m) / 2 for c, m in zip(coarse, middles, strict=True))
-        products = tuple(f * d for f, d in zip(fine, differences, strict=True))
-        change = _magnitude(
-            [(f - c) * d for f, c, d in zip(fine, coarse, differences, strict=True)]
-        )
-        wrong = torch.maximum(change, before / _LUCK)
-        relative = torch.where(wrong > 0, wrong / _magnitude(products), wrong)
-        met = bool(relative <= explicand.tolerance)
-        answer = Attribution(
-            products if multiply_by_inputs else fine,
-            completeness_error(products, output[None], baseline_output[None]),
-            ErrorKind.COMPLETENESS,
-            output[None],
-            baseline_output[None],
-            stop_reason=StopReason.CONVERGED if met else StopReason.BUDGET,
-            relative_error=relative,
-        )
-        if met or intervals >= MOST_INTERVALS:
+        change = magnitude(tuple(f - c for f, c in zip(fine.values, coarse.values, strict=True)))
+        before = before.to(change)
+        answer = with_relative_error(fine, torch.maximum(change, before / _LUCK), tolerance)
+        if answer.stop_reason is StopReason.CONVERGED or intervals >= levels.most:
             return answer
         yield from report(answer)
-        alphas = ((torch.arange(intervals) + 0.5) / intervals).tolist()
-        _, middles = yield from average(alphas, [1 / intervals] * intervals)
         coarse, before = fine, change
+        fine = yield from levels.halve(intervals)
         intervals *= 2
 
 
-def _magnitude(tensors: Sequence[Tensor]) -> Tensor:
-    """The sum of the magnitudes of one example's numbers, (1,)."""
-    return torch.stack([t.abs().flatten(1).sum(1) for t in tensors]).sum(0)
+class Trapezoid:
+    """The trapezoidal rule: halving all intervals needs the new midpoints alone."""
+
+    __slots__ = ("_answer", "_ends", "_points", "_sums")
+
+    most = MOST_INTERVALS
+
+    def __init__(self, points: Points, answer: Answer) -> None:
+        self._points = points
+        self._answer = answer
+        self._sums: Tensors = ()
+        self._ends = torch.zeros(0)
+
+    def begin(self) -> Flow[tuple[Attribution, Attribution]]:
+        first = self._ask([0, 0.5, 1], [0.25, 0.5, 0.25])
+        (values, self._sums), (_, middles) = yield from both(
+            first, self._ask([0.25, 0.75], [0.5, 0.5])
+        )
+        self._ends = values[[0, -1]]
+        return self._answer(self._sums, self._ends), self._joined(middles)
+
+    def halve(self, intervals: int) -> Flow[Attribution]:
+        alphas = (torch.arange(intervals) + 0.5) / intervals
+        _, middles = yield from self._ask(alphas.tolist(), [1 / intervals] * intervals)
+        return self._joined(middles)
+
+    def _joined(self, middles: Tensors) -> Attribution:
+        self._sums = tuple((c + m) / 2 for c, m in zip(self._sums, middles, strict=True))
+        return self._answer(self._sums, self._ends)
+
+    def _ask(self, alphas: list[float], weights: list[float]) -> Flow[tuple[Tensor, Tensors]]:
+        places, shares = (torch.tensor(n, dtype=torch.float64) for n in (alphas, weights))
+        reading = yield from ask(self._points(places, shares))
+        return reading.values, reading.gradients

@@ -9,13 +9,14 @@ from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution, ErrorKind, completeness_error
 from adcaptum.engine.blur import Blurred, Spectra
-from adcaptum.engine.evaluation import INPUT
+from adcaptum.engine.evaluation import INPUT, Evaluation
 from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.flow import Flow, ask, values_at_site
+from adcaptum.engine.flow import Flow, ask, example_by_example, values_at_site
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.quadrature import Rule, way
 from adcaptum.engine.reduce import WeightedSum
+from adcaptum.engine.refinement import USUAL_POINTS, Trapezoid, refined
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,39 +59,70 @@ class BlurIntegratedGradients:
     method: Rule = parameter("gausslegendre", "The rule of the quadrature.")
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains.
+        """Explains; with a tolerance, reports after each refinement.
 
         Raises:
             InvalidArgument: If an input has too few dimensions, or is not floating-point.
         """
+        if explicand.tolerance is not None:
+            return (yield from example_by_example(self._refined, explicand))
+        integral = yield from self._integral(explicand)
+        alphas, weights = way(self.method, self.n_steps, with_ends=explicand.with_error)
+        reading = yield from ask(integral.points(alphas, weights))
+        outputs = reading.values.view(explicand.count, -1)[:, [0, -1]]
+        return integral.answer(reading.gradients, outputs)
+
+    def _refined(self, explicand: Explicand) -> Flow[Attribution]:
+        """Goes on until the tolerance is met, for one example."""
+        assert explicand.tolerance is not None, "it stops when a tolerance is met"
+        integral = yield from self._integral(explicand)
+        levels = Trapezoid(integral.points, integral.answer)
+        return (yield from refined(levels, explicand.tolerance))
+
+    def _integral(self, explicand: Explicand) -> Flow[_Integral]:
         ends = yield from _ends(explicand)
         spectra = Spectra.of(ends, self.axes)
-        alphas, weights = way(self.method, self.n_steps, with_ends=explicand.with_error)
-        most = self._most(ends, spectra)
-        rows = Blurred(ends, spectra, most * (1 - alphas))
-        # On the way from 0 to 1 the blur goes from `most` to 0.
-        scale = replace(rows, slope=True)
-        reading = yield from ask(
-            explicand.evaluation(rows, gradient=True, reduce=WeightedSum(-most * weights, scale))
-        )
-        values = reading.gradients
-        if not explicand.with_error:
-            return Attribution(values)
-        outputs = reading.values.view(explicand.count, -1)
-        output, baseline_output = outputs[:, -1], outputs[:, 0]
-        error = completeness_error(values, output, baseline_output)
-        return Attribution(values, error, ErrorKind.COMPLETENESS, output, baseline_output)
+        return _Integral(explicand, ends, spectra, self._most(ends, spectra))
 
     def rows(self, explicand: Explicand) -> int:
-        """The steps of each example, its ends for the error, and at a site what stands there."""
+        """The steps of each example, its ends for the error, and at a site what stands there.
+
+        With a tolerance, as many as it usually takes.
+        """
         at_site = explicand.at != INPUT and explicand.values is None
-        return explicand.count * (self.n_steps + 2 * explicand.with_error + at_site)
+        points = self.n_steps + 2 * explicand.with_error
+        if explicand.tolerance is not None:
+            points = USUAL_POINTS
+        return explicand.count * (points + at_site)
 
     def _most(self, ends: tuple[Tensor, ...], spectra: Spectra) -> float:
         if self.max_sigma is not None:
             return self.max_sigma
         lengths = (max(t.shape[-n:]) for t, n in zip(ends, spectra.axes, strict=True))
         return max(lengths) / 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Integral:
+    """What is integrated, while the blur goes from `most` to 0."""
+
+    explicand: Explicand
+    ends: tuple[Tensor, ...]
+    spectra: Spectra
+    most: float
+
+    def points(self, alphas: Tensor, weights: Tensor) -> Evaluation:
+        rows = Blurred(self.ends, self.spectra, self.most * (1 - alphas))
+        reduce = WeightedSum(-self.most * weights, replace(rows, slope=True))
+        return self.explicand.evaluation(rows, gradient=True, reduce=reduce)
+
+    def answer(self, values: tuple[Tensor, ...], outputs: Tensor) -> Attribution:
+        """Puts together what is returned; outputs are those at the start and end, (..., 2)."""
+        if not self.explicand.with_error:
+            return Attribution(values)
+        baseline_output, output = outputs.view(-1, 2).unbind(1)
+        error = completeness_error(values, output, baseline_output)
+        return Attribution(values, error, ErrorKind.COMPLETENESS, output, baseline_output)
 
 
 def _ends(explicand: Explicand) -> Flow[tuple[Tensor, ...]]:

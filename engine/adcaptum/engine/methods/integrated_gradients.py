@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
+from torch import Tensor
+
 from adcaptum.engine.attribution import Attribution, ErrorKind, completeness_error
+from adcaptum.engine.evaluation import Evaluation
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.flow import Flow, ask, endpoint_rows, endpoints, example_by_example
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.quadrature import Rule, way
 from adcaptum.engine.reduce import WeightedSum
-from adcaptum.engine.refinement import USUAL_POINTS, refined
+from adcaptum.engine.refinement import USUAL_POINTS, Trapezoid, refined
 from adcaptum.engine.rows import Path
 
 
@@ -44,8 +46,7 @@ class IntegratedGradients:
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains; with a tolerance, reports after each refinement."""
         if explicand.tolerance is not None:
-            refine = partial(refined, multiply_by_inputs=self.multiply_by_inputs)
-            return (yield from example_by_example(refine, explicand))
+            return (yield from example_by_example(self._refined, explicand))
         ends, starts = yield from endpoints(explicand)
         alphas, weights = way(self.method, self.n_steps, with_ends=explicand.with_error)
         reading = yield from ask(
@@ -53,13 +54,37 @@ class IntegratedGradients:
                 Path(ends, starts, alphas), gradient=True, reduce=WeightedSum(weights)
             )
         )
-        averages = reading.gradients
-        products = tuple(g * (x - x0) for g, x, x0 in zip(averages, ends, starts, strict=True))
+        outputs = reading.values.view(explicand.count, -1)[:, [0, -1]]
+        return self._answer(explicand, reading.gradients, _differences(ends, starts), outputs)
+
+    def _refined(self, explicand: Explicand) -> Flow[Attribution]:
+        """Goes on until the tolerance is met, for one example."""
+        assert explicand.tolerance is not None, "it stops when a tolerance is met"
+        ends, starts = yield from endpoints(explicand)
+        differences = _differences(ends, starts)
+
+        def points(alphas: Tensor, weights: Tensor) -> Evaluation:
+            path = Path(ends, starts, alphas)
+            return explicand.evaluation(path, gradient=True, reduce=WeightedSum(weights))
+
+        def answer(averages: tuple[Tensor, ...], outputs: Tensor) -> Attribution:
+            return self._answer(explicand, averages, differences, outputs[None])
+
+        return (yield from refined(Trapezoid(points, answer), explicand.tolerance))
+
+    def _answer(
+        self,
+        explicand: Explicand,
+        averages: tuple[Tensor, ...],
+        differences: tuple[Tensor, ...],
+        outputs: Tensor,
+    ) -> Attribution:
+        """Puts together what is returned; outputs are those at the start and end, (examples, 2)."""
+        products = tuple(g * d for g, d in zip(averages, differences, strict=True))
         values = products if self.multiply_by_inputs else averages
         if not explicand.with_error:
             return Attribution(values)
-        outputs = reading.values.view(explicand.count, -1)
-        output, baseline_output = outputs[:, -1], outputs[:, 0]
+        baseline_output, output = outputs.unbind(1)
         error = completeness_error(products, output, baseline_output)
         return Attribution(values, error, ErrorKind.COMPLETENESS, output, baseline_output)
 
@@ -71,5 +96,8 @@ class IntegratedGradients:
         points = self.n_steps + 2 * explicand.with_error
         if explicand.tolerance is not None:
             points = USUAL_POINTS
-        steps = explicand.count * points
-        return steps + endpoint_rows(explicand)
+        return explicand.count * points + endpoint_rows(explicand)
+
+
+def _differences(ends: tuple[Tensor, ...], starts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(x - x0 for x, x0 in zip(ends, starts, strict=True))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
+from torch import Tensor
+
 from adcaptum.engine.attribution import Attribution
+from adcaptum.engine.evaluation import Evaluation
 from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.flow import Flow, ask
+from adcaptum.engine.flow import Flow, ask, example_by_example
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.quadrature import Rule, nodes_and_weights
 from adcaptum.engine.reduce import WeightedSum
+from adcaptum.engine.refinement import USUAL_POINTS, Trapezoid, refined
 from adcaptum.engine.rows import Path
 
 
@@ -37,16 +42,29 @@ class InternalInfluence:
     method: Rule = parameter("gausslegendre", "The rule of the quadrature.")
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains.
+        """Explains; with a tolerance, reports after each refinement.
 
         Raises:
             InvalidArgument: If no layer is named, or the inputs are not floating-point.
         """
+        if explicand.tolerance is not None:
+            return (yield from example_by_example(self._refined, explicand))
         alphas, weights = nodes_and_weights(self.method, self.n_steps)
-        path = Path(explicand.inputs, explicand.paired_baselines(), alphas)
-        evaluation = explicand.from_inputs(path, reduce=WeightedSum(weights))
-        return Attribution((yield from ask(evaluation)).gradients)
+        reading = yield from ask(_average(explicand, alphas, weights))
+        return Attribution(reading.gradients)
 
     def rows(self, explicand: Explicand) -> int:
-        """The steps of each example."""
-        return explicand.count * self.n_steps
+        """The steps of each example; with a tolerance, as many as it usually takes."""
+        steps = self.n_steps if explicand.tolerance is None else USUAL_POINTS
+        return explicand.count * steps
+
+    def _refined(self, explicand: Explicand) -> Flow[Attribution]:
+        """Goes on until the tolerance is met, for one example."""
+        assert explicand.tolerance is not None, "it stops when a tolerance is met"
+        levels = Trapezoid(partial(_average, explicand), lambda averages, _: Attribution(averages))
+        return (yield from refined(levels, explicand.tolerance))
+
+
+def _average(explicand: Explicand, alphas: Tensor, weights: Tensor) -> Evaluation:
+    path = Path(explicand.inputs, explicand.paired_baselines(), alphas)
+    return explicand.from_inputs(path, reduce=WeightedSum(weights))

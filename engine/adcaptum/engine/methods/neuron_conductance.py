@@ -14,6 +14,7 @@ from adcaptum.engine.method import LayerUse
 from adcaptum.engine.methods.integrated_gradients import IntegratedGradients
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.quadrature import Rule
+from adcaptum.engine.refinement import USUAL_POINTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class NeuronConductance:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains, for the inputs.
+        """Explains, for the inputs; with a tolerance, reports after each refinement.
 
         Raises:
             InvalidArgument: If no layer is named, or it has no such neuron.
@@ -57,8 +58,9 @@ class NeuronConductance:
         return (yield from self._gradients.flow(at_inputs))
 
     def rows(self, explicand: Explicand) -> int:
-        """The steps of each example."""
-        return explicand.count * self.n_steps
+        """The steps of each example; with a tolerance, as many as it usually takes."""
+        steps = self.n_steps if explicand.tolerance is None else USUAL_POINTS
+        return explicand.count * steps
 
     @property
     def _gradients(self) -> IntegratedGradients:
