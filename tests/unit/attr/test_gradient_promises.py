@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import torch
 from captum import attr as captum
+from captum.testing.helpers.basic_models import BasicModel_MultiLayer
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from adcaptum import attr
-from tests.captum_oracle import ours
+from tests.captum_oracle import captums, ours
 from tests.models import cnn, mlp, numbers
 
 
@@ -410,3 +411,28 @@ def test_the_weights_of_the_nodes_are_not_rounded() -> None:
 def test_a_call_gives_no_tensor_with_a_graph() -> None:
     for name in CALLS:
         assert not any(t.requires_grad for t in tree_leaves(explain(name, mlp())))
+
+
+def test_a_baseline_of_several_inputs_is_drawn_as_a_whole() -> None:
+    """Captum draws a row for each input: pairs that are no baseline."""
+
+    def difference(x: Tensor, y: Tensor) -> Tensor:
+        return (x - y).square().sum(1)
+
+    inputs, rows = (X, X), numbers(4, 8, seed=1)
+    torch.manual_seed(0)
+    mine = attr.GradientShap(difference).attribute(inputs, (rows, rows), n_samples=20)
+    theirs = captum.GradientShap(difference).attribute(inputs, (rows, rows), n_samples=20)
+    assert not any(t.any() for t in mine)
+    assert all(t.abs().max() > 0.1 for t in theirs)
+
+
+def test_an_index_into_a_layer_with_several_tensors_is_one_into_the_first() -> None:
+    model = BasicModel_MultiLayer(multi_input_module=True)
+    construct, x = (model, model.multi_relu), numbers(3, 3).float()
+    with pytest.raises(AssertionError):
+        captums("NeuronGradient", construct, x, 2)
+    torch.testing.assert_close(
+        ours("NeuronGradient", construct, x, 2),
+        ours("NeuronGradient", construct, x, lambda t: t[0][:, 2]),
+    )
