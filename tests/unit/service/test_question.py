@@ -119,3 +119,56 @@ def test_a_blur_that_makes_no_sense_is_refused(sigma: float) -> None:
     declared = InputDeclaration("photo", "image", "FP32", (-1, 1, 9, 9))
     with pytest.raises(InvalidRequest, match="above 0"):
         references.blurred(torch.zeros(1, 1, 9, 9), sigma, declared, "x")
+
+
+def given(*kinds: str | None) -> tuple[list[explanation_pb2.Baseline], list[int | None]]:
+    """Baselines of these kinds; None for an input of which the request says nothing."""
+    made = {
+        "samples": explanation_pb2.Baseline(samples=explanation_pb2.Samples(count=1)),
+        "tensor": explanation_pb2.Baseline(tensor=tensor_pb2.Tensor()),
+    }
+    messages = [made[kind] for kind in kinds if kind is not None]
+    places = iter(range(len(messages)))
+    return messages, [None if kind is None else next(places) for kind in kinds]
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "distribution"),
+    [
+        (1, "tensor", ""),
+        (3, "tensor", ""),
+        (4, "tensor", "baselines[0].tensor"),
+        (1, "samples", ""),
+        (3, "samples", "baselines[0].samples"),
+    ],
+)
+def test_rows_are_a_distribution_by_their_kind_and_number(
+    rows: int, kind: str, distribution: str
+) -> None:
+    messages, places = given(kind)
+    found = references.compared((torch.ones(rows, 2),), messages, places, 3, "baselines")
+    assert found.distribution == distribution
+    assert found.rows == rows
+
+
+def test_an_input_with_one_baseline_has_it_in_every_row_of_anothers_distribution() -> None:
+    messages, places = given("samples", None)
+    tensors = (torch.ones(5, 2), torch.zeros(1, 4))
+    found = references.compared(tensors, messages, places, 3, "baselines")
+    assert [each.shape for each in found.tensors] == [(5, 2), (5, 4)]
+
+
+def test_inputs_with_distributions_of_different_sizes_are_refused() -> None:
+    messages, places = given("samples", "tensor")
+    tensors = (torch.ones(5, 2), torch.zeros(4, 4))
+    with pytest.raises(InvalidRequest, match="4, 5"):
+        references.compared(tensors, messages, places, 3, "baselines")
+
+
+def test_a_text_has_its_own_row_of_the_baselines_at_a_layer() -> None:
+    found = references.Compared((torch.arange(6.0).view(3, 2), torch.tensor(0.5)))
+    own = found.of_example(1, 3)
+    assert own.tensors[0].tolist() == [[2.0, 3.0]]
+    assert own.tensors[1].item() == 0.5
+    shared = references.Compared((torch.ones(3, 2),), "layer_baselines[0].tensor")
+    assert shared.of_example(1, 3) is shared
