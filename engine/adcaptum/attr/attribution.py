@@ -27,6 +27,8 @@ from adcaptum.engine.evaluation import Evaluation, EveryOutput, Site
 from adcaptum.engine.flow import Flow, ask, gather
 from adcaptum.engine.rows import Given
 
+GradientFunc = Callable[..., tuple[Tensor, ...]]
+
 
 class Attribution:
     """A way to attribute a model's output to its inputs, or to something inside it.
@@ -64,16 +66,30 @@ class Attribution:
 
 
 class GradientAttribution(Attribution):
-    """A way that differentiates the model.
-
-    Attributes:
-        gradient_func: The gradients of a target with respect to inputs, for subclasses to use;
-            the methods that come with the library do not.
-    """
+    """A way that differentiates the model."""
 
     def __init__(self, forward_func: Forward) -> None:
         super().__init__(forward_func)
-        self.gradient_func: Callable[..., tuple[Tensor, ...]] = compute_gradients
+        self._gradient_func: GradientFunc = compute_gradients
+
+    @property
+    def gradient_func(self) -> GradientFunc:
+        """The gradients of a target with respect to inputs, for the `attribute` of subclasses.
+
+        Raises:
+            AttributeError: When it is set on a method of the library, which has no use for it.
+        """
+        return self._gradient_func
+
+    @gradient_func.setter
+    def gradient_func(self, function: GradientFunc) -> None:
+        attributing = (c for c in type(self).__mro__ if "attribute" in vars(c))
+        if any(c.__module__.startswith("adcaptum.") for c in attributing):
+            raise AttributeError(
+                f"{self.get_name()} does not use gradient_func: explain a forward_func that has "
+                "the gradient, or write a subclass of GradientAttribution with its own attribute"
+            )
+        self._gradient_func = function
 
     def compute_convergence_delta(
         self,

@@ -93,6 +93,21 @@ def test_gradients_are_there_for_subclasses() -> None:
     assert_same(mine, theirs)
 
 
+def test_a_subclass_may_replace_the_gradients_and_a_method_of_the_library_says_it_does_not() -> (
+    None
+):
+    class Own(attr.GradientAttribution):
+        def attribute(self, inputs: Tensor) -> Tensor:
+            (gradient,) = self.gradient_func(self.forward_func, inputs)
+            return gradient
+
+    own = Own(LAYERED)
+    own.gradient_func = lambda _, inputs: (2 * inputs,)
+    assert torch.equal(own.attribute(THREE), 2 * THREE)
+    with pytest.raises(AttributeError, match="Saliency does not use gradient_func"):
+        attr.Saliency(LAYERED).gradient_func = lambda _, inputs: (inputs,)
+
+
 def test_a_method_of_one_layer_refuses_several() -> None:
     method = attr.LayerConductance(LAYERED, [LAYERED.relu, LAYERED.linear1])
     with pytest.raises(AssertionError, match="one module for Layer Conductance"):

@@ -104,3 +104,29 @@ def test_an_index_into_a_layer_with_several_tensors_is_one_into_the_first() -> N
         ours("NeuronGradient", construct, x, 2),
         ours("NeuronGradient", construct, x, lambda t: t[0][:, 2]),
     )
+
+
+@pytest.mark.parametrize("name", ["GradientShap", "LayerGradientShap"])
+def test_the_deltas_of_samples_tell_what_their_mean_lacks(name: str) -> None:
+    model, call = mlp(), CALLS[name]
+    values, deltas = explain(name, model, n_samples=7, return_convergence_delta=True)
+    torch.testing.assert_close(values, explain(name, model, n_samples=7))
+    assert deltas.shape == (21,)
+    with torch.no_grad():
+        start = model(call.arguments["baselines"])
+        change = (model(X) - start)[range(3), [0, 2, 1]]
+    torch.testing.assert_close(deltas.view(3, 7).mean(1), values.sum(1) - change)
+
+
+def test_noise_on_each_input_may_have_its_own_deviation() -> None:
+    def squares(x: Tensor, y: Tensor) -> Tensor:
+        return x.square().sum(1) + y.square().sum(1)
+
+    method = attr.GradientShap(squares)
+    baselines = (torch.zeros(1, 8).double(), torch.zeros(1, 8).double())
+    torch.manual_seed(0)
+    with_noise: Any = method.attribute((X, X), baselines, n_samples=4, stdevs=(0.0, 0.5))
+    torch.manual_seed(0)
+    without: Any = method.attribute((X, X), baselines, n_samples=4)
+    torch.testing.assert_close(with_noise[0], without[0])
+    assert not torch.allclose(with_noise[1], without[1])
