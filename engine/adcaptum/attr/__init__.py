@@ -63,6 +63,7 @@ from adcaptum.attr.layer_activation import (
 from adcaptum.attr.lime import Lime
 from adcaptum.attr.lime_base import LimeBase
 from adcaptum.attr.lime_functions import get_exp_kernel_similarity_function
+from adcaptum.attr.lrp import LRP, LayerLRP
 from adcaptum.attr.noise_tunnel import (
     NoiseTunnel,
 )
@@ -97,6 +98,7 @@ from adcaptum.attr.text_token_input import TextTokenInput
 from adcaptum.attr.token_reference import TokenReferenceBase
 
 __all__ = [
+    "LRP",
     "MSE",
     "Attribution",
     "ClassSummarizer",
@@ -131,6 +133,7 @@ __all__ = [
     "LayerGradientShap",
     "LayerGradientXActivation",
     "LayerIntegratedGradients",
+    "LayerLRP",
     "Lime",
     "LimeBase",
     "Max",
