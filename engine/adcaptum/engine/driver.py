@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from threading import Lock
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -14,6 +14,7 @@ from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.capacity import Capacity
 from adcaptum.engine.clock import batch_clock
 from adcaptum.engine.errors import ModelError
+from adcaptum.engine.evaluation import Key
 from adcaptum.engine.evaluator import Model, evaluate
 from adcaptum.engine.execution import Execution
 from adcaptum.engine.explicand import Explicand
@@ -28,9 +29,12 @@ _capacities: WeakKeyDictionary[nn.Module, Capacity] = WeakKeyDictionary()
 _lock = Lock()
 
 # Nobody waits between batches here, so that only the best rate counts; but memory is that of a
-# batch, and must not grow while a long request goes on trying larger ones, hardly faster.
+# batch, and must not grow while a long request goes on trying larger ones, hardly faster. Small
+# rows cost little of it, and gain most from large batches.
 _LONGEST_BATCH_SECONDS = 0.25
 _MOST_BATCH_ROWS = 256
+_SMALL_BATCH_BYTES = 1 << 18
+_MOST_SMALL_ROWS = 4096
 # Up to so many times the best batch are one batch: two would cost more than what it is off.
 _REST = 1.5
 
@@ -124,34 +128,36 @@ def check_mode(model: Model) -> None:
 def _capacity(model: Model) -> Capacity:
     if not isinstance(model, nn.Module):
         return _new_capacity()
+    known = _capacities.get(model)
+    if known is not None:
+        return known
     with _lock:
-        if model not in _capacities:
-            _capacities[model] = _new_capacity()
-        return _capacities[model]
+        return _capacities.setdefault(model, _new_capacity())
 
 
 def _new_capacity() -> Capacity:
-    return Capacity(target_seconds=_LONGEST_BATCH_SECONDS, max_rows=_MOST_BATCH_ROWS)
+    return Capacity(target_seconds=_LONGEST_BATCH_SECONDS, max_rows=_most_rows)
 
 
-def _room(capacity: Capacity, key: Hashable, rows: int) -> int:
-    """How many rows the next batch may have: a small rest is taken along, not left to its own."""
-    room = capacity.rows(key)
-    if capacity.fixed is None and rows <= _REST * room:
-        return max(room, min(rows, capacity.limit(key)))
-    return room
+def _most_rows(key: Hashable) -> int:
+    """The most rows that a batch may have: more of small ones."""
+    assert isinstance(key, Key), "batches here are those of evaluations"
+    small = _SMALL_BATCH_BYTES // max(1, key.row_bytes)
+    return max(_MOST_BATCH_ROWS, min(small, _MOST_SMALL_ROWS))
 
 
-def _by_key(round_: tuple[Pending, ...]) -> list[list[Pending]]:
+def _by_key(round_: tuple[Pending, ...]) -> Iterable[Sequence[Pending]]:
+    if len(round_) == 1:
+        return (round_,)
     groups: dict[object, list[Pending]] = {}
     for pending in round_:
         groups.setdefault(pending.evaluation.key, []).append(pending)
-    return list(groups.values())
+    return groups.values()
 
 
 def _evaluate_all(
     model: Model,
-    group: list[Pending],
+    group: Sequence[Pending],
     capacity: Capacity,
     on_rows: Callable[[int], None] | None,
 ) -> None:
@@ -160,26 +166,36 @@ def _evaluate_all(
     clock = batch_clock(group[0].evaluation.rows.like[0].device)
     waiting = [p for p in group if p.rows]
     while waiting:
-        room = _room(capacity, key, sum(p.rows - p.done for p in waiting))
-        batch: list[tuple[Pending, Slice]] = []
+        usual = capacity.rows(key)
+        room = most = _room(capacity, key, usual, sum([p.rows - p.done for p in waiting]))
+        pieces: list[Slice] = []
         for pending in waiting:
             stop = min(pending.rows, pending.done + room)
-            batch.append((pending, Slice(pending.evaluation, pending.done, stop)))
+            pieces.append(Slice(pending.evaluation, pending.done, stop))
             room -= stop - pending.done
             if room == 0:
                 break
-        rows = sum(len(piece) for _, piece in batch)
+        rows = most - room
         begin = clock()
         try:
-            parts = evaluate(model, [piece for _, piece in batch])
+            parts = evaluate(model, pieces)
         except torch.OutOfMemoryError:
             if rows == 1:
                 raise
             capacity.out_of_memory(key, rows)
             continue
-        capacity.observe(key, rows, clock() - begin)
-        for (pending, piece), part in zip(batch, parts, strict=True):
+        # What is left over in the end says nothing of the size that was chosen.
+        if rows >= usual:
+            capacity.observe(key, rows, clock() - begin)
+        for pending, piece, part in zip(waiting, pieces, parts, strict=False):
             pending.add(piece.start, piece.stop, part)
         if on_rows is not None:
             on_rows(rows)
         waiting = [p for p in waiting if p.done < p.rows]
+
+
+def _room(capacity: Capacity, key: Hashable, usual: int, left: int) -> int:
+    """How many rows the next batch may have: a small rest is taken along, not left to its own."""
+    if usual < left <= _REST * usual and capacity.fixed is None:
+        return max(usual, min(left, capacity.limit(key)))
+    return usual

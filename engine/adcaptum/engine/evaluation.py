@@ -7,17 +7,18 @@ them; a `Reading` is the answer. Evaluations with equal keys may share a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from math import prod
+from typing import Literal, Self
 
 from torch import Tensor, nn
 
 from adcaptum.engine.arguments import NO_ARGUMENTS, Arguments
 from adcaptum.engine.reduce import Reduce, Stack
 from adcaptum.engine.references import References
-from adcaptum.engine.rows import Rows
+from adcaptum.engine.rows import Rows, Signature
 from adcaptum.engine.rules.interception import Rule
 
 Layer = str | nn.Module
@@ -120,6 +121,37 @@ class Patch:
     rows: Rows
 
 
+class Key(tuple[Hashable, ...]):  # noqa: SLOT001 - a tuple cannot have a slot
+    """What must be equal for rows of two evaluations to share a batch.
+
+    It is looked up several times a batch, so that its hash is kept. The first part says whether
+    the rows are "forward" or "gradient" rows.
+
+    Attributes:
+        fed: What the rows are, and what replaces them inside the model.
+    """
+
+    fed: tuple[Signature, ...]
+    _hash: int
+
+    def __new__(cls, parts: Iterable[Hashable], fed: tuple[Signature, ...]) -> Self:
+        made = super().__new__(cls, parts)
+        made.fed = fed
+        made._hash = tuple.__hash__(made)
+        return made
+
+    @property
+    def row_bytes(self) -> int:
+        """How much memory a row takes, without what the model makes of it."""
+        each = (tensor for signature in self.fed for tensor in signature)
+        return sum(prod(shape) * dtype.itemsize for shape, dtype, _ in each)
+
+    __eq__ = tuple.__eq__
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """Rows at which the model is evaluated, and what is wanted of them.
@@ -153,27 +185,32 @@ class Evaluation:
     references: References | None = None
 
     @cached_property
-    def key(self) -> Hashable:
+    def key(self) -> Key:
         """What must be equal for rows of two evaluations to share a batch."""
-        patch = None if self.patch is None else (self.patch.site, self.patch.rows.signature)
+        rows = self.rows.signature
+        patched = None if self.patch is None else self.patch.rows.signature
+        patch = self.patch and (self.patch.site, patched)
         # Forward rows read the outputs whatever number of them is wanted later.
         neuron: Hashable = None
         if isinstance(self.target, Neuron):
             own = None if self.target.one else id(self.target.index)
             neuron = (self.target.site, own)
         through = self.through and (self.through.site, _identity(self.through))
-        return (
-            "forward" if self.wrt is None else "gradient",
-            self.rows.signature,
-            self.arguments.signature,
-            neuron,
-            self.wrt,
-            self.read,
-            patch,
-            through,
-            self.outputs,
-            self.rule,
-            self.references and self.references.signature,
+        return Key(
+            (
+                "forward" if self.wrt is None else "gradient",
+                rows,
+                self.arguments.signature,
+                neuron,
+                self.wrt,
+                self.read,
+                patch,
+                through,
+                self.outputs,
+                self.rule,
+                self.references and self.references.signature,
+            ),
+            (rows,) if patched is None else (rows, patched),
         )
 
     @cached_property

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from itertools import repeat
 from math import prod
 
 import torch
 from torch import Tensor, nn
-from torch.futures import Future
 from torch.utils._pytree import tree_leaves
 
 from adcaptum.engine.backward import gradients, kept, out_of_range
@@ -31,9 +30,14 @@ from adcaptum.engine.packing import (
     pack_rows,
 )
 from adcaptum.engine.references import ReferenceRows
+from adcaptum.engine.rows import some
 from adcaptum.engine.rules import Interception, Pairs
 
 Model = nn.Module | Callable[..., object]
+
+_NOTHING = nullcontext()
+# So many numbers are compared faster in Python than by an operation.
+_FEW = 32
 
 
 def evaluate(model: Model, slices: Sequence[Slice]) -> list[Part]:
@@ -52,12 +56,12 @@ def evaluate(model: Model, slices: Sequence[Slice]) -> list[Part]:
         Exception: Whatever the model raises.
     """
     first = slices[0].evaluation
-    examples = sum(len(piece) for piece in slices)
-    references = pack_references(slices)
-    rows = examples + (0 if references is None else len(references))
+    examples = sum([piece.stop - piece.start for piece in slices])
+    references = None if first.references is None else pack_references(slices)
+    rows = examples if references is None else examples + len(references)
     taps = Taps(rows)
     columns = [columns_of(piece) for piece in slices]
-    with torch.inference_mode(mode=False), torch.set_grad_enabled(first.wrt is not None):
+    with _normal_tensors(), torch.set_grad_enabled(first.wrt is not None):
         inputs = list(pack_rows([(s.evaluation.rows, s.start, s.stop) for s in slices]))
         arguments = pack_arguments(slices)
         _set_taps(taps, first, slices)
@@ -68,14 +72,15 @@ def evaluate(model: Model, slices: Sequence[Slice]) -> list[Part]:
         if references is not None:
             inputs, arguments = references.below(inputs, arguments, first.arguments)
         interception = _interception(model, first, references)
-        with interception or nullcontext():
+        with interception or _NOTHING:
             enough = isinstance(first.target, Neuron) or not first.outputs
             output = _call(model, taps, [*inputs, *arguments], enough=enough)
             objective = _objective(first, taps, output, rows)
         if first.wrt is not None and first.wrt != INPUT:
             leaves = taps.leaves(first.wrt)
         uncovered = () if interception is None else interception.uncovered(objective)
-        places = _places(objective[:examples], columns) if _share_target(slices) else None
+        own = objective if references is None else objective[:examples]
+        places = _places(own, columns) if _share_target(slices) else None
         found = () if first.wrt is None else _differentiate(objective, places, taps, leaves, first)
     objective = objective.detach()
     activations = tuple(t.detach() for t in taps.values(first.read)) if first.read else ()
@@ -103,7 +108,12 @@ def evaluate(model: Model, slices: Sequence[Slice]) -> list[Part]:
     read = zip(*(t.split(sizes) for t in activations), strict=True) if activations else repeat(())
     compared = repeat(None) if of_references is None else of_references.split(sizes)
     parts = zip(values, cut, read, compared, repeat(uncovered), strict=False)
-    return [Part(*own) for own in parts]
+    return [Part(*each) for each in parts]
+
+
+def _normal_tensors() -> AbstractContextManager[object]:
+    """Tensors made in inference mode cannot be differentiated later: out of it, if need be."""
+    return torch.inference_mode(mode=False) if torch.is_inference_mode_enabled() else _NOTHING
 
 
 def _interception(
@@ -206,10 +216,11 @@ def _places(objective: Tensor, columns: Sequence[Tensor | None]) -> Tensor:
     """
     shape = tuple(objective.shape[1:])
     given = [c for c in columns if c is not None]
-    if not given or (prod(shape) == 1 and not any(bool(c.any()) for c in given)):
-        if prod(shape) != 1:
+    size = prod(shape)
+    if not given or (size == 1 and not any(bool(c.any()) for c in given)):
+        if size != 1:
             raise _not_given(shape)
-        return torch.zeros(len(objective), 1, dtype=torch.int64, device=objective.device)
+        return torch.zeros(objective.shape[0], 1, dtype=torch.int64, device=objective.device)
     if len(given) < len(columns):
         raise _not_given(shape)
     given = [_padded(c, shape) for c in given]
@@ -231,7 +242,7 @@ def _flat(joint: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Indices (rows, dims) -> numbers of elements (rows, 1)."""
     if len(shape) == 1:
         # The usual case, with as few operations as there can be: small batches pay for each.
-        low, high = (int(bound) for bound in joint.aminmax())
+        low, high = _bounds(joint)
         if high >= shape[0] or low < -shape[0]:
             raise _out_of_range(joint, shape)
         return joint if low >= 0 else joint.remainder(shape[0])
@@ -240,6 +251,15 @@ def _flat(joint: Tensor, shape: tuple[int, ...]) -> Tensor:
         raise _out_of_range(joint, shape)
     strides = torch.tensor([prod(shape[i + 1 :]) for i in range(len(shape))])
     return (joint.remainder(sizes) * strides).sum(1, keepdim=True)
+
+
+def _bounds(numbers: Tensor) -> tuple[int, int]:
+    """The least and the largest of some whole numbers on the CPU."""
+    if numbers.numel() <= _FEW:
+        few = numbers.flatten().tolist()
+        return min(few), max(few)
+    low, high = numbers.aminmax()
+    return int(low), int(high)
 
 
 def _not_given(shape: tuple[int, ...]) -> InvalidArgument:
@@ -281,8 +301,8 @@ def _differentiate(
             "autograd, or the target does not depend on it"
         )
     # The gradient of the sum of all rows' targets: one backward pass, whatever the number of rows.
-    seed = objective.new_zeros(objective.shape)
-    seed.view(len(seed), -1)[: len(places)].scatter_(1, places, 1)
+    seed = torch.zeros_like(objective, memory_format=torch.contiguous_format)
+    some(seed.view(seed.shape[0], -1), 0, places.shape[0]).scatter_(1, places, 1)
     if first.through is None:
         return gradients((objective,), leaves, (seed,))
     middle = taps.leaves(first.through.site)
@@ -294,20 +314,22 @@ def _values(objective: Tensor, places: Tensor | None) -> Tensor:
     """Each row's target, (rows,); without places the raw outputs."""
     if places is None:
         return objective
-    return objective.reshape(len(objective), -1).gather(1, places).squeeze(1)
+    flat = objective if objective.dim() == 2 else objective.reshape(objective.shape[0], -1)
+    return flat.gather(1, places).squeeze(1)
 
 
-def call(model: Model, slices: Sequence[Slice]) -> Future[object]:
+def call(model: Model, slices: Sequence[Slice]) -> torch.Future[object]:
     """Calls a model that answers later on the rows of all slices, without gradients or hooks.
 
     Raises:
         ModelError: If it gives no future.
         Exception: Whatever the model raises.
     """
-    with torch.inference_mode(mode=False), torch.no_grad():
+    with _normal_tensors(), torch.no_grad():
         inputs = pack_rows([(s.evaluation.rows, s.start, s.stop) for s in slices])
         promised = model(*inputs, *pack_arguments(slices))
-    if not isinstance(promised, Future):
+    # What `then` gives is of torch's own class, the parent of torch.futures.Future.
+    if not isinstance(promised, torch.Future):
         raise ModelError(
             f"the model returned {type(promised).__name__}: a torch.futures.Future is wanted here"
         )

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.arguments import PerExample, Shared
-from adcaptum.engine.evaluation import Evaluation, Neuron, Reading
+from adcaptum.engine.evaluation import Evaluation, Neuron, Output, Reading
 from adcaptum.engine.reduce import Sink, Stack
 from adcaptum.engine.references import ReferenceRows
-from adcaptum.engine.rows import Rows
+from adcaptum.engine.rows import Rows, some
+
+_STACK = Stack()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +48,9 @@ class Part:
 
 def pack_rows(slices: Sequence[tuple[Rows, int, int]]) -> tuple[Tensor, ...]:
     """Makes the rows of all slices, one tensor per input."""
+    if len(slices) == 1:
+        rows, start, stop = slices[0]
+        return rows.take(start, stop)
     parts = [
         kind.take_many(list(same))
         for kind, same in groupby(slices, key=lambda piece: type(piece[0]))
@@ -97,19 +102,16 @@ def pack_references(slices: Sequence[Slice]) -> ReferenceRows | None:
 
 def columns_of(piece: Slice) -> Tensor | None:
     """The index of each row's target, (rows, dims), on the CPU; None if it needs none."""
-    target = piece.evaluation.target
-    if target is None:
-        return None
-    if isinstance(target, Neuron) and not target.one:
-        return None
-    if isinstance(target, Neuron):
+    target, rows = piece.evaluation.target, piece.evaluation.rows
+    if isinstance(target, Neuron) and target.one:
         return torch.tensor([target.index], dtype=torch.int64).expand(len(piece), -1)
-    if target.indices is None:
+    if not isinstance(target, Output) or target.indices is None:
         return None
-    if len(target.indices) == 1:
-        return target.indices.expand(len(piece), -1)
-    examples = piece.evaluation.rows.examples(piece.start, piece.stop)
-    return target.indices.index_select(0, examples)
+    if target.indices.shape[0] == 1:
+        return target.indices.expand(piece.stop - piece.start, -1)
+    if rows.per_example == 1:
+        return some(target.indices, piece.start, piece.stop)
+    return target.indices.index_select(0, rows.examples(piece.start, piece.stop))
 
 
 class Pending:
@@ -124,31 +126,33 @@ class Pending:
         self.evaluation = evaluation
         self.rows = len(evaluation.rows)
         self.done = 0
-        stack = Stack()
-        self._values: Sink = stack.sink(evaluation.rows)
+        self._values: Sink = _STACK.sink(evaluation.rows)
         self._reference_values: Sink | None = (
-            None if evaluation.references is None else stack.sink(evaluation.rows)
+            None if evaluation.references is None else _STACK.sink(evaluation.rows)
         )
-        self._uncovered_ops: set[str] = set()
+        self._uncovered_ops: tuple[str, ...] = ()
         self._gradients: Sink | None = (
             None if evaluation.wrt is None else evaluation.reduce.sink(evaluation.rows)
         )
         # Where the fold takes both, what was read is not kept row by row.
         kept = evaluation.read is not None and not self._folds_both
-        self._activations: Sink | None = stack.sink(evaluation.rows) if kept else None
+        self._activations: Sink | None = _STACK.sink(evaluation.rows) if kept else None
 
     def add(self, start: int, stop: int, part: Part) -> None:
         """Takes what a batch said of rows start..stop."""
         self.done += stop - start
         self._values.add(start, stop, (part.values,))
         if self._gradients is not None:
-            both = (*part.gradients, *part.activations)
-            self._gradients.add(start, stop, both if self._folds_both else part.gradients)
+            folded = part.gradients
+            if self._folds_both:
+                folded = (*folded, *part.activations)
+            self._gradients.add(start, stop, folded)
         if self._activations is not None:
             self._activations.add(start, stop, part.activations)
         if self._reference_values is not None and part.reference_values is not None:
             self._reference_values.add(start, stop, (part.reference_values,))
-        self._uncovered_ops.update(part.uncovered_ops)
+        if part.uncovered_ops != self._uncovered_ops:
+            self._uncovered_ops = tuple(sorted({*self._uncovered_ops, *part.uncovered_ops}))
 
     @property
     def _folds_both(self) -> bool:
@@ -165,5 +169,5 @@ class Pending:
             reference_values=(
                 None if self._reference_values is None else self._reference_values.result()[0]
             ),
-            uncovered_ops=tuple(sorted(self._uncovered_ops)),
+            uncovered_ops=self._uncovered_ops,
         )

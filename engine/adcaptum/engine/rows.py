@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 Block = tuple[int, int, int, int]
+# Of each tensor what its rows have in common.
+Signature = tuple[tuple[tuple[int, ...], torch.dtype, torch.device], ...]
 
 
 def blocks(start: int, stop: int, per_example: int) -> Iterator[Block]:
@@ -49,7 +51,7 @@ class Rows(ABC):
     @property
     def count(self) -> int:
         """How many examples the rows are of."""
-        return len(self.like[0])
+        return self.like[0].shape[0]
 
     @property
     @abstractmethod
@@ -64,17 +66,20 @@ class Rows(ABC):
         return self.count * self.per_example
 
     @cached_property
-    def signature(self) -> Hashable:
+    def signature(self) -> Signature:
         """What must be equal for rows of two sources to share a batch."""
         return tuple((tuple(t.shape[1:]), t.dtype, t.device) for t in self.like)
 
     def examples(self, start: int, stop: int) -> Tensor:
         """The example of each of rows start..stop, int64 on the CPU."""
         rows = torch.arange(start, stop)
-        return rows if self.per_example == 1 else rows.div_(self.per_example, rounding_mode="floor")
+        each = self.per_example
+        return rows if each == 1 else rows.div_(each, rounding_mode="floor")
 
     def take(self, start: int, stop: int) -> tuple[Tensor, ...]:
         """Makes rows start..stop, each tensor (stop - start, *features)."""
+        if start == 0 and stop == len(self):
+            return tuple(t.flatten(0, 1) for t in self.block(0, self.count, 0, self.per_example))
         parts = [
             tuple(t.flatten(0, 1) for t in self.block(*block))
             for block in blocks(start, stop, self.per_example)
@@ -84,8 +89,11 @@ class Rows(ABC):
     @classmethod
     def take_many(cls, slices: Sequence[tuple[Self, int, int]]) -> tuple[Tensor, ...]:
         """Makes slices of several sources of this class, one after another, in one go."""
+        if len(slices) == 1:
+            rows, start, stop = slices[0]
+            return rows.take(start, stop)
         parts = [rows.take(start, stop) for rows, start, stop in slices]
-        return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
+        return tuple(map(torch.cat, zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +119,9 @@ class Given(Rows):
 
     def take(self, start: int, stop: int) -> tuple[Tensor, ...]:
         return tuple(t.detach()[start:stop].clone() for t in self.tensors)
+
+    def __len__(self) -> int:
+        return self.tensors[0].shape[0]
 
     @classmethod
     def take_many(cls, slices: Sequence[tuple[Self, int, int]]) -> tuple[Tensor, ...]:
@@ -143,7 +154,8 @@ class Repeated(Rows):
 
     def block(self, e0: int, e1: int, s0: int, s1: int) -> tuple[Tensor, ...]:
         return tuple(
-            t[e0:e1, None].detach().expand(-1, s1 - s0, *t.shape[1:]).clone() for t in self.tensors
+            some(t.detach(), e0, e1).unsqueeze(1).expand(-1, s1 - s0, *t.shape[1:]).clone()
+            for t in self.tensors
         )
 
 
@@ -169,7 +181,7 @@ class Crossed(Rows):
 
     @property
     def per_example(self) -> int:
-        return len(self.tensors[0])
+        return self.tensors[0].shape[0]
 
     def block(self, e0: int, e1: int, s0: int, s1: int) -> tuple[Tensor, ...]:
         return tuple(
@@ -198,12 +210,16 @@ class Path(Rows):
 
     @property
     def per_example(self) -> int:
-        return len(self.alphas)
+        return self.alphas.shape[0]
 
     def block(self, e0: int, e1: int, s0: int, s1: int) -> tuple[Tensor, ...]:
         return tuple(
             # lerp is exact at both ends.
-            torch.lerp(start[e0:e1, None], end[e0:e1, None], column(self.alphas[s0:s1], end))
+            torch.lerp(
+                some(start, e0, e1).unsqueeze(1),
+                some(end, e0, e1).unsqueeze(1),
+                column(some(self.alphas, s0, s1), end),
+            )
             for start, end in zip(self.starts, self.ends, strict=True)
         )
 
@@ -222,6 +238,11 @@ class Path(Rows):
             starts = torch.cat([rows.starts[i] for rows, _, _ in slices])
             made.append(torch.lerp(starts[which], ends[which], column(alphas, like)))
         return tuple(made)
+
+
+def some(t: Tensor, start: int, stop: int) -> Tensor:
+    """Entries start..stop of a tensor, in a new view only where they are not all."""
+    return t if start == 0 and stop == t.shape[0] else t[start:stop]
 
 
 def column(numbers: Tensor, like: Tensor) -> Tensor:
