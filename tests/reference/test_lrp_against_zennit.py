@@ -32,7 +32,7 @@ TARGETS = [0, 1, 2]
 RULES: dict[str, tuple[LayerRule, Any]] = {
     "epsilon": (Epsilon(0.1), zennit_oracle.rules.Epsilon(0.1)),
     "epsilon without bias": (
-        Epsilon(0.1, bias=False),
+        Epsilon(0.1, bias="ignore"),
         zennit_oracle.rules.Epsilon(0.1, zero_params="bias"),
     ),
     "norm": (Norm(), zennit_oracle.rules.Norm(1e-15)),

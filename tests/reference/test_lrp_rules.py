@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from adcaptum.engine.rules.affine_maps import AffineMap, Convolution, Linear, Mixing, Scaling
 from adcaptum.engine.rules.lrp_rules import (
     AlphaBeta,
+    Bias,
     Epsilon,
     Flat,
     Gamma,
@@ -39,41 +41,53 @@ def down(v: float) -> float:
 
 
 def in_proportion(
-    parts: list[list[float]], rests: list[float], R: list[float], epsilon: float
+    parts: list[list[float]],
+    rests: list[float],
+    R: list[float],
+    epsilon: float,
+    spread_over: list[list[float]] | None = None,
 ) -> list[float]:
-    """R_i = sum_j part_ij / z_j R_j, where z_j = sum_i part_ij + rest_j, stabilised."""
+    """R_i = sum_j part_ij / z_j R_j, where z_j = sum_i part_ij + rest_j, stabilised.
+
+    With weights to spread it over, each input with a weight gets an equal part of rest_j / z_j R_j.
+    """
     result = [0.0] * len(parts)
     for j, relevance in enumerate(R):
         z = sum(part[j] for part in parts) + rests[j]
         z += epsilon * sign(z)
         for i, part in enumerate(parts):
             result[i] += part[j] / z * relevance
+        if spread_over is not None:
+            inputs = [i for i, weight in enumerate(spread_over[j]) if weight]
+            for i in inputs:
+                result[i] += rests[j] / z * relevance / len(inputs)
     return result
 
 
-def epsilon_rule(epsilon: float, bias: bool = True) -> Definition:
+def epsilon_rule(epsilon: float, bias: str = "keep") -> Definition:
     def rule(w: list[list[float]], b: list[float], x: list[float], R: list[float]) -> list[float]:
         parts = [[x[i] * w[j][i] for j in range(len(R))] for i in range(len(x))]
-        return in_proportion(parts, b if bias else [0.0] * len(b), R, epsilon)
+        rests = [0.0] * len(b) if bias == "ignore" else b
+        return in_proportion(parts, rests, R, epsilon, w if bias == "spread" else None)
 
     return rule
 
 
-def alpha_beta_rule(alpha: float, beta: float, epsilon: float, bias: bool = True) -> Definition:
+def alpha_beta_rule(alpha: float, beta: float, epsilon: float, bias: str = "keep") -> Definition:
     def rule(w: list[list[float]], b: list[float], x: list[float], R: list[float]) -> list[float]:
         every = [[x[i] * w[j][i] for j in range(len(R))] for i in range(len(x))]
         result = [0.0] * len(x)
         for factor, part in ((alpha, up), (-beta, down)):
             parts = [[part(v) for v in row] for row in every]
-            rests = [part(v) if bias else 0.0 for v in b]
-            shares = in_proportion(parts, rests, R, epsilon)
+            rests = [0.0 if bias == "ignore" else part(v) for v in b]
+            shares = in_proportion(parts, rests, R, epsilon, w if bias == "spread" else None)
             result = [r + factor * s for r, s in zip(result, shares, strict=True)]
         return result
 
     return rule
 
 
-def gamma_rule(gamma: float, epsilon: float, bias: bool = True) -> Definition:
+def gamma_rule(gamma: float, epsilon: float, bias: str = "keep") -> Definition:
     def rule(w: list[list[float]], b: list[float], x: list[float], R: list[float]) -> list[float]:
         parts = [[0.0] * len(R) for _ in x]
         rests = [0.0] * len(R)
@@ -84,9 +98,9 @@ def gamma_rule(gamma: float, epsilon: float, bias: bool = True) -> Definition:
             for i in range(len(x)):
                 v = x[i] * w[j][i]
                 parts[i][j] = v + gamma * wanted(v)
-            rests[j] = b[j] + gamma * wanted(b[j]) if bias else 0.0
+            rests[j] = 0.0 if bias == "ignore" else b[j] + gamma * wanted(b[j])
             kept.append(R[j] if y else 0.0)
-        return in_proportion(parts, rests, kept, epsilon)
+        return in_proportion(parts, rests, kept, epsilon, w if bias == "spread" else None)
 
     return rule
 
@@ -145,19 +159,18 @@ MAPS: dict[str, tuple[AffineMap, tuple[int, ...]]] = {
 }
 
 RULES: dict[str, tuple[LayerRule, Definition]] = {
-    "epsilon": (Epsilon(0.01), epsilon_rule(0.01)),
-    "epsilon without bias": (Epsilon(0.01, bias=False), epsilon_rule(0.01, bias=False)),
     "norm": (Norm(), epsilon_rule(0.0)),
     "z plus": (ZPlus(0.01), alpha_beta_rule(1, 0, 0.01)),
-    "alpha 2 beta 1": (AlphaBeta(2, 1, 0.01), alpha_beta_rule(2, 1, 0.01)),
-    "alpha 2 beta 1 without bias": (
-        AlphaBeta(2, 1, 0.01, bias=False),
-        alpha_beta_rule(2, 1, 0.01, bias=False),
-    ),
-    "gamma": (Gamma(0.5, 0.01), gamma_rule(0.5, 0.01)),
-    "gamma without bias": (Gamma(0.5, 0.01, bias=False), gamma_rule(0.5, 0.01, bias=False)),
     "w square": (WSquare(0.01), square_rule(0.01)),
 }
+FATES: tuple[Bias, ...] = get_args(Bias)
+for fate in FATES:
+    RULES[f"epsilon, biases {fate}"] = (Epsilon(0.01, fate), epsilon_rule(0.01, fate))
+    RULES[f"gamma, biases {fate}"] = (Gamma(0.5, 0.01, fate), gamma_rule(0.5, 0.01, fate))
+    RULES[f"alpha 2 beta 1, biases {fate}"] = (
+        AlphaBeta(2, 1, 0.01, fate),
+        alpha_beta_rule(2, 1, 0.01, fate),
+    )
 
 
 def matrix_of(layer: AffineMap, like: Tensor) -> tuple[list[list[float]], list[float], Tensor]:
@@ -229,18 +242,14 @@ def test_pass_hands_relevance_on() -> None:
     assert torch.equal(Pass().relevance(layer, numbers(2, 3), None, R), R)
 
 
-@pytest.mark.parametrize("name", ["epsilon", "z plus", "alpha 2 beta 1", "gamma", "w square"])
-def test_relevance_is_conserved_where_no_bias_takes_any(name: str) -> None:
-    rules: dict[str, LayerRule] = {
-        "epsilon": Epsilon(bias=False),
-        "z plus": ZPlus(bias=False),
-        "alpha 2 beta 1": AlphaBeta(bias=False),
-        "gamma": Gamma(bias=False),
-        "w square": WSquare(),
-    }
+@pytest.mark.parametrize("bias", ["spread", "ignore"])
+@pytest.mark.parametrize("rule", [Epsilon, ZPlus, AlphaBeta, Gamma])
+def test_relevance_is_conserved_where_no_bias_keeps_any(
+    rule: type[Epsilon | ZPlus | AlphaBeta | Gamma], bias: Bias
+) -> None:
     layer, shape = MAPS["conv2d"]
     x = numbers(2, *shape, seed=2)
     _, _, y = matrix_of(layer, x)
     R = numbers(*y.shape, seed=3)
-    got = rules[name].relevance(layer, x, y, R)
+    got = rule(bias=bias).relevance(layer, x, y, R)
     torch.testing.assert_close(got.flatten(1).sum(1), R.flatten(1).sum(1), rtol=1e-9, atol=1e-9)

@@ -12,6 +12,7 @@ from adcaptum.engine.method import LayerUse
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.relevance import CompositeLRP, Start
 from adcaptum.engine.rules.composites import CompositeName, composite
+from adcaptum.engine.rules.lrp_rules import Bias
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,11 @@ class LRP:
     high: float | None = parameter(
         None, "The highest value that inputs may have, for the box; by default the input's highest."
     )
-    bias: bool = parameter(
-        True,
-        "Let biases take their share of relevance; false leaves it to the inputs, which conserves "
-        "it.",
+    bias: Bias = parameter(
+        "keep",
+        "What becomes of the share that biases take of relevance: they keep it, as in the papers; "
+        "spread, it goes in equal parts to the neuron's inputs, which conserves relevance; or they "
+        "are ignored. Neither is for epsilon in deep networks, where it divides by almost 0.",
     )
     start: Start = parameter("output", "The target's relevance: its value, or one.")
     strict: bool = parameter(

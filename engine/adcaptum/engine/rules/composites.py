@@ -13,6 +13,7 @@ from torch import nn
 from adcaptum.engine.rules.affine_maps import Kind
 from adcaptum.engine.rules.lrp_rules import (
     AlphaBeta,
+    Bias,
     Epsilon,
     Flat,
     Gamma,
@@ -150,14 +151,14 @@ class Composite:
             products are shared equally. "uniform": each factor gets half, and softmax is
             expanded to first order, which does not conserve it (AttnLRP, Achtibat et al. 2024).
         epsilon: What sums, means and products are stabilised with; None: the machine epsilon.
-        bias: Whether constants that are added take their share of relevance, like biases.
+        bias: What becomes of the share of constants that are added, and of normalisations' biases.
     """
 
     choices: tuple[tuple[Selector, LayerRule], ...] = ()
     default: LayerRule = field(default_factory=Epsilon)
     gates: Gates = "signal"
     epsilon: float | None = None
-    bias: bool = True
+    bias: Bias = "keep"
 
     def rule(self, place: Place) -> LayerRule:
         """The rule of the map at a place."""
@@ -189,7 +190,7 @@ def composite(
     gamma: float = 0.25,
     low: float | None = None,
     high: float | None = None,
-    bias: bool = True,
+    bias: Bias = "keep",
 ) -> Composite:
     """A composite from the literature.
 
@@ -200,7 +201,7 @@ def composite(
         gamma: Of the Gamma rule.
         low: The least value of inputs, for ZBox; None: that of each row.
         high: The largest one.
-        bias: Whether biases take their share.
+        bias: What becomes of the biases' share.
     """
     box, flat = ZBox(low, high, epsilon), Flat(epsilon)
     convolutions = OfKind(("convolution",))

@@ -6,22 +6,28 @@ part. The rules are those of Bach et al. (2015, https://doi.org/10.1371/journal.
 Montavon et al. (2017, https://arxiv.org/abs/1512.02479; 2019, "Layer-wise relevance propagation:
 an overview") and, for inputs of either sign, Andeol et al. (2021).
 
-A bias is a neuron that is always on: it takes its share of the relevance, and nobody gets that.
-With `bias=False` it does not take part, and its share goes to the inputs: then all relevance is
-conserved where z is not 0. WSquare, Flat and ZBox have no share for the bias, as in their paper.
+A bias is a neuron that is always on, as the papers have it: it takes its share of the relevance,
+b_j / z_j R_j, and keeps it. What becomes of that share is the rules' `bias`: "keep"; "spread", it
+goes in equal parts to all inputs of the neuron (Arras et al. 2019, "Explaining and interpreting
+LSTMs"), which conserves relevance; or "ignore", the bias takes no part in z. Epsilon lives on
+R being small where z is: with "spread" and "ignore" it is not, and in deep networks the relevance
+of single elements may be of any size, though their sum is right. WSquare, Flat and ZBox have no
+share for the bias, as in their paper.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from adcaptum.engine.errors import InvalidArgument, ModelError
 from adcaptum.engine.rules.affine_maps import AffineMap
+
+Bias = Literal["keep", "spread", "ignore"]
 
 
 class LayerRule(Protocol):
@@ -55,11 +61,11 @@ class Epsilon:
 
     Attributes:
         epsilon: What is added to z, away from 0; None: the machine epsilon of its type.
-        bias: Whether the bias takes its share.
+        bias: What becomes of the bias's share.
     """
 
     epsilon: float | None = None
-    bias: bool = True
+    bias: Bias = "keep"
 
     @property
     def keeps_output(self) -> bool:
@@ -67,8 +73,14 @@ class Epsilon:
 
     def relevance(self, layer: AffineMap, x: Tensor, y: Tensor | None, R: Tensor) -> Tensor:
         assert y is not None, "the rule keeps the output"
-        z = y if self.bias or layer.bias is None else y - layer.shift(layer.bias)
-        return layer.transposed(divided(R, z, self.epsilon), layer.weight, x).mul_(x)
+        z = y
+        if self.bias == "ignore" and layer.bias is not None:
+            z = y - layer.shift(layer.bias)
+        s = divided(R, z, self.epsilon)
+        result = layer.transposed(s, layer.weight, x).mul_(x)
+        if self.bias == "spread" and layer.bias is not None:
+            result += _spread(layer, s * layer.shift(layer.bias), x)
+        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +88,10 @@ class Norm:
     """In proportion to what each input contributes: `Epsilon` with no more than a stabiliser.
 
     Attributes:
-        bias: Whether the bias takes its share.
+        bias: What becomes of the bias's share.
     """
 
-    bias: bool = True
+    bias: Bias = "keep"
 
     @property
     def keeps_output(self) -> bool:
@@ -100,13 +112,13 @@ class AlphaBeta:
         alpha: The factor of the positive contributions.
         beta: The factor of the negative ones.
         epsilon: What is added to each z; None: the machine epsilon of its type.
-        bias: Whether the bias takes its share.
+        bias: What becomes of the bias's share.
     """
 
     alpha: float = 2.0
     beta: float = 1.0
     epsilon: float | None = None
-    bias: bool = True
+    bias: Bias = "keep"
 
     def __post_init__(self) -> None:
         if self.alpha < 0 or self.beta < 0 or abs(self.alpha - self.beta - 1) > 1e-9:
@@ -121,16 +133,16 @@ class AlphaBeta:
         return False
 
     def relevance(self, layer: AffineMap, x: Tensor, y: Tensor | None, R: Tensor) -> Tensor:  # noqa: ARG002
-        signs = _signs(x)
         up, down = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
+        b = layer.bias
+        sharing = _Sharing(layer, x, R, self.epsilon, self.bias)
         result = x.new_zeros(())
         if self.alpha:
-            bias = _part(layer, self.bias, positive=True)
-            result = self.alpha * _shared(layer, signs, (up, down), bias, R, epsilon=self.epsilon)
+            positive = None if b is None else b.clamp(min=0)
+            result = self.alpha * sharing.by(up, down, positive)
         if self.beta:
-            bias = _part(layer, self.bias, positive=False)
-            share = _shared(layer, signs, (down, up), bias, R, epsilon=self.epsilon)
-            result = result - self.beta * share
+            negative = None if b is None else b.clamp(max=0)
+            result = result - self.beta * sharing.by(down, up, negative)
         return result
 
 
@@ -142,11 +154,11 @@ class ZPlus:
 
     Attributes:
         epsilon: What is added to z; None: the machine epsilon of its type.
-        bias: Whether the bias takes its share.
+        bias: What becomes of the bias's share.
     """
 
     epsilon: float | None = None
-    bias: bool = True
+    bias: Bias = "keep"
 
     @property
     def keeps_output(self) -> bool:
@@ -167,12 +179,12 @@ class Gamma:
     Attributes:
         gamma: By how much they are preferred; 0: `Epsilon`.
         epsilon: What is added to z; None: the machine epsilon of its type.
-        bias: Whether the bias takes its share.
+        bias: What becomes of the bias's share.
     """
 
     gamma: float = 0.25
     epsilon: float | None = None
-    bias: bool = True
+    bias: Bias = "keep"
 
     def __post_init__(self) -> None:
         if self.gamma < 0:
@@ -184,18 +196,14 @@ class Gamma:
 
     def relevance(self, layer: AffineMap, x: Tensor, y: Tensor | None, R: Tensor) -> Tensor:
         assert y is not None, "the rule keeps the output"
-        signs, w = _signs(x), layer.weight
+        w, b = layer.weight, layer.bias
         up = w + self.gamma * w.clamp(min=0)
         down = w + self.gamma * w.clamp(max=0)
-        result = x.new_zeros(())
-        for weights, where, positive in (((up, down), y > 0, True), ((down, up), y < 0, False)):
-            bias = layer.bias if self.bias else None
-            if bias is not None:
-                preferred = bias.clamp(min=0) if positive else bias.clamp(max=0)
-                bias = bias + self.gamma * preferred
-            share = _shared(layer, signs, weights, bias, R * where, epsilon=self.epsilon)
-            result = result + share
-        return result
+        positive = None if b is None else b + self.gamma * b.clamp(min=0)
+        negative = None if b is None else b + self.gamma * b.clamp(max=0)
+        of_positive = _Sharing(layer, x, R * (y > 0), self.epsilon, self.bias)
+        of_negative = _Sharing(layer, x, R * (y < 0), self.epsilon, self.bias)
+        return of_positive.by(up, down, positive) + of_negative.by(down, up, negative)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,37 +332,40 @@ def _least(dtype: torch.dtype) -> float:
     return float(min(limits.eps, limits.tiny**0.5))
 
 
-def _signs(x: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The positive and the negative part; None where nothing is negative, as behind a ReLU."""
-    if not x.numel() or x.amin() >= 0:
-        return x, None
-    return x.clamp(min=0), x.clamp(max=0)
+class _Sharing:
+    """Shares the relevance of a map's outputs in proportion to contributions."""
+
+    def __init__(
+        self, layer: AffineMap, x: Tensor, R: Tensor, epsilon: float | None, bias: Bias
+    ) -> None:
+        self._layer = layer
+        self._R = R
+        self._epsilon = epsilon
+        self._bias = bias
+        # Nothing is negative behind a ReLU, which saves half the work.
+        self._one_sign = not x.numel() or bool(x.amin() >= 0)
+        self._plus = x if self._one_sign else x.clamp(min=0)
+        self._minus = x if self._one_sign else x.clamp(max=0)
+
+    def by(self, of_plus: Tensor, of_minus: Tensor, bias: Tensor | None) -> Tensor:
+        """Where positive inputs have one weight, negative ones another, and the bias is this."""
+        layer = self._layer
+        shift = None if bias is None or self._bias == "ignore" else layer.shift(bias)
+        z = layer.apply(self._plus, of_plus)
+        if not self._one_sign:
+            z += layer.apply(self._minus, of_minus)
+        if shift is not None:
+            z += shift
+        s = divided(self._R, z, self._epsilon)
+        result = layer.transposed(s, of_plus, self._plus).mul_(self._plus)
+        if not self._one_sign:
+            result.addcmul_(layer.transposed(s, of_minus, self._minus), self._minus)
+        if shift is not None and self._bias == "spread":
+            result += _spread(layer, s * shift, self._plus)
+        return result
 
 
-def _part(layer: AffineMap, wanted: bool, *, positive: bool) -> Tensor | None:
-    if not wanted or layer.bias is None:
-        return None
-    return layer.bias.clamp(min=0) if positive else layer.bias.clamp(max=0)
-
-
-def _shared(
-    layer: AffineMap,
-    signs: tuple[Tensor, Tensor | None],
-    weights: tuple[Tensor, Tensor],
-    bias: Tensor | None,
-    R: Tensor,
-    *,
-    epsilon: float | None,
-) -> Tensor:
-    """Shares R in proportion to contributions: of x+ under one weight, of x- under another."""
-    plus, minus = signs
-    z = layer.apply(plus, weights[0])
-    if minus is not None:
-        z += layer.apply(minus, weights[1])
-    if bias is not None:
-        z += layer.shift(bias)
-    s = divided(R, z, epsilon)
-    result = layer.transposed(s, weights[0], plus).mul_(plus)
-    if minus is not None:
-        result.addcmul_(layer.transposed(s, weights[1], minus), minus)
-    return result
+def _spread(layer: AffineMap, R: Tensor, x: Tensor) -> Tensor:
+    """Relevance in equal parts for all inputs of a neuron, of the shape of x."""
+    ones = torch.ones_like(layer.weight)
+    return layer.transposed(R / layer.of_ones(ones, x).clamp(min=1), ones, x)

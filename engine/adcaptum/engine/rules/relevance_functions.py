@@ -142,7 +142,8 @@ class Centred(Function):
         x: Tensor,  # noqa: ARG004 - the graph's
         y: Tensor,
         kept: tuple[Kept, Kept],
-        scales: tuple[Tensor | None, Tensor, float | None],
+        scales: tuple[Tensor | None, Tensor, Tensor | None],
+        epsilon: float | None,
     ) -> Tensor:
         """Gives y, which has been computed.
 
@@ -153,9 +154,10 @@ class Centred(Function):
             kept: x, and what relevance is divided by.
             scales: By what the centred values have been multiplied: the weight, which broadcasts
                 to x, and the inverse deviation of each group, (*groups, 1), where x is reshaped
-                to groups in its logical order; and epsilon, for the division.
+                to groups in its logical order; and the bias, if its share is handed on.
+            epsilon: For the division.
         """
-        ctx.kept, ctx.scales = kept, scales
+        ctx.kept, ctx.scales, ctx.epsilon = kept, scales, epsilon
         return y.detach()
 
     @staticmethod
@@ -163,12 +165,13 @@ class Centred(Function):
         """Shares among what has been centred."""
         (R,) = grads
         x, z = (kept.tensor for kept in ctx.kept)
-        weight, deviation, epsilon = ctx.scales
-        s = divided(R, z, epsilon)
+        weight, deviation, bias = ctx.scales
+        s = divided(R, z, ctx.epsilon)
+        own = 0 if bias is None else s * bias
         s = s if weight is None else s * weight
         s = s.reshape(*deviation.shape[:-1], -1) * deviation
         s = s - s.mean(-1, keepdim=True)
-        return (s.reshape(x.shape) * x).to(x.dtype), None, None, None
+        return (s.reshape(x.shape) * x + own).to(x.dtype), None, None, None, None
 
 
 def applied(function: type[Function], *arguments: object) -> Tensor:

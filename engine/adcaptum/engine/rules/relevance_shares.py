@@ -100,7 +100,7 @@ def total(sign: int) -> Handler:
         merged = _with_bias(propagation, x, y, _constant(sign, x, args, kwargs))
         if merged is not None:
             return merged
-        if not propagation.composite.bias or propagation.begins(x):
+        if propagation.composite.bias != "keep" or propagation.begins(x):
             result = applied(Passed, y, (1.0,), x)
         else:
             result = shared(propagation, func, args, kwargs)
@@ -252,13 +252,16 @@ def centred(
     with torch.no_grad():
         variance = x.reshape(groups).var(-1, correction=0, keepdim=True)
         deviation = torch.rsqrt(variance + (_EPS if eps is None else eps))
-        z = y if bias is None or propagation.composite.bias else y - bias
+        fate = propagation.composite.bias
+        z = y - bias if bias is not None and fate == "ignore" else y
+        spread = bias.detach() if bias is not None and fate == "spread" else None
     result: Tensor = applied(
         Centred,
         x,
         y,
         (propagation.keep(x), propagation.keep(z)),
-        (None if weight is None else weight.detach(), deviation, propagation.composite.epsilon),
+        (None if weight is None else weight.detach(), deviation, spread),
+        propagation.composite.epsilon,
     )
     return result
 
