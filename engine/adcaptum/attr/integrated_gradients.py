@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
-from adcaptum.attr.answer import convergence_delta, explained, like_inputs
+from adcaptum.attr.answer import convergence_delta, explained, like_inputs, like_layer
 from adcaptum.attr.attribution import GradientAttribution, LayerAttribution, NeuronAttribution
-from adcaptum.attr.layers import at_layers
+from adcaptum.attr.layers import divided
 from adcaptum.attr.path import check_grad_kwargs, checked_rule
 from adcaptum.attr.question import (
     BaselineType,
@@ -20,9 +21,11 @@ from adcaptum.attr.question import (
     TargetType,
     Tensors,
     neuron_of,
+    site_of,
 )
 from adcaptum.engine.evaluation import Site
 from adcaptum.engine.methods import integrated_gradients as engine
+from adcaptum.engine.methods.activation import Activation
 
 
 class IntegratedGradients(GradientAttribution):
@@ -125,25 +128,28 @@ class LayerIntegratedGradients(LayerAttribution, GradientAttribution):
         check_grad_kwargs(grad_kwargs)
         rule = checked_rule(method, n_steps)
         integrated = engine.IntegratedGradients(n_steps, rule, self._multiply_by_inputs)
-        deltas = []
+        at = site_of(self.layer, of_input=attribute_to_layer_input)
+        question = Question.of(
+            self.forward_func,
+            inputs,
+            target=target,
+            baselines=baselines,
+            additional_forward_args=additional_forward_args,
+            at=at,
+            with_error=return_convergence_delta,
+        )
+        answer = explained(question, integrated, batch_rows=internal_batch_size)
 
-        def values(at: Site) -> tuple[Tensor, ...]:
-            question = Question.of(
-                self.forward_func,
-                inputs,
-                target=target,
-                baselines=baselines,
-                additional_forward_args=additional_forward_args,
-                at=at,
-                with_error=return_convergence_delta,
-            )
-            answer = explained(question, integrated, batch_rows=internal_batch_size)
-            if return_convergence_delta:
-                deltas.append(convergence_delta(answer))
-            return answer.values
+        def tensors(at: Site) -> int:
+            explicand = replace(question.explicand, at=at, with_error=False)
+            return len(explained(replace(question, explicand=explicand), Activation()).values)
 
-        found = at_layers(self.layer, values, of_input=attribute_to_layer_input)
-        return (found, deltas[0]) if return_convergence_delta else found
+        found: Tensors | list[Tensors]
+        if isinstance(self.layer, list):
+            found = divided(self.layer, answer.values, tensors, of_input=attribute_to_layer_input)
+        else:
+            found = like_layer(answer.values)
+        return (found, convergence_delta(answer)) if return_convergence_delta else found
 
 
 class NeuronIntegratedGradients(NeuronAttribution, GradientAttribution):

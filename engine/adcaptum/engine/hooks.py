@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import accumulate
 from threading import Lock, get_ident
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -26,6 +27,8 @@ from adcaptum.engine.evaluation import Layer, Site
 
 # Modules that have been seen to be called once in a forward, kept as long as the module.
 _called_once: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+# How many tensors a module takes and gives, of those that were read together with others.
+_tensor_counts: WeakKeyDictionary[nn.Module, dict[str, int]] = WeakKeyDictionary()
 _lock = Lock()
 
 
@@ -95,6 +98,8 @@ class _Tap:
                     f"{self.site} has a tensor of shape {tuple(t.shape)}: its first dimension "
                     f"should be the {self._rows} rows of the batch"
                 )
+        if self.patch is None and not self.cut:
+            _remember(self, len(tensors))
         if self.patch is not None:
             if len(self.patch) != len(tensors):
                 raise ModelError(
@@ -128,6 +133,7 @@ class Taps:
     def __init__(self, rows: int) -> None:
         self._rows = rows
         self._taps: dict[Site, tuple[_Tap, ...]] = {}
+        self._patches: dict[Site, tuple[Tensor, ...]] = {}
 
     @property
     def empty(self) -> bool:
@@ -144,22 +150,9 @@ class Taps:
         self._at(site)
 
     def patch(self, site: Site, tensors: tuple[Tensor, ...]) -> None:
-        """Puts tensors at a site.
-
-        Raises:
-            ModelError: If a site of several layers has not one tensor of each.
-        """
-        taps = self._at(site)
-        if len(taps) == 1:
-            taps[0].patch = tensors
-            return
-        if len(tensors) != len(taps):
-            raise ModelError(
-                f"{site} has {len(tensors)} tensors: layers that are explained together have one "
-                "each"
-            )
-        for tap, tensor in zip(taps, tensors, strict=True):
-            tap.patch = (tensor,)
+        """Puts tensors at a site; of several layers, each one's after another's."""
+        self._at(site)
+        self._patches[site] = tensors
 
     def differentiate(self, site: Site) -> None:
         """Wants gradients at a site."""
@@ -190,6 +183,7 @@ class Taps:
 
         Raises:
             InvalidArgument: If the model has no such layer.
+            ModelError: If a site of several layers is to have other tensors than it has.
         """
         every = [tap for taps in self._taps.values() for tap in taps]
 
@@ -205,6 +199,7 @@ class Taps:
                 assert not isinstance(tap.site.layer, tuple), "each tap has one layer"
                 tap.module = find_layer(model, tap.site.layer)
                 stack.callback(_register(tap, seen).remove)
+            self._hand_out()
             try:
                 yield
             except _Enough:
@@ -214,6 +209,16 @@ class Taps:
             if tap.calls == 1 and tap.module is not None and tap.module not in _called_once:
                 with _lock:
                     _called_once[tap.module] = True
+
+    def _hand_out(self) -> None:
+        """Gives each tap its part of what is to be put at its site."""
+        for site, tensors in self._patches.items():
+            taps = self._taps[site]
+            counts = [len(tensors)] if len(taps) == 1 else [_tensor_count(tap) for tap in taps]
+            if sum(counts) != len(tensors):
+                raise ModelError(f"{site} has {sum(counts)} tensors, {len(tensors)} replace them")
+            for tap, count, end in zip(taps, counts, accumulate(counts), strict=True):
+                tap.patch = tensors[end - count : end]
 
     def _at(self, site: Site) -> tuple[_Tap, ...]:
         """The taps of a site, made if need be."""
@@ -242,6 +247,18 @@ def find_layer(model: object, layer: Layer) -> nn.Module:
         raise InvalidArgument(
             "layer", repr(layer), "the qualified name of a module, as named_modules() gives it"
         ) from error
+
+
+def _remember(tap: _Tap, tensors: int) -> None:
+    assert tap.module is not None, "the layer has been found"
+    if _tensor_counts.get(tap.module, {}).get(tap.site.io) != tensors:
+        with _lock:
+            _tensor_counts.setdefault(tap.module, {})[tap.site.io] = tensors
+
+
+def _tensor_count(tap: _Tap) -> int:
+    assert tap.module is not None, "the layer has been found"
+    return _tensor_counts.get(tap.module, {}).get(tap.site.io, 1)
 
 
 def _example_dims(module: nn.Module | None, tensors: int) -> list[int]:

@@ -279,6 +279,27 @@ def test_several_embeddings_are_explained_together() -> None:
     )
 
 
+@pytest.mark.parametrize("batch", [None, 1])
+def test_of_layers_explained_together_each_has_its_own_tensors(batch: int | None) -> None:
+    model = basic.BasicModel_MultiLayer_TrueMultiInput()
+    model.m1 = basic.BasicModel_MultiLayer(multi_input_module=True)
+    layers = [model.m1.multi_relu, model.m234.model.linear1]
+    inputs = (THREE, rows(3, 3, seed=1), rows(3, 3, seed=2))
+    arguments = {"target": 1, "n_steps": 9, "return_convergence_delta": True}
+    expected, delta = captums("LayerIntegratedGradients", (model, layers), inputs, **arguments)
+    for order in (layers, layers[::-1]):
+        mine = ours(
+            "LayerIntegratedGradients",
+            (model, order),
+            inputs,
+            internal_batch_size=batch,
+            **arguments,
+        )
+        there = expected if order is layers else expected[::-1]
+        assert_same(mine[0], there)
+        torch.testing.assert_close(mine[1], delta, rtol=1e-4, atol=1e-4)
+
+
 def test_several_layers_are_warned_of_once() -> None:
     with pytest.warns(UserWarning, match="Multiple layers provided"):
         attr.LayerIntegratedGradients(LAYERED, [LAYERED.linear0, LAYERED.relu])
