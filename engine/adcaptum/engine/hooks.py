@@ -249,6 +249,50 @@ def find_layer(model: object, layer: Layer) -> nn.Module:
         ) from error
 
 
+def layer_shapes(
+    model: nn.Module, forward: Callable[[], object]
+) -> dict[Site, tuple[tuple[int, ...], ...]]:
+    """The shapes of the tensors at each site, without the examples, as one forward shows them.
+
+    Sites that are not reached, or have no floating-point tensor, are left out; of a module that is
+    called several times the first call counts.
+
+    Args:
+        model: The model.
+        forward: Runs it once, in this thread.
+    """
+    found: dict[Site, tuple[tuple[int, ...], ...]] = {}
+    thread = get_ident()
+
+    def note(site: Site, module: nn.Module, value: object) -> None:
+        if get_ident() != thread or site in found:
+            return
+        every = (t for t in tree_flatten(value)[0] if isinstance(t, Tensor))
+        tensors = [t for t in every if t.is_floating_point() and t.dim()]
+        dims = _example_dims(module, len(tensors))
+        if tensors:
+            found[site] = tuple(
+                (*t.shape[:d], *t.shape[d + 1 :]) for t, d in zip(tensors, dims, strict=True)
+            )
+
+    with ExitStack() as stack:
+        for name, module in model.named_modules():
+            if not name:
+                continue
+            taken, given = Site(name, "input"), Site(name)
+            before = module.register_forward_pre_hook(
+                lambda own, args, kwargs, site=taken: note(site, own, (args, kwargs)),
+                with_kwargs=True,
+            )
+            after = module.register_forward_hook(
+                lambda own, _args, output, site=given: note(site, own, output)
+            )
+            stack.callback(before.remove)
+            stack.callback(after.remove)
+        forward()
+    return found
+
+
 def _remember(tap: _Tap, tensors: int) -> None:
     assert tap.module is not None, "the layer has been found"
     if _tensor_counts.get(tap.module, {}).get(tap.site.io) != tensors:

@@ -21,8 +21,9 @@ from adcaptum.engine import (
     run,
 )
 from adcaptum.engine.flow import ask, values_at_site
+from adcaptum.engine.hooks import layer_shapes
 from adcaptum.engine.parameters import resolve
-from tests.models import mlp, numbers
+from tests.models import cnn, mlp, numbers
 
 SALIENCY = resolve(METHODS["saliency"], {"abs": False})
 GRADIENTS = METHODS["input_x_gradient"]()
@@ -194,3 +195,25 @@ def test_nothing_is_read_where_both_ends_are_given_at_the_layer() -> None:
 def test_an_output_for_all_rows_together_is_told_from_other_errors() -> None:
     with pytest.raises(NotPerRow, match="2 rows"):
         explain(lambda t: t.sum()[None], ABLATION, Explicand.of(numbers(1, 2)), batch_rows=2)
+
+
+def test_the_shapes_of_layers_are_those_of_one_example() -> None:
+    model = cnn()
+    found = layer_shapes(model, lambda: model(numbers(2, 1, 8, 8)))
+    assert found[Site("0")] == ((4, 8, 8),)
+    assert found[Site("2", "input")] == ((4, 4, 4),)
+    assert found[Site("5")] == ((3,),)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_the_shapes_of_recurrent_layers_are_without_the_examples_too() -> None:
+    model = nn.Sequential(nn.GRU(3, 5)).double()
+    found = layer_shapes(model, lambda: model(numbers(7, 2, 3)))
+    assert found[Site("0")] == ((7, 5), (1, 5))
+
+
+def test_whole_numbers_have_no_shape_at_a_layer() -> None:
+    model = two_embeddings()
+    found = layer_shapes(model, lambda: model(IDS))
+    assert found[Site("words")] == ((3, 4),)
+    assert Site("words", "input") not in found
