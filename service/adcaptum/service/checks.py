@@ -1,7 +1,8 @@
 """What is found out about a model before it serves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from adcaptum.engine.arguments import Arguments, PerExample
 from adcaptum.engine.errors import ModelError
 from adcaptum.engine.evaluation import INPUT, Evaluation, Output, Site
 from adcaptum.engine.evaluator import evaluate
+from adcaptum.engine.hooks import layer_shapes
 from adcaptum.engine.packing import Slice
 from adcaptum.engine.rows import Given
 from adcaptum.service.loading import LoadedModel
@@ -26,6 +28,7 @@ class Checks:
         differentiable: Whether gradients of the output reach the inputs, or the embedding.
         obstacle: Why not, for people.
         output_shape: The first output's, without the batch.
+        layer_shapes: Those of the tensors at each site, as the first example has them.
     """
 
     independent: bool
@@ -33,6 +36,7 @@ class Checks:
     differentiable: bool
     obstacle: str
     output_shape: tuple[int, ...]
+    layer_shapes: Mapping[Site, tuple[tuple[int, ...], ...]]
 
 
 def check(model: LoadedModel) -> Checks:
@@ -42,6 +46,8 @@ def check(model: LoadedModel) -> Checks:
         Exception: What the model raises: one that cannot take its own examples cannot serve.
     """
     before = {name: buffer.clone() for name, buffer in model.module.named_buffers()}
+    first = [rows[:1] for rows in model.examples]
+    shapes = layer_shapes(model.module, lambda: outputs(model, first))
     together = outputs(model, model.examples)
     dependence = _dependence(model, together) or _trace(model.module, before)
     obstacle = _obstacle(model, together)
@@ -51,6 +57,7 @@ def check(model: LoadedModel) -> Checks:
         differentiable=not obstacle,
         obstacle=obstacle,
         output_shape=tuple(together.shape[1:]),
+        layer_shapes=MappingProxyType(shapes),
     )
 
 

@@ -1,5 +1,6 @@
 """What callers are told about models and methods."""
 
+from adcaptum.engine.evaluation import Site
 from adcaptum.engine.methods import METHODS
 from adcaptum.service.abilities import Abilities
 from adcaptum.service.catalogue import Entry, State, version_name
@@ -101,6 +102,11 @@ def _add_findings(message: model_pb2.Model, served: ServedModel, *, layers: bool
     if layers:
         aliases = {name: alias for alias, name in served.loaded.declaration.layers.items()}
         message.layers.extend(
-            model_pb2.ModelLayer(name=name, alias=aliases.get(name, ""), type=kind)
+            model_pb2.ModelLayer(
+                name=name,
+                alias=aliases.get(name, ""),
+                type=kind,
+                shape=next(iter(served.checks.layer_shapes.get(Site(name), ())), ()),
+            )
             for name, kind in served.modules.items()
         )

@@ -66,7 +66,7 @@ class Explanation:
         question = self._question
         methods = [method.method for method in question.methods]
         self.pieces = question.pieces(outputs)
-        rows = [methods[piece.method].rows(piece.explicand) for piece in self.pieces]
+        rows = [question.rows(piece) for piece in self.pieces]
         self.rows = sum(rows)
         budget = question.max_rows
         # What each may use: all that there is if it suffices for all, else its share.

@@ -117,8 +117,20 @@ class Question:
             kind = "gradient" if resolved.method.gradient else "forward"
             for part in self.parts:
                 piece = self._piece(index, 0, first, part)
-                rows[kind] += resolved.method.rows(piece.explicand) * self.choice.count
+                rows[kind] += self.rows(piece) * self.choice.count
         return rows
+
+    def rows(self, piece: Piece) -> int:
+        """How many rows a piece takes, as far as is known."""
+        method, explicand = self.methods[piece.method].method, piece.explicand
+        site = self.inside(piece.method)
+        shapes = None if site is None else self.model.checks.layer_shapes.get(site)
+        if shapes is None:
+            return method.rows(explicand)
+        # What there is to explain are the layer's elements, which a method by itself cannot know.
+        like = explicand.inputs[0].new_zeros(1)
+        inside = tuple(like.expand(explicand.count, *shape) for shape in shapes)
+        return method.rows(replace(explicand, inputs=inside))
 
     def pieces(self, outputs: Tensor | None) -> list[Piece]:
         """Cuts the question up for the engine.

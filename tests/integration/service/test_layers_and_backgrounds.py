@@ -257,6 +257,33 @@ def test_examples_may_have_groups_of_their_own(
     assert_close(told(stub.Explain(request)), asked(model, "feature_ablation", explicand))
 
 
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("feature_ablation", "features"),
+        ("occlusion", "features"),
+        ("kernel_shap", "classify"),
+        ("shapley_values", "classify"),
+        ("integrated_gradients", "classify"),
+        ("neuron_conductance", "features"),
+    ],
+)
+def test_the_rows_at_a_layer_are_foretold_by_its_size(
+    name: str, layer: str, stub: ExplanationServiceStub
+) -> None:
+    place = explanation_pb2.Layer(name=layer)
+    request = explain(digits(2), method(name), model="digits", layer=place, target=index(1))
+    first, *_, last = stub.ExplainStream(pb.ExplainStreamRequest(explain=request))
+    assert first.accepted.rows == last.final.reports[0].rows_used
+
+
+def test_layers_are_listed_with_their_shapes(stub: ExplanationServiceStub) -> None:
+    request = pb.GetModelRequest(model=model_pb2.ModelRef(name="digits"))
+    layers = {each.name: list(each.shape) for each in stub.GetModel(request).model.layers}
+    assert layers["block_2"] == [48, 4, 4]
+    assert layers["classify"] == [10]
+
+
 def test_methods_say_what_they_take(stub: ExplanationServiceStub) -> None:
     request = pb.ListMethodsRequest(model=model_pb2.ModelRef(name="cells"))
     listed = {each.name: each for each in stub.ListMethods(request).methods}

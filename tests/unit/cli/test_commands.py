@@ -135,7 +135,7 @@ def test_models_are_listed_as_json(run: Run) -> None:
 
 def test_a_model_is_described(run: Run) -> None:
     output = run("models", "cells")
-    assert "layers.2 = hidden (Linear)" in output.out
+    assert "layers.2 = hidden (Linear) [128]" in output.out
     assert "95.8%" in output.out
 
 

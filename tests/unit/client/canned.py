@@ -48,7 +48,7 @@ def model() -> model_pb2.Model:
                 kind="logits",
             )
         ],
-        layers=[model_pb2.ModelLayer(name="layers.2", alias="hidden", type="Linear")],
+        layers=[model_pb2.ModelLayer(name="layers.2", alias="hidden", type="Linear", shape=[128])],
         checks=model_pb2.ModelChecks(independent=True, differentiable=True, accuracy=0.958),
         default_method="integrated_gradients",
         device="cpu",

@@ -86,11 +86,14 @@ class LayerInfo:
         name: The qualified name of the module.
         alias: A readable name; empty if the model declares none.
         type: The class of the module.
+        shape: The shape of what it gives for one example, without the batch; empty where it gives
+            no floating-point numbers.
     """
 
     name: str
     alias: str
     type: str
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,4 +65,5 @@ def _facts(model: ModelInfo) -> Iterator[tuple[str, str]]:
 
 def _layer(layer: LayerInfo) -> str:
     alias = f" = {layer.alias}" if layer.alias else ""
-    return f"{layer.name}{alias} ({layer.type})"
+    shape = f" {list(layer.shape)}" if layer.shape else ""
+    return f"{layer.name}{alias} ({layer.type}){shape}"

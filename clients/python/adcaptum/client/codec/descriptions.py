@@ -44,7 +44,9 @@ def decode_model(model: model_pb2.Model) -> ModelInfo:
         description=model.description,
         inputs=tuple(_decode_input(each) for each in model.inputs),
         outputs=tuple(_decode_output(each) for each in model.outputs),
-        layers=tuple(LayerInfo(each.name, each.alias, each.type) for each in model.layers),
+        layers=tuple(
+            LayerInfo(each.name, each.alias, each.type, tuple(each.shape)) for each in model.layers
+        ),
         checks=_decode_checks(model.checks),
         default_method=model.default_method,
         device=model.device,
