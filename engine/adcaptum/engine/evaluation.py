@@ -30,7 +30,7 @@ class Site:
 
     A module that takes or gives several tensors (a tuple, a dict, nested) has them all at its
     site, in the order of torch's pytrees; tensors that are not floating-point are passed over.
-    Several modules are one site too: their tensors are explained together, one of each.
+    Several modules are one site too: their tensors are explained together, each one's in turn.
 
     Attributes:
         layer: The module's qualified name, as `named_modules` gives it; "" is the model. In a
