@@ -7,24 +7,25 @@ requests over its own, divided by its caller's share. The queue has a clock that
 virtual times would if all had exactly their share.
 
 Rules:
-1. A request that comes (back) with rows to do starts at the clock, or at its own virtual time if
-   that is later: neither newcomers nor those who were idle have an advantage to spend.
+1. A request that comes (back) with rows to do starts at the clock, or at its own virtual time or
+   its caller's if that is later: neither newcomers nor those who were idle have an advantage to
+   spend. (A caller's virtual time is where it would stand if its requests were one.)
 2. Rows are given out in quanta, in order of virtual finish time: where a request's virtual time
    will stand after its next quantum. Ties go to the earlier deadline, then to the earlier arrival.
    So requests that need less than a quantum come first and are not cut up without need; larger ones
    take turns.
 3. A pace is set when a request comes and after each of its quanta. So the requests that a caller
-   sends at once are due one after the other, as fast as its share allows. When most of them have
+   sends at once are due one after the other, as fast as its share allows. When half of them have
    gone, the paces of the others are set anew: they are due when all of them can be.
 4. Only rows of one key are given out at a time. The key is that of the request which comes first;
    the requests of other keys wait, and rule 2 lets them lead as soon as they are behind.
 5. Whoever merely fills up a batch that another leads is never charged more than one batch ahead of
    the clock: what would have been left empty is nearly free.
-6. Nobody starves. While a request with r rows waits, at most W / w * S / v * r + n * (q + c) rows
-   of its class are given out: W is the weight of all callers who wait, w its caller's, S the weight
-   of its caller's waiting requests, v its own, n the number of requests that wait, q the quantum
-   and c the capacity of a batch. Rows that fill up batches of other classes are not counted. (Held
-   by tests; a single-row request is the case r = 1.)
+6. Nobody starves. While a request with r rows waits, at most W / w * (S / v * r + d) + n * (q + c)
+   rows of its class are given out: W is the weight of all callers who wait, w its caller's, S the
+   weight of its caller's waiting requests, v its own, n the number of requests that wait, q the
+   quantum, c the capacity of a batch, and d is c if its caller has others, else 0. Rows that fill
+   up batches of other classes are not counted. (Held by tests; a single row is the case r = 1.)
 7. The jobs of a request with the same key are given out in the order in which they were added, and
    the rows of a job in their order.
 8. What is kept grows with what waits, not with what has passed.
@@ -209,8 +210,9 @@ class FairQueue(Generic[P]):
         caller.requests[request] = None
         caller.load += request.weight
         caller.peak = max(caller.peak, caller.load)
-        request.virtual_time = max(request.virtual_time, self.clock)
+        request.virtual_time = max(request.virtual_time, self.clock, caller.virtual_time)
         request.pace = caller.pace(request)
+        request.paced_rows = self.quantum
         return caller
 
     def _leave(self, slot: Slot) -> None:
@@ -227,13 +229,13 @@ class FairQueue(Generic[P]):
             self._weight = self._weight - caller.weight if self._callers else 0.0
             return
         caller.load -= request.weight
-        if 2 * caller.load < caller.peak:
+        if 2 * caller.load <= caller.peak:
             self._hasten(caller)
 
     def _hasten(self, caller: _Caller) -> None:
-        """Rule 3: most of a caller's requests have gone; the others shall not wait for their sake.
+        """Rule 3: half of a caller's requests have gone; the others shall not wait for their sake.
 
-        Each halving looks at the requests that are left: a constant for each request that went.
+        This looks at no more requests than have gone since it last did.
         """
         caller.peak = caller.load
         steps = {
@@ -321,6 +323,10 @@ class FairQueue(Generic[P]):
         caller = slot.caller
         caller.virtual_time = max(caller.virtual_time, self.clock) + rows / caller.weight
         request.virtual_time += rows * request.pace
+        request.paced_rows -= rows
+        if request.paced_rows > 0:
+            return
+        request.paced_rows = self.quantum
         pace = caller.pace(request)
         if pace < request.pace and len(request.slots) > 1:
             request.pace = pace

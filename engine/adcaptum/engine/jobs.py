@@ -45,6 +45,7 @@ class Request:
         cancelled: Whether `Scheduler.cancel` was called.
         virtual_time: See the rules of `fair_queue`.
         pace: By how much the virtual time advances with a row.
+        paced_rows: For how many more rows it does.
     """
 
     __slots__ = (
@@ -60,6 +61,7 @@ class Request:
         "nbytes",
         "overdue",
         "pace",
+        "paced_rows",
         "pending_rows",
         "priority",
         "rank",
@@ -107,6 +109,7 @@ class Request:
         self.scheduled_at: float | None = None
         self.virtual_time = 0.0
         self.pace = 1.0
+        self.paced_rows = 0
         self.slots: dict[Lane, Slot] = {}
 
     def __repr__(self) -> str:
