@@ -37,7 +37,7 @@ Points = Callable[[Tensor, Tensor], Evaluation]
 """Of places on the way, from 0 to 1, and their weights, each float64: an evaluation of one example
 whose gradients are the weighted sum."""
 Answer = Callable[[Tensors, Tensor], Attribution]
-"""Of a weighted sum, linear in it, and the targets at the way's start and end, (2,)."""
+"""Of a weighted sum, linear in it, and the targets at the first points, the way's ends included."""
 
 
 class Levels(Protocol):
@@ -82,23 +82,22 @@ def refined(levels: Levels, tolerance: float) -> Flow[Attribution]:
 class Trapezoid:
     """The trapezoidal rule: halving all intervals needs the new midpoints alone."""
 
-    __slots__ = ("_answer", "_ends", "_points", "_sums")
+    __slots__ = ("_answer", "_first", "_points", "_sums", "most")
 
-    most = MOST_INTERVALS
-
-    def __init__(self, points: Points, answer: Answer) -> None:
+    def __init__(self, points: Points, answer: Answer, most: int = MOST_INTERVALS) -> None:
+        self.most = most
         self._points = points
         self._answer = answer
         self._sums: Tensors = ()
-        self._ends = torch.zeros(0)
+        self._first = torch.zeros(0)
 
     def begin(self) -> Flow[tuple[Attribution, Attribution]]:
+        # The start, the middle, the end.
         first = self._ask([0, 0.5, 1], [0.25, 0.5, 0.25])
-        (values, self._sums), (_, middles) = yield from both(
+        (self._first, self._sums), (_, middles) = yield from both(
             first, self._ask([0.25, 0.75], [0.5, 0.5])
         )
-        self._ends = values[[0, -1]]
-        return self._answer(self._sums, self._ends), self._joined(middles)
+        return self._answer(self._sums, self._first), self._joined(middles)
 
     def halve(self, intervals: int) -> Flow[Attribution]:
         alphas = (torch.arange(intervals) + 0.5) / intervals
@@ -107,7 +106,7 @@ class Trapezoid:
 
     def _joined(self, middles: Tensors) -> Attribution:
         self._sums = tuple((c + m) / 2 for c, m in zip(self._sums, middles, strict=True))
-        return self._answer(self._sums, self._ends)
+        return self._answer(self._sums, self._first)
 
     def _ask(self, alphas: list[float], weights: list[float]) -> Flow[tuple[Tensor, Tensors]]:
         places, shares = (torch.tensor(n, dtype=torch.float64) for n in (alphas, weights))

@@ -69,8 +69,7 @@ class BlurIntegratedGradients:
         integral = yield from self._integral(explicand)
         alphas, weights = way(self.method, self.n_steps, with_ends=explicand.with_error)
         reading = yield from ask(integral.points(alphas, weights))
-        outputs = reading.values.view(explicand.count, -1)[:, [0, -1]]
-        return integral.answer(reading.gradients, outputs)
+        return integral.answer(reading.gradients, reading.values)
 
     def _refined(self, explicand: Explicand) -> Flow[Attribution]:
         """Goes on until the tolerance is met, for one example."""
@@ -117,10 +116,10 @@ class _Integral:
         return self.explicand.evaluation(rows, gradient=True, reduce=reduce)
 
     def answer(self, values: tuple[Tensor, ...], outputs: Tensor) -> Attribution:
-        """Puts together what is returned; outputs are those at the start and end, (..., 2)."""
+        """Puts together what is returned; outputs are those on each example's way."""
         if not self.explicand.with_error:
             return Attribution(values)
-        baseline_output, output = outputs.view(-1, 2).unbind(1)
+        baseline_output, output = outputs.view(self.explicand.count, -1)[:, [0, -1]].unbind(1)
         error = completeness_error(values, output, baseline_output)
         return Attribution(values, error, ErrorKind.COMPLETENESS, output, baseline_output)
 

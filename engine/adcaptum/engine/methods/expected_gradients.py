@@ -10,10 +10,19 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution, ErrorKind
+from adcaptum.engine.background_lines import average_gradient, usual_points
 from adcaptum.engine.backgrounds import background_endpoint_rows, backgrounds
 from adcaptum.engine.evaluation import Evaluation, Reading
 from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.flow import Flow, ask, both, gather, report, target_at_inputs
+from adcaptum.engine.flow import (
+    Flow,
+    ask,
+    both,
+    example_by_example,
+    gather,
+    report,
+    target_at_inputs,
+)
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.moments import RunningMoments, largest, rounds
 from adcaptum.engine.noise import Lines
@@ -59,6 +68,10 @@ class ExpectedGradients:
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains; reports after some replicates. The output is the target at the input."""
+        if explicand.tolerance is not None:
+            # The rows of the baselines are a distribution for every example.
+            everywhere = replace(explicand, background=True)
+            return (yield from example_by_example(self._to_tolerance, everywhere))
         ends, starts = yield from backgrounds(explicand)
         output: Tensor | None = None
         moments = RunningMoments()
@@ -81,9 +94,19 @@ class ExpectedGradients:
         return answer
 
     def rows(self, explicand: Explicand) -> int:
-        """The points of each example, its output, and at a site what stands there."""
+        """The points of each example, its output, and at a site what stands there.
+
+        With a tolerance, as many as it usually takes.
+        """
         each = self._replicates * self._points + explicand.with_error
+        if explicand.tolerance is not None:
+            each = usual_points(explicand)
         return explicand.count * each + background_endpoint_rows(explicand)
+
+    def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
+        """Goes on until the tolerance is met, for one example."""
+        multiply = self.multiply_by_inputs
+        return (yield from average_gradient(explicand, multiply=multiply))
 
     @property
     def _replicates(self) -> int:

@@ -8,10 +8,11 @@ from typing import ClassVar
 from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution, ErrorKind
+from adcaptum.engine.background_lines import average_gradient, usual_points
 from adcaptum.engine.backgrounds import background_endpoint_rows, backgrounds
 from adcaptum.engine.evaluation import Evaluation
 from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.flow import Flow, ask, both, report, target_at_inputs
+from adcaptum.engine.flow import Flow, ask, both, example_by_example, report, target_at_inputs
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.moments import RunningMoments, largest, rounds
 from adcaptum.engine.noise import Lines, choose_lines
@@ -50,6 +51,10 @@ class GradientShap:
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains; reports after each round of samples. The output is the target at the input."""
+        if explicand.tolerance is not None:
+            # The rows of the baselines are a distribution for every example.
+            everywhere = replace(explicand, background=True)
+            return (yield from example_by_example(self._to_tolerance, everywhere))
         ends, starts = yield from backgrounds(explicand)
         output: Tensor | None = None
         moments = RunningMoments()
@@ -70,6 +75,11 @@ class GradientShap:
         assert answer is not None, "there is at least one sample"
         return answer
 
+    def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
+        """Goes on until the tolerance is met, for one example."""
+        multiply = self.multiply_by_inputs
+        return (yield from average_gradient(explicand, multiply=multiply, stdevs=self.stdevs))
+
     def _samples(
         self,
         explicand: Explicand,
@@ -84,6 +94,11 @@ class GradientShap:
         return explicand.evaluation(lines, gradient=True, reduce=Moments(scale))
 
     def rows(self, explicand: Explicand) -> int:
-        """The samples of each example, its output, and at a site the baselines' values there."""
-        rows = explicand.count * (self.n_samples + explicand.with_error)
-        return rows + background_endpoint_rows(explicand)
+        """The samples of each example, its output, and at a site the baselines' values there.
+
+        With a tolerance, as many as it usually takes.
+        """
+        each = self.n_samples + explicand.with_error
+        if explicand.tolerance is not None:
+            each = usual_points(explicand, self.stdevs)
+        return explicand.count * each + background_endpoint_rows(explicand)

@@ -68,7 +68,7 @@ class IntegratedGradients:
             return explicand.evaluation(path, gradient=True, reduce=WeightedSum(weights))
 
         def answer(averages: tuple[Tensor, ...], outputs: Tensor) -> Attribution:
-            return self._answer(explicand, averages, differences, outputs[None])
+            return self._answer(explicand, averages, differences, outputs[None, [0, -1]])
 
         return (yield from refined(Trapezoid(points, answer), explicand.tolerance))
 

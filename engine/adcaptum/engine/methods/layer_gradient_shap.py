@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution, ErrorKind
+from adcaptum.engine.background_lines import BackgroundLines, usual_points
+from adcaptum.engine.backgrounds import backgrounds
 from adcaptum.engine.errors import InvalidArgument
-from adcaptum.engine.evaluation import INPUT
+from adcaptum.engine.evaluation import INPUT, Evaluation
 from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.flow import Flow, ask, report
+from adcaptum.engine.flow import Flow, ask, example_by_example, report
 from adcaptum.engine.line_samples import LineSamples
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.moments import RunningMoments, largest
 from adcaptum.engine.parameters import parameter
+from adcaptum.engine.reduce import Reduce
+from adcaptum.engine.replicates import Replicates
+from adcaptum.engine.rows import Rows
+from adcaptum.engine.sampling import MOST_ROWS, sampled
+
+_REPLICATES = 16
+_FIRST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,10 @@ class LayerGradientShap:
         """
         if explicand.at == INPUT:
             raise InvalidArgument("layer", "not given", "the method explains the values at a layer")
+        if explicand.tolerance is not None:
+            # The rows of the baselines are a distribution for every example.
+            everywhere = replace(explicand, background=True)
+            return (yield from example_by_example(self._to_tolerance, everywhere))
         samples = self._samples(explicand)
         output: Tensor | None = None
         if explicand.with_error:
@@ -71,10 +85,50 @@ class LayerGradientShap:
         assert answer is not None, "there is at least one sample"
         return answer
 
+    def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
+        """Goes on until the tolerance is met, for one example."""
+        if self.stdevs:
+            return (yield from self._sampled(explicand))
+        factors = None
+        if self.multiply_by_inputs:
+            factors = yield from backgrounds(explicand)
+        _, starts = yield from backgrounds(replace(explicand, at=INPUT))
+        lines = BackgroundLines(
+            explicand, partial(_gradient_at, explicand), explicand.inputs, starts, factors
+        )
+        return (yield from replace(lines, complete=False).average())
+
+    def _sampled(self, explicand: Explicand) -> Flow[Attribution]:
+        """Draws samples, because each has noise of its own."""
+        assert explicand.tolerance is not None, "it stops when a tolerance is met"
+        samples = self._samples(explicand)
+        output = None
+        if explicand.with_error:
+            output = (yield from ask(explicand.at_inputs())).values
+        replicates = Replicates()
+
+        def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
+            for _ in range(size):
+                taken = yield from samples.take(replicates.count * _REPLICATES, _REPLICATES)
+                replicates.add(taken.values, 1)
+            return replicates.answer(output)
+
+        most = MOST_ROWS // (_REPLICATES * samples.evaluations)
+        return (yield from sampled(draw, explicand.tolerance, first=_FIRST, most=most))
+
     def rows(self, explicand: Explicand) -> int:
-        """The samples of each example, with the layer at both ends of each, and its output."""
-        each = self.n_samples * self._samples(explicand).evaluations
-        return explicand.count * (each + explicand.with_error)
+        """The samples of each example, with the layer at both ends of each, and its output.
+
+        With a tolerance, as many as it usually takes.
+        """
+        each = self.n_samples * self._samples(explicand).evaluations + explicand.with_error
+        if explicand.tolerance is not None:
+            each = usual_points(explicand, self.stdevs)
+        return explicand.count * each
 
     def _samples(self, explicand: Explicand) -> LineSamples:
         return LineSamples(explicand, self.stdevs, self.multiply_by_inputs, deltas=False)
+
+
+def _gradient_at(explicand: Explicand, rows: Rows, reduce: Reduce) -> Evaluation:
+    return explicand.from_inputs(rows, reduce=reduce)
