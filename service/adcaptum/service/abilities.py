@@ -5,8 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
+import torch
+
+from adcaptum.engine.errors import InvalidArgument
+from adcaptum.engine.evaluation import INPUT, Site
+from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.method import LayerUse, Method
-from adcaptum.engine.parameters import describe
+from adcaptum.engine.parameters import describe, resolve
 
 NEURON: Final = "neuron"
 """What the parameter is called that names a neuron of the explained layer."""
@@ -26,6 +31,7 @@ class Abilities:
             layers only compare the inputs.
         through: Whether it explains the inputs by way of a neuron of the layer: a method that has
             a parameter of that name.
+        alone: Whether it explains an example without others beside it.
     """
 
     name: str
@@ -35,6 +41,7 @@ class Abilities:
     background: bool
     starts: bool
     through: bool
+    alone: bool
 
     @classmethod
     def of(cls, method: Method | type[Method]) -> Self:
@@ -53,10 +60,22 @@ class Abilities:
             layer=layer,
             starts=layer == "optional" and any(each.baseline for each in inside or every),
             through=any(NEURON in (p.name for p in describe(_class(each))) for each in every),
+            alone=_explains_one(method, layer),
             # What wraps a method hands the baselines on, and has no use for them itself.
             baseline=any(each.baseline for each in inside or every),
             background=any(each.background for each in inside or every),
         )
+
+
+def _explains_one(method: Method | type[Method], layer: LayerUse) -> bool:
+    made: Method = resolve(method, {}) if isinstance(method, type) else method
+    at = Site("layer") if layer == "required" else INPUT
+    try:
+        made.rows(Explicand((torch.zeros(1, 2),), at=at))
+    except InvalidArgument as error:
+        # Parameters may not fit so small an input; that says nothing.
+        return error.field != "inputs"
+    return True
 
 
 def _class(method: Method | type[Method]) -> type[Method]:

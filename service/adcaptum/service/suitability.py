@@ -19,6 +19,8 @@ def obstacle(method: Abilities, model: ServedModel) -> str:
         return f"it needs gradients, and {model.checks.obstacle}"
     if method.layer == "required" and not model.modules:
         return "it explains a layer, and the model has none"
+    if model.loaded.text is not None and not method.alone:
+        return "it compares examples with each other, and texts are explained one by one"
     if model.embedding is not None and _changes_inputs(method):
         return (
             "it changes the inputs little by little, and those of this model are whole numbers, "

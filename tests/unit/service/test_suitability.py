@@ -1,6 +1,7 @@
 """Which methods suit which models."""
 
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from tests.unit.service.tiny_model import IDS, served, tokens
 
 QUICK = {"rise": {"n_samples": 20}, "expected_gradients": {"n_samples": 20}}
 NEVER = Abilities("inner", gradient=True, layer="never", baseline=False, background=False,
-                  starts=False, through=False)  # fmt: skip
+                  starts=False, through=False, alone=True)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -45,6 +46,19 @@ def test_what_explains_layers_does_not_suit_a_model_without() -> None:
 
 def test_what_explains_inputs_by_gradients_does_not_suit_token_ids() -> None:
     assert "at the layer 'embedding'" in suitability.obstacle(NEVER, tokens())
+
+
+def test_what_needs_several_examples_is_told_from_what_does_not() -> None:
+    not_alone = {name for name, each in METHODS.items() if not Abilities.of(each).alone}
+    assert not_alone == {"feature_permutation"}
+
+
+def test_what_compares_examples_does_not_suit_texts() -> None:
+    model = tokens()
+    permutation = Abilities.of(METHODS["feature_permutation"])
+    assert not suitability.obstacle(permutation, model)
+    texts = replace(model, loaded=replace(model.loaded, text=cast("Any", object())))
+    assert "one by one" in suitability.obstacle(permutation, texts)
 
 
 def test_a_layer_for_what_takes_none_is_refused() -> None:
