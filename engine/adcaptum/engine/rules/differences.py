@@ -26,7 +26,8 @@ def elementwise(
 ) -> Any:
     """A function of each element of its first argument: the quotient of the differences."""
     x, call = operand(func, args, kwargs)
-    if not depends(x) or any_depends(args[1:], {k: v for k, v in kwargs.items() if v is not x}):
+    others = {key: value for key, value in kwargs.items() if value is not x}
+    if not depends(x) or x.is_complex() or any_depends(args[1:], others):
         return uncovered(interception, func, args, kwargs)
     return rescaled(pairs_of(interception), x, call)
 

@@ -30,7 +30,14 @@ _RESHAPES = words("""
 """)
 _BROADCASTS = BINARY | {"add", "sub", "rsub", "mul", "where", "lerp", "addcmul", "masked_fill"}
 _REDUCTIONS = words("sum mean amax amin max min nansum logsumexp var std linalg_vector_norm prod")
-_FOLLOWED = (MOVEMENT - _RESHAPES) | {"einsum"}
+# What may take rows from where they come first. Others that move numbers move them in a row.
+_FOLLOWED = words("""
+    transpose permute movedim t T mT H mH adjoint __getitem__ select narrow slice chunk split
+    split_with_sizes tensor_split unsafe_chunk unsafe_split hsplit vsplit dsplit unbind expand
+    expand_as broadcast_to repeat tile repeat_interleave cat stack hstack vstack dstack column_stack
+    row_stack index_select gather take take_along_dim masked_select flip flipud roll rot90 diag
+    diagonal trace unfold einsum tensordot
+""")
 _VIEWS = words("""
     transpose permute movedim t T mT H mH adjoint __getitem__ select narrow slice chunk split
     split_with_sizes unbind expand expand_as tensor_split unsafe_chunk unsafe_split

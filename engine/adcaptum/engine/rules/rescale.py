@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from adcaptum.engine.rules.differences import (
     binary,
@@ -37,6 +38,7 @@ from adcaptum.engine.rules.operations import (
     LINEAR,
     MOVEMENT,
     QUADRATIC,
+    name_of,
     words,
 )
 from adcaptum.engine.rules.pairs import Pairs
@@ -72,6 +74,22 @@ def chosen(
     return result
 
 
+def picked(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Indexing: linear where row and reference pick the same elements, else uncovered."""
+    result = run_plain(func, args, kwargs)
+    pairs = pairs_of(interception)
+    for index in tree_leaves((args[1:], kwargs)):
+        if not isinstance(index, torch.Tensor) or index.shape[:1] != (pairs.rows,):
+            continue
+        rows = torch.arange(pairs.rows, device=index.device)
+        its_own = index == rows.view(-1, *(1,) * (index.dim() - 1))
+        if not bool(its_own.all()) and bool((index != pairs.of(index)).any()):
+            interception.report(name_of(func)[0].strip("_"), result, (args, kwargs))
+    return result
+
+
 def unless_training(position: int, name: str) -> Handler:
     """An operation that is linear unless its argument at a position is true."""
 
@@ -79,7 +97,8 @@ def unless_training(position: int, name: str) -> Handler:
         interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         training = args[position] if len(args) > position else kwargs.get(name, False)
-        if training:
+        never = name == "train" and len(args) > 1 and args[1] == 0
+        if training and not never:
             return uncovered(interception, func, args, kwargs)
         return run_plain(func, args, kwargs)
 
@@ -108,6 +127,8 @@ HANDLERS: dict[str, Handler] = {
     "pow": power,
     "grid_sampler": grid_sample,
     "where": chosen,
+    **dict.fromkeys(("__getitem__", "gather", "take_along_dim", "index_select"), picked),
+    **dict.fromkeys(("max_unpool1d", "max_unpool2d", "max_unpool3d"), picked),
     "masked_fill": chosen,
     "batch_norm": unless_training(5, "training"),
     **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout"), unless_training(2, "train")),

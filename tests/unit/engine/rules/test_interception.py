@@ -173,6 +173,9 @@ UNCOVERED: dict[str, tuple[Function, str]] = {
     ),
     "in place": (lambda x: x.cumprod_(1), "cumprod"),
     "division rounded": (lambda x: x.div_(2 + x.tanh(), rounding_mode="floor") + x, "div"),
+    "pick by an activation": (lambda x: x.gather(1, x.argsort(1)), "gather"),
+    "index by an activation": (lambda x: x[torch.arange(len(x))[:, None], x.argsort(1)], "getitem"),
+    "modulus": (lambda x: torch.fft.fft(x).abs(), "abs"),
     "three factors": (lambda x: torch.einsum("bi,bi,bi->bi", x, x.tanh(), x), "einsum"),
 }
 
@@ -265,7 +268,7 @@ def test_rows_that_a_model_moves_are_followed() -> None:
 def test_rows_that_are_lost_are_reported() -> None:
     order = torch.tensor([1, 0, 3, 2, 5, 4])
     answer = explained(lambda x: torch.relu((x @ _first)[order])[order] @ _second)
-    assert answer.uncovered_ops == ("relu",)
+    assert answer.uncovered_ops == ("getitem", "relu")
     turned = explained(lambda x: F.adaptive_max_pool1d(x.T[None], 6)[0].T @ _second)
     assert turned.uncovered_ops == ("adaptive_max_pool1d",)
 
