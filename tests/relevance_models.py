@@ -250,6 +250,37 @@ class SelfAttention(nn.Module):
         return self.attention.out_proj(mixed)
 
 
+class Recurrent(nn.Module):
+    """A recurrent layer over (rows, time, features), and its last output."""
+
+    def __init__(self, layer: nn.RNNBase, *, packed: bool = False) -> None:
+        super().__init__()
+        self.layer = layer
+        self.packed = packed
+        self.head = nn.Linear(5 * (1 + layer.bidirectional), 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.packed:
+            return self.head(self.layer(x)[0][:, -1])
+        lengths = torch.full((len(x),), x.shape[1])
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
+        outputs, _ = nn.utils.rnn.pad_packed_sequence(self.layer(packed)[0], batch_first=True)
+        return self.head(outputs[:, -1])
+
+
+def by_cells(model: nn.Module, x: Tensor) -> Tensor:
+    """`Recurrent` of one layer, as cells with the layer's weights."""
+    assert isinstance(model, Recurrent)
+    layer = model.layer
+    kind = {"LSTM": nn.LSTMCell, "GRU": nn.GRUCell, "RNN_TANH": nn.RNNCell}[layer.mode]
+    cell = kind(8, 5).to(x.dtype)
+    cell.load_state_dict({k.removesuffix("_l0"): v for k, v in layer.state_dict().items()})
+    state = None
+    for step in x.unbind(1):
+        state = cell(step, state)
+    return model.head(state[0] if isinstance(state, tuple) else state)
+
+
 class Functional(nn.Module):
     """Another model's forward as calls of functions on its weights."""
 

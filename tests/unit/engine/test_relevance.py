@@ -21,7 +21,7 @@ from adcaptum.engine.methods.lrp import LRP
 from adcaptum.engine.relevance import CompositeLRP
 from adcaptum.engine.rules.composites import COMPOSITES, Composite, CompositeName, composite
 from adcaptum.engine.rules.lrp_rules import AlphaBeta, Gamma, LayerRule, Pass, ZPlus
-from tests.models import numbers, text_classifier
+from tests.models import numbers
 from tests.relevance_models import (
     Activations,
     Encoder,
@@ -29,8 +29,10 @@ from tests.relevance_models import (
     Functional,
     Gated,
     OneReLU,
+    Recurrent,
     SelfAttention,
     UNet,
+    by_cells,
     folded,
     functional_vgg,
     mobilenet,
@@ -179,6 +181,37 @@ def test_what_is_masked_in_attention_has_no_values(name: CompositeName, weights:
     assert float(values[:, 3:].abs().max()) == 0
 
 
+RECURRENT: dict[str, Callable[[], nn.RNNBase]] = {
+    "lstm": lambda: nn.LSTM(8, 5, batch_first=True),
+    "gru": lambda: nn.GRU(8, 5, batch_first=True),
+    "rnn": lambda: nn.RNN(8, 5, batch_first=True),
+    "two layers": lambda: nn.LSTM(8, 5, 2, batch_first=True),
+    "both ways": lambda: nn.GRU(8, 5, batch_first=True, bidirectional=True),
+    "without biases": lambda: nn.LSTM(8, 5, bias=False, batch_first=True),
+}
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_recurrent_layers_conserve_relevance(name: str) -> None:
+    model = seeded(lambda: Recurrent(RECURRENT[name]()))
+    with torch.no_grad():
+        for key, weight in model.named_parameters():
+            if "bias" in key:
+                weight.zero_()
+    answer = relevance(model, numbers(*TIMES))
+    assert answer.uncovered_ops == ()
+    assert answer.error is not None
+    assert float(answer.error.max()) < 1e-9
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
+def test_recurrent_layers_are_explained_as_their_cells_are(name: str) -> None:
+    model, x = seeded(lambda: Recurrent(RECURRENT[name]())), numbers(*TIMES)
+    cells = Functional(model, by_cells).eval()
+    torch.testing.assert_close(cells(x), model(x))
+    assert_equal(relevance(cells, x), relevance(model, x))
+
+
 def test_autocast_is_explained() -> None:
     class Autocast(nn.Module):
         def __init__(self) -> None:
@@ -316,10 +349,8 @@ def test_the_rows_of_several_requests_share_a_batch() -> None:
 
 
 def test_an_operation_without_a_rule_is_reported() -> None:
-    model, ids = text_classifier(), torch.tensor([[1, 4, 7], [2, 2, 5]])
-    question = Explicand.of(
-        ids, target=1, at=Site("embedding"), additional_forward_args=(torch.ones(2, 3),)
-    )
+    model = seeded(lambda: Recurrent(nn.GRU(8, 5, batch_first=True), packed=True))
+    question = Explicand.of(numbers(*TIMES), target=1)
     assert "gru" in explain(model, LRP(), question).uncovered_ops
     with pytest.raises(UncoveredOperations, match="gru"):
         explain(model, LRP(strict=True), question)

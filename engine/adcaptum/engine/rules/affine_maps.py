@@ -58,7 +58,10 @@ class AffineMap(Protocol):
         ...
 
     def shifted(self, constant: Tensor) -> AffineMap | None:
-        """The map with a constant added to its output; None if that is not one per channel."""
+        """The map with a constant added to its output; None if that is not one per channel.
+
+        What has a dimension for rows is not: it may differ between the rows of another batch.
+        """
         ...
 
 
@@ -88,7 +91,7 @@ class Linear:
 
     def shifted(self, constant: Tensor) -> Linear | None:
         channels = len(self.weight)
-        if constant.numel() != channels or constant.shape[-1:] != (channels,):
+        if constant.shape != (channels,):
             return None
         return Linear(self.weight, _plus(self.bias, constant.reshape(channels)))
 
@@ -165,8 +168,8 @@ class Convolution:
         return replace(self, weight=weight, bias=_after(self.bias, scale, shift))
 
     def shifted(self, constant: Tensor) -> Convolution | None:
-        channels, at = self.channels, -1 - self.spatial
-        if constant.numel() != channels or constant.dim() < -at or constant.shape[at] != channels:
+        channels = self.channels
+        if constant.shape != (channels, *(1,) * self.spatial):
             return None
         return replace(self, bias=_plus(self.bias, constant.reshape(channels)))
 

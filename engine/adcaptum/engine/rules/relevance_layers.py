@@ -14,6 +14,7 @@ from adcaptum.engine.rules.interception import Interception, depends
 from adcaptum.engine.rules.lrp_rules import Pass
 from adcaptum.engine.rules.operations import words
 from adcaptum.engine.rules.propagation import Propagation, graphless, propagation_of
+from adcaptum.engine.rules.recurrence import RECURRENCES, NotRecurrent
 from adcaptum.engine.rules.relevance_shares import (
     bound,
     by_channel,
@@ -216,6 +217,19 @@ def addcmul(
     return interception.within(body, *args, **kwargs)
 
 
+def recurrent(name: str) -> Handler:
+    """Recurrent layers, step by step."""
+    body = RECURRENCES[name]
+
+    def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
+        try:
+            return interception.within(body, *args, **kwargs)
+        except NotRecurrent:
+            return unknown(name)(interception, func, args, kwargs)
+
+    return handler
+
+
 def batch_norm(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
     """In eval mode: merged with the map before it, or an affine map of its own."""
     propagation = propagation_of(interception)
@@ -318,6 +332,7 @@ LAYERS: dict[str, Handler] = {
     "bilinear": bilinear,
     **{name: added_product(multiply) for name, multiply in _MULTIPLY.items()},
     "addcmul": addcmul,
+    **{name: recurrent(name) for name in RECURRENCES},
     "batch_norm": batch_norm,
     "instance_norm": instance_norm,
 }
