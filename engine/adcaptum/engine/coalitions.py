@@ -104,6 +104,11 @@ class Prefixes:
         each = self.ranks.shape[1] - 1
         first = start // each
         ranks = self.ranks[first : (stop - 1) // each + 1].to(device, non_blocking=True)
+        if stop - start >= each:
+            # Whole permutations, for the most part.
+            places = torch.arange(each, device=device)
+            offset = start - first * each
+            return (ranks[:, None] <= places[:, None]).flatten(0, 1)[offset : offset + stop - start]
         numbers = torch.arange(start - first * each, stop - first * each, device=device)
         permutation = numbers.div(each, rounding_mode="floor")
         return ranks[permutation] <= (numbers - permutation * each)[:, None]

@@ -84,11 +84,9 @@ class Features:
         Returns:
             For each tensor a bool tensor that broadcasts to (examples, coalitions, *features).
         """
-        rows = len(coalitions)
         if not self.ids:
             # The elements are the features: nothing to look up.
-            parts = coalitions.split([prod(shape) for shape in self.shapes], 1)
-            return tuple(p.view(rows, *s) for p, s in zip(parts, self.shapes, strict=True))
+            return self._parted(coalitions)
         return tuple(_selected(coalitions, ids, start, stop) for ids in self.ids)
 
     def totals(self, tensors: Sequence[Tensor]) -> Tensor:
@@ -119,12 +117,12 @@ class Features:
             dtype: What takes the place of the dtype of tensors that are not floating-point.
         """
         wanted = [accumulator_dtype(t.dtype if t.is_floating_point() else dtype) for t in like]
-        rows = len(values)
+        rows = values.shape[0]
         if not self.ids:
-            parts = values.split([prod(shape) for shape in self.shapes], 1)
+            parts = self._parted(values)
             return tuple(
-                part.to(d).to(t.device).reshape(rows, *shape)
-                for part, t, d, shape in zip(parts, like, wanted, self.shapes, strict=True)
+                part.to(d).to(t.device).contiguous()
+                for part, t, d in zip(parts, like, wanted, strict=True)
             )
         made = []
         for ids, t, d, shape in zip(self.ids, like, wanted, self.shapes, strict=True):
@@ -136,6 +134,17 @@ class Features:
                 each = own.index_select(1, ids.flatten())
             made.append(each.view(rows, *ids.shape[1:]).expand(rows, *shape).contiguous())
         return tuple(made)
+
+    def _parted(self, numbers: Tensor) -> tuple[Tensor, ...]:
+        """Numbers of each feature in the shapes of the elements, which are the features."""
+        if len(self.shapes) == 1:
+            parts: tuple[Tensor, ...] = (numbers,)
+        else:
+            parts = numbers.split([prod(shape) for shape in self.shapes], 1)
+        return tuple(
+            part if len(shape) == 1 else part.reshape(len(numbers), *shape)
+            for part, shape in zip(parts, self.shapes, strict=True)
+        )
 
 
 def feature_count(explicand: Explicand) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
+from math import prod
 
 import torch
 from torch import Tensor
@@ -15,8 +17,10 @@ from torch import Tensor
 from adcaptum.engine.coalitions import Coalitions, Without, everybody
 from adcaptum.engine.features import Features
 from adcaptum.engine.reduce import accumulator_dtype
-from adcaptum.engine.rows import Rows
+from adcaptum.engine.rows import Rows, some
 from adcaptum.engine.windows import Windows
+
+_SMALL = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +48,27 @@ class Masked(Rows):
         return self.coalitions.count
 
     def block(self, e0: int, e1: int, s0: int, s1: int) -> tuple[Tensor, ...]:
-        kept = self.features.select(self.coalitions.take(s0, s1, self.ends[0].device), e0, e1)
+        if self._small:
+            kept = tuple(some(keep, s0, s1) for keep in self._kept)
+        else:
+            members = self.coalitions.take(s0, s1, self.ends[0].device)
+            kept = self.features.select(members, e0, e1)
         return tuple(
-            torch.where(keep, end[e0:e1, None], start[e0:e1, None])
+            torch.where(keep, some(end, e0, e1).unsqueeze(1), some(start, e0, e1).unsqueeze(1))
             for keep, end, start in zip(kept, self.ends, self.starts, strict=True)
         )
+
+    @cached_property
+    def _small(self) -> bool:
+        """Whether what is kept of all examples is made once: all batches have it in common."""
+        elements = sum(map(prod, self.features.shapes))
+        return self.coalitions.count * elements <= _SMALL and not self.features.own
+
+    @cached_property
+    def _kept(self) -> tuple[Tensor, ...]:
+        """What each coalition holds of each tensor, (coalitions, *features)."""
+        members = self.coalitions.take(0, self.coalitions.count, self.ends[0].device)
+        return self.features.select(members)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,13 +170,34 @@ class Windowed(Rows):
 
     @property
     def per_example(self) -> int:
-        return sum(w.count for w in self.windows) + 1
+        return self._firsts[-1] + 1
 
     def block(self, e0: int, e1: int, s0: int, s1: int) -> tuple[Tensor, ...]:
-        made = []
-        first = 0
-        for windows, end, start in zip(self.windows, self.ends, self.starts, strict=True):
-            covered = windows.inside(s0 - first, s1 - first, end.device)
-            made.append(torch.where(covered, start[e0:e1, None], end[e0:e1, None]))
-            first += windows.count
-        return tuple(made)
+        if self._small:
+            covered = tuple(some(cover, s0, s1) for cover in self._covered)
+        else:
+            covered = self._inside(s0, s1)
+        return tuple(
+            torch.where(cover, some(start, e0, e1).unsqueeze(1), some(end, e0, e1).unsqueeze(1))
+            for cover, end, start in zip(covered, self.ends, self.starts, strict=True)
+        )
+
+    def _inside(self, start: int, stop: int) -> tuple[Tensor, ...]:
+        return tuple(
+            windows.inside(start - first, stop - first, end.device)
+            for windows, first, end in zip(self.windows, self._firsts, self.ends, strict=False)
+        )
+
+    @cached_property
+    def _firsts(self) -> tuple[int, ...]:
+        """The number of the first window over each tensor; at last that of all windows."""
+        return tuple(accumulate((windows.count for windows in self.windows), initial=0))
+
+    @cached_property
+    def _small(self) -> bool:
+        """Whether the windows' elements are found once: all batches have them in common."""
+        return self.per_example * sum(prod(w.shape) for w in self.windows) <= _SMALL
+
+    @cached_property
+    def _covered(self) -> tuple[Tensor, ...]:
+        return self._inside(0, self.per_example)

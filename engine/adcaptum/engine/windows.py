@@ -50,17 +50,24 @@ class Windows:
         Returns:
             bool of a shape that broadcasts to (stop - start, *shape).
         """
-        numbers = torch.arange(start, stop, device=device)
+        counts = self.counts
+        first, last = max(start, 0), min(stop, prod(counts))
         ones = (1,) * len(self.shape)
-        inside = ((numbers >= 0) & (numbers < self.count)).view(-1, *ones)
-        rest = numbers
-        for k in reversed(range(len(self.shape))):
-            places = rest.remainder(self.counts[k])
-            rest = rest.div(self.counts[k], rounding_mode="floor")
-            if self.counts[k] > 1:
-                holds = self._holds(k, places)
-                inside = inside & holds.view(-1, *ones[:k], self.shape[k], *ones[k + 1 :])
-        return inside
+        inside = torch.ones(max(last - first, 0), *ones, dtype=torch.bool, device=device)
+        several = [k for k, count in enumerate(counts) if count > 1]
+        rest = torch.arange(first, max(first, last), device=device)
+        for k in reversed(several):
+            # Of the foremost dimension what is left is the place.
+            places = rest if k == several[0] else rest.remainder(counts[k])
+            holds = self._holds(k, places).view(-1, *ones[:k], self.shape[k], *ones[k + 1 :])
+            inside = holds if k == several[-1] else inside & holds
+            if k != several[0]:
+                rest = rest.div(counts[k], rounding_mode="floor")
+        if (first, last) == (start, stop):
+            return inside
+        whole = inside.new_zeros(stop - start, *inside.shape[1:])
+        whole[first - start : first - start + len(inside)] = inside
+        return whole
 
     def average(self, values: Tensor) -> Tensor:
         """Gives each element the mean of the values of the windows that it lies in.
@@ -73,10 +80,14 @@ class Windows:
         """
         # Boxes on a grid: the sum over the windows of an element is a sum over each dimension's
         # places in turn, and so is their number.
-        means = values.reshape(len(values), *self.counts)
-        for k, count in enumerate(self.counts):
+        counts = self.counts
+        means = values if len(counts) == 1 else values.reshape(len(values), *counts)
+        for k, count in enumerate(counts):
             holds = self._holds(k, torch.arange(count, device=values.device)).to(values.dtype)
-            means = torch.tensordot(means, holds / holds.sum(0), dims=([1], [0]))
+            shares = holds / holds.sum(0)
+            means = (
+                means @ shares if len(counts) == 1 else torch.tensordot(means, shares, ([1], [0]))
+            )
         return means
 
     def _holds(self, k: int, places: Tensor) -> Tensor:
