@@ -21,6 +21,7 @@ from adcaptum.attr.question import (
     neuron_of,
     site_of,
 )
+from adcaptum.engine.futures import following
 from adcaptum.engine.methods import feature_ablation
 
 
@@ -75,7 +76,7 @@ class FeatureAblation(PerturbationAttribution):
             per_eval=perturbations_per_eval,
             progress=title(self, show_progress),
         )
-        return answer.then(lambda done: like_inputs(question, done.value().values))
+        return following(answer, lambda found: like_inputs(question, found.values))
 
     def _question(
         self,

@@ -15,6 +15,7 @@ from adcaptum.attr.answer import like_inputs, like_layer
 from adcaptum.attr.attribution import LayerAttribution, PerturbationAttribution
 from adcaptum.attr.perturbation import (
     output_form,
+    output_form_later,
     perturbed,
     perturbed_later,
     title,
@@ -24,10 +25,12 @@ from adcaptum.attr.places import activations, like_values
 from adcaptum.attr.question import Forward, Layers, Question, TargetType, Tensors, site_of
 from adcaptum.engine.evaluation import Output
 from adcaptum.engine.features import Features
+from adcaptum.engine.futures import following
 from adcaptum.engine.methods import feature_permutation
 from adcaptum.engine.permutations import donors
 from adcaptum.engine.reduce import accumulator_dtype
 from adcaptum.engine.rows import Rows
+from adcaptum.engine.whole_batch import WholeBatch
 
 logger = logging.getLogger(__name__)
 
@@ -99,13 +102,15 @@ class FeaturePermutation(PerturbationAttribution):
         """The same of a forward that gives a `torch.futures.Future` of its output."""
         warn_of_ignored(self, kwargs)
         question = self._question(inputs, target, additional_forward_args, feature_mask)
+        if question.explicand.count == 1:
+            return _nothing_later(question)
         answer = perturbed_later(
             question,
             _method(self.perm_func),
             per_eval=perturbations_per_eval,
             progress=title(self, show_progress),
         )
-        return answer.then(lambda done: like_inputs(question, done.value().values))
+        return following(answer, lambda found: like_inputs(question, found.values))
 
     def _question(
         self,
@@ -174,8 +179,18 @@ def _method(perm_func: Permute) -> feature_permutation.FeaturePermutation | _Cus
 
 
 def _nothing(question: Question, like: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return _zeros(question, like, output_form(question))
+
+
+def _nothing_later(question: Question) -> Future[Tensors]:
+    inputs = question.explicand.inputs
+    asked = output_form_later(question)
+    return following(asked, lambda whole: like_inputs(question, _zeros(question, inputs, whole)))
+
+
+def _zeros(question: Question, like: tuple[Tensor, ...], whole: WholeBatch) -> tuple[Tensor, ...]:
+    """What each number of the output loses where nobody is there to exchange with."""
     logger.warning("a single example has nobody to exchange its features with: all values are zero")
-    whole = output_form(question)
     outputs = 1 if isinstance(question.explicand.target, Output) else whole.outputs
     return tuple(
         torch.zeros(

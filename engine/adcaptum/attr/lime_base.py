@@ -110,11 +110,13 @@ class LimeBase(PerturbationAttribution):
             while part := Samples.of(islice(drawn, Samples.at_once(question, per_eval))):
                 samples.add(part, sampled_outputs(question, part.inputs, per_eval))
                 bar.update(len(part.weights))
-        if len(samples.weights) < n_samples:
+        if 0 < len(samples.weights) < n_samples:
             warnings.warn(
                 f"the generator of samples ended after {len(samples.weights)} of {n_samples}",
                 stacklevel=3,
             )
+        if not samples.weights:
+            raise InvalidInput("perturb_func", "a generator", "one that gives samples: no sample")
         data = TensorDataset(*samples.data(device))
         self.interpretable_model.fit(DataLoader(data, batch_size=len(data)))
         return self.interpretable_model.representation()

@@ -205,7 +205,7 @@ class SGDLinearRegression(LinearModel):
         steps.zero_grad()
         loss.backward()
         steps.step()
-        return float(loss)
+        return float(loss.detach())
 
 
 class SGDLasso(SGDLinearRegression):

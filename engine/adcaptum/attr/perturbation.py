@@ -29,9 +29,9 @@ from adcaptum.attr.question import Question
 from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.driver import check_mode
 from adcaptum.engine.errors import EngineError, NotPerRow
-from adcaptum.engine.evaluation import Evaluation, Neuron, Output
+from adcaptum.engine.evaluation import Evaluation, Neuron, Output, Reading
 from adcaptum.engine.flow import Flow, ask, in_step
-from adcaptum.engine.futures import run_later
+from adcaptum.engine.futures import following, run_later
 from adcaptum.engine.method import Method
 from adcaptum.engine.rows import Given
 from adcaptum.engine.whole_batch import WholeBatch
@@ -145,13 +145,12 @@ def perturbed_later(
             on_rows=bar.update,
         )
 
-    def finish(done: Future[Attribution]) -> Perturbed:
-        bar.close()
+    def finish(answer: Attribution) -> Perturbed:
         with translated():
-            return _of_outputs(question, done.value(), whole)
+            return _of_outputs(question, answer, whole)
 
-    finished: Future[Perturbed] = answered.then(finish)
-    return finished
+    answered.add_done_callback(lambda _: bar.close())
+    return following(answered, finish)
 
 
 def title(attribution: BaseAttribution, show_progress: bool) -> str | None:
@@ -194,6 +193,15 @@ def output_form(question: Question) -> WholeBatch:
     return whole
 
 
+def output_form_later(question: Question) -> Future[WholeBatch]:
+    """The same of a forward that gives futures."""
+    count = question.explicand.count
+    whole = WholeBatch(question.model, count)
+    with translated():
+        asked = run_later(whole.later, _asking(question), batch_rows=count)
+    return following(asked, lambda _: whole)
+
+
 def _known(question: Question) -> bool:
     """Whether the output has one number per row that the target names, for all that is known."""
     target = question.explicand.target
@@ -218,7 +226,7 @@ def _begun(
         return total, method.flow(question.explicand)
 
 
-def _asking(question: Question) -> Flow[object]:
+def _asking(question: Question) -> Flow[Reading]:
     explicand = question.explicand
     return (yield from ask(Evaluation(Given(explicand.inputs), arguments=explicand.arguments)))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from adcaptum.attr.errors import InvalidInput, OutOfRange, translated
@@ -17,6 +18,7 @@ from adcaptum.engine.arguments import Argument, PerExample, Shared
 from adcaptum.engine.evaluation import INPUT, EveryOutput, Neuron, Site
 from adcaptum.engine.evaluator import Model
 from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.futures import following
 
 Tensors = Tensor | tuple[Tensor, ...]
 Index = int | tuple[int | slice, ...]
@@ -190,8 +192,7 @@ def _sliced(target: tuple[object, ...]) -> bool:
 def _selecting(whole: Model, target: tuple[int | slice, ...]) -> Model:
     """The model followed by a selection from its output."""
 
-    def selected(*arguments: object) -> Tensor:
-        output = whole(*arguments)
+    def chosen(output: object) -> Tensor:
         if not isinstance(output, Tensor) or len(target) >= output.dim():
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output)
             raise InvalidInput("target", str(target), f"an index into the output, {shape}")
@@ -199,6 +200,12 @@ def _selecting(whole: Model, target: tuple[int | slice, ...]) -> Model:
             return output[(slice(None), *target)]
         except IndexError as error:
             raise OutOfRange("target", str(target), f"within {tuple(output.shape[1:])}") from error
+
+    def selected(*arguments: object) -> object:
+        output = whole(*arguments)
+        if isinstance(output, torch.Future):
+            return following(output, chosen)
+        return chosen(output)
 
     return selected
 

@@ -9,7 +9,6 @@ from torch.futures import Future
 from adcaptum.attr.answer import like_inputs
 from adcaptum.attr.attribution import PerturbationAttribution
 from adcaptum.attr.perturbation import (
-    Perturbed,
     check_samples,
     perturbed,
     perturbed_later,
@@ -17,6 +16,7 @@ from adcaptum.attr.perturbation import (
 )
 from adcaptum.attr.question import BaselineType, Question, TargetType, Tensors
 from adcaptum.engine.features import feature_count
+from adcaptum.engine.futures import following
 from adcaptum.engine.method import Method
 from adcaptum.engine.methods import shapley_value_sampling, shapley_values
 
@@ -139,10 +139,8 @@ def _question(
 def _later(
     question: Question, method: Method, per_eval: int, progress: str | None
 ) -> Future[Tensors]:
-    def form(done: Future[Perturbed]) -> Tensors:
-        return like_inputs(question, done.value().in_shape)
-
-    return perturbed_later(question, method, per_eval=per_eval, progress=progress).then(form)
+    answer = perturbed_later(question, method, per_eval=per_eval, progress=progress)
+    return following(answer, lambda found: like_inputs(question, found.in_shape))
 
 
 def _warn_of_many(question: Question) -> None:

@@ -7,18 +7,20 @@ put where its rows stand, and the flow goes on in the thread that brought the la
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from threading import Lock
+from typing import Generic, TypeVar
 
-from torch.futures import Future, collect_all
+import torch
+from torch.futures import Future
 
 from adcaptum.engine.evaluator import Model, call, outputs_read
 from adcaptum.engine.execution import Execution
 from adcaptum.engine.flow import Flow
 from adcaptum.engine.packing import Pending, Slice
 
+S = TypeVar("S")
 T = TypeVar("T")
-
-_Begun = list[tuple[Pending, Slice]]
 
 
 def run_later(
@@ -42,42 +44,96 @@ def run_later(
     Raises:
         Exception: What the forward raises when it is called, or the flow before its first round.
     """
-    result: Future[T] = Future()
-    execution = Execution(flow)
+    return _Run(model, flow, batch_rows, on_rows).begun()
 
-    def advance(round_: tuple[Pending, ...]) -> None:
-        if not round_:
-            result.set_result(execution.result)
-            return
-        begun: _Begun = []
-        promised = []
-        for pending in round_:
-            for start in range(0, pending.rows, batch_rows):
-                piece = Slice(pending.evaluation, start, min(start + batch_rows, pending.rows))
-                answer = call(model, [piece])
-                if on_rows is not None:
-                    _after(answer, on_rows, len(piece))
-                begun.append((pending, piece))
-                promised.append(answer)
-        collect_all(promised).add_done_callback(lambda done: land(begun, done))
 
-    def land(begun: _Begun, done: Future[list[Future[object]]]) -> None:
+def following(answer: torch.Future[T], use: Callable[[T], S]) -> Future[S]:
+    """A future of what is made of another's value; errors keep their types, unlike with `then`."""
+    result: Future[S] = Future()
+
+    def follow(_: object) -> None:
         try:
-            for (pending, piece), answer in zip(begun, done.value(), strict=True):
-                (part,) = outputs_read(answer.value(), [piece])
-                pending.add(piece.start, piece.stop, part)
-            advance(execution.advance())
+            # What is handed over has forgotten which error it holds.
+            made = use(answer.value())
         except Exception as error:  # noqa: BLE001 - whoever waits for the result is told
-            execution.close()
             result.set_exception(error)  # type: ignore[arg-type] # torch annotates it wrongly
+        else:
+            result.set_result(made)
 
-    try:
-        advance(execution.start())
-    except BaseException:
-        execution.close()
-        raise
+    answer.add_done_callback(follow)
     return result
 
 
-def _after(answer: Future[object], on_rows: Callable[[int], None], rows: int) -> None:
-    answer.add_done_callback(lambda _: on_rows(rows))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    """A batch that the forward was called with."""
+
+    pending: Pending
+    piece: Slice
+    answer: torch.Future[object]
+
+
+class _Run(Generic[T]):
+    """A flow under way: each round begins when the last batch of the one before has answered."""
+
+    def __init__(
+        self,
+        model: Model,
+        flow: Flow[T],
+        batch_rows: int,
+        on_rows: Callable[[int], None] | None,
+    ) -> None:
+        self._model = model
+        self._execution = Execution(flow)
+        self._batch_rows = batch_rows
+        self._on_rows = on_rows
+        self._result: Future[T] = Future()
+        self._batches: list[_Batch] = []
+        self._waiting = 0
+        self._lock = Lock()
+
+    def begun(self) -> Future[T]:
+        """Begins the first round."""
+        try:
+            self._ask(self._execution.start())
+        except BaseException:
+            self._execution.close()
+            raise
+        return self._result
+
+    def _ask(self, round_: tuple[Pending, ...]) -> None:
+        if not round_:
+            self._result.set_result(self._execution.result)
+            return
+        self._batches = [self._call(pending, start) for pending, start in self._starts(round_)]
+        self._waiting = len(self._batches)
+        for batch in self._batches:
+            rows = len(batch.piece)
+            batch.answer.add_done_callback(lambda _, rows=rows: self._answered(rows))
+
+    def _starts(self, round_: tuple[Pending, ...]) -> list[tuple[Pending, int]]:
+        return [(p, start) for p in round_ for start in range(0, p.rows, self._batch_rows)]
+
+    def _call(self, pending: Pending, start: int) -> _Batch:
+        stop = min(start + self._batch_rows, pending.rows)
+        piece = Slice(pending.evaluation, start, stop)
+        return _Batch(pending, piece, call(self._model, [piece]))
+
+    def _answered(self, rows: int) -> None:
+        with self._lock:
+            if self._on_rows is not None:
+                self._on_rows(rows)
+            self._waiting -= 1
+            last = self._waiting == 0
+        if last:
+            self._land()
+
+    def _land(self) -> None:
+        try:
+            for batch in self._batches:
+                (part,) = outputs_read(batch.answer.value(), [batch.piece])
+                batch.pending.add(batch.piece.start, batch.piece.stop, part)
+            self._ask(self._execution.advance())
+        except Exception as error:  # noqa: BLE001 - whoever waits for the result is told
+            self._execution.close()
+            self._result.set_exception(error)  # type: ignore[arg-type] # torch annotates it wrongly

@@ -6,11 +6,11 @@ from math import prod
 
 import torch
 from torch import Tensor
-from torch.futures import Future
 from torch.utils._pytree import tree_leaves
 
 from adcaptum.engine.errors import ModelError, NotPerRow
 from adcaptum.engine.evaluator import Model
+from adcaptum.engine.futures import following
 
 
 class WholeBatch:
@@ -37,20 +37,19 @@ class WholeBatch:
     def __call__(self, *arguments: object) -> Tensor:
         return self._spread(self._forward(*arguments), _rows(arguments))
 
-    def later(self, *arguments: object) -> Future[Tensor]:
+    def later(self, *arguments: object) -> torch.Future[Tensor]:
         """The same of a forward that gives futures.
 
         Raises:
             ModelError: If it gives none.
         """
         promised = self._forward(*arguments)
-        if not isinstance(promised, Future):
+        if not isinstance(promised, torch.Future):
             raise ModelError(
                 f"the forward gave {type(promised).__name__}: a torch.futures.Future is wanted here"
             )
         rows = _rows(arguments)
-        answered: Future[Tensor] = promised.then(lambda done: self._spread(done.value(), rows))
-        return answered
+        return following(promised, lambda output: self._spread(output, rows))
 
     @property
     def per_row(self) -> bool:
@@ -92,7 +91,7 @@ def _tensor(output: object) -> Tensor:
     if isinstance(output, bool | int | float):
         wide = torch.int64 if isinstance(output, int) else torch.float64
         return torch.tensor(output, dtype=wide)
-    if isinstance(output, Future):
+    if isinstance(output, torch.Future):
         raise ModelError("the forward gave a future: attribute_future takes those")
     found = next((t for t in tree_leaves(output) if isinstance(t, Tensor)), None)
     if found is None:
