@@ -128,6 +128,8 @@ class DataLoaderAttribution(Attribution):
                 bar.update,
             )
             values = _ablated(metric, len(present), perturbations_per_pass)
+            # How long a stream is turns out at its end.
+            bar.total = bar.n
         values = values.to(explained[0].device)
         if not return_input_shape:
             whole = values.new_zeros(len(values), int(present.max()) + 1)
