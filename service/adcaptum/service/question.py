@@ -128,8 +128,11 @@ class Question:
         if shapes is None:
             return method.rows(explicand)
         # What there is to explain are the layer's elements, which a method by itself cannot know.
-        like = explicand.inputs[0].new_zeros(1)
-        inside = tuple(like.expand(explicand.count, *shape) for shape in shapes)
+        values = explicand.inputs[0]
+        seen, own = self.model.loaded.examples[0].shape[1:2], values.shape[1:2]
+        # A layer that is as long as the example is as long as the input.
+        lengths = [own + shape[1:] if shape[:1] == seen else shape for shape in shapes]
+        inside = tuple(values.new_zeros(1).expand(explicand.count, *each) for each in lengths)
         return method.rows(replace(explicand, inputs=inside))
 
     def pieces(self, outputs: Tensor | None) -> list[Piece]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from adcaptum.engine import explain
 from adcaptum.engine.evaluation import Output
 from adcaptum.service import question, references, targets
 from adcaptum.service.declaration import InputDeclaration
@@ -17,7 +18,7 @@ from adcaptum.v1 import (
     method_pb2,
     tensor_pb2,
 )
-from tests.unit.service.tiny_model import served
+from tests.unit.service.tiny_model import served, tokens
 
 
 def request(rows: int = 2, **fields: Any) -> pb.ExplainRequest:
@@ -172,3 +173,24 @@ def test_a_text_has_its_own_row_of_the_baselines_at_a_layer() -> None:
     assert own.tensors[1].item() == 0.5
     shared = references.Compared((torch.ones(3, 2),), "layer_baselines[0].tensor")
     assert shared.of_example(1, 3) is shared
+
+
+@pytest.mark.parametrize("length", [2, 3, 6])
+def test_rows_at_a_layer_are_foretold_by_its_length_for_this_input(length: int) -> None:
+    model = tokens()
+    ids = torch.arange(length).unsqueeze(0)
+    values = tensor_pb2.Tensor(datatype="INT64", shape=ids.shape, data=ids.numpy().tobytes())
+    target = explanation_pb2.Target(indices=explanation_pb2.TargetIndices(values=[1]))
+    asked = question.read(
+        pb.ExplainRequest(
+            inputs=[values],
+            target=target,
+            methods=[method_pb2.MethodSpec(name="feature_ablation")],
+            layer=explanation_pb2.Layer(name="embedding"),
+        ),
+        model,
+        1000,
+    )
+    (piece,) = asked.pieces(None)
+    answer = explain(model.loaded.module, asked.methods[0].method, piece.explicand)
+    assert asked.rows(piece) == answer.rows_used == 3 + 6 * length

@@ -44,7 +44,9 @@ class ExplainOptions(TypedDict, total=False):
         layer_baselines: What the layer's values are compared with, instead of what the model makes
             of the baselines: a number, or an array of the layer's shape as for ``baselines``; a
             sequence of them where there are several tensors at the layer.
-        neuron: Explain this neuron, or the sum of a block of them, instead of an output.
+        neuron: Explain this neuron, or the sum of a block of them, instead of an output. With
+            methods that have a parameter of this name, such as neuron_conductance, it is what the
+            target is explained by way of.
         max_rows: The largest number of rows (evaluations of the model on one input) to use.
         on_deadline: What to answer when the time is over: fail, or partial for the best answer so
             far; by default ``explain`` fails and ``explain_stream`` answers.
