@@ -13,7 +13,7 @@ that need them say so, and the operation is reported as uncovered.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import prod
 from typing import Any
 from weakref import ref
@@ -140,13 +140,13 @@ class Pairs:
         result: Any,
     ) -> None:
         """Notes where an operation has put the rows."""
-        if not self._moved:
+        if not (self._moved and (self._touches(args) or self._touches(kwargs.values()))):
             if name in _BROADCASTS:
                 first = args[0]
                 if (
                     isinstance(first, Tensor)
                     and first.requires_grad
-                    and first.dim() == result.dim()
+                    and first.shape == result.shape
                 ):
                     return
             elif name not in _FOLLOWED:
@@ -159,7 +159,11 @@ class Pairs:
         if not sources:
             return
         results = [t for t in _tensors((result,)) if t.requires_grad]
-        if all(self.leads(t) for t in sources) and _stay(name, args, kwargs, sources, results):
+        if all(self.leads(t) for t in sources) and (
+            self._same_beginning(sources, results)
+            if name in _BROADCASTS
+            else _stay(name, args, kwargs, sources, results)
+        ):
             return
         for t, stride in zip(
             results, self._strides(name, func, args, kwargs, sources, results), strict=True
@@ -252,10 +256,29 @@ class Pairs:
         expected = torch.arange(self.rows, device=ids.device).view(1, -1, 1)
         return stride if bool((flat.view(-1, self.rows, stride) == expected).all()) else _LOST
 
+    def _touches(self, args: Iterable[Any]) -> bool:
+        """Whether rows have moved in one of the arguments."""
+        return any(
+            id(a) in self._moved or (isinstance(a, list | tuple) and self._touches(a)) for a in args
+        )
+
+    def _same_beginning(self, sources: list[Tensor], results: list[Tensor]) -> bool:
+        """Whether the dimensions that have the rows are the first of the results, too."""
+        for source in sources:
+            dims, count = 0, 1
+            while count % self.rows and dims < source.dim():
+                count *= source.shape[dims]
+                dims += 1
+            if all(
+                t.dim() == source.dim() and t.shape[:dims] == source.shape[:dims] for t in results
+            ):
+                return True
+        return False
+
     def _known(self, x: Tensor) -> int:
         if self._moved:
             found = self._moved.get(id(x))
-            if found is not None and found[0]() is x:
+            if found is not None:
                 return found[1]
         return _LOST if x.numel() % self.rows or x.dim() == 0 else x.numel() // self.rows
 
@@ -263,7 +286,8 @@ class Pairs:
         if stride * self.rows == x.numel():
             self._moved.pop(id(x), None)
         else:
-            self._moved[id(x)] = (ref(x), stride)
+            key = id(x)
+            self._moved[key] = (ref(x, lambda _: self._moved.pop(key, None)), stride)
 
     def _on(self, device: torch.device) -> Tensor:
         if self._index.device != device:
@@ -296,8 +320,6 @@ def _stay(
             and t.stride(0) == first.stride(0)
             for t in results
         )
-    if name in _BROADCASTS:
-        return all(t.dim() == max(s.dim() for s in sources) for t in results)
     return name not in _FOLLOWED and name not in _REDUCTIONS
 
 

@@ -252,6 +252,7 @@ def test_rows_that_a_model_moves_are_followed() -> None:
         lambda x: torch.cat([x @ _first, x]).relu().view(2, -1, 8).sum(0) @ _second,
         # As many as there are rows in the batch, and they are no rows.
         lambda x: (x @ _first + ones).relu().mean(0) @ _second,
+        lambda x: (x.unsqueeze(0) + ones[:, :, :1]).relu().mean(0) @ _second,
         lambda x: x.unsqueeze(0).expand(6, -1, -1).tanh().softmax(-1).mean(0) @ _second,
         lambda x: x.view(-1, 2, 4).permute(2, 0, 1).relu().permute(1, 2, 0).flatten(1) @ _second,
         lambda x: torch.einsum("bi->ib", x).tanh().transpose(0, 1) @ _second,
