@@ -1,4 +1,4 @@
-"""Relevance propagation: conservation, forms of models, and where Captum is wrong (B10-B15)."""
+"""Relevance propagation: conservation, starts and sites, and where Captum is wrong (B10-B15)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from captum.attr._utils import lrp_rules as captum_rules
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adcaptum.engine import Attribution, Explicand, Neuron, Site, explain
+from adcaptum.engine import Explicand, Neuron, Site, explain
 from adcaptum.engine.driver import run
 from adcaptum.engine.errors import InvalidArgument, ModelError, UncoveredOperations
 from adcaptum.engine.flow import gather
@@ -26,23 +26,20 @@ from tests.relevance_models import (
     Activations,
     Encoder,
     Flattening,
-    Functional,
     Gated,
     OneReLU,
     Recurrent,
     SelfAttention,
     UNet,
-    by_cells,
     folded,
-    functional_vgg,
     mobilenet,
     resnet,
     seeded,
     unbiased,
     vgg,
 )
+from tests.relevance_questions import IMAGES, TIMES, VECTORS, assert_equal, relevance
 
-IMAGES, VECTORS, TIMES = (3, 3, 16, 16), (3, 8), (3, 5, 8)
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "resnet": (resnet, IMAGES),
     "vgg": (vgg, IMAGES),
@@ -56,15 +53,6 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "encoder, norm first": (lambda: Encoder("relu", norm_first=True), TIMES),
     "attention": (SelfAttention, TIMES),
 }
-
-
-def relevance(model: nn.Module, x: Tensor, method: LRP | CompositeLRP | None = None) -> Attribution:
-    method = LRP(composite="epsilon") if method is None else method
-    return explain(model, method, Explicand.of(x, target=[i % 3 for i in range(len(x))]))
-
-
-def assert_equal(a: Attribution, b: Attribution, tolerance: float = 1e-12) -> None:
-    torch.testing.assert_close(a.values[0], b.values[0], rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -121,117 +109,6 @@ def test_a_batch_norm_is_folded_into_linear_and_transposed_layers_too() -> None:
     assert isinstance(model, nn.Sequential)
     rules = CompositeLRP(Composite(default=ZPlus()))
     assert_equal(relevance(model, x, rules), relevance(folded(model), x, rules), 1e-9)
-
-
-@pytest.mark.parametrize("name", COMPOSITES)
-def test_functions_are_explained_as_modules_are(name: CompositeName) -> None:
-    model, x, method = seeded(vgg), numbers(*IMAGES), LRP(composite=name)
-    twin = Functional(model, functional_vgg).eval()
-    assert_equal(relevance(twin, x, method), relevance(model, x, method))
-
-
-@pytest.mark.parametrize("name", ["epsilon", "attn_lrp"])
-@pytest.mark.parametrize("form", ["weights", "fused", "written"])
-def test_attention_is_explained_alike_in_all_its_forms(form: str, name: CompositeName) -> None:
-    x, method = numbers(*TIMES), LRP(composite=name)
-    module = relevance(seeded(SelfAttention), x, method)
-    assert_equal(relevance(seeded(lambda: SelfAttention(form)), x, method), module)
-
-
-@pytest.mark.parametrize(
-    "function",
-    [
-        lambda x, w: torch.einsum("bi,oi->bo", x, w),
-        lambda x, w: x @ w.T,
-        lambda x, w: (w @ x.T).T,
-        lambda x, w: torch.tensordot(x, w, dims=([1], [1])),
-        lambda x, w: torch.bmm(x[None], w.T[None])[0],
-        lambda x, w: torch.addmm(torch.zeros(len(w), dtype=x.dtype), x, w.T),
-    ],
-    ids=["einsum", "matmul", "matmul from the left", "tensordot", "bmm", "addmm"],
-)
-def test_a_product_with_a_constant_matrix_is_a_linear_layer(
-    function: Callable[[Tensor, Tensor], Tensor],
-) -> None:
-    layer = seeded(lambda: nn.Linear(8, 3, bias=False))
-    assert isinstance(layer, nn.Linear)
-    model = Functional(layer, lambda layer, x: function(x, layer.weight)).eval()  # type: ignore[arg-type]
-    method = CompositeLRP(Composite(default=ZPlus()))
-    x = numbers(*VECTORS)
-    assert_equal(relevance(model, x, method), relevance(layer, x, method))
-
-
-@pytest.mark.parametrize("weights", [True, False])
-@pytest.mark.parametrize("name", ["epsilon", "attn_lrp"])
-def test_what_is_masked_in_attention_has_no_values(name: CompositeName, weights: bool) -> None:
-    class Masked(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
-            self.head = nn.Linear(8, 4)
-
-        def forward(self, x: Tensor) -> Tensor:
-            hidden = torch.arange(x.shape[1]).expand(x.shape[:2]) > 2
-            mixed, _ = self.attention(x, x, x, hidden, need_weights=weights)
-            return self.head(mixed[:, 0])
-
-    values = relevance(seeded(Masked), numbers(*TIMES), LRP(composite=name)).values[0]
-    assert bool(values.isfinite().all())
-    assert float(values[:, :3].abs().min()) > 0
-    assert float(values[:, 3:].abs().max()) == 0
-
-
-RECURRENT: dict[str, Callable[[], nn.RNNBase]] = {
-    "lstm": lambda: nn.LSTM(8, 5, batch_first=True),
-    "gru": lambda: nn.GRU(8, 5, batch_first=True),
-    "rnn": lambda: nn.RNN(8, 5, batch_first=True),
-    "two layers": lambda: nn.LSTM(8, 5, 2, batch_first=True),
-    "both ways": lambda: nn.GRU(8, 5, batch_first=True, bidirectional=True),
-    "without biases": lambda: nn.LSTM(8, 5, bias=False, batch_first=True),
-}
-
-
-@pytest.mark.parametrize("name", RECURRENT)
-def test_recurrent_layers_conserve_relevance(name: str) -> None:
-    model = seeded(lambda: Recurrent(RECURRENT[name]()))
-    with torch.no_grad():
-        for key, weight in model.named_parameters():
-            if "bias" in key:
-                weight.zero_()
-    answer = relevance(model, numbers(*TIMES))
-    assert answer.uncovered_ops == ()
-    assert answer.error is not None
-    assert float(answer.error.max()) < 1e-9
-
-
-@pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
-def test_recurrent_layers_are_explained_as_their_cells_are(name: str) -> None:
-    model, x = seeded(lambda: Recurrent(RECURRENT[name]())), numbers(*TIMES)
-    cells = Functional(model, by_cells).eval()
-    torch.testing.assert_close(cells(x), model(x))
-    assert_equal(relevance(cells, x), relevance(model, x))
-
-
-def test_autocast_is_explained() -> None:
-    class Autocast(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = seeded(vgg).float()
-
-        def forward(self, x: Tensor) -> Tensor:
-            with torch.autocast("cpu", torch.bfloat16):
-                return self.model(x)
-
-    x = numbers(*IMAGES).float()
-    rounded = relevance(Autocast().eval(), x, LRP()).values[0]
-    exact = relevance(seeded(vgg).float(), x, LRP()).values[0]
-    assert float(functional.cosine_similarity(rounded.flatten(), exact.flatten(), 0)) > 0.9
-
-
-def test_in_place_operations_are_explained_as_others_are() -> None:
-    x = numbers(*VECTORS)
-    inplace = relevance(seeded(lambda: OneReLU(inplace=True)), x)
-    assert_equal(inplace, relevance(seeded(OneReLU), x))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -405,19 +282,6 @@ def test_relevance_may_start_with_one() -> None:
     assert of_value.output is not None
     scaled = of_one.values[0] * of_value.output.view(-1, 1, 1, 1)
     torch.testing.assert_close(of_value.values[0], scaled)
-
-
-def test_preprocessing_in_the_model_hands_relevance_on() -> None:
-    inner, x = seeded(vgg), numbers(*IMAGES)
-
-    def preprocessed(model: nn.Module, pixels: Tensor) -> Tensor:
-        return model((pixels - 0.5) / 0.2)
-
-    whole = Functional(inner, preprocessed).eval()
-    for name in COMPOSITES:
-        method = LRP(composite=name)
-        expected = relevance(inner, x, method)
-        assert_equal(relevance(whole, x * 0.2 + 0.5, method), expected, 1e-9)
 
 
 def test_alpha_and_beta_must_neither_make_nor_lose_relevance() -> None:

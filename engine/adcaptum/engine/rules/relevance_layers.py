@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from adcaptum.engine.rules.affine_maps import AffineMap, Convolution, Linear, Mixing, Scaling
 from adcaptum.engine.rules.composites import Place
@@ -96,15 +97,17 @@ def _convolved(
     x, weight, bias = given["input"], given["weight"], given["bias"]
     spatial = weight.dim() - 2
     dilation = _each(given["dilation"], 1, spatial)
-    padding = _padding(given["padding"], weight, dilation)
-    plain = depends(x) and not depends(weight) and not depends(bias)
-    if not plain or padding is None or x.dim() != weight.dim():
+    if not depends(x) or depends(weight) or depends(bias) or x.dim() != weight.dim():
         return product(interception, func, args, kwargs)
+    padding = given["padding"]
+    if isinstance(padding, str):
+        sides, padding = _sides(padding, weight, dilation), 0
+        x = interception.within(functional.pad, x, sides) if any(sides) else x
     layer = Convolution(
         weight.detach(),
         None if bias is None else bias.detach(),
         _each(given["stride"], 1, spatial),
-        padding,
+        _each(padding, 0, spatial),
         dilation,
         given["transposed"],
         _each(given.get("output_padding"), 0, spatial),
@@ -291,15 +294,13 @@ def _each(value: Any, default: int, dims: int) -> tuple[int, ...]:
     return tuple(value) * (dims if len(value) == 1 else 1)
 
 
-def _padding(value: Any, weight: Tensor, dilation: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The padding in numbers; None where it is not the same on both sides."""
-    dims = weight.dim() - 2
-    if value == "valid":
-        return (0,) * dims
-    if value != "same":
-        return _each(value, 0, dims)
-    whole = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
-    return None if any(n % 2 for n in whole) else tuple(n // 2 for n in whole)
+def _sides(padding: str, weight: Tensor, dilation: tuple[int, ...]) -> tuple[int, ...]:
+    """What "same" and "valid" add on each side, the last dimension first."""
+    sides: tuple[int, ...] = ()
+    for step, size in zip(dilation, weight.shape[2:], strict=True):
+        both = step * (size - 1) if padding == "same" else 0
+        sides = (both // 2, both - both // 2, *sides)
+    return sides
 
 
 def _flat(args: Sequence[Any]) -> list[Any]:
