@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Func = Callable[..., Any]
 Handler = Callable[["Interception", Func, tuple[Any, ...], dict[str, Any]], Any]
 
+# What is no parameter and holds none; looked up for every argument of every operation.
+_HARMLESS = frozenset({Tensor, int, float, bool, str, type(None), torch.dtype, torch.Size, slice})
 _CHECKS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 
 
@@ -85,8 +87,10 @@ class Table:
 
 def run_plain(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Runs an operation as it is, with parameters detached."""
-    if any(_may_hold_parameters(type(a)) for a in args):
-        args = tuple(_detached(a) for a in args)
+    for a in args:
+        if type(a) not in _HARMLESS:
+            args = tuple(_detached(a) for a in args)
+            break
     if kwargs:
         kwargs = {key: _detached(value) for key, value in kwargs.items()}
     return func(*args, **kwargs)
@@ -101,10 +105,6 @@ def any_depends(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         elif isinstance(value, list | tuple) and any_depends(tuple(value), {}):
             return True
     return False
-
-
-def _may_hold_parameters(kind: type) -> bool:
-    return kind is not Tensor and issubclass(kind, Tensor | list | tuple)
 
 
 def _detached(value: Any) -> Any:
