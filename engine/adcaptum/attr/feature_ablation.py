@@ -21,6 +21,7 @@ from adcaptum.attr.question import (
     neuron_of,
     site_of,
 )
+from adcaptum.attr.unaligned import Unaligned
 from adcaptum.engine.futures import following
 from adcaptum.engine.methods import feature_ablation
 
@@ -31,7 +32,8 @@ class FeatureAblation(PerturbationAttribution):
     The result has a row for each number of the output: (examples, *features) where the forward
     gives one per example, (examples * outputs, *features) where it gives several and no target is
     named, (1, *features) where it gives one for the batch. See `attr/perturbation.py` for forwards
-    that answer for the batch, and for what perturbations_per_eval means.
+    that answer for the batch, and for what perturbations_per_eval means; `attr/unaligned.py` for
+    inputs that have not a row for each example.
     """
 
     def attribute(
@@ -47,14 +49,27 @@ class FeatureAblation(PerturbationAttribution):
     ) -> Tensors:
         """Ablates each feature in turn; further keyword arguments are ignored."""
         warn_of_ignored(self, kwargs)
-        question = self._question(inputs, baselines, target, additional_forward_args, feature_mask)
+        loose = Unaligned.of(self.forward_func, inputs, baselines, feature_mask)
+        if loose is not None:
+            inputs, baselines, feature_mask = loose.inputs, loose.baselines, loose.feature_mask
+        question = Question.of(
+            self.forward_func if loose is None else loose.forward,
+            inputs,
+            target=target,
+            baselines=baselines,
+            additional_forward_args=additional_forward_args,
+            feature_mask=feature_mask,
+            every_output=True,
+        )
         answer = perturbed(
             question,
             feature_ablation.FeatureAblation(),
             per_eval=perturbations_per_eval,
             progress=title(self, show_progress),
+            in_order=loose is not None,
         )
-        return like_inputs(question, answer.values)
+        values = answer.values if loose is None else loose.restored(answer.values)
+        return like_inputs(question, values)
 
     def attribute_future(
         self,
@@ -69,24 +84,7 @@ class FeatureAblation(PerturbationAttribution):
     ) -> Future[Tensors]:
         """The same of a forward that gives a `torch.futures.Future` of its output."""
         warn_of_ignored(self, kwargs)
-        question = self._question(inputs, baselines, target, additional_forward_args, feature_mask)
-        answer = perturbed_later(
-            question,
-            feature_ablation.FeatureAblation(),
-            per_eval=perturbations_per_eval,
-            progress=title(self, show_progress),
-        )
-        return following(answer, lambda found: like_inputs(question, found.values))
-
-    def _question(
-        self,
-        inputs: Tensors,
-        baselines: BaselineType,
-        target: TargetType,
-        additional_forward_args: object,
-        feature_mask: Tensors | None,
-    ) -> Question:
-        return Question.of(
+        question = Question.of(
             self.forward_func,
             inputs,
             target=target,
@@ -95,6 +93,13 @@ class FeatureAblation(PerturbationAttribution):
             feature_mask=feature_mask,
             every_output=True,
         )
+        answer = perturbed_later(
+            question,
+            feature_ablation.FeatureAblation(),
+            per_eval=perturbations_per_eval,
+            progress=title(self, show_progress),
+        )
+        return following(answer, lambda found: like_inputs(question, found.values))
 
 
 class LayerFeatureAblation(LayerAttribution, PerturbationAttribution):

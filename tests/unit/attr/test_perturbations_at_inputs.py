@@ -260,3 +260,36 @@ def test_an_input_without_elements_is_passed_over() -> None:
         assert second.shape == (3, 0)
     (first, _) = ours("FeatureAblation", (forward,), inputs)
     torch.testing.assert_close(first, THREE.square())
+
+
+@pytest.mark.parametrize("indices", [[1, 7, 2, 4, 5], [3], []], ids=len)
+@pytest.mark.parametrize("examples", [1, 2])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"baselines": (0.5, 2)},
+        {"baselines": (0, torch.tensor([4]))},
+        {"feature_mask": (torch.tensor([[0, 0, 1]]), torch.tensor([1]))},
+    ],
+    ids=range(4),
+)
+def test_lists_of_indices_of_any_length_are_ablated_as_captum_does(
+    more: dict[str, Any], examples: int, indices: list[int]
+) -> None:
+    inputs = (rows(examples, 3), torch.tensor(indices, dtype=torch.int64))
+    assert_captums("FeatureAblation", (basic.BasicModelWithSparseInputs(),), inputs, **more)
+
+
+def test_a_list_of_indices_may_go_with_an_output_for_each_example() -> None:
+    def forward(x: Tensor, indices: Tensor) -> Tensor:
+        return x.sum(1) * indices.sum()
+
+    assert_captums("FeatureAblation", (forward,), (THREE, torch.tensor([1, 2, 3, 4])))
+    with pytest.raises(AssertionError, match="feature_mask"):
+        ours(
+            "FeatureAblation",
+            (forward,),
+            (THREE, torch.tensor([1, 2])),
+            feature_mask=torch.zeros(1, 3).long(),
+        )
