@@ -176,7 +176,9 @@ def _evaluate_all(
             if room == 0:
                 break
         rows = most - room
-        begin = clock()
+        # What is left over in the end says nothing of the size that was chosen.
+        telling = rows >= usual
+        begin = clock() if telling else 0.0
         try:
             parts = evaluate(model, pieces)
         except torch.OutOfMemoryError:
@@ -184,8 +186,7 @@ def _evaluate_all(
                 raise
             capacity.out_of_memory(key, rows)
             continue
-        # What is left over in the end says nothing of the size that was chosen.
-        if rows >= usual:
+        if telling:
             capacity.observe(key, rows, clock() - begin)
         for pending, piece, part in zip(waiting, pieces, parts, strict=False):
             pending.add(piece.start, piece.stop, part)

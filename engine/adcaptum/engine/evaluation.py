@@ -213,7 +213,7 @@ class Evaluation:
             (rows,) if patched is None else (rows, patched),
         )
 
-    @cached_property
+    @property
     def reference_rows(self) -> int:
         """How many reference rows come with the rows."""
         if self.references is None:

@@ -109,8 +109,8 @@ class Execution(Generic[T]):
         except StopIteration as stop:
             self._end(stop.value, StopReason.CONVERGED)
             return ()
-        pending = tuple(Pending(evaluation) for evaluation in asked)
-        rows = sum(p.rows + p.evaluation.reference_rows for p in pending)
+        pending = tuple([Pending(evaluation) for evaluation in asked])
+        rows = sum([p.rows + p.evaluation.reference_rows for p in pending])
         if self._max_rows is not None and self.rows_used + rows > self._max_rows:
             if self.stop(StopReason.BUDGET):
                 return ()

@@ -114,9 +114,11 @@ class Explicand:
         if tolerance is not None and not 0 < tolerance < 1:
             raise InvalidArgument("tolerance", tolerance, "between 0 and 1, both excluded")
         tensors = _inputs(inputs)
-        count = len(tensors[0])
-        arguments = Arguments(tuple(_argument(a) for a in additional_forward_args))
-        arguments.check(count)
+        count = tensors[0].shape[0]
+        arguments = NO_ARGUMENTS
+        if additional_forward_args:
+            arguments = Arguments(tuple(_argument(a) for a in additional_forward_args))
+            arguments.check(count)
         return cls(
             inputs=tensors,
             target=target
@@ -135,7 +137,7 @@ class Explicand:
     @property
     def count(self) -> int:
         """How many examples there are."""
-        return len(self.inputs[0])
+        return self.inputs[0].shape[0]
 
     @property
     def background_rows(self) -> int:
@@ -163,7 +165,7 @@ class Explicand:
                 "one baseline for each example: this method has no expectation over several",
             )
         for i, (baseline, t) in enumerate(zip(self.baselines, self.inputs, strict=True)):
-            if len(baseline) not in {1, len(t)}:
+            if baseline.shape[0] not in {1, t.shape[0]}:
                 raise InvalidArgument(
                     f"baselines[{i}]",
                     f"a tensor of shape {tuple(baseline.shape)}",
@@ -324,7 +326,9 @@ def target_indices(target: Targets, count: int) -> Tensor | None:
     if target is None:
         return None
     try:
-        indices = torch.as_tensor(target, device="cpu")
+        indices = (
+            target.cpu() if isinstance(target, Tensor) else torch.as_tensor(target, device="cpu")
+        )
     except (TypeError, ValueError) as error:
         raise InvalidArgument("target", repr(target), "an index, or one per example") from error
     if indices.is_floating_point() or indices.dtype == torch.bool:
@@ -333,9 +337,9 @@ def target_indices(target: Targets, count: int) -> Tensor | None:
     if isinstance(target, tuple) and indices.dim() == 1:
         # Captum's tuple: one index of several dimensions, for all examples.
         return indices.expand(count, -1)
-    if indices.dim() == 0 or (indices.dim() == 1 and len(indices) == 1):
+    if indices.numel() == 1 and indices.dim() <= 1:
         return indices.reshape(1, 1).expand(count, 1)
-    if indices.dim() > 2 or len(indices) != count:
+    if indices.dim() > 2 or indices.shape[0] != count:
         raise InvalidArgument(
             "target",
             f"indices of shape {tuple(indices.shape)}",
@@ -351,13 +355,13 @@ def _inputs(inputs: Tensors) -> tuple[Tensor, ...]:
     for i, t in enumerate(tensors):
         if not isinstance(t, Tensor):
             raise InvalidArgument(f"inputs[{i}]", f"of type {type(t).__name__}", "a torch.Tensor")
-        if t.dim() == 0 or len(t) == 0:
+        if t.dim() == 0 or t.shape[0] == 0:
             raise InvalidArgument(
                 f"inputs[{i}]",
                 f"a tensor of shape {tuple(t.shape)}",
                 "the first dimension is the examples, at least one",
             )
-        if len(t) != len(tensors[0]):
+        if t.shape[0] != tensors[0].shape[0]:
             raise InvalidArgument(
                 f"inputs[{i}]",
                 f"a tensor of {len(t)} examples",
@@ -383,7 +387,7 @@ def _baselines(baselines: Baselines, inputs: tuple[Tensor, ...]) -> tuple[Tensor
             continue
         # Captum also takes a baseline without the batch dimension.
         rows = baseline.unsqueeze(0) if baseline.shape == t.shape[1:] else baseline
-        if rows.shape[1:] != t.shape[1:] or len(rows) == 0:
+        if rows.shape[1:] != t.shape[1:] or rows.shape[0] == 0:
             raise InvalidArgument(
                 f"baselines[{i}]",
                 f"a tensor of shape {tuple(baseline.shape)}",

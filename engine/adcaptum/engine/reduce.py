@@ -92,7 +92,7 @@ def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def widened(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The tensors in the dtype in which they are summed."""
-    return tuple(t.to(accumulator_dtype(t.dtype)) for t in tensors)
+    return tuple([t.to(accumulator_dtype(t.dtype)) for t in tensors])
 
 
 class _Stacked:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Self
 
 import torch
@@ -65,10 +64,10 @@ class Rows(ABC):
     def __len__(self) -> int:
         return self.count * self.per_example
 
-    @cached_property
+    @property
     def signature(self) -> Signature:
         """What must be equal for rows of two sources to share a batch."""
-        return tuple((tuple(t.shape[1:]), t.dtype, t.device) for t in self.like)
+        return tuple([(tuple(t.shape[1:]), t.dtype, t.device) for t in self.like])
 
     def examples(self, start: int, stop: int) -> Tensor:
         """The example of each of rows start..stop, int64 on the CPU."""
