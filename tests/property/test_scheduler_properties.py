@@ -458,12 +458,14 @@ def test_callers_have_equal_shares_however_many_requests_they_send(
     waiting = {(caller, key): 0 for caller in range(len(crowds)) for key in range(keys)}
     most = 0
     for _ in range(600):
-        for caller, key in waiting:
-            while requests[caller] < crowds[caller] or waiting[caller, key] < capacity:
+        for (caller, key), rows in waiting.items():
+            left = rows
+            while requests[caller] < crowds[caller] or left < capacity:
                 job = Job(key, rng.choice(sizes), None)
                 scheduler.add(Request(caller=caller), [job])
                 requests[caller] += 1
-                waiting[caller, key] += job.rows
+                left += job.rows
+            waiting[caller, key] = left
         most = max(most, *requests.values())
         batch = scheduler.schedule(0.0)
         assert batch is not None

@@ -39,7 +39,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from adcaptum.engine.jobs import Job, Request, Slice
 
@@ -100,6 +100,8 @@ class _Caller:
         # Differences of weights are inexact; the true load is no less than the request's own.
         return max(self.load / request.weight, 1.0) / self.weight
 
+
+_NOBODY: Final = Request()
 
 # virtual finish time, (deadline, arrival), serial number, slot
 _Entry = tuple[float, tuple[float, int], int, Slot]
@@ -220,6 +222,8 @@ class FairQueue(Generic[P]):
         request = slot.request
         del request.slots[slot.lane]
         slot.lane.size -= 1
+        # Entries that are out of date shall not keep what has ended.
+        slot.request = _NOBODY
         if request.slots:
             return
         caller = slot.caller
