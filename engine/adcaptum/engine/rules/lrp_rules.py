@@ -297,8 +297,8 @@ class Pass:
 def divided(R: Tensor, z: Tensor, epsilon: float | None) -> Tensor:
     """R / z, where z is moved away from 0 by epsilon.
 
-    In half precision, where 1e-6 is next to nothing and 65504 the largest number, epsilon is at
-    least the type's machine epsilon, and the result is computed in float32 and kept finite.
+    In half precision the result is computed in float32 and kept finite; in float16, where 1e-6 is
+    next to nothing and 65504 the largest number, epsilon is at least the type's machine epsilon.
 
     Args:
         R: Relevance.
