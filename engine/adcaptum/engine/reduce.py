@@ -168,29 +168,42 @@ class _Moments:
 
     def add(self, start: int, stop: int, tensors: tuple[Tensor, ...]) -> None:
         tensors = _scaled(self._reduce.scale, start, stop, tensors)
+        count, each = self._rows.count, self._rows.per_example
+        if stop - start == len(self._rows):
+            # All rows at once, which is how small requests come.
+            found = [_summary(t.unflatten(0, (count, each))) for t in tensors]
+            self._means, self._m2 = [f[0] for f in found], [f[1] for f in found]
+            self._counts = [each] * count
+            return
         if not self._means:
-            count = self._rows.count
             self._means = [
                 t.new_zeros((count, *t.shape[1:]), dtype=accumulator_dtype(t.dtype))
                 for t in tensors
             ]
             self._m2 = [torch.zeros_like(mean) for mean in self._means]
         at = 0
-        for e0, e1, s0, s1 in blocks(start, stop, self._rows.per_example):
+        for e0, e1, s0, s1 in blocks(start, stop, each):
             new = s1 - s0
+            rows = (e1 - e0) * new
+            for mean, m2, tensor in zip(self._means, self._m2, tensors, strict=True):
+                centres, squares = _summary(tensor[at : at + rows].unflatten(0, (e1 - e0, new)))
+                # Whole examples come once: what several of them have so far is nothing.
+                old = (self._counts[e0], mean[e0:e1], m2[e0:e1])
+                _, mean[e0:e1], m2[e0:e1] = merged(old, (new, centres, squares))
             for e in range(e0, e1):
-                for mean, m2, tensor in zip(self._means, self._m2, tensors, strict=True):
-                    samples = tensor[at : at + new].to(mean.dtype)
-                    centre = samples.mean(0)
-                    squares = (samples - centre).square_().sum(0)
-                    old = (self._counts[e], mean[e], m2[e])
-                    _, mean[e], m2[e] = merged(old, (new, centre, squares))
                 self._counts[e] += new
-                at += new
+            at += rows
 
     def result(self) -> tuple[Tensor, ...]:
         degrees = max(self._counts[0] - 1, 1)
         return (*self._means, *(m2 / degrees for m2 in self._m2))
+
+
+def _summary(samples: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of each example's samples, (examples, samples, *features), and the squares' sum."""
+    wide = samples.to(accumulator_dtype(samples.dtype))
+    means = wide.mean(1)
+    return means, (wide - means.unsqueeze(1)).square_().sum(1)
 
 
 def _scaled(
