@@ -88,7 +88,8 @@ class _Tap:
             )
 
     def _act(self, value: object) -> object | None:
-        leaves, structure = tree_flatten(value)
+        # Most modules give a tensor.
+        leaves, structure = ([value], None) if isinstance(value, Tensor) else tree_flatten(value)
         where = [i for i, t in enumerate(leaves) if isinstance(t, Tensor) and t.is_floating_point()]
         dims = _example_dims(self.module, len(where))
         tensors = tuple(_moved(leaves[i], d, 0) for i, d in zip(where, dims, strict=True))
@@ -120,7 +121,7 @@ class _Tap:
             return None
         for i, t, d in zip(where, tensors, dims, strict=True):
             leaves[i] = _moved(t, 0, d)
-        return tree_unflatten(leaves, structure)
+        return leaves[0] if structure is None else tree_unflatten(leaves, structure)
 
     def _leaf(self, t: Tensor) -> Tensor:
         """What to differentiate with respect to; the graph behind it is cut off if nobody asks."""
@@ -194,16 +195,19 @@ class Taps:
             return made
 
         thread = get_ident()
-        with ExitStack() as stack:
+        handles: list[RemovableHandle] = []
+        try:
             for tap in every:
                 assert not isinstance(tap.site.layer, tuple), "each tap has one layer"
                 tap.module = find_layer(model, tap.site.layer)
-                stack.callback(_register(tap, seen).remove)
+                handles.append(_register(tap, seen))
             self._hand_out()
-            try:
-                yield
-            except _Enough:
-                return
+            yield
+        except _Enough:
+            return
+        finally:
+            for handle in handles:
+                handle.remove()
         for tap in every:
             tap.check()
             if tap.calls == 1 and tap.module is not None and tap.module not in _called_once:
