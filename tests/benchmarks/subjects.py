@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from adcaptum.engine import INPUT, Explicand, Site
-from adcaptum.engine.method import Method
+from adcaptum.engine.method import Method, needs_layer
 from adcaptum.service.loading import LoadedModel, load
 from adcaptum.service.repository import open_model
 from tests.benchmarks import models
@@ -96,7 +96,7 @@ class Subject:
 
     def view(self, method: type[Method]) -> View:
         """How a method sees it."""
-        if method.layer == "required":
+        if needs_layer(method.layer):
             return self.inside
         return self.smooth if method.gradient else self.plain
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from adcaptum.engine import INPUT, METHODS, Attribution, Explicand, Output, Site, explain
 from adcaptum.engine.evaluator import evaluate
 from adcaptum.engine.execution import Execution
-from adcaptum.engine.method import Method
+from adcaptum.engine.method import Method, needs_layer
 from adcaptum.engine.packing import Pending, Slice
 from adcaptum.engine.parameters import resolve
 from adcaptum.engine.rows import Given, Path, blocks
@@ -54,7 +54,7 @@ def ask(seed: int) -> tuple[Method, Explicand]:
     target = Output(torch.tensor([[chance.randrange(3)] for _ in range(count)]))
     x, x0 = numbers(count, 6, seed=seed), numbers(1, 6, seed=seed + 1)
     method: Method = resolve(METHODS[name], SHORT.get(name, {}))
-    at = Site("2") if method.layer == "required" else INPUT
+    at = Site("2") if needs_layer(method.layer) else INPUT
     return method, Explicand((x,), target, (x0,), at, seed=seed)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import warnings
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from adcaptum.attr.attribution import GradientAttribution
 from adcaptum.attr.errors import InvalidInput
 from adcaptum.attr.grad_cam import LayerGradCam
-from adcaptum.attr.question import TargetType, Tensors, input_tensors
+from adcaptum.attr.question import TargetType, Tensors
 from adcaptum.attr.rectified import GuidedBackprop
+from adcaptum.engine.cam import enlarged
+from adcaptum.engine.errors import InvalidArgument
 
 
 class GuidedGradCam(GradientAttribution):
@@ -66,20 +66,21 @@ class GuidedGradCam(GradientAttribution):
             raise InvalidInput("layer", f"a module with {len(cam)} tensors", "one with one tensor")
         guided = self.guided_backprop.attribute(inputs, target, additional_forward_args)
         each = (guided,) if isinstance(guided, Tensor) else guided
-        values = tuple(
-            _multiplied(g, cam, t.shape[2:], interpolate_mode)
-            for g, t in zip(each, input_tensors(inputs), strict=True)
-        )
+        values = tuple(_multiplied(g, cam, interpolate_mode) for g in each)
         return values[0] if isinstance(inputs, Tensor) else values
 
 
-def _multiplied(guided: Tensor, cam: Tensor, sizes: torch.Size, mode: str) -> Tensor:
+def _multiplied(guided: Tensor, cam: Tensor, mode: str) -> Tensor:
     try:
-        return guided * functional.interpolate(cam, tuple(sizes), mode=mode)
-    except (RuntimeError, ValueError, NotImplementedError):
+        if cam.dim() < 3 or guided.dim() != cam.dim():
+            raise InvalidInput(
+                "layer", f"a map of shape {tuple(cam.shape)}", "one of as many sizes"
+            )
+        return guided * enlarged((cam,), guided, mode)
+    except InvalidArgument:
         warnings.warn(
-            f"the layer's map of shape {tuple(cam.shape)} cannot be enlarged to an input of sizes "
-            f"{tuple(sizes)}: its attribution is empty",
+            f"the layer's map of shape {tuple(cam.shape)} cannot be enlarged to an input of shape "
+            f"{tuple(guided.shape)}: its attribution is empty",
             stacklevel=3,
         )
         return guided.new_empty(0)

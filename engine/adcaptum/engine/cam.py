@@ -6,12 +6,13 @@ The methods of this family differ in the weights alone. Values are at the layer'
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isqrt
 from typing import Literal
 
 from torch import Tensor
+from torch.nn import functional
 
 from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.errors import InvalidArgument
@@ -21,6 +22,8 @@ from adcaptum.engine.flow import Flow, ask
 from adcaptum.engine.reduce import widened
 
 Reshape = Literal["none", "tokens", "channels_last"]
+Enlarging = Literal["nearest", "linear"]
+_LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 RESHAPE_TEXT = (
     "Where the layer has its channels: none: in the dimension after the examples; tokens: in the "
@@ -112,3 +115,37 @@ def over_positions(fold: Callable[..., Tensor], tensor: Tensor) -> Tensor:
 
 def _unfit(reshape: str, shape: tuple[int, ...], form: str) -> InvalidArgument:
     return InvalidArgument("reshape", reshape, f"of {form}; the layer gives {shape}")
+
+
+def enlarged(maps: Sequence[Tensor], like: Tensor, enlarging: str) -> Tensor:
+    """A layer's one map, (examples, 1, *positions), at the resolution of an input.
+
+    The positions are the input's last dimensions; over those before them the map is the same.
+
+    Args:
+        maps: The layer's; there has to be one.
+        like: The input, (examples, ..., *sizes).
+        enlarging: "nearest", "linear" for as many dimensions as there are, or any other mode of
+            torch.nn.functional.interpolate.
+
+    Raises:
+        InvalidArgument: If the layer has several tensors, or its map more positions than the input.
+    """
+    if len(maps) != 1:
+        raise InvalidArgument("layer", f"one with {len(maps)} tensors", "one that has one")
+    cam = maps[0]
+    positions = cam.dim() - 2
+    others = like.dim() - 1 - positions
+    if others < 0:
+        raise InvalidArgument(
+            "layer",
+            f"one whose map has the positions {tuple(cam.shape[2:])}",
+            f"one whose map can be enlarged to an input of shape {tuple(like.shape[1:])}",
+        )
+    if positions:
+        mode = _LINEAR.get(positions, enlarging) if enlarging == "linear" else enlarging
+        try:
+            cam = functional.interpolate(cam, tuple(like.shape[1 + others :]), mode=mode)
+        except (ValueError, NotImplementedError) as error:
+            raise InvalidArgument("enlarging", repr(enlarging), str(error)) from error
+    return cam.view(len(cam), *(1,) * others, *cam.shape[2:])

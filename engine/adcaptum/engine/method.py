@@ -8,7 +8,14 @@ from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.flow import Flow
 
-LayerUse = Literal["never", "optional", "required"]
+LayerUse = Literal["never", "optional", "required", "through"]
+"""Whether a method may explain the values at a layer instead of the inputs, or must; or whether it
+explains the inputs by way of a layer, which has to be named."""
+
+
+def needs_layer(use: LayerUse) -> bool:
+    """Whether a layer has to be named."""
+    return use in {"required", "through"}
 
 
 @runtime_checkable
@@ -22,7 +29,7 @@ class Method(Protocol):
         baseline: Whether it compares with a baseline.
         random: Whether its result depends on the explicand's seed.
         feature_masks: Whether it groups elements by feature masks.
-        layer: Whether it may explain the values at a layer instead of the inputs, or must.
+        layer: What it does with a layer.
         background: Whether it takes a background set: several baselines for each example.
         tolerance: Whether it goes on until the explicand's tolerance is met. Other methods are
             exact, or take no notice of it.

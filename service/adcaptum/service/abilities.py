@@ -31,6 +31,7 @@ class Abilities:
             layers only compare the inputs.
         through: Whether it explains the inputs by way of a neuron of the layer: a method that has
             a parameter of that name.
+        of_inputs: Whether its answer is of the inputs though a layer is named.
         alone: Whether it explains an example without others beside it.
     """
 
@@ -41,6 +42,7 @@ class Abilities:
     background: bool
     starts: bool
     through: bool
+    of_inputs: bool
     alone: bool
 
     @classmethod
@@ -52,6 +54,8 @@ class Abilities:
         layer: LayerUse = "optional"
         if "never" in uses:
             layer = "never"
+        elif "through" in uses:
+            layer = "through"
         elif "required" in uses:
             layer = "required"
         return cls(
@@ -60,6 +64,7 @@ class Abilities:
             layer=layer,
             starts=layer == "optional" and any(each.baseline for each in inside or every),
             through=any(NEURON in (p.name for p in describe(_class(each))) for each in every),
+            of_inputs=layer == "through",
             alone=_explains_one(method, layer),
             # What wraps a method hands the baselines on, and has no use for them itself.
             baseline=any(each.baseline for each in inside or every),

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final, Self
 
 from adcaptum.engine.errors import InvalidArgument
-from adcaptum.engine.method import Method
+from adcaptum.engine.method import Method, needs_layer
 from adcaptum.engine.methods import METHODS
 from adcaptum.engine.parameters import Parameter, ParameterType, describe, resolve
 from adcaptum.service.abilities import Abilities
@@ -91,7 +91,7 @@ def describe_method(method: type[Method]) -> method_pb2.Method:
         random=method.random,
         available=True,
         layers=method.layer != "never",
-        layer_required=method.layer == "required",
+        layer_required=needs_layer(method.layer),
         feature_masks=method.feature_masks,
         background=method.background,
     )

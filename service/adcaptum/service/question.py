@@ -103,7 +103,7 @@ class Question:
 
     def inside(self, method: int) -> Site | None:
         """The layer that the method's answer is of; None: it is of the inputs."""
-        return None if self.methods[method].abilities.through else self.layer
+        return None if self.methods[method].abilities.of_inputs else self.layer
 
     def asks_outputs(self) -> Evaluation:
         """Returns what evaluates the outputs."""

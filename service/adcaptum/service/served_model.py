@@ -8,6 +8,7 @@ from typing import Self
 from torch import Tensor
 
 from adcaptum.engine.evaluation import INPUT, Site
+from adcaptum.engine.method import needs_layer
 from adcaptum.service import method_specs
 from adcaptum.service.checks import Checks
 from adcaptum.service.declaration import Declaration, DeclarationError
@@ -112,9 +113,9 @@ def _default_method(declaration: Declaration) -> ResolvedMethod:
         method = method_specs.by_name(declaration.default_method, declaration.default_params)
     except (NotFound, ValueError) as error:
         raise DeclarationError(f"{declaration.name}: defaults: {error}") from error
-    if method.abilities.layer == "required":
+    if needs_layer(method.abilities.layer):
         raise DeclarationError(
-            f"{declaration.name}: defaults: {declaration.default_method} explains a layer, and "
+            f"{declaration.name}: defaults: {declaration.default_method} needs a layer, and "
             "requests that name no method need name none"
         )
     return method

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from adcaptum.engine.evaluation import Neuron, Site
+from adcaptum.engine.method import needs_layer
 from adcaptum.engine.methods import METHODS
 from adcaptum.engine.parameters import describe
 from adcaptum.service.abilities import NEURON, Abilities
@@ -17,8 +18,8 @@ def obstacle(method: Abilities, model: ServedModel) -> str:
     """Says why a model cannot run a method; nothing if it can."""
     if method.gradient and not model.checks.differentiable:
         return f"it needs gradients, and {model.checks.obstacle}"
-    if method.layer == "required" and not model.modules:
-        return "it explains a layer, and the model has none"
+    if needs_layer(method.layer) and not model.modules:
+        return "it needs a layer, and the model has none"
     if model.loaded.text is not None and not method.alone:
         return "it compares examples with each other, and texts are explained one by one"
     if model.embedding is not None and _changes_inputs(method):
@@ -33,15 +34,15 @@ def _changes_inputs(method: Abilities) -> bool:
     if method.layer == "never":
         return method.gradient
     # What explains layers only and compares the inputs goes from the one to the other.
-    return method.layer == "required" and method.baseline
+    return method.layer == "through" or (method.layer == "required" and method.baseline)
 
 
 def check_layer(method: Abilities, layer: Site | None, model: ServedModel) -> None:
     """Raises `InvalidRequest` if a method needs a layer and has none, or the other way round."""
-    if layer is None and method.layer == "required":
+    if layer is None and needs_layer(method.layer):
         raise InvalidRequest(
             "layer",
-            f"missing; {method.name} explains a layer: {model.some_layers()}",
+            f"missing; {method.name} needs one: {model.some_layers()}",
         )
     if layer is not None and method.layer == "never":
         raise InvalidRequest(

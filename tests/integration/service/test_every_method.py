@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adcaptum.engine import INPUT, Explicand, InvalidArgument, Site, explain as run
-from adcaptum.engine.method import Method
+from adcaptum.engine.method import Method, needs_layer
 from adcaptum.engine.methods import METHODS
 from adcaptum.engine.parameters import resolve
 from adcaptum.service import loading, repository as repositories
@@ -84,7 +84,7 @@ CASES = [
     pytest.param(name, place, id=f"{name}-{place.model}-{place.layer or 'inputs'}")
     for name, method in METHODS.items()
     for place in (ROW, PIXELS, HIDDEN, MAPS)
-    if method.layer != ("never" if place.layer else "required")
+    if (method.layer != "never" if place.layer else not needs_layer(method.layer))
     if place is not HIDDEN or method.layer == "optional"
 ]
 

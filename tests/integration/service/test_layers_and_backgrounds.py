@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adcaptum.engine import Explicand, InvalidArgument, Neuron, Site, explain as run
+from adcaptum.engine.method import needs_layer
 from adcaptum.engine.methods import METHODS
 from adcaptum.engine.parameters import resolve
 from adcaptum.engine.randomness import generator
@@ -290,6 +291,6 @@ def test_methods_say_what_they_take(stub: ExplanationServiceStub) -> None:
     assert listed.keys() == METHODS.keys()
     for name, each in METHODS.items():
         assert listed[name].layers == (each.layer != "never")
-        assert listed[name].layer_required == (each.layer == "required")
+        assert listed[name].layer_required == needs_layer(each.layer)
         assert listed[name].background == each.background
         assert listed[name].available

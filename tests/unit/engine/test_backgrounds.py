@@ -19,7 +19,7 @@ from adcaptum.engine import (
     Site,
     explain,
 )
-from adcaptum.engine.method import Method
+from adcaptum.engine.method import Method, needs_layer
 from adcaptum.engine.parameters import resolve
 from tests.models import mlp, numbers, text_classifier, two_inputs
 
@@ -247,7 +247,7 @@ PAIRED = [n for n, m in METHODS.items() if m.baseline and not m.background and n
 @pytest.mark.parametrize("name", PAIRED)
 def test_methods_without_expectations_refuse_a_background(name: str) -> None:
     own = resolve(METHODS[name], {})
-    at = Site("1") if own.layer == "required" else INPUT
+    at = Site("1") if needs_layer(own.layer) else INPUT
     with pytest.raises(InvalidArgument, match="background set of 4 rows"):
         explain(mlp(), own, replace(QUESTION, at=at))
 

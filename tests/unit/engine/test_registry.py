@@ -20,7 +20,7 @@ from adcaptum.engine import (
     Site,
     explain,
 )
-from adcaptum.engine.method import Method
+from adcaptum.engine.method import Method, needs_layer
 from adcaptum.engine.parameters import describe, resolve
 from tests.models import cnn, mlp, numbers, signals, text_classifier
 
@@ -63,16 +63,16 @@ THROUGH_INPUTS = {
 def case(name: str, shape: str) -> tuple[nn.Module, Method, Explicand]:
     """A model, a method and five examples with targets and baselines of their own."""
     method = resolve(METHODS[name], QUICK.get(name, {}))
-    needs_layer = method.layer == "required"
+    inside = needs_layer(method.layer)
     target = Output(torch.tensor([[0], [2], [1], [2], [0]]))
     if shape == "vector":
         x, x0 = numbers(5, 8), numbers(5, 8, seed=1)
         # What must explain a layer wants one with channels.
-        model, at = (signals(), Site("2")) if needs_layer else (mlp(), INPUT)
+        model, at = (signals(), Site("2")) if inside else (mlp(), INPUT)
         return model, method, Explicand((x,), target, (x0,), at, seed=7)
     mask = ((torch.arange(8)[:, None] // 4) * 2 + torch.arange(8)[None] // 4).view(1, 1, 8, 8)
     x, x0 = numbers(5, 1, 8, 8), numbers(5, 1, 8, 8, seed=1)
-    at = Site("2") if needs_layer else INPUT
+    at = Site("2") if inside else INPUT
     explicand = Explicand((x,), target, (x0,), at, seed=7)
     if needs_mask(method, explicand):
         explicand = replace(explicand, feature_mask=(mask,))
@@ -209,7 +209,7 @@ def test_threads_that_share_a_model_do_not_disturb_each_other(name: str, shape: 
 FORETOLD = [
     c
     for c in CASES
-    if METHODS[str(c.values[0])].gradient or METHODS[str(c.values[0])].layer != "required"
+    if METHODS[str(c.values[0])].gradient or not needs_layer(METHODS[str(c.values[0])].layer)
 ]
 
 
@@ -226,7 +226,7 @@ def test_the_rows_foretold_at_a_layer_are_the_rows_used(name: str) -> None:
     model, method, explicand = case(name, "vector")
     at_layer = replace(explicand, at=Site("1"))
     assert explain(model, method, at_layer).rows_used == method.rows(at_layer)
-    if name in THROUGH_INPUTS:
+    if name in THROUGH_INPUTS or method.layer == "through":
         return
     text, ids = text_classifier(), torch.tensor([[1, 4, 7], [2, 2, 5]])
     at_embedding = Explicand.of(
@@ -265,7 +265,7 @@ def test_a_method_describes_itself(name: str) -> None:
             resolve(method, {parameter.name: parameter.default})
 
 
-@pytest.mark.parametrize("name", [name for name, m in METHODS.items() if m.layer == "required"])
+@pytest.mark.parametrize("name", [name for name, m in METHODS.items() if needs_layer(m.layer)])
 def test_a_layer_has_to_be_named(name: str) -> None:
     model, method, explicand = case(name, "image")
     with pytest.raises(InvalidArgument, match="layer is not given"):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from adcaptum.engine import EngineError, Explicand, Site, explain
+from adcaptum.engine.method import needs_layer
 from adcaptum.engine.methods import METHODS
 from adcaptum.engine.parameters import resolve
 from adcaptum.service import suitability
@@ -19,7 +20,7 @@ from tests.unit.service.tiny_model import IDS, served, tokens
 
 QUICK = {"rise": {"n_samples": 20}, "expected_gradients": {"n_samples": 20}}
 NEVER = Abilities("inner", gradient=True, layer="never", baseline=False, background=False,
-                  starts=False, through=False, alone=True)  # fmt: skip
+                  starts=False, through=False, of_inputs=False, alone=True)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -27,7 +28,7 @@ def test_of_token_ids_what_is_listed_can_run_and_what_is_not_cannot(name: str) -
     model = tokens()
     (listed,) = (each for each in methods(model) if each.name == name)
     method = resolve(METHODS[name], QUICK.get(name, {}))
-    at = Site("embedding") if method.layer == "required" else model.site(gradient=method.gradient)
+    at = Site("embedding") if needs_layer(method.layer) else model.site(gradient=method.gradient)
     explicand = Explicand.of(IDS, target=1, baselines=torch.zeros_like(IDS[:1]), at=at)
     if listed.available:
         assert explain(model.loaded.module, method, explicand).values
@@ -40,7 +41,7 @@ def test_of_token_ids_what_is_listed_can_run_and_what_is_not_cannot(name: str) -
 def test_what_explains_layers_does_not_suit_a_model_without() -> None:
     listed = {each.name: each for each in methods(served()[0])}
     assert not listed["grad_cam"].available
-    assert listed["grad_cam"].reason == "it explains a layer, and the model has none"
+    assert listed["grad_cam"].reason == "it needs a layer, and the model has none"
     assert listed["saliency"].available
 
 
@@ -70,7 +71,7 @@ def test_a_layer_for_what_takes_none_is_refused() -> None:
 def test_what_explains_layers_is_no_models_default() -> None:
     loaded = served()[0].loaded
     declaration = replace(loaded.declaration, default_method="grad_cam", default_params={})
-    with pytest.raises(DeclarationError, match="grad_cam explains a layer"):
+    with pytest.raises(DeclarationError, match="grad_cam needs a layer"):
         ServedModel.of(replace(loaded, declaration=declaration), served()[0].checks)
 
 

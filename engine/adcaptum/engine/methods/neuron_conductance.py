@@ -32,7 +32,7 @@ class NeuronConductance:
     baseline: ClassVar[bool] = True
     random: ClassVar[bool] = False
     feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "required"
+    layer: ClassVar[LayerUse] = "through"
     background: ClassVar[bool] = False
     tolerance: ClassVar[bool] = True
 
