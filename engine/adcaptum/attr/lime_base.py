@@ -110,6 +110,7 @@ class LimeBase(PerturbationAttribution):
             while part := Samples.of(islice(drawn, Samples.at_once(question, per_eval))):
                 samples.add(part, sampled_outputs(question, part.inputs, per_eval))
                 bar.update(len(part.weights))
+            bar.total = bar.n
         if 0 < len(samples.weights) < n_samples:
             warnings.warn(
                 f"the generator of samples ended after {len(samples.weights)} of {n_samples}",

@@ -25,11 +25,11 @@ from tqdm.auto import tqdm
 from adcaptum.attr.answer import drawn_seed, ran
 from adcaptum.attr.attribution import Attribution as BaseAttribution
 from adcaptum.attr.errors import InvalidInput, translated
-from adcaptum.attr.question import Question
+from adcaptum.attr.question import Question, selecting
 from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.driver import check_mode
 from adcaptum.engine.errors import EngineError, NotPerRow
-from adcaptum.engine.evaluation import Evaluation, Neuron, Output, Reading
+from adcaptum.engine.evaluation import Evaluation, EveryOutput, Neuron, Output, Reading
 from adcaptum.engine.flow import Flow, ask, in_step
 from adcaptum.engine.futures import following, run_later
 from adcaptum.engine.method import Method
@@ -88,34 +88,10 @@ def perturbed(
             forward answers for the batch as a whole; or if examples have masks of their own there.
     """
     check_per_eval(per_eval)
-    question = seeded(question, method)
-    count = question.explicand.count
-    shape: tuple[int, ...] = (count,)
-    if in_order or not _known(question):
-        whole = output_form(question)
-        if not whole.per_row and per_eval > 1:
-            raise _not_together(NotPerRow(f"for {count} examples a tensor of {whole.shape}"))
-        if not whole.per_row:
-            return _together(question, of_whole or method, whole, per_eval, progress)
-        if in_order:
-            return _together(question, method, whole, per_eval, progress)
-        _remember(question)
-        if not isinstance(question.explicand.target, Output):
-            assert whole.shape is not None, "it was asked"
-            shape = whole.shape
-    rows = None if per_eval == 1 else per_eval * count
-    total, flow = _begun(question, method, progress)
-    try:
-        answer = ran(question, flow, batch_rows=rows, progress=progress, total=total)
-    except Exception as error:
-        if per_eval > 1:
-            raise _not_together(error) from error
-        if not _of_the_batch(error):
-            raise
-        whole = output_form(question)
-        how = method if whole.per_row else of_whole or method
-        return _together(question, how, whole, per_eval, progress)
-    return Perturbed(answer, shape)
+    seeded_question = seeded(question, method)
+    return _Task(
+        seeded_question, method, of_whole or method, per_eval, progress, in_order
+    ).answered()
 
 
 def perturbed_later(
@@ -218,6 +194,30 @@ def _remember(question: Question) -> None:
         _row_by_row.add(question.model)
 
 
+def _forget(question: Question) -> None:
+    if isinstance(question.model, nn.Module):
+        _row_by_row.discard(question.model)
+
+
+def _leaves_several(question: Question, whole: WholeBatch) -> bool:
+    """Whether one index for all examples leaves several numbers of each: all are explained."""
+    target = question.explicand.target
+    if not isinstance(target, Output) or target.indices is None or whole.shape is None:
+        return False
+    alike = bool((target.indices == target.indices[:1]).all())
+    return whole.per_row and alike and target.indices.shape[1] < len(whole.shape) - 1
+
+
+def _of_several(question: Question) -> Question:
+    target = question.explicand.target
+    assert isinstance(target, Output), "checked before"
+    assert target.indices is not None, "checked before"
+    model = selecting(question.model, tuple(target.indices[0].tolist()))
+    return replace(
+        question, model=model, explicand=replace(question.explicand, target=EveryOutput())
+    )
+
+
 def _begun(
     question: Question, method: Method, progress: str | None
 ) -> tuple[int | None, Flow[Attribution]]:
@@ -236,16 +236,7 @@ def _after_asking(question: Question, flow: Flow[Attribution]) -> Flow[Attributi
     return (yield from flow)
 
 
-def _of_the_batch(error: Exception) -> bool:
-    """Whether the batch's size may be what the forward failed for."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return False
-    return isinstance(error, NotPerRow) or not isinstance(error, EngineError)
-
-
-def _not_together(error: Exception) -> Exception:
-    if not isinstance(error, NotPerRow):
-        return error
+def _not_together(error: NotPerRow) -> InvalidInput:
     return InvalidInput(
         "perturbations_per_eval",
         "above 1",
@@ -253,28 +244,76 @@ def _not_together(error: Exception) -> Exception:
     )
 
 
-def _together(
-    question: Question,
-    method: Method,
-    whole: WholeBatch,
-    per_eval: int,
-    progress: str | None,
-) -> Perturbed:
-    """Explains with all examples side by side, perturbed in one way at a time, or in `per_eval`."""
-    total, flow = _begun(question, method, progress)
-    with translated():
-        check_mode(question.model)
-    try:
-        answer = ran(
-            replace(question, model=whole),
-            in_step(flow),
-            batch_rows=per_eval * question.explicand.count,
-            progress=progress,
-            total=total,
-        )
-    except NotPerRow as error:
-        raise _not_together(error) from error
-    return _of_outputs(question, answer, whole)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    """A question, a method, and how it may run; see `perturbed`."""
+
+    question: Question
+    method: Method
+    of_whole: Method
+    per_eval: int
+    progress: str | None
+    in_order: bool
+
+    def answered(self) -> Perturbed:
+        """Explains; asks what form the output has unless it is known."""
+        if self.in_order or not _known(self.question):
+            return self._after_asking()
+        try:
+            return self._row_by_row((self.question.explicand.count,))
+        except InvalidInput as error:
+            if error.field != "target":
+                raise
+        # With these arguments the module's output may have other dimensions than before.
+        _forget(self.question)
+        return self._after_asking()
+
+    def _after_asking(self) -> Perturbed:
+        whole = output_form(self.question)
+        if _leaves_several(self.question, whole):
+            return replace(self, question=_of_several(self.question)).answered()
+        if self.in_order or not whole.per_row:
+            return self._together(whole)
+        _remember(self.question)
+        assert whole.shape is not None, "it was asked"
+        selected = isinstance(self.question.explicand.target, Output)
+        return self._row_by_row((self.question.explicand.count,) if selected else whole.shape)
+
+    def _row_by_row(self, shape: tuple[int, ...]) -> Perturbed:
+        count = self.question.explicand.count
+        rows = None if self.per_eval == 1 else self.per_eval * count
+        total, flow = _begun(self.question, self.method, self.progress)
+        try:
+            answer = ran(self.question, flow, batch_rows=rows, progress=self.progress, total=total)
+        except NotPerRow as error:
+            if self.per_eval > 1:
+                raise _not_together(error) from error
+        except Exception as error:
+            if self.per_eval > 1 or isinstance(error, EngineError | torch.OutOfMemoryError):
+                raise
+        else:
+            return Perturbed(answer, shape)
+        # What failed may take batches of the examples only.
+        return self._together(output_form(self.question))
+
+    def _together(self, whole: WholeBatch) -> Perturbed:
+        """Explains with all examples side by side, perturbed in `per_eval` ways at a time."""
+        count = self.question.explicand.count
+        if self.per_eval > 1 and not whole.per_row:
+            raise _not_together(NotPerRow(f"for {count} examples a tensor of {whole.shape}"))
+        method = self.method if whole.per_row else self.of_whole
+        total, flow = _begun(self.question, method, self.progress)
+        try:
+            answer = ran(
+                replace(self.question, model=whole),
+                in_step(flow),
+                batch_rows=self.per_eval * count,
+                progress=self.progress,
+                total=total,
+            )
+        except NotPerRow as error:
+            raise _not_together(error) from error
+        return _of_outputs(self.question, answer, whole)
 
 
 def _of_outputs(question: Question, answer: Attribution, whole: WholeBatch) -> Perturbed:

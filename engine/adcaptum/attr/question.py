@@ -89,7 +89,7 @@ class Question:
             wanted = _checked_target(target, count)
             # What is sliced has no one index: the function takes it from the output itself.
             if isinstance(target, tuple) and (every_output or _sliced(target)):
-                model, wanted = _selecting(model, target), None
+                model, wanted = selecting(model, target), None
             if every_output and wanted is None:
                 wanted = EveryOutput()
         with translated():
@@ -189,7 +189,7 @@ def _sliced(target: tuple[object, ...]) -> bool:
     return any(isinstance(i, slice) for i in target)
 
 
-def _selecting(whole: Model, target: tuple[int | slice, ...]) -> Model:
+def selecting(whole: Model, target: tuple[int | slice, ...]) -> Model:
     """The model followed by a selection from its output."""
 
     def chosen(output: object) -> Tensor:

@@ -92,10 +92,10 @@ def test_on_average_it_is_what_captum_gives() -> None:
 
     def mean(answer: Callable[..., Tensor]) -> Tensor:
         torch.manual_seed(0)
-        runs = [answer("FeaturePermutation", (forward,), X) for _ in range(300)]
+        runs = [answer("FeaturePermutation", (forward,), X) for _ in range(120)]
         return torch.stack(runs).mean(0)
 
-    torch.testing.assert_close(mean(ours), mean(captums), rtol=0, atol=0.08)
+    torch.testing.assert_close(mean(ours), mean(captums), rtol=0, atol=0.12)
 
 
 @pytest.mark.parametrize(

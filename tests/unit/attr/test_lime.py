@@ -344,12 +344,12 @@ def test_descent_comes_near_and_penalties_shrink(kind: Any) -> None:
     exact = PenalisedRegression("ridge", 0.0)
     exact.fit(loader)
     model = kind()
-    losses = model.fit(loader, max_epoch=400, initial_lr=0.5, alpha=0.0, threshold=1e-9)
+    losses = model.fit(loader, max_epoch=150, initial_lr=0.5, alpha=0.0, threshold=1e-9)
     torch.testing.assert_close(model.representation(), exact.representation(), rtol=0, atol=0.05)
     assert losses["train_loss"] < 0.05
     if kind is not SGDLinearRegression:
         free = model.representation().norm()
-        model.fit(loader, max_epoch=400, initial_lr=0.1, alpha=0.05)
+        model.fit(loader, max_epoch=150, initial_lr=0.1, alpha=0.05)
         assert model.representation().norm() < free
 
 

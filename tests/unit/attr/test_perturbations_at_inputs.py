@@ -54,6 +54,7 @@ CASES = {
     "tuple target": Case(LAYERED, THREE, None, {"target": (1,)}),
     "deep tuple": Case(LAYERED, THREE, None, {"target": (1, 0, 1), **MULTIDIM}),
     "short tuple": Case(LAYERED, THREE, None, {"target": (1, 0), **MULTIDIM}),
+    "an index of several": Case(LAYERED, THREE, None, {"target": 1, **MULTIDIM}),
     "slices": Case(LAYERED, THREE, None, {"target": (1, slice(0, 2), 0), **MULTIDIM}),
     "list of tuples": Case(
         LAYERED, THREE, None, {"target": [(1, 0, 1), (0, 0, 1), (1, 1, 0)], **MULTIDIM}
