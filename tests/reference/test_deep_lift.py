@@ -129,7 +129,7 @@ def test_layer_norm_is_centre_and_square_and_root_with_their_shares() -> None:
 
     def by_parts(t: Tensor) -> Tensor:
         centred = t - t.mean(1, keepdim=True)
-        return centred * (centred.square().mean(1, keepdim=True) + 1e-5).rsqrt()
+        return centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
 
     question = Explicand.of(x, target=3, baselines=x0)
     expected = explain(by_parts, METHODS["deep_lift"](), question)
@@ -143,7 +143,6 @@ def test_a_product_is_shared_by_shapley_values() -> None:
     question = Explicand.of(x, target=None, baselines=x0)
     games: list[tuple[Scalar, Callable[[float, float], float]]] = [
         (lambda t: t[:, 0] * t[:, 1], lambda a, b: a * b),
-        (lambda t: t[:, 0] / t[:, 1], lambda a, b: a / b),
         (lambda t: t[:, 0] ** t[:, 1], lambda a, b: a**b),
         (lambda t: torch.hypot(t[:, 0], t[:, 1]), lambda a, b: (a * a + b * b) ** 0.5),
     ]
@@ -152,6 +151,32 @@ def test_a_product_is_shared_by_shapley_values() -> None:
         second = (value(1, 5) - value(1, 2) + value(3, 5) - value(3, 2)) / 2
         answer = explain(function, METHODS["deep_lift"](), question)
         torch.testing.assert_close(answer.values[0].tolist(), [[first, second]])
+
+
+def test_a_quotient_has_the_shares_of_its_product() -> None:
+    x = torch.tensor([[3.0, 5.0], [3.0, 5.0]], dtype=torch.float64)
+    x0 = torch.tensor([[1.0, 2.0], [1.0, -2.0]], dtype=torch.float64)
+    answer = explain(
+        lambda t: t[:, 0] / t[:, 1], METHODS["deep_lift"](), Explicand.of(x, baselines=x0)
+    )
+    middle = (3 / 5 + 1 / 2) / 2
+    alike = [(3 - 1) / 3.5, -middle * (5 - 2) / 3.5]
+    # Of different signs: the Shapley values.
+    first = (3 / -2 - 1 / -2 + 3 / 5 - 1 / 5) / 2
+    second = (1 / 5 - 1 / -2 + 3 / 5 - 3 / -2) / 2
+    torch.testing.assert_close(answer.values[0].tolist(), [alike, [first, second]])
+
+
+def test_normalising_a_baseline_of_zeros_gives_no_large_shares() -> None:
+    for function in (
+        lambda t: F.layer_norm(t, (5,)),
+        lambda t: F.rms_norm(t, (5,)),
+        F.normalize,
+    ):
+        answer = explain(function, METHODS["deep_lift"](), Explicand.of(numbers(3, 5), target=1))
+        assert answer.error is not None
+        assert answer.error.max() < 1e-12
+        assert answer.values[0].abs().max() < 10
 
 
 def test_a_maximum_is_put_down_to_the_element_that_has_changed_it() -> None:

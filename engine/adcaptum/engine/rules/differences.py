@@ -76,7 +76,11 @@ def binary(
 def division(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """A quotient: the product rule with the reciprocal, whose own quotient is -1 / (b b0)."""
+    """A quotient y = a / b: dy = (da - y_bar db) / b_bar, from the shares of the product a = y b.
+
+    It is as good-natured as the mean of both divisors is large. Where they have different signs it
+    is the product with the reciprocal, whose own quotient is -1 / (b b0).
+    """
     if kwargs.get("rounding_mode") is not None or len(args) > 2:
         return uncovered(interception, func, args, kwargs)
     a, b, call = two(func, args, kwargs)
@@ -85,10 +89,13 @@ def division(
     pairs = pairs_of(interception)
     with torch.no_grad():
         y = call(a, b.detach())
-        r, r0 = 1 / b.detach(), 1 / pairs.of(b)
-        middle = (a.detach() + pairs.of(a)) / 2 if depends(a) else a
-        of_b = (-middle * r * r0).nan_to_num_(0, 0, 0)
-        of_a = ((r + r0) / 2).nan_to_num_(0, 0, 0)
+        z, z0 = b.detach(), pairs.of(b)
+        r, r0, middle = 1 / z, 1 / z0, (z + z0) / 2
+        alike = z * z0 > 0
+        of_a = torch.where(alike, 1 / middle, (r + r0) / 2).nan_to_num_(0, 0, 0)
+        x, x0 = (a.detach(), pairs.of(a)) if depends(a) else (a, a)
+        of_b = torch.where(alike, (x * r + x0 * r0) / middle, (x + x0) * (r * r0))
+        of_b = of_b.mul_(-0.5).nan_to_num_(0, 0, 0)
     surrogate = b * of_b
     return attach(y, a * of_a + surrogate if depends(a) else surrogate)
 

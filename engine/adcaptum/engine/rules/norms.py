@@ -1,8 +1,12 @@
 """Differences of normalisations over a row's own elements, complete for each row.
 
-y = c r with c = x - mean(x) and r = 1 / sqrt(v), v = mean(c^2) + eps. With bars for the means of
-row and reference, the product has the difference c_bar dr + r_bar dc; the reciprocal root has the
-quotient -(r r0)^2 / (r + r0), and the square c + c0. Nothing in it divides by a difference.
+y = c / s with c = x - mean(x) and s^2 = mean(c^2) + eps. With bars for the means of row and
+reference, the differences of c = y s are dc = s_bar dy + y_bar ds, so that
+
+    dy = (dc - y_bar ds) / s_bar,    ds = d(s^2) / (2 s_bar),    d(s^2) = mean(2 c_bar dc).
+
+Nothing in it divides by a difference, and nothing grows where the reference has no variance, as a
+baseline of zeros has none: there the product with 1 / s would give large shares that cancel.
 """
 
 from __future__ import annotations
@@ -124,13 +128,13 @@ def _normalised(
         if centred:
             c = c - c.mean(dims, keepdim=True)
         c0 = pairs.of(c, like=x if shape == x.shape else None)
-        r = c.square().mean(dims, keepdim=True).add_(eps).rsqrt_()
-        r0 = c0.square().mean(dims, keepdim=True).add_(eps).rsqrt_()
-        # Of the root's reciprocal with respect to the mean square, and that to c, but for c_bar.
-        quotient = (r * r0).square().div_(r + r0).mul_(-2 / prod(shape[d] for d in dims))
-        middle, r_middle = torch.lerp(c, c0, 0.5), torch.lerp(r, r0, 0.5)
+        s = c.square().mean(dims, keepdim=True).add_(eps).sqrt_()
+        s0 = c0.square().mean(dims, keepdim=True).add_(eps).sqrt_()
+        middle, y_middle = torch.lerp(c, c0, 0.5), torch.lerp(c / s, c0 / s0, 0.5)
+        inverse = 2 / (s + s0)
+        of_square = inverse.square().mul_(-1 / prod(shape[d] for d in dims))
     weight = None if weight is None else weight.detach()
-    saved = (middle, r_middle, quotient, weight)
+    saved = (middle, y_middle, inverse, of_square, weight)
     return _Normalised.apply(x, [value], saved, dims, centred)  # type: ignore[no-untyped-call]
 
 
@@ -150,11 +154,11 @@ class _Normalised(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        middle, r_middle, quotient, weight = ctx.saved_tensors
+        middle, y_middle, inverse, of_square, weight = ctx.saved_tensors
         gradient = gradients[0] if weight is None else gradients[0] * weight
         shape, gradient = gradient.shape, gradient.to(middle.dtype).reshape(middle.shape)
-        of_root = (gradient * middle).sum(ctx.dims, keepdim=True).mul_(quotient)
-        change = torch.addcmul(gradient * r_middle, of_root, middle)
+        of_root = (gradient * y_middle).sum(ctx.dims, keepdim=True).mul_(of_square)
+        change = torch.addcmul(gradient * inverse, of_root, middle)
         if ctx.centred:
             change = change - change.mean(ctx.dims, keepdim=True)
         return change.to(ctx.dtype).reshape(shape), None, None, None, None

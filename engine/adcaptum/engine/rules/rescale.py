@@ -5,7 +5,8 @@ difference is put down to its input differences, completely, for each row:
 
 - linear operations by their coefficients (section 3.5.1);
 - functions of one element by the quotient of the differences (3.5.2);
-- products, quotients and other functions of two activations by the Shapley values of the two;
+- products and other functions of two activations by the Shapley values of the two, and quotients
+  so that the product of quotient and divisor has them;
 - maxima, softmax and normalisations as their files say.
 """
 
