@@ -309,18 +309,16 @@ def divided(R: Tensor, z: Tensor, epsilon: float | None) -> Tensor:
     step = limits.eps if epsilon is None else max(epsilon, _least(z.dtype))
     if z.dtype in _HALVES:
         z = z.float()
-        quotient = R.float() / (z + torch.where(z < 0, -step, step))
+        quotient = R.float() / torch.copysign(_number(step, z.dtype, z.device), z).add_(z)
         return quotient.clamp(-limits.max, limits.max).to(R.dtype)
-    divisor = torch.where(z < 0, *_steps(step, z.dtype, z.device)).add_(z)
+    divisor = torch.copysign(_number(step, z.dtype, z.device), z).add_(z)
     # Into the memory of the divisor, if it is not only broadcast to R.
     return torch.div(R, divisor, out=divisor) if divisor.shape == R.shape else R / divisor
 
 
 @lru_cache(maxsize=64)
-def _steps(step: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The step from 0 that negative numbers take, and that others take."""
-    both = torch.tensor([-step, step], dtype=dtype, device=device)
-    return both[0], both[1]
+def _number(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(value, dtype=dtype, device=device)
 
 
 _HALVES = (torch.float16, torch.bfloat16)
