@@ -10,7 +10,7 @@ import torch
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.evaluation import INPUT, Site
 from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.method import LayerUse, Method
+from adcaptum.engine.method import LayerUse, Method, needs_layer
 from adcaptum.engine.parameters import describe, resolve
 
 NEURON: Final = "neuron"
@@ -27,8 +27,8 @@ class Abilities:
         layer: Whether it may or must explain a layer.
         baseline: Whether it compares with a baseline.
         background: Whether that may be a distribution.
-        starts: Whether the baseline may be one in the layer's own space. Methods that explain
-            layers only compare the inputs.
+        starts: Whether the baseline may be one in the layer's own space. Methods that need a layer
+            compare the inputs.
         through: Whether it explains the inputs by way of a neuron of the layer: a method that has
             a parameter of that name.
         of_inputs: Whether its answer is of the inputs though a layer is named.
@@ -74,7 +74,7 @@ class Abilities:
 
 def _explains_one(method: Method | type[Method], layer: LayerUse) -> bool:
     made: Method = resolve(method, {}) if isinstance(method, type) else method
-    at = Site("layer") if layer == "required" else INPUT
+    at = Site("layer") if needs_layer(layer) else INPUT
     try:
         made.rows(Explicand((torch.zeros(1, 2),), at=at))
     except InvalidArgument as error:

@@ -24,8 +24,8 @@ def obstacle(method: Abilities, model: ServedModel) -> str:
         return "it compares examples with each other, and texts are explained one by one"
     if model.embedding is not None and _changes_inputs(method):
         return (
-            "it changes the inputs little by little, and those of this model are whole numbers, "
-            f"which are explained at the layer {model.embedding.named}"
+            "it needs inputs that can change little by little, and those of this model are whole "
+            f"numbers, which are explained at the layer {model.embedding.named}"
         )
     return ""
 

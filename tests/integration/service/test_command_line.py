@@ -119,7 +119,7 @@ def test_pairs_are_printed_as_a_matrix(run: Run, row: str, tmp_path: Path) -> No
 def test_a_layer_that_is_missing_is_told_with_some_that_there_are(run: Run, picture: str) -> None:
     result = run(*f"explain digits --npy {picture} --method grad_cam".split())
     assert result.exit_code == 1
-    assert "grad_cam explains a layer: 'stem', 'middle', 'features'" in result.stderr
+    assert "grad_cam needs one: 'stem', 'middle', 'features'" in result.stderr
 
 
 def test_every_method_is_listed(run: Run) -> None:

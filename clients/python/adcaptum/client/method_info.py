@@ -57,7 +57,8 @@ class MethodInfo:
         available: Whether the named model can run it; true where no model was named.
         reason: Why the model cannot run it.
         layers: Whether it can explain a layer inside the model.
-        layer_required: Whether it explains layers only: one has to be named.
+        layer_required: Whether a layer has to be named: it explains layers only, or the inputs by
+            way of one.
         feature_masks: Whether it takes feature masks.
         background: Whether its baseline may be a distribution, such as ``Samples``.
     """

@@ -276,11 +276,11 @@ class Method(_message.Message):
     reason: _builtins.str
     """Why the model cannot run it."""
     layers: _builtins.bool
-    """Whether it can explain a layer inside the model."""
+    """Whether a request may name a layer inside the model."""
     feature_masks: _builtins.bool
     """Whether it takes feature masks."""
     layer_required: _builtins.bool
-    """Whether it explains layers only: a request has to name one."""
+    """Whether a request has to name one: it explains layers only, or the inputs by way of a layer."""
     background: _builtins.bool
     """Whether its baseline may be a distribution, such as rows of the model's background set: it
     explains what is expected over them.
