@@ -82,6 +82,10 @@ class Limits(NamedTuple):
         return None
 
 
+ANY: Final = Limits()
+"""No limits."""
+
+
 class Excess(NamedTuple):
     """Why there is no room.
 

@@ -338,9 +338,11 @@ class Capacity:
             kind: What `kind(key)` returns, or a key itself where no such function was given.
             seconds_by_rows: Seconds that a batch took, by its number of rows.
         """
-        prior = _Curve(kind, 1, inf, inf, None)
+        most = max(seconds_by_rows, default=1)
+        prior = _Curve(kind, most, self._target, inf, None)
         for rows, seconds in sorted(seconds_by_rows.items()):
             prior.cells[nearest_exponent(rows)] = _Cell(rows, max(seconds, 1e-9), 0, 0)
+        prior.choose()
         self._priors[kind] = prior
 
     def limit(self, key: Hashable) -> int:
@@ -362,6 +364,11 @@ class Capacity:
             curve = self._start(key)
         return curve.line
 
+    def kind_line(self, kind: Hashable) -> Line:
+        """What batches of a kind take, by the key of it that was measured last, or by its seed."""
+        prior = self._priors.get(kind)
+        return UNKNOWN if prior is None else prior.line
+
     def row_bytes(self, key: Hashable) -> float | None:
         """What a row of a key takes of memory at most, in large batches; None if not measured."""
         curve = self._curves.get(key)
@@ -370,6 +377,10 @@ class Capacity:
         rows, nbytes = curve.measured
         return nbytes / rows
 
+    @property
+    def _target(self) -> float:
+        return inf if self.target_seconds is None else self.target_seconds
+
     def _max_rows_of(self, key: Hashable) -> int:
         return self._max_rows if isinstance(self._max_rows, int) else max(1, self._max_rows(key))
 
@@ -377,10 +388,9 @@ class Capacity:
         if len(self._curves) >= MAX_KEYS:
             self._curves.pop(next(iter(tuple(self._curves))), None)
         kind = key if self._kind is None else self._kind(key)
-        target = inf if self.target_seconds is None else self.target_seconds
         memory = inf if self.memory_bytes is None else self.memory_bytes
         prior = self._priors.get(kind)
-        curve = _Curve(kind, self._max_rows_of(key), target, memory, prior)
+        curve = _Curve(kind, self._max_rows_of(key), self._target, memory, prior)
         return self._curves.setdefault(key, curve)
 
 

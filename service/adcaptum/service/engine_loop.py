@@ -12,11 +12,12 @@ from typing import Final
 import torch
 
 from adcaptum.engine.capacity import Capacity
+from adcaptum.engine.scheduler import Scheduler
 from adcaptum.service import logs
 from adcaptum.service.errors import Cancelled
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.turns import Taken, Turns
-from adcaptum.service.work import Work
+from adcaptum.service.work import Asked, Work
 
 PATIENCE: Final = 8
 """For how many passes of the event loop, of some microseconds each, requests that arrive are
@@ -75,13 +76,19 @@ class EngineLoop:
         """How many rows wait; may be read by any thread."""
         return self._turns.scheduler.waiting_rows
 
+    @property
+    def scheduler(self) -> Scheduler[Asked]:
+        """What divides the device; its counts may be read by any thread."""
+        return self._turns.scheduler
+
     def start(self, threads: int, intra_op_threads: int) -> None:
-        """Starts the device threads.
+        """Starts the device threads, once the models are where they are evaluated.
 
         Args:
             threads: How many.
             intra_op_threads: How many threads PyTorch uses inside an operation of each.
         """
+        self._turns.measure_memory()
         for index in range(threads):
             thread = threading.Thread(
                 target=self._run, args=(intra_op_threads,), name=f"device-{index}", daemon=True
@@ -104,8 +111,9 @@ class EngineLoop:
         self._tell(ended, [])
 
     def submit(self, work: Work) -> None:
-        """Has a work done. To be called in the event loop."""
+        """Has a work done, whatever there is to do already. To be called in the event loop."""
         with self._turns.condition:
+            self._turns.scheduler.announce(work.request)
             self._turns.inbox.append(work)
             self._turns.condition.notify()
         self._wake()

@@ -5,24 +5,50 @@ device thread and back costs more than evaluating it: a small table model, salie
 1.1 ms of processor time a request with device threads, 0.5 without. So such rows are evaluated in
 the event loop itself, in batches so short that nobody notices; rows of all other models in device
 threads, which run while the event loop reads requests.
+
+Each loop has a scheduler of its own, so that the order of classes and the shares of callers hold
+within a loop. Between the two nobody waits for anybody's turn: batches of both run side by side,
+and share what cores and lock they have. What is under way is counted over both.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Hashable, Mapping
+from typing import Final, NamedTuple
 
 import torch
 
+from adcaptum.engine.backlog import ANY, Account, Excess, Limits
+from adcaptum.engine.scheduler import Priority
 from adcaptum.service.engine_loop import EngineLoop
+from adcaptum.service.errors import TooBusy
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.served_model import ServedModel
 from adcaptum.service.warm_up import Curve, Threads
+from adcaptum.service.work import Work
 
 LIGHT_ROW_SECONDS: Final = 50e-6
 """What a row of a light model costs at most, in a batch of the best size."""
 
 LIGHT_BATCH_SECONDS: Final = 0.005
 """How long a batch of a light model may keep the event loop."""
+
+
+RETRY_SECONDS: Final = (0.05, 60.0)
+"""The shortest and the longest that a caller is asked to wait before it tries again."""
+
+
+class Ahead(NamedTuple):
+    """What is under way before a request that comes now.
+
+    Attributes:
+        requests: How many.
+        rows: How many rows of them are known and wait.
+        seconds: How long these take. A small request waits for less, because shares are fair.
+    """
+
+    requests: int
+    rows: int
+    seconds: float
 
 
 class Engines:
@@ -36,6 +62,8 @@ class Engines:
         *,
         target_batch_seconds: float,
         crashed: Callable[[BaseException], None],
+        limits: Limits = ANY,
+        caller_limits: Limits = ANY,
     ) -> None:
         """Prepares them; `start` starts them.
 
@@ -45,7 +73,11 @@ class Engines:
             metrics: What to count.
             target_batch_seconds: How long a batch may take.
             crashed: Called in the event loop if an engine fails, which is a fault of ours.
+            limits: How much may be under way.
+            caller_limits: How much may be of one caller.
         """
+        self.limits = limits
+        self.caller_limits = caller_limits
         self._device = device
         self._heavy = EngineLoop(
             loop, device, metrics, target_batch_seconds=target_batch_seconds, crashed=crashed
@@ -59,7 +91,6 @@ class Engines:
             threaded=False,
         )
         self._of: dict[ServedModel, EngineLoop] = {}
-        self._row_seconds: dict[ServedModel, dict[str, float]] = {}
         self._threads = 1
         metrics.queue_rows.labels(str(device)).set_function(lambda: self.waiting_rows)
 
@@ -70,11 +101,9 @@ class Engines:
 
     def add(self, model: ServedModel, curves: Mapping[str, Curve]) -> None:
         """Takes a model, with the seconds of its batches by their rows, for each kind."""
-        row_seconds = self._row_seconds[model] = {
-            kind: min(seconds / rows for rows, seconds in curve.items())
-            for kind, curve in curves.items()
-        }
-        most = max(row_seconds.values())
+        most = max(
+            min(seconds / rows for rows, seconds in curve.items()) for curve in curves.values()
+        )
         light = self._device.type == "cpu" and most <= LIGHT_ROW_SECONDS
         engine = self._of[model] = self._light if light else self._heavy
         for kind, curve in curves.items():
@@ -90,9 +119,65 @@ class Engines:
 
     def seconds(self, model: ServedModel, rows: Mapping[str, int]) -> float:
         """Estimates how long rows take, by kind, with the whole device for them alone."""
-        row_seconds = self._row_seconds[model]
-        total = sum(row_seconds.get(kind, 0.0) * count for kind, count in rows.items())
-        return total if self.is_light(model) else total / self._threads
+        engine = self._of[model]
+        lines = {kind: engine.capacity.kind_line((model, kind)) for kind in rows}
+        return self._wall(engine, sum(lines[kind].seconds(n) for kind, n in rows.items()))
+
+    def submit(self, work: Work) -> None:
+        """Has a work done, if there is room for it. To be called in the event loop.
+
+        What this costs does not depend on how much is under way.
+
+        Raises:
+            TooBusy: There is no room, for anybody or for this caller.
+        """
+        request = work.request
+        about = request.expected_rows, request.nbytes
+        excess = self.limits.excess(self.held(), *about)
+        if excess is not None:
+            raise self._too_busy("the server", excess, request.priority)
+        if request.caller is not None:
+            excess = self.caller_limits.excess(self.held(request.caller), *about)
+            if excess is not None:
+                raise self._too_busy("this caller", excess, request.priority)
+        self._of[work.model].submit(work)
+
+    def held(self, caller: Hashable = None) -> Account:
+        """Returns what a caller has under way; None: what all of them have."""
+        held = Account()
+        for engine in (self._heavy, self._light):
+            scheduler = engine.scheduler
+            part = scheduler.total if caller is None else scheduler.account(caller)
+            held.requests += part.requests
+            held.rows += part.rows
+            held.nbytes += part.nbytes
+        return held
+
+    def ahead(self, model: ServedModel, priority: Priority = Priority.INTERACTIVE) -> Ahead:
+        """Returns what is under way before a request of a class that comes now."""
+        engine = self._of[model]
+        backlogs = [engine.scheduler.backlog(each) for each in Priority if each <= priority]
+        return Ahead(
+            sum(each.requests for each in backlogs),
+            sum(each.rows + each.expected_rows for each in backlogs),
+            self._wall(engine, sum(each.seconds for each in backlogs)),
+        )
+
+    def _wall(self, engine: EngineLoop, seconds: float) -> float:
+        return seconds if engine is self._light else seconds / self._threads
+
+    def _too_busy(self, who: str, excess: Excess, priority: Priority) -> TooBusy:
+        """Says what there is too much of, and when as much of it will have gone as has to."""
+        backlog = max(
+            self._wall(engine, engine.scheduler.backlog_seconds(priority))
+            for engine in (self._heavy, self._light)
+        )
+        least, most = RETRY_SECONDS
+        retry = backlog * min(1.0, excess.over / excess.held) if excess.held else least
+        return TooBusy(
+            f"{who} has {excess.held} {excess.unit} under way, of {excess.limit} allowed",
+            retry_s=min(max(retry, least), most),
+        )
 
     def start(self, threads: Threads) -> None:
         """Starts the device threads. To be called in the event loop."""

@@ -33,6 +33,9 @@ from adcaptum.service.work import Asked, EngineJob, EngineKey, Running, Work
 NEWS_SECONDS: Final = 0.1
 """How often at most a stream is told of a work under way."""
 
+MEMORY_SHARE: Final = 0.8
+"""How much of the memory that an accelerator has left batches may take."""
+
 MOST_ROWS: Final = 4096
 """The most rows in a batch, whatever a device could hold."""
 
@@ -92,6 +95,14 @@ class Turns:
         self._batch_metrics = BatchMetrics(metrics, device)
         self._tell = tell
 
+    def measure_memory(self) -> None:
+        """Has batches bounded by the memory that the device has left, where it tells."""
+        if self._device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self._device)
+            unused = torch.cuda.memory_reserved(self._device)
+            unused -= torch.cuda.memory_allocated(self._device)
+            self.capacity.memory_bytes = MEMORY_SHARE * (free + unused)
+
     def take(self) -> Taken:
         """Takes what there is to do. Holds the condition."""
         arrived, cancelled = [*self.inbox], [*self.cancelled]
@@ -133,10 +144,12 @@ class Turns:
         begin, clock = monotonic(), batch_clock(self._device)
         cost = clock()
         model = batch.slices[0].job.payload.running.work.model
+        before = self._memory_before()
         parts = self._evaluate(model, batch, ended)
         if parts is None:
             self._tell(ended, [])
             return
+        nbytes = self._memory_since(before)
         seconds, cost = monotonic() - begin, clock() - cost
         for (job, start, stop), part in zip(batch.slices, parts, strict=True):
             work = job.payload.running.work
@@ -145,7 +158,7 @@ class Turns:
                     job.payload.pending.add(start, stop, part)
                     work.rows_done += stop - start
         with self.condition:
-            update = self.scheduler.update(batch, seconds=cost)
+            update = self.scheduler.update(batch, seconds=cost, nbytes=nbytes)
         for piece in update.wasted:
             work = piece.job.payload.running.work
             reason = work.cancel_reason or "cancelled"
@@ -163,6 +176,19 @@ class Turns:
         finished = [job.payload.running for job in update.finished]
         self._step_all([(running.work, running) for running in finished], ended)
         self._tell(ended, news)
+
+    def _memory_before(self) -> int:
+        """The device's memory in use, and from now on its peak is that of a batch."""
+        if self._device.type != "cuda":
+            return 0
+        torch.cuda.reset_peak_memory_stats(self._device)
+        return torch.cuda.memory_allocated(self._device)
+
+    def _memory_since(self, before: int) -> int | None:
+        """What a batch took at its peak; None where the device does not tell."""
+        if self._device.type != "cuda":
+            return None
+        return max(0, torch.cuda.max_memory_allocated(self._device) - before)
 
     def _evaluate(
         self, model: ServedModel, batch: Batch[Asked], ended: list[Work]

@@ -124,13 +124,42 @@ class Work:
         finished: asyncio.Future[None],
         arrival: float,
         priority: Priority = Priority.INTERACTIVE,
+        caller: Hashable = None,
+        rows: int = 0,
+        seconds: float = 0.0,
+        nbytes: int = 0,
         deadline: float | None = None,
         partial: bool = False,
         progressed: Callable[[], None] | None = None,
     ) -> None:
+        """Makes one; `Engines.submit` has it done.
+
+        Args:
+            model: What is evaluated.
+            plan: What is asked.
+            finished: Set when it has ended.
+            arrival: When it came, on the monotonic clock, in seconds.
+            priority: Its class.
+            caller: Who asks; callers share the device evenly, however many requests they send.
+                None: somebody by itself.
+            rows: How many rows it is expected to take.
+            seconds: How long these are expected to take, see `Engines.seconds`.
+            nbytes: The memory that it holds until it has ended: inputs, baselines, masks, results.
+            deadline: When its answer is due, on the monotonic clock; None for never.
+            partial: Whether the best answers so far will do when the deadline comes.
+            progressed: Called in the event loop when there is news of it; None: no need.
+        """
         self.model = model
         self.plan = plan
-        self.request = Request(self, priority=priority, deadline=deadline)
+        self.request = Request(
+            self,
+            priority=priority,
+            caller=caller,
+            deadline=deadline,
+            rows=rows,
+            seconds=seconds,
+            nbytes=nbytes,
+        )
         self.arrival = arrival
         self.finished = finished
         self.progressed = progressed

@@ -300,3 +300,71 @@ def test_a_batch_of_no_measurable_time_is_accepted() -> None:
 @pytest.mark.parametrize(("rows", "exponent"), [(1, 0), (2, 1), (3, 2), (5, 2), (6, 3), (700, 9)])
 def test_rows_belong_to_the_nearest_power_of_two(rows: int, exponent: int) -> None:
     assert nearest_exponent(rows) == exponent
+
+
+@pytest.mark.parametrize(("overhead", "row"), [(1e-3, 1e-4), (5e-3, 1e-3), (0.0, 1e-3)])
+def test_seconds_are_a_line_over_rows(overhead: float, row: float) -> None:
+    capacity = Capacity()
+    drive(capacity, affine(overhead, row), 60, random.Random(0), noise=0)
+    line = capacity.line("key")
+    assert line.row == pytest.approx(row, rel=0.01)
+    assert line.batch == pytest.approx(overhead, rel=0.01, abs=1e-9)
+    assert line.seconds(3 * line.rows) == pytest.approx(3 * (overhead + row * line.rows), rel=0.01)
+
+
+def test_the_line_is_that_of_the_sizes_in_use() -> None:
+    capacity = Capacity(target_seconds=None)
+    drive(capacity, cliff(1e-3, 1e-3, 16, 4), 100, random.Random(0), noise=0)
+    line = capacity.line("key")
+    assert line.rows <= 32
+    assert line.row == pytest.approx(1e-3, rel=0.05)
+
+
+def test_no_part_of_a_line_is_negative() -> None:
+    capacity = Capacity()
+    for rows, seconds in ((1, 1e-3), (2, 8e-3), (4, 64e-3)):
+        capacity.observe("faster than proportional", rows, seconds)
+    for rows, seconds in ((1, 9e-3), (2, 8e-3), (4, 7e-3)):
+        capacity.observe("falling", rows, seconds)
+    for key in ("faster than proportional", "falling"):
+        line = capacity.line(key)
+        assert line.row >= 0
+        assert line.batch >= 0
+        assert line.seconds(4) > 0
+
+
+def test_nothing_is_known_of_a_key_that_was_never_measured() -> None:
+    assert Capacity().line("key").seconds(1000) == 0
+    assert Capacity().kind_line("kind").seconds(1000) == 0
+
+
+def test_a_kind_is_told_by_its_seed_and_then_by_what_was_measured() -> None:
+    capacity = Capacity(target_seconds=1.0, kind=lambda key: "kind")
+    capacity.seed("kind", {rows: 1e-3 * rows + 1e-2 for rows in (1, 2, 4, 8)})
+    assert capacity.kind_line("kind").seconds(1) == pytest.approx(11e-3)
+    for _ in range(100):
+        capacity.observe("key", 8, 2 * (8e-3 + 1e-2))
+    assert capacity.kind_line("kind").seconds(8) == pytest.approx(36e-3, rel=0.05)
+
+
+def test_no_size_is_tried_that_is_not_expected_to_fit_in_memory() -> None:
+    capacity = Capacity(memory_bytes=1000, target_seconds=None)
+    tried = []
+    for _ in range(100):
+        rows = capacity.rows("key")
+        tried.append(rows)
+        capacity.observe("key", rows, 5e-3 + 1e-6 * rows, nbytes=100 + 20 * rows)
+    assert max(tried) == 32
+    assert capacity.row_bytes("key") == (100 + 20 * 32) / 32
+
+
+def test_a_row_that_takes_more_than_all_memory_is_tried_alone() -> None:
+    capacity = Capacity(memory_bytes=10)
+    capacity.observe("key", 4, 0.001, nbytes=400)
+    assert capacity.rows("key") == 1
+
+
+def test_memory_that_is_not_measured_bounds_nothing() -> None:
+    capacity = Capacity(memory_bytes=10)
+    assert max(drive(capacity, affine(5e-3, 1e-6), 30, random.Random(0))) > 1000
+    assert capacity.row_bytes("key") is None

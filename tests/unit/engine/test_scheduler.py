@@ -524,3 +524,97 @@ def test_an_explanation_costs_little_bookkeeping() -> None:
             add(target, str(next(names)), 52)
         finished += len(update.finished)
     assert (process_time() - start) / finished < 100e-6
+
+
+def test_work_in_the_background_waits_for_everything_else() -> None:
+    target = scheduler(rows=8)
+    add(target, "background", 100, key="x", priority=Priority.BATCH)
+    add(target, "interactive", 16, key="y")
+    add(target, "prediction", 1, key="z", priority=Priority.PREDICT)
+    order = [contents(take(target))[0][0] for _ in range(4)]
+    assert order == ["prediction", "interactive", "interactive", "background"]
+
+
+def test_work_in_the_background_fills_up_what_others_leave() -> None:
+    target = scheduler(rows=8)
+    add(target, "background", 100, priority=Priority.BATCH)
+    add(target, "interactive", 3)
+    assert contents(take(target)) == [("interactive", 0, 3), ("background", 0, 5)]
+
+
+def test_a_caller_gets_no_more_for_sending_a_hundred_requests() -> None:
+    target = scheduler(rows=8, quantum=8)
+    for _ in range(100):
+        add(target, "many", 100, caller="many")
+    one = add(target, "one", 10_000, caller="one")
+    for _ in range(500):
+        target.update(take(target), seconds=0.01)
+    assert one.served_rows == pytest.approx(2000, abs=100)
+
+
+def test_callers_may_have_weights() -> None:
+    target: Scheduler[object] = Scheduler(
+        Capacity(fixed=8), quantum=8, share=lambda caller: 3.0 if caller == "large" else 1.0
+    )
+    requests = [add(target, str(n), 10_000, caller="large") for n in range(3)]
+    small = add(target, "small", 10_000, caller="small")
+    for _ in range(500):
+        target.update(take(target), seconds=0.01)
+    assert small.served_rows == pytest.approx(1000, abs=100)
+    assert [request.served_rows for request in requests] == pytest.approx([1000] * 3, abs=100)
+
+
+def test_the_requests_of_a_caller_share_what_it_gets() -> None:
+    target = scheduler(rows=8, quantum=8)
+    light = add(target, "light", 10_000, caller="a")
+    heavy = add(target, "heavy", 10_000, caller="a", weight=3.0)
+    for _ in range(400):
+        target.update(take(target), seconds=0.01)
+    assert light.served_rows == pytest.approx(800, abs=64)
+    assert heavy.served_rows == pytest.approx(2400, abs=64)
+
+
+def test_a_small_request_does_not_wait_for_a_large_one_of_its_own_caller() -> None:
+    target = scheduler(rows=8)
+    add(target, "large", 10_000, caller="a")
+    for _ in range(50):
+        target.update(take(target), seconds=0.01)
+    add(target, "small", 1, caller="a")
+    assert ("small", 0, 1) in [*contents(take(target)), *contents(take(target))]
+
+
+def test_the_last_request_of_a_caller_does_not_wait_for_those_it_cancelled() -> None:
+    target = scheduler(rows=8, quantum=8)
+    mine = [add(target, "mine", 1000, caller="me") for _ in range(100)]
+    add(target, "other", 100_000, caller="other")
+    for _ in range(300):
+        target.update(take(target), seconds=0.01)
+    for request in mine[:-1]:
+        target.cancel(request)
+    before = mine[-1].served_rows
+    for _ in range(20):
+        target.update(take(target), seconds=0.01)
+    assert mine[-1].served_rows - before == pytest.approx(80, abs=16)
+
+
+def test_a_culprit_is_found_by_halves() -> None:
+    target = scheduler(rows=64)
+    for index in range(64):
+        add(target, f"good {index}" if index != 37 else "bad", 1)
+    runs, finished = 0, 0
+    while (batch := target.schedule(0.0)) is not None:
+        runs += 1
+        if any(piece.job.payload == "bad" for piece in batch.slices):
+            if not target.split(batch):
+                target.cancel(batch.requests[0])
+        else:
+            finished += len(target.update(batch, seconds=0.01).finished)
+    assert finished == 63
+    assert runs == 1 + 2 * 6
+
+
+def test_deadlines_of_requests_that_have_ended_are_forgotten() -> None:
+    target = scheduler(rows=8)
+    for _ in range(2000):
+        target.cancel(add(target, "gone", 1, deadline=1e9))
+    assert len(target._deadlines) < 100
