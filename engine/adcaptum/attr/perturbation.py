@@ -320,6 +320,9 @@ def _of_outputs(question: Question, answer: Attribution, whole: WholeBatch) -> P
     """Keeps what is said once of each output."""
     explicand = question.explicand
     assert whole.shape is not None, "it was asked"
+    if isinstance(explicand.target, Neuron):
+        # A neuron has a value in each row, whatever the output says.
+        return Perturbed(answer, (explicand.count,))
     selected = isinstance(explicand.target, Output)
     if whole.per_row:
         return Perturbed(answer, (explicand.count,) if selected else whole.shape)

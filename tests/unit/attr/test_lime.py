@@ -208,6 +208,13 @@ def test_a_generator_that_ends_early_is_told() -> None:
         )
 
 
+def test_a_bar_of_samples_reaches_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    Lime(curved, Nothing()).attribute(
+        X[:1], n_samples=9, perturbations_per_eval=2, show_progress=True
+    )
+    assert "Lime attribution: 100%" in capsys.readouterr().err
+
+
 def test_several_examples_with_a_model_of_ones_own_are_told() -> None:
     surrogate = Nothing()
     with pytest.warns(UserWarning, match="for each example in turn"):

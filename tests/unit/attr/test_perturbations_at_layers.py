@@ -133,6 +133,13 @@ def test_neurons_of_several_inputs_are_ablated_as_captum_does() -> None:
     )
 
 
+def test_neurons_of_a_forward_of_one_batch_size_are_ablated() -> None:
+    def loss(x: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(LAYERED(x), torch.tensor([0, 1, 1]))
+
+    assert_captums("NeuronFeatureAblation", (loss, LAYERED.linear1), THREE, 2)
+
+
 def test_a_neuron_that_is_not_there_is_an_index_error() -> None:
     with pytest.raises(IndexError):
         NeuronFeatureAblation(LAYERED, LAYERED.linear1).attribute(THREE, 9)
