@@ -8,10 +8,10 @@ them; a `Reading` is the answer. Evaluations with equal keys may share a batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from torch import Tensor, nn
 
@@ -20,6 +20,12 @@ from adcaptum.engine.reduce import Reduce, Stack
 from adcaptum.engine.references import References
 from adcaptum.engine.rows import Rows, Signature
 from adcaptum.engine.rules.interception import Rule
+
+FORWARD_ROWS: Final = 8
+"""How many rows a forward has at most where answers have to be the same to the last bit."""
+
+FORWARD_BYTES: Final = 1 << 18
+"""How much memory its rows take at most there, if they are more than one."""
 
 Layer = str | nn.Module
 
@@ -170,6 +176,9 @@ class Evaluation:
             read, and the reading's values are empty.
         rule: How operations are differentiated; None: by the chain rule.
         references: What the rows are compared with, for rules that compare.
+        forward_rows: How many rows each forward has, counted from the evaluation's first, beside
+            no rows of others: then the bits of the answer depend on nothing else. None: as many as
+            come together.
     """
 
     rows: Rows
@@ -183,6 +192,7 @@ class Evaluation:
     outputs: bool = True
     rule: Rule | None = None
     references: References | None = None
+    forward_rows: int | None = None
 
     @cached_property
     def key(self) -> Key:
@@ -209,9 +219,20 @@ class Evaluation:
                 self.outputs,
                 self.rule,
                 self.references and self.references.signature,
+                self.forward_rows,
             ),
             (rows,) if patched is None else (rows, patched),
         )
+
+    def apart(self, most: int) -> Evaluation:
+        """The same rows in forwards of their own, of sizes that depend on nothing but the rows.
+
+        Args:
+            most: The most rows of a forward. Those of large rows have fewer: they are not slower,
+                and others wait for less time.
+        """
+        rows = max(1, min(most, FORWARD_BYTES // max(1, self.key.row_bytes)))
+        return replace(self, forward_rows=1 << (rows.bit_length() - 1))
 
     @property
     def reference_rows(self) -> int:

@@ -22,13 +22,13 @@ from adcaptum.engine.errors import (
 from adcaptum.engine.evaluation import INPUT, Evaluation, Neuron
 from adcaptum.engine.hooks import Taps
 from adcaptum.engine.packing import (
-    Part,
     Slice,
     columns_of,
     pack_arguments,
     pack_references,
     pack_rows,
 )
+from adcaptum.engine.parts import Part, joined
 from adcaptum.engine.references import ReferenceRows
 from adcaptum.engine.rows import some
 from adcaptum.engine.rules import Interception, Pairs
@@ -41,7 +41,7 @@ _FEW = 32
 
 
 def evaluate(model: Model, slices: Sequence[Slice]) -> list[Part]:
-    """Runs the model once on the rows of all slices.
+    """Runs the model on the rows of all slices, once unless they want forwards of their own.
 
     Args:
         model: The model; a plain function will do where no layer is named.
@@ -55,6 +55,21 @@ def evaluate(model: Model, slices: Sequence[Slice]) -> list[Part]:
         ModelError: If the model's output or layer is not of a form that can be explained.
         Exception: Whatever the model raises.
     """
+    if slices[0].evaluation.forward_rows is not None:
+        return [_in_own_forwards(model, piece) for piece in slices]
+    return _together(model, slices)
+
+
+def _in_own_forwards(model: Model, piece: Slice) -> Part:
+    """Whatever the slice is, its forwards are those of the evaluation: whole, and of no other."""
+    forwards = piece.forwards
+    whole = joined([part for each in forwards for part in _together(model, [each])])
+    first = forwards[0].start
+    return whole.cut(piece.start - first, piece.stop - first)
+
+
+def _together(model: Model, slices: Sequence[Slice]) -> list[Part]:
+    """Runs the model on the rows of all slices in one forward."""
     first = slices[0].evaluation
     examples = sum([piece.stop - piece.start for piece in slices])
     references = None if first.references is None else pack_references(slices)

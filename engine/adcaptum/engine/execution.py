@@ -33,8 +33,8 @@ class Execution(Generic[T]):
     """
 
     __slots__ = (
-        "_flow", "_max_rows", "_on_progress", "_result", "best", "done", "pending", "rows_used",
-        "stop_reason",
+        "_flow", "_forward_rows", "_max_rows", "_on_progress", "_result", "best", "done", "pending",
+        "rows_used", "stop_reason",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +43,7 @@ class Execution(Generic[T]):
         *,
         max_rows: int | None = None,
         on_progress: Callable[[Attribution], None] | None = None,
+        forward_rows: int | None = None,
     ) -> None:
         """Takes a flow.
 
@@ -50,8 +51,11 @@ class Execution(Generic[T]):
             flow: The flow; this object closes it.
             max_rows: How many rows it may use; None: any number.
             on_progress: Called with each answer that the flow reports on its way.
+            forward_rows: How many rows a forward may have, all of them of one evaluation: then the
+                bits of the answer depend on nothing else. None: as many as come together.
         """
         self._flow = flow
+        self._forward_rows = forward_rows
         self._max_rows = max_rows
         self._on_progress = on_progress
         self._result: T | Attribution | None = None
@@ -109,6 +113,8 @@ class Execution(Generic[T]):
         except StopIteration as stop:
             self._end(stop.value, StopReason.CONVERGED)
             return ()
+        if self._forward_rows is not None:
+            asked = tuple([each.apart(self._forward_rows) for each in asked])
         pending = tuple([Pending(evaluation) for evaluation in asked])
         rows = sum([p.rows + p.evaluation.reference_rows for p in pending])
         if self._max_rows is not None and self.rows_used + rows > self._max_rows:

@@ -3,6 +3,7 @@
 Rules:
 1. All slices of a batch have evaluations of equal keys.
 2. Rows stand in the batch in the order of the slices.
+3. Evaluations that say how many rows their forwards have are given forwards of their own.
 """
 
 from __future__ import annotations
@@ -16,9 +17,14 @@ from torch import Tensor
 
 from adcaptum.engine.arguments import PerExample, Shared
 from adcaptum.engine.evaluation import Evaluation, Neuron, Output, Reading
+from adcaptum.engine.parts import Arrival, InOrder, Part
 from adcaptum.engine.reduce import Sink, Stack
 from adcaptum.engine.references import ReferenceRows
 from adcaptum.engine.rows import Rows, some
+
+__all__ = [
+    "Part", "Pending", "Slice", "columns_of", "pack_arguments", "pack_references", "pack_rows",
+]  # fmt: skip
 
 _STACK = Stack()
 
@@ -34,16 +40,15 @@ class Slice:
     def __len__(self) -> int:
         return self.stop - self.start
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """What a batch says of one slice: as `Reading`, before the reduction, for the slice's rows."""
-
-    values: Tensor
-    gradients: tuple[Tensor, ...] = ()
-    activations: tuple[Tensor, ...] = ()
-    reference_values: Tensor | None = None
-    uncovered_ops: tuple[str, ...] = ()
+    @property
+    def forwards(self) -> list[Slice]:
+        """The whole forwards that these rows stand in, of an evaluation that has its own."""
+        evaluation = self.evaluation
+        each = evaluation.forward_rows
+        assert each is not None, "it has forwards of its own"
+        last = len(evaluation.rows)
+        starts = range(self.start // each * each, self.stop, each)
+        return [Slice(evaluation, start, min(start + each, last)) for start in starts]
 
 
 def pack_rows(slices: Sequence[tuple[Rows, int, int]]) -> tuple[Tensor, ...]:
@@ -118,14 +123,16 @@ class Pending:
     """An evaluation whose rows are on their way."""
 
     __slots__ = (
-        "_activations", "_gradients", "_reference_values", "_uncovered_ops", "_values", "done",
-        "evaluation", "rows",
+        "_activations", "_gradients", "_in_order", "_reference_values", "_uncovered_ops", "_values",
+        "done", "evaluation", "rows",
     )  # fmt: skip
 
     def __init__(self, evaluation: Evaluation) -> None:
         self.evaluation = evaluation
         self.rows = len(evaluation.rows)
         self.done = 0
+        forward_rows = evaluation.forward_rows
+        self._in_order = None if forward_rows is None else InOrder(self.rows, forward_rows)
         self._values: Sink = _STACK.sink(evaluation.rows)
         self._reference_values: Sink | None = (
             None if evaluation.references is None else _STACK.sink(evaluation.rows)
@@ -141,6 +148,13 @@ class Pending:
     def add(self, start: int, stop: int, part: Part) -> None:
         """Takes what a batch said of rows start..stop."""
         self.done += stop - start
+        if self._in_order is None:
+            self._fold(start, stop, part)
+            return
+        for arrival in self._in_order.add(Arrival(start, stop, part)):
+            self._fold(*arrival)
+
+    def _fold(self, start: int, stop: int, part: Part) -> None:
         self._values.add(start, stop, (part.values,))
         if self._gradients is not None:
             folded = part.gradients
