@@ -50,11 +50,11 @@ class Unaligned:
         count = len(inputs[0])
         loose = tuple(len(t) != count for t in inputs)
         masks = _masks(inputs, feature_mask)
-        model = callable_of(forward_func)
+        whole = callable_of(forward_func)
 
         def forward(*arguments: object) -> object:
             own = (_first(a) if i < len(loose) and loose[i] else a for i, a in enumerate(arguments))
-            return model(*own)
+            return whole(*own)
 
         return cls(
             forward,
