@@ -10,10 +10,9 @@ cooperative games with levels structure of cooperation").
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from math import frexp, isnan, ldexp
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -54,8 +53,7 @@ class Unions:
         return torch.from_numpy(made).to(device)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Open:
+class _Open(NamedTuple):
     """A group that joins a context.
 
     Attributes:
@@ -72,10 +70,6 @@ class _Open:
     without: Worths
     joined: Worths
 
-    @property
-    def credit(self) -> Worths:
-        return self.weight * (self.joined - self.without)
-
 
 class Expansion:
     """One example's hierarchy, split so far.
@@ -84,7 +78,10 @@ class Expansion:
         made: How many splits were made; each takes two coalitions.
     """
 
-    __slots__ = ("_credits", "_features", "_open", "_scale", "_serial", "_taken", "made")
+    __slots__ = (
+        "_credits", "_features", "_groups", "_numbers", "_open", "_scale", "_serial", "_taken",
+        "made",
+    )  # fmt: skip
 
     def __init__(self, hierarchy: Hierarchy, nobody: Worths, everybody: Worths) -> None:
         """Begins with all features in one group.
@@ -97,12 +94,16 @@ class Expansion:
         root = hierarchy.root
         self.made = 0
         self._features = len(hierarchy.places)
-        self._credits: dict[Group, Worths] = {}
+        self._groups = [root]
+        self._numbers = {root: 0}
+        # What each group has brought so far, (groups, outputs).
+        self._credits = (everybody - nobody)[None]
         self._open: list[tuple[float, int, _Open]] = []
         self._serial = 0
         self._taken: list[_Open] = []
         self._scale = float(np.abs(np.concatenate([nobody, everybody])).max())
-        self._add(_Open(root, (), 1.0, nobody, everybody))
+        stake = float(_rounded(np.abs(everybody - nobody).max(), self._scale))
+        self._add(stake, _Open(root, (), 1.0, nobody, everybody))
 
     @property
     def open(self) -> int:
@@ -114,7 +115,11 @@ class Expansion:
         self._taken = [heappop(self._open)[2] for _ in range(splits)]
         return Unions(
             tuple(
-                (*each.context, half.members) for each in self._taken for half in each.group.halves
+                [
+                    (*each.context, half.members)
+                    for each in self._taken
+                    for half in each.group.halves
+                ]
             ),
             self._features,
         )
@@ -125,44 +130,74 @@ class Expansion:
         Args:
             worths: Of the coalitions that it named, (outputs, coalitions).
         """
-        for each, (first, second) in zip(self._taken, _paired(worths), strict=True):
+        taken = self._taken
+        if not taken:
+            return
+        first, second = worths[:, 0::2].T, worths[:, 1::2].T
+        without = np.array([each.without for each in taken])
+        joined = np.array([each.joined for each in taken])
+        weights = np.array([each.weight for each in taken])
+        # Each half without the other and with it, (splits, 4, outputs).
+        lows = np.stack([without, second, without, first], 1)
+        highs = np.stack([first, joined, second, joined], 1)
+        effects = highs - lows
+        self._book(weights[:, None] * (joined - without), (weights / 2)[:, None, None] * effects)
+        largest = _rounded(np.abs(effects).max(2), self._scale)
+        stakes = ((weights / 2)[:, None] * largest).tolist()
+        for each, low, high, stake in zip(taken, lows, highs, stakes, strict=True):
             left, right = each.group.halves
             before, weight = each.context, each.weight / 2
-            self._credits[each.group] = self._credits[each.group] - each.credit
-            self._add(_Open(left, before, weight, each.without, first))
-            self._add(_Open(left, (*before, right.members), weight, second, each.joined))
-            self._add(_Open(right, before, weight, each.without, second))
-            self._add(_Open(right, (*before, left.members), weight, first, each.joined))
-        self.made += len(self._taken)
+            if len(left.members) > 1:
+                joint = (*before, right.members)
+                self._add(stake[0], _Open(left, before, weight, low[0], high[0]))
+                self._add(stake[1], _Open(left, joint, weight, low[1], high[1]))
+            if len(right.members) > 1:
+                joint = (*before, left.members)
+                self._add(stake[2], _Open(right, before, weight, low[2], high[2]))
+                self._add(stake[3], _Open(right, joint, weight, low[3], high[3]))
+        self.made += len(taken)
         self._taken = []
 
     def values(self) -> Tensor:
         """What each feature brings, (outputs, features); unsplit groups share evenly."""
-        outputs = len(next(iter(self._credits.values())))
-        made = np.zeros((outputs, self._features))
-        for group, credit in self._credits.items():
-            made[:, group.members] += (credit / len(group))[:, None]
-        return torch.from_numpy(made)
+        sizes = np.array([len(group.members) for group in self._groups])
+        places = np.concatenate([group.members for group in self._groups])
+        shares = self._credits / sizes[:, None]
+        made = [np.bincount(places, np.repeat(own, sizes), self._features) for own in shares.T]
+        return torch.from_numpy(np.stack(made))
 
-    def _add(self, each: _Open) -> None:
-        credit = each.credit
-        self._credits[each.group] = self._credits.get(each.group, 0.0) + credit
-        if len(each.group) > 1:
-            effect = float(np.abs(each.joined - each.without).max())
-            stake = each.weight * _rounded(effect, self._scale)
+    def _add(self, stake: float, each: _Open) -> None:
+        if len(each.group.members) > 1:
             heappush(self._open, (-stake, self._serial, each))
             self._serial += 1
 
+    def _book(self, gone: Worths, new: Worths) -> None:
+        """Takes the credits of what is split from the groups, and gives those of the halves.
 
-def _paired(worths: Worths) -> Sequence[tuple[Worths, Worths]]:
-    return [(worths[:, i], worths[:, i + 1]) for i in range(0, worths.shape[1], 2)]
+        Args:
+            gone: Of each group that is split, (splits, outputs).
+            new: Of its first half, without and with the other, and of its second, (splits, 4,
+                outputs).
+        """
+        where = []
+        for each in self._taken:
+            left, right = (self._number(half) for half in each.group.halves)
+            where += [self._number(each.group), left, left, right, right]
+        added = len(self._groups) - len(self._credits)
+        self._credits = np.pad(self._credits, ((0, added), (0, 0)))
+        changes = np.concatenate([-gone[:, None], new], 1)
+        np.add.at(self._credits, where, changes.reshape(len(where), -1))
+
+    def _number(self, group: Group) -> int:
+        number = self._numbers.setdefault(group, len(self._groups))
+        if number == len(self._groups):
+            self._groups.append(group)
+        return number
 
 
-def _rounded(effect: float, scale: float) -> float:
-    """The effect to a few bits, or zero where it is rounding error."""
-    if isnan(effect):
-        return float("inf")
-    if effect <= _NOTHING * scale:
-        return 0.0
-    mantissa, exponent = frexp(effect)
-    return ldexp(round(ldexp(mantissa, _BITS)), exponent - _BITS)
+def _rounded(effects: Worths, scale: float) -> Worths:
+    """The effects to a few bits, or zero where they are rounding errors."""
+    mantissas, exponents = np.frexp(effects)
+    rounded = np.ldexp(np.rint(np.ldexp(mantissas, _BITS)), exponents - _BITS)
+    told = np.where(effects <= _NOTHING * scale, 0.0, rounded)
+    return np.where(np.isnan(effects), np.inf, told)
