@@ -92,6 +92,8 @@ def _explanation(
     if attribution.error is not None and attribution.error_kind in ERROR_KINDS:
         message.error.kind = ERROR_KINDS[attribution.error_kind]
         message.error.value = attribution.error[example].item()
+    if attribution.relative_error is not None:
+        message.error.relative = attribution.relative_error[example].item()
     return message
 
 

@@ -10,7 +10,7 @@ from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.evaluation import Evaluation
 from adcaptum.engine.rows import Given
 from adcaptum.engine.scheduler import Priority
-from adcaptum.service import answers, inputs, question as questions, tensors
+from adcaptum.service import answers, budgets, inputs, question as questions, tensors
 from adcaptum.service.call import Call
 from adcaptum.service.catalogue import Catalogue
 from adcaptum.service.engines import Engines
@@ -73,7 +73,7 @@ class Explanations:
         """
         model = self.catalogue.find(request.model)
         question = await self._question(request, model)
-        partial = request.budget.on_deadline == explanation_pb2.ON_DEADLINE_PARTIAL
+        partial = budgets.partial(request.budget, stream=False)
         if call.deadline is not None and not partial:
             self._check_time(question, call.deadline)
         plan = Explanation(question)
@@ -92,7 +92,7 @@ class Explanations:
         explain = request.explain
         model = self.catalogue.find(explain.model)
         question = await self._question(explain, model)
-        partial = explain.budget.on_deadline != explanation_pb2.ON_DEADLINE_FAIL
+        partial = budgets.partial(explain.budget, stream=True)
         if call.deadline is not None and not partial:
             self._check_time(question, call.deadline)
         plan = Explanation(question)

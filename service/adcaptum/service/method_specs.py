@@ -94,6 +94,7 @@ def describe_method(method: type[Method]) -> method_pb2.Method:
         layer_required=needs_layer(method.layer),
         feature_masks=method.feature_masks,
         background=method.background,
+        tolerance=method.tolerance,
     )
 
 

@@ -68,11 +68,12 @@ class Explanation:
         self.pieces = question.pieces(outputs)
         rows = [question.rows(piece) for piece in self.pieces]
         self.rows = sum(rows)
-        budget = question.max_rows
-        # What each may use: all that there is if it suffices for all, else its share.
+        budget = question.budget.max_rows
+        # What each may use: all that there is if it suffices for all, else its share. With a
+        # tolerance nobody knows what each will take.
         shares = [budget] * len(rows)
-        if self.rows > budget:
-            shares = [max(1, budget * own // self.rows) for own in rows]
+        if self.rows > budget or question.budget.tolerance is not None:
+            shares = [max(1, budget * own // max(1, self.rows)) for own in rows]
         return [
             Ask(methods[piece.method].flow(piece.explicand), share)
             for piece, share in zip(self.pieces, shares, strict=True)

@@ -10,12 +10,14 @@ from adcaptum.engine.evaluation import INPUT, Evaluation, Neuron, Output, Site
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.rows import Given
 from adcaptum.service import (
+    budgets,
     inputs as request_inputs,
     method_specs,
     places,
     suitability,
     targets,
 )
+from adcaptum.service.budgets import Budget
 from adcaptum.service.errors import InvalidRequest, Unsupported
 from adcaptum.service.inputs import Inputs
 from adcaptum.service.method_specs import ResolvedMethod
@@ -80,7 +82,7 @@ class Question:
         layer: Where; None: at the inputs.
         masks: Which elements are one feature.
         seed: Where randomness begins.
-        max_rows: What it may cost.
+        budget: What it may cost, and how exact it has to be.
         output: The form of the reply.
     """
 
@@ -93,7 +95,7 @@ class Question:
     layer: Site | None
     masks: tuple[Tensor, ...] | None
     seed: int
-    max_rows: int
+    budget: Budget
     output: explanation_pb2.OutputOptions
 
     @property
@@ -175,6 +177,7 @@ class Question:
             feature_mask=masks,
             seed=self.seed,
             scales=self.model.scales if at == INPUT else None,
+            tolerance=self.budget.tolerance,
         )
         return Piece(method, target, own, part, explicand)
 
@@ -221,7 +224,7 @@ def read(request: pb.ExplainRequest, model: ServedModel, max_image_pixels: int) 
         layer=layer,
         masks=places.feature_masks(request.feature_masks, model, inputs, layer),
         seed=request.seed,
-        max_rows=_max_rows(request.budget.max_rows, loaded.declaration.max_rows),
+        budget=budgets.read(request.budget, methods, loaded.declaration.max_rows),
         output=_output(request.output) if request.HasField("output") else DEFAULT_OUTPUT,
     )
 
@@ -239,12 +242,6 @@ def _methods(request: pb.ExplainRequest, model: ServedModel) -> tuple[ResolvedMe
         if reason:
             raise Unsupported(f"Model {model.name!r} cannot run {method.spec.name}: {reason}.")
     return methods
-
-
-def _max_rows(asked: int, limit: int) -> int:
-    if asked > limit:
-        raise InvalidRequest("budget.max_rows", f"{asked}; the model allows at most {limit}")
-    return asked or limit
 
 
 def _output(options: explanation_pb2.OutputOptions) -> explanation_pb2.OutputOptions:

@@ -21,7 +21,8 @@ from adcaptum.client import (
     Unavailable,
 )
 from adcaptum.client.codec.tensors import encode_tensor
-from adcaptum.v1 import explanation_service_pb2
+from adcaptum.client.summary import facts
+from adcaptum.v1 import explanation_pb2, explanation_service_pb2
 from tests.unit.client import canned
 
 _Result = TypeVar("_Result")
@@ -92,6 +93,7 @@ def test_an_explanation_is_asked_and_read(wire: Wire) -> None:
     assert (explanation.method, explanation.target) == ("integrated_gradients", (0,))
     assert explanation.error is not None
     assert explanation.error.kind is ErrorKind.COMPLETENESS
+    assert explanation.error.relative is None
     assert explanation.report is not None
     assert explanation.report.method == Method("integrated_gradients", n_steps=50)
     assert explanation.report.stop_reason is StopReason.CONVERGED
@@ -224,6 +226,20 @@ def test_a_model_is_described(wire: Wire) -> None:
     pending = wire.start(lambda client: client.model("cells", version="1"))
     assert wire.describe().model.version == "1"
     assert pending.result().layers[0].alias == "hidden"
+
+
+def test_an_error_may_be_the_one_that_a_tolerance_is_compared_with(wire: Wire) -> None:
+    pending = wire.start(lambda client: client.explain("cells", ROW, tolerance=0.05))
+    answer = canned.explained()
+    answer.explanations[0].error.CopyFrom(explanation_pb2.ExplanationError(relative=0.031))
+    request = wire.answer("Explain", answer)
+    assert request.budget.tolerance == 0.05
+    wire.describe()
+    (explanation,) = pending.result()
+    assert explanation.error is not None
+    assert explanation.error.kind is ErrorKind.NONE
+    assert explanation.error.relative == 0.031
+    assert "relative error about 3.1%" in facts(explanation)
 
 
 def test_methods_are_listed(wire: Wire) -> None:

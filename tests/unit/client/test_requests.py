@@ -150,6 +150,7 @@ def test_feature_masks_are_tensors() -> None:
             {"layer_baselines": [{"zero": {}}, {"constant": 2.0}]},
         ),
         ({"max_rows": 100}, {"budget": {"max_rows": "100"}}),
+        ({"tolerance": 0.05}, {"budget": {"tolerance": 0.05}}),
         ({"on_deadline": "partial"}, {"budget": {"on_deadline": "ON_DEADLINE_PARTIAL"}}),
         (
             {"sum_channels": True, "top_features": 5, "datatype": "FP16", "return_inputs": True},

@@ -106,3 +106,14 @@ def test_operations_without_a_rule_are_reported(ops: tuple[str, ...]) -> None:
     first, second = answers.reports(read, answered)
     assert list(first.uncovered_ops) == sorted(ops)
     assert list(second.uncovered_ops) == []
+
+
+def test_the_error_that_a_tolerance_is_compared_with_is_told_where_there_was_one() -> None:
+    read, piece = asked()
+    plain = Attribution((torch.ones(1, 3),))
+    (without,) = answers.explanations(read, [(piece, plain)])
+    assert not without.HasField("error")
+    measured = replace(plain, relative_error=torch.tensor([0.02]))
+    (one,) = answers.explanations(read, [(piece, measured)])
+    assert one.error.relative == pytest.approx(0.02)
+    assert one.error.kind == explanation_pb2.ERROR_KIND_UNSPECIFIED

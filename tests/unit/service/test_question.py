@@ -8,7 +8,7 @@ import torch
 
 from adcaptum.engine import explain
 from adcaptum.engine.evaluation import Output
-from adcaptum.service import question, references, targets
+from adcaptum.service import budgets, question, references, targets
 from adcaptum.service.declaration import InputDeclaration
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.plans import Explanation
@@ -82,6 +82,52 @@ def test_a_budget_that_does_not_suffice_for_all_is_shared() -> None:
     for ask in asks:
         ask.flow.close()
     assert [ask.max_rows for ask in asks] == [25, 25]
+
+
+def test_with_a_tolerance_a_budget_is_shared_whatever_is_expected() -> None:
+    methods = [method_pb2.MethodSpec(name="integrated_gradients")] * 2
+    asked = request(
+        methods=methods,
+        target=explanation_pb2.Target(label="yes"),
+        budget=explanation_pb2.Budget(max_rows=5000, tolerance=0.01),
+    )
+    asks = Explanation(read(asked)).first()
+    for ask in asks:
+        ask.flow.close()
+    assert [ask.max_rows for ask in asks] == [2500, 2500]
+
+
+@pytest.mark.parametrize("tolerance", [-0.1, 1.0, float("nan"), float("inf")])
+def test_a_tolerance_that_makes_no_sense_is_refused(tolerance: float) -> None:
+    with pytest.raises(InvalidRequest, match="at least 0 and below 1"):
+        read(request(budget=explanation_pb2.Budget(tolerance=tolerance)))
+
+
+def test_a_tolerance_is_for_methods_that_take_one() -> None:
+    methods = [method_pb2.MethodSpec(name=name) for name in ("integrated_gradients", "saliency")]
+    asked = request(methods=methods, budget=explanation_pb2.Budget(tolerance=0.05))
+    with pytest.raises(InvalidRequest, match="saliency takes none.*integrated_gradients"):
+        read(asked)
+    del asked.methods[1]
+    (piece,) = read(asked).pieces(torch.eye(2))
+    assert piece.explicand.tolerance == 0.05
+
+
+@pytest.mark.parametrize(
+    ("stream", "tolerance", "on_deadline", "partial"),
+    [
+        (False, 0.0, explanation_pb2.ON_DEADLINE_UNSPECIFIED, False),
+        (True, 0.0, explanation_pb2.ON_DEADLINE_UNSPECIFIED, True),
+        (False, 0.1, explanation_pb2.ON_DEADLINE_UNSPECIFIED, True),
+        (False, 0.0, explanation_pb2.ON_DEADLINE_PARTIAL, True),
+        (True, 0.1, explanation_pb2.ON_DEADLINE_FAIL, False),
+    ],
+)
+def test_streams_and_tolerances_have_partial_answers_where_nothing_is_said(
+    stream: bool, tolerance: float, on_deadline: explanation_pb2.OnDeadline, partial: bool
+) -> None:
+    budget = explanation_pb2.Budget(tolerance=tolerance, on_deadline=on_deadline)
+    assert budgets.partial(budget, stream=stream) is partial
 
 
 def test_more_methods_than_allowed_are_refused() -> None:

@@ -130,7 +130,7 @@ class AsyncClient:
             timeout: Seconds that the call may take; the client's own without.
             request_id: The id under which the server logs the call; made up without.
             **options: See `ExplainOptions`: version, alias, target, method, params, baselines,
-                feature_masks, layer, layer_baselines, neuron, max_rows, on_deadline,
+                feature_masks, layer, layer_baselines, neuron, max_rows, tolerance, on_deadline,
                 sum_channels, top_features, datatype, return_inputs, seed.
         """
         return await self._run(

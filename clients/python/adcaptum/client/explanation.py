@@ -20,6 +20,7 @@ class ErrorKind(StrEnum):
     UNKNOWN = "unknown"
     COMPLETENESS = "completeness"
     STANDARD_ERROR = "standard_error"
+    NONE = "none"
 
 
 class StopReason(StrEnum):
@@ -37,12 +38,16 @@ class ExplanationError:
 
     Attributes:
         kind: What value measures: completeness is |sum of attributions - (output - baseline
-            output)|, the standard error is the largest one of any attribution.
-        value: The error, in units of the output.
+            output)|, the standard error is the largest one of any attribution; none where there
+            is nothing but relative.
+        value: The error, in units of the output; not a number where kind is none.
+        relative: The estimated sum of the errors over the sum of the attributions' magnitudes,
+            which a tolerance is compared with; None without one.
     """
 
     kind: ErrorKind
     value: float
+    relative: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

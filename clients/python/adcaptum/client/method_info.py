@@ -61,6 +61,7 @@ class MethodInfo:
             way of one.
         feature_masks: Whether it takes feature masks.
         background: Whether its baseline may be a distribution, such as ``Samples``.
+        tolerance: Whether it takes a tolerance: it goes on until its estimated error is below it.
     """
 
     name: str
@@ -77,3 +78,4 @@ class MethodInfo:
     layer_required: bool
     feature_masks: bool
     background: bool
+    tolerance: bool

@@ -23,8 +23,11 @@ def facts(explanation: Explanation) -> list[str]:
         told.append(f"output {explanation.output:.4g}")
     if explanation.baseline_output is not None:
         told.append(f"at the baseline {explanation.baseline_output:.4g}")
-    if explanation.error is not None:
-        told.append(_error(explanation.error, explanation))
+    if (error := explanation.error) is not None:
+        if error.relative is not None:
+            told.append(f"relative error about {error.relative:.1%}")
+        if error.kind is not ErrorKind.NONE:
+            told.append(_error(error, explanation))
     if (report := explanation.report) is not None:
         told.append(f"{report.rows_used} rows")
         if report.stop_reason is not StopReason.CONVERGED:

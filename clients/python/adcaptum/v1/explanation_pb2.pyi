@@ -28,7 +28,7 @@ class _OnDeadline:
 class _OnDeadlineEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnDeadline.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ON_DEADLINE_UNSPECIFIED: _OnDeadline.ValueType  # 0
-    """FAIL for Explain, PARTIAL for ExplainStream."""
+    """PARTIAL for ExplainStream and with a tolerance, else FAIL."""
     ON_DEADLINE_FAIL: _OnDeadline.ValueType  # 1
     """DEADLINE_EXCEEDED."""
     ON_DEADLINE_PARTIAL: _OnDeadline.ValueType  # 2
@@ -38,7 +38,7 @@ class OnDeadline(_OnDeadline, metaclass=_OnDeadlineEnumTypeWrapper):
     """OnDeadline says what to answer when the deadline comes before the end."""
 
 ON_DEADLINE_UNSPECIFIED: OnDeadline.ValueType  # 0
-"""FAIL for Explain, PARTIAL for ExplainStream."""
+"""PARTIAL for ExplainStream and with a tolerance, else FAIL."""
 ON_DEADLINE_FAIL: OnDeadline.ValueType  # 1
 """DEADLINE_EXCEEDED."""
 ON_DEADLINE_PARTIAL: OnDeadline.ValueType  # 2
@@ -78,9 +78,9 @@ class _StopReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StopReason
     STOP_REASON_UNSPECIFIED: _StopReason.ValueType  # 0
     """Never sent."""
     STOP_REASON_CONVERGED: _StopReason.ValueType  # 1
-    """The method ran to its end."""
+    """The method ran to its end; with a tolerance, all its explanations met it."""
     STOP_REASON_BUDGET: _StopReason.ValueType  # 2
-    """Budget.max_rows was reached."""
+    """Budget.max_rows was reached, or there is nothing finer that the method could evaluate."""
     STOP_REASON_DEADLINE: _StopReason.ValueType  # 3
     """The deadline came."""
 
@@ -90,9 +90,9 @@ class StopReason(_StopReason, metaclass=_StopReasonEnumTypeWrapper):
 STOP_REASON_UNSPECIFIED: StopReason.ValueType  # 0
 """Never sent."""
 STOP_REASON_CONVERGED: StopReason.ValueType  # 1
-"""The method ran to its end."""
+"""The method ran to its end; with a tolerance, all its explanations met it."""
 STOP_REASON_BUDGET: StopReason.ValueType  # 2
-"""Budget.max_rows was reached."""
+"""Budget.max_rows was reached, or there is nothing finer that the method could evaluate."""
 STOP_REASON_DEADLINE: StopReason.ValueType  # 3
 """The deadline came."""
 Global___StopReason: _TypeAlias = StopReason  # noqa: Y015
@@ -408,6 +408,7 @@ class Budget(_message.Message):
 
     MAX_ROWS_FIELD_NUMBER: _builtins.int
     ON_DEADLINE_FIELD_NUMBER: _builtins.int
+    TOLERANCE_FIELD_NUMBER: _builtins.int
     max_rows: _builtins.int
     """The largest number of rows (evaluations of the model on one input) for the whole request; 0 stands for
     the model's limit. A method that has an estimate by then stops with it; one that has none is
@@ -415,15 +416,23 @@ class Budget(_message.Message):
     """
     on_deadline: Global___OnDeadline.ValueType
     """What to answer when the deadline comes before the end."""
+    tolerance: _builtins.float
+    """How far attributions may be off, estimated: the sum of the errors' magnitudes over the sum of the
+    attributions' magnitudes, of each explanation by itself. Methods with Method.tolerance go on
+    until they are as exact as that, whatever their numbers of steps and samples, or until max_rows
+    is used up. 0 stands for none: for those numbers. INVALID_ARGUMENT if it is not at least 0 and
+    below 1, or if one of the methods takes none.
+    """
     def __init__(
         self,
         *,
         max_rows: _builtins.int = ...,
         on_deadline: Global___OnDeadline.ValueType = ...,
+        tolerance: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_rows", b"max_rows", "on_deadline", b"on_deadline"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_rows", b"max_rows", "on_deadline", b"on_deadline", "tolerance", b"tolerance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -554,21 +563,29 @@ class ExplanationError(_message.Message):
 
     KIND_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    RELATIVE_FIELD_NUMBER: _builtins.int
     kind: Global___ErrorKind.ValueType
     """What value measures."""
     value: _builtins.float
     """The error, in units of the output."""
+    relative: _builtins.float
+    """The estimate that Budget.tolerance is compared with; present where there was a tolerance. It is
+    of the attributions before the output options summed or left out any.
+    """
     def __init__(
         self,
         *,
         kind: Global___ErrorKind.ValueType = ...,
         value: _builtins.float = ...,
+        relative: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_relative", b"_relative", "relative", b"relative"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_relative", b"_relative", "kind", b"kind", "relative", b"relative", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__relative: _TypeAlias = _typing.Literal["relative"]  # noqa: Y015
+    _WhichOneofArgType__relative: _TypeAlias = _typing.Literal["_relative", b"_relative"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__relative) -> _WhichOneofReturnType__relative | None: ...
 
 Global___ExplanationError: _TypeAlias = ExplanationError  # noqa: Y015
 

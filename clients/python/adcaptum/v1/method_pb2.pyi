@@ -257,6 +257,7 @@ class Method(_message.Message):
     FEATURE_MASKS_FIELD_NUMBER: _builtins.int
     LAYER_REQUIRED_FIELD_NUMBER: _builtins.int
     BACKGROUND_FIELD_NUMBER: _builtins.int
+    TOLERANCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The method's name, such as integrated_gradients."""
     title: _builtins.str
@@ -285,6 +286,10 @@ class Method(_message.Message):
     """Whether its baseline may be a distribution, such as rows of the model's background set: it
     explains what is expected over them.
     """
+    tolerance: _builtins.bool
+    """Whether it takes Budget.tolerance: it goes on until its estimated error is small enough. Others
+    are exact, or have no estimate.
+    """
     @_builtins.property
     def parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Parameter]:
         """Its parameters, in order."""
@@ -306,10 +311,11 @@ class Method(_message.Message):
         feature_masks: _builtins.bool = ...,
         layer_required: _builtins.bool = ...,
         background: _builtins.bool = ...,
+        tolerance: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "background", b"background", "baseline", b"baseline", "feature_masks", b"feature_masks", "gradient", b"gradient", "layer_required", b"layer_required", "layers", b"layers", "name", b"name", "paper", b"paper", "parameters", b"parameters", "random", b"random", "reason", b"reason", "summary", b"summary", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "background", b"background", "baseline", b"baseline", "feature_masks", b"feature_masks", "gradient", b"gradient", "layer_required", b"layer_required", "layers", b"layers", "name", b"name", "paper", b"paper", "parameters", b"parameters", "random", b"random", "reason", b"reason", "summary", b"summary", "title", b"title", "tolerance", b"tolerance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -146,6 +146,10 @@ def explain(
         ),
     ] = None,
     max_rows: Annotated[int | None, typer.Option(min=1, help="What it may cost.")] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(help="How far it may be off: 0.05 of the attributions' magnitudes."),
+    ] = None,
     on_deadline: Annotated[
         Literal["fail", "partial"] | None, typer.Option(help="What to answer when time is over.")
     ] = None,
@@ -179,6 +183,7 @@ def explain(
         layer_baselines=parse_layer_baselines(layer_baseline or []),
         neuron=parse_neuron(neuron),
         max_rows=max_rows,
+        tolerance=tolerance,
         on_deadline=on_deadline,
         top_features=top_features,
         sum_channels=sum_channels,

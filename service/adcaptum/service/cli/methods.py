@@ -63,6 +63,8 @@ def _takes(method: MethodInfo) -> Iterator[str]:
         yield "feature masks"
     if method.random:
         yield "a seed"
+    if method.tolerance:
+        yield "a tolerance"
 
 
 def _short(parameter: ParameterInfo) -> str:

@@ -78,6 +78,7 @@ def decode_method_info(method: method_pb2.Method) -> MethodInfo:
         layer_required=method.layer_required,
         feature_masks=method.feature_masks,
         background=method.background,
+        tolerance=method.tolerance,
     )
 
 

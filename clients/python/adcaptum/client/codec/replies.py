@@ -1,5 +1,6 @@
 """The protocol's replies, as what callers read."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -176,9 +177,11 @@ def _decode_tokens(
 
 
 def _decode_error(error: explanation_pb2.ExplanationError) -> ExplanationError | None:
+    relative = error.relative if error.HasField("relative") else None
     if error.kind == explanation_pb2.ERROR_KIND_UNSPECIFIED:
-        return None
-    return ExplanationError(_ERROR_KINDS.get(error.kind, ErrorKind.UNKNOWN), error.value)
+        return None if relative is None else ExplanationError(ErrorKind.NONE, math.nan, relative)
+    kind = _ERROR_KINDS.get(error.kind, ErrorKind.UNKNOWN)
+    return ExplanationError(kind, error.value, relative)
 
 
 def _decode_report(report: explanation_pb2.MethodReport) -> MethodReport:

@@ -48,8 +48,10 @@ class ExplainOptions(TypedDict, total=False):
             methods that have a parameter of this name, such as neuron_conductance, it is what the
             target is explained by way of.
         max_rows: The largest number of rows (evaluations of the model on one input) to use.
+        tolerance: How far attributions may be off, as a share of all of an explanation's together,
+            such as 0.05: methods that estimate go on until they are as exact, or max_rows are used.
         on_deadline: What to answer when the time is over: fail, or partial for the best answer so
-            far; by default ``explain`` fails and ``explain_stream`` answers.
+            far; by default ``explain`` without a tolerance fails, all else answers.
         sum_channels: Sum attributions over the channels of an image.
         top_features: Keep only so many features per input, largest magnitude first.
         datatype: The datatype of attributions: FP32 (the default), FP64 or FP16.
@@ -68,6 +70,7 @@ class ExplainOptions(TypedDict, total=False):
     layer_baselines: LayerBaselines
     neuron: Neuron | None
     max_rows: int | None
+    tolerance: float | None
     on_deadline: Literal["fail", "partial"] | None
     sum_channels: bool
     top_features: int | None
@@ -267,7 +270,9 @@ def _encode_budget(options: ExplainOptions) -> explanation_pb2.Budget:
     if on_deadline not in _ON_DEADLINE:
         raise InvalidRequest(f"on_deadline: {on_deadline!r} is neither 'fail' nor 'partial'")
     return explanation_pb2.Budget(
-        max_rows=options.get("max_rows") or 0, on_deadline=_ON_DEADLINE[on_deadline]
+        max_rows=options.get("max_rows") or 0,
+        on_deadline=_ON_DEADLINE[on_deadline],
+        tolerance=options.get("tolerance") or 0.0,
     )
 
 

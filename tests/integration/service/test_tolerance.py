@@ -1,0 +1,62 @@
+"""How exact an answer has to be, said instead of how many steps are taken."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from adcaptum.service.cli.app import app
+from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
+from tests.integration.conftest import Server
+from tests.integration.service.asking import array, digits, explain, index, method
+
+
+def asked(tolerance: float, name: str = "integrated_gradients", **budget: int) -> pb.ExplainRequest:
+    return explain(
+        digits(2),
+        method(name),
+        model="digits",
+        target=index(3),
+        budget=explanation_pb2.Budget(tolerance=tolerance, **budget),
+    )
+
+
+@pytest.mark.parametrize("tolerance", [0.05, 0.01])
+def test_an_answer_is_as_exact_as_was_asked(stub: ExplanationServiceStub, tolerance: float) -> None:
+    reply = stub.Explain(asked(tolerance))
+    exact = stub.Explain(
+        explain(
+            digits(2),
+            method("integrated_gradients", n_steps=2000),
+            model="digits",
+            target=index(3),
+        )
+    )
+    assert reply.reports[0].stop_reason == explanation_pb2.STOP_REASON_CONVERGED
+    for one, truth in zip(reply.explanations, exact.explanations, strict=True):
+        values, true = (array(each.attributions[0].values) for each in (one, truth))
+        assert one.error.relative <= tolerance
+        assert np.abs(values - true).sum() <= tolerance * np.abs(true).sum()
+        assert not truth.error.HasField("relative")
+
+
+def test_rows_that_do_not_suffice_are_the_reason_told(stub: ExplanationServiceStub) -> None:
+    reply = stub.Explain(asked(1e-5, "rise", max_rows=300))
+    assert reply.reports[0].stop_reason == explanation_pb2.STOP_REASON_BUDGET
+    assert reply.reports[0].rows_used <= 300
+    assert all(each.error.relative > 1e-5 for each in reply.explanations)
+
+
+def test_a_tolerance_can_be_named_on_the_command_line(server: Server, tmp_path: Path) -> None:
+    np.save(tmp_path / "digit.npy", digits())
+    words = f"explain digits --npy {tmp_path / 'digit.npy'} --method integrated_gradients"
+    run = CliRunner(env={"ADCAPTUM_ADDRESS": server.address, "COLUMNS": "100"})
+    told = run.invoke(app, [*words.split(), "--tolerance", "0.05"])
+    assert told.exit_code == 0, told.stderr
+    assert "relative error about" in told.stdout
+    written = run.invoke(app, [*words.split(), "--tolerance", "0.05", "--json"])
+    (explanation,) = json.loads(written.stdout)["explanations"]
+    assert explanation["error"]["relative"] <= 0.05
