@@ -45,7 +45,7 @@ def read(
                 able = ", ".join(name for name, known in METHODS.items() if known.tolerance)
                 raise InvalidRequest(
                     "budget.tolerance",
-                    f"{tolerance:g}; {each.spec.name} takes none, which is 0. Those that do: {able}",
+                    f"{tolerance:g}; {each.spec.name} takes none. Those that do: {able}",
                 )
     return Budget(message.max_rows or most_rows, tolerance or None)
 

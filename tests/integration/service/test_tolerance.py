@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tests.integration.conftest import Server
 from tests.integration.service.asking import array, digits, explain, index, method
 
 
-def asked(tolerance: float, name: str = "integrated_gradients", **budget: int) -> pb.ExplainRequest:
+def asked(tolerance: float, name: str = "integrated_gradients", **budget: Any) -> pb.ExplainRequest:
     return explain(
         digits(2),
         method(name),

@@ -106,7 +106,7 @@ def test_a_tolerance_that_makes_no_sense_is_refused(tolerance: float) -> None:
 def test_a_tolerance_is_for_methods_that_take_one() -> None:
     methods = [method_pb2.MethodSpec(name=name) for name in ("integrated_gradients", "saliency")]
     asked = request(methods=methods, budget=explanation_pb2.Budget(tolerance=0.05))
-    with pytest.raises(InvalidRequest, match="saliency takes none.*integrated_gradients"):
+    with pytest.raises(InvalidRequest, match=r"saliency takes none.*integrated_gradients"):
         read(asked)
     del asked.methods[1]
     (piece,) = read(asked).pieces(torch.eye(2))
@@ -124,7 +124,7 @@ def test_a_tolerance_is_for_methods_that_take_one() -> None:
     ],
 )
 def test_streams_and_tolerances_have_partial_answers_where_nothing_is_said(
-    stream: bool, tolerance: float, on_deadline: explanation_pb2.OnDeadline, partial: bool
+    stream: bool, tolerance: float, on_deadline: Any, partial: bool
 ) -> None:
     budget = explanation_pb2.Budget(tolerance=tolerance, on_deadline=on_deadline)
     assert budgets.partial(budget, stream=stream) is partial
