@@ -179,20 +179,21 @@ class Expansion:
             new: Of its first half, without and with the other, and of its second, (splits, 4,
                 outputs).
         """
-        where = []
+        where: list[int] = []
         for each in self._taken:
-            left, right = (self._number(half) for half in each.group.halves)
-            where += [self._number(each.group), left, left, right, right]
+            left, right = each.group.halves
+            if left not in self._numbers:
+                self._numbers[left] = len(self._groups)
+                self._numbers[right] = len(self._groups) + 1
+                self._groups += (left, right)
+            first, second = self._numbers[left], self._numbers[right]
+            where += (self._numbers[each.group], first, first, second, second)
         added = len(self._groups) - len(self._credits)
-        self._credits = np.pad(self._credits, ((0, added), (0, 0)))
+        if added:
+            zeros = np.zeros((added, self._credits.shape[1]))
+            self._credits = np.concatenate([self._credits, zeros])
         changes = np.concatenate([-gone[:, None], new], 1)
         np.add.at(self._credits, where, changes.reshape(len(where), -1))
-
-    def _number(self, group: Group) -> int:
-        number = self._numbers.setdefault(group, len(self._groups))
-        if number == len(self._groups):
-            self._groups.append(group)
-        return number
 
 
 def _rounded(effects: Worths, scale: float) -> Worths:
