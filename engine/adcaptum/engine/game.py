@@ -10,6 +10,7 @@ error of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import ceil
 
 import torch
 from torch import Tensor
@@ -18,12 +19,16 @@ from adcaptum.engine.attribution import Attribution, ErrorKind
 from adcaptum.engine.backgrounds import background_endpoint_rows, backgrounds
 from adcaptum.engine.coalitions import Coalitions, Enumerated, Range, shapley_values
 from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.features import Features
+from adcaptum.engine.features import Features, feature_count
 from adcaptum.engine.flow import Flow, ask, endpoint_rows, endpoints
 from adcaptum.engine.perturbations import Intervened, Masked
 from adcaptum.engine.reduce import accumulator_dtype
+from adcaptum.engine.replicates import standard_errors, wrong
+from adcaptum.engine.sampling import MOST_ROWS, Draw, sampled
 
 _MOST_ROWS = 1 << 16
+_MOST_ENUMERATED = 16
+_USUAL_SAMPLES = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +87,57 @@ class Game:
         errors = torch.zeros_like(values)
         return self.attribution(values, targets[:, -1], targets[:, 0], standard_errors=errors)
 
+    def sampled(self, draw: Draw, each: int, first: int = 1) -> Flow[Attribution]:
+        """Draws until the tolerance is met; or evaluates all coalitions, where that is no more.
+
+        Args:
+            draw: What draws, for one example.
+            each: How many coalitions a sample takes.
+            first: How many samples to begin with.
+        """
+        explicand = self.explicand
+        assert explicand.tolerance is not None, "it stops when a tolerance is met"
+        features = self.features.count
+        every = 1 << features if features <= _MOST_ENUMERATED else None
+        most = most_samples(explicand, each)
+
+        def draw_or_enumerate(size: int) -> Flow[tuple[Attribution, Tensor]]:
+            if every is not None and size * each >= every:
+                answer = yield from self.exactly()
+                return answer, torch.zeros_like(answer.values[0].flatten(1)[:, 0])
+            return (yield from draw(size))
+
+        return (yield from sampled(draw_or_enumerate, explicand.tolerance, first=first, most=most))
+
+    def found(
+        self,
+        values: Tensor,
+        deviations: Tensor,
+        outputs: Tensor,
+        *,
+        errors: Tensor | None = None,
+        freedom: int | None = None,
+    ) -> tuple[Attribution, Tensor]:
+        """Puts together an estimate, and how much of it may be wrong: over the elements, (games,).
+
+        Args:
+            values: Of each feature, (games, features).
+            deviations: Independent parts of their errors, (games, parts, features).
+            outputs: The target at the examples and at their baselines, (games, 2).
+            errors: The standard errors; None: what the deviations say.
+            freedom: The degrees of freedom of the deviations; None: one less than parts.
+        """
+        if errors is None:
+            (errors,) = standard_errors((deviations,))
+        answer = self.attribution(values, *outputs.unbind(1), standard_errors=errors)
+        # A feature counts as often as it has elements, in the values as in their errors.
+        elements = self.features.totals(
+            [torch.ones_like(t[:1], dtype=torch.float64) for t in self.ends]
+        )
+        return answer, wrong((deviations * elements.to(deviations),), freedom=freedom).to(
+            answer.values[0]
+        )
+
     def attribution(
         self,
         values: Tensor,
@@ -137,6 +193,22 @@ def game_rows(explicand: Explicand, coalitions: int, *, everybody: int = 1) -> i
     if explicand.background_rows == 1:
         return endpoint_rows(explicand) + explicand.count * each
     return background_endpoint_rows(explicand) + explicand.count * each
+
+
+def most_samples(explicand: Explicand, each: int) -> int:
+    """How many samples of `each` coalitions an example has at most, with a tolerance."""
+    return max(1, MOST_ROWS // (each * explicand.background_rows))
+
+
+def usual_game_rows(explicand: Explicand, each: int) -> int:
+    """As many rows as samples of `each` coalitions usually take, with a tolerance."""
+    assert explicand.tolerance is not None, "rows depend on the tolerance"
+    samples = ceil(_USUAL_SAMPLES * (0.05 / explicand.tolerance) ** 2)
+    coalitions = each * min(samples, most_samples(explicand, each))
+    features = feature_count(explicand)
+    if features <= _MOST_ENUMERATED:
+        coalitions = min(coalitions, 1 << features)
+    return game_rows(explicand, coalitions + 1)
 
 
 def by_game(values: Tensor, examples: int) -> Tensor:

@@ -29,6 +29,7 @@ class Noisy(Rows):
         seed: Where randomness begins.
         first: The number of the first sample.
         samples: How many samples each example has.
+        antithetic: Whether samples 2k and 2k + 1 have opposite noise.
     """
 
     tensors: tuple[Tensor, ...]
@@ -36,6 +37,7 @@ class Noisy(Rows):
     seed: int
     first: int
     samples: int
+    antithetic: bool = False
 
     @property
     def like(self) -> tuple[Tensor, ...]:
@@ -48,10 +50,17 @@ class Noisy(Rows):
     def block(self, e0: int, e1: int, s0: int, s1: int) -> tuple[Tensor, ...]:
         first, end = self.first + s0, self.first + s1
         return tuple(
-            t[e0:e1, None]
-            + scale.expand_as(t)[e0:e1, None] * draw_noise(self.seed, i, t, first, end)
+            t[e0:e1, None] + scale.expand_as(t)[e0:e1, None] * self._noise(i, t, first, end)
             for i, (t, scale) in enumerate(zip(self.tensors, self.scales, strict=True))
         )
+
+    def _noise(self, i: int, like: Tensor, first: int, end: int) -> Tensor:
+        if not self.antithetic:
+            return draw_noise(self.seed, i, like, first, end)
+        start = first // 2
+        drawn = draw_noise(self.seed, i, like, start, (end + 1) // 2)
+        both = torch.stack([drawn, -drawn], 1).flatten(0, 1)
+        return both[first - 2 * start : end - 2 * start]
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,6 +45,8 @@ class GridMasks:
         share: The probability of a cell to be on.
         seed: Where randomness begins.
         stream: What the draws are for.
+        antithetic: Whether of masks 2k and 2k + 1 one shows what the other hides, as far as the
+            share of what is shown allows.
     """
 
     shape: tuple[int, ...]
@@ -52,20 +54,32 @@ class GridMasks:
     share: float
     seed: int
     stream: int
+    antithetic: bool = False
 
     def take(self, start: int, stop: int, device: torch.device) -> Tensor:
         size = self.shape[-2:]
         counts = tuple(min(self.cells, n) for n in size)
         # One cell in whole pixels, rounded up so that the cut fits.
         steps = tuple(-(-n // count) for n, count in zip(size, counts, strict=True))
-        drawn = uniform(self.seed, self.stream, range(start, stop), prod(counts) + 2, device)
+        drawn = uniform(
+            self.seed,
+            self.stream,
+            range(start, stop),
+            prod(counts) + 2,
+            device,
+            antithetic=self.antithetic,
+        )
+        # Where a grid is cut is the same of a pair.
+        places = drawn[:, :2]
+        if self.antithetic:
+            places = torch.minimum(places, 1 - places) * 2
         grids = (drawn[:, 2:] < self.share).float().view(-1, 1, *counts)
         large = tuple((count + 1) * step for count, step in zip(counts, steps, strict=True))
         masks = interpolate(grids, large, mode="bilinear", align_corners=False)[:, 0]
         for k, (length, step) in enumerate(zip(size, steps, strict=True)):
-            shifts = (drawn[:, k] * step).long().clamp_max(step - 1)
-            places = shifts[:, None] + torch.arange(length, device=device)
-            masks = masks.take_along_dim(places.unsqueeze(2 - k), 1 + k)
+            shifts = (places[:, k] * step).long().clamp_max(step - 1)
+            cut = shifts[:, None] + torch.arange(length, device=device)
+            masks = masks.take_along_dim(cut.unsqueeze(2 - k), 1 + k)
         return masks.view(-1, *(1,) * (len(self.shape) - 2), *size)
 
 
@@ -79,6 +93,7 @@ class FeatureMasks:
         share: The probability of a feature to be shown.
         seed: Where randomness begins.
         stream: What the draws are for.
+        antithetic: As of `GridMasks`.
     """
 
     features: Features
@@ -86,15 +101,21 @@ class FeatureMasks:
     share: float
     seed: int
     stream: int
+    antithetic: bool = False
 
     def take(self, start: int, stop: int, device: torch.device) -> Tensor:
-        count = self.features.count
-        drawn = uniform(self.seed, self.stream, range(start, stop), count, device)
+        count, which = self.features.count, range(start, stop)
+        drawn = uniform(self.seed, self.stream, which, count, device, antithetic=self.antithetic)
         return self.features.select(drawn < self.share)[self.tensor]
 
 
 def masks_over(
-    explicand: Explicand, tensors: tuple[Tensor, ...], cells: int, share: float
+    explicand: Explicand,
+    tensors: tuple[Tensor, ...],
+    cells: int,
+    share: float,
+    *,
+    antithetic: bool = False,
 ) -> tuple[Masks, ...]:
     """The masks for each tensor: grids over images, features switched on and off over the others.
 
@@ -104,14 +125,17 @@ def masks_over(
     seed = explicand.seed
     if explicand.feature_mask is not None:
         features = Features.of(explicand, tensors)
-        return tuple(FeatureMasks(features, i, share, seed, _STREAM) for i in range(len(tensors)))
+        return tuple(
+            FeatureMasks(features, i, share, seed, _STREAM, antithetic) for i in range(len(tensors))
+        )
     made: list[Masks] = []
     for i, t in enumerate(tensors):
         stream = _STREAM + (i << 8)
         if t.dim() > 3 and t.is_floating_point():
-            made.append(GridMasks(tuple(t.shape[1:]), cells, share, seed, stream))
+            made.append(GridMasks(tuple(t.shape[1:]), cells, share, seed, stream, antithetic))
         else:
-            made.append(FeatureMasks(Features.of(explicand, (t,)), 0, share, seed, stream))
+            features = Features.of(explicand, (t,))
+            made.append(FeatureMasks(features, 0, share, seed, stream, antithetic))
     return tuple(made)
 
 
@@ -157,9 +181,23 @@ class RandomlyMasked(Rows):
         return tuple(made)
 
 
-def uniform(seed: int, stream: int, samples: range, numbers: int, device: torch.device) -> Tensor:
-    """Numbers from [0, 1) for each of the samples, float32 of shape (samples, numbers)."""
+def uniform(
+    seed: int,
+    stream: int,
+    samples: range,
+    numbers: int,
+    device: torch.device,
+    *,
+    antithetic: bool = False,
+) -> Tensor:
+    """Numbers from [0, 1) for each of the samples, float32 of shape (samples, numbers).
+
+    Antithetic ones of samples 2k and 2k + 1 sum to just under 1.
+    """
     rows = torch.arange(samples.start, samples.stop, device=device)[:, None]
-    drawn = keys(seed, stream, rows * numbers + torch.arange(numbers, device=device))
+    of = rows.div(2, rounding_mode="floor") if antithetic else rows
+    drawn = keys(seed, stream, of * numbers + torch.arange(numbers, device=device)) >> 39
+    if antithetic:
+        drawn = torch.where(rows % 2 == 0, drawn, (1 << 24) - 1 - drawn)
     # 24 bits are what float32 holds exactly.
-    return (drawn >> 39).float() * 2.0**-24
+    return drawn.float() * 2.0**-24

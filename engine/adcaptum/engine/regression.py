@@ -14,9 +14,11 @@ from adcaptum.engine.coalitions import Listed
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.features import feature_count
-from adcaptum.engine.flow import Flow, report
-from adcaptum.engine.game import exact, game, game_rows
+from adcaptum.engine.flow import Flow, example_by_example, report
+from adcaptum.engine.game import exact, game, game_rows, usual_game_rows
 from adcaptum.engine.moments import rounds
+from adcaptum.engine.randomness import address
+from adcaptum.engine.replicates import signs
 from adcaptum.engine.strata import PairedSample, Sampling
 from adcaptum.engine.surrogate import Surrogate
 
@@ -25,6 +27,8 @@ _FIRST_PAIRS = 128
 _MOST_FEATURES = 1024
 # Up to about 350 features: requests with the same seed, which is the default, share a plan.
 _CACHED_NUMBERS = 1 << 19
+_FIRST_TO_TOLERANCE = 64
+_STREAM = 35
 
 SAMPLES_TEXT = (
     "Coalitions to evaluate, beside that of all features and that of none; at least four for "
@@ -54,6 +58,8 @@ class Regression:
         """
         if explicand.feature_mask is not None:
             self._pairs(feature_count(explicand))
+        if explicand.tolerance is not None:
+            return (yield from example_by_example(self._to_tolerance, explicand))
         played = yield from game(explicand)
         features = played.features.count
         pairs = self._pairs(features)
@@ -76,12 +82,44 @@ class Regression:
         assert answer is not None, "the last step has a surrogate"
         return answer
 
+    def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
+        """Goes on until the tolerance is met, for one example.
+
+        Every round is a sample and a regression of its own; what they say is averaged.
+        """
+        played = yield from game(explicand)
+        features = played.features.count
+        self._pairs(features)
+        if features == 1:
+            return (yield from played.exactly())
+        ends = yield from played.targets(Listed(torch.eye(2)[:, :1].bool().expand(2, features)))
+        gap = exact(ends[:, 0]) - exact(ends[:, 1])
+        pooled = Pooled()
+
+        def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
+            """Draws so many pairs."""
+            seed = address(explicand.seed, _STREAM, pooled.rounds)
+            members, surrogate = solvable(features, max(size, 2 * features), seed, self.sampling)
+            coalitions = torch.cat([members, ~members])
+            targets = exact((yield from played.targets(Listed(coalitions))))
+            first, second = targets.chunk(2, 1)
+            pooled.add(surrogate, (first - second) / 2, gap)
+            freedom = pooled.pairs - pooled.rounds * (features - 1)
+            return played.found(
+                pooled.values, pooled.parts, ends, errors=pooled.errors, freedom=freedom
+            )
+
+        return (yield from played.sampled(draw, 2, max(_FIRST_TO_TOLERANCE, 2 * features)))
+
     def rows(self, explicand: Explicand) -> int:
-        """The samples, the input and the baseline.
+        """The samples, the input and the baseline; with a tolerance, as many as it usually takes.
 
         Raises:
             InvalidArgument: If there are more than 1024 features, or too few samples for them.
         """
+        if explicand.tolerance is not None:
+            features = feature_count(explicand)
+            return usual_game_rows(explicand, 2 * max(_FIRST_TO_TOLERANCE, 2 * features))
         return game_rows(explicand, 2 * self._pairs(feature_count(explicand)) + 1)
 
     def _pairs(self, features: int) -> int:
@@ -101,6 +139,62 @@ class Regression:
         if self.n_samples // 2 < min(2 * features, every):
             raise _too_few(self.n_samples, features)
         return min(self.n_samples // 2, every)
+
+
+class Pooled:
+    """The mean of independent regressions, by their numbers of pairs.
+
+    Attributes:
+        rounds: How many there are.
+        pairs: How many pairs they have in all.
+        values: The values, (games, features).
+        parts: Independent parts of their errors, (games, parts, features).
+    """
+
+    __slots__ = ("_variance", "pairs", "parts", "rounds", "values")
+
+    def __init__(self) -> None:
+        self.rounds = 0
+        self.pairs = 0
+        self.values = self.parts = self._variance = torch.zeros(0)
+
+    @property
+    def errors(self) -> Tensor:
+        """The standard errors, (games, features)."""
+        return self._variance.sqrt()
+
+    def add(self, surrogate: Surrogate, halves: Tensor, gap: Tensor) -> None:
+        """Takes a regression on pairs, as `Surrogate.fit` does."""
+        values, errors = surrogate.fit(halves, gap)
+        flips = signs(halves.shape[1], self.rounds).double()
+        parts = surrogate.parts(halves, gap, flips) / len(flips) ** 0.5
+        self.rounds += 1
+        self.pairs += halves.shape[1]
+        if self.rounds == 1:
+            self.values, self.parts, self._variance = values, parts, errors.square()
+            return
+        share = halves.shape[1] / self.pairs
+        self.values = torch.lerp(self.values, values, share)
+        self.parts = torch.lerp(self.parts, parts, share)
+        self._variance = self._variance * (1 - share) ** 2 + errors.square() * share**2
+
+
+def _solvable(features: int, pairs: int, seed: int, sampling: Sampling) -> tuple[Tensor, Surrogate]:
+    """Draws a sample that determines the values, of so many pairs or of more."""
+    sample = PairedSample.draw(features, pairs, seed, sampling)
+    surrogate = Surrogate.of(sample)
+    if surrogate is None:
+        return _solvable(features, 2 * pairs, seed, sampling)
+    return sample.members, surrogate
+
+
+_shared = lru_cache(maxsize=16)(_solvable)
+
+
+def solvable(features: int, pairs: int, seed: int, sampling: Sampling) -> tuple[Tensor, Surrogate]:
+    """Draws a sample that determines the values; requests with the same seed share small ones."""
+    small = features * pairs <= _CACHED_NUMBERS // 8
+    return (_shared if small else _solvable)(features, pairs, seed, sampling)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

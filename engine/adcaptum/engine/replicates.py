@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution, ErrorKind
-from adcaptum.engine.moments import largest
+from adcaptum.engine.moments import largest, merged
 
 Tensors = tuple[Tensor, ...]
 
@@ -50,23 +50,69 @@ class Replicates:
         before = self.sums or tuple(map(torch.zeros_like, sums))
         self.sums = tuple(a + b for a, b in zip(before, sums, strict=True))
 
+    def add_samples(self, samples: Tensors) -> None:
+        """Takes samples of each replicate, (games, replicates, samples, *features) per tensor."""
+        self.add(tuple(t.sum(2) for t in samples), samples[0].shape[2])
+
     @property
     def mean(self) -> Tensors:
         """The estimate, (games, *features)."""
         return tuple((t / self.count).mean(1) for t in self.sums)
 
-    def answer(self, output: Tensor | None) -> tuple[Attribution, Tensor]:
-        """The estimate with its standard errors, and how much of it may be wrong, (games,)."""
-        found = self.deviations
-        errors = standard_errors(found)
-        kind = ErrorKind.STANDARD_ERROR
-        answer = Attribution(self.mean, largest(errors), kind, output, None, errors)
-        return answer, wrong(found)
-
     @property
     def deviations(self) -> Tensors:
-        """What `wrong` and `standard_errors` take."""
+        """Independent parts of its error, (games, replicates, *features)."""
         return deviations(tuple(t / self.count for t in self.sums))
+
+    def answer(self, output: Tensor | None) -> tuple[Attribution, Tensor]:
+        """The estimate with its standard errors, and how much of it may be wrong, (games,)."""
+        return _answer(tuple(t / self.count for t in self.sums), output)
+
+
+class ReplicatedVariances:
+    """Variances of samples, estimated by independent replicates.
+
+    Attributes:
+        count: How many samples each replicate has.
+    """
+
+    __slots__ = ("_means", "_squares", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._means: Tensors = ()
+        self._squares: Tensors = ()
+
+    def add_samples(self, samples: Tensors) -> None:
+        """Takes samples of each replicate, (games, replicates, samples, *features) per tensor."""
+        new = samples[0].shape[2]
+        means = tuple(t.mean(2) for t in samples)
+        squares = tuple(
+            (t - m.unsqueeze(2)).square().sum(2) for t, m in zip(samples, means, strict=True)
+        )
+        if self.count:
+            both = [
+                merged((self.count, *before), (new, *after))
+                for before, after in zip(
+                    zip(self._means, self._squares, strict=True),
+                    zip(means, squares, strict=True),
+                    strict=True,
+                )
+            ]
+            means, squares = tuple(m for _, m, _ in both), tuple(s for _, _, s in both)
+        self.count, self._means, self._squares = self.count + new, means, squares
+
+    def answer(self, output: Tensor | None) -> tuple[Attribution, Tensor]:
+        """The mean of the replicates' unbiased variances, and how much of it may be wrong."""
+        return _answer(tuple(s / (self.count - 1) for s in self._squares), output)
+
+
+def _answer(replicates: Tensors, output: Tensor | None) -> tuple[Attribution, Tensor]:
+    found = deviations(replicates)
+    errors = standard_errors(found)
+    mean = tuple(t.mean(1) for t in replicates)
+    kind = ErrorKind.STANDARD_ERROR
+    return Attribution(mean, largest(errors), kind, output, None, errors), wrong(found)
 
 
 def deviations(replicates: Tensors) -> Tensors:
@@ -105,9 +151,9 @@ def wrong(deviations: Sequence[Tensor], *, freedom: int | None = None) -> Tensor
 
 
 @lru_cache(maxsize=16)
-def signs(parts: int) -> Tensor:
-    """Random signs, always the same, float32 of shape (draws, parts)."""
-    source = torch.Generator().manual_seed(parts)
+def signs(parts: int, number: int = 0) -> Tensor:
+    """Random signs, always the same, float32 of shape (draws, parts); others for other numbers."""
+    source = torch.Generator().manual_seed(parts + (number << 32))
     return torch.randint(2, (_DRAWS, parts), generator=source).float() * 2 - 1
 
 

@@ -48,3 +48,8 @@ def sampled(
         growth = _MOST_GROWTH if isnan(ratio) else ratio ** (1 / order)
         growth = min(max(growth, _LEAST_GROWTH), _MOST_GROWTH)
         size = min(ceil(count * (growth - 1)), most - count)
+
+
+def usual_samples(tolerance: float, *, least: int, at_five_percent: int = 512) -> int:
+    """As many samples as an example usually takes."""
+    return min(MOST_ROWS, max(least, ceil(at_five_percent * (0.05 / tolerance) ** 2)))

@@ -107,6 +107,30 @@ class Surrogate:
         variance -= torch.stack([self._means(row) for row in residuals])
         return values, variance.clamp_min(0).sqrt()
 
+    def parts(self, halves: Tensor, gap: Tensor, signs: Tensor) -> Tensor:
+        """Random sums of what each pair adds to the error: errors of the same distribution.
+
+        Args:
+            halves: As of `fit`.
+            gap: As of `fit`.
+            signs: Of each pair in each sum, float64 of shape (sums, pairs).
+
+        Returns:
+            Of shape (examples, sums, features).
+        """
+        right = halves + gap[:, None] * self.lean
+        psi = right @ self.solution
+        psi = psi - psi.mean(1, keepdim=True)
+        residuals = (right - psi @ self.equations.T) * self.inflation
+        drawn = torch.bincount(self.strata).clamp_min(1)[:, None]
+        found = []
+        for row in residuals:
+            each = self.solution * row[:, None]
+            means = each.new_zeros(len(drawn), each.shape[1]).index_add_(0, self.strata, each)
+            each = (each - (means / drawn)[self.strata]) * self.spread.sqrt()[:, None]
+            found.append(signs @ each)
+        return torch.stack(found)
+
     def _means(self, residuals: Tensor) -> Tensor:
         """What the means of the strata's contributions take from the variance, (features,)."""
         sums = self.solution.new_zeros(int(self.strata.max()) + 1, self.solution.shape[1])

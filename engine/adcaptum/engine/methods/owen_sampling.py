@@ -13,16 +13,19 @@ from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.coalitions import Listed, Toggled
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.features import feature_count
-from adcaptum.engine.flow import Flow, gather, report
-from adcaptum.engine.game import exact, game, game_rows
+from adcaptum.engine.flow import Flow, example_by_example, gather, report
+from adcaptum.engine.game import exact, game, game_rows, usual_game_rows
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.moments import StratifiedMoments, rounds
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.randomness import generator
+from adcaptum.engine.replicates import Replicates
 
 _STREAM = 22
 _FIRST_ROWS = 128
 _MOST_NUMBERS = 1 << 20
+# With a tolerance.
+_REPLICATES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class OwenSampling:
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains; reports after each round of coalitions."""
+        if explicand.tolerance is not None:
+            return (yield from example_by_example(self._to_tolerance, explicand))
         played = yield from game(explicand)
         features = played.features.count
         if self._enumerates(features):
@@ -86,9 +91,34 @@ class OwenSampling:
         assert answer is not None, "there is at least one pair"
         return answer
 
+    def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
+        """Goes on until the tolerance is met, for one example."""
+        played = yield from game(explicand)
+        features = played.features.count
+        ends = yield from played.targets(Listed(torch.eye(2)[:, :1].bool().expand(2, features)))
+        replicates = Replicates()
+
+        def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
+            """Draws a stratified sample of so many pairs for each replicate."""
+            first, pairs = replicates.count * _REPLICATES, size * _REPLICATES
+            members = _draw(explicand.seed, first, torch.arange(pairs) // _REPLICATES, features)
+            parts = members.split(2 * _REPLICATES)
+            for part in parts:
+                targets = yield from played.targets(Toggled(part))
+                replicates.add((_gains(exact(targets), part, exact(ends)),), 1)
+            deviations = replicates.deviations[0]
+            return played.found(replicates.mean[0], deviations, ends)
+
+        return (yield from played.sampled(draw, 2 * _REPLICATES * (features + 1)))
+
     def rows(self, explicand: Explicand) -> int:
-        """The coalitions, each with every feature toggled, the input and the baseline."""
+        """The coalitions, each with every feature toggled, the input and the baseline.
+
+        With a tolerance, as many as it usually takes.
+        """
         features = feature_count(explicand)
+        if explicand.tolerance is not None:
+            return usual_game_rows(explicand, 2 * _REPLICATES * (features + 1))
         each = 1 << features if self._enumerates(features) else self._samples_rows(features)
         return game_rows(explicand, each - 1)
 

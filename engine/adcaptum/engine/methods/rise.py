@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar
 
@@ -11,15 +11,26 @@ from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution, ErrorKind
 from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.flow import Flow, ask, endpoint_rows, endpoints, report, target_at_inputs
+from adcaptum.engine.flow import (
+    Flow,
+    ask,
+    endpoint_rows,
+    endpoints,
+    example_by_example,
+    report,
+    target_at_inputs,
+)
 from adcaptum.engine.game import by_game
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.moments import RunningMoments, largest, rounds
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.random_masks import Masks, RandomlyMasked, masks_over
 from adcaptum.engine.reduce import accumulator_dtype, widened
+from adcaptum.engine.sampling import MOST_ROWS, sampled, usual_samples
+from adcaptum.engine.shown_means import REPLICATES, ShownMeans
 
 _FIRST_ROUND = 64
+_FIRST_PAIRS = 2
 _MOST_ELEMENTS = 1 << 21
 
 
@@ -31,7 +42,8 @@ class Rise:
     dimensions or more without their examples, are seen through enlarged and shifted random grids,
     all their channels through the same. Of other inputs each element, or each feature of a feature
     mask, is shown or not, which the paper does not have. What is hidden is at the baseline. The
-    mean over the masks estimates the values, and their spread its standard error.
+    mean over the masks estimates the values, and their spread its standard error. With a tolerance
+    masks come in pairs of opposites, and what all masks have in common is taken out.
     """
 
     name: ClassVar[str] = "rise"
@@ -54,6 +66,8 @@ class Rise:
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains; reports after each round of masks. The output is the target at the input."""
+        if explicand.tolerance is not None:
+            return (yield from example_by_example(self._to_tolerance, explicand))
         ends, starts = yield from endpoints(explicand)
         output: Tensor | None = None
         if explicand.with_error:
@@ -80,9 +94,40 @@ class Rise:
         assert answer is not None, "there is at least one mask"
         return answer
 
+    def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
+        """Goes on until the tolerance is met, for one example."""
+        assert explicand.tolerance is not None, "it stops when a tolerance is met"
+        ends, starts = yield from endpoints(explicand)
+        output: Tensor | None = None
+        if explicand.with_error:
+            output = by_game((yield from target_at_inputs(explicand, gradient=False)), 1)[:, 0]
+        masks = masks_over(explicand, ends, self.cells, self.share, antithetic=True)
+        shown = ShownMeans(self.share)
+
+        def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
+            """Draws so many pairs of masks for each replicate."""
+            rows = RandomlyMasked(ends, starts, masks, shown.masks, 2 * REPLICATES * size)
+            reading = yield from ask(explicand.evaluation(rows))
+            (targets,) = widened((by_game(reading.values, 1),))
+            shown.add(targets, rows)
+            answer, wrong = shown.answer(output)
+            errors = _spread(answer.standard_errors, ends)
+            return replace(
+                answer, values=_spread(answer.values, ends), standard_errors=errors
+            ), wrong
+
+        most = MOST_ROWS // (2 * REPLICATES)
+        return (yield from sampled(draw, explicand.tolerance, first=_FIRST_PAIRS, most=most))
+
     def rows(self, explicand: Explicand) -> int:
-        """The masks of each example, its output, and at a site what stands there."""
+        """The masks of each example, its output, and at a site what stands there.
+
+        With a tolerance, as many as it usually takes.
+        """
         each = self.n_samples + explicand.with_error
+        if explicand.tolerance is not None:
+            least = 2 * REPLICATES * _FIRST_PAIRS
+            each = usual_samples(explicand.tolerance, least=least) + explicand.with_error
         return endpoint_rows(explicand) + explicand.count * each
 
     def _add(self, moments: RunningMoments, targets: Tensor, rows: RandomlyMasked) -> None:

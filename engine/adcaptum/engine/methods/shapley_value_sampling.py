@@ -13,16 +13,19 @@ from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.coalitions import Listed, Prefixes
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.features import feature_count
-from adcaptum.engine.flow import Flow, gather, report
-from adcaptum.engine.game import exact, game, game_rows
+from adcaptum.engine.flow import Flow, example_by_example, gather, report
+from adcaptum.engine.game import exact, game, game_rows, usual_game_rows
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.moments import RunningMoments, rounds
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.randomness import generator
+from adcaptum.engine.replicates import Replicates
 
 _STREAM = 20
 _FIRST_ROWS = 128
 _MOST_NUMBERS = 1 << 22
+# With a tolerance.
+_REPLICATES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class ShapleyValueSampling:
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains; reports after each round of orders."""
+        if explicand.tolerance is not None:
+            return (yield from example_by_example(self._to_tolerance, explicand))
         played = yield from game(explicand)
         features = played.features.count
         if self._enumerates(features):
@@ -81,9 +86,34 @@ class ShapleyValueSampling:
         assert answer is not None, "there is at least one pair"
         return answer
 
+    def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
+        """Goes on until the tolerance is met, for one example."""
+        played = yield from game(explicand)
+        features = played.features.count
+        ends = yield from played.targets(Listed(torch.eye(2)[:, :1].bool().expand(2, features)))
+        replicates = Replicates()
+
+        def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
+            """Draws so many pairs of orders for each replicate."""
+            for _ in range(size):
+                first = replicates.count * _REPLICATES
+                ranks = _ranks(explicand.seed, first, _REPLICATES, features)
+                targets = yield from played.targets(Prefixes(ranks))
+                replicates.add((_gains(exact(ends), exact(targets), ranks),), 1)
+            deviations = replicates.deviations[0]
+            return played.found(replicates.mean[0], deviations, ends)
+
+        each = 2 * _REPLICATES * max(1, features - 1)
+        return (yield from played.sampled(draw, each))
+
     def rows(self, explicand: Explicand) -> int:
-        """Each order's beginnings, the input and the baseline."""
+        """Each order's beginnings, the input and the baseline.
+
+        With a tolerance, as many as it usually takes.
+        """
         features = feature_count(explicand)
+        if explicand.tolerance is not None:
+            return usual_game_rows(explicand, 2 * _REPLICATES * max(1, features - 1))
         each = 1 << features if self._enumerates(features) else self._samples_rows(features)
         return game_rows(explicand, each - 1)
 
