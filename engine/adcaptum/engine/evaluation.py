@@ -203,7 +203,7 @@ class Evaluation:
         # Forward rows read the outputs whatever number of them is wanted later.
         neuron: Hashable = None
         if isinstance(self.target, Neuron):
-            own = None if self.target.one else id(self.target.index)
+            own = None if self.target.one else _identity(self.target)
             neuron = (self.target.site, own)
         through = self.through and (self.through.site, _identity(self.through))
         return Key(
@@ -243,7 +243,10 @@ class Evaluation:
 
 
 def _identity(neuron: Neuron) -> Hashable:
-    return neuron.index if neuron.one else id(neuron.index)
+    """What tells its index from others: equal ones are equal, a function is itself."""
+    if callable(neuron.index):
+        return id(neuron.index)
+    return tuple([(i.start, i.stop, i.step) if isinstance(i, slice) else i for i in neuron.index])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
