@@ -21,10 +21,10 @@ from adcaptum.engine.references import References
 from adcaptum.engine.rows import Rows, Signature
 from adcaptum.engine.rules.interception import Rule
 
-FORWARD_ROWS: Final = 8
+FORWARD_ROWS: Final = 32
 """How many rows a forward has at most where answers have to be the same to the last bit."""
 
-FORWARD_BYTES: Final = 1 << 18
+FORWARD_BYTES: Final = 1 << 16
 """How much memory its rows take at most there, if they are more than one."""
 
 Layer = str | nn.Module

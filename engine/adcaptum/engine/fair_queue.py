@@ -175,7 +175,10 @@ class FairQueue(Generic[P]):
         lane = self._lanes.get(key)
         if lane is None or rows <= 0:
             return []
-        granted = self._grant(lane, rows)
+        granted = self._grant(lane, rows, some=rows == capacity)
+        if not granted:
+            self._tidy(lane)
+            return []
         # Sums and differences of weights are inexact; the true one is never below any of its parts.
         weight = max(self._weight, granted[0].caller.weight)
         self.clock += sum([slot.granted for slot in granted]) / weight
@@ -296,17 +299,24 @@ class FairQueue(Generic[P]):
                 return entry
             heapreplace(heap, self._entry(slot))
 
-    def _grant(self, lane: Lane, rows: int) -> list[Slot]:
-        """Divide `rows` among the slots of a lane; returns those that got some."""
+    def _grant(self, lane: Lane, rows: int, *, some: bool) -> list[Slot]:
+        """Divide `rows` among the slots of a lane; returns those that got some.
+
+        With `some`, one does, even if its rows come in blocks that are larger.
+        """
         granted: list[Slot] = []
         heap = lane.heap
         left = lane.size
-        while rows and left:
+        while rows > 0 and left:
             slot = self._settle(lane)[3]
             share = slot.waiting_rows
             if share > self.quantum and left > 1:
                 share = self.quantum
             share = min(share, rows)
+            if slot.jobs[0].block > 1:
+                share = _to_a_block(slot, share, some=some and not granted)
+                if not share:
+                    break
             rows -= share
             if not slot.granted:
                 granted.append(slot)
@@ -362,6 +372,22 @@ class FairQueue(Generic[P]):
 def _compact(lane: Lane) -> None:
     lane.heap = [entry for entry in lane.heap if entry[3].serial == entry[2]]
     heapify(lane.heap)
+
+
+def _to_a_block(slot: Slot, share: int, *, some: bool) -> int:
+    """How many of `share` more rows end where a block does; at least one block's if `some`."""
+    end = slot.granted + share
+    passed = 0  # the rows of the jobs before
+    for job in slot.jobs:
+        first, left = job.next_row, job.rows - job.next_row
+        if passed + left > end:
+            below = (first + end - passed) // job.block * job.block - first
+            share = passed + max(below, 0) - slot.granted
+            if share <= 0 and some:
+                share = passed + min(left, job.block - first % job.block) - slot.granted
+            return max(share, 0)
+        passed += left
+    return share
 
 
 def _cut(slot: Slot, slices: list[Slice[Any]]) -> None:

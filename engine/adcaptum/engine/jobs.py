@@ -123,6 +123,9 @@ class Job(Generic[P]):
         key: Jobs of equal keys may share a batch.
         rows: How many there are, at least one.
         payload: Whatever is needed to evaluate them; not looked at.
+        block: Rows are cut at multiples of so many, as far as failures allow: to evaluate a part of
+            a block costs as much as all of it. Jobs of equal keys have equal blocks. A batch has at
+            least one block, even if that is more than its capacity.
 
     Attributes:
         request: Whose it is, once it was added.
@@ -130,16 +133,19 @@ class Job(Generic[P]):
         done_rows: Rows evaluated.
     """
 
-    __slots__ = ("added", "done_rows", "key", "next_row", "payload", "request", "rows")
+    __slots__ = ("added", "block", "done_rows", "key", "next_row", "payload", "request", "rows")
 
     request: Request
 
-    def __init__(self, key: Hashable, rows: int, payload: P) -> None:
+    def __init__(self, key: Hashable, rows: int, payload: P, block: int = 1) -> None:
         if rows < 1:
             raise ValueError(f"a job needs at least one row, not {rows}")
+        if block < 1:
+            raise ValueError(f"a block has at least one row, not {block}")
         self.key = key
         self.rows = rows
         self.payload = payload
+        self.block = block
         self.added = False
         self.next_row = 0
         self.done_rows = 0

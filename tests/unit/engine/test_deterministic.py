@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from adcaptum.engine import INPUT, METHODS, Attribution, Explicand, Output, Site, explain
 from adcaptum.engine.capacity import Capacity
-from adcaptum.engine.evaluation import FORWARD_BYTES, FORWARD_ROWS, Evaluation, Patch
+from adcaptum.engine.evaluation import FORWARD_BYTES, Evaluation, Patch
 from adcaptum.engine.evaluator import evaluate
 from adcaptum.engine.execution import Execution
 from adcaptum.engine.method import Method
@@ -34,6 +34,8 @@ FEW = {"n_steps": 11, "n_samples": 12, "max_evals": 20}
 MORE = {"kernel_shap": {"n_samples": 40}, "leverage_shap": {"n_samples": 40}}
 # How far answers may be off that are not deterministic, relative to the largest value, in float32.
 TOLERANCE = 1e-5
+# Rows of a forward: so few that most evaluations have several.
+ROWS = 8
 QUADRANTS = (torch.arange(8)[:, None] // 4) * 2 + torch.arange(8)[None] // 4
 
 
@@ -106,7 +108,8 @@ class Crowd:
                 self._add(request, execution.advance())
 
     def _add(self, request: Request, round_: tuple[Pending, ...]) -> None:
-        self._scheduler.add(request, [Job(p.evaluation.key, p.rows, p) for p in round_ if p.rows])
+        jobs = [Job(p.evaluation.key, p.rows, p) for p in round_ if p.rows]
+        self._scheduler.add(request, jobs)
 
 
 def in_a_crowd(
@@ -114,10 +117,10 @@ def in_a_crowd(
 ) -> Attribution:
     """The answer to a question that comes at any place among others."""
     chance = random.Random(seed)
-    asked = Execution(method.flow(explicand), forward_rows=FORWARD_ROWS)
+    asked = Execution(method.flow(explicand), forward_rows=ROWS)
     every = [
         asked,
-        *(Execution(method.flow(each), forward_rows=FORWARD_ROWS) for each in others),
+        *(Execution(method.flow(each), forward_rows=ROWS) for each in others),
         # Who does not want the same bits each time is evaluated with others.
         *(Execution(method.flow(each)) for each in others),
     ]
@@ -133,8 +136,8 @@ def in_a_crowd(
 def test_a_crowd_changes_no_bit(name: str, shape: str) -> None:
     model, method, explicand = case(name, shape)
     others = [case(name, shape, seed=5)[2]]
-    alone = explain(model, method, explicand, deterministic=True)
-    assert_same_bits(explain(model, method, explicand, deterministic=True), alone)
+    alone = explain(model, method, explicand, batch_rows=ROWS, deterministic=True)
+    assert_same_bits(explain(model, method, explicand, batch_rows=ROWS, deterministic=True), alone)
     for seed in range(2):
         assert_same_bits(in_a_crowd(model, method, explicand, others, seed), alone)
 
@@ -142,10 +145,11 @@ def test_a_crowd_changes_no_bit(name: str, shape: str) -> None:
 @pytest.mark.parametrize(("name", "shape"), CASES)
 def test_callers_in_other_threads_change_no_bit(name: str, shape: str) -> None:
     model, method, explicand = case(name, shape)
-    alone = explain(model, method, explicand, deterministic=True)
+    alone = explain(model, method, explicand, batch_rows=ROWS, deterministic=True)
     with ThreadPoolExecutor(2) as pool:
         answers = pool.map(
-            lambda _: explain(model, method, explicand, deterministic=True), range(2)
+            lambda _: explain(model, method, explicand, batch_rows=ROWS, deterministic=True),
+            range(2),
         )
     for answer in answers:
         assert_same_bits(answer, alone)
@@ -154,7 +158,7 @@ def test_callers_in_other_threads_change_no_bit(name: str, shape: str) -> None:
 @pytest.mark.parametrize(("name", "shape"), CASES)
 def test_other_answers_differ_in_the_last_digits_only(name: str, shape: str) -> None:
     model, method, explicand = case(name, shape)
-    same = explain(model, method, explicand, deterministic=True)
+    same = explain(model, method, explicand, batch_rows=ROWS, deterministic=True)
     other = explain(model, method, explicand, batch_rows=7)
     for left, right in zip(same.values, other.values, strict=True):
         scale = left.abs().max().item()
