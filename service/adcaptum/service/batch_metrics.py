@@ -1,13 +1,12 @@
 """What is counted of every device batch, with the labels looked up once."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 from prometheus_client import Counter, Gauge, Histogram
 
-from adcaptum.engine.scheduler import Batch, Priority, Request
+from adcaptum.engine.scheduler import Batch, Priority
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.served_model import ServedModel
 
@@ -44,13 +43,12 @@ class BatchMetrics:
                 lambda: torch.cuda.memory_allocated(device)
             )
 
-    def observe(
-        self, model: ServedModel, batch: Batch[Any], requests: Sequence[Request], seconds: float
-    ) -> None:
-        """Counts a batch that was evaluated, with rows of `requests`."""
-        gradient = batch.slices[0].job.payload.pending.evaluation.wrt is not None
+    def observe(self, model: ServedModel, batch: Batch[Any], requests: int, seconds: float) -> None:
+        """Counts a batch that was evaluated, with rows of so many requests."""
+        first = batch.slices[0].job
+        gradient = first.payload.pending.evaluation.wrt is not None
         kind = "gradient" if gradient else "forward"
-        if requests[0].priority is Priority.PREDICT:
+        if first.request.priority is Priority.PREDICT:
             kind = "predict"
         key = (model.name, kind)
         children = self._children.get(key)
@@ -59,6 +57,6 @@ class BatchMetrics:
         children.rows.observe(batch.rows)
         children.seconds.observe(seconds)
         children.fill.observe(batch.rows / batch.capacity)
-        children.requests.observe(len(requests))
+        children.requests.observe(requests)
         children.total.inc(batch.rows)
         children.capacity.set(batch.capacity)

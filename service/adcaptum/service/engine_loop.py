@@ -171,13 +171,17 @@ class EngineLoop:
         torch.set_num_threads(intra_op_threads)
         try:
             while not self._stopping:
-                with self._turns.condition:
-                    taken = self._next()
-                self._turns.run(taken)
+                self._take_turn()
         except BaseException as error:
             logs.logger().exception("a device thread failed")
             self._loop.call_soon_threadsafe(self._crashed, error)
             raise
+
+    def _take_turn(self) -> None:
+        # A function of its own: a thread that waits shall not keep what it last had in hand.
+        with self._turns.condition:
+            taken = self._next()
+        self._turns.run(taken)
 
     def _next(self) -> Taken:
         """Waits until there is something to do, and takes it. Holds the condition."""
@@ -203,6 +207,7 @@ def _deliver(ended: Sequence[Work], news: Sequence[Work]) -> None:
     for work in ended:
         if not work.finished.done():
             work.finished.set_result(None)
+        work.release()
     for work in news:
         if work.progressed is not None and not work.ended:
             work.progressed()

@@ -163,11 +163,10 @@ class Turns:
             work = piece.job.payload.running.work
             reason = work.cancel_reason or "cancelled"
             self._metrics.wasted_rows.labels(model.name, reason).inc(piece.stop - piece.start)
-        requests = batch.requests
-        self._batch_metrics.observe(model, batch, requests, seconds)
+        works = dict.fromkeys([piece.job.payload.running.work for piece in batch.slices])
+        self._batch_metrics.observe(model, batch, len(works), seconds)
         news = []
-        for request in requests:
-            work = _work(request)
+        for work in works:
             work.compute_seconds += seconds
             work.batches += 1
             if work.progressed is not None and begin - work.reported > NEWS_SECONDS:

@@ -214,6 +214,14 @@ class Work:
         self._end()
         return True
 
+    def release(self) -> None:
+        """Lets go of what refers back to it, once it has ended and nobody touches it any more.
+
+        So its tensors go with whoever uses it last, and do not wait for the garbage collector.
+        """
+        self.request.name = None
+        self.running = []
+
     def _begin(self, asks: Sequence[Ask]) -> list[EngineJob]:
         self.running = [Running(self, Execution(ask.flow, max_rows=ask.max_rows)) for ask in asks]
         jobs: list[EngineJob] = []

@@ -1,8 +1,10 @@
 """The engine loop: batches of many works, and what happens when one of them fails."""
 
 import asyncio
+import gc
 import random
 import threading
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from time import monotonic
 from typing import Any
@@ -271,3 +273,34 @@ async def test_a_stopped_engine_fails_what_it_has_left(model: tuple[ServedModel,
     loop.stop()
     await one.finished
     assert isinstance(one.error, Cancelled)
+
+
+async def test_the_memory_of_an_ended_work_does_not_wait_for_the_garbage_collector(
+    engine: EngineLoop, model: tuple[ServedModel, Watched]
+) -> None:
+    def watch(rows: Tensor) -> None:
+        if bool((rows > 100).any()):
+            raise ArithmeticError("too large")
+
+    model[1].watch = watch
+    gc.collect()
+    gc.disable()
+    try:
+        held = []
+        for value in (1.0, 1000.0, 2.0):
+            rows = torch.full((2, 3), value)
+            one = work(model[0], outputs(rows), outputs(rows))
+            engine.submit(one)
+            if value == 2.0:
+                engine.cancel(one, "cancelled")
+            await one.finished
+            if one.error is not None:
+                # The traceback of an error holds what its frames held.
+                one.error.__traceback__ = None
+            held.append(weakref.ref(rows))
+            del one, rows
+        # A device thread may tell the event loop a little before it is done.
+        await asyncio.to_thread(engine.stop)
+        assert [each() for each in held] == [None, None, None]
+    finally:
+        gc.enable()
