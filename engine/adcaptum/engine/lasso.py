@@ -10,10 +10,15 @@ new approach to variable selection in least squares problems"), which always doe
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Self
+
 import torch
 from torch import Tensor
 
 _STAGES = 12
+_SHARE = 0.25
+_MOST_PRODUCTS = 4096
 _STEPS = 8
 _KNOTS = 16  # for each row or feature, of which there are fewer
 _EXACT = 1e-9
@@ -33,69 +38,113 @@ def lasso(design: Tensor, right: Tensor, penalty: float) -> Tensor:
     Returns:
         b, of shape (features,).
     """
-    moments = design.T @ right
-    largest = float(moments.abs().max()) if len(moments) else 0.0
-    coefficients = torch.zeros_like(moments)
+    problem = _Problem.of(design, right)
+    largest = float(problem.moments.abs().max()) if len(problem.moments) else 0.0
     if largest <= penalty:
+        return torch.zeros_like(problem.moments)
+    coefficients = _continued(problem, largest, penalty)
+    if coefficients is not None and _settled(problem, penalty, coefficients):
         return coefficients
+    return _follow(problem, penalty)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Problem:
+    """What is to be minimised.
+
+    Attributes:
+        design: X.
+        moments: X'y.
+        products: X'X, where it is not too large to hold.
+        scale: How much a coefficient counts beside its dual, when it is asked whether its feature
+            belongs to the active ones: well below a column's squared length, or signs that are
+            wrong flip to and fro instead of becoming zero.
+    """
+
+    design: Tensor
+    moments: Tensor
+    products: Tensor | None
+    scale: float
+
+    @classmethod
+    def of(cls, design: Tensor, right: Tensor) -> Self:
+        few = design.shape[1] <= _MOST_PRODUCTS
+        scale = _SHARE * float(design.square().sum(0).mean())
+        return cls(design, design.T @ right, design.T @ design if few else None, scale)
+
+    def among(self, active: Tensor) -> Tensor:
+        """The products of some features' columns."""
+        if self.products is not None:
+            return self.products[active][:, active]
+        columns = self.design[:, active]
+        return columns.T @ columns
+
+    def dual(self, coefficients: Tensor) -> Tensor:
+        """What is left of the moments."""
+        return self.moments - self.design.T @ (self.design @ coefficients)
+
+
+def _continued(problem: _Problem, largest: float, penalty: float) -> Tensor | None:
+    """Lets the penalty fall by stages; None where there are too many features at one."""
     rate = (penalty / largest) ** (1 / _STAGES)
+    coefficients = torch.zeros_like(problem.moments)
     for stage in range(1, _STAGES + 1):
-        coefficients = _active_set(design, moments, largest * rate**stage, coefficients)
-    coefficients = _active_set(design, moments, penalty, coefficients)
-    if _settled(design, moments, penalty, coefficients):
-        return coefficients
-    return _follow(design, moments, penalty)
+        level = penalty if stage == _STAGES else largest * rate**stage
+        found = _active_set(problem, level, coefficients)
+        if found is None:
+            return None
+        coefficients = found
+    return coefficients
 
 
-def _active_set(design: Tensor, moments: Tensor, penalty: float, start: Tensor) -> Tensor:
+def _active_set(problem: _Problem, penalty: float, start: Tensor) -> Tensor | None:
     coefficients = start
     previous: Tensor | None = None
     for _ in range(_STEPS):
-        dual = moments - design.T @ (design @ coefficients)
-        both = coefficients + dual
+        both = problem.scale * coefficients + problem.dual(coefficients)
         signs = both.sign() * (both.abs() > penalty)
         if previous is not None and torch.equal(signs, previous):
             break
         previous = signs
-        solved = _solve(design, moments, penalty, signs)
+        solved = _solve(problem, penalty, signs)
         if solved is None:
-            return start
+            return None
         coefficients = solved
     return coefficients
 
 
-def _solve(design: Tensor, moments: Tensor, penalty: float, signs: Tensor) -> Tensor | None:
+def _solve(problem: _Problem, penalty: float, signs: Tensor) -> Tensor | None:
     """The coefficients that have those signs, if they are right; None if there are too many."""
     active = signs.nonzero()[:, 0]
-    if len(active) > len(design):
+    if len(active) > len(problem.design):
         return None
-    columns = design[:, active]
-    factor, failed = torch.linalg.cholesky_ex(columns.T @ columns)
+    factor, failed = torch.linalg.cholesky_ex(problem.among(active))
     if failed:
         return None
-    sides = (moments[active] - penalty * signs[active])[:, None]
-    coefficients = torch.zeros_like(moments)
+    sides = (problem.moments[active] - penalty * signs[active])[:, None]
+    coefficients = torch.zeros_like(problem.moments)
     coefficients[active] = torch.cholesky_solve(sides, factor)[:, 0]
     return coefficients
 
 
-def _settled(design: Tensor, moments: Tensor, penalty: float, coefficients: Tensor) -> bool:
+def _settled(problem: _Problem, penalty: float, coefficients: Tensor) -> bool:
     """Whether nothing is left to improve: the conditions of Karush, Kuhn and Tucker."""
-    dual = moments - design.T @ (design @ coefficients)
+    dual = problem.dual(coefficients)
     off = torch.where(
         coefficients == 0,
         (dual.abs() - penalty).clamp_min(0),
         (dual - penalty * coefficients.sign()).abs(),
     )
-    return float(off.max()) <= _EXACT * float(moments.abs().max())
+    return float(off.max()) <= _EXACT * float(problem.moments.abs().max())
 
 
-def _follow(design: Tensor, moments: Tensor, penalty: float) -> Tensor:
+def _follow(problem: _Problem, penalty: float) -> Tensor:
     """Goes along the path, on which the coefficients are linear in the penalty between knots.
 
     At a knot a feature joins, because its dual has reached the penalty, or leaves, because its
     coefficient has become zero. One that depends on those that are there takes the place of one.
     """
+    design, moments = problem.design, problem.moments
     coefficients = torch.zeros_like(moments)
     # Ties would need knots with several events: there are none among slightly different numbers.
     dual = moments * (1 + _UNTIED * torch.linspace(0, 1, len(moments)).to(moments))
@@ -104,7 +153,7 @@ def _follow(design: Tensor, moments: Tensor, penalty: float) -> Tensor:
     for _ in range(_KNOTS * min(design.shape)):
         columns = design[:, active]
         signs = dual[active].sign()
-        matrix = columns.T @ columns
+        matrix = problem.among(torch.tensor(active, device=design.device))
         factor, failed = torch.linalg.cholesky_ex(matrix)
         if failed or factor.diagonal().square().min() < _DEPENDENT * matrix.diagonal().max():
             _exchange(design, coefficients, active, float(signs[-1]))
