@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any, Protocol
 
 from adcaptum.engine.attribution import StopReason
+from adcaptum.engine.evaluation import FORWARD_ROWS
 from adcaptum.engine.execution import Execution
 from adcaptum.engine.flow import Flow
 from adcaptum.engine.packing import Pending
@@ -87,6 +88,8 @@ class Work:
         finished: Set, in the event loop, when it has ended.
         progressed: Called in the event loop when there is news of a work under way; None: no need.
         partial: Whether the best answers so far will do when the deadline comes.
+        forward_rows: How many rows each forward of it has at most, beside none of others; None: as
+            many as come together.
         running: The flows of the current stage.
         results: What they returned, once the work has ended.
         error: Why it failed, if it did.
@@ -104,6 +107,7 @@ class Work:
         "ended",
         "error",
         "finished",
+        "forward_rows",
         "lock",
         "model",
         "partial",
@@ -130,6 +134,7 @@ class Work:
         nbytes: int = 0,
         deadline: float | None = None,
         partial: bool = False,
+        deterministic: bool = False,
         progressed: Callable[[], None] | None = None,
     ) -> None:
         """Makes one; `Engines.submit` has it done.
@@ -147,6 +152,8 @@ class Work:
             nbytes: The memory that it holds until it has ended: inputs, baselines, masks, results.
             deadline: When its answer is due, on the monotonic clock; None for never.
             partial: Whether the best answers so far will do when the deadline comes.
+            deterministic: Whether its answer has to be the same to the last bit each time, whatever
+                shares the device: its rows are evaluated beside no others.
             progressed: Called in the event loop when there is news of it; None: no need.
         """
         self.model = model
@@ -164,6 +171,8 @@ class Work:
         self.finished = finished
         self.progressed = progressed
         self.partial = partial
+        most = FORWARD_ROWS if model.checks.independent else 1
+        self.forward_rows = most if deterministic else None
         self.lock = Lock()
         self.running: list[Running] = []
         self.results: list[Any] = []
@@ -223,7 +232,13 @@ class Work:
         self.running = []
 
     def _begin(self, asks: Sequence[Ask]) -> list[EngineJob]:
-        self.running = [Running(self, Execution(ask.flow, max_rows=ask.max_rows)) for ask in asks]
+        self.running = [
+            Running(
+                self,
+                Execution(ask.flow, max_rows=ask.max_rows, forward_rows=self.forward_rows),
+            )
+            for ask in asks
+        ]
         jobs: list[EngineJob] = []
         for running in self.running:
             running.execution.start()
@@ -244,12 +259,14 @@ class Work:
             waiting = [pending for pending in execution.pending if pending.rows]
             running.outstanding = len(waiting)
             if waiting:
-                return [
-                    Job((self.model, pending.evaluation.key), pending.rows, Asked(running, pending))
-                    for pending in waiting
-                ]
+                return [self._job(running, pending) for pending in waiting]
             execution.advance()
         return []
+
+    def _job(self, running: Running, pending: Pending) -> EngineJob:
+        key = self.model, pending.evaluation.key
+        block = pending.evaluation.forward_rows or 1
+        return Job(key, pending.rows, Asked(running, pending), block)
 
     def _stage_ended(self) -> list[EngineJob]:
         results = [each.execution.result for each in self.running]
