@@ -152,6 +152,27 @@ def test_in_place_operations_are_explained_as_others_are() -> None:
     assert_equal(inplace, relevance(seeded(OneReLU), x))
 
 
+@pytest.mark.parametrize("name", ["epsilon", "attn_lrp"])
+def test_arguments_by_name_are_arguments(name: CompositeName) -> None:
+    class Products(nn.Module):
+        def __init__(self, *, named: bool) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 4).double()
+            self.named = named
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.linear(x).view(-1, 2, 2)
+            if self.named:
+                gate = torch.softmax(input=h, dim=-1) * torch.sigmoid(input=h)
+                return torch.bmm(input=gate, mat2=torch.matmul(input=h, other=h)).flatten(1)
+            gate = torch.softmax(h, -1) * torch.sigmoid(h)
+            return torch.bmm(gate, torch.matmul(h, h)).flatten(1)
+
+    x, method = numbers(3, 4), LRP(composite=name)
+    by_name = relevance(seeded(lambda: Products(named=True)), x, method)
+    assert_equal(by_name, relevance(seeded(lambda: Products(named=False)), x, method))
+
+
 def test_preprocessing_in_the_model_hands_relevance_on() -> None:
     inner, x = seeded(vgg), numbers(*IMAGES)
 

@@ -166,11 +166,12 @@ def product(interception: Interception, func: Func, args: Arguments, kwargs: Key
     gets it all where the composite says so.
     """
     propagation = propagation_of(interception)
-    factors = [t for t in _flat(args) if depends(t)]
+    factors = [t for t in _flat((*args, *kwargs.values())) if depends(t)]
     if propagation.composite.gates == "signal":
         signals = [t for t in factors if not propagation.is_gate(t)]
         if signals and len(signals) < len(factors):
             args = tuple(_without(a, propagation) for a in args)
+            kwargs = {key: _without(value, propagation) for key, value in kwargs.items()}
             factors = signals
     return shared(propagation, func, args, kwargs, part=1 / max(len(factors), 1))
 

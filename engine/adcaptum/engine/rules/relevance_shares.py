@@ -190,7 +190,7 @@ def passing(
 
 def gate(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
     """Sigmoids: functions of each element that are made to weigh others."""
-    result = passed(func, args, kwargs, *(t for t in args if depends(t)))
+    result = passed(func, args, kwargs, *(t for t in (*args, *kwargs.values()) if depends(t)))
     propagation_of(interception).mark_gate(result)
     return result
 

@@ -63,14 +63,14 @@ def chosen(
     result = run_plain(func, args, kwargs)
     given = list(args) + list(kwargs.values())
     condition = next(t for t in given if isinstance(t, torch.Tensor) and t.dtype == torch.bool)
-    if condition.dim() < result.dim() or condition.shape[:1] == (1,):
-        # The same for all rows, as long as the rows come first.
-        pairs = pairs_of(interception)
-        if pairs.stride(result) * pairs.rows == result.numel():
-            return result
-    pairs_of(interception).follow("where", func, args, kwargs, result)
+    pairs = pairs_of(interception)
+    pairs.follow("where", func, args, kwargs, result)
+    # The same for all rows, as long as the rows come first.
+    for_all = condition.dim() < result.dim() or condition.shape[:1] == (1,)
+    if for_all and pairs.leads(result):
+        return result
     condition = condition.expand(result.shape)
-    if bool((condition != pairs_of(interception).of(condition, like=result)).any()):
+    if bool((condition != pairs.of(condition, like=result)).any()):
         interception.report("where", result, (args, kwargs))
     return result
 
@@ -82,13 +82,29 @@ def picked(
     result = run_plain(func, args, kwargs)
     pairs = pairs_of(interception)
     for index in tree_leaves((args[1:], kwargs)):
-        if not isinstance(index, torch.Tensor) or index.shape[:1] != (pairs.rows,):
-            continue
-        rows = torch.arange(pairs.rows, device=index.device)
-        its_own = index == rows.view(-1, *(1,) * (index.dim() - 1))
-        if not bool(its_own.all()) and bool((index != pairs.of(index)).any()):
+        if isinstance(index, torch.Tensor) and _differs(pairs, index, func, args, kwargs, result):
             interception.report(name_of(func)[0].strip("_"), result, (args, kwargs))
     return result
+
+
+def _differs(
+    pairs: Pairs,
+    index: torch.Tensor,
+    func: Func,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    result: Any,
+) -> bool:
+    """Whether an index is another one for some row than for its reference."""
+    if index.shape[:1] == (pairs.rows,):
+        rows = torch.arange(pairs.rows, device=index.device)
+        its_own = index == rows.view(-1, *(1,) * (index.dim() - 1))
+        return not bool(its_own.all()) and bool((index != pairs.of(index)).any())
+    if index.shape != result.shape or index.numel() % pairs.rows:
+        return False
+    # Each element has an index of its own, and the rows stand somewhere behind.
+    pairs.follow(name_of(func)[0], func, args, kwargs, result)
+    return bool((index != pairs.of(index, like=result)).any())
 
 
 def unless_training(position: int, name: str) -> Handler:

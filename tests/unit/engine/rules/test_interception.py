@@ -160,6 +160,15 @@ class Swish(torch.autograd.Function):
         return gradients[0] * (s + x * s * (1 - s))
 
 
+def _chosen_by_first(steps: Tensor) -> Tensor:
+    """What a row's first step chooses; the condition has a dimension less than what is chosen."""
+    return torch.where(steps[0] > 0, steps, 0.1 * steps).transpose(0, 1).flatten(1)
+
+
+def _largest(steps: Tensor) -> Tensor:
+    return steps.gather(0, steps.argmax(0, keepdim=True))[0].repeat(1, 2)
+
+
 UNCOVERED: dict[str, tuple[Function, str]] = {
     "prod": (lambda x: x.view(-1, 4, 2).prod(2).repeat(1, 2), "prod"),
     "sort": (lambda x: x.sort(1)[0], "sort"),
@@ -175,6 +184,8 @@ UNCOVERED: dict[str, tuple[Function, str]] = {
     "division rounded": (lambda x: x.div_(2 + x.tanh(), rounding_mode="floor") + x, "div"),
     "pick by an activation": (lambda x: x.gather(1, x.argsort(1)), "gather"),
     "index by an activation": (lambda x: x[torch.arange(len(x))[:, None], x.argsort(1)], "getitem"),
+    "choice, rows second": (lambda x: _chosen_by_first(x.view(-1, 2, 4).transpose(0, 1)), "where"),
+    "pick, rows second": (lambda x: _largest(x.view(-1, 2, 4).transpose(0, 1)), "gather"),
     "modulus": (lambda x: torch.fft.fft(x).abs(), "abs"),
     "three factors": (lambda x: torch.einsum("bi,bi,bi->bi", x, x.tanh(), x), "einsum"),
 }
