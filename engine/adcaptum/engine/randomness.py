@@ -52,15 +52,15 @@ def keys(seed: int, stream: int, samples: Tensor) -> Tensor:
     Returns:
         int64 of that shape, from 0 to 2**63 - 1.
     """
-    state = samples * _signed(0x9E3779B97F4A7C15) + _signed(address(seed, stream, 0))
-    state = (state ^ _shifted(state, 30)) * _signed(0xBF58476D1CE4E5B9)
-    state = (state ^ _shifted(state, 27)) * _signed(0x94D049BB133111EB)
-    return _shifted(state ^ _shifted(state, 31), 1)
+    state = (samples * _signed(0x9E3779B97F4A7C15)).add_(_signed(address(seed, stream, 0)))
+    state = _shifted(state, 30).bitwise_xor_(state).mul_(_signed(0xBF58476D1CE4E5B9))
+    state = _shifted(state, 27).bitwise_xor_(state).mul_(_signed(0x94D049BB133111EB))
+    return _shifted(_shifted(state, 31).bitwise_xor_(state), 1)
 
 
 def _shifted(numbers: Tensor, by: int) -> Tensor:
-    """A shift to the right of unsigned numbers that are held in int64."""
-    return (numbers >> by) & ((1 << (64 - by)) - 1)
+    """A shift to the right of unsigned numbers that are held in int64, in new memory."""
+    return (numbers >> by).bitwise_and_((1 << (64 - by)) - 1)
 
 
 def _signed(number: int) -> int:
