@@ -140,6 +140,25 @@ async def test_a_batch_that_does_not_fit_runs_again_in_parts(
     torch.testing.assert_close(one.results[0].values, expected(model[1], rows))
 
 
+async def test_what_does_not_fit_is_not_tried_again(
+    engine: EngineLoop, model: tuple[ServedModel, Watched]
+) -> None:
+    def watch(rows: Tensor) -> None:
+        if len(rows) > 4:
+            raise torch.OutOfMemoryError("pretended")
+
+    model[1].watch = watch
+    for turn in range(3):
+        model[1].batches.clear()
+        works = [work(model[0], outputs(torch.randn(33, 3))) for _ in range(3)]
+        for each in works:
+            engine.submit(each)
+        await asyncio.gather(*(each.finished for each in works))
+        assert [each.error for each in works] == [None] * 3
+        assert [each.request.served_rows for each in works] == [33] * 3
+        assert turn == 0 or max(model[1].batches) <= 4
+
+
 async def test_a_row_that_does_not_fit_fails_its_work(
     engine: EngineLoop, model: tuple[ServedModel, Watched]
 ) -> None:
