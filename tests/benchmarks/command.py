@@ -7,10 +7,12 @@ from time import perf_counter
 
 from tests.benchmarks.inprocess import InProcess
 from tests.benchmarks.memory import Memory
+from tests.benchmarks.rules import Rules
 from tests.benchmarks.served import Served
 from tests.benchmarks.tables import CONSOLE
+from tests.benchmarks.tolerance import Tolerances
 
-SECTIONS = ("inprocess", "memory", "served")
+SECTIONS = ("inprocess", "rules", "memory", "served", "tolerance")
 
 
 def main() -> None:
@@ -19,15 +21,21 @@ def main() -> None:
     parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], metavar="section")
     parser.add_argument("--quick", action="store_true", help="about a minute a section")
     parser.add_argument("--model", action="append", default=[], help="not of memory: only this")
-    parser.add_argument("--method", action="append", default=[], help="of inprocess, only this")
+    parser.add_argument(
+        "--method", action="append", default=[], help="of inprocess and tolerance, only this"
+    )
     arguments = parser.parse_args()
     for section in arguments.sections or SECTIONS:
         begin = perf_counter()
         CONSOLE.rule(section)
         if section == "inprocess":
             InProcess(quick=arguments.quick).run(tuple(arguments.model), tuple(arguments.method))
+        elif section == "rules":
+            Rules(quick=arguments.quick).run(tuple(arguments.model))
         elif section == "memory":
             Memory(quick=arguments.quick).run()
+        elif section == "tolerance":
+            Tolerances(quick=arguments.quick).run(tuple(arguments.model), tuple(arguments.method))
         else:
             Served(quick=arguments.quick).run(tuple(arguments.model))
         CONSOLE.print(f"{section}: {perf_counter() - begin:.0f} s")
