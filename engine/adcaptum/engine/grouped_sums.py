@@ -50,9 +50,10 @@ class _GroupedSums:
         of_row = torch.arange(start, stop).div(each, rounding_mode="floor")
         member = of_row == torch.arange(first, last)[:, None]
         for total, t, factor in zip(self._sums, tensors, by, strict=True):
-            scaled = t if factor is None else t * factor
+            wide = t.to(total.dtype)
+            scaled = wide if factor is None else wide * factor
             share = member.to(device=t.device, dtype=total.dtype)
-            part = share @ scaled.to(total.dtype).reshape(stop - start, -1)
+            part = share @ scaled.reshape(stop - start, -1)
             total[first:last] += part.view(last - first, *t.shape[1:])
 
     def result(self) -> tuple[Tensor, ...]:

@@ -80,7 +80,7 @@ class LineSamples:
             steps = replace(lines, displacement=True).take(0, len(lines))
             values = tuple(g * step for g, step in zip(values, steps, strict=True))
         elif self.multiply:
-            sides = zip(ends[0].activations, ends[1].activations, strict=True)
+            sides = zip(*(widened(end.activations) for end in ends), strict=True)
             values = tuple(g * (b - a) for g, (b, a) in zip(values, sides, strict=True))
         deltas = values[0].new_empty(0)
         if self.deltas:

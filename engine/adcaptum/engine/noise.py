@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.randomness import generator, normal
+from adcaptum.engine.reduce import accumulator_dtype
 from adcaptum.engine.rows import Rows, column
 
 # Streams: what a draw is for.
@@ -78,7 +79,8 @@ class Lines(Rows):
         stdev: The standard deviation of the noise, or one for each tensor; 0: none.
         seed: Where the noise begins.
         first: The number of the first sample.
-        displacement: Whether the rows are the lines' differences, end less start, and not points.
+        displacement: Whether the rows are the lines' differences, end less start, and not points;
+            in float32 at least.
     """
 
     ends: tuple[Tensor, ...]
@@ -109,7 +111,8 @@ class Lines(Rows):
                 noise = draw_noise(self.seed, i, end, self.first + s0, self.first + s1)
                 ends = ends + stdev * noise
             if self.displacement:
-                made.append(ends - starts)
+                wide = accumulator_dtype(end.dtype)
+                made.append(ends.to(wide) - starts.to(wide))
             else:
                 made.append(torch.lerp(starts, ends, column(self.alphas[s0:s1], end)))
         return tuple(made)

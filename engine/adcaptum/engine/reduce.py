@@ -211,4 +211,4 @@ def _scaled(
 ) -> tuple[Tensor, ...]:
     if scale is None:
         return tuple(tensors)
-    return tuple(t * by for t, by in zip(tensors, scale.take(start, stop), strict=True))
+    return tuple(t * by for t, by in zip(widened(tensors), scale.take(start, stop), strict=True))

@@ -23,6 +23,8 @@ from adcaptum.engine import (
     explain,
 )
 from adcaptum.engine.arguments import Shared
+from adcaptum.engine.method import Method
+from adcaptum.engine.methods.expected_gradients import ExpectedGradients
 from adcaptum.engine.methods.gradient_shap import GradientShap
 from adcaptum.engine.methods.input_x_gradient import InputXGradient
 from adcaptum.engine.methods.integrated_gradients import IntegratedGradients
@@ -341,6 +343,18 @@ def test_half_precision_is_accumulated_in_float32() -> None:
         ours = explain(model, method, Explicand.of(x, target=0))
         assert ours.values[0].isfinite().all()
         assert ours.values[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize("tolerance", [None, 0.1])
+@pytest.mark.parametrize("method", [IntegratedGradients(8), GradientShap(8), ExpectedGradients(20)])
+def test_attributions_beyond_half_precision_are_finite(
+    method: Method, tolerance: float | None
+) -> None:
+    slopes = torch.tensor([600.0, -600.0, 1.0], dtype=torch.float16)
+    x = torch.tensor([[200.0, 200.0, 1.0]], dtype=torch.float16)
+    question = Explicand.of(x, baselines=0.0, tolerance=tolerance)
+    (values,) = explain(lambda rows: (rows * slopes).sum(1), method, question).values
+    close(values, torch.tensor([[120_000.0, -120_000.0, 1.0]]), 1e-4)
 
 
 def test_quadratures_integrate_what_they_should_and_weigh_one() -> None:

@@ -14,7 +14,7 @@ from adcaptum.engine.flow import Flow, ask, endpoint_rows, endpoints, example_by
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.quadrature import Rule, way
-from adcaptum.engine.reduce import WeightedSum
+from adcaptum.engine.reduce import WeightedSum, widened
 from adcaptum.engine.refinement import USUAL_POINTS, Trapezoid, refined
 from adcaptum.engine.rows import Path
 
@@ -100,4 +100,4 @@ class IntegratedGradients:
 
 
 def _differences(ends: tuple[Tensor, ...], starts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(x - x0 for x, x0 in zip(ends, starts, strict=True))
+    return tuple(x - x0 for x, x0 in zip(widened(ends), widened(starts), strict=True))
