@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from threading import Lock
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,7 +14,7 @@ from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.capacity import Capacity
 from adcaptum.engine.clock import batch_clock
 from adcaptum.engine.errors import ModelError
-from adcaptum.engine.evaluation import FORWARD_ROWS, Key
+from adcaptum.engine.evaluation import FORWARD_ROWS
 from adcaptum.engine.evaluator import Model, evaluate
 from adcaptum.engine.execution import Execution
 from adcaptum.engine.explicand import Explicand
@@ -135,6 +135,16 @@ def check_mode(model: Model) -> None:
             )
 
 
+class _Trace(NamedTuple):
+    """What is left of a key: it has no part in the modules that a key names.
+
+    What was learnt of a model is kept as long as the model, and a key may name the model itself.
+    """
+
+    hash: int
+    row_bytes: int
+
+
 def _capacity(model: Model) -> Capacity:
     if not isinstance(model, nn.Module):
         return _new_capacity()
@@ -151,7 +161,7 @@ def _new_capacity() -> Capacity:
 
 def _most_rows(key: Hashable) -> int:
     """The most rows that a batch may have: more of small ones."""
-    assert isinstance(key, Key), "batches here are those of evaluations"
+    assert isinstance(key, _Trace), "batches here are those of evaluations"
     small = _SMALL_BATCH_BYTES // max(1, key.row_bytes)
     return max(_MOST_BATCH_ROWS, min(small, _MOST_SMALL_ROWS))
 
@@ -176,7 +186,8 @@ def _evaluate_all(
         for pending in group:
             _evaluate_apart(model, pending, on_rows)
         return
-    key = group[0].evaluation.key
+    whole = group[0].evaluation.key
+    key = _Trace(hash(whole), whole.row_bytes)
     clock = batch_clock(group[0].evaluation.rows.like[0].device)
     waiting = [p for p in group if p.rows]
     while waiting:

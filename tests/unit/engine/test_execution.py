@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adcaptum.engine import (
+    METHODS,
     Attribution,
     BudgetExceeded,
     Explicand,
     Flow,
     Reading,
+    Site,
     StopReason,
     ask,
     explain,
@@ -81,6 +86,15 @@ def test_a_failed_evaluation_is_thrown_into_the_flow_which_may_go_on() -> None:
         return double(x)
 
     assert run(fails_once, careful()) == "recovered with 3 rows"
+
+
+def test_what_is_learnt_of_a_model_does_not_keep_it_alive() -> None:
+    model = nn.Linear(8, 3).eval()
+    alive = weakref.ref(model)
+    explain(model, METHODS["activation"](), Explicand.of(torch.ones(2, 8), at=Site(model)))
+    del model
+    gc.collect()
+    assert alive() is None
 
 
 def test_a_flow_is_closed_whatever_happens() -> None:
