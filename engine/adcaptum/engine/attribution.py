@@ -84,8 +84,8 @@ def with_relative_error(answer: Attribution, wrong: Tensor, tolerance: float) ->
         tolerance: What the relative error should be below.
     """
     size = magnitude(answer.values)
-    # Where nothing is wrong nothing is, however small the values are.
-    relative = torch.where(wrong > 0, wrong / size, 0)
+    # Where nothing is wrong nothing is, however small the values are; what is no number is wrong.
+    relative = torch.where(wrong == 0, 0, wrong / size)
     met = bool((relative <= tolerance).all())
     reason = StopReason.CONVERGED if met else StopReason.BUDGET
     return replace(answer, relative_error=relative, stop_reason=reason)

@@ -132,7 +132,7 @@ class Game:
         answer = self.attribution(values, *outputs.unbind(1), standard_errors=errors)
         # A feature counts as often as it has elements, in the values as in their errors.
         elements = self.features.totals(
-            [torch.ones_like(t[:1], dtype=torch.float64) for t in self.ends]
+            [torch.ones(1, *t.shape[1:], dtype=torch.float64) for t in self.ends]
         )
         return answer, wrong((deviations * elements.to(deviations),), freedom=freedom).to(
             answer.values[0]

@@ -71,7 +71,9 @@ def refined(levels: Levels, tolerance: float) -> Flow[Attribution]:
         change = magnitude(tuple(f - c for f, c in zip(fine.values, coarse.values, strict=True)))
         before = before.to(change)
         answer = with_relative_error(fine, torch.maximum(change, before / _LUCK), tolerance)
-        if answer.stop_reason is StopReason.CONVERGED or intervals >= levels.most:
+        # From what is no number finer steps do not lead back.
+        hopeless = bool(change.isnan().any())
+        if answer.stop_reason is StopReason.CONVERGED or intervals >= levels.most or hopeless:
             return answer
         yield from report(answer)
         coarse, before = fine, change

@@ -40,13 +40,14 @@ def sampled(
         answer, wrong = yield from draw(size)
         count += size
         answer = with_relative_error(answer, wrong, tolerance)
-        if answer.stop_reason is StopReason.CONVERGED or count >= most:
-            return answer
-        yield from report(answer)
         assert answer.relative_error is not None, "it has just been found"
         ratio = float(answer.relative_error.max()) / tolerance
-        growth = _MOST_GROWTH if isnan(ratio) else ratio ** (1 / order)
-        growth = min(max(growth, _LEAST_GROWTH), _MOST_GROWTH)
+        # From what is no number more samples do not lead back.
+        if answer.stop_reason is StopReason.CONVERGED or count >= most or isnan(ratio):
+            return answer
+        yield from report(answer)
+        growth = max(min(ratio, _MOST_GROWTH) ** (1 / order), _LEAST_GROWTH)
+        growth = min(growth, _MOST_GROWTH)
         size = min(ceil(count * (growth - 1)), most - count)
 
 

@@ -113,6 +113,16 @@ def test_an_input_that_is_its_baseline_is_done_at_once() -> None:
     assert answer.stop_reason is StopReason.CONVERGED
 
 
+@pytest.mark.parametrize("name", ["integrated_gradients", "rise"])
+def test_what_is_no_number_is_not_converged_and_costs_nothing_more(name: str) -> None:
+    question = Explicand.of(numbers(1, 8), baselines=0.0, tolerance=0.01)
+    answer = explain(lambda x: x.sum(1) * torch.nan, METHODS[name](), question)
+    assert answer.stop_reason is StopReason.BUDGET
+    assert answer.relative_error is not None
+    assert answer.relative_error.isnan().all()
+    assert answer.rows_used <= 65
+
+
 @pytest.mark.parametrize("tolerance", [0, 1, -0.1, float("nan")])
 def test_a_tolerance_is_a_share(tolerance: float) -> None:
     with pytest.raises(InvalidArgument, match="tolerance"):
