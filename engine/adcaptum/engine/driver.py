@@ -201,8 +201,8 @@ def _evaluate_all(
             if room == 0:
                 break
         rows = most - room
-        # What is left over in the end says nothing of the size that was chosen.
-        telling = rows >= usual
+        # A small rest says nothing of the size that was chosen.
+        telling = 2 * rows > usual
         begin = clock() if telling else 0.0
         try:
             parts = evaluate(model, pieces)
