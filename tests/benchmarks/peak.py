@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 
-import psutil
 import torch
 
 from adcaptum.engine import METHODS, explain
 from adcaptum.engine.parameters import resolve
+from tests.benchmarks.high_water import high_water, reset
 from tests.benchmarks.settings import SETTINGS
 from tests.benchmarks.subjects import load_subject
 
@@ -24,9 +23,10 @@ def main() -> None:
     mask = SETTINGS[model, 16].mask(name, view.model_inputs)
     # Whatever is loaded at first use is loaded now.
     explain(view.model, METHODS["saliency"](), view.explicand(1, None))
-    before = psutil.Process().memory_info().rss / 2**20
+    reset()
+    before = high_water()
     explain(view.model, method, view.explicand(int(count), mask), batch_rows=int(batch) or None)
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    most = high_water()
     print(json.dumps({"before": before, "most": most}))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import json
-import resource
 import subprocess
 import sys
 import warnings
@@ -16,7 +15,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-import psutil
 import torch
 from captum import attr as captum
 
@@ -24,6 +22,7 @@ from adcaptum import attr
 from adcaptum.engine.rules.composites import composite
 from tests import zennit_oracle as zennit
 from tests.benchmarks.bare import BareLoop
+from tests.benchmarks.high_water import high_water, reset
 from tests.benchmarks.race import race, settle
 from tests.benchmarks.subjects import View, load_subject
 from tests.benchmarks.tables import CONSOLE, duration, ratio, table
@@ -183,9 +182,10 @@ def _print_peak() -> None:
         view.targets[many], view.model, view.model_inputs[many], view.model_baseline, view.at,
     )  # fmt: skip
     run = contenders(large, int(rows))[contender]
-    before = psutil.Process().memory_info().rss / 2**20
+    reset()
+    before = high_water()
     run()
-    print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 - before))
+    print(json.dumps(high_water() - before))
 
 
 if __name__ == "__main__":
