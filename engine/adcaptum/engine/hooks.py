@@ -254,7 +254,7 @@ def find_layer(model: object, layer: Layer) -> nn.Module:
 
 
 def layer_shapes(
-    model: nn.Module, forward: Callable[[], object]
+    model: nn.Module, run: Callable[[], object]
 ) -> dict[Site, tuple[tuple[int, ...], ...]]:
     """The shapes of the tensors at each site, without the examples, as one forward shows them.
 
@@ -263,7 +263,7 @@ def layer_shapes(
 
     Args:
         model: The model.
-        forward: Runs it once, in this thread.
+        run: What the caller runs it by, once, in this thread.
     """
     found: dict[Site, tuple[tuple[int, ...], ...]] = {}
     thread = get_ident()
@@ -293,7 +293,7 @@ def layer_shapes(
             )
             stack.callback(before.remove)
             stack.callback(after.remove)
-        forward()
+        run()
     return found
 
 
