@@ -142,7 +142,7 @@ class Pairs:
         """Notes where an operation has put the rows."""
         if not (self._moved and (self._touches(args) or self._touches(kwargs.values()))):
             if name in _BROADCASTS:
-                first = args[0]
+                first = args[0] if args else None
                 if (
                     isinstance(first, Tensor)
                     and first.requires_grad

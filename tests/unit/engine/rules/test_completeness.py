@@ -109,6 +109,8 @@ OPERATIONS: dict[str, Function] = {
     "rsqrt": lambda x: torch.rsqrt(linear(x).abs() + 0.5),
     "reciprocal": lambda x: torch.reciprocal(linear(x).abs() + 0.5),
     "square": lambda x: torch.square(linear(x)),
+    "quotient by name": lambda x: torch.div(input=linear(x), other=x.exp()),
+    "power by name": lambda x: torch.pow(input=linear(x), exponent=3),
     "erf": lambda x: torch.erf(linear(x)),
     "sin": lambda x: linear(x).sin(),
     "cos": lambda x: linear(x).cos(),
