@@ -173,6 +173,11 @@ class Explicand:
                 )
         return tuple(b.expand_as(t) for b, t in zip(self.baselines, self.inputs, strict=True))
 
+    @property
+    def own_masks(self) -> bool:
+        """Whether examples have feature masks of their own."""
+        return any(self._own(mask, i) for i, mask in enumerate(self.feature_mask or ()))
+
     def repeated(self, times: int) -> Explicand:
         """The same question asked several times: each example, `times` in a row."""
         return self._mapped(lambda t: t.repeat_interleave(times, 0))

@@ -121,6 +121,20 @@ def test_an_example_alone_is_explained_as_in_a_batch(name: str, shape: str) -> N
             torch.testing.assert_close(whole[i : i + 1], part, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    "name", [n for n, m in METHODS.items() if m.feature_masks and n != "feature_permutation"]
+)
+def test_an_example_with_a_mask_of_its_own_is_explained_as_alone(name: str) -> None:
+    model, method, explicand = case(name, "vector")
+    masks = torch.tensor([[0, 0, 1, 2, 3, 3, 3, 1], [3, 2, 1, 0, 0, 1, 2, 3]])[[0, 1, 1, 0, 1]]
+    together = explain(model, method, replace(explicand, feature_mask=(masks,)), batch_rows=7)
+    for i in range(explicand.count):
+        one = replace(example(explicand, i), feature_mask=(masks[i : i + 1],))
+        alone = explain(model, method, one)
+        for whole, part in zip(tensors(together), tensors(alone), strict=True):
+            torch.testing.assert_close(whole[i : i + 1], part, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize(("name", "shape"), CASES)
 @pytest.mark.parametrize("batch_rows", [1, 7, 10_000])
 def test_the_size_of_batches_does_not_matter(name: str, shape: str, batch_rows: int) -> None:

@@ -68,6 +68,13 @@ class Rise:
         """Explains; reports after each round of masks. The output is the target at the input."""
         if explicand.tolerance is not None:
             return (yield from example_by_example(self._to_tolerance, explicand))
+        if explicand.own_masks:
+            # All examples are seen through the same masks, but not of features of their own.
+            return (yield from example_by_example(self._averaged, explicand))
+        return (yield from self._averaged(explicand))
+
+    def _averaged(self, explicand: Explicand) -> Flow[Attribution]:
+        """Takes as many masks as were asked for, all of them for every example."""
         ends, starts = yield from endpoints(explicand)
         output: Tensor | None = None
         if explicand.with_error:
