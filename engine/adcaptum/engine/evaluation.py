@@ -224,6 +224,16 @@ class Evaluation:
             (rows,) if patched is None else (rows, patched),
         )
 
+    @property
+    def at_ends(self) -> bool:
+        """Whether it has to do with nothing but what the model takes and gives."""
+        inside = (self.read, self.patch, self.through, self.rule)
+        return (
+            (self.wrt is None or self.wrt == INPUT)
+            and not isinstance(self.target, Neuron)
+            and all(each is None for each in inside)
+        )
+
     def apart(self, most: int) -> Evaluation:
         """The same rows in forwards of their own, of sizes that depend on nothing but the rows.
 

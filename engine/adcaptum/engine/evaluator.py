@@ -97,6 +97,8 @@ def _together(model: Model, slices: Sequence[Slice]) -> list[Part]:
         own = objective if references is None else objective[:examples]
         places = _places(own, columns) if _share_target(slices) else None
         found = () if first.wrt is None else _differentiate(objective, places, taps, leaves, first)
+    # Those of a model whose channels come last may come so, too.
+    found = tuple([t.contiguous() for t in found])
     objective = objective.detach()
     activations = tuple(t.detach() for t in taps.values(first.read)) if first.read else ()
     of_references: Tensor | None = None

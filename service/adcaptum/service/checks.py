@@ -1,7 +1,7 @@
 """What is found out about a model before it serves."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import torch
@@ -77,6 +77,26 @@ def example_evaluation(model: LoadedModel, rows: Sequence[Tensor], *, gradient: 
         return Evaluation(Given(explained), arguments=further)
     at = Site(embedding) if embedding else INPUT
     return Evaluation(Given(explained), Output(), wrt=at, arguments=further)
+
+
+def example_batch(model: LoadedModel, checks: Checks, rows: int, *, gradient: bool) -> Slice:
+    """Returns as many rows as one likes, the examples again and again.
+
+    Args:
+        model: The model.
+        checks: What was found out about it.
+        rows: How many.
+        gradient: Whether to differentiate.
+    """
+    repeated = [
+        example[torch.arange(rows, device=example.device) % len(example)]
+        for example in model.examples
+    ]
+    evaluation = example_evaluation(model, repeated, gradient=gradient)
+    if gradient and checks.output_shape:
+        target = Output(torch.zeros(rows, len(checks.output_shape), dtype=torch.int64))
+        evaluation = replace(evaluation, target=target)
+    return Slice(evaluation, 0, rows)
 
 
 def outputs(model: LoadedModel, rows: Sequence[Tensor]) -> Tensor:

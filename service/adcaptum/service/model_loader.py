@@ -6,7 +6,7 @@ from time import monotonic
 
 import torch
 
-from adcaptum.service import checks, loading, logs, repository, warm_up
+from adcaptum.service import checks, layouts, loading, logs, repository, warm_up
 from adcaptum.service.catalogue import Catalogue
 from adcaptum.service.engines import Engines
 from adcaptum.service.health import Health
@@ -96,6 +96,10 @@ class ModelLoader:
                 dependence=served.checks.dependence,
                 differentiable=served.checks.differentiable,
                 obstacle=served.checks.obstacle,
+                layout=served.layout.name,
+                layout_distance=served.layout.distance._asdict(),
+                layout_rounding=served.layout.rounding._asdict(),
+                layout_rows_per_second=dict(served.layout.rows_per_second),
                 light=self._engines.is_light(served),
                 row_seconds={
                     kind: min(seconds / rows for rows, seconds in curve.items())
@@ -112,7 +116,9 @@ class ModelLoader:
         curves: dict[str, dict[str, Curve]] = {}
         for name, version in stored.versions.items():
             loaded = loading.load(stored, version, self._device)
-            served = ServedModel.of(loaded, checks.check(loaded))
+            checked = checks.check(loaded)
+            layout = layouts.choose(loaded, checked, self._settings.target_batch_seconds)
+            served = ServedModel.of(loaded, checked, layout)
             versions[name] = served
             curves[name] = dict(warm_up.curves(served, self._settings.target_batch_seconds))
         return _Prepared(versions, curves, monotonic() - begin)

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Self
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from adcaptum.engine.evaluation import INPUT, Site
+from adcaptum.engine.evaluation import INPUT, Evaluation, Site
 from adcaptum.engine.method import needs_layer
 from adcaptum.service import method_specs
 from adcaptum.service.checks import Checks
 from adcaptum.service.declaration import Declaration, DeclarationError
 from adcaptum.service.errors import NotFound
+from adcaptum.service.layouts import AS_LOADED, Layout
 from adcaptum.service.loading import LoadedModel
 from adcaptum.service.method_specs import ResolvedMethod
 from adcaptum.v1 import model_pb2
@@ -26,6 +27,7 @@ class ServedModel:
         name: The model's.
         loaded: The module and the files beside it.
         checks: What was found out about it.
+        layout: How its weights are arranged for speed.
         identity: Sent with every reply.
         modules: The class of each module by qualified name.
         label_index: A class's index by its name.
@@ -38,6 +40,7 @@ class ServedModel:
     name: str
     loaded: LoadedModel
     checks: Checks
+    layout: Layout
     identity: model_pb2.ModelIdentity
     modules: Mapping[str, str]
     label_index: Mapping[str, int]
@@ -46,8 +49,13 @@ class ServedModel:
     default_method: ResolvedMethod
 
     @classmethod
-    def of(cls, loaded: LoadedModel, checks: Checks) -> Self:
+    def of(cls, loaded: LoadedModel, checks: Checks, layout: Layout | None = None) -> Self:
         """Prepares a loaded and checked model.
+
+        Args:
+            loaded: The model.
+            checks: What was found out about it.
+            layout: How it is arranged; None: as it was loaded.
 
         Raises:
             DeclarationError: Its default method is not one.
@@ -65,6 +73,7 @@ class ServedModel:
             name=declaration.name,
             loaded=loaded,
             checks=checks,
+            layout=layout or Layout(AS_LOADED, loaded.module),
             identity=model_pb2.ModelIdentity(
                 name=declaration.name, version=loaded.version, digest=loaded.digest
             ),
@@ -74,6 +83,15 @@ class ServedModel:
             scales=_scales(loaded),
             default_method=_default_method(declaration),
         )
+
+    def module(self, evaluation: Evaluation) -> nn.Module:
+        """Returns what is to be evaluated: the arrangement that is fastest, or the model itself.
+
+        Layers and rules on operations are those of the model itself, and bits that must not change
+        shall not depend on which arrangement was the fastest when the server started.
+        """
+        at_ends = evaluation.at_ends and evaluation.forward_rows is None
+        return self.layout.module if at_ends else self.loaded.module
 
     def layer(self, name: str) -> str:
         """Returns the qualified name of a layer or alias.

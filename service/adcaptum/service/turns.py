@@ -195,7 +195,7 @@ class Turns:
         """Evaluates a batch; None if it failed."""
         pieces = [Slice(job.payload.pending.evaluation, a, b) for job, a, b in batch.slices]
         try:
-            parts = evaluate(model.loaded.module, pieces)
+            parts = evaluate(model.module(pieces[0].evaluation), pieces)
             if self._device.type == "cuda":
                 torch.cuda.synchronize(self._device)
         except torch.OutOfMemoryError as error:

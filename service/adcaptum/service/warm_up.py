@@ -10,10 +10,9 @@ from typing import Final
 import torch
 
 from adcaptum.engine.clock import batch_clock
-from adcaptum.engine.evaluation import Evaluation, Output
 from adcaptum.engine.evaluator import evaluate
 from adcaptum.engine.packing import Slice
-from adcaptum.service.checks import example_evaluation
+from adcaptum.service.checks import example_batch
 from adcaptum.service.served_model import ServedModel
 
 MOST_ROWS: Final = 256
@@ -65,7 +64,7 @@ def _curve(
     measured: dict[int, float] = {}
     rows = 1
     while rows <= most:
-        batch = _batch(model, rows, gradient=gradient)
+        batch = example_batch(model.loaded, model.checks, rows, gradient=gradient)
         # The first run of a size chooses kernels and maps memory.
         seconds = min(_seconds(model, batch) for _ in range(2))
         measured[rows] = seconds
@@ -100,7 +99,7 @@ def divide_cores(
 
 
 def _rate(model: ServedModel, rows: int, threads: Threads) -> float:
-    batch = _batch(model, rows, gradient=model.checks.differentiable)
+    batch = example_batch(model.loaded, model.checks, rows, gradient=model.checks.differentiable)
 
     def work() -> float:
         torch.set_num_threads(threads.intra_op)
@@ -115,25 +114,10 @@ def _rate(model: ServedModel, rows: int, threads: Threads) -> float:
         return sum(future.result() for future in [pool.submit(work) for _ in range(threads.device)])
 
 
-def _batch(model: ServedModel, rows: int, *, gradient: bool) -> Slice:
-    examples = model.loaded.examples
-    repeated = [
-        example[torch.arange(rows, device=example.device) % len(example)] for example in examples
-    ]
-    evaluation = example_evaluation(model.loaded, repeated, gradient=gradient)
-    if gradient and model.checks.output_shape:
-        dims = len(model.checks.output_shape)
-        target = Output(torch.zeros(rows, dims, dtype=torch.int64))
-        evaluation = Evaluation(
-            evaluation.rows, target, evaluation.wrt, arguments=evaluation.arguments
-        )
-    return Slice(evaluation, 0, rows)
-
-
 def _seconds(model: ServedModel, batch: Slice) -> float:
     clock = batch_clock(model.loaded.device)
     begin = clock()
-    evaluate(model.loaded.module, [batch])
+    evaluate(model.module(batch.evaluation), [batch])
     if model.loaded.device.type == "cuda":
         torch.cuda.synchronize(model.loaded.device)
     return clock() - begin

@@ -1,0 +1,225 @@
+"""Arrangements of a model's weights: what is chosen, and for which evaluations."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import MappingProxyType
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from adcaptum.engine import INPUT, METHODS, Explicand, Site, explain
+from adcaptum.engine.evaluation import Evaluation, Neuron, Output, Patch
+from adcaptum.engine.parameters import resolve
+from adcaptum.engine.rows import Given
+from adcaptum.service import checks, layouts
+from adcaptum.service.declaration import Declaration, InputDeclaration, OutputDeclaration
+from adcaptum.service.layouts import AS_LOADED, BOTH, CHANNELS_LAST, FOLDED, Layout
+from adcaptum.service.loading import LoadedModel
+from adcaptum.service.served_model import ServedModel
+from tests.models import cnn, mlp
+
+ROWS = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+def loaded(module: nn.Module, rows: Tensor) -> LoadedModel:
+    declaration = Declaration(
+        name="net",
+        description="",
+        factory="net:build",
+        inputs=(InputDeclaration("x", "tensor", "FP32", (-1, *rows.shape[1:])),),
+        outputs=(OutputDeclaration("y", "FP32", (-1, 3), "logits"),),
+        default_method="saliency",
+    )
+    return LoadedModel(
+        declaration=declaration,
+        version="1",
+        digest="0",
+        module=module.float().eval().requires_grad_(requires_grad=False),
+        device=torch.device("cpu"),
+        baselines=MappingProxyType({}),
+        backgrounds=MappingProxyType({}),
+        examples=(rows,),
+        text=None,
+    )
+
+
+def chosen(model: LoadedModel) -> Layout:
+    return layouts.choose(model, checks.check(model), 0.001)
+
+
+@pytest.fixture
+def rate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Says how fast arrangements are, instead of measuring them."""
+
+    def say(**rates: float) -> None:
+        by_name = {AS_LOADED: 1.0, FOLDED: 1.0, CHANNELS_LAST: 1.0, BOTH: 1.0}
+        by_name |= {name.replace("_", " "): value for name, value in rates.items()}
+        monkeypatch.setattr(
+            layouts,
+            "_rates",
+            lambda model, checks, modules, seconds: {name: by_name[name] for name in modules},
+        )
+
+    return say
+
+
+def test_the_fastest_is_chosen(rate: Callable[..., None]) -> None:
+    rate(folded=1.2, channels_last=1.3)
+    layout = chosen(loaded(cnn(), ROWS))
+    assert layout.name == CHANNELS_LAST
+    assert set(layout.rows_per_second) == {AS_LOADED, FOLDED, CHANNELS_LAST, BOTH}
+
+
+def test_what_is_hardly_faster_is_not_chosen(rate: Callable[..., None]) -> None:
+    rate(folded=1.09)
+    model = loaded(cnn(), ROWS)
+    layout = chosen(model)
+    assert layout.name == AS_LOADED
+    assert layout.module is model.module
+    assert layout.rows_per_second[FOLDED] == 1.09
+
+
+def test_a_chosen_copy_says_what_the_model_says(rate: Callable[..., None]) -> None:
+    rate(folded=2.0)
+    model = loaded(cnn(), ROWS)
+    layout = chosen(model)
+    assert isinstance(layout.module.get_submodule("2.norm"), nn.Identity)
+    assert 0 < layout.distance.gradients < 1e-5
+    assert 0 < layout.rounding.gradients < 1e-5
+    torch.testing.assert_close(layout.module(ROWS), model.module(ROWS), rtol=1e-5, atol=1e-6)
+
+
+class Doubled(nn.Module):
+    """Says something else as soon as its batch norm is not one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = cnn()
+
+    def forward(self, x: Tensor) -> Tensor:
+        usual = isinstance(self.net.get_submodule("2.norm"), nn.BatchNorm2d)
+        return self.net(x) * (1.0 if usual else 1.001)
+
+
+def test_a_copy_that_is_another_function_is_not_tried() -> None:
+    layout = chosen(loaded(Doubled(), ROWS))
+    assert FOLDED not in layout.rows_per_second
+    assert BOTH not in layout.rows_per_second
+
+
+class Views(nn.Module):
+    """Flattens as only tensors can be flattened that lie in memory in the usual order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 3, 3)
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)).view(len(x), -1)[:, :3]
+
+
+class Asks(nn.Module):
+    """Calls no batch norm, and takes its numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 3, 3)
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.conv(x)
+        made = nn.functional.batch_norm(made, self.norm.running_mean, self.norm.running_var)
+        return made.mean((2, 3))
+
+
+@pytest.mark.parametrize(("module", "works"), [(Views(), FOLDED), (Asks(), CHANNELS_LAST)])
+def test_arrangements_with_which_a_model_does_not_work_are_not_tried(
+    module: nn.Module, works: str
+) -> None:
+    assert set(chosen(loaded(module, ROWS)).rows_per_second) == {AS_LOADED, works}
+
+
+def test_where_nothing_can_be_gained_nothing_is_tried() -> None:
+    layout = chosen(loaded(mlp(), torch.rand(4, 8)))
+    assert layout.name == AS_LOADED
+    assert not layout.rows_per_second
+
+
+def test_arrangements_are_measured() -> None:
+    rates = chosen(loaded(cnn(), ROWS)).rows_per_second
+    assert set(rates) == {AS_LOADED, FOLDED, CHANNELS_LAST, BOTH}
+    assert all(rate > 0 for rate in rates.values())
+
+
+@pytest.fixture
+def served(rate: Callable[..., None]) -> ServedModel:
+    rate(**{"folded,_channels_last": 2.0})
+    model = loaded(cnn(), ROWS)
+    found = checks.check(model)
+    return ServedModel.of(model, found, layouts.choose(model, found, 0.001))
+
+
+GIVEN = Given((ROWS,))
+LAYER = Site("2.conv")
+TARGET = Output(torch.zeros(4, 1, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    "evaluation", [Evaluation(GIVEN), Evaluation(GIVEN, TARGET), Evaluation(GIVEN, TARGET, INPUT)]
+)
+def test_inputs_and_outputs_are_evaluated_by_the_fastest(
+    served: ServedModel, evaluation: Evaluation
+) -> None:
+    assert served.module(evaluation) is served.layout.module
+    assert served.layout.name == BOTH
+
+
+@pytest.mark.parametrize(
+    "evaluation",
+    [
+        pytest.param(Evaluation(GIVEN, TARGET, LAYER), id="gradients at a layer"),
+        pytest.param(Evaluation(GIVEN, TARGET, read=LAYER), id="a layer's values"),
+        pytest.param(Evaluation(GIVEN, TARGET, patch=Patch(LAYER, GIVEN)), id="a patch"),
+        pytest.param(Evaluation(GIVEN, Neuron(LAYER, (0, 0, 0))), id="a neuron"),
+        pytest.param(
+            Evaluation(GIVEN, TARGET, INPUT, through=Neuron(LAYER, (0, 0, 0))), id="by way of one"
+        ),
+        pytest.param(Evaluation(GIVEN, TARGET, INPUT).apart(8), id="the same to the last bit"),
+    ],
+)
+def test_the_model_itself_evaluates_everything_else(
+    served: ServedModel, evaluation: Evaluation
+) -> None:
+    assert served.module(evaluation) is served.loaded.module
+
+
+@pytest.mark.parametrize("name", ["deep_lift", "lrp", "guided_backprop", "deconvolution"])
+def test_rules_on_operations_see_the_operations_of_the_model_itself(
+    served: ServedModel, name: str
+) -> None:
+    flow = resolve(METHODS[name], {}).flow(Explicand.of(ROWS, target=0, baselines=0.0))
+    round_ = next(flow)
+    flow.close()
+    assert isinstance(round_, tuple)
+    assert any(evaluation.rule for evaluation in round_)
+    for evaluation in round_:
+        if evaluation.rule is not None:
+            assert served.module(evaluation) is served.loaded.module
+
+
+@pytest.mark.parametrize("name", ["saliency", "integrated_gradients", "occlusion"])
+def test_attributions_by_the_fastest_are_those_by_the_model(served: ServedModel, name: str) -> None:
+    method = resolve(METHODS[name], {})
+    explicand = Explicand.of(ROWS, target=1, baselines=0.0)
+    expected = explain(served.loaded.module, method, explicand)
+    found = explain(served.layout.module, method, explicand)
+    torch.testing.assert_close(found.values[0], expected.values[0], rtol=1e-4, atol=1e-6)
+    assert found.values[0].is_contiguous()
+
+
+def test_a_model_whose_rows_depend_on_each_other_is_left_as_it_is() -> None:
+    model = loaded(cnn(), ROWS)
+    dependent = replace(checks.check(model), independent=False)
+    assert not layouts.choose(model, dependent, 0.001).rows_per_second
