@@ -162,11 +162,13 @@ class Ledger:
                 rows[name] += left
                 nbytes[name] += request.nbytes
         for name in {None, *requests, *"abc"} - set(Priority):
-            account = self.scheduler.total if name is None else self.scheduler.account(name)
+            account = (
+                self.scheduler.ledger.total if name is None else self.scheduler.ledger.account(name)
+            )
             assert (account.requests, account.rows) == (requests[name], rows[name])
             assert account.nbytes == nbytes[name]
         for priority in Priority:
-            backlog = self.scheduler.backlog(priority)
+            backlog = self.scheduler.ledger.backlogs[priority]
             assert backlog.rows == waiting[priority]
             assert backlog.requests == requests[priority]
             assert backlog.expected_rows == expected[priority]

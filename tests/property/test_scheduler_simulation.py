@@ -109,8 +109,8 @@ class Simulation:
         rows = rng.choice((1, 1, 1, 2, 5, 12, 50, 50, rng.randint(1, 600)))
         caller = rng.choice((None, "a", "a", "a", "b", "b", "c", rng.randrange(50)))
         nbytes = rng.randint(100, 20_000)
-        account = self.scheduler.account(caller)
-        if LIMITS.excess(self.scheduler.total, rows, nbytes) or (
+        account = self.scheduler.ledger.account(caller)
+        if LIMITS.excess(self.scheduler.ledger.total, rows, nbytes) or (
             caller is not None and CALLER_LIMITS.excess(account, rows, nbytes)
         ):
             self.outcomes["refused"] += 1
@@ -328,15 +328,15 @@ class Simulation:
         assert now.waiting_rows == waiting
         assert self.added == self.done + self.wasted + self.dropped + waiting + self.running
         assert now.running_batches == len(self.ends)
-        assert now.requests <= self.scheduler.total.requests == len(self.living)
+        assert now.requests <= self.scheduler.ledger.total.requests == len(self.living)
         for priority, view in self.views.items():
-            assert self.scheduler.backlog(priority).rows == view.waiting_rows
+            assert self.scheduler.ledger.backlogs[priority].rows == view.waiting_rows
 
     def check_memory(self) -> None:
         """What is kept grows with what waits, not with what has passed."""
         scheduler = self.scheduler
         assert len(scheduler._deadlines) <= 2 * MOST_REQUESTS + 33
-        assert len(scheduler._accounts) <= len(self.living)
+        assert len(scheduler.ledger) <= len(self.living)
         for tier in scheduler._tiers:
             queue = tier.queue
             assert len(queue._lanes) <= len(TRUTH)
@@ -386,8 +386,8 @@ def test_a_hundred_thousand_arrivals_break_no_rule() -> None:
         simulation.step()
     assert not simulation.living
     assert not simulation.jobs
-    assert simulation.scheduler.total.requests == simulation.scheduler.total.rows == 0
-    assert all(simulation.scheduler.backlog_seconds(priority) == 0 for priority in Priority)
+    assert simulation.scheduler.ledger.total.requests == simulation.scheduler.ledger.total.rows == 0
+    assert all(simulation.scheduler.ledger.seconds(priority) == 0 for priority in Priority)
     # Enough of everything happened.
     assert simulation.outcomes["answered"] > 50_000
     rare = ("refused", "cancelled", "expired", "raised", "out of memory")

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from adcaptum.engine.arguments import Shared
 from adcaptum.engine.backward import gradients, kept, out_of_range
+from adcaptum.engine.duplicates import Distinct
 from adcaptum.engine.errors import (
     InvalidArgument,
     ModelError,
@@ -40,12 +42,17 @@ _NOTHING = nullcontext()
 _FEW = 32
 
 
-def evaluate(model: Model, slices: Sequence[Slice]) -> list[Part]:
+Look = Callable[[Sequence[Tensor]], Distinct | None]
+
+
+def evaluate(model: Model, slices: Sequence[Slice], *, look: Look | None = None) -> list[Part]:
     """Runs the model on the rows of all slices, once unless they want forwards of their own.
 
     Args:
         model: The model; a plain function will do where no layer is named.
         slices: Parts of evaluations, all of equal keys.
+        look: Finds equal rows, which are then evaluated once. Only for models whose answers to
+            rows do not depend on the others, nor on chance.
 
     Returns:
         What the batch says of each slice, in order.
@@ -57,7 +64,7 @@ def evaluate(model: Model, slices: Sequence[Slice]) -> list[Part]:
     """
     if slices[0].evaluation.forward_rows is not None:
         return [_in_own_forwards(model, piece) for piece in slices]
-    return _together(model, slices)
+    return _together(model, slices, look)
 
 
 def _in_own_forwards(model: Model, piece: Slice) -> Part:
@@ -68,17 +75,20 @@ def _in_own_forwards(model: Model, piece: Slice) -> Part:
     return whole.cut(piece.start - first, piece.stop - first)
 
 
-def _together(model: Model, slices: Sequence[Slice]) -> list[Part]:
+def _together(model: Model, slices: Sequence[Slice], look: Look | None = None) -> list[Part]:
     """Runs the model on the rows of all slices in one forward."""
     first = slices[0].evaluation
     examples = sum([piece.stop - piece.start for piece in slices])
     references = None if first.references is None else pack_references(slices)
     rows = examples if references is None else examples + len(references)
-    taps = Taps(rows)
     columns = [columns_of(piece) for piece in slices]
     with _normal_tensors(), torch.set_grad_enabled(first.wrt is not None):
         inputs = list(pack_rows([(s.evaluation.rows, s.start, s.stop) for s in slices]))
         arguments = pack_arguments(slices)
+        shared = None if look is None or not _reads_outputs_only(first) else look(inputs)
+        if shared is not None:
+            inputs, rows = list(shared.rows), len(shared.rows[0])
+        taps = Taps(rows)
         _set_taps(taps, first, slices)
         leaves: tuple[Tensor, ...] = ()
         if first.wrt == INPUT:
@@ -91,6 +101,8 @@ def _together(model: Model, slices: Sequence[Slice]) -> list[Part]:
             enough = isinstance(first.target, Neuron) or not first.outputs
             output = _call(model, taps, [*inputs, *arguments], enough=enough)
             objective = _objective(first, taps, output, rows)
+        if shared is not None:
+            objective = objective[shared.numbers]
         if first.wrt is not None and first.wrt != INPUT:
             leaves = taps.leaves(first.wrt)
         uncovered = () if interception is None else interception.uncovered(objective)
@@ -111,21 +123,45 @@ def _together(model: Model, slices: Sequence[Slice]) -> list[Part]:
             found = references.contributions(found, leaves)
         objective = objective[:examples]
         activations = tuple(t[:examples] for t in activations)
+    whole = Part(_values(objective, places), found, activations, of_references, uncovered)
     if len(slices) == 1:
-        return [Part(_values(objective, places), found, activations, of_references, uncovered)]
+        return [whole]
+    if places is None:
+        return _apart(slices, whole, _values_apart(slices, objective, columns))
+    return _apart(slices, whole, whole.values.split([len(piece) for piece in slices]))
+
+
+def _values_apart(
+    slices: Sequence[Slice], objective: Tensor, columns: Sequence[Tensor | None]
+) -> tuple[Tensor, ...]:
+    """The values of slices of which some have a target and others want the outputs."""
+    parts = objective.split([len(piece) for piece in slices])
+    return tuple(
+        _values(own, None if piece.evaluation.target is None else _places(own, [column]))
+        for piece, own, column in zip(slices, parts, columns, strict=True)
+    )
+
+
+def _apart(slices: Sequence[Slice], whole: Part, values: Sequence[Tensor]) -> list[Part]:
+    """Cuts what a batch says into what it says of each slice."""
+    found, activations, of_references = whole.gradients, whole.activations, whole.reference_values
     sizes = [len(piece) for piece in slices]
-    if places is not None:
-        values = _values(objective, places).split(sizes)
-    else:
-        values = tuple(
-            _values(own, None if piece.evaluation.target is None else _places(own, [column]))
-            for piece, own, column in zip(slices, objective.split(sizes), columns, strict=True)
-        )
     cut = zip(*(t.split(sizes) for t in found), strict=True) if found else repeat(())
     read = zip(*(t.split(sizes) for t in activations), strict=True) if activations else repeat(())
     compared = repeat(None) if of_references is None else of_references.split(sizes)
-    parts = zip(values, cut, read, compared, repeat(uncovered), strict=False)
+    parts = zip(values, cut, read, compared, repeat(whole.uncovered_ops), strict=False)
     return [Part(*each) for each in parts]
+
+
+def _reads_outputs_only(first: Evaluation) -> bool:
+    """Whether equal rows have equal answers: nothing but the rows themselves goes in."""
+    inside = (first.wrt, first.read, first.patch, first.through, first.references, first.rule)
+    return (
+        first.outputs
+        and not isinstance(first.target, Neuron)
+        and all(each is None for each in inside)
+        and all(isinstance(value, Shared) for value in first.arguments.values)
+    )
 
 
 def _normal_tensors() -> AbstractContextManager[object]:

@@ -18,7 +18,7 @@ Rules:
    again in halves, without the rows of requests that were not in it, until only the culprit fails.
 6. A cancelled request is given nothing more. Its rows in running batches count as wasted.
 7. added = evaluated + wasted + dropped + waiting + running, in rows, at any time.
-8. `backlog` and the accounts say at any time what is under way: see `backlog`.
+8. `ledger` says at any time what is under way.
 
 Not thread-safe: device threads that share a scheduler hold a lock around its methods. Counts may be
 read without it.
@@ -26,84 +26,19 @@ read without it.
 
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from itertools import count
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
-from adcaptum.engine.backlog import Account, Backlog
+from adcaptum.engine.batches import Batch, Statistics, Update
 from adcaptum.engine.capacity import Capacity
 from adcaptum.engine.deadlines import Deadlines
 from adcaptum.engine.fair_queue import FairQueue, equal_shares
 from adcaptum.engine.jobs import Job, Priority, Request, Slice, rows_of
+from adcaptum.engine.ledger import Ledger
 
 __all__ = ["Batch", "Job", "Priority", "Request", "Scheduler", "Slice", "Statistics", "Update"]
 
 P = TypeVar("P")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Batch(Generic[P]):
-    """Rows to be evaluated together.
-
-    Attributes:
-        sequence: Its number; later batches have larger ones.
-        key: The key of all its jobs.
-        slices: Which rows, in the order in which they stand in the batch.
-        rows: How many there are.
-        capacity: How many there could have been.
-        isolated: Whether it runs again, without rows that were not in it, after an error.
-    """
-
-    sequence: int
-    key: Hashable
-    slices: Sequence[Slice[P]]
-    rows: int
-    capacity: int
-    isolated: bool
-
-    @property
-    def requests(self) -> list[Request]:
-        """The requests that have rows in it, each once."""
-        return list(dict.fromkeys(piece.job.request for piece in self.slices))
-
-
-class Update(NamedTuple, Generic[P]):
-    """What an evaluated batch came to.
-
-    Attributes:
-        finished: The jobs whose last row it was, in the order of the batch.
-        wasted: The slices of requests that were cancelled meanwhile; nobody wants their results.
-    """
-
-    finished: list[Job[P]]
-    wasted: list[Slice[P]]
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """Counts since the scheduler was made; those of rows add up by rule 7.
-
-    Attributes:
-        requests: Requests with rows waiting or running.
-        waiting_rows: Rows not in a batch.
-        running_rows: Rows in running batches, those of cancelled requests included.
-        running_batches: Batches given out and not ended.
-        added_rows: Rows of all jobs ever added.
-        evaluated_rows: Rows evaluated for requests that still wanted them.
-        wasted_rows: Rows that were in a running batch when their request was cancelled.
-        dropped_rows: Rows that were never evaluated, because of a cancellation or an error.
-        batches: Batches given out.
-    """
-
-    requests: int
-    waiting_rows: int
-    running_rows: int
-    running_batches: int
-    added_rows: int
-    evaluated_rows: int
-    wasted_rows: int
-    dropped_rows: int
-    batches: int
 
 
 class _Returned(Generic[P]):
@@ -119,12 +54,11 @@ class _Returned(Generic[P]):
 class _Tier(Generic[P]):
     """Everything that waits of one class."""
 
-    __slots__ = ("backlog", "queue", "returned")
+    __slots__ = ("queue", "returned")
 
     def __init__(self, quantum: int, share: Callable[[Hashable], float]) -> None:
         self.queue: FairQueue[P] = FairQueue(quantum, share)
         self.returned: deque[_Returned[P]] = deque()
-        self.backlog = Backlog()
 
 
 class Scheduler(Generic[P]):
@@ -137,7 +71,7 @@ class Scheduler(Generic[P]):
         share: The weight of a caller against others of the same class.
 
     Attributes:
-        total: What all callers together have under way.
+        ledger: What is under way, by class and by caller.
     """
 
     def __init__(
@@ -152,11 +86,10 @@ class Scheduler(Generic[P]):
         self.capacity = capacity
         self.waiting_rows = 0
         self.running_rows = 0
-        self.total = Account()
+        self.ledger = Ledger()
         self._tiers: list[_Tier[P]] = [_Tier(quantum, share) for _ in Priority]
         self._running: dict[int, Batch[P]] = {}
         self._requests: dict[Request, None] = {}
-        self._accounts: dict[Hashable, Account] = {}
         self._deadlines = Deadlines()
         self._sequence = count(1)
         self._batches = self._added = self._evaluated = self._wasted = self._dropped = 0
@@ -174,7 +107,7 @@ class Scheduler(Generic[P]):
         if request.cancelled or request.accounts:
             raise ValueError(f"{request!r} is not new")
         request.announced = True
-        self._open(request)
+        self.ledger.open(request)
 
     def add(self, request: Request, jobs: Sequence[Job[P]]) -> None:
         """Let the rows of new jobs wait. A request may add jobs as often as it likes.
@@ -189,20 +122,17 @@ class Scheduler(Generic[P]):
                 raise ValueError(f"{job!r} was added before")
         if not jobs:
             return
-        backlog = self._tiers[request.priority].backlog
         rows = 0
+        backlog = self.ledger.backlogs[request.priority]
         for job in jobs:
             job.added = True
             job.request = request
             rows += job.rows
             backlog.add(job.key, job.rows, self.capacity.line(job.key))
         if not request.accounts:
-            self._open(request)
-        if request.expected_rows:
-            self._expect_fewer(request, rows)
+            self.ledger.open(request)
+        self.ledger.come(request, rows)
         request.pending_rows += rows
-        for account in request.accounts:
-            account.rows += rows
         if request.pending_rows == rows:
             self._requests[request] = None
             self._deadlines.add(request, len(self._requests))
@@ -220,31 +150,44 @@ class Scheduler(Generic[P]):
                 return self._run(key, self.capacity.rows(key), [], now)
         return None
 
-    def update(self, batch: Batch[P], *, seconds: float, nbytes: int | None = None) -> Update[P]:
-        """End a batch that was evaluated within `seconds`, with `nbytes` of memory if known.
+    def update(
+        self,
+        batch: Batch[P],
+        *,
+        seconds: float,
+        rows: int | None = None,
+        nbytes: int | None = None,
+    ) -> Update[P]:
+        """End a batch that was evaluated.
+
+        Args:
+            batch: The batch.
+            seconds: How long it took.
+            rows: How many of its rows the device had to do with; None: all.
+            nbytes: What it took of memory; None: not known.
 
         Raises:
             ValueError: The batch is not running.
         """
         self._end(batch)
-        self.capacity.observe(batch.key, batch.rows, seconds, nbytes)
+        self.capacity.observe(batch.key, rows or batch.rows, seconds, nbytes)
         line = self.capacity.line(batch.key)
-        for tier in self._tiers:
-            tier.backlog.price(batch.key, line)
+        for backlog in self.ledger.backlogs:
+            backlog.price(batch.key, line)
         result: Update[P] = Update([], [])
         evaluated = 0
         for piece in batch.slices:
             job, start, stop = piece
-            rows = stop - start
-            job.done_rows += rows
+            part = stop - start
+            job.done_rows += part
             request = job.request
-            request.pending_rows -= rows
+            request.pending_rows -= part
             if request.cancelled:
                 result.wasted.append(piece)
                 continue
-            evaluated += rows
-            request.served_rows += rows
-            self._settle(request, rows)
+            evaluated += part
+            request.served_rows += part
+            self._settle(request, part)
             if job.done_rows == job.rows:
                 result.finished.append(job)
         self._evaluated += evaluated
@@ -302,14 +245,14 @@ class Scheduler(Generic[P]):
             return 0
         request.cancelled = True
         tier = self._tiers[request.priority]
+        backlog = self.ledger.backlogs[request.priority]
         dropped = request.returned_rows
         if dropped:
             self._forget_returned(request, tier)
         for key, rows in tier.queue.drop(request):
             dropped += rows
-            tier.backlog.remove(key, rows)
-        if request.accounts:
-            self._close(request)
+            backlog.remove(key, rows)
+        self.ledger.close(request)
         self._requests.pop(request, None)
         request.pending_rows -= dropped
         self.waiting_rows -= dropped
@@ -322,19 +265,6 @@ class Scheduler(Generic[P]):
         They are served on until the caller cancels them.
         """
         return self._deadlines.passed(now)
-
-    def account(self, caller: Hashable) -> Account:
-        """What a caller has under way."""
-        account = self._accounts.get(caller)
-        return Account() if account is None else account
-
-    def backlog(self, priority: Priority) -> Backlog:
-        """What waits of a class."""
-        return self._tiers[priority].backlog
-
-    def backlog_seconds(self, priority: Priority) -> float:
-        """How long all takes that waits of a class and of those before it."""
-        return sum([tier.backlog.seconds for tier in self._tiers[: priority + 1]])
 
     def statistics(self) -> Statistics:
         """Counts for metrics and tests."""
@@ -350,55 +280,13 @@ class Scheduler(Generic[P]):
             batches=self._batches,
         )
 
-    def _open(self, request: Request) -> None:
-        """Count a request as under way."""
-        accounts = [self.total]
-        if request.caller is not None:
-            account = self._accounts.get(request.caller)
-            if account is None:
-                account = self._accounts[request.caller] = Account()
-            accounts.append(account)
-        request.accounts = tuple(accounts)
-        for account in accounts:
-            account.requests += 1
-            account.rows += request.expected_rows
-            account.nbytes += request.nbytes
-        backlog = self._tiers[request.priority].backlog
-        backlog.requests += 1
-        backlog.expect(request.expected_rows, request.expected_seconds)
-
-    def _close(self, request: Request) -> None:
-        """A request is not under way any more."""
-        backlog = self._tiers[request.priority].backlog
-        backlog.requests -= 1
-        backlog.expect(-request.expected_rows, -request.expected_seconds)
-        for account in request.accounts:
-            account.requests -= 1
-            account.rows -= request.expected_rows + request.pending_rows
-            account.nbytes -= request.nbytes
-        if request.caller is not None and not request.accounts[-1].requests:
-            del self._accounts[request.caller]
-        request.accounts = ()
-        request.expected_rows, request.expected_seconds = 0, 0.0
-
-    def _expect_fewer(self, request: Request, rows: int) -> None:
-        """Rows that a request was expected to add have come."""
-        rows = min(rows, request.expected_rows)
-        seconds = request.expected_seconds * rows / request.expected_rows
-        request.expected_rows -= rows
-        request.expected_seconds -= seconds
-        self._tiers[request.priority].backlog.expect(-rows, -seconds)
-        for account in request.accounts:
-            account.rows -= rows
-
     def _settle(self, request: Request, rows: int) -> None:
         """Rows of a request that is not cancelled are not pending any more."""
-        for account in request.accounts:
-            account.rows -= rows
+        self.ledger.count(request, -rows)
         if not request.pending_rows:
             del self._requests[request]
             if not request.announced:
-                self._close(request)
+                self.ledger.close(request)
 
     def _run_again(self, returned: deque[_Returned[P]], now: float) -> Batch[P]:
         group = returned[0]
@@ -417,8 +305,8 @@ class Scheduler(Generic[P]):
                 group.slices[0] = Slice(job, middle, stop)
         if not group.slices:
             returned.popleft()
-        tier = self._tiers[slices[0].job.request.priority]
-        tier.backlog.remove(key, capacity - room)
+        priority = slices[0].job.request.priority
+        self.ledger.backlogs[priority].remove(key, capacity - room)
         return self._run(key, capacity, slices, now, isolated=group.isolated)
 
     def _run(
@@ -433,12 +321,12 @@ class Scheduler(Generic[P]):
         """Fill up a batch, and give it out."""
         rows = rows_of(slices)
         if not isolated:
-            for tier in self._tiers:
+            for tier, backlog in zip(self._tiers, self.ledger.backlogs, strict=True):
                 if rows < capacity and tier.queue:
                     more = tier.queue.take(key, capacity - rows, capacity)
                     if more:
                         taken = rows_of(more)
-                        tier.backlog.remove(key, taken)
+                        backlog.remove(key, taken)
                         rows += taken
                         slices += more
         for piece in slices:
@@ -479,7 +367,7 @@ class Scheduler(Generic[P]):
                 tier.returned.appendleft(_Returned(own, isolated=isolated))
                 key = own[0].job.key
                 rows = rows_of(own)
-                tier.backlog.add(key, rows, self.capacity.line(key))
+                self.ledger.backlogs[priority].add(key, rows, self.capacity.line(key))
                 self.waiting_rows += rows
                 for job, start, stop in own:
                     job.request.returned_rows += stop - start
@@ -488,7 +376,8 @@ class Scheduler(Generic[P]):
         for group in tier.returned:
             own = [piece for piece in group.slices if piece.job.request is request]
             if own:
-                tier.backlog.remove(own[0].job.key, rows_of(own))
+                backlog = self.ledger.backlogs[request.priority]
+                backlog.remove(own[0].job.key, rows_of(own))
                 group.slices = deque(p for p in group.slices if p.job.request is not request)
         tier.returned = deque(group for group in tier.returned if group.slices)
         request.returned_rows = 0

@@ -135,11 +135,12 @@ class Engines:
         about = request.expected_rows, request.nbytes
         excess = self.limits.excess(self.held(), *about)
         if excess is not None:
-            raise self._too_busy("the server", excess, request.priority)
+            raise self._too_busy("the server", excess, request.priority, excess.unit)
         if request.caller is not None:
             excess = self.caller_limits.excess(self.held(request.caller), *about)
             if excess is not None:
-                raise self._too_busy("this caller", excess, request.priority)
+                reason = f"caller_{excess.unit}"
+                raise self._too_busy("this caller", excess, request.priority, reason)
         self._of[work.model].submit(work)
 
     def held(self, caller: Hashable = None) -> Account:
@@ -147,7 +148,7 @@ class Engines:
         held = Account()
         for engine in (self._heavy, self._light):
             scheduler = engine.scheduler
-            part = scheduler.total if caller is None else scheduler.account(caller)
+            part = scheduler.ledger.total if caller is None else scheduler.ledger.account(caller)
             held.requests += part.requests
             held.rows += part.rows
             held.nbytes += part.nbytes
@@ -156,7 +157,7 @@ class Engines:
     def ahead(self, model: ServedModel, priority: Priority = Priority.INTERACTIVE) -> Ahead:
         """Returns what is under way before a request of a class that comes now."""
         engine = self._of[model]
-        backlogs = [engine.scheduler.backlog(each) for each in Priority if each <= priority]
+        backlogs = [engine.scheduler.ledger.backlogs[each] for each in Priority if each <= priority]
         return Ahead(
             sum(each.requests for each in backlogs),
             sum(each.rows + each.expected_rows for each in backlogs),
@@ -166,17 +167,31 @@ class Engines:
     def _wall(self, engine: EngineLoop, seconds: float) -> float:
         return seconds if engine is self._light else seconds / self._threads
 
-    def _too_busy(self, who: str, excess: Excess, priority: Priority) -> TooBusy:
-        """Says what there is too much of, and when as much of it will have gone as has to."""
+    def retry_seconds(
+        self, share: float | None = None, priority: Priority = Priority.BATCH
+    ) -> float:
+        """When to try again where there is too much to do, in seconds from now.
+
+        Args:
+            share: How much of what is under way has to go first, from 0 to 1; None: one request.
+            priority: Whom the one who tries again will wait for.
+        """
+        if share is None:
+            share = 1 / max(1, self.held().requests)
         backlog = max(
-            self._wall(engine, engine.scheduler.backlog_seconds(priority))
+            self._wall(engine, engine.scheduler.ledger.seconds(priority))
             for engine in (self._heavy, self._light)
         )
         least, most = RETRY_SECONDS
-        retry = backlog * min(1.0, excess.over / excess.held) if excess.held else least
+        return min(max(backlog * share, least), most)
+
+    def _too_busy(self, who: str, excess: Excess, priority: Priority, reason: str) -> TooBusy:
+        """Says what there is too much of, and when as much of it will have gone as has to."""
+        share = min(1.0, excess.over / excess.held) if excess.held else 0.0
         return TooBusy(
             f"{who} has {excess.held} {excess.unit} under way, of {excess.limit} allowed",
-            retry_s=min(max(retry, least), most),
+            retry_s=self.retry_seconds(share, priority),
+            reason=reason,
         )
 
     def start(self, threads: Threads) -> None:

@@ -21,6 +21,7 @@ import torch
 from adcaptum.engine.attribution import StopReason
 from adcaptum.engine.capacity import Capacity
 from adcaptum.engine.clock import batch_clock
+from adcaptum.engine.duplicates import Distinct, Duplicates
 from adcaptum.engine.evaluator import evaluate
 from adcaptum.engine.packing import Part, Slice
 from adcaptum.engine.scheduler import Batch, Request, Scheduler
@@ -54,6 +55,27 @@ class Taken(NamedTuple):
     expired: list[Work]
     cancelled: list[tuple[Work, str]]
     batch: Batch[Asked] | None
+
+
+class _Look:
+    """Looks for equal rows in one batch.
+
+    Attributes:
+        rows: How many rows are evaluated.
+    """
+
+    __slots__ = ("_duplicates", "_row_seconds", "rows")
+
+    def __init__(self, duplicates: Duplicates, row_seconds: float, rows: int) -> None:
+        self._duplicates = duplicates
+        self._row_seconds = row_seconds
+        self.rows = rows
+
+    def __call__(self, tensors: Sequence[torch.Tensor]) -> Distinct | None:
+        found = self._duplicates.look(tensors, self._row_seconds)
+        if found is not None:
+            self.rows = len(found.rows[0])
+        return found
 
 
 class Turns:
@@ -94,6 +116,7 @@ class Turns:
         self._metrics = metrics
         self._batch_metrics = BatchMetrics(metrics, device)
         self._tell = tell
+        self._duplicates: dict[ServedModel, Duplicates] = {}
 
     def measure_memory(self) -> None:
         """Has batches bounded by the memory that the device has left, where it tells."""
@@ -109,7 +132,8 @@ class Turns:
         self.inbox.clear()
         self.cancelled.clear()
         now = monotonic()
-        expired = [_work(request) for request in self.scheduler.expired(now)]
+        overdue = [_work(request) for request in self.scheduler.expired(now)]
+        expired = [work for work in overdue if work.expires]
         batch = None if arrived else self.scheduler.schedule(now)
         return Taken(arrived, expired, cancelled, batch)
 
@@ -145,7 +169,8 @@ class Turns:
         cost = clock()
         model = batch.slices[0].job.payload.running.work.model
         before = self._memory_before()
-        parts = self._evaluate(model, batch, ended)
+        look = self._look(model, batch)
+        parts = self._evaluate(model, batch, look, ended)
         if parts is None:
             self._tell(ended, [])
             return
@@ -158,7 +183,8 @@ class Turns:
                     job.payload.pending.add(start, stop, part)
                     work.rows_done += stop - start
         with self.condition:
-            update = self.scheduler.update(batch, seconds=cost, nbytes=nbytes)
+            rows = batch.rows if look is None else look.rows
+            update = self.scheduler.update(batch, seconds=cost, rows=rows, nbytes=nbytes)
         for piece in update.wasted:
             work = piece.job.payload.running.work
             reason = work.cancel_reason or "cancelled"
@@ -189,13 +215,22 @@ class Turns:
             return None
         return max(0, torch.cuda.max_memory_allocated(self._device) - before)
 
+    def _look(self, model: ServedModel, batch: Batch[Asked]) -> "_Look | None":
+        """What finds equal rows in a batch, where they may be evaluated once."""
+        if not model.checks.independent:
+            return None
+        duplicates = self._duplicates.get(model)
+        if duplicates is None:
+            duplicates = self._duplicates[model] = Duplicates(batch_clock(self._device))
+        return _Look(duplicates, self.capacity.line(batch.key).row, batch.rows)
+
     def _evaluate(
-        self, model: ServedModel, batch: Batch[Asked], ended: list[Work]
+        self, model: ServedModel, batch: Batch[Asked], look: "_Look | None", ended: list[Work]
     ) -> list[Part] | None:
         """Evaluates a batch; None if it failed."""
         pieces = [Slice(job.payload.pending.evaluation, a, b) for job, a, b in batch.slices]
         try:
-            parts = evaluate(model.module(pieces[0].evaluation), pieces)
+            parts = evaluate(model.module(pieces[0].evaluation), pieces, look=look)
             if self._device.type == "cuda":
                 torch.cuda.synchronize(self._device)
         except torch.OutOfMemoryError as error:

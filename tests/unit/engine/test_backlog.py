@@ -85,19 +85,19 @@ def test_an_announced_request_counts_until_it_is_cancelled() -> None:
     target = scheduler()
     request = Request(caller="a", rows=5, seconds=0.5, nbytes=70)
     target.announce(request)
-    held = target.account("a")
+    held = target.ledger.account("a")
     assert (held.requests, held.rows, held.nbytes) == (1, 5, 70)
-    assert target.backlog_seconds(Priority.INTERACTIVE) == pytest.approx(0.5)
+    assert target.ledger.seconds(Priority.INTERACTIVE) == pytest.approx(0.5)
     target.add(request, [Job("key", 5, None)])
     assert (held.requests, held.rows) == (1, 5)
-    assert target.backlog_seconds(Priority.INTERACTIVE) == pytest.approx(0.015)
+    assert target.ledger.seconds(Priority.INTERACTIVE) == pytest.approx(0.015)
     batch = target.schedule(0.0)
     assert batch is not None
     target.update(batch, seconds=0.015)
     assert (held.requests, held.rows, held.nbytes) == (1, 0, 70)
     target.cancel(request)
     assert (held.requests, held.nbytes) == (0, 0)
-    assert target.account("a").requests == target.total.requests == 0
+    assert target.ledger.account("a").requests == target.ledger.total.requests == 0
 
 
 def test_rows_that_are_expected_and_never_come_are_given_up_at_the_end() -> None:
@@ -105,11 +105,13 @@ def test_rows_that_are_expected_and_never_come_are_given_up_at_the_end() -> None
     request = Request(caller="a", rows=50, seconds=5.0)
     target.announce(request)
     target.add(request, [Job("key", 10, None)])
-    assert target.backlog(Priority.INTERACTIVE).expected_rows == 40
-    assert target.account("a").rows == 50
+    assert target.ledger.backlogs[Priority.INTERACTIVE].expected_rows == 40
+    assert target.ledger.account("a").rows == 50
     target.cancel(request)
-    assert target.total.rows == target.backlog(Priority.INTERACTIVE).expected_rows == 0
-    assert target.backlog_seconds(Priority.BATCH) == 0
+    assert (
+        target.ledger.total.rows == target.ledger.backlogs[Priority.INTERACTIVE].expected_rows == 0
+    )
+    assert target.ledger.seconds(Priority.BATCH) == 0
 
 
 def test_a_request_that_adds_more_than_it_expected_counts_in_full() -> None:
@@ -117,7 +119,7 @@ def test_a_request_that_adds_more_than_it_expected_counts_in_full() -> None:
     request = Request(rows=3)
     target.announce(request)
     target.add(request, [Job("key", 10, None)])
-    assert target.total.rows == 10
+    assert target.ledger.total.rows == 10
 
 
 def test_a_request_is_announced_once() -> None:
@@ -131,31 +133,31 @@ def test_a_request_is_announced_once() -> None:
 def test_a_request_that_was_not_announced_counts_while_it_has_rows() -> None:
     target = scheduler()
     target.add(Request(caller="a", nbytes=9), [Job("key", 3, None)])
-    assert target.account("a").nbytes == 9
+    assert target.ledger.account("a").nbytes == 9
     batch = target.schedule(0.0)
     assert batch is not None
     target.update(batch, seconds=0.01)
-    assert target.account("a").requests == target.total.requests == 0
+    assert target.ledger.account("a").requests == target.ledger.total.requests == 0
 
 
 def test_classes_wait_for_those_before_them() -> None:
     target = scheduler()
     for priority, rows in ((Priority.PREDICT, 1), (Priority.INTERACTIVE, 8), (Priority.BATCH, 16)):
         target.add(Request(priority=priority), [Job("key", rows, None)])
-    seconds = [target.backlog_seconds(priority) for priority in Priority]
+    seconds = [target.ledger.seconds(priority) for priority in Priority]
     assert seconds == pytest.approx([0.011, 0.011 + 0.018, 0.011 + 0.018 + 0.036])
 
 
 def test_a_backlog_learns_from_every_batch() -> None:
     target = scheduler()
     target.add(Request(), [Job("key", 80, None)])
-    before = target.backlog_seconds(Priority.INTERACTIVE)
+    before = target.ledger.seconds(Priority.INTERACTIVE)
     for _ in range(4):
         batch = target.schedule(0.0)
         assert batch is not None
         target.update(batch, seconds=10 * (0.001 * batch.rows + 0.01))
     left = target.waiting_rows / 80
-    assert target.backlog_seconds(Priority.INTERACTIVE) > 4 * before * left
+    assert target.ledger.seconds(Priority.INTERACTIVE) > 4 * before * left
 
 
 def test_a_refusal_costs_the_same_however_much_waits() -> None:
@@ -167,9 +169,9 @@ def test_a_refusal_costs_the_same_however_much_waits() -> None:
             target.add(Request(caller=index % 10), [Job("key", 3, None)])
 
         def refuse() -> None:
-            assert limits.excess(target.total, 1, 1) is not None
-            assert limits.excess(target.account(3), 1, 1) is not None
-            target.backlog_seconds(Priority.BATCH)
+            assert limits.excess(target.ledger.total, 1, 1) is not None
+            assert limits.excess(target.ledger.account(3), 1, 1) is not None
+            target.ledger.seconds(Priority.BATCH)
 
         return min(repeat(refuse, number=50, repeat=20))
 
