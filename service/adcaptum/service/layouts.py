@@ -27,6 +27,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from adcaptum.engine.clock import batch_clock
 from adcaptum.engine.evaluator import evaluate
 from adcaptum.engine.packing import Slice
 from adcaptum.service.checks import Checks, example_batch, outputs
@@ -219,7 +220,8 @@ def _rates(
 
 
 def _seconds(module: nn.Module, batches: list[Slice]) -> float:
-    begin = perf_counter()
+    clock = batch_clock(batches[0].evaluation.rows.like[0].device)
+    begin = clock()
     for batch in batches:
         evaluate(module, [batch])
-    return perf_counter() - begin
+    return clock() - begin
