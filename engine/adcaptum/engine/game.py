@@ -130,13 +130,19 @@ class Game:
         if errors is None:
             (errors,) = standard_errors((deviations,))
         answer = self.attribution(values, *outputs.unbind(1), standard_errors=errors)
+        return answer, self.wrong(deviations, freedom)
+
+    def wrong(self, deviations: Tensor, freedom: int | None = None) -> Tensor:
+        """How much of some values may be wrong, over all elements, (games,).
+
+        Args:
+            deviations: Independent parts of their errors, (games, parts, features).
+            freedom: The degrees of freedom of the deviations; None: one less than parts.
+        """
         # A feature counts as often as it has elements, in the values as in their errors.
-        elements = self.features.totals(
-            [torch.ones(1, *t.shape[1:], dtype=torch.float64) for t in self.ends]
-        )
-        return answer, wrong((deviations * elements.to(deviations),), freedom=freedom).to(
-            answer.values[0]
-        )
+        each = [torch.ones_like(t[:1], dtype=torch.float64) for t in self.ends]
+        elements = self.features.totals(each).to(deviations)
+        return wrong((deviations * elements,), freedom=freedom).to(self.ends[0].device)
 
     def attribution(
         self,

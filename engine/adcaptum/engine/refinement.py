@@ -9,10 +9,11 @@ of Gauss-Legendre, Clenshaw-Curtis and this rule within a factor of 1.5 of each 
 but for reviews, 0.5 %, 0.7 % and 0.8 %; weights that are corrected to complete each interval were
 worse).
 
-The error of a refinement is taken to be the last change, or a quarter of the one before, so that
-luck alone ends nothing. Of 500 explanations of cells and 400 of digits, stopped at 5, 2 and 1 %,
-99 % or more were as good as they said; of a random network of ReLUs on 8 numbers, whose gradients
-jump most, 96 to 98 %.
+The error of a refinement is taken to be 1.2 times the last change, or 0.3 times the one before, so
+that luck alone ends nothing. Of 1,000 explanations of cells (against the mean and against other
+rows) 99.9, 99.9 and 100 % were as good as they said at 5, 2 and 1 %; without the factor of 1.2 it
+was 98.8 % at 1 %. Of a random network of ReLUs on 8 numbers, whose gradients jump most, 96 to 98 %
+without it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from adcaptum.engine.moments import magnitude
 MOST_INTERVALS = 1024
 USUAL_POINTS = 33
 _LUCK = 4
+_CAUTION = 1.2
 
 Tensors = tuple[Tensor, ...]
 Points = Callable[[Tensor, Tensor], Evaluation]
@@ -70,7 +72,9 @@ def refined(levels: Levels, tolerance: float) -> Flow[Attribution]:
     while True:
         change = magnitude(tuple(f - c for f, c in zip(fine.values, coarse.values, strict=True)))
         before = before.to(change)
-        answer = with_relative_error(fine, torch.maximum(change, before / _LUCK), tolerance)
+        answer = with_relative_error(
+            fine, _CAUTION * torch.maximum(change, before / _LUCK), tolerance
+        )
         # From what is no number finer steps do not lead back.
         hopeless = bool(change.isnan().any())
         if answer.stop_reason is StopReason.CONVERGED or intervals >= levels.most or hopeless:
