@@ -174,7 +174,7 @@ def test_doubles_stay_doubles_and_nothing_has_a_graph() -> None:
         {"input_roles": ROLES, "perturbations_per_pass": 0},
         {"input_roles": ROLES, "to_metric": float, "reduce": hits},
     ],
-    ids=str,
+    ids=range(8),
 )
 def test_what_does_not_fit_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(AssertionError):
