@@ -51,9 +51,9 @@ def race(runners: Mapping[str, Runner], seconds: float) -> dict[str, float]:
 
 
 def settle(run: Runner, seconds: float) -> None:
-    """Runs a contender until it has learnt what it learns: ten times, or for so many seconds."""
+    """Runs a contender until it has learnt what it learns: thirty times, or for so many seconds."""
     begin = perf_counter()
-    for _ in range(10):
+    for _ in range(30):
         run()
         if perf_counter() - begin > seconds:
             return
