@@ -38,8 +38,13 @@ _MOST_SMALL_ROWS = 4096
 # Up to so many times the best batch are one batch: two would cost more than what it is off.
 _REST = 1.5
 
-_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+_DROPOUTS = (
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
+)  # fmt: skip
+# These drop out by themselves.
+_DROPPING_OUT = (nn.RNNBase, nn.MultiheadAttention)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
 def explain(
@@ -121,18 +126,30 @@ def check_mode(model: Model) -> None:
     """Refuses a model whose answers would depend on the batch, or change it.
 
     Raises:
-        ModelError: If a batch norm or a dropout is in training mode.
+        ModelError: If a dropout, or a norm that keeps statistics, is in training mode.
     """
     if not isinstance(model, nn.Module) or not model.training:
         return
     for name, module in model.named_modules():
-        random = isinstance(module, _DROPOUTS) and module.p > 0
-        tracking = isinstance(module, _BATCH_NORMS)
-        if module.training and (random or tracking):
+        if module.training and (_random(module) or _tracking(module)):
             raise ModelError(
                 f"layer {name!r} ({type(module).__name__}) is in training mode: its answers depend "
                 "on chance or on the batch; call model.eval() first"
             )
+
+
+def _random(module: nn.Module) -> bool:
+    """Whether its answers depend on chance, in training mode."""
+    if isinstance(module, _DROPOUTS):
+        return module.p > 0
+    return isinstance(module, _DROPPING_OUT) and module.dropout > 0
+
+
+def _tracking(module: nn.Module) -> bool:
+    """Whether a batch changes it, in training mode, or its answers."""
+    if isinstance(module, _INSTANCE_NORMS):
+        return module.track_running_stats
+    return isinstance(module, _BATCH_NORMS)
 
 
 class _Trace(NamedTuple):

@@ -90,6 +90,7 @@ class _Run(Generic[T]):
         self._result: Future[T] = Future()
         self._batches: list[_Batch] = []
         self._waiting = 0
+        self._error: Exception | None = None
         self._lock = Lock()
 
     def begun(self) -> Future[T]:
@@ -121,19 +122,28 @@ class _Run(Generic[T]):
 
     def _answered(self, rows: int) -> None:
         with self._lock:
-            if self._on_rows is not None:
-                self._on_rows(rows)
+            try:
+                if self._on_rows is not None:
+                    self._on_rows(rows)
+            except Exception as error:  # noqa: BLE001 - raised where somebody is told
+                self._error = self._error or error
             self._waiting -= 1
             last = self._waiting == 0
         if last:
             self._land()
 
     def _land(self) -> None:
+        if self._error is not None:
+            self._fail(self._error)
+            return
         try:
             for batch in self._batches:
                 (part,) = outputs_read(batch.answer.value(), [batch.piece])
                 batch.pending.add(batch.piece.start, batch.piece.stop, part)
             self._ask(self._execution.advance())
         except Exception as error:  # noqa: BLE001 - whoever waits for the result is told
-            self._execution.close()
-            self._result.set_exception(error)  # type: ignore[arg-type] # torch annotates it wrongly
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._execution.close()
+        self._result.set_exception(error)  # type: ignore[arg-type] # torch annotates it wrongly

@@ -103,6 +103,18 @@ def test_an_output_that_cannot_be_read_is_an_error_of_the_result(
         result.wait()
 
 
+def test_an_error_of_the_progress_bar_is_that_of_the_result() -> None:
+    def shown(_: int) -> None:
+        raise ValueError("no terminal")
+
+    promised: Future[Tensor] = Future()
+    flow = METHODS["feature_ablation"]().flow(Explicand.of(numbers(1, 8), target=0))
+    result = run_later(lambda _: promised, flow, batch_rows=16, on_rows=shown)
+    promised.set_result(mlp()(numbers(9, 8)))
+    with pytest.raises(ValueError, match="no terminal"):
+        result.wait()
+
+
 def test_a_forward_that_answers_at_once_is_refused() -> None:
     flow = METHODS["feature_ablation"]().flow(Explicand.of(numbers(1, 8), target=0))
     with pytest.raises(ModelError, match="Future"):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from adcaptum.engine import (
     INPUT,
+    Attribution,
     ErrorKind,
     Explicand,
     InvalidArgument,
@@ -424,6 +425,25 @@ def test_a_model_without_gradients_is_refused_and_so_is_one_in_training() -> Non
         explain(cnn().train(), Saliency(), Explicand.of(numbers(2, 1, 8, 8), target=0))
     with pytest.raises(ModelError, match="first dimension"):
         explain(lambda t: t.sum(), Saliency(), Explicand.of(x, target=0))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.LSTM(4, 4, 2, dropout=0.5, batch_first=True),
+        nn.InstanceNorm1d(3, track_running_stats=True),
+        nn.FeatureAlphaDropout(0.5),
+    ],
+    ids=lambda module: type(module).__name__,
+)
+def test_a_module_whose_answers_chance_or_a_batch_changes_is_refused(module: nn.Module) -> None:
+    def question() -> Attribution:
+        return explain(module, Saliency(), Explicand.of(numbers(2, 3, 4).float(), target=(0, 1)))
+
+    with pytest.raises(ModelError, match=r"model\.eval\(\)"):
+        question()
+    module.eval()
+    assert question().values[0].isfinite().all()
 
 
 def test_explaining_works_under_no_grad_and_inference_mode() -> None:

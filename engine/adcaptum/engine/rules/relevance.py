@@ -56,11 +56,6 @@ class Relevance:
 
     composite: Composite = field(default_factory=Composite)
 
-    @property
-    def pairs(self) -> bool:
-        """No row is compared with another."""
-        return False
-
     def interception(self, model: object, pairs: Pairs | None) -> Interception:  # noqa: ARG002
         """Begins a batch."""
         return Propagation(RELEVANCE, self.composite, model)
