@@ -22,6 +22,7 @@ STOP_REASONS: Final = {
     StopReason.BUDGET: explanation_pb2.STOP_REASON_BUDGET,
     StopReason.DEADLINE: explanation_pb2.STOP_REASON_DEADLINE,
 }
+STOPPED: Final = {wire: reason for reason, wire in STOP_REASONS.items()}
 DEFAULT_TOP_K: Final = 5
 
 

@@ -79,19 +79,29 @@ class NotFound(ServiceError, LookupError):
 
 
 class TooBusy(ServiceError):
-    """The server has as much work as it takes; to be tried again after `retry_s` seconds."""
+    """The server has as much work as it takes; to be tried again after `retry_s` seconds.
+
+    Attributes:
+        reason: What there is too much of, for the metrics: requests, rows or bytes, of all callers
+            or, with `caller_` before it, of this one.
+    """
 
     kind = Kind.BUSY
 
-    def __init__(self, message: str, *, retry_s: float) -> None:
+    def __init__(self, message: str, *, retry_s: float, reason: str) -> None:
         ServiceError.__init__(self, message)
         self.retry_s = retry_s
+        self.reason = reason
 
 
 class DeadlineExceeded(ServiceError):
     """The caller's deadline came first."""
 
     kind = Kind.DEADLINE
+
+
+class TooLate(DeadlineExceeded):
+    """There cannot be an answer before the deadline: the request is refused at once."""
 
 
 class Unavailable(ServiceError):

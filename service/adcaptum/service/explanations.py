@@ -3,25 +3,43 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
-from typing import Any
+from typing import NamedTuple
 
-from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.evaluation import Evaluation
 from adcaptum.engine.rows import Given
 from adcaptum.engine.scheduler import Priority
-from adcaptum.service import answers, budgets, inputs, question as questions, tensors
+from adcaptum.service import admission, answers, budgets, inputs, question as questions, tensors
+from adcaptum.service.admission import Cost
 from adcaptum.service.call import Call
 from adcaptum.service.catalogue import Catalogue
-from adcaptum.service.engines import Engines
-from adcaptum.service.errors import DeadlineExceeded, TooBusy
+from adcaptum.service.engines import Ahead, Engines
+from adcaptum.service.errors import DeadlineExceeded
+from adcaptum.service.flights import Answered, Flight, Flights, Terms, Waiter
 from adcaptum.service.plans import Explanation, Prediction
 from adcaptum.service.question import Question
+from adcaptum.service.request_key import request_key
 from adcaptum.service.request_metrics import RequestMetrics
 from adcaptum.service.served_model import ServedModel
-from adcaptum.service.settings import Settings
-from adcaptum.service.work import Plan, Work
+from adcaptum.service.work import Work
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+
+NOTHING_AHEAD = Ahead(0, 0, 0.0)
+
+
+class Boarded(NamedTuple):
+    """A request that waits for its answer.
+
+    Attributes:
+        waiter: How it waits.
+        cost: What it takes; None if it joined another.
+        ahead: What was under way before it.
+    """
+
+    waiter: Waiter
+    cost: Cost | None
+    ahead: Ahead
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,13 +50,15 @@ class Explanations:
         catalogue: The models.
         engines: What runs them.
         metrics: What is counted of each answer.
-        settings: The limits.
+        flights: The answers that requests may share.
+        max_image_pixels: The largest image that is decoded.
     """
 
     catalogue: Catalogue
     engines: Engines
     metrics: RequestMetrics
-    settings: Settings
+    flights: Flights
+    max_image_pixels: int
 
     async def predict(self, request: pb.PredictRequest, call: Call) -> pb.PredictResponse:
         """Says what a model answers.
@@ -47,16 +67,38 @@ class Explanations:
             ServiceError: What the caller did wrong, or the server cannot do.
         """
         model = self.catalogue.find(request.model)
-        limit = self.settings.max_image_pixels
+        limit = self.max_image_pixels
         if inputs.is_slow(request.inputs):
             read = await asyncio.to_thread(inputs.read, request.inputs, model.loaded, limit)
         else:
             read = inputs.read(request.inputs, model.loaded, limit)
-        plan = Prediction(Evaluation(Given(read.tensors), arguments=read.arguments))
-        work = self._work(model, plan, call, read.count, priority=Priority.PREDICT)
-        (reading,) = await self._done(work, call)
-        outputs = reading.values
-        self.metrics.answered(model.name, "Predict", work.queue_seconds, work.compute_seconds)
+        deadline = admission.due(call, partial=False)
+        cost = Cost.of_prediction(read, model, self.engines)
+        if deadline is not None:
+            ahead = self.engines.ahead(model, Priority.PREDICT)
+            admission.check_time(cost, ahead, deadline, partial=False)
+        work = Work(
+            model,
+            Prediction(Evaluation(Given(read.tensors), arguments=read.arguments)),
+            finished=asyncio.get_running_loop().create_future(),
+            arrival=call.arrival,
+            priority=Priority.PREDICT,
+            caller=call.caller or None,
+            rows=cost.rows,
+            seconds=cost.seconds,
+            nbytes=cost.nbytes,
+            deadline=deadline,
+        )
+        self.engines.submit(work)
+        try:
+            await work.finished
+        except asyncio.CancelledError:
+            self.engines.of(model).cancel(work, _reason(call))
+            raise
+        if work.error is not None:
+            raise work.error
+        outputs = work.results[0].values
+        self.metrics.answered(model.name, "Predict", _queued(work, call), work.compute_seconds)
         return pb.PredictResponse(
             model=model.identity,
             outputs=[tensors.encode(outputs, model.loaded.declaration.outputs[0].name)],
@@ -72,14 +114,15 @@ class Explanations:
             ServiceError: What the caller did wrong, or the server cannot do.
         """
         model = self.catalogue.find(request.model)
-        question = await self._question(request, model)
-        partial = budgets.partial(request.budget, stream=False)
-        if call.deadline is not None and not partial:
-            self._check_time(question, call.deadline)
-        plan = Explanation(question)
-        work = self._work(model, plan, call, question.inputs.count, partial=partial)
-        await self._done(work, call)
-        return self._response(question, plan, work, call, "Explain")
+        key = self._key(request, model)
+        if (kept := self._kept(key, model, call)) is not None:
+            return kept
+        waiter = (await self._board(request, model, key, call, stream=False)).waiter
+        try:
+            await waiter.end()
+            return self._answer(waiter, key, call, "Explain")
+        finally:
+            waiter.leave(_reason(call))
 
     async def explain_stream(
         self, request: pb.ExplainStreamRequest, call: Call
@@ -91,102 +134,135 @@ class Explanations:
         """
         explain = request.explain
         model = self.catalogue.find(explain.model)
-        question = await self._question(explain, model)
-        partial = budgets.partial(explain.budget, stream=True)
-        if call.deadline is not None and not partial:
-            self._check_time(question, call.deadline)
-        plan = Explanation(question)
-        news = asyncio.Event()
-        ahead = self.engines.of(model).waiting_rows
-        rows = sum(question.estimated_rows().values())
-        work = self._work(
-            model, plan, call, question.inputs.count, partial=partial, progressed=news.set
-        )
-        work.finished.add_done_callback(lambda _: news.set())
+        key = self._key(explain, model)
+        if (kept := self._kept(key, model, call)) is not None:
+            yield pb.ExplainStreamResponse(accepted=pb.Accepted(request_id=call.id))
+            yield pb.ExplainStreamResponse(final=kept)
+            return
+        boarded = await self._board(explain, model, key, call, stream=True)
+        waiter = boarded.waiter
         try:
-            yield pb.ExplainStreamResponse(
-                accepted=pb.Accepted(request_id=call.id, rows=rows, rows_ahead=ahead)
-            )
-            while not work.finished.done():
-                await news.wait()
-                news.clear()
-                if not work.finished.done():
-                    yield pb.ExplainStreamResponse(partial=_partial(question, plan, work, rows))
-            _raise(work)
-            final = self._response(question, plan, work, call, "ExplainStream")
+            yield pb.ExplainStreamResponse(accepted=_accepted(boarded, call))
+            while not waiter.over:
+                await waiter.news.wait()
+                waiter.news.clear()
+                if not waiter.over:
+                    so_far = waiter.flight.partial(answers.explanations)
+                    yield pb.ExplainStreamResponse(partial=so_far)
+            final = self._answer(waiter, key, call, "ExplainStream")
             yield pb.ExplainStreamResponse(final=final)
         finally:
-            if not work.finished.done():
-                self.engines.of(model).cancel(work, _reason(call))
+            waiter.leave(_reason(call))
+
+    def _key(self, request: pb.ExplainRequest, model: ServedModel) -> bytes | None:
+        """Returns what equal requests have in common; None for those that share nothing."""
+        if request.cache == explanation_pb2.CACHE_BYPASS:
+            return None
+        return request_key(request, model.identity, questions.read_methods(request, model))
+
+    def _kept(self, key: bytes | None, model: ServedModel, call: Call) -> pb.ExplainResponse | None:
+        """Returns an answer that was kept."""
+        stored = None if key is None else self.flights.cache.get(key)
+        if stored is None:
+            return None
+        response = pb.ExplainResponse.FromString(stored)
+        self.metrics.hit(model.name)
+        self.metrics.repeated(model.name, response)
+        response.cache = explanation_pb2.CACHE_STATUS_HIT
+        response.timings.total_seconds = monotonic() - call.arrival
+        response.request_id = call.id
+        return response
+
+    async def _board(
+        self,
+        request: pb.ExplainRequest,
+        model: ServedModel,
+        key: bytes | None,
+        call: Call,
+        *,
+        stream: bool,
+    ) -> Boarded:
+        """Joins a flight that is about the same, or has a new one take off."""
+        may_be_partial = budgets.partial(request.budget, stream=stream)
+        due = admission.due(call, partial=may_be_partial)
+        terms = Terms(admission.priority(request), due, may_be_partial, stream)
+        if (flight := self.flights.find(key, terms.priority)) is None:
+            question = await self._question(request, model)
+            # Somebody who asks the same may have been faster meanwhile.
+            if (flight := self.flights.find(key, terms.priority)) is None:
+                return self._take_off(question, terms, key, call)
+        return Boarded(flight.join(terms), None, NOTHING_AHEAD)
+
+    def _take_off(self, question: Question, terms: Terms, key: bytes | None, call: Call) -> Boarded:
+        """Has the engine begin, if there is time and room."""
+        cost, ahead = Cost.of_explanation(question, self.engines), NOTHING_AHEAD
+        if terms.due is not None or terms.stream:
+            ahead = self.engines.ahead(question.model, terms.priority)
+        if terms.due is not None:
+            admission.check_time(cost, ahead, terms.due, partial=terms.partial)
+        plan = Explanation(question)
+        work = Work(
+            question.model,
+            plan,
+            finished=asyncio.get_running_loop().create_future(),
+            arrival=call.arrival,
+            priority=terms.priority,
+            caller=call.caller or None,
+            rows=cost.rows,
+            seconds=cost.seconds,
+            nbytes=cost.nbytes,
+            deadline=terms.due,
+            expires=False,
+            deterministic=question.deterministic,
+        )
+        stop = self.engines.of(question.model).cancel
+        flight = Flight(
+            question, plan, work, cost.rows, stop=stop, ended=partial(self.flights.remove, key)
+        )
+        self.engines.submit(work)
+        self.flights.add(key, flight)
+        return Boarded(flight.join(terms, joined=False), cost, ahead)
 
     async def _question(self, request: pb.ExplainRequest, model: ServedModel) -> Question:
-        limit = self.settings.max_image_pixels
+        limit = self.max_image_pixels
         if inputs.is_slow(request.inputs):
             return await asyncio.to_thread(questions.read, request, model, limit)
         return questions.read(request, model, limit)
 
-    def _check_time(self, question: Question, deadline: float) -> None:
-        """Refuses what cannot be done in time, even if nobody else asked for anything."""
-        needed = self.engines.seconds(question.model, question.estimated_rows())
-        left = deadline - monotonic()
-        # Measured at the start, perhaps on a busy machine: only what is far off is sure.
-        if needed > 2 * left:
-            raise DeadlineExceeded(
-                f"about {needed:.2g} s of computation, and {max(left, 0):.2g} s are left"
-            )
-
-    def _work(
-        self,
-        model: ServedModel,
-        plan: Plan,
-        call: Call,
-        rows: int,
-        *,
-        priority: Priority = Priority.INTERACTIVE,
-        partial: bool = False,
-        progressed: Any = None,
-    ) -> Work:
-        """Submits a work, if there is room and time for it."""
-        now = monotonic()
-        deadline = call.deadline
-        if deadline is not None:
-            if deadline <= now:
-                raise DeadlineExceeded("the deadline had passed when the request was read")
-            if partial:
-                # The answer has to travel, and to be made of what is there.
-                deadline -= min(0.25, 0.2 * (deadline - call.arrival))
-        waiting = self.engines.waiting_rows
-        if waiting + rows > self.settings.max_queue_rows:
-            raise TooBusy(f"{waiting} rows wait already", retry_s=1.0)
-        work = Work(
-            model,
-            plan,
-            finished=asyncio.get_running_loop().create_future(),
-            arrival=call.arrival,
-            priority=priority,
-            deadline=deadline,
-            partial=partial,
-            progressed=progressed,
-        )
-        self.engines.of(model).submit(work)
-        return work
-
-    async def _done(self, work: Work, call: Call) -> list[Any]:
-        """Waits for a work; has it stopped if the caller goes away meanwhile."""
-        try:
-            await work.finished
-        except asyncio.CancelledError:
-            self.engines.of(work.model).cancel(work, _reason(call))
-            raise
-        _raise(work)
-        return work.results
-
-    def _response(
-        self, question: Question, plan: Explanation, work: Work, call: Call, rpc: str
+    def _answer(
+        self, waiter: Waiter, key: bytes | None, call: Call, rpc: str
     ) -> pb.ExplainResponse:
-        answered = plan.answered(work.results)
+        """Writes the answer of a flight that has ended, or the best one so far."""
+        flight, work = waiter.flight, waiter.flight.work
+        if not work.finished.done():
+            answered = flight.best() if waiter.terms.partial else None
+            if answered is None:
+                raise DeadlineExceeded("the deadline came before the answer")
+            response = self._write(flight.question, answered)
+        elif work.error is not None:
+            raise work.error
+        elif flight.stored is None:
+            response = self._write(flight.question, flight.plan.answered(work.results))
+            if key is not None:
+                flight.stored = response.SerializeToString()
+                self.flights.cache.put(key, flight.stored)
+        else:
+            response = pb.ExplainResponse.FromString(flight.stored)
+            self.metrics.repeated(flight.question.model.name, response)
+        model = flight.question.model.name
+        self.metrics.answered(model, rpc, _queued(work, call), work.compute_seconds)
+        if waiter.joined:
+            response.cache = explanation_pb2.CACHE_STATUS_JOINED
+            self.metrics.joined(model)
+        elif key is not None:
+            response.cache = explanation_pb2.CACHE_STATUS_MISS
+            self.metrics.missed(model)
+        response.timings.CopyFrom(_timings(work, call))
+        response.request_id = call.id
+        return response
+
+    def _write(self, question: Question, answered: Answered) -> pb.ExplainResponse:
         self.metrics.explained(question, answered)
-        self.metrics.answered(question.model.name, rpc, work.queue_seconds, work.compute_seconds)
         declared = question.model.loaded.declaration.inputs
         shown = question.inputs.tensors if question.output.return_inputs else ()
         return pb.ExplainResponse(
@@ -198,40 +274,35 @@ class Explanations:
                 for each, values in zip(declared, shown, strict=False)
             ],
             seed=question.seed,
-            timings=_timings(work, call),
-            request_id=call.id,
         )
 
 
-def _raise(work: Work) -> None:
-    if work.error is not None:
-        raise work.error
+def _accepted(boarded: Boarded, call: Call) -> pb.Accepted:
+    ahead, cost, flight = boarded.ahead, boarded.cost, boarded.waiter.flight
+    return pb.Accepted(
+        request_id=call.id,
+        rows=flight.rows,
+        rows_ahead=ahead.rows,
+        position=ahead.requests,
+        seconds=0.0 if cost is None else sum(cost.among(ahead)),
+    )
 
 
 def _reason(call: Call) -> str:
     # The caller's clock may have struck a little before ours.
-    late = call.deadline is not None and monotonic() >= call.deadline - 0.05
+    late = call.deadline is not None and monotonic() > call.deadline - 0.05
     return "deadline" if late else "cancelled"
+
+
+def _queued(work: Work, call: Call) -> float:
+    """How long a request waited for the first batch, which may have been before it came."""
+    return max(0.0, work.queue_seconds - (call.arrival - work.arrival))
 
 
 def _timings(work: Work, call: Call) -> explanation_pb2.Timings:
     return explanation_pb2.Timings(
-        queue_seconds=work.queue_seconds,
+        queue_seconds=_queued(work, call),
         compute_seconds=work.compute_seconds,
         total_seconds=monotonic() - call.arrival,
         batches=work.batches,
-    )
-
-
-def _partial(question: Question, plan: Explanation, work: Work, rows: int) -> pb.Partial:
-    best: list[tuple[Any, Attribution]] = []
-    if len(plan.pieces) == len(work.running):
-        for piece, running in zip(plan.pieces, list(work.running), strict=False):
-            attribution = running.execution.best
-            if attribution is not None:
-                best.append((piece, attribution))
-    return pb.Partial(
-        rows_done=work.rows_done,
-        rows=max(rows, work.rows_done),
-        explanations=answers.explanations(question, best),
     )

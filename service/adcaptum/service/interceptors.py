@@ -15,13 +15,14 @@ from prometheus_client import Gauge, Histogram
 from adcaptum.service import logs, status
 from adcaptum.service.call import Call
 from adcaptum.service.catalogue import Catalogue
-from adcaptum.service.errors import TooBusy, Unavailable
+from adcaptum.service.errors import TooBusy, TooLate, Unavailable
 from adcaptum.service.metrics import Metrics
 
 CALL: Final[ContextVar[Call]] = ContextVar("call")
 """The call that this task serves."""
 
 ID_KEY: Final = "x-request-id"
+CALLER_KEY: Final = "x-caller-id"
 SERVICE: Final = "/adcaptum.v1.ExplanationService/"
 GOOD_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -40,7 +41,22 @@ class Interceptor(grpc.aio.ServerInterceptor):
         in_flight: How many calls are being served.
     """
 
-    def __init__(self, metrics: Metrics, catalogue: Catalogue, max_requests: int) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        catalogue: Catalogue,
+        max_requests: int,
+        retry_seconds: Callable[[], float],
+    ) -> None:
+        """Prepares it.
+
+        Args:
+            metrics: What to count.
+            catalogue: The models.
+            max_requests: How many calls may be in flight.
+            retry_seconds: Says when it is worth while to try again if there are too many.
+        """
+        self._retry_seconds = retry_seconds
         self.draining = False
         self.in_flight = 0
         self._idle = asyncio.Event()
@@ -135,8 +151,11 @@ class Interceptor(grpc.aio.ServerInterceptor):
             self._metrics.rejected.labels(rpc, "draining").inc()
             raise Unavailable("The server is shutting down.")
         if self.in_flight > self._max_requests:
-            self._metrics.rejected.labels(rpc, "requests").inc()
-            raise TooBusy(f"{self._max_requests} requests are being served", retry_s=0.5)
+            raise TooBusy(
+                f"{self._max_requests} requests are being served",
+                retry_s=self._retry_seconds(),
+                reason="requests",
+            )
 
     def _observe(self, rpc: str, model: str, call: Call, error: Exception | None) -> None:
         code = "OK" if error is None else status.code(error).name
@@ -153,7 +172,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
             self._log.error("request", rpc=rpc, model=key[0], code=code, exc_info=error)
         else:
             if isinstance(error, TooBusy):
-                self._metrics.rejected.labels(rpc, "rows").inc()
+                self._metrics.rejected.labels(rpc, error.reason).inc()
+            elif isinstance(error, TooLate):
+                self._metrics.rejected.labels(rpc, "deadline").inc()
             self._log.info(
                 "request", rpc=rpc, model=key[0], code=code, seconds=seconds, error=str(error)
             )
@@ -172,13 +193,24 @@ def _call(context: Context) -> Call:
     now = monotonic()
     # None without a deadline, whatever the stubs say.
     remaining = cast("float | None", context.time_remaining())
+    request_id = caller = ""
     for key, value in context.invocation_metadata() or ():
-        if key == ID_KEY and isinstance(value, str) and GOOD_ID.fullmatch(value):
-            request_id = value
-            break
-    else:
-        request_id = secrets.token_hex(8)
-    return Call(request_id, now, None if remaining is None else now + remaining)
+        if key in (ID_KEY, CALLER_KEY) and isinstance(value, str) and GOOD_ID.fullmatch(value):
+            if key == ID_KEY:
+                request_id = value
+            else:
+                caller = value
+    return Call(
+        request_id or secrets.token_hex(8),
+        now,
+        None if remaining is None else now + remaining,
+        caller or _host(context.peer()),
+    )
+
+
+def _host(peer: str) -> str:
+    """The address that a peer calls from: what opens many connections is still one caller."""
+    return peer.rpartition(":")[0] if peer.startswith("ip") else peer
 
 
 def _model_name(request: Any) -> str:

@@ -83,6 +83,22 @@ class Metrics:
         self.rejected = counter(
             "rejected_requests_total", "Requests refused unserved.", ("rpc", "reason")
         )
+        self.cache_hits = counter(
+            "cache_hits_total", "Explanations answered with one that was kept.", ("model",)
+        )
+        self.joined = counter(
+            "joined_requests_total",
+            "Explanations answered with one that was under way for somebody else.",
+            ("model",),
+        )
+        self.cache_misses = counter(
+            "cache_misses_total", "Explanations computed that might have been kept.", ("model",)
+        )
+        self.cache_evictions = counter(
+            "cache_evictions_total", "Explanations that were kept and made room for others.", ()
+        )
+        self.cache_memory = gauge("cache_bytes", "Memory that kept explanations take.", ())
+        self.cache_entries = gauge("cache_entries", "Explanations that are kept.", ())
         self.model_ready = gauge("model_ready", "1 while a model serves.", ("model", "version"))
         self.model_load_seconds = gauge(
             "model_load_seconds", "How long a model took to load and warm up.", ("model",)

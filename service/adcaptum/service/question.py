@@ -84,6 +84,7 @@ class Question:
         seed: Where randomness begins.
         budget: What it may cost, and how exact it has to be.
         output: The form of the reply.
+        deterministic: Whether the answer has to be the same to the last bit each time.
     """
 
     model: ServedModel
@@ -97,11 +98,21 @@ class Question:
     seed: int
     budget: Budget
     output: explanation_pb2.OutputOptions
+    deterministic: bool
 
     @property
     def needs_outputs(self) -> bool:
         """Whether the targets depend on what the model says."""
         return self.choice.known is None
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it holds until it is answered, and its answer, in bytes."""
+        inputs = sum([each.nbytes for each in self.inputs.tensors])
+        held = sum([each.nbytes for each in self.masks or ()])
+        for part in self.parts:
+            held += sum([each.nbytes for each in part.baselines.tensors])
+        return held + inputs * (1 + len(self.methods) * self.choice.count)
 
     def inside(self, method: int) -> Site | None:
         """The layer that the method's answer is of; None: it is of the inputs."""
@@ -192,7 +203,7 @@ def read(request: pb.ExplainRequest, model: ServedModel, max_image_pixels: int) 
     """
     loaded = model.loaded
     inputs = request_inputs.read(request.inputs, loaded, max_image_pixels)
-    methods = _methods(request, model)
+    methods = read_methods(request, model)
     layer = places.site(request.layer, model) if request.HasField("layer") else None
     neuron = places.neuron(request.neuron, model) if request.HasField("neuron") else None
     if neuron is not None and any(each.abilities.through for each in methods):
@@ -226,10 +237,18 @@ def read(request: pb.ExplainRequest, model: ServedModel, max_image_pixels: int) 
         seed=request.seed,
         budget=budgets.read(request.budget, methods, loaded.declaration.max_rows),
         output=_output(request.output) if request.HasField("output") else DEFAULT_OUTPUT,
+        deterministic=request.deterministic,
     )
 
 
-def _methods(request: pb.ExplainRequest, model: ServedModel) -> tuple[ResolvedMethod, ...]:
+def read_methods(request: pb.ExplainRequest, model: ServedModel) -> tuple[ResolvedMethod, ...]:
+    """Reads the methods of a request.
+
+    Raises:
+        InvalidRequest: There are too many, or a parameter is not allowed.
+        NotFound: There is none of that name.
+        Unsupported: The model cannot run one.
+    """
     if len(request.methods) > MOST_METHODS:
         raise InvalidRequest(
             "methods", f"{len(request.methods)} of them; at most {MOST_METHODS} are allowed"

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from prometheus_client import Counter, Histogram
 
-from adcaptum.engine.attribution import Attribution
+from adcaptum.engine.attribution import Attribution, StopReason
 from adcaptum.service import answers
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.question import Piece, Question
+from adcaptum.v1 import explanation_service_pb2 as pb
 
 
 class RequestMetrics:
@@ -43,14 +44,36 @@ class RequestMetrics:
             if rows is None:
                 rows = self._rows[key] = self._metrics.explanation_rows.labels(*key)
             rows.observe(sum(each.rows_used for each in own))
-            reason = answers.stop_reason(own).value
-            counter = self._explanations.get((*key, reason))
-            if counter is None:
-                counter = self._metrics.explanations.labels(*key, reason)
-                self._explanations[*key, reason] = counter
-            counter.inc(sum(len(each.values[0]) for each in own))
+            self._given(model, method, answers.stop_reason(own)).inc(
+                sum(len(each.values[0]) for each in own)
+            )
             for attribution in own:
                 self._observe_error(model, method, attribution)
+
+    def repeated(self, model: str, response: pb.ExplainResponse) -> None:
+        """Counts explanations that are given once more, and cost nothing."""
+        for report in response.reports:
+            counter = self._given(model, report.method.name, answers.STOPPED[report.stop_reason])
+            counter.inc(len(response.explanations) / len(response.reports))
+
+    def hit(self, model: str) -> None:
+        """Counts an answer that was kept."""
+        self._metrics.cache_hits.labels(model).inc()
+
+    def missed(self, model: str) -> None:
+        """Counts an answer that might have been kept, and was not."""
+        self._metrics.cache_misses.labels(model).inc()
+
+    def joined(self, model: str) -> None:
+        """Counts an answer that was computed for somebody else."""
+        self._metrics.joined.labels(model).inc()
+
+    def _given(self, model: str, method: str, reason: StopReason) -> Counter:
+        key = (model, method, reason.value)
+        counter = self._explanations.get(key)
+        if counter is None:
+            counter = self._explanations[key] = self._metrics.explanations.labels(*key)
+        return counter
 
     def _observe_error(self, model: str, method: str, attribution: Attribution) -> None:
         ratios = answers.error_ratios(attribution)

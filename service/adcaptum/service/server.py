@@ -15,15 +15,18 @@ import uvloop
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import disable_created_metrics
 
+from adcaptum.engine.backlog import Limits
 from adcaptum.service import health, http, logs, repository
 from adcaptum.service.catalogue import Catalogue, State
 from adcaptum.service.declaration import DeclarationError
-from adcaptum.service.engines import Engines
+from adcaptum.service.engines import RETRY_SECONDS, Engines
 from adcaptum.service.explanations import Explanations
+from adcaptum.service.flights import Flights
 from adcaptum.service.interceptors import Interceptor
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.model_loader import ModelLoader
 from adcaptum.service.request_metrics import RequestMetrics
+from adcaptum.service.result_cache import ResultCache
 from adcaptum.service.servicers import ExplanationServicer
 from adcaptum.service.settings import Settings
 from adcaptum.v1 import explanation_service_pb2_grpc as pb_grpc
@@ -69,7 +72,10 @@ class Server:
         self._metrics = Metrics()
         self._catalogue = Catalogue(repository.names(settings.repository))
         self._health = health.Health()
-        self._interceptor = Interceptor(self._metrics, self._catalogue, settings.max_requests)
+        self._engines: Engines | None = None
+        self._interceptor = Interceptor(
+            self._metrics, self._catalogue, settings.max_requests, self._retry_seconds
+        )
         self._ended = asyncio.Event()
         self._failed = False
 
@@ -77,15 +83,24 @@ class Server:
         """Serves until a signal comes; returns whether it failed."""
         settings, loop = self._settings, asyncio.get_running_loop()
         device = torch.device(settings.device)
-        engines = Engines(
+        engines = self._engines = Engines(
             loop,
             device,
             self._metrics,
             target_batch_seconds=settings.target_batch_seconds,
             crashed=self._crashed,
+            limits=Limits(None, settings.max_queue_rows, settings.max_queue_bytes),
+            caller_limits=Limits(
+                settings.max_caller_requests, settings.max_caller_rows, settings.max_caller_bytes
+            ),
         )
+        cache = ResultCache(settings.cache_bytes, settings.cache_entries, self._metrics)
         explanations = Explanations(
-            self._catalogue, engines, RequestMetrics(self._metrics), settings
+            self._catalogue,
+            engines,
+            RequestMetrics(self._metrics),
+            Flights(cache),
+            settings.max_image_pixels,
         )
         grpc_server = grpc.aio.server(interceptors=[self._interceptor], options=self._options())
         pb_grpc.add_ExplanationServiceServicer_to_server(
@@ -122,6 +137,9 @@ class Server:
         await engines.stop()
         logs.logger().info("stopped", failed=self._failed)
         return self._failed
+
+    def _retry_seconds(self) -> float:
+        return RETRY_SECONDS[0] if self._engines is None else self._engines.retry_seconds()
 
     def unready(self) -> str:
         """Says why the server is not ready; nothing if it is."""

@@ -40,7 +40,25 @@ class Settings(BaseSettings):
     """How many requests may be in flight; more are refused."""
 
     max_queue_rows: int = Field(default=10_000_000, ge=1)
-    """How many rows may wait on the device; requests that would add to more are refused."""
+    """How many rows may be under way; requests that would add to more are refused."""
+
+    max_queue_bytes: int = Field(default=1 << 30, ge=1)
+    """How much memory requests under way may hold; requests that would add to more are refused."""
+
+    max_caller_requests: int | None = Field(default=None, ge=1)
+    """How many requests of one caller may be under way; no limit of its own where unset."""
+
+    max_caller_rows: int | None = Field(default=None, ge=1)
+    """How many rows of one caller may be under way; no limit of its own where unset."""
+
+    max_caller_bytes: int | None = Field(default=None, ge=1)
+    """How much memory one caller's requests may hold; no limit of its own where unset."""
+
+    cache_bytes: int = Field(default=256 << 20, ge=0)
+    """How much memory explanations that are kept may take; 0 keeps none."""
+
+    cache_entries: int = Field(default=10_000, ge=0)
+    """How many answers are kept at most; those that were longest not asked for go first."""
 
     max_image_pixels: int = Field(default=50_000_000, ge=1)
     """The largest encoded image that is decoded, in pixels."""

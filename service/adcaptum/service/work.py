@@ -88,6 +88,7 @@ class Work:
         finished: Set, in the event loop, when it has ended.
         progressed: Called in the event loop when there is news of a work under way; None: no need.
         partial: Whether the best answers so far will do when the deadline comes.
+        expires: Whether it is ended at the deadline.
         forward_rows: How many rows each forward of it has at most, beside none of others; None: as
             many as come together.
         running: The flows of the current stage.
@@ -106,6 +107,7 @@ class Work:
         "compute_seconds",
         "ended",
         "error",
+        "expires",
         "finished",
         "forward_rows",
         "lock",
@@ -134,6 +136,7 @@ class Work:
         nbytes: int = 0,
         deadline: float | None = None,
         partial: bool = False,
+        expires: bool = True,
         deterministic: bool = False,
         progressed: Callable[[], None] | None = None,
     ) -> None:
@@ -152,6 +155,8 @@ class Work:
             nbytes: The memory that it holds until it has ended: inputs, baselines, masks, results.
             deadline: When its answer is due, on the monotonic clock; None for never.
             partial: Whether the best answers so far will do when the deadline comes.
+            expires: Whether it is ended at the deadline, which otherwise only says how soon its
+                rows are wanted.
             deterministic: Whether its answer has to be the same to the last bit each time, whatever
                 shares the device: its rows are evaluated beside no others.
             progressed: Called in the event loop when there is news of it; None: no need.
@@ -171,6 +176,7 @@ class Work:
         self.finished = finished
         self.progressed = progressed
         self.partial = partial
+        self.expires = expires
         most = FORWARD_ROWS if model.checks.independent else 1
         self.forward_rows = most if deterministic else None
         self.lock = Lock()

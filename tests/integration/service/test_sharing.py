@@ -39,6 +39,8 @@ REQUESTS = [
         target=index(seed % 10),
         seed=seed,
         layer=explanation_pb2.Layer(name=layer) if layer else None,
+        # What was kept would share no batch.
+        cache=explanation_pb2.CACHE_BYPASS,
     )
     for seed, (name, params, layer) in enumerate(METHODS * 2)
 ]

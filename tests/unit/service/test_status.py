@@ -21,7 +21,7 @@ CASES: list[tuple[Exception, grpc.StatusCode, Any]] = [
         error_details_pb2.ResourceInfo,
     ),
     (
-        errors.TooBusy("full", retry_s=2),
+        errors.TooBusy("full", retry_s=2, reason="rows"),
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         error_details_pb2.RetryInfo,
     ),

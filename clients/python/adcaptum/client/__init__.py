@@ -29,7 +29,7 @@ from adcaptum.client.explanation import (
     StopReason,
     Token,
 )
-from adcaptum.client.explanations import Explanations
+from adcaptum.client.explanations import CacheStatus, Explanations
 from adcaptum.client.method import Method
 from adcaptum.client.method_info import MethodInfo, ParameterInfo, ParameterType
 from adcaptum.client.model_info import (
@@ -53,6 +53,7 @@ __all__ = [
     "AsyncClient",
     "Attribution",
     "Blur",
+    "CacheStatus",
     "Cancelled",
     "Client",
     "DeadlineExceeded",

@@ -14,12 +14,16 @@ class Accepted:
     Attributes:
         request_id: The request's id, as in the server's log.
         rows: How many rows it will take, as far as is known beforehand.
-        rows_ahead: How many rows of other requests wait on the same device.
+        rows_ahead: How many rows of other requests wait, of its class and of those before it.
+        position: How many requests are under way in these classes; they share the device.
+        seconds: How long it will take among them, as far as is known.
     """
 
     request_id: str
     rows: int
     rows_ahead: int
+    position: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -93,7 +93,7 @@ def predict(
 
 
 def explain(
-    cache: ModelCache,
+    known: ModelCache,
     model: str,
     inputs: Inputs,
     *,
@@ -103,16 +103,16 @@ def explain(
 ) -> Exchange[Explanations]:
     """Ask why."""
     request = explain_request(model, inputs, options)
-    yield from _convert(cache, request.model, _numbers_of(request))
+    yield from _convert(known, request.model, _numbers_of(request))
     call: Call[explanation_service_pb2.ExplainRequest, explanation_service_pb2.ExplainResponse] = (
         Call(lambda stub: stub.Explain, request, timeout, request_id)
     )
     response = yield from _ask(call)
-    return decode_explanations(response, (yield from _described(cache, response)))
+    return decode_explanations(response, (yield from _described(known, response)))
 
 
 def explain_stream(
-    cache: ModelCache,
+    known: ModelCache,
     model: str,
     inputs: Inputs,
     *,
@@ -122,7 +122,7 @@ def explain_stream(
 ) -> Exchange[StreamCall]:
     """Find the call that asks why and is answered by a stream; `event` reads what it brings."""
     explain = explain_request(model, inputs, options)
-    yield from _convert(cache, explain.model, _numbers_of(explain))
+    yield from _convert(known, explain.model, _numbers_of(explain))
     request = explanation_service_pb2.ExplainStreamRequest(explain=explain)
     return Call(lambda stub: stub.ExplainStream, request, timeout, request_id)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,16 @@ from adcaptum.client.timings import Timings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+class CacheStatus(StrEnum):
+    """Where an answer came from: bypassed and miss were computed for this request."""
+
+    UNKNOWN = "unknown"
+    BYPASSED = "bypassed"
+    MISS = "miss"
+    HIT = "hit"
+    JOINED = "joined"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +38,7 @@ class Explanations:
         seed: Where the randomness of sampling methods began.
         timings: Where the time went.
         request_id: The request's id, as in the server's log.
+        cache: Where the answer came from; reports tell what it cost when it was computed.
     """
 
     model: ModelIdentity
@@ -36,6 +48,7 @@ class Explanations:
     seed: int
     timings: Timings
     request_id: str
+    cache: CacheStatus = CacheStatus.BYPASSED
 
     def __len__(self) -> int:
         return len(self.explanations)

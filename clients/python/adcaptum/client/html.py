@@ -20,7 +20,7 @@ from adcaptum.client.explanation import Explanation
 from adcaptum.client.explanations import Explanations
 from adcaptum.client.prediction import LabelScore, PredictResult
 from adcaptum.client.raster import encode_png
-from adcaptum.client.summary import facts, heading, time_facts, warnings
+from adcaptum.client.summary import answer_facts, facts, heading, time_facts, warnings
 from adcaptum.client.view import (
     Bar,
     BarChart,
@@ -51,8 +51,7 @@ def explanation_html(explanation: Explanation) -> str:
 def explanations_html(explanations: Explanations) -> str:
     """Render all explanations of a request and where its time went."""
     parts = [_explanation(each) for each in explanations]
-    identity = explanations.model
-    foot = [f"{identity.name} {identity.version}", *time_facts(explanations.timings)]
+    foot = answer_facts(explanations)
     return _boxed([*parts, _small(foot)])
 
 

@@ -1,12 +1,17 @@
 """The words beside a drawing of an explanation."""
 
 from adcaptum.client.explanation import ErrorKind, Explanation, ExplanationError, StopReason
+from adcaptum.client.explanations import CacheStatus, Explanations
 from adcaptum.client.timings import Timings
 
 _ERRORS = {
     ErrorKind.COMPLETENESS: "completeness error",
     ErrorKind.STANDARD_ERROR: "largest standard error",
     ErrorKind.UNKNOWN: "error",
+}
+_SHARED = {
+    CacheStatus.HIT: "computed before",
+    CacheStatus.JOINED: "computed with another request",
 }
 
 
@@ -53,6 +58,15 @@ def time_facts(timings: Timings) -> list[str]:
         f"{_milliseconds(timings.compute_s)} in {timings.batches} "
         + ("batch" if timings.batches == 1 else "batches"),
     ]
+
+
+def answer_facts(explanations: Explanations) -> list[str]:
+    """List what all explanations of a request share: who answered, how, and in what time."""
+    model = explanations.model
+    told = [f"{model.name} {model.version}"]
+    if explanations.cache in _SHARED:
+        told.append(_SHARED[explanations.cache])
+    return told + time_facts(explanations.timings)
 
 
 def _target(explanation: Explanation) -> str:

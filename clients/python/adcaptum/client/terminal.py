@@ -22,7 +22,7 @@ from adcaptum.client.explanation import Explanation
 from adcaptum.client.explanations import Explanations
 from adcaptum.client.prediction import LabelScore, PredictResult
 from adcaptum.client.raster import shrink
-from adcaptum.client.summary import facts, heading, time_facts, warnings
+from adcaptum.client.summary import answer_facts, facts, heading, time_facts, warnings
 from adcaptum.client.timings import Timings
 from adcaptum.client.view import (
     Bar,
@@ -64,8 +64,7 @@ def render_explanations(
     """Print all explanations of a request and where its time went."""
     for explanation in explanations:
         render_explanation(explanation, console, max_bars=max_bars)
-    model = explanations.model
-    console.print(_small([f"{model.name} {model.version}", *time_facts(explanations.timings)]))
+    console.print(_small(answer_facts(explanations)))
 
 
 def render_explanation(

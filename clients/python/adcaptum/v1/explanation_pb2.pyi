@@ -45,6 +45,89 @@ ON_DEADLINE_PARTIAL: OnDeadline.ValueType  # 2
 """The best answer so far with its error, if there is one; else DEADLINE_EXCEEDED."""
 Global___OnDeadline: _TypeAlias = OnDeadline  # noqa: Y015
 
+class _Priority:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Priority.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRIORITY_UNSPECIFIED: _Priority.ValueType  # 0
+    """INTERACTIVE."""
+    PRIORITY_INTERACTIVE: _Priority.ValueType  # 1
+    """Somebody waits for it."""
+    PRIORITY_BATCH: _Priority.ValueType  # 2
+    """It has rows evaluated while nobody else waits for any; as long as others fill the device, none."""
+
+class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
+    """Priority says whom an explanation may wait for. Predictions come before all explanations."""
+
+PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
+"""INTERACTIVE."""
+PRIORITY_INTERACTIVE: Priority.ValueType  # 1
+"""Somebody waits for it."""
+PRIORITY_BATCH: Priority.ValueType  # 2
+"""It has rows evaluated while nobody else waits for any; as long as others fill the device, none."""
+Global___Priority: _TypeAlias = Priority  # noqa: Y015
+
+class _Cache:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CacheEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cache.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CACHE_UNSPECIFIED: _Cache.ValueType  # 0
+    """USE."""
+    CACHE_USE: _Cache.ValueType  # 1
+    """It may be one that was kept, or one that is under way."""
+    CACHE_BYPASS: _Cache.ValueType  # 2
+    """It is computed for this request alone, and not kept: nobody can learn from the time that an answer
+    takes whether this was asked before.
+    """
+
+class Cache(_Cache, metaclass=_CacheEnumTypeWrapper):
+    """Cache says whether an answer may be that of another request that asked exactly the same: the model's
+    digest, the methods with all their parameters, the target, the baselines, the masks, the layer, the
+    neuron, the seed, the tolerance and the rows, the output options, and the bytes of the inputs.
+    """
+
+CACHE_UNSPECIFIED: Cache.ValueType  # 0
+"""USE."""
+CACHE_USE: Cache.ValueType  # 1
+"""It may be one that was kept, or one that is under way."""
+CACHE_BYPASS: Cache.ValueType  # 2
+"""It is computed for this request alone, and not kept: nobody can learn from the time that an answer
+takes whether this was asked before.
+"""
+Global___Cache: _TypeAlias = Cache  # noqa: Y015
+
+class _CacheStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CacheStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CacheStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CACHE_STATUS_UNSPECIFIED: _CacheStatus.ValueType  # 0
+    """Computed for this request alone: it bypassed the cache."""
+    CACHE_STATUS_MISS: _CacheStatus.ValueType  # 1
+    """Computed for this request, and kept if it is not cut short by the deadline."""
+    CACHE_STATUS_HIT: _CacheStatus.ValueType  # 2
+    """Kept from an earlier request."""
+    CACHE_STATUS_JOINED: _CacheStatus.ValueType  # 3
+    """Computed for another request that was under way."""
+
+class CacheStatus(_CacheStatus, metaclass=_CacheStatusEnumTypeWrapper):
+    """CacheStatus says where an answer came from."""
+
+CACHE_STATUS_UNSPECIFIED: CacheStatus.ValueType  # 0
+"""Computed for this request alone: it bypassed the cache."""
+CACHE_STATUS_MISS: CacheStatus.ValueType  # 1
+"""Computed for this request, and kept if it is not cut short by the deadline."""
+CACHE_STATUS_HIT: CacheStatus.ValueType  # 2
+"""Kept from an earlier request."""
+CACHE_STATUS_JOINED: CacheStatus.ValueType  # 3
+"""Computed for another request that was under way."""
+Global___CacheStatus: _TypeAlias = CacheStatus  # noqa: Y015
+
 class _ErrorKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015

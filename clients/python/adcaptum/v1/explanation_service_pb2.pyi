@@ -180,8 +180,20 @@ class ExplainRequest(_message.Message):
     OUTPUT_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     LAYER_BASELINES_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    CACHE_FIELD_NUMBER: _builtins.int
+    DETERMINISTIC_FIELD_NUMBER: _builtins.int
     seed: _builtins.int
     """Where the randomness of sampling methods begins: equal seeds give equal answers."""
+    priority: _explanation_pb2.Priority.ValueType
+    """Whom it may wait for."""
+    cache: _explanation_pb2.Cache.ValueType
+    """Whether the answer may be that of another request that asks the same."""
+    deterministic: _builtins.bool
+    """Have the answer be the same to the last bit each time on such a machine, whatever else runs. It
+    takes longer: its rows share no batch with others'. On CPUs; elsewhere as far as the device's own
+    operations allow.
+    """
     @_builtins.property
     def model(self) -> _model_pb2.ModelRef:
         """The model. Required."""
@@ -256,10 +268,13 @@ class ExplainRequest(_message.Message):
         output: _explanation_pb2.OutputOptions | None = ...,
         seed: _builtins.int = ...,
         layer_baselines: _abc.Iterable[_explanation_pb2.Baseline] | None = ...,
+        priority: _explanation_pb2.Priority.ValueType = ...,
+        cache: _explanation_pb2.Cache.ValueType = ...,
+        deterministic: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "layer", b"layer", "model", b"model", "neuron", b"neuron", "output", b"output", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baselines", b"baselines", "budget", b"budget", "feature_masks", b"feature_masks", "inputs", b"inputs", "layer", b"layer", "layer_baselines", b"layer_baselines", "methods", b"methods", "model", b"model", "neuron", b"neuron", "output", b"output", "seed", b"seed", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baselines", b"baselines", "budget", b"budget", "cache", b"cache", "deterministic", b"deterministic", "feature_masks", b"feature_masks", "inputs", b"inputs", "layer", b"layer", "layer_baselines", b"layer_baselines", "methods", b"methods", "model", b"model", "neuron", b"neuron", "output", b"output", "priority", b"priority", "seed", b"seed", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -278,10 +293,15 @@ class ExplainResponse(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CACHE_FIELD_NUMBER: _builtins.int
     seed: _builtins.int
     """The seed that was used."""
     request_id: _builtins.str
     """The request's id, as in the server's log."""
+    cache: _explanation_pb2.CacheStatus.ValueType
+    """Where the answer came from. Reports then tell what it cost when it was computed, timings where
+    the time of this request went.
+    """
     @_builtins.property
     def model(self) -> _model_pb2.ModelIdentity:
         """Which weights answered."""
@@ -312,10 +332,11 @@ class ExplainResponse(_message.Message):
         seed: _builtins.int = ...,
         timings: _explanation_pb2.Timings | None = ...,
         request_id: _builtins.str = ...,
+        cache: _explanation_pb2.CacheStatus.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanations", b"explanations", "inputs", b"inputs", "model", b"model", "reports", b"reports", "request_id", b"request_id", "seed", b"seed", "timings", b"timings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "explanations", b"explanations", "inputs", b"inputs", "model", b"model", "reports", b"reports", "request_id", b"request_id", "seed", b"seed", "timings", b"timings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -354,22 +375,32 @@ class Accepted(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
     ROWS_AHEAD_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request's id."""
     rows: _builtins.int
     """How many rows it will take, as far as is known beforehand."""
     rows_ahead: _builtins.int
-    """How many rows of other requests wait on the same device."""
+    """How many rows of other requests wait, of its class and of those before it."""
+    position: _builtins.int
+    """How many requests are under way in its class and in those before it. They share the device: a
+    small one ends before a large one that came earlier.
+    """
+    seconds: _builtins.float
+    """How long it will take, in seconds, as far as is known: its rows, and its turns among others'."""
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         rows: _builtins.int = ...,
         rows_ahead: _builtins.int = ...,
+        position: _builtins.int = ...,
+        seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "rows", b"rows", "rows_ahead", b"rows_ahead"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "request_id", b"request_id", "rows", b"rows", "rows_ahead", b"rows_ahead", "seconds", b"seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -32,6 +32,9 @@ class ExplanationServiceStub(object):
     value and what is allowed; NOT_FOUND carries ResourceInfo and names what is nearest;
     RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id under which the server
     logged what happened. UNAVAILABLE is sent while a model loads and while the server drains.
+
+    Callers share the device evenly. Who a caller is says the metadata key x-caller-id, 1 to 128 visible
+    ASCII characters, or else the address that the call comes from.
     """
 
     def __init__(self, channel):
@@ -79,6 +82,9 @@ class ExplanationServiceServicer(object):
     value and what is allowed; NOT_FOUND carries ResourceInfo and names what is nearest;
     RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id under which the server
     logged what happened. UNAVAILABLE is sent while a model loads and while the server drains.
+
+    Callers share the device evenly. Who a caller is says the metadata key x-caller-id, 1 to 128 visible
+    ASCII characters, or else the address that the call comes from.
     """
 
     def Predict(self, request, context):
@@ -171,6 +177,9 @@ class ExplanationService(object):
     value and what is allowed; NOT_FOUND carries ResourceInfo and names what is nearest;
     RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id under which the server
     logged what happened. UNAVAILABLE is sent while a model loads and while the server drains.
+
+    Callers share the device evenly. Who a caller is says the metadata key x-caller-id, 1 to 128 visible
+    ASCII characters, or else the address that the call comes from.
     """
 
     @staticmethod

@@ -33,6 +33,9 @@ class ExplanationServiceStub:
     value and what is allowed; NOT_FOUND carries ResourceInfo and names what is nearest;
     RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id under which the server
     logged what happened. UNAVAILABLE is sent while a model loads and while the server drains.
+
+    Callers share the device evenly. Who a caller is says the metadata key x-caller-id, 1 to 128 visible
+    ASCII characters, or else the address that the call comes from.
     """
 
     @_typing.overload
@@ -60,6 +63,9 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
     value and what is allowed; NOT_FOUND carries ResourceInfo and names what is nearest;
     RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id under which the server
     logged what happened. UNAVAILABLE is sent while a model loads and while the server drains.
+
+    Callers share the device evenly. Who a caller is says the metadata key x-caller-id, 1 to 128 visible
+    ASCII characters, or else the address that the call comes from.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -83,6 +89,9 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
     value and what is allowed; NOT_FOUND carries ResourceInfo and names what is nearest;
     RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id under which the server
     logged what happened. UNAVAILABLE is sent while a model loads and while the server drains.
+
+    Callers share the device evenly. Who a caller is says the metadata key x-caller-id, 1 to 128 visible
+    ASCII characters, or else the address that the call comes from.
     """
 
     @_abc_1.abstractmethod

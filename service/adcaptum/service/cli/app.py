@@ -158,6 +158,16 @@ def explain(
         bool, typer.Option("--sum-channels", help="One number per pixel of an image.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Where sampling methods begin.")] = 0,
+    priority: Annotated[
+        Literal["interactive", "batch"] | None,
+        typer.Option(help="batch: only while nobody else wants the device."),
+    ] = None,
+    bypass_cache: Annotated[
+        bool, typer.Option("--bypass-cache", help="Have it computed whatever was asked before.")
+    ] = False,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same to the last bit; takes longer.")
+    ] = False,
     version: options.Version = None,
     alias: options.Alias = None,
     timeout: options.Timeout = None,
@@ -190,6 +200,9 @@ def explain(
         # Drawings show the image, or the features' values.
         return_inputs=png is not None or not as_json,
         seed=seed,
+        priority=priority,
+        cache="bypass" if bypass_cache else None,
+        deterministic=deterministic,
     )
     with connected(address, tls=tls, ca=ca) as client:
         if png is not None:

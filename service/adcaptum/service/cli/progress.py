@@ -25,8 +25,8 @@ def follow(events: Iterable[Event], console: Console) -> Explanations:
         task = progress.add_task("asking", total=None)
         for event in events:
             match event:
-                case Accepted(rows=rows, rows_ahead=ahead):
-                    waiting = f"waiting behind {ahead} rows" if ahead else "explaining"
+                case Accepted(rows=rows, position=position, seconds=seconds):
+                    waiting = _waiting(position, seconds)
                     progress.update(task, description=waiting, total=rows or None)
                 case Partial(rows_done=done, rows=rows):
                     progress.update(
@@ -35,3 +35,8 @@ def follow(events: Iterable[Event], console: Console) -> Explanations:
                 case Final(explanations):
                     return explanations
     raise Unavailable("the server ended the stream without an answer")
+
+
+def _waiting(position: int, seconds: float) -> str:
+    told = f"beside {position} requests" if position else "explaining"
+    return f"{told}, about {seconds:.0f} s" if seconds >= 1 else told

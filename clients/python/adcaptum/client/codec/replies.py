@@ -20,7 +20,7 @@ from adcaptum.client.explanation import (
     StopReason,
     Token,
 )
-from adcaptum.client.explanations import Explanations
+from adcaptum.client.explanations import CacheStatus, Explanations
 from adcaptum.client.model_info import InputInfo, ModelInfo
 from adcaptum.client.prediction import LabelScore, PredictResult
 from adcaptum.client.timings import Timings
@@ -36,6 +36,12 @@ _STOP_REASONS = {
     explanation_pb2.STOP_REASON_CONVERGED: StopReason.CONVERGED,
     explanation_pb2.STOP_REASON_BUDGET: StopReason.BUDGET,
     explanation_pb2.STOP_REASON_DEADLINE: StopReason.DEADLINE,
+}
+_CACHE = {
+    explanation_pb2.CACHE_STATUS_UNSPECIFIED: CacheStatus.BYPASSED,
+    explanation_pb2.CACHE_STATUS_MISS: CacheStatus.MISS,
+    explanation_pb2.CACHE_STATUS_HIT: CacheStatus.HIT,
+    explanation_pb2.CACHE_STATUS_JOINED: CacheStatus.JOINED,
 }
 
 
@@ -79,6 +85,7 @@ def decode_explanations(
         seed=response.seed,
         timings=_decode_timings(response.timings),
         request_id=response.request_id,
+        cache=_CACHE.get(response.cache, CacheStatus.UNKNOWN),
     )
 
 
@@ -89,7 +96,13 @@ def decode_event(
     match response.WhichOneof("event"):
         case "accepted":
             accepted = response.accepted
-            return Accepted(accepted.request_id, accepted.rows, accepted.rows_ahead)
+            return Accepted(
+                request_id=accepted.request_id,
+                rows=accepted.rows,
+                rows_ahead=accepted.rows_ahead,
+                position=accepted.position,
+                seconds=accepted.seconds,
+            )
         case "partial":
             partial = response.partial
             explanations = tuple(

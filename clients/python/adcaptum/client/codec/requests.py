@@ -1,7 +1,7 @@
 """What callers ask, as the protocol's requests."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,17 @@ _ON_DEADLINE = {
     "fail": explanation_pb2.ON_DEADLINE_FAIL,
     "partial": explanation_pb2.ON_DEADLINE_PARTIAL,
 }
+_PRIORITIES = {
+    None: explanation_pb2.PRIORITY_UNSPECIFIED,
+    "interactive": explanation_pb2.PRIORITY_INTERACTIVE,
+    "batch": explanation_pb2.PRIORITY_BATCH,
+}
+_CACHES = {
+    None: explanation_pb2.CACHE_UNSPECIFIED,
+    "use": explanation_pb2.CACHE_USE,
+    "bypass": explanation_pb2.CACHE_BYPASS,
+}
+_Value = TypeVar("_Value")
 
 
 class ExplainOptions(TypedDict, total=False):
@@ -57,6 +68,12 @@ class ExplainOptions(TypedDict, total=False):
         datatype: The datatype of attributions: FP32 (the default), FP64 or FP16.
         return_inputs: Also return the inputs as the model saw them.
         seed: Where the randomness of sampling methods begins; equal seeds give equal answers.
+        priority: interactive (the default) where somebody waits for it, or batch: only while
+            nobody else wants the device.
+        cache: use (the default) where the answer may be that of another request that asked exactly
+            the same, or bypass.
+        deterministic: Have the answer be the same to the last bit each time, whatever else runs;
+            it takes longer.
     """
 
     version: str | None
@@ -77,6 +94,9 @@ class ExplainOptions(TypedDict, total=False):
     datatype: str | None
     return_inputs: bool
     seed: int
+    priority: Literal["interactive", "batch"] | None
+    cache: Literal["use", "bypass"] | None
+    deterministic: bool
 
 
 def predict_request(
@@ -116,6 +136,9 @@ def explain_request(
         budget=_encode_budget(options),
         output=_encode_output_options(options),
         seed=options.get("seed", 0),
+        priority=_word("priority", _PRIORITIES, options.get("priority")),
+        cache=_word("cache", _CACHES, options.get("cache")),
+        deterministic=options.get("deterministic", False),
     )
 
 
@@ -266,14 +289,18 @@ def _encode_neuron(neuron: Neuron) -> explanation_pb2.Neuron:
 
 
 def _encode_budget(options: ExplainOptions) -> explanation_pb2.Budget:
-    on_deadline = options.get("on_deadline")
-    if on_deadline not in _ON_DEADLINE:
-        raise InvalidRequest(f"on_deadline: {on_deadline!r} is neither 'fail' nor 'partial'")
     return explanation_pb2.Budget(
         max_rows=options.get("max_rows") or 0,
-        on_deadline=_ON_DEADLINE[on_deadline],
+        on_deadline=_word("on_deadline", _ON_DEADLINE, options.get("on_deadline")),
         tolerance=options.get("tolerance") or 0.0,
     )
+
+
+def _word(option: str, words: Mapping[str | None, _Value], word: str | None) -> _Value:
+    if word not in words:
+        allowed = " nor ".join(repr(each) for each in words if each is not None)
+        raise InvalidRequest(f"{option}: {word!r} is neither {allowed}")
+    return words[word]
 
 
 def _encode_output_options(options: ExplainOptions) -> explanation_pb2.OutputOptions:
