@@ -70,7 +70,7 @@ def test_the_bias_of_the_regression_is_far_below_its_spread_and_falls() -> None:
     for n_samples in (80, 400):
         answers = [
             explain(as_model(worths), KernelShap(n_samples), replace(ones(10), seed=seed))
-            for seed in range(400)
+            for seed in range(200)
         ]
         values = torch.cat([answer.values[0] for answer in answers])
         ratios.append(float(((values.mean(0) - truth) / values.std(0)).square().mean().sqrt()))

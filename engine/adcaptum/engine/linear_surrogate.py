@@ -43,12 +43,18 @@ def fit(
     """
     design = coalitions.cpu().double()
     fitted = [
-        _one(kind, alpha, design, own / own.sum(), output)
+        _one(kind, alpha, design, _shares(own), output)
         for own, of_example in zip(weights, outputs, strict=True)
         for output in of_example
     ]
     coefficients, errors = zip(*fitted, strict=True)
     return torch.stack(coefficients), torch.stack(errors)
+
+
+def _shares(weights: Tensor) -> Tensor:
+    """Weights with a sum of one. Where none is near enough to count, all are as near."""
+    total = weights.sum()
+    return weights / total if total > 0 else torch.full_like(weights, 1 / len(weights))
 
 
 def _one(

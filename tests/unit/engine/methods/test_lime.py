@@ -118,6 +118,14 @@ def test_a_baseline_that_is_not_a_number_stays_where_it_is_shown() -> None:
     torch.testing.assert_close(values, torch.tensor([[1.0, 3.0]]))
 
 
+def test_an_input_of_zeros_has_no_angle_and_is_explained() -> None:
+    # Its cosine with anything is zero, and so is every weight of a narrow kernel.
+    question = Explicand.of(0 * numbers(1, 8), target=1, baselines=1.0)
+    (values,) = explain(mlp(), Lime(kernel_width=1e-3), question).values
+    assert values.isfinite().all()
+    assert values.any()
+
+
 def test_a_background_set_is_refused() -> None:
     explicand = Explicand.of(numbers(1, 8), target=0, baselines=numbers(4, 8), background=True)
     with pytest.raises(InvalidArgument, match="background"):
