@@ -14,7 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adcaptum.engine.rules.interception import Interception, attach, depends, scaled
+from adcaptum.engine.rules.interception import (
+    Interception,
+    attach,
+    depends,
+    large,
+    scaled,
+)
 from adcaptum.engine.rules.pairs import Pairs
 from adcaptum.engine.rules.table import Func, any_depends, run_plain
 
@@ -29,7 +35,8 @@ def elementwise(
     others = {key: value for key, value in kwargs.items() if value is not x}
     if not depends(x) or x.is_complex() or any_depends(args[1:], others):
         return uncovered(interception, func, args, kwargs)
-    return rescaled(pairs_of(interception), x, call)
+    alone = not any(isinstance(t, Tensor) for t in (*args[1:], *others.values()))
+    return rescaled(pairs_of(interception), x, call, alone=alone)
 
 
 def relu(
@@ -40,13 +47,15 @@ def relu(
     pairs = pairs_of(interception)
     with torch.no_grad():
         y = call(x.detach())
-        difference = x.detach() - pairs.of(x)
-        multiplier = (y - pairs.of(y, like=x)).div_(difference)
-        pairs.forget_references(multiplier, like=x)
+        count = pairs.explained(x) if large(y) else None
+        difference = x.detach()[:count] - pairs.compared(x, count)
+        multiplier = (y[:count] - pairs.compared(y, count, like=x)).div_(difference)
+        if count is None:
+            pairs.forget_references(multiplier, like=x)
         # The sum tells whether there is a 0 / 0; on a GPU looking would cost more than mending.
         if x.device.type != "cpu" or not isfinite(multiplier.sum().item()):
             same = difference == 0
-            slope = torch.sign(y, out=difference)
+            slope = torch.sign(y[:count], out=difference)
             torch.where(same, slope, multiplier, out=multiplier).nan_to_num_(0, 0, 0)
     return scaled(y, x, multiplier)
 
@@ -100,88 +109,26 @@ def division(
     return attach(y, a * of_a + surrogate if depends(a) else surrogate)
 
 
-def midpoint(
-    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """A polynomial of degree two: its gradient half-way between row and reference is complete.
+def rescaled(pairs: Pairs, x: Tensor, call: Function, *, alone: bool = False) -> Tensor:
+    """The values of a function of each element, with the multipliers as its gradient.
 
-    For a product of two activations it is x times the mean of y, plus y times the mean of x: the
-    Shapley values of the two factors.
+    Args:
+        pairs: Of the batch.
+        x: What the function is of.
+        call: The function.
+        alone: Whether it is the same function for all elements, of a tensor of any shape.
     """
-    pairs = pairs_of(interception)
-    with torch.no_grad():
-        value = run_plain(func, args, kwargs)
-    halfway = {key: _halfway(pairs, t) for key, t in kwargs.items()}
-    surrogate = run_plain(func, tuple(_halfway(pairs, t) for t in args), halfway)
-    return attach(value, surrogate)
-
-
-def product(
-    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """An operation that is affine in each argument: plain in one activation, half-way in two."""
-    count = _dependents((*args, *kwargs.values()))
-    if count == 1:
-        return run_plain(func, args, kwargs)
-    name = str(func.__name__)
-    if count > 2 and name.startswith(("einsum", "bilinear")):
-        return uncovered(interception, func, args, kwargs)
-    if len(args) == 2 and not kwargs and depends(args[0]) and depends(args[1]):
-        a, b = args
-        matrices = name in {"matmul", "bmm"} and a.dim() > 2 and a.shape[:-2] == b.shape[:-2]
-        if matrices or (name == "mul" and a.shape == b.shape):
-            pairs = pairs_of(interception)
-            with torch.no_grad():
-                value = run_plain(func, args, kwargs)
-                middles = [torch.lerp(t.detach(), pairs.of(t), 0.5) for t in args]
-            return _Product.apply(a, b, [value], *middles, matrices)  # type: ignore[no-untyped-call]
-    return midpoint(interception, func, args, kwargs)
-
-
-class _Product(torch.autograd.Function):
-    """A product of two, each with the middle of the other between row and reference."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        a: Tensor,  # noqa: ARG004 - autograd's signature
-        b: Tensor,  # noqa: ARG004
-        value: list[Tensor],
-        of_b: Tensor,
-        of_a: Tensor,
-        mm: bool,
-    ) -> Tensor:
-        ctx.save_for_backward(of_b, of_a)
-        ctx.mm = mm
-        return value[0]
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = gradients
-        a, b = ctx.saved_tensors
-        of_a = torch.matmul(gradient, b.transpose(-2, -1)) if ctx.mm else gradient * b
-        of_b = torch.matmul(a.transpose(-2, -1), gradient) if ctx.mm else gradient * a
-        return of_a, of_b, None, None, None, None
-
-
-def power(
-    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """A power; the square is exact."""
-    _, exponent, _ = two(func, args, kwargs, "exponent")
-    if not isinstance(exponent, Tensor) and exponent == 2:
-        return midpoint(interception, func, args, kwargs)
-    return binary(interception, func, args, kwargs)
-
-
-def rescaled(pairs: Pairs, x: Tensor, call: Function) -> Tensor:
-    """The values of a function of each element, with the multipliers as its gradient."""
     with torch.no_grad():
         y = call(x.detach())
     x = pairs.expand(x, y.shape)
+    count = pairs.explained(x) if alone and large(y) else None
     with torch.no_grad():
-        dy = _wide(y) - _wide(pairs.of(y, like=x))
-        multiplier = _quotient(x.detach(), pairs.of(x), dy, call, pairs, x)
+        if count is None:
+            dy = _wide(y) - _wide(pairs.of(y, like=x))
+            multiplier = _quotient(x.detach(), pairs.of(x), dy, call, pairs, x)
+        else:
+            dy = _wide(y[:count]) - _wide(pairs.compared(y, count))
+            multiplier = _quotient_alone(x.detach()[:count], pairs.compared(x, count), dy, call)
     return scaled(y, x, multiplier)
 
 
@@ -252,6 +199,24 @@ def _quotient(
     return quotient.nan_to_num_(0, 0, 0).to(x.dtype)
 
 
+def _quotient_alone(x: Tensor, x0: Tensor, dy: Tensor, call: Function) -> Tensor:
+    """The same for the same function of all elements, which is differentiated where it has to."""
+    eps = torch.finfo(x.dtype).eps
+    dx = _wide(x) - _wide(x0)
+    quotient = dy.div_(dx)
+    # |x - x0| <= (1 + |x|) sqrt(eps), in few passes over memory.
+    near = dx.abs_().sub_(_wide(x).abs(), alpha=eps**0.5) <= eps**0.5
+    on_cpu = x.device.type == "cpu"
+    # On a GPU looking for them would cost more than the slopes of all.
+    at = near.nonzero(as_tuple=True) if on_cpu else ...
+    old, x0 = quotient[at], x0.expand_as(x)
+    slope, slope0 = _wide(_slope(x[at], call)), _wide(_slope(x0[at], call))
+    mean = (slope + slope0) / 2
+    agree = (slope - slope0).abs() <= mean.abs() * eps**0.25
+    quotient[at] = torch.where(agree if on_cpu else near & agree, mean, old)
+    return quotient.nan_to_num_(0, 0, 0).to(x.dtype)
+
+
 def _slope(x: Tensor, call: Function) -> Tensor:
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
@@ -263,22 +228,3 @@ def _slope(x: Tensor, call: Function) -> Tensor:
 def _wide(t: Tensor) -> Tensor:
     """Half precision as float32, in which differences of it are exact."""
     return t.to(torch.promote_types(t.dtype, torch.float32))
-
-
-def _halfway(pairs: Pairs, value: Any) -> Any:
-    """A tensor moved half-way to its reference, by a constant; lists of them likewise."""
-    if depends(value):
-        return value + (pairs.of(value) - value.detach()) / 2
-    if isinstance(value, list | tuple) and any(depends(v) for v in value):
-        return [_halfway(pairs, v) for v in value]
-    return value
-
-
-def _dependents(values: Any) -> int:
-    count = 0
-    for value in values:
-        if isinstance(value, list | tuple):
-            count += _dependents(value)
-        else:
-            count += depends(value)
-    return count

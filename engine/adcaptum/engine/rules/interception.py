@@ -145,11 +145,31 @@ def scaled(value: Tensor, x: Tensor, multiplier: Tensor) -> Tensor:
 
     It is `attach(value, x * multiplier)`, without that product where it would cost more than a
     function written in Python.
+
+    Args:
+        value: Without a graph; it becomes the result's memory.
+        x: Of the same shape.
+        multiplier: Of as many first entries as a gradient comes from; the others get zero.
     """
-    if value.numel() < _LARGE:
+    if not large(value) and len(multiplier) == len(x):
         return attach(value, x * multiplier)
     result: Tensor = _Scaled.apply(x, [value.detach()], multiplier)  # type: ignore[no-untyped-call]
     return result
+
+
+def large(x: Tensor) -> bool:
+    """Whether a pass over a tensor's memory takes longer than a function written in Python."""
+    return x.numel() >= _LARGE
+
+
+def completed(gradient: Tensor, rows: int) -> Tensor:
+    """A gradient of the first entries, with zeros for the others, (rows, *features)."""
+    if len(gradient) == rows:
+        return gradient
+    whole = gradient.new_empty((rows, *gradient.shape[1:]))
+    whole[: len(gradient)] = gradient
+    whole[len(gradient) :] = 0
+    return whole
 
 
 class _Scaled(torch.autograd.Function):
@@ -162,5 +182,12 @@ class _Scaled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = gradients
         (multiplier,) = ctx.saved_tensors
-        return gradients[0] * multiplier, None, None
+        count = len(multiplier)
+        if count == len(gradient):
+            return gradient * multiplier, None, None
+        whole = torch.empty_like(gradient)
+        torch.mul(gradient[:count], multiplier, out=whole[:count])
+        whole[count:] = 0
+        return whole, None, None

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.rules.differences import pairs_of
-from adcaptum.engine.rules.interception import Interception, depends
+from adcaptum.engine.rules.interception import Interception, completed, depends
 from adcaptum.engine.rules.pairs import Pairs, RowsLost
 from adcaptum.engine.rules.table import Func, Handler, run_plain
 
@@ -127,10 +127,14 @@ def _normalised(
         c = x.detach().to(wide).reshape(shape)
         if centred:
             c = c - c.mean(dims, keepdim=True)
-        c0 = pairs.of(c, like=x if shape == x.shape else None)
         s = c.square().mean(dims, keepdim=True).add_(eps).sqrt_()
+        count = pairs.explained(x)
+        like = x if shape == x.shape else None
+        c0 = pairs.compared(c, count, like)
         s0 = c0.square().mean(dims, keepdim=True).add_(eps).sqrt_()
-        middle, y_middle = torch.lerp(c, c0, 0.5), torch.lerp(c / s, c0 / s0, 0.5)
+        c, s = c[:count], s[:count]
+        middle = torch.lerp(c, c0, 0.5)
+        y_middle = torch.addcmul(c * (0.5 / s), c0, 0.5 / s0)
         inverse = 2 / (s + s0)
         of_square = inverse.square().mul_(-1 / prod(shape[d] for d in dims))
     weight = None if weight is None else weight.detach()
@@ -155,13 +159,15 @@ class _Normalised(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         middle, y_middle, inverse, of_square, weight = ctx.saved_tensors
-        gradient = gradients[0] if weight is None else gradients[0] * weight
-        shape, gradient = gradient.shape, gradient.to(middle.dtype).reshape(middle.shape)
+        gradient = gradients[0][: len(middle)]
+        gradient = gradient if weight is None else gradient * weight
+        own, gradient = gradient.shape, gradient.to(middle.dtype).reshape(middle.shape)
         of_root = (gradient * y_middle).sum(ctx.dims, keepdim=True).mul_(of_square)
-        change = torch.addcmul(gradient * inverse, of_root, middle)
+        change = torch.mul(gradient, inverse).addcmul_(of_root, middle)
         if ctx.centred:
-            change = change - change.mean(ctx.dims, keepdim=True)
-        return change.to(ctx.dtype).reshape(shape), None, None, None, None
+            change.sub_(change.mean(ctx.dims, keepdim=True))
+        change = change.to(ctx.dtype).reshape(own)
+        return completed(change, len(gradients[0])), None, None, None, None
 
 
 def _value(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

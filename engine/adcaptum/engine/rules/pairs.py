@@ -71,6 +71,7 @@ class Pairs:
         self.rows = self.examples + references
         self._single = references == 1
         own = torch.arange(references)
+        self._in_order = references == self.examples and torch.equal(index, own)
         self._index = torch.cat([index, own]) + self.examples
         self._moved: dict[int, tuple[ref[Tensor], int]] = {}
 
@@ -97,6 +98,24 @@ class Pairs:
         if self._single:
             return blocks[:, -1:].expand_as(blocks).reshape(x.shape)
         return blocks.index_select(1, self._on(x.device)).reshape(x.shape)
+
+    def explained(self, *tensors: Tensor) -> int | None:
+        """How many entries of the first dimension need multipliers; None for all.
+
+        No gradient comes from reference rows: where the rows are the first dimension of all
+        tensors, only those of examples count.
+        """
+        for x in tensors:
+            if x.dim() == 0 or len(x) != self.rows or not self.leads(x):
+                return None
+        return self.examples
+
+    def compared(self, x: Tensor, count: int | None, like: Tensor | None = None) -> Tensor:
+        """What the first entries of a tensor, `explained` so many, are compared with; see `of`."""
+        if count is None or self._single:
+            return self.of(x, like)
+        x = x.detach()
+        return x[count:] if self._in_order else x.index_select(0, self._on(x.device)[:count])
 
     def forget_references(self, t: Tensor, like: Tensor) -> None:
         """Sets what is said of reference rows to zero, in place, where they come last.

@@ -22,10 +22,7 @@ from adcaptum.engine.rules.differences import (
     binary,
     division,
     elementwise,
-    midpoint,
     pairs_of,
-    power,
-    product,
     relu,
     uncovered,
 )
@@ -43,6 +40,7 @@ from adcaptum.engine.rules.operations import (
     words,
 )
 from adcaptum.engine.rules.pairs import Pairs
+from adcaptum.engine.rules.products import midpoint, power, product
 from adcaptum.engine.rules.softmaxes import SOFTMAXES
 from adcaptum.engine.rules.table import Func, Handler, Table, run_plain
 

@@ -17,10 +17,11 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-from adcaptum.engine.rules.differences import operand, product
+from adcaptum.engine.rules.differences import operand
 from adcaptum.engine.rules.interception import Interception, attach, depends
 from adcaptum.engine.rules.operations import ELEMENTWISE, words
 from adcaptum.engine.rules.pairs import Pairs
+from adcaptum.engine.rules.products import product
 from adcaptum.engine.rules.rescale import HANDLERS, HIDDEN, PLAIN
 from adcaptum.engine.rules.table import Func, Handler, Table, any_depends
 

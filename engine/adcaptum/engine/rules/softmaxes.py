@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.rules.differences import pairs_of
-from adcaptum.engine.rules.interception import Interception, attach
+from adcaptum.engine.rules.interception import Interception, attach, completed
 from adcaptum.engine.rules.pairs import Pairs
 from adcaptum.engine.rules.table import Func, Handler, run_plain
 
@@ -30,10 +30,15 @@ def softmax(
     """Softmax over one dimension."""
     x, dim, _ = _given(args, kwargs)
     value = run_plain(func, *_without_graph(args, kwargs))
+    pairs = pairs_of(interception)
     with torch.no_grad():
-        weights, change, change_of_sum = _weights(pairs_of(interception), x, dim)
-        larger = torch.maximum(value, pairs_of(interception).of(value, like=x))
-        scale = (larger * _phi((change - change_of_sum).abs())).nan_to_num_(0, 0, 0)
+        count = pairs.explained(x)
+        wide = _wide(x)
+        p = value if value.dtype == wide.dtype else torch.softmax(wide, dim)
+        p, p0 = p[:count], pairs.compared(p, count, like=x)
+        x0 = pairs.compared(wide, count, like=x)
+        weights, change = _weights(wide[:count], x0, p, p0, dim)
+        scale = torch.maximum(p, p0).mul_(_phi(change)).nan_to_num_(0, 0, 0)
     return _Shifted.apply(x, [value], weights, scale, dim)  # type: ignore[no-untyped-call]
 
 
@@ -44,7 +49,7 @@ def log_softmax(
     x, dim, _ = _given(args, kwargs)
     value = run_plain(func, *_without_graph(args, kwargs))
     with torch.no_grad():
-        weights, _, _ = _weights(pairs_of(interception), x, dim)
+        weights = _weights_from(x, pairs_of(interception), dim)
     return _Shifted.apply(x, [value], weights, None, dim)  # type: ignore[no-untyped-call]
 
 
@@ -55,7 +60,7 @@ def logsumexp(
     x, dim, keepdim = _given(args, kwargs)
     value = run_plain(func, *_without_graph(args, kwargs))
     with torch.no_grad():
-        weights, _, _ = _weights(pairs_of(interception), x, dim)
+        weights = _weights_from(x, pairs_of(interception), dim)
     return attach(value, (x * weights).sum(dim, keepdim=keepdim))
 
 
@@ -73,10 +78,11 @@ class _Shifted(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         weights, scale = ctx.saved_tensors
-        gradient = gradients[0] if scale is None else gradients[0] * scale
+        gradient = gradients[0][: len(weights)]
+        gradient = gradient if scale is None else gradient * scale
         total = gradient.sum(ctx.dim, keepdim=True)
         change = torch.addcmul(gradient, weights, total.to(weights.dtype), value=-1)
-        return change.to(ctx.dtype), None, None, None, None
+        return completed(change.to(ctx.dtype), len(gradients[0])), None, None, None, None
 
 
 def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Any, bool]:
@@ -86,22 +92,45 @@ def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Any, 
     return x, given["dim"], given.get("keepdim") is True
 
 
-def _weights(pairs: Pairs, x: Tensor, dim: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """The multipliers of L, the differences of x, and that of L, which broadcasts to them."""
-    wide = torch.promote_types(x.dtype, torch.float32)
-    x0 = pairs.of(x).to(wide)
-    x = x.detach().to(wide)
-    total, total0 = torch.logsumexp(x, dim, keepdim=True), torch.logsumexp(x0, dim, keepdim=True)
+def _weights_from(x: Tensor, pairs: Pairs, dim: Any) -> Tensor:
+    """The multipliers of L, of all rows."""
+    wide = _wide(x)
+    x0 = pairs.of(wide, like=x)
+    p, p0 = (t.sub(torch.logsumexp(t, dim, keepdim=True)).exp_() for t in (wide, x0))
+    return _weights(wide, x0, p, p0, dim)[0]
+
+
+def _weights(x: Tensor, x0: Tensor, p: Tensor, p0: Tensor, dim: Any) -> tuple[Tensor, Tensor]:
+    """The multipliers of L, and the differences of x - L.
+
+    Args:
+        x: The rows.
+        x0: What they are compared with.
+        p: Softmax of x, and with it the exponentials that there are: they cost most, and many times
+            as much where they are next to nothing, as of what is masked.
+        p0: Softmax of x0.
+        dim: The dimensions of the sum.
+    """
+    total, total0 = (
+        t.amax(dim, keepdim=True) - q.amax(dim, keepdim=True).log_() for t, q in ((x, p), (x0, p0))
+    )
+    largest = torch.maximum(total, total0)
+    weights = p * (total - largest).exp_()
+    weights = torch.maximum(weights, p0 * (total0 - largest).exp_(), out=weights)
     change, change_of_sum = x - x0, total - total0
-    largest = torch.maximum(x, x0) - torch.maximum(total, total0)
-    weights = largest.exp_() * _phi(change.abs()) / _phi(change_of_sum.abs())
+    weights.mul_(_phi(change)).div_(_phi(change_of_sum))
     # Where both are minus infinity, masked, there is nothing to explain.
-    return weights.nan_to_num_(0, 0, 0), change, change_of_sum
+    return weights.nan_to_num_(0, 0, 0), change.sub_(change_of_sum)
 
 
 def _phi(t: Tensor) -> Tensor:
-    negative = -t
+    """phi(|t|)."""
+    negative = t.abs().neg_()
     return torch.expm1(negative).div_(negative).nan_to_num_(1)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.detach().to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _without_graph(
