@@ -124,7 +124,11 @@ class LayerIntegratedGradients(LayerAttribution, GradientAttribution):
         attribute_to_layer_input: bool = False,
         grad_kwargs: dict[str, Any] | None = None,
     ) -> Tensors | list[Tensors] | tuple[Tensors | list[Tensors], Tensor]:
-        """Attributes the target to the layer; as for the inputs, whose baselines are meant."""
+        """Attributes the target to the layer; as for the inputs, whose baselines are meant.
+
+        Where other ways than the layer lead from the inputs to the output, what goes there is in
+        the delta.
+        """
         check_grad_kwargs(grad_kwargs)
         rule = checked_rule(method, n_steps)
         integrated = engine.IntegratedGradients(n_steps, rule, self._multiply_by_inputs)
@@ -136,12 +140,11 @@ class LayerIntegratedGradients(LayerAttribution, GradientAttribution):
             baselines=baselines,
             additional_forward_args=additional_forward_args,
             at=at,
-            with_error=return_convergence_delta,
         )
         answer = explained(question, integrated, batch_rows=internal_batch_size)
 
         def tensors(at: Site) -> int:
-            explicand = replace(question.explicand, at=at, with_error=False)
+            explicand = replace(question.explicand, at=at)
             return len(explained(replace(question, explicand=explicand), Activation()).values)
 
         found: Tensors | list[Tensors]
@@ -149,7 +152,12 @@ class LayerIntegratedGradients(LayerAttribution, GradientAttribution):
             found = divided(self.layer, answer.values, tensors, of_input=attribute_to_layer_input)
         else:
             found = like_layer(answer.values)
-        return (found, convergence_delta(answer)) if return_convergence_delta else found
+        if not return_convergence_delta:
+            return found
+        delta = self.compute_convergence_delta(
+            answer.values, baselines, inputs, target, additional_forward_args
+        )
+        return found, delta
 
 
 class NeuronIntegratedGradients(NeuronAttribution, GradientAttribution):

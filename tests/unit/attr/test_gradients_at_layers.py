@@ -194,6 +194,61 @@ def test_layer_integrated_gradients_are_captums(
     )
 
 
+class Beside(nn.Module):
+    """Two inputs, each with a layer of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = seeded(nn.Linear, 3, 4)
+        self.right = seeded(nn.Linear, 5, 4)
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return torch.tanh(self.left(left) * self.right(right)).sum(1)
+
+
+def test_what_goes_around_a_layer_is_in_its_delta() -> None:
+    model = Beside()
+    baselines = (torch.full((3, 3), 0.2), torch.full((3, 5), 0.3))
+    arguments: Any = {"baselines": baselines, "return_convergence_delta": True}
+    inputs = (rows(3, 3), rows(3, 5, seed=1))
+    construct = (model, model.left)
+    values, delta = ours("LayerIntegratedGradients", construct, inputs, **arguments)
+    assert_same(
+        (values, delta), captums("LayerIntegratedGradients", construct, inputs, **arguments)
+    )
+    assert delta.abs().min() > 0.01
+    own = attr.LayerIntegratedGradients(*construct)
+    assert_same(delta, own.compute_convergence_delta(values, baselines, inputs))
+
+
+class Doubled(nn.Module):
+    """A layer with two tensors, one made of the other."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        made = x + 1
+        return made, made * 2
+
+
+class Summed(nn.Module):
+    """A model that needs both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = Doubled()
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, other = self.layer(x)
+        return (one + other).sum(1)
+
+
+def test_a_tensor_of_a_layer_has_not_the_share_of_another_made_of_it() -> None:
+    model, x = Summed(), rows(2, 3)
+    values = ours("LayerGradientXActivation", (model, model.layer), x)
+    assert_same(values, (x + 1, 2 * x + 2))
+    theirs = captums("LayerGradientXActivation", (model, model.layer), x.requires_grad_())
+    torch.testing.assert_close(theirs[0], 3 * values[0])  # the other's counts twice
+
+
 @pytest.mark.parametrize("of_input", [False, True])
 def test_layer_integrated_gradients_do_not_mind_what_works_in_place(of_input: bool) -> None:
     answers = [
