@@ -53,7 +53,7 @@ def explained(
     if answer.uncovered_ops:
         warnings.warn(
             f"{method.name} has no rule for {', '.join(answer.uncovered_ops)}: there the gradient "
-            "is the plain one, and attributions need not add up; strict=True refuses such models",
+            "is the plain one; strict=True refuses such models",
             stacklevel=3,
         )
     return answer
