@@ -110,6 +110,8 @@ def test_a_rule_on_a_module_is_honoured_and_kept() -> None:
 @pytest.mark.parametrize("set_bias_to_zero", [False, True])
 def test_on_positive_inputs_alpha_beta_is_z_plus_by_definition(set_bias_to_zero: bool) -> None:
     layer: Any = nn.Linear(4, 3).double()
+    # Weights of either sign: of negative ones alone nothing would be left to divide by.
+    nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
     layer.rule = lrp_rules.Alpha1_Beta0_Rule(set_bias_to_zero=set_bias_to_zero)
     x = rows(2, 4).abs()
     mine = ours.LRP(layer).attribute(x, 1)
@@ -121,6 +123,7 @@ def test_on_positive_inputs_alpha_beta_is_z_plus_by_definition(set_bias_to_zero:
 
 def test_a_single_layer_conserves_relevance() -> None:
     layer = nn.Linear(3, 2, bias=False).double()
+    nn.init.ones_(layer.weight)
     mine, delta = ours.LRP(layer).attribute(rows(2, 3), 0, return_convergence_delta=True)
     torch.testing.assert_close(mine, rows(2, 3) * layer.weight[0].detach())
     assert delta.abs().max() < 1e-7
