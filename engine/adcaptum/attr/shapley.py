@@ -107,6 +107,7 @@ class ShapleyValues(PerturbationAttribution):
         target: TargetType = None,
         additional_forward_args: object = None,
         feature_mask: Tensors | None = None,
+        n_samples: int = 25,  # noqa: ARG002  # Captum's, which makes no use of it either
         perturbations_per_eval: int = 1,
         show_progress: bool = False,
     ) -> Future[Tensors]:
