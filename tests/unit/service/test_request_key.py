@@ -20,10 +20,10 @@ def tensor(value: float, *shape: int, datatype: str = "FP32") -> tensor_pb2.Tens
     return tensor_pb2.Tensor(datatype=datatype, shape=shape, data=data.tobytes())
 
 
-def request() -> pb.ExplainRequest:
+def request(columns: int = 6) -> pb.ExplainRequest:
     return pb.ExplainRequest(
         model=model_pb2.ModelRef(name="tiny"),
-        inputs=[tensor(1, 2, 6)],
+        inputs=[tensor(1, 2, columns)],
         target=explanation_pb2.Target(label="yes"),
         baselines=[explanation_pb2.Baseline(constant=0.5)],
         feature_masks=[tensor(1, 1, 6, datatype="INT64")],
@@ -73,11 +73,13 @@ WITHOUT: dict[str, Change] = {
 }
 
 
+@pytest.mark.parametrize("columns", [6, 6000], ids=["small", "large"])
 @pytest.mark.parametrize("change", MATTERS.values(), ids=MATTERS)
-def test_whatever_decides_the_answer_makes_another_key(change: Change) -> None:
-    asked = request()
+def test_whatever_decides_the_answer_makes_another_key(change: Change, columns: int) -> None:
+    asked, same = request(columns), request(columns)
     change(asked)
-    assert key(asked) != key(request())
+    assert key(asked) != key(same)
+    assert key(request(columns)) == key(same)
 
 
 @pytest.mark.parametrize("change", WITHOUT.values(), ids=WITHOUT)
