@@ -28,7 +28,7 @@ from adcaptum.engine.sampling import MOST_ROWS, Draw, sampled
 
 _MOST_ROWS = 1 << 16
 _MOST_ENUMERATED = 16
-_USUAL_SAMPLES = 2
+_USUAL_SAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
