@@ -10,8 +10,10 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
+from adcaptum.engine.duplicates import distinct
 from adcaptum.engine.errors import InvalidArgument
 
 
@@ -54,6 +56,23 @@ class Arguments:
         """What must be equal for two evaluations to share a batch."""
         return tuple(_signature(value) for value in self.values)
 
+    @cached_property
+    def alike(self) -> Tensor | None:
+        """For each example the first one with equal values, int64; None if all are distinct.
+
+        None too where nobody has looked: elsewhere than on the CPU.
+        """
+        tensors = [a.tensor.detach() for a in self.values if isinstance(a, PerExample)]
+        if not tensors or not all(map(_comparable, tensors)):
+            return None
+        found = distinct(tensors)
+        if found is None:
+            return None
+        examples = len(found.numbers)
+        first = torch.full((len(found.rows[0]),), examples)
+        first.scatter_reduce_(0, found.numbers, torch.arange(examples), "amin")
+        return first[found.numbers]
+
     def check(self, examples: int) -> None:
         """Raises InvalidArgument unless each per-example argument has that many examples."""
         for i, value in enumerate(self.values):
@@ -75,3 +94,7 @@ def _signature(argument: Argument) -> Hashable:
     if value is None or isinstance(value, bool | int | float | str):
         return (type(value), value)
     return id(value)
+
+
+def _comparable(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu" and not tensor.is_complex() and tensor.numel() > 0

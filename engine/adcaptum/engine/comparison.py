@@ -54,7 +54,9 @@ def compared_rows(explicand: Explicand, each: int) -> int:
     given = max((len(t) for t in explicand.baselines or ()), default=1)
     if any(isinstance(a, PerExample) for a in explicand.arguments.values):
         # What the model makes of a baseline depends on the example's further arguments.
-        return explicand.count * each * 2
+        alike = None if each == 1 < given else explicand.arguments.alike
+        distinct = explicand.count if alike is None else len(alike.unique())
+        return (explicand.count + distinct) * each
     return explicand.count * each + given
 
 

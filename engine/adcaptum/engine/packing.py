@@ -91,6 +91,8 @@ def pack_references(slices: Sequence[Slice]) -> ReferenceRows | None:
         of_example = [a for a in piece.evaluation.arguments.values if isinstance(a, PerExample)]
         if of_example:
             examples = piece.evaluation.rows.examples(piece.start, piece.stop)
+            alike = piece.evaluation.arguments.alike
+            examples = examples if alike is None else alike[examples]
             both = torch.stack([index, examples], 1)
             distinct, number = both.unique(dim=0, return_inverse=True)
             chosen, example = distinct.unbind(1)

@@ -18,7 +18,7 @@ class References:
     """What each row is compared with, under a rule that compares rows.
 
     A reference row that several rows share is evaluated once per batch; where the model has further
-    arguments per example, once per example.
+    arguments per example, once for those examples that have equal ones.
 
     Attributes:
         tensors: The reference rows, each (references, *features) of an input's features.
@@ -45,6 +45,8 @@ class References:
             examples: The example of each row, int64 of shape (rows,).
         """
         if any(isinstance(a, PerExample) for a in arguments.values):
+            if arguments.alike is not None:
+                examples = arguments.alike[examples]
             return len(torch.stack([self.index, examples], 1).unique(dim=0))
         return 1 if len(self.tensors[0]) == 1 else len(self.index.unique())
 
