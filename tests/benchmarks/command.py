@@ -9,10 +9,11 @@ from tests.benchmarks.inprocess import InProcess
 from tests.benchmarks.memory import Memory
 from tests.benchmarks.rules import Rules
 from tests.benchmarks.served import Served
+from tests.benchmarks.soak import Soak
 from tests.benchmarks.tables import CONSOLE
 from tests.benchmarks.tolerance import Tolerances
 
-SECTIONS = ("inprocess", "rules", "memory", "served", "tolerance")
+SECTIONS = ("inprocess", "rules", "memory", "served", "tolerance", "soak")
 
 
 def main() -> None:
@@ -36,6 +37,8 @@ def main() -> None:
             Memory(quick=arguments.quick).run()
         elif section == "tolerance":
             Tolerances(quick=arguments.quick).run(tuple(arguments.model), tuple(arguments.method))
+        elif section == "soak":
+            Soak(quick=arguments.quick).run()
         else:
             Served(quick=arguments.quick).run(tuple(arguments.model))
         CONSOLE.print(f"{section}: {perf_counter() - begin:.0f} s")
