@@ -81,3 +81,10 @@ def test_methods_and_properties_are_captums(name: str) -> None:
             # One that raises takes whatever it is given.
             if member != "attribute_future" or "inputs" in inspect.signature(own).parameters:
                 assert parameters(own) == parameters(getattr(there, member)), member
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in CLASSES if hasattr(getattr(captum, name), "get_name")]
+)
+def test_names_in_words_are_captums(name: str) -> None:
+    assert getattr(attr, name).get_name() == getattr(captum, name).get_name()

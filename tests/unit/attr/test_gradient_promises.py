@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,18 +18,6 @@ from adcaptum import attr
 from tests.captum_oracle import ours
 from tests.gradient_calls import AT_LAYERS, CALLS, RANDOM, WITH_BATCHES, X, explain
 from tests.models import mlp, numbers
-
-
-@pytest.mark.parametrize("name", [*CALLS, "NoiseTunnel"])
-def test_signatures_are_captums(name: str) -> None:
-    def parameters(call: Callable[..., Any]) -> list[tuple[str, object, object]]:
-        found = inspect.signature(call).parameters.values()
-        return [(p.name, p.default, p.kind) for p in found]
-
-    here, there = getattr(attr, name), getattr(captum, name)
-    assert parameters(here) == parameters(there)
-    assert parameters(here.attribute) == parameters(there.attribute)
-    assert here.get_name() == there.get_name()
 
 
 @pytest.mark.parametrize("name", CALLS)

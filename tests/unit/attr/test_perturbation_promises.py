@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,20 +64,6 @@ def explain(name: str, model: nn.Module, x: Tensor = X, **more: Any) -> Any:
     call = CALLS[name]
     torch.manual_seed(5)
     return ours(name, call.construct(model), x, **call.arguments, **more)
-
-
-@pytest.mark.parametrize("name", [*CALLS, "LimeBase", "DataLoaderAttribution"])
-def test_signatures_are_captums(name: str) -> None:
-    def parameters(call: Callable[..., Any]) -> list[tuple[str, object, object]]:
-        found = inspect.signature(call).parameters.values()
-        return [(p.name, p.default, p.kind) for p in found if p.name != "perm_func"]
-
-    here, there = getattr(attr, name), getattr(captum, name)
-    assert parameters(here) == parameters(there)
-    assert parameters(here.attribute) == parameters(there.attribute)
-    assert here.get_name() == there.get_name()
-    if name in WITH_FUTURES - {"ShapleyValues"}:  # Captum's takes an n_samples that it ignores
-        assert parameters(here.attribute_future) == parameters(there.attribute_future)
 
 
 @pytest.mark.parametrize("name", CALLS)
