@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.captum_oracle import ours
+from adcaptum import attr
+from tests.captum_oracle import captums, ours
 from tests.gradient_calls import AT_LAYERS, CALLS, RANDOM, WITH_BATCHES, X, explain
 from tests.models import mlp
 
@@ -109,3 +110,11 @@ def test_a_neuron_that_is_not_there_is_captums_error(
     call = CALLS[name]
     with pytest.raises(error):
         ours(name, call.construct(mlp()), X, **{**call.arguments, "neuron_selector": selector})
+
+
+def test_integer_inputs_are_refused_with_what_to_do_where_captum_makes_them_floats() -> None:
+    model = nn.Linear(8, 1)
+    ids = torch.arange(8)[None]
+    assert captums("IntegratedGradients", (model,), ids).is_floating_point()
+    with pytest.raises(AssertionError, match="name the embedding layer"):
+        attr.IntegratedGradients(model).attribute(ids)
