@@ -300,6 +300,6 @@ def _needed(fixed: list[Found], size: float, error: float) -> str:
     (n, m), (a, b) = (
         [_middle(t) for t in of] for of in zip(*((f.rows, f.errors) for f in fixed), strict=True)
     )
-    if n == m or not 0 < b < a:
+    if n == m or not 0 < b < a or not error:
         return "-"
     return f"{n * (size / error) ** (log(m / n) / log(a / b)):.0f}"
