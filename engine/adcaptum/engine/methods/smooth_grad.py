@@ -47,8 +47,9 @@ class SmoothGrad:
     variance, here the unbiased one: Adebayo et al. (2018), https://arxiv.org/abs/1810.03292.
 
     Integer inputs explained at an embedding get the noise there. With a tolerance copies come in
-    pairs of opposite noise, which of saliency on the bundled models takes an eighth to a quarter
-    off the rows, and the tolerance is that of the mean alone: the other method keeps its settings.
+    pairs of opposite noise (a variance excepted), which takes a quarter (digits) to five sixths
+    (cells) off the variance of a mean of saliency; and the tolerance is that of the mean alone: the
+    other method keeps its settings.
     """
 
     name: ClassVar[str] = "smooth_grad"
