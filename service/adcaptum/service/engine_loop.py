@@ -27,6 +27,14 @@ Without threads, saliency of a small model by 32 callers: 1.05 requests a batch 
 with 0, 4 a batch and 2,100 a second with 10, no more with 40.
 """
 
+BREATHS: Final = 24
+"""How many passes of the event loop there are between turns while rows wait.
+
+A request that arrives needs several of them before it is one, and so does an answer that leaves:
+with one pass a turn each of these steps would wait for a batch. Predictions of a small model,
+beside 8 clients that explain: 12 ms in the median with 1, 1.8 with 24, and as many explanations.
+"""
+
 MOST_ARRIVALS: Final = 256
 """How many requests are awaited at most."""
 
@@ -65,6 +73,7 @@ class EngineLoop:
         self._turn_is_due = False
         self._passes = 0
         self._seen = 0
+        self._breaths = 0
 
     @property
     def capacity(self) -> Capacity:
@@ -150,6 +159,10 @@ class EngineLoop:
         a time, however many there are, and pays for a batch each.
         """
         waiting = len(self._turns.inbox)
+        if self._breaths:
+            self._breaths -= 1
+            self._loop.call_soon(self._turn_in_loop)
+            return
         self._passes = self._passes + 1 if waiting == self._seen else 0
         self._seen = waiting
         if 0 < waiting < MOST_ARRIVALS and self._passes < PATIENCE:
@@ -166,6 +179,7 @@ class EngineLoop:
             raise
         if self._turns.inbox or self._turns.cancelled or self._turns.scheduler.waiting_rows:
             self._wake()
+            self._breaths = BREATHS
 
     def _run(self, intra_op_threads: int) -> None:
         torch.set_num_threads(intra_op_threads)
