@@ -19,10 +19,10 @@ SURE: Final = 2.0
 """How many times the time that is left a request has to need to be refused. Seconds of rows are
 learnt, perhaps on a busy machine: only what is far off is sure."""
 
-ANSWER_SECONDS: Final = 0.03
+ANSWER_SECONDS: Final = 0.04
 """What is kept of the time for writing a partial answer and for its way, at most."""
 
-ANSWER_SHARE: Final = 0.2
+ANSWER_SHARE: Final = 0.3
 """The same, as a share of the time that there is."""
 
 PRIORITIES: Final = {
