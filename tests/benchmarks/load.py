@@ -11,11 +11,15 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from time import perf_counter
+from itertools import count
+from random import Random
+from time import perf_counter, time_ns
 from typing import Any
 
 import grpc
 import uvloop
+
+from adcaptum.v1 import explanation_service_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Load:
         clients: How many loops there are, each with a connection of its own.
         warm_up: For so many seconds nothing is counted.
         seconds: For so many seconds everything is.
+        unique: Which share of the requests has a seed of its own, and so is like no other.
     """
 
     address: str
@@ -37,6 +42,7 @@ class Load:
     clients: int
     warm_up: float
     seconds: float
+    unique: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,8 @@ async def generate(load: Load) -> Served:
     request = base64.b64decode(load.request)
     latencies: list[float] = []
     calls = 0
+    # Another process has not begun at the same number.
+    seeds, chance = count(time_ns() % 2**40), Random(0)
     begin = perf_counter() + load.warm_up
     end = begin + load.seconds
     options = (("grpc.use_local_subchannel_pool", 1),)
@@ -88,7 +96,7 @@ async def generate(load: Load) -> Served:
         nonlocal calls
         call: Any = channel.unary_unary(load.path)
         while (start := perf_counter()) < end:
-            await call(request)
+            await call(request + _seed(next(seeds)) if chance.random() < load.unique else request)
             now = perf_counter()
             calls += 1
             if begin <= now <= end:
@@ -100,6 +108,15 @@ async def generate(load: Load) -> Served:
         for channel in channels:
             await channel.close()
     return Served(latencies, load.seconds, calls)
+
+
+def _seed(seed: int) -> bytes:
+    """The field `seed` as it stands in a message; of a field that comes twice the last counts."""
+    made = bytearray([pb.ExplainRequest.SEED_FIELD_NUMBER << 3])
+    while seed > 127:
+        made.append(seed & 127 | 128)
+        seed >>= 7
+    return bytes([*made, seed])
 
 
 def main() -> None:

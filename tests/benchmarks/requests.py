@@ -28,20 +28,32 @@ def predict(model: str, view: View) -> str:
     return base64.b64encode(request.SerializeToString()).decode()
 
 
-def explain(model: str, view: View, method: str) -> str:
-    """An Explain request for one input and a class given by index, in base64."""
+def explain(
+    model: str, view: View, method: str, *, steps: int = 50, examples: int = 1, shared: bool = False
+) -> str:
+    """An Explain request for a class given by index, in base64.
+
+    Args:
+        model: The model.
+        view: What is explained: the first input.
+        method: The method.
+        steps: How many, of a path.
+        examples: How often the input is explained.
+        shared: Whether the answer may be that of an equal request.
+    """
     spec = method_pb2.MethodSpec(name=method)
     if method == "integrated_gradients":
-        spec.params["n_steps"].integer = 50
+        spec.params["n_steps"].integer = steps
+    repeats = [examples] + [1] * (view.inputs.dim() - 1)
     request = pb.ExplainRequest(
         model=model_pb2.ModelRef(name=model),
-        inputs=[tensors.encode(view.inputs[:1])],
+        inputs=[tensors.encode(view.inputs[:1].repeat(repeats))],
         target=explanation_pb2.Target(
             indices=explanation_pb2.TargetIndices(values=[int(view.targets[0])])
         ),
         methods=[spec],
         # Clients that all send the same would measure the cache.
-        cache=explanation_pb2.CACHE_BYPASS,
+        cache=explanation_pb2.CACHE_USE if shared else explanation_pb2.CACHE_BYPASS,
     )
     return base64.b64encode(request.SerializeToString()).decode()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.benchmarks import requests
+from tests.benchmarks.crowded import Crowded
 from tests.benchmarks.load import Load, Served as Answers, pooled
 from tests.benchmarks.machine import rows_per_second
 from tests.benchmarks.processes import (
@@ -75,6 +76,7 @@ class Served:
                 )
                 self._explain(name, (ours, naive), limit.all)
                 self._predict(name, (ours, naive))
+                Crowded(ours, name, self._seconds).run()
 
     def _explain(self, name: str, servers: Sequence[Server], raw: float) -> None:
         ours, naive = servers
