@@ -48,8 +48,10 @@ apt-tools:
 			&& apt-get install -y -qq --no-install-recommends prometheus >/dev/null; } \
 		|| echo "no promtool: the tests that need it are skipped"
 
+# What needs no server runs in two processes; servers have the machine to themselves.
 test: apt-tools models  ## set up everything and run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/reference tests/property
+	$(BIN)/python -m pytest tests/integration
 
 bench: models  ## run the benchmarks and print their tables
 	$(BIN)/python -m tests.benchmarks
