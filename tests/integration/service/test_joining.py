@@ -112,6 +112,16 @@ def test_nobody_waits_for_one_of_a_class_behind_its_own(stub: ExplanationService
     assert [*behind][-1].final.cache == MISS
 
 
+def test_a_deterministic_answer_is_the_same_in_a_crowd(stub: ExplanationServiceStub) -> None:
+    request = asked(3, 511, 40, deterministic=True, cache=explanation_pb2.CACHE_BYPASS)
+    alone = stub.Explain(request)
+    crowd = [stub.Explain.future(asked(5, 512 + i, 60)) for i in range(6)]
+    beside = stub.Explain(request)
+    assert all(each.result().explanations for each in crowd)
+    for one, other in zip(values(alone), values(beside), strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
 def test_a_class_that_does_not_exist_is_refused(stub: ExplanationServiceStub) -> None:
     with pytest.raises(grpc.RpcError, match="must be INTERACTIVE or BATCH"):
         stub.Explain(asked(1, 506, priority=9))

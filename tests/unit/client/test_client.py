@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from adcaptum.client import (
     Accepted,
+    CacheStatus,
     Client,
     ErrorKind,
     Final,
@@ -21,7 +22,7 @@ from adcaptum.client import (
     Unavailable,
 )
 from adcaptum.client.codec.tensors import encode_tensor
-from adcaptum.client.summary import facts
+from adcaptum.client.summary import answer_facts, facts
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2
 from tests.unit.client import canned
 
@@ -226,6 +227,17 @@ def test_a_model_is_described(wire: Wire) -> None:
     pending = wire.start(lambda client: client.model("cells", version="1"))
     assert wire.describe().model.version == "1"
     assert pending.result().layers[0].alias == "hidden"
+
+
+def test_an_answer_says_where_it_came_from(wire: Wire) -> None:
+    pending = wire.start(lambda client: client.explain("cells", ROW))
+    answer = canned.explained()
+    answer.cache = explanation_pb2.CACHE_STATUS_HIT
+    wire.answer("Explain", answer)
+    wire.describe()
+    explanations = pending.result()
+    assert explanations.cache is CacheStatus.HIT
+    assert "computed before" in answer_facts(explanations)
 
 
 def test_an_error_may_be_the_one_that_a_tolerance_is_compared_with(wire: Wire) -> None:

@@ -151,6 +151,9 @@ def test_feature_masks_are_tensors() -> None:
         ),
         ({"max_rows": 100}, {"budget": {"max_rows": "100"}}),
         ({"tolerance": 0.05}, {"budget": {"tolerance": 0.05}}),
+        ({"priority": "batch"}, {"priority": "PRIORITY_BATCH"}),
+        ({"cache": "bypass"}, {"cache": "CACHE_BYPASS"}),
+        ({"deterministic": True}, {"deterministic": True}),
         ({"on_deadline": "partial"}, {"budget": {"on_deadline": "ON_DEADLINE_PARTIAL"}}),
         (
             {"sum_channels": True, "top_features": 5, "datatype": "FP16", "return_inputs": True},
@@ -190,9 +193,10 @@ def test_a_block_of_neurons_says_where_it_ends_and_leaves_no_gaps(index: slice) 
         said(neuron=Neuron("hidden", index))
 
 
-def test_a_word_for_the_deadline_that_is_unknown_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="on_deadline"):
-        said(on_deadline="panic")
+@pytest.mark.parametrize("option", ["on_deadline", "priority", "cache"])
+def test_a_word_that_is_unknown_is_refused(option: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"{option}: 'panic' is neither"):
+        said(**{option: "panic"})
 
 
 def test_an_option_that_is_unknown_is_a_mistake_of_the_program() -> None:
