@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Thread
 
 import psutil
 
@@ -63,6 +64,8 @@ def our_server(repository: Path) -> Iterator[Server]:
                 log.write(line)
                 event = json.loads(line) if line.startswith("{") else {}
                 if event.get("event") == "ready":
+                    # A pipe that nobody reads fills up, and whoever writes to it stops.
+                    Thread(target=log.writelines, args=(process.stderr,), daemon=True).start()
                     yield Server("adcaptum", event["grpc"], psutil.Process(process.pid), event)
                     break
             else:
