@@ -19,7 +19,7 @@ SURE: Final = 2.0
 """How many times the time that is left a request has to need to be refused. Seconds of rows are
 learnt, perhaps on a busy machine: only what is far off is sure."""
 
-ANSWER_SECONDS: Final = 0.04
+ANSWER_SECONDS: Final = 0.1
 """What is kept of the time for writing a partial answer and for its way, at most."""
 
 ANSWER_SHARE: Final = 0.3

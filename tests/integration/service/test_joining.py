@@ -82,12 +82,12 @@ def test_each_one_has_its_own_deadline(server: Server, stub: ExplanationServiceS
     leader = stub.ExplainStream(pb.ExplainStreamRequest(explain=request))
     assert next(leader).HasField("accepted")
     begin = monotonic()
-    early = stub.Explain(request, timeout=1.0)
+    early = stub.Explain(request, timeout=2.0)
     took = monotonic() - begin
     assert early.cache == JOINED
     assert early.reports[0].stop_reason == explanation_pb2.STOP_REASON_DEADLINE
     assert all(each.error.relative > 0 for each in early.explanations)
-    assert 0.5 < took < 1.0
+    assert 1.5 < took < 2.0
     event = next(leader)
     leader.cancel()
     assert event.HasField("partial")
@@ -95,12 +95,12 @@ def test_each_one_has_its_own_deadline(server: Server, stub: ExplanationServiceS
 
 def test_a_partial_answer_is_not_kept(stub: ExplanationServiceStub) -> None:
     request = asked(60, 504, budget={"tolerance": 1e-7, "max_rows": 100_000})
-    replies = [stub.Explain(request, timeout=0.6) for _ in range(2)]
+    replies = [stub.Explain(request, timeout=1.0) for _ in range(2)]
     for reply in replies:
         assert reply.reports[0].stop_reason == explanation_pb2.STOP_REASON_DEADLINE
         assert reply.cache == MISS
         # At work until shortly before the deadline.
-        assert reply.timings.total_seconds > 0.55
+        assert reply.timings.total_seconds > 0.8
 
 
 def test_nobody_waits_for_one_of_a_class_behind_its_own(stub: ExplanationServiceStub) -> None:
