@@ -11,6 +11,7 @@ from adcaptum.attr.answer import like_inputs, like_layer
 from adcaptum.attr.attribution import (
     Attribution,
     GradientAttribution,
+    InternalAttribution,
     LayerAttribution,
     NeuronAttribution,
 )
@@ -52,6 +53,23 @@ class _Differing(Attribution):
     @property
     def multiplies_by_inputs(self) -> bool:
         return self._differences.multiply_by_inputs
+
+
+class _DifferingInside(_Differing, InternalAttribution):
+    """What those have in common that look at a layer."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: nn.Module,
+        multiply_by_inputs: bool = True,
+        *,
+        rule: DifferenceRule = "rescale",
+        strict: bool = False,
+    ) -> None:
+        InternalAttribution.__init__(self, model, layer)
+        _Differing.__init__(self, multiply_by_inputs, rule, strict)
+        self.model = model
 
 
 class DeepLift(_Differing, GradientAttribution):
@@ -157,21 +175,8 @@ class DeepLiftShap(_Differing, GradientAttribution):
         return (answer, delta) if return_convergence_delta and delta is not None else answer
 
 
-class LayerDeepLift(_Differing, LayerAttribution, GradientAttribution):
+class LayerDeepLift(_DifferingInside, LayerAttribution, GradientAttribution):
     """DeepLIFT at a layer."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        layer: nn.Module,
-        multiply_by_inputs: bool = True,
-        *,
-        rule: DifferenceRule = "rescale",
-        strict: bool = False,
-    ) -> None:
-        LayerAttribution.__init__(self, model, layer)
-        _Differing.__init__(self, multiply_by_inputs, rule, strict)
-        self.model = model
 
     def has_convergence_delta(self) -> bool:
         return True
@@ -202,21 +207,8 @@ class LayerDeepLift(_Differing, LayerAttribution, GradientAttribution):
         return (answer, delta) if return_convergence_delta else answer
 
 
-class LayerDeepLiftShap(_Differing, LayerAttribution, GradientAttribution):
+class LayerDeepLiftShap(_DifferingInside, LayerAttribution, GradientAttribution):
     """DeepLIFT SHAP at a layer."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        layer: nn.Module,
-        multiply_by_inputs: bool = True,
-        *,
-        rule: DifferenceRule = "rescale",
-        strict: bool = False,
-    ) -> None:
-        LayerAttribution.__init__(self, model, layer)
-        _Differing.__init__(self, multiply_by_inputs, rule, strict)
-        self.model = model
 
     def has_convergence_delta(self) -> bool:
         return True
@@ -248,20 +240,8 @@ class LayerDeepLiftShap(_Differing, LayerAttribution, GradientAttribution):
         return (answer, delta) if return_convergence_delta and delta is not None else answer
 
 
-class NeuronDeepLift(_Differing, NeuronAttribution, GradientAttribution):
+class NeuronDeepLift(_DifferingInside, NeuronAttribution, GradientAttribution):
     """DeepLIFT of a neuron."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        layer: nn.Module,
-        multiply_by_inputs: bool = True,
-        *,
-        rule: DifferenceRule = "rescale",
-        strict: bool = False,
-    ) -> None:
-        NeuronAttribution.__init__(self, model, layer)
-        _Differing.__init__(self, multiply_by_inputs, rule, strict)
 
     def attribute(
         self,
@@ -284,20 +264,8 @@ class NeuronDeepLift(_Differing, NeuronAttribution, GradientAttribution):
         return like_inputs(question, values)
 
 
-class NeuronDeepLiftShap(_Differing, NeuronAttribution, GradientAttribution):
+class NeuronDeepLiftShap(_DifferingInside, NeuronAttribution, GradientAttribution):
     """DeepLIFT SHAP of a neuron."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        layer: nn.Module,
-        multiply_by_inputs: bool = True,
-        *,
-        rule: DifferenceRule = "rescale",
-        strict: bool = False,
-    ) -> None:
-        NeuronAttribution.__init__(self, model, layer)
-        _Differing.__init__(self, multiply_by_inputs, rule, strict)
 
     def attribute(
         self,

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import nn
 
 from adcaptum.attr.answer import explained, like_inputs
 from adcaptum.attr.attribution import GradientAttribution, NeuronAttribution
 from adcaptum.attr.question import Question, Selector, TargetType, Tensors, neuron_of
-from adcaptum.engine.method import Method
 from adcaptum.engine.methods import deconvolution, guided_backprop
+
+Rectifier = type[guided_backprop.GuidedBackprop | deconvolution.Deconvolution]
 
 
 class _Rectified(GradientAttribution):
     """A gradient that ReLUs, however they are called, let through by a rule of their own."""
+
+    _method: ClassVar[Rectifier]
 
     def __init__(self, model: nn.Module, *, strict: bool = False) -> None:
         super().__init__(model)
@@ -32,27 +37,24 @@ class _Rectified(GradientAttribution):
             target=target,
             additional_forward_args=additional_forward_args,
         )
-        return like_inputs(question, explained(question, self._method()).values)
-
-    def _method(self) -> Method:
-        raise NotImplementedError
+        return like_inputs(question, explained(question, self._method(self.strict)).values)
 
 
 class GuidedBackprop(_Rectified):
     """Guided backpropagation; Springenberg et al. (2014), https://arxiv.org/abs/1412.6806."""
 
-    def _method(self) -> Method:
-        return guided_backprop.GuidedBackprop(self.strict)
+    _method = guided_backprop.GuidedBackprop
 
 
 class Deconvolution(_Rectified):
     """Deconvolution; Zeiler, Fergus (2014), https://arxiv.org/abs/1311.2901."""
 
-    def _method(self) -> Method:
-        return deconvolution.Deconvolution(self.strict)
+    _method = deconvolution.Deconvolution
 
 
 class _NeuronRectified(NeuronAttribution, GradientAttribution):
+    _method: ClassVar[Rectifier]
+
     def __init__(
         self,
         model: nn.Module,
@@ -78,21 +80,16 @@ class _NeuronRectified(NeuronAttribution, GradientAttribution):
             target=neuron_of(self.module, neuron_selector, of_input=attribute_to_neuron_input),
             additional_forward_args=additional_forward_args,
         )
-        return like_inputs(question, explained(question, self._method()).values)
-
-    def _method(self) -> Method:
-        raise NotImplementedError
+        return like_inputs(question, explained(question, self._method(self.strict)).values)
 
 
 class NeuronGuidedBackprop(_NeuronRectified):
     """Guided backpropagation of a neuron."""
 
-    def _method(self) -> Method:
-        return guided_backprop.GuidedBackprop(self.strict)
+    _method = guided_backprop.GuidedBackprop
 
 
 class NeuronDeconvolution(_NeuronRectified):
     """Deconvolution of a neuron."""
 
-    def _method(self) -> Method:
-        return deconvolution.Deconvolution(self.strict)
+    _method = deconvolution.Deconvolution
