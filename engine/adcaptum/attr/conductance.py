@@ -10,11 +10,10 @@ from torch import Tensor
 
 from adcaptum.attr.answer import convergence_delta, explained, like_inputs, like_layer
 from adcaptum.attr.attribution import GradientAttribution, LayerAttribution, NeuronAttribution
+from adcaptum.attr.multiplying import MultiplyingInside
 from adcaptum.attr.path import check_grad_kwargs, checked_rule
 from adcaptum.attr.question import (
     BaselineType,
-    Forward,
-    Layers,
     Question,
     Selector,
     TargetType,
@@ -80,22 +79,8 @@ class LayerConductance(LayerAttribution, GradientAttribution):
         return (values, convergence_delta(answer)) if return_convergence_delta else values
 
 
-class NeuronConductance(NeuronAttribution, GradientAttribution):
+class NeuronConductance(MultiplyingInside, NeuronAttribution):
     """What of the inputs' integrated gradients flows through a neuron; Dhamdhere et al. (2018)."""
-
-    def __init__(
-        self,
-        forward_func: Forward,
-        layer: Layers,
-        device_ids: list[int] | None = None,
-        multiply_by_inputs: bool = True,
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids)
-        self._multiply_by_inputs = multiply_by_inputs
-
-    @property
-    def multiplies_by_inputs(self) -> bool:
-        return self._multiply_by_inputs
 
     def attribute(
         self,

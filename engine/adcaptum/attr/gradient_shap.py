@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from adcaptum.attr.answer import drawn_seed, explained, like_inputs, like_layer, ran
-from adcaptum.attr.attribution import GradientAttribution, LayerAttribution, NeuronAttribution
+from adcaptum.attr.attribution import LayerAttribution, NeuronAttribution
 from adcaptum.attr.errors import InvalidInput
+from adcaptum.attr.multiplying import Multiplying, MultiplyingInside
 from adcaptum.attr.noise_tunnel import Stdevs, checked_stdevs
 from adcaptum.attr.question import (
     Forward,
-    Layers,
     Question,
     Selector,
     TargetType,
@@ -34,20 +34,12 @@ from adcaptum.engine.moments import RunningMoments
 Distribution = Tensors | Callable[..., Tensors]
 
 
-class GradientShap(GradientAttribution):
+class GradientShap(Multiplying):
     """GradientShap; Lundberg, Lee (2017), https://arxiv.org/abs/1705.07874.
 
     The rows of several inputs' baselines belong together: a draw takes the same row of each. Where
     inputs have different numbers of them, each is repeated to their least common multiple.
     """
-
-    def __init__(self, forward_func: Forward, multiply_by_inputs: bool = True) -> None:
-        super().__init__(forward_func)
-        self._multiply_by_inputs = multiply_by_inputs
-
-    @property
-    def multiplies_by_inputs(self) -> bool:
-        return self._multiply_by_inputs
 
     def has_convergence_delta(self) -> bool:
         return True
@@ -89,22 +81,8 @@ class GradientShap(GradientAttribution):
         return (found, deltas) if return_convergence_delta else found
 
 
-class LayerGradientShap(LayerAttribution, GradientAttribution):
+class LayerGradientShap(MultiplyingInside, LayerAttribution):
     """GradientShap at a layer, on lines through the inputs."""
-
-    def __init__(
-        self,
-        forward_func: Forward,
-        layer: Layers,
-        device_ids: list[int] | None = None,
-        multiply_by_inputs: bool = True,
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids)
-        self._multiply_by_inputs = multiply_by_inputs
-
-    @property
-    def multiplies_by_inputs(self) -> bool:
-        return self._multiply_by_inputs
 
     def has_convergence_delta(self) -> bool:
         return True
@@ -136,22 +114,8 @@ class LayerGradientShap(LayerAttribution, GradientAttribution):
         return (found, deltas) if return_convergence_delta else found
 
 
-class NeuronGradientShap(NeuronAttribution, GradientAttribution):
+class NeuronGradientShap(MultiplyingInside, NeuronAttribution):
     """GradientShap of a neuron."""
-
-    def __init__(
-        self,
-        forward_func: Forward,
-        layer: Layers,
-        device_ids: list[int] | None = None,
-        multiply_by_inputs: bool = True,
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids)
-        self._multiply_by_inputs = multiply_by_inputs
-
-    @property
-    def multiplies_by_inputs(self) -> bool:
-        return self._multiply_by_inputs
 
     def attribute(
         self,

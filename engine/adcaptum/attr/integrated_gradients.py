@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from adcaptum.attr.answer import convergence_delta, explained, like_inputs, like_layer
-from adcaptum.attr.attribution import GradientAttribution, LayerAttribution, NeuronAttribution
+from adcaptum.attr.attribution import LayerAttribution, NeuronAttribution
 from adcaptum.attr.layers import divided
+from adcaptum.attr.multiplying import Multiplying, MultiplyingInside
 from adcaptum.attr.path import check_grad_kwargs, checked_rule
 from adcaptum.attr.question import (
     BaselineType,
@@ -28,16 +29,8 @@ from adcaptum.engine.methods import integrated_gradients as engine
 from adcaptum.engine.methods.activation import Activation
 
 
-class IntegratedGradients(GradientAttribution):
+class IntegratedGradients(Multiplying):
     """Integrated gradients; Sundararajan et al. (2017), https://arxiv.org/abs/1703.01365."""
-
-    def __init__(self, forward_func: Forward, multiply_by_inputs: bool = True) -> None:
-        super().__init__(forward_func)
-        self._multiply_by_inputs = multiply_by_inputs
-
-    @property
-    def multiplies_by_inputs(self) -> bool:
-        return self._multiply_by_inputs
 
     def has_convergence_delta(self) -> bool:
         return True
@@ -81,7 +74,7 @@ class IntegratedGradients(GradientAttribution):
         return (values, convergence_delta(answer)) if return_convergence_delta else values
 
 
-class LayerIntegratedGradients(LayerAttribution, GradientAttribution):
+class LayerIntegratedGradients(MultiplyingInside, LayerAttribution):
     """Integrated gradients along the way between a layer's values at baseline and input.
 
     Inputs may be token ids, explained at an embedding. Several layers are explained together, along
@@ -95,18 +88,13 @@ class LayerIntegratedGradients(LayerAttribution, GradientAttribution):
         device_ids: list[int] | None = None,
         multiply_by_inputs: bool = True,
     ) -> None:
-        super().__init__(forward_func, layer, device_ids)
-        self._multiply_by_inputs = multiply_by_inputs
+        super().__init__(forward_func, layer, device_ids, multiply_by_inputs)
         if isinstance(layer, list) and len(layer) > 1:
             warnings.warn(
                 "Multiple layers provided. Please ensure that none of them depends on the outputs "
                 "of another: their values are replaced together.",
                 stacklevel=2,
             )
-
-    @property
-    def multiplies_by_inputs(self) -> bool:
-        return self._multiply_by_inputs
 
     def has_convergence_delta(self) -> bool:
         return True
@@ -160,22 +148,8 @@ class LayerIntegratedGradients(LayerAttribution, GradientAttribution):
         return found, delta
 
 
-class NeuronIntegratedGradients(NeuronAttribution, GradientAttribution):
+class NeuronIntegratedGradients(MultiplyingInside, NeuronAttribution):
     """Integrated gradients of a neuron."""
-
-    def __init__(
-        self,
-        forward_func: Forward,
-        layer: Layers,
-        device_ids: list[int] | None = None,
-        multiply_by_inputs: bool = True,
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids)
-        self._multiply_by_inputs = multiply_by_inputs
-
-    @property
-    def multiplies_by_inputs(self) -> bool:
-        return self._multiply_by_inputs
 
     def attribute(
         self,
