@@ -352,9 +352,7 @@ class Simulation:
         chance = rng.random()
         if chance < 0.02 and self.living:
             self.leave(self.living[rng.randrange(len(self.living))], "cancelled")
-        elif chance < 0.03:
-            self.capacity.regrow(rng.choice(KEYS))
-        elif chance < 0.031:
+        elif chance < 0.021:
             self.memory[rng.choice(KEYS)] = rng.choice((20, 90, MOST_ROWS, MOST_ROWS))
         self.looked_at = self.now
         for request in self.scheduler.expired(self.now):

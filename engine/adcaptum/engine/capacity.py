@@ -14,8 +14,11 @@ Rules:
    mapped), so that a size is judged by its second batch at the earliest.
 6. A size is chosen only if it is expected to fit into `memory_bytes`, where a batch's memory is
    measured: larger batches take at most as much a row as the largest that was measured.
-7. After an out-of-memory error a key never gets more than half of the rows that failed, unless
-   `regrow` is called.
+7. After an out-of-memory error a key gets at most half of the rows that failed. What was short may
+   have been taken by somebody else for a moment, so that twice the limit is allowed again after
+   `PROBE` full batches, and again until all rows are. Each time that fails, the number of batches
+   doubles, and a limit that is real is probed less and less often; it begins anew once a full batch
+   of the larger size has fitted. A batch that was on its way when the limit fell says nothing new.
 
 The time of a size that was not measured is that of the straight line through its neighbours
 (seconds = slope * rows + overhead), kept between no growth and proportional growth.
@@ -38,6 +41,7 @@ PATIENCE: Final = 10  # a size that did not pay rests for 2 * PATIENCE**2 batche
 TRUST: Final = 3.0  # a prior that is off by more than this factor is dropped
 SETTLED: Final = 16  # batches from which on a curve's line is fitted only now and then:
 REFIT: Final = 8  # every so many batches
+PROBE: Final = 64  # full batches after which a limit that memory set is doubled, at first
 MAX_KEYS: Final = 1024  # curves kept; the oldest goes first
 
 
@@ -110,7 +114,8 @@ class _Curve:
     """
 
     __slots__ = (
-        "_line", "batches", "cells", "choice", "kind", "limit", "measured", "memory", "target",
+        "_falling", "_line", "_most", "_safe", "_since", "batches", "cells", "choice", "failures",
+        "kind", "limit", "measured", "memory", "target",
     )  # fmt: skip
 
     def __init__(
@@ -122,7 +127,9 @@ class _Curve:
         prior: "_Curve | None",
     ) -> None:
         self.kind = kind
-        self.limit = limit
+        self.limit = self._most = self._safe = limit
+        self.failures = self._since = 0
+        self._falling = False
         self.target = target
         self.memory = memory
         self.measured: tuple[int, int] | None = None
@@ -162,6 +169,32 @@ class _Curve:
                 self._correct_prior(cell, (seconds / rows) * cell.rate)
             cell.observe(rows, seconds, self.batches)
         self.choose()
+
+    def fail(self, rows: int) -> None:
+        """Rule 7: a batch did not fit into memory."""
+        fallen = max(1, rows // 2)
+        if fallen >= self.limit:
+            return
+        # Several halvings until something fits are one failure.
+        self.failures += not self._falling
+        self._falling, self._since = True, 0
+        self.limit = self._safe = fallen
+        self.choose()
+
+    def fit(self, rows: int) -> None:
+        """Rule 7: a batch did fit."""
+        self._falling = False
+        if not self.failures or rows < 1 << (self.limit.bit_length() - 1):
+            return
+        if self.limit > self._safe:
+            self._safe, self._since = self.limit, 0
+            self.failures = 1 if self.limit < self._most else 0
+        self._since += 1
+        # Shifted no further than anybody could count.
+        if self.limit < self._most and self._since >= PROBE << min(self.failures - 1, 32):
+            self._since = 0
+            self.limit = min(2 * self.limit, self._most)
+            self.choose()
 
     def _correct_prior(self, measured: _Cell, ratio: float) -> None:
         """Scale the points that are still a prior by how wrong this one was, or drop them."""
@@ -310,26 +343,18 @@ class Capacity:
 
     def observe(self, key: Hashable, rows: int, seconds: float, nbytes: int | None = None) -> None:
         """Learn that a batch of `rows` rows of `key` took `seconds`, and `nbytes` of memory."""
-        if self.fixed is not None:
-            return
         curve = self._curves.get(key)
         if curve is None:
             curve = self._start(key)
+        curve.fit(rows)
+        if self.fixed is not None:
+            return
         curve.observe(rows, max(seconds, 1e-9), nbytes)
         self._priors[curve.kind] = curve
 
     def out_of_memory(self, key: Hashable, rows: int) -> None:
         """Learn that a batch of `rows` rows of `key` did not fit in memory."""
-        curve = self._curves.get(key) or self._start(key)
-        curve.limit = min(curve.limit, max(1, rows // 2))
-        curve.choose()
-
-    def regrow(self, key: Hashable) -> None:
-        """Let `key` try twice the rows to which an out-of-memory error limited it."""
-        curve = self._curves.get(key)
-        if curve is not None:
-            curve.limit = min(2 * curve.limit, self._max_rows_of(key))
-            curve.choose()
+        (self._curves.get(key) or self._start(key)).fail(rows)
 
     def seed(self, kind: Hashable, seconds_by_rows: Mapping[int, float]) -> None:
         """Give the keys of a kind that are still to come a curve to start from.
