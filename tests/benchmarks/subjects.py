@@ -151,7 +151,7 @@ def _reviews(loaded: LoadedModel) -> Subject:
         inside, inside_baseline = embedding(ids), embedding(baseline)
     plain = View(model, ids, baseline, (mask,), targets, model, ids, baseline)
     smooth = View(
-        _FromEmbeddings(model, embedding),
+        FromEmbeddings(model, embedding),
         inside,
         inside_baseline,
         (mask,),
@@ -164,7 +164,7 @@ def _reviews(loaded: LoadedModel) -> Subject:
     return Subject("reviews", plain, smooth, _inside("reviews", plain))
 
 
-class _FromEmbeddings(nn.Module):
+class FromEmbeddings(nn.Module):
     """The rest of the network behind the embeddings, which come in as its input."""
 
     def __init__(self, model: nn.Module, embedding: nn.Module) -> None:
@@ -175,7 +175,7 @@ class _FromEmbeddings(nn.Module):
     def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         hook = self._embedding.register_forward_hook(lambda _module, _args, _output: embeddings)
         try:
-            return self._model(torch.zeros(mask.shape, dtype=torch.int64), mask)
+            return self._model(torch.zeros_like(mask, dtype=torch.int64), mask)
         finally:
             hook.remove()
 

@@ -1,212 +1,36 @@
-"""Rows to a tolerance, and whether what is stated holds.
+"""Rows to a tolerance, and whether what is stated holds: against fixed settings and Captum.
 
-Real explanations: rows of the data sets, of cells also against other baselines. The truth is what
-2,000 nodes say (path methods; 100 on each of 20 background rows), every coalition of groups of
-features (Shapley values, RISE), or very many samples (SmoothGrad).
+Each line of the tables is printed when it is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from math import log
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import torch
-from torch import Tensor, nn
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
 
-from adcaptum.engine import INPUT, METHODS, Explicand, Output, Site, StopReason, explain
+from adcaptum.engine import Explicand, StopReason, explain
 from adcaptum.engine.method import Method
-from adcaptum.engine.parameters import resolve
-from adcaptum.zoo.recipes import cells, digits
-from tests.benchmarks.subjects import bundled
-from tests.benchmarks.tables import CONSOLE, table
+from tests.benchmarks.tolerances.captums import captums
+from tests.benchmarks.tolerances.cases import CASES, MODELS, Case
+from tests.benchmarks.tolerances.data import Data
+from tests.benchmarks.tolerances.truths import TRUTHS
 
 TOLERANCES: Final = (0.05, 0.01)
-LAYERS: Final = MappingProxyType({"cells": "hidden_1", "digits": "block_1"})
-_ROWS: Final = 20
+_COLUMNS: Final = (
+    "method", "explanations", "tolerance", "rows", "p90", "true error", "p99", "held", "met",
+    "default rows", "its error", "its p99", "rows for this error", "rows for this promise",
+    "Captum's rows", "its error",
+)  # fmt: skip
+_QUICK: Final = 50
 _FIXED: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A method, how it is asked, and what is true.
-
-    Attributes:
-        method: Its name.
-        truth: What computes the truth.
-        setting: The parameter that is fixed without a tolerance, and its default.
-        question: Which baselines and features: "baseline", "background" or "groups".
-        counts: How many explanations of each model; none: it is not asked.
-        layered: Whether a layer is explained.
-        only: The tolerances; empty: all.
-    """
-
-    method: str
-    truth: str
-    setting: tuple[str, int]
-    question: str = "baseline"
-    counts: Mapping[str, int] = field(
-        default_factory=lambda: MappingProxyType({"cells": 1000, "digits": 300})
-    )
-    layered: bool = False
-    only: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-
-
-def _few(cells: int, digits: int) -> Mapping[str, int]:
-    return MappingProxyType({"cells": cells, "digits": digits})
-
-
-_STEPS: Final = ("n_steps", 50)
-CASES: Final = (
-    Case("integrated_gradients", "nodes", _STEPS),
-    Case("blur_integrated_gradients", "nodes", _STEPS, counts=_few(0, 100)),
-    Case("internal_influence", "nodes", _STEPS, counts=_few(1000, 200), layered=True),
-    Case("conductance", "nodes", _STEPS, counts=_few(1000, 200), layered=True),
-    Case("neuron_conductance", "nodes", _STEPS, counts=_few(1000, 100), layered=True),
-    Case("gradient_shap", "rows", ("n_samples", 50), "background", _few(1000, 100)),
-    Case("expected_gradients", "rows", ("n_samples", 200), "background", _few(1000, 100)),
-    Case(
-        "layer_gradient_shap", "layer", ("n_samples", 50), "background", _few(1000, 0), layered=True
-    ),
-    Case("smooth_grad", "samples", ("n_samples", 20), counts=_few(300, 0)),
-    Case("rise", "masks", ("n_samples", 1000), "groups", _few(1000, 100)),
-    Case("shapley_value_sampling", "coalitions", ("n_samples", 25), "groups", _few(1000, 100)),
-    Case("owen_sampling", "coalitions", ("n_samples", 25), "groups", _few(1000, 100)),
-    Case("kernel_shap", "coalitions", ("n_samples", 2048), "groups", _few(1000, 100)),
-    Case("leverage_shap", "coalitions", ("n_samples", 2048), "groups", _few(1000, 100)),
-)
-# Of so many groups every coalition is the truth.
-_GROUPS: Final = MappingProxyType({"cells": 15, "digits": 12})
-
-
-@dataclass(frozen=True)
-class Data:
-    """A model, examples and baselines."""
-
-    name: str
-    count: int
-
-    @cached_property
-    def model(self) -> nn.Module:
-        return bundled(self.name).module
-
-    @cached_property
-    def _loaded(self) -> tuple[Tensor, Tensor]:
-        data = {"cells": cells, "digits": digits}[self.name].load()
-        return torch.cat([data.test, data.train]).float(), data.train.float()
-
-    @cached_property
-    def targets(self) -> Tensor:
-        with torch.no_grad():
-            return self.model(self._loaded[0]).argmax(1)
-
-    def question(self, case: Case, i: int) -> Explicand:
-        """The i-th question."""
-        inputs, train = self._loaded
-        at = i % len(inputs)
-        mean = train.mean(0, keepdim=True)
-        # A data set that is too small is compared with other baselines the second time.
-        other = i % len(train)
-        baselines = mean if i < len(inputs) else train[other : other + 1]
-        mask = None
-        if case.question == "background":
-            first = 0 if i < len(inputs) else _ROWS
-            baselines = train[first : first + _ROWS]
-        elif case.question == "groups":
-            mask = _groups(inputs[:1], 10 if case.truth == "masks" else _GROUPS[self.name])
-        return Explicand.of(
-            inputs[at : at + 1],
-            target=int(self.targets[at]),
-            baselines=baselines,
-            background=case.question == "background",
-            feature_mask=mask,
-            at=Site(LAYERS[self.name]) if case.layered else INPUT,
-            seed=i,
-        )
-
-
-def _groups(like: Tensor, groups: int) -> Tensor:
-    elements = like[0].numel()
-    if like.dim() == 2:
-        return (torch.arange(elements) * groups // elements).view(1, -1)
-    # Patches of an image: three rows of them, or one.
-    height, width = like.shape[-2:]
-    down = 3 if groups % 3 == 0 else 2
-    across = groups // down
-    rows = torch.arange(height) * down // height
-    columns = torch.arange(width) * across // width
-    return (rows[:, None] * across + columns).expand(like.shape)
-
-
-def _method(name: str, **parameters: Any) -> Method:
-    return resolve(METHODS[name], parameters)
-
-
-def _values(model: nn.Module, method: Method, question: Explicand) -> Tensor:
-    return explain(model, method, question).values[0].double()
-
-
-def _by_nodes(model: nn.Module, case: Case, question: Explicand) -> Tensor:
-    return _values(model, _method(case.method, n_steps=2000), question)
-
-
-def _by_rows(model: nn.Module, case: Case, question: Explicand, name: str = "") -> Tensor:
-    """The mean over the background, each row for itself on 100 nodes."""
-    (rows,) = question.baselines or ()
-    each = replace(
-        question.repeated(len(rows)), baselines=(rows,), background=False, with_error=False
-    )
-    method = _method(name or "integrated_gradients", n_steps=100)
-    slopes = _values(model, method, each)
-    if name:
-        ends, starts = (
-            _values(model, _method("activation"), replace(each, inputs=tensors, target=each.target))
-            for tensors in (each.inputs, (rows,))
-        )
-        slopes = slopes * (ends - starts)
-    return slopes.mean(0, keepdim=True)
-
-
-def _by_layer(model: nn.Module, case: Case, question: Explicand) -> Tensor:
-    return _by_rows(model, case, question, "internal_influence")
-
-
-def _by_samples(model: nn.Module, case: Case, question: Explicand) -> Tensor:
-    return _values(model, _method(case.method, n_samples=30_000), replace(question, seed=-1))
-
-
-def _by_coalitions(model: nn.Module, case: Case, question: Explicand) -> Tensor:
-    return _values(model, _method("shapley_values"), question)
-
-
-def _by_masks(model: nn.Module, case: Case, question: Explicand) -> Tensor:
-    """Every way to show some of the groups and hide the others, equally likely."""
-    assert question.feature_mask is not None
-    assert question.baselines is not None
-    (mask,), (x,), (x0,) = question.feature_mask, question.inputs, question.baselines
-    groups = int(mask.max()) + 1
-    shown = (torch.arange(1 << groups)[:, None] >> torch.arange(groups) & 1).bool()
-    with torch.no_grad():
-        parts = [model(torch.where(s[:, mask[0]], x, x0)) for s in shown.split(512)]
-    assert isinstance(question.target, Output)
-    assert question.target.indices is not None
-    outputs = torch.cat(parts)[:, int(question.target.indices)].double()
-    return ((outputs[:, None] * shown).mean(0) / 0.5)[mask].expand(x.shape)
-
-
-TRUTHS: Final[Mapping[str, Callable[[nn.Module, Case, Explicand], Tensor]]] = MappingProxyType(
-    {
-        "nodes": _by_nodes,
-        "rows": _by_rows,
-        "layer": _by_layer,
-        "samples": _by_samples,
-        "coalitions": _by_coalitions,
-        "masks": _by_masks,
-    }
-)
+_ERRORS: Final = Console(stderr=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,65 +47,108 @@ class Tolerances:
 
     def __init__(self, *, quick: bool) -> None:
         self._quick = quick
+        # What is true of one method is true of others.
+        self._truths: dict[tuple[object, ...], list[Tensor]] = {}
 
     def run(self, names: tuple[str, ...], methods: tuple[str, ...]) -> None:
-        """Prints a table for each model."""
-        for name in names or tuple(LAYERS):
-            if name not in LAYERS:
-                continue
-            made = table(
-                f"{name}: to a tolerance, and by fixed settings",
-                ["method", "explanations", "tolerance", "rows", "p90", "true error", "p99", "held",
-                 "met", "default rows", "its error", "its p99", "rows for this error",
-                 "rows for this promise"],
-            )  # fmt: skip
+        """Prints a table for each model, line by line."""
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        # Errors are to be those of the methods.
+        torch.backends.cudnn.allow_tf32 = False
+        for name in [name for name in MODELS if not names or name in names]:
+            _print([f"**{name}: to a tolerance, and by fixed settings**\n"])
+            _print(
+                ["| " + " | ".join(_COLUMNS) + " |", "|---" + "|---:" * (len(_COLUMNS) - 1) + "|"]
+            )
+            data = Data(name, device)
             for case in CASES:
                 if (not methods or case.method in methods) and case.counts[name]:
-                    for line in self._lines(name, case):
-                        made.add_row(*line)
-            CONSOLE.print(made)
+                    for line in self._lines(data, case):
+                        _print(["| " + " | ".join(line) + " |"])
+            self._truths.clear()
 
-    def _lines(self, name: str, case: Case) -> list[list[str]]:
-        count = min(case.counts[name], 50 if self._quick else 10_000)
-        data = Data(name, count)
+    def _lines(self, data: Data, case: Case) -> Iterator[list[str]]:
+        count = min(case.counts[data.name], _QUICK if self._quick else 10_000)
         questions = [data.question(case, i) for i in range(count)]
-        exact = [TRUTHS[case.truth](data.model, case, q) for q in questions]
-        parameter, default = case.setting
+        exact = self._exact(data, case, questions)
         few = slice(0, _FIXED)
-        fixed = [
-            _explain(data.model, _method(case.method, **{parameter: n}), questions[few], exact[few])
-            for n in (default, 4 * default)
-        ]
-        lines = []
+        parts = _fixed(data, case, questions[few], exact[few])
+        theirs = _captums(data, case, questions[few], exact[few])
         for tolerance in TOLERANCES:
             asked = [replace(q, tolerance=tolerance) for q in questions]
-            found = _explain(data.model, _method(case.method), asked, exact)
+            found = _explain(
+                data, data.method(case), asked, exact, f"{case.method} {tolerance:.0%}"
+            )
             # What did not get there says so.
             held = ((found.errors <= tolerance) | ~found.converged).double().mean()
             middle, last = _middle(found.errors), _last(found.errors)
-            lines.append(
-                [case.method, str(count), f"{tolerance:.0%}", f"{_middle(found.rows):.0f}",
-                 f"{float(found.rows.quantile(0.9)):.0f}", f"{middle:.2%}", f"{last:.2%}",
-                 f"{float(held):.1%}", f"{float(found.converged.double().mean()):.1%}",
-                 f"{_middle(fixed[0].rows):.0f}",
-                 f"{_middle(fixed[0].errors):.2%}", f"{_last(fixed[0].errors):.2%}",
-                 _needed(fixed, _middle(fixed[0].errors), middle),
-                 _needed(fixed, _last(fixed[0].errors), tolerance)]
-            )  # fmt: skip
-        return lines
+            yield [
+                case.method, str(count), f"{tolerance:.0%}", f"{_middle(found.rows):.0f}",
+                f"{float(found.rows.quantile(0.9)):.0f}", f"{middle:.2%}", f"{last:.2%}",
+                f"{float(held):.1%}", f"{float(found.converged.double().mean()):.1%}",
+                f"{_middle(parts[0].rows):.0f}",
+                f"{_middle(parts[0].errors):.2%}", f"{_last(parts[0].errors):.2%}",
+                _needed(parts, _middle(parts[0].errors), middle),
+                _needed(parts, _last(parts[0].errors), tolerance),
+                *theirs,
+            ]  # fmt: skip
+
+    def _exact(self, data: Data, case: Case, questions: list[Explicand]) -> list[Tensor]:
+        own = case.method if case.truth not in ("coalitions", "rows") else ""
+        known = self._truths.setdefault((case.truth, case.question, case.layered, own), [])
+        for question in _shown(questions[len(known) :], f"{case.method}: the truth"):
+            known.append(TRUTHS[case.truth](data, case, question))
+        return known[: len(questions)]
+
+
+def _print(lines: list[str]) -> None:
+    for line in lines:
+        print(line, flush=True)
+
+
+def _shown(questions: list[Explicand], what: str) -> Iterator[Explicand]:
+    yield from track(questions, what, console=_ERRORS, disable=not _ERRORS.is_terminal)
+
+
+def _fixed(data: Data, case: Case, questions: list[Explicand], exact: list[Tensor]) -> list[Found]:
+    """With the setting's default, and with four times that."""
+    if case.setting is None:
+        return [_explain(data, data.method(case), questions, exact, case.method)] * 2
+    parameter, default = case.setting
+    return [
+        _explain(data, data.method(case, **{parameter: n}), questions, exact, f"{case.method} {n}")
+        for n in (default, 4 * default)
+    ]
 
 
 def _explain(
-    model: nn.Module, method: Method, questions: list[Explicand], exact: list[Tensor]
+    data: Data, method: Method, questions: list[Explicand], exact: list[Tensor], what: str
 ) -> Found:
     rows, errors, converged = [], [], []
-    for question, truth in zip(questions, exact, strict=True):
-        answer = explain(model, method, question)
-        wrong = (answer.values[0].double() - truth).abs().sum() / truth.abs().sum()
+    for question, truth in zip(_shown(questions, what), exact, strict=True):
+        answer = explain(data.model, method, question)
         rows.append(float(answer.rows_used))
-        errors.append(float(wrong))
+        errors.append(_wrong(answer.values[0].cpu().double(), truth))
         converged.append(answer.stop_reason is StopReason.CONVERGED)
     return Found(torch.tensor(rows), torch.tensor(errors), torch.tensor(converged))
+
+
+def _captums(
+    data: Data, case: Case, questions: list[Explicand], exact: list[Tensor]
+) -> tuple[str, str]:
+    """The median rows and error of Captum's answers."""
+    rows, errors = [], []
+    for question, truth in zip(_shown(questions, f"{case.method}: Captum"), exact, strict=True):
+        found = captums(data, case, question)
+        if found is None:
+            return "-", "-"
+        rows.append(float(found[0]))
+        errors.append(_wrong(found[1], truth))
+    return f"{_middle(torch.tensor(rows)):.0f}", f"{_middle(torch.tensor(errors)):.2%}"
+
+
+def _wrong(values: Tensor, truth: Tensor) -> float:
+    return float((values - truth).abs().sum() / truth.abs().sum())
 
 
 def _middle(numbers: Tensor) -> float:
