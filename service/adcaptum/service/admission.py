@@ -8,6 +8,7 @@ from torch import Tensor
 
 from adcaptum.engine.scheduler import Priority
 from adcaptum.service.call import Call
+from adcaptum.service.engine_loop import EngineLoop
 from adcaptum.service.engines import Ahead, Engines
 from adcaptum.service.errors import DeadlineExceeded, InvalidRequest, TooLate
 from adcaptum.service.inputs import Inputs
@@ -41,12 +42,14 @@ class Cost:
         seconds: How long they take with the device for them alone.
         first_seconds: How long those take, at least, without which there is no answer at all.
         nbytes: The memory that it holds until its end, in bytes.
+        engine: What runs it.
     """
 
     rows: int
     seconds: float
     first_seconds: float
     nbytes: int
+    engine: EngineLoop
 
     @classmethod
     def of_explanation(cls, question: Question, engines: Engines) -> "Cost":
@@ -59,18 +62,22 @@ class Cost:
         first = {kind: min(count, each) for kind, count in rows.items()}
         if question.needs_outputs:
             rows["forward"] += question.inputs.count
+        model, engine = question.model, engines.of(question.model, rows)
         return cls(
             sum(rows.values()),
-            engines.seconds(question.model, rows),
-            engines.seconds(question.model, first),
+            engines.seconds(engine, model, rows),
+            engines.seconds(engine, model, first),
             question.nbytes,
+            engine,
         )
 
     @classmethod
     def of_prediction(cls, inputs: Inputs, model: ServedModel, engines: Engines) -> "Cost":
         """Foretells a prediction's."""
-        seconds = engines.seconds(model, {"forward": inputs.count})
-        return cls(inputs.count, seconds, seconds, _nbytes(inputs.tensors))
+        rows = {"forward": inputs.count}
+        engine = engines.of(model, rows)
+        seconds = engines.seconds(engine, model, rows)
+        return cls(inputs.count, seconds, seconds, _nbytes(inputs.tensors), engine)
 
     def among(self, ahead: Ahead, *, first: bool = False) -> tuple[float, float]:
         """How long it takes among others: itself, and its wait for their turns, in seconds.

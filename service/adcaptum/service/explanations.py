@@ -75,7 +75,7 @@ class Explanations:
         deadline = admission.due(call, partial=False)
         cost = Cost.of_prediction(read, model, self.engines)
         if deadline is not None:
-            ahead = self.engines.ahead(model, Priority.PREDICT)
+            ahead = self.engines.ahead(cost.engine, Priority.PREDICT)
             admission.check_time(cost, ahead, deadline, partial=False)
         work = Work(
             model,
@@ -89,11 +89,11 @@ class Explanations:
             nbytes=cost.nbytes,
             deadline=deadline,
         )
-        self.engines.submit(work)
+        self.engines.submit(work, cost.engine)
         try:
             await work.finished
         except asyncio.CancelledError:
-            self.engines.of(model).cancel(work, _reason(call))
+            cost.engine.cancel(work, _reason(call))
             raise
         if work.error is not None:
             raise work.error
@@ -197,7 +197,7 @@ class Explanations:
         """Has the engine begin, if there is time and room."""
         cost, ahead = Cost.of_explanation(question, self.engines), NOTHING_AHEAD
         if terms.due is not None or terms.stream:
-            ahead = self.engines.ahead(question.model, terms.priority)
+            ahead = self.engines.ahead(cost.engine, terms.priority)
         if terms.due is not None:
             admission.check_time(cost, ahead, terms.due, partial=terms.partial)
         plan = Explanation(question)
@@ -215,11 +215,15 @@ class Explanations:
             expires=False,
             deterministic=question.deterministic,
         )
-        stop = self.engines.of(question.model).cancel
         flight = Flight(
-            question, plan, work, cost.rows, stop=stop, ended=partial(self.flights.remove, key)
+            question,
+            plan,
+            work,
+            cost.rows,
+            stop=cost.engine.cancel,
+            ended=partial(self.flights.remove, key),
         )
-        self.engines.submit(work)
+        self.engines.submit(work, cost.engine)
         self.flights.add(key, flight)
         return Boarded(flight.join(terms, joined=False), cost, ahead)
 

@@ -14,6 +14,7 @@ from adcaptum.engine.evaluation import Evaluation
 from adcaptum.engine.flow import Flow, ask
 from adcaptum.engine.rows import Given
 from adcaptum.engine.scheduler import Priority
+from adcaptum.service.engine_loop import EngineLoop
 from adcaptum.service.engines import Engines
 from adcaptum.service.errors import TooBusy
 from adcaptum.service.metrics import Metrics
@@ -44,6 +45,18 @@ def work(model: ServedModel, rows: int = 1, value: float = 1.0, **about: Any) ->
     finished = asyncio.get_running_loop().create_future()
     plan = Rows(rows, value)
     return Work(model, plan, finished=finished, arrival=monotonic(), rows=rows, **about)
+
+
+def lane(engines: Engines, model: ServedModel, rows: int = 1) -> EngineLoop:
+    return engines.of(model, {"forward": rows})
+
+
+def seconds(engines: Engines, model: ServedModel, **rows: int) -> float:
+    return engines.seconds(engines.of(model, rows), model, rows)
+
+
+def submit(engines: Engines, work: Work) -> None:
+    engines.submit(work, lane(engines, work.model, work.request.expected_rows))
 
 
 def engines(limits: Limits = ANY, caller_limits: Limits = ANY) -> Engines:
@@ -84,23 +97,23 @@ async def test_a_work_for_which_there_is_no_room_is_refused(
     model, _ = served()
     idle.add(model, HEAVY)
     for _ in range(2):
-        idle.submit(work(model, 20, caller="a", nbytes=100, seconds=0.3))
+        submit(idle, work(model, 20, caller="a", nbytes=100, seconds=0.3))
     with pytest.raises(TooBusy, match=message):
-        idle.submit(work(model, **about))
-    idle.submit(work(model, 10, caller="b", nbytes=100))
+        submit(idle, work(model, **about))
+    submit(idle, work(model, 10, caller="b", nbytes=100))
     with pytest.raises(TooBusy, match="the server has 3 requests under way, of 3 allowed"):
-        idle.submit(work(model, caller="c"))
+        submit(idle, work(model, caller="c"))
 
 
 async def test_who_is_refused_is_told_when_there_will_be_room(idle: Engines) -> None:
     model, _ = served()
     idle.add(model, HEAVY)
     for _ in range(2):
-        idle.submit(work(model, 50, seconds=4.0))
+        submit(idle, work(model, 50, seconds=4.0))
     with pytest.raises(TooBusy) as half:
-        idle.submit(work(model, 50))
+        submit(idle, work(model, 50))
     with pytest.raises(TooBusy) as tenth:
-        idle.submit(work(model, 10))
+        submit(idle, work(model, 10))
     assert half.value.retry_s == pytest.approx(4.0)
     assert tenth.value.retry_s == pytest.approx(0.8)
 
@@ -109,33 +122,44 @@ async def test_what_is_under_way_counts_over_light_and_heavy_models(idle: Engine
     light, heavy = served()[0], served()[0]
     idle.add(light, LIGHT)
     idle.add(heavy, HEAVY)
-    idle.submit(work(light, 5, caller="a", nbytes=10))
-    idle.submit(work(heavy, 7, caller="a", nbytes=20))
+    submit(idle, work(light, 5, caller="a", nbytes=10))
+    submit(idle, work(heavy, 7, caller="a", nbytes=20))
     held = idle.held("a")
     assert (held.requests, held.rows, held.nbytes) == (2, 12, 30)
     with pytest.raises(TooBusy):
-        idle.submit(work(light, caller="a"))
+        submit(idle, work(light, caller="a"))
 
 
 async def test_who_comes_is_told_what_is_ahead_of_it(idle: Engines) -> None:
     model, _ = served()
     idle.add(model, HEAVY)
-    idle.submit(work(model, 4, seconds=idle.seconds(model, {"forward": 4})))
-    idle.submit(work(model, 6, priority=Priority.BATCH, seconds=9.0))
-    first, everything = idle.ahead(model), idle.ahead(model, Priority.BATCH)
+    submit(idle, work(model, 4, seconds=seconds(idle, model, forward=4)))
+    submit(idle, work(model, 6, priority=Priority.BATCH, seconds=9.0))
+    engine = lane(idle, model)
+    first, everything = idle.ahead(engine), idle.ahead(engine, Priority.BATCH)
     assert (first.requests, first.rows) == (1, 4)
     assert first.seconds == pytest.approx(0.08, rel=0.1)
     assert (everything.requests, everything.rows) == (2, 10)
     assert everything.seconds == pytest.approx(first.seconds + 9.0)
 
 
+async def test_only_small_requests_of_light_models_run_in_the_event_loop(idle: Engines) -> None:
+    light, heavy = served()[0], served()[0]
+    idle.add(light, LIGHT)
+    idle.add(heavy, HEAVY)
+    in_loop = lane(idle, light)
+    assert lane(idle, light, 300) is in_loop
+    assert lane(idle, light, 3000) is not in_loop
+    assert lane(idle, heavy) is lane(idle, light, 3000)
+
+
 async def test_seconds_are_those_of_rows_and_batches(idle: Engines) -> None:
     light, heavy = served()[0], served()[0]
     idle.add(light, LIGHT)
     idle.add(heavy, HEAVY)
-    assert idle.seconds(heavy, {"forward": 1}) == pytest.approx(0.02, rel=0.01)
-    assert idle.seconds(heavy, {"forward": 100}) == pytest.approx(2.0, rel=0.1)
-    assert idle.seconds(light, {"forward": 64, "gradient": 64}) == pytest.approx(4e-4, rel=0.1)
+    assert seconds(idle, heavy, forward=1) == pytest.approx(0.02, rel=0.01)
+    assert seconds(idle, heavy, forward=100) == pytest.approx(2.0, rel=0.1)
+    assert seconds(idle, light, forward=64, gradient=64) == pytest.approx(4e-4, rel=0.1)
 
 
 @pytest.mark.parametrize("curves", [LIGHT, HEAVY], ids=["light", "heavy"])
@@ -153,13 +177,13 @@ async def test_works_that_have_ended_make_room(curves: dict[str, dict[int, float
     # Answered, failed, cancelled.
     for rows in (2, 5, 3):
         one = work(model, rows, caller="a", nbytes=50, seconds=0.1)
-        running.submit(one)
+        submit(running, one)
         if rows == 3:
-            running.of(model).cancel(one, "cancelled")
+            lane(running, model, rows).cancel(one, "cancelled")
         await one.finished
         held = running.held()
         assert (held.requests, held.rows, held.nbytes) == (0, 0, 0)
-        assert running.ahead(model, Priority.BATCH) == (0, 0, 0.0)
+        assert running.ahead(lane(running, model), Priority.BATCH) == (0, 0, 0.0)
     await running.stop()
 
 
@@ -177,7 +201,7 @@ async def test_every_batch_is_led_by_the_first_class_that_waits(
         for priority in reversed(Priority)
     ]
     for each in works:
-        running.submit(each)
+        submit(running, each)
     running.start(Threads(1, 1))
     await asyncio.gather(*(each.finished for each in works))
     assert led == sorted(led)
