@@ -12,8 +12,9 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from adcaptum.attr.answer import drawn_seed
 from adcaptum.attr.attribution import Attribution, GradientAttribution
-from adcaptum.attr.errors import InvalidInput
+from adcaptum.attr.errors import InvalidInput, translated
 from adcaptum.attr.question import Tensors, input_tensors
+from adcaptum.engine.forms import given_inputs
 from adcaptum.engine.moments import RunningMoments
 from adcaptum.engine.noise import Noisy, choose_lines
 from adcaptum.engine.reduce import widened
@@ -121,9 +122,10 @@ class _Copies:
 
     @classmethod
     def of(cls, inputs: Tensors, stdevs: Stdevs, others: dict[str, Any], *, draw: bool) -> _Copies:
+        with translated():
+            given_tensors = given_inputs(input_tensors(inputs))
         tensors = tuple(
-            t.detach() if t.is_floating_point() else t.to(torch.get_default_dtype())
-            for t in input_tensors(inputs)
+            t if t.is_floating_point() else t.to(torch.get_default_dtype()) for t in given_tensors
         )
         given = checked_stdevs(stdevs, len(tensors))
         each = given if isinstance(given, tuple) else (given,) * len(tensors)

@@ -41,7 +41,9 @@ def backgrounds(explicand: Explicand) -> Flow[tuple[Tensors, Tensors]]:
     if explicand.starts is not None:
         return ends, _at_site(explicand.starts, ends)
     at_site = readings[-1].activations
-    return ends, tuple(t.view(crossed.count, -1, *t.shape[1:]) for t in at_site)
+    return ends, tuple(
+        t.view(crossed.count, len(t) // crossed.count, *t.shape[1:]) for t in at_site
+    )
 
 
 def background_endpoint_rows(explicand: Explicand) -> int:

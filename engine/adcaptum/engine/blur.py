@@ -64,7 +64,7 @@ class Spectra:
                     f"inputs[{i}]", f"of dtype {t.dtype}", "only floating-point inputs blur"
                 )
             wide = t.to(accumulator_dtype(t.dtype))
-            for k in range(1, count + 1):
+            for k in range(1, count + 1 if t.numel() else 1):
                 wide = cosine_transform(wide, -k)
             counts.append(count)
             made.append(wide)
@@ -101,6 +101,9 @@ class Blurred(Rows):
         for end, spectrum, axes in zip(
             self.ends, self.spectra.tensors, self.spectra.axes, strict=True
         ):
+            if not end.numel():
+                made.append(end[e0:e1, None].expand(-1, s1 - s0, *end.shape[1:]))
+                continue
             lengths = end.shape[end.dim() - axes :]
             factors = [_factors(n, self.sigmas[s0:s1]) for n in lengths]
             product = _slopes(factors) if self.slope else _product([f for f, _ in factors])
@@ -120,7 +123,7 @@ class Blurred(Rows):
 
 
 def cosine_transform(tensor: Tensor, dim: int) -> Tensor:
-    """The DCT-II along a dimension.
+    """The DCT-II along a dimension, of one element at least.
 
     Makhoul (1980), https://doi.org/10.1109/TASSP.1980.1163351: by a Fourier transform of the same
     length, of the elements of even number and then those of odd number backwards.

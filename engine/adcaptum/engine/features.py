@@ -44,9 +44,8 @@ class Features:
         Raises:
             InvalidArgument: If a mask does not fit its tensor, or there is nothing to explain.
         """
+        check_elements(explicand, tensors)
         shapes = tuple(tuple(t.shape[1:]) for t in tensors)
-        if not sum(map(prod, shapes)):
-            raise InvalidArgument("inputs", "without elements", "at least one element an example")
         if explicand.feature_mask is None:
             return cls(sum(map(prod, shapes)), shapes)
         masks = explicand.feature_mask
@@ -147,15 +146,41 @@ class Features:
         )
 
 
+def check_elements(explicand: Explicand, tensors: Sequence[Tensor], i: int | None = None) -> None:
+    """Refuses to perturb what has nothing to perturb.
+
+    Args:
+        explicand: What is explained.
+        tensors: The inputs, or a site's tensors, each (examples, *features).
+        i: The only one that counts; None: one with an element will do.
+
+    Raises:
+        InvalidArgument: If they have no element.
+    """
+    shapes = [tuple(t.shape) for t in (tensors if i is None else tensors[i : i + 1])]
+    if not any(prod(shape[1:]) for shape in shapes):
+        name = "inputs" if explicand.at == INPUT else "layer"
+        raise InvalidArgument(
+            name if i is None else f"{name}[{i}]",
+            f"of shape {' and '.join(map(str, shapes))}",
+            "what is perturbed has an element at least",
+        )
+
+
 def feature_count(explicand: Explicand) -> int:
     """How many features there are, as far as is known before the model runs.
 
     At a site inside the model without a mask, whose size only the model knows, the elements of the
     inputs are counted.
+
+    Raises:
+        InvalidArgument: If the inputs are explained, and have no elements.
     """
+    if explicand.at == INPUT:
+        check_elements(explicand, explicand.inputs)
     if explicand.feature_mask is None:
-        return sum(prod(t.shape[1:]) for t in explicand.inputs)
-    return len(torch.unique(torch.cat([m.flatten() for m in explicand.feature_mask])))
+        return max(1, sum(prod(t.shape[1:]) for t in explicand.inputs))
+    return max(1, len(torch.unique(torch.cat([m.flatten() for m in explicand.feature_mask]))))
 
 
 def _selected(coalitions: Tensor, ids: Tensor, start: int, stop: int | None) -> Tensor:

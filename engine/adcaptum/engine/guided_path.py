@@ -89,6 +89,8 @@ class GuidedPath:
     def _smallest(self, slopes: Tensor) -> Tensor:
         """Which elements have the smallest finite slopes: the share of all elements, and ties."""
         elements = slopes.shape[1]
+        if not elements:
+            return slopes.isfinite()
         rank = int(self._share * (elements - 1)) + 1
         limits = slopes.kthvalue(rank, dim=1, keepdim=True).values
         return (slopes <= limits) & slopes.isfinite()

@@ -61,7 +61,7 @@ class LineSamples:
     def chunks(self, samples: int) -> Iterator[tuple[int, int]]:
         """Cuts so many samples into those that are held at once: the first, and how many."""
         elements = sum(t.numel() for t in self.explicand.inputs)
-        size = min(_MOST_AT_ONCE, max(1, _MOST_ELEMENTS // elements))
+        size = min(_MOST_AT_ONCE, max(1, _MOST_ELEMENTS // max(1, elements)))
         return iter([(first, min(size, samples - first)) for first in range(0, samples, size)])
 
     def take(self, first: int, size: int) -> Flow[Samples]:

@@ -132,8 +132,9 @@ def magnitude(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def largest(standard_errors: tuple[Tensor, ...]) -> Tensor:
-    """The largest standard error of each example, (examples,)."""
-    return torch.stack([t.reshape(len(t), -1).amax(1) for t in standard_errors]).amax(0)
+    """The largest standard error of each example, (examples,); 0 where there are no elements."""
+    some = [t.reshape(len(t), -1).amax(1) for t in standard_errors if t.numel()]
+    return torch.stack(some).amax(0) if some else standard_errors[0].flatten(1).sum(1)
 
 
 def rounds(total: int, first: int) -> list[int]:

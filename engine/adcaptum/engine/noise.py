@@ -145,8 +145,9 @@ def choose_lines(seed: int, first: int, samples: int, baselines: int) -> tuple[T
 
 def noise_scales(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """The range of each example's values, which SmoothGrad's noise level is relative to."""
-    flats = [t.reshape(len(t), -1) for t in tensors]
-    return tuple(
-        (flat.amax(1) - flat.amin(1)).view(-1, *(1,) * (t.dim() - 1))
-        for t, flat in zip(tensors, flats, strict=True)
-    )
+    return tuple(_range(t.reshape(len(t), -1)).view(-1, *(1,) * (t.dim() - 1)) for t in tensors)
+
+
+def _range(flat: Tensor) -> Tensor:
+    """The range of each row's numbers; 0 of no numbers."""
+    return flat.amax(1) - flat.amin(1) if flat.shape[1] else flat.sum(1)

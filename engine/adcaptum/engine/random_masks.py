@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.features import Features
+from adcaptum.engine.features import Features, check_elements
 from adcaptum.engine.randomness import keys
 from adcaptum.engine.reduce import accumulator_dtype
 from adcaptum.engine.rows import Rows
@@ -130,6 +130,7 @@ def masks_over(
         )
     made: list[Masks] = []
     for i, t in enumerate(tensors):
+        check_elements(explicand, tensors, i)
         stream = _STREAM + (i << 8)
         if t.dim() > 3 and t.is_floating_point():
             made.append(GridMasks(tuple(t.shape[1:]), cells, share, seed, stream, antithetic))

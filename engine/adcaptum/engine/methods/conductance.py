@@ -99,7 +99,7 @@ class _AlongValues:
 
     @property
     def most(self) -> int:
-        elements = sum(v[0].numel() for v in self._values)
+        elements = max(1, sum(v[0].numel() for v in self._values))
         return max(4, min(MOST_INTERVALS, _MOST_NUMBERS // elements))
 
     def begin(self) -> Flow[tuple[Attribution, Attribution]]:

@@ -79,7 +79,7 @@ class SmoothGrad:
         output: Tensor | None = None
         values = yield from _noised(explicand)
         scales = self._scales(explicand, values)
-        elements = sum(t.numel() for t in values)
+        elements = max(1, sum(t.numel() for t in values))
         moments = RunningMoments()
         answer = None
         while moments.count < self.n_samples:
@@ -110,7 +110,7 @@ class SmoothGrad:
         assert explicand.tolerance is not None, "it stops when a tolerance is met"
         values = yield from _noised(explicand)
         scales = self._scales(explicand, values)
-        elements = sum(t.numel() for t in values)
+        elements = max(1, sum(t.numel() for t in values))
         most_pairs = max(1, min(_MOST_AT_ONCE, _MOST_ELEMENTS // elements) // (2 * _REPLICATES))
         # Opposite noise cancels much of the error; but a variance wants independent samples.
         variance = self.kind == "vargrad"
