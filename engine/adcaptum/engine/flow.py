@@ -18,7 +18,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -28,6 +28,7 @@ from adcaptum.engine.attribution import Attribution, joined
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.evaluation import INPUT, Evaluation, Reading
 from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.reduce import Ignored
 from adcaptum.engine.rows import Given
 from adcaptum.engine.turned import turned, turned_back
 
@@ -140,7 +141,8 @@ def target_at_inputs(explicand: Explicand, *, gradient: bool = True) -> Flow[Ten
     Beside gradient rows at the inputs it is asked for as such rows, too: they share a batch, where
     forward rows would be a batch of their own.
     """
-    reading = yield from ask(explicand.at_inputs(gradient=gradient and explicand.at == INPUT))
+    asked = explicand.at_inputs(gradient=gradient and explicand.at == INPUT)
+    reading = yield from ask(replace(asked, reduce=Ignored()))
     return reading.values
 
 

@@ -163,6 +163,22 @@ class Pending:
             if self._folds_both:
                 folded = (*folded, *part.activations)
             self._gradients.add(start, stop, folded)
+    def know(self, row: int, value: Tensor) -> None:
+        """Takes what is known of a row that was to be read, and not differentiated for a fold.
+
+        Args:
+            row: The row's number.
+            value: What its values are, as a batch would have them: without the rows.
+        """
+        assert self._in_order is None, "forwards of its own are whole"
+        self.done += 1
+        self._values.add(row, row + 1, (value[None],))
+
+    def value(self, row: int) -> Tensor:
+        """What a row's values are, once every row is there."""
+        (values,) = self._values.result()
+        return values[row]
+
         if self._activations is not None:
             self._activations.add(start, stop, part.activations)
         if self._reference_values is not None and part.reference_values is not None:

@@ -14,10 +14,10 @@ from math import prod
 import torch
 from torch import Tensor
 
-from adcaptum.engine.coalitions import Coalitions, Without, everybody
+from adcaptum.engine.coalitions import Coalitions, Without, everybody, nobody
 from adcaptum.engine.features import Features
 from adcaptum.engine.reduce import accumulator_dtype
-from adcaptum.engine.rows import Rows, some
+from adcaptum.engine.rows import Plain, Rows, plain_rows, some
 from adcaptum.engine.windows import Windows
 
 _SMALL = 1 << 16
@@ -57,6 +57,11 @@ class Masked(Rows):
             torch.where(keep, some(end, e0, e1).unsqueeze(1), some(start, e0, e1).unsqueeze(1))
             for keep, end, start in zip(kept, self.ends, self.starts, strict=True)
         )
+
+    def plain(self) -> list[Plain]:
+        samples = {nobody(self.coalitions): self.starts, everybody(self.coalitions): self.ends}
+        known = {number: which for number, which in samples.items() if number is not None}
+        return plain_rows(self, dict(sorted(known.items())))
 
     @cached_property
     def _small(self) -> bool:
@@ -181,6 +186,9 @@ class Windowed(Rows):
             torch.where(cover, some(start, e0, e1).unsqueeze(1), some(end, e0, e1).unsqueeze(1))
             for cover, end, start in zip(covered, self.ends, self.starts, strict=True)
         )
+
+    def plain(self) -> list[Plain]:
+        return plain_rows(self, {self.per_example - 1: self.ends})
 
     def _inside(self, start: int, stop: int) -> tuple[Tensor, ...]:
         return tuple(

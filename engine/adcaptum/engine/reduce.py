@@ -44,6 +44,13 @@ class Reduce(ABC):
     def sink(self, rows: Rows) -> Sink:
         """Begins a fold of the gradients at the rows."""
 
+    def passes_over(self, sample: int) -> bool:  # noqa: ARG002 - most fold every sample
+        """Whether the gradients of that sample of each example count for nothing.
+
+        The sink need not be given them then, if the row's value is known otherwise.
+        """
+        return False
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stack(Reduce):
@@ -51,6 +58,17 @@ class Stack(Reduce):
 
     def sink(self, rows: Rows) -> Sink:
         return _Stacked(len(rows))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ignored(Reduce):
+    """Keeps nothing: rows are differentiated only to share batches with others, and have values."""
+
+    def sink(self, rows: Rows) -> Sink:  # noqa: ARG002 - whatever they are
+        return _Nothing()
+
+    def passes_over(self, sample: int) -> bool:  # noqa: ARG002 - every one
+        return True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +85,9 @@ class WeightedSum(Reduce):
 
     def sink(self, rows: Rows) -> Sink:
         return _WeightedSums(self, rows)
+
+    def passes_over(self, sample: int) -> bool:
+        return not self.with_activations and bool(self.weights[sample] == 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +134,16 @@ class _Stacked:
 
     def result(self) -> tuple[Tensor, ...]:
         return self._whole
+
+
+class _Nothing:
+    __slots__ = ()
+
+    def add(self, start: int, stop: int, tensors: tuple[Tensor, ...]) -> None:
+        pass
+
+    def result(self) -> tuple[Tensor, ...]:
+        return ()
 
 
 class _WeightedSums:
