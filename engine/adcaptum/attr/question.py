@@ -18,6 +18,7 @@ from adcaptum.engine.arguments import Argument, PerExample, Shared
 from adcaptum.engine.evaluation import INPUT, EveryOutput, Neuron, Site
 from adcaptum.engine.evaluator import Model
 from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.forms import check_dense
 from adcaptum.engine.futures import following
 
 Tensors = Tensor | tuple[Tensor, ...]
@@ -82,7 +83,7 @@ class Question:
             InvalidInput: If one of them has a form that is not allowed.
         """
         tensors = input_tensors(inputs)
-        count = len(tensors[0]) if tensors and tensors[0].dim() else 0
+        count = _count(tensors)
         model = callable_of(forward_func)
         wanted: object = target
         if not isinstance(target, Neuron):
@@ -116,6 +117,16 @@ def input_tensors(inputs: Tensors) -> tuple[Tensor, ...]:
     if not isinstance(inputs, tuple):
         raise InvalidInput("inputs", type(inputs), "a torch.Tensor or a tuple[torch.Tensor, ...]")
     return inputs
+
+
+def _count(inputs: tuple[Tensor, ...]) -> int:
+    """How many examples there are, as far as it can be told before the inputs are checked."""
+    first: object = inputs[0] if inputs else None
+    if not isinstance(first, Tensor):
+        return 0
+    with translated():
+        check_dense("inputs[0]", first)
+    return len(first) if first.dim() else 0
 
 
 def callable_of(forward_func: Forward) -> Model:
@@ -219,6 +230,9 @@ def _baselines(
     for i, (baseline, t) in enumerate(zip(each, inputs, strict=False)):
         if not isinstance(baseline, Tensor | int | float):
             raise InvalidInput(f"baselines[{i}]", type(baseline), "a torch.Tensor or a number")
+        if isinstance(baseline, Tensor):
+            with translated():
+                check_dense(f"baselines[{i}]", baseline)
         if isinstance(baseline, Tensor) and not (
             distribution or baseline.shape[:1] in {(1,), t.shape[:1]}
         ):

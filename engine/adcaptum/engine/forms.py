@@ -58,6 +58,7 @@ def given_inputs(inputs: Tensors) -> tuple[Tensor, ...]:
     for i, t in enumerate(tensors):
         if not isinstance(t, Tensor):
             raise InvalidArgument(f"inputs[{i}]", f"of type {type(t).__name__}", "a torch.Tensor")
+        check_dense(f"inputs[{i}]", t)
         if t.dim() == 0 or t.shape[0] == 0:
             raise InvalidArgument(
                 f"inputs[{i}]",
@@ -82,6 +83,9 @@ def further_arguments(values: Sequence[object], count: int) -> Arguments:
     if not values:
         return NO_ARGUMENTS
     arguments = Arguments(tuple(_argument(a) for a in values))
+    for i, a in enumerate(arguments.values):
+        if isinstance(a, PerExample):
+            check_dense(f"additional_forward_args[{i}]", a.tensor)
     arguments.check(count)
     return arguments
 
@@ -106,6 +110,7 @@ def given_baselines(baselines: Baselines, inputs: tuple[Tensor, ...]) -> tuple[T
         if not isinstance(baseline, Tensor):
             made.append(torch.full_like(t[:1], baseline))
             continue
+        check_dense(f"baselines[{i}]", baseline)
         # Captum also takes a baseline without the batch dimension.
         rows = baseline.unsqueeze(0) if baseline.shape == t.shape[1:] else baseline
         if rows.shape[1:] != t.shape[1:] or rows.shape[0] == 0:
@@ -131,6 +136,7 @@ def given_masks(masks: Tensors, inputs: tuple[Tensor, ...], *, inside: bool) -> 
     """
     each = (masks,) if isinstance(masks, Tensor) else tuple(masks)
     for i, mask in enumerate(each):
+        check_dense(f"feature_mask[{i}]", mask)
         if mask.is_floating_point() or mask.dtype == torch.bool:
             raise InvalidArgument(
                 f"feature_mask[{i}]", f"of dtype {mask.dtype}", "an integer dtype"
@@ -156,3 +162,14 @@ def given_masks(masks: Tensors, inputs: tuple[Tensor, ...], *, inside: bool) -> 
                 f"{tuple(t.shape)}",
             )
     return tuple(m.to(t.device) for m, t in zip(each, inputs, strict=True))
+
+
+def check_dense(name: str, tensor: Tensor) -> None:
+    """Refuses a tensor whose rows cannot be cut out and put beside each other.
+
+    Raises:
+        InvalidArgument: If the tensor of that name is sparse or nested.
+    """
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        kind = "nested" if tensor.is_nested else str(tensor.layout)
+        raise InvalidArgument(name, f"a {kind} tensor", "a dense one")
