@@ -11,9 +11,10 @@ from tests.benchmarks.rules import Rules
 from tests.benchmarks.served import Served
 from tests.benchmarks.soak import Soak
 from tests.benchmarks.tables import CONSOLE
+from tests.benchmarks.throughput import Throughput
 from tests.benchmarks.tolerance import Tolerances
 
-SECTIONS = ("inprocess", "rules", "memory", "served", "tolerance", "soak")
+SECTIONS = ("inprocess", "rules", "memory", "served", "throughput", "tolerance", "soak")
 
 
 def main() -> None:
@@ -37,6 +38,8 @@ def main() -> None:
             Memory(quick=arguments.quick).run()
         elif section == "tolerance":
             Tolerances(quick=arguments.quick).run(tuple(arguments.model), tuple(arguments.method))
+        elif section == "throughput":
+            Throughput(quick=arguments.quick).run(tuple(arguments.model))
         elif section == "soak":
             Soak(quick=arguments.quick).run()
         else:

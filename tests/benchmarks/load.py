@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import count
+from itertools import count, cycle
 from random import Random
 from time import perf_counter, time_ns
 from typing import Any
@@ -29,7 +29,7 @@ class Load:
     Attributes:
         address: Where to.
         path: The RPC's.
-        request: The message, in base64.
+        requests: The messages, in base64; each client sends one after another, in turn.
         clients: How many loops there are, each with a connection of its own.
         warm_up: For so many seconds nothing is counted.
         seconds: For so many seconds everything is.
@@ -38,7 +38,7 @@ class Load:
 
     address: str
     path: str
-    request: str
+    requests: list[str]
     clients: int
     warm_up: float
     seconds: float
@@ -81,7 +81,7 @@ def pooled(parts: Sequence[Served]) -> Served:
 
 async def generate(load: Load) -> Served:
     """Sends, closed loop, and measures."""
-    request = base64.b64decode(load.request)
+    requests = [base64.b64decode(each) for each in load.requests]
     latencies: list[float] = []
     calls = 0
     # Another process has not begun at the same number.
@@ -91,11 +91,13 @@ async def generate(load: Load) -> Served:
     options = (("grpc.use_local_subchannel_pool", 1),)
     channels = [grpc.aio.insecure_channel(load.address, options) for _ in range(load.clients)]
 
-    async def client(channel: grpc.aio.Channel) -> None:
+    async def client(number: int, channel: grpc.aio.Channel) -> None:
         # Without serialisers bytes go in and come out.
         nonlocal calls
         call: Any = channel.unary_unary(load.path)
+        turns = cycle([*requests[number % len(requests) :], *requests[: number % len(requests)]])
         while (start := perf_counter()) < end:
+            request = next(turns)
             await call(request + _seed(next(seeds)) if chance.random() < load.unique else request)
             now = perf_counter()
             calls += 1
@@ -103,7 +105,7 @@ async def generate(load: Load) -> Served:
                 latencies.append(now - start)
 
     try:
-        await asyncio.gather(*map(client, channels))
+        await asyncio.gather(*map(client, count(), channels))
     finally:
         for channel in channels:
             await channel.close()

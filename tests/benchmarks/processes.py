@@ -59,13 +59,14 @@ def our_server(repository: Path) -> Iterator[Server]:
         subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True) as process,
     ):
         assert process.stderr is not None
+        # A pipe that nobody reads fills up, and whoever writes to it stops.
+        reader = Thread(target=log.writelines, args=(process.stderr,))
         try:
             for line in process.stderr:
                 log.write(line)
                 event = json.loads(line) if line.startswith("{") else {}
                 if event.get("event") == "ready":
-                    # A pipe that nobody reads fills up, and whoever writes to it stops.
-                    Thread(target=log.writelines, args=(process.stderr,), daemon=True).start()
+                    reader.start()
                     yield Server("adcaptum", event["grpc"], psutil.Process(process.pid), event)
                     break
             else:
@@ -73,6 +74,8 @@ def our_server(repository: Path) -> Iterator[Server]:
                 raise RuntimeError(f"the server did not start:\n{log.read()}")
         finally:
             process.terminate()
+            if reader.ident is not None:
+                reader.join()
 
 
 @contextmanager

@@ -129,7 +129,7 @@ class Served:
         return {label: Figure(pooled(parts[label]), cpu[label]) for label in loads}
 
     def _load(self, server: Server, path: str, request: str, clients: int) -> Load:
-        return Load(server.address, path, request, clients, _WARM_UP, self._seconds)
+        return Load(server.address, path, [request], clients, _WARM_UP, self._seconds)
 
     def _predict(self, name: str, servers: Sequence[Server]) -> None:
         view = load_subject(name).smooth
