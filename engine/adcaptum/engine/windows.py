@@ -50,12 +50,28 @@ class Windows:
         Returns:
             bool of a shape that broadcasts to (stop - start, *shape).
         """
+        first, last = max(start, 0), min(stop, self.count)
+        inside = self.holding(torch.arange(first, max(first, last), device=device))
+        if (first, last) == (start, stop):
+            return inside
+        whole = inside.new_zeros(stop - start, *inside.shape[1:])
+        whole[first - start : first - start + len(inside)] = inside
+        return whole
+
+    def holding(self, numbers: Tensor) -> Tensor:
+        """Says which elements lie in some windows.
+
+        Args:
+            numbers: The windows', int64.
+
+        Returns:
+            bool of a shape that broadcasts to (numbers, *shape).
+        """
         counts = self.counts
-        first, last = max(start, 0), min(stop, prod(counts))
         ones = (1,) * len(self.shape)
-        inside = torch.ones(max(last - first, 0), *ones, dtype=torch.bool, device=device)
+        inside = torch.ones(len(numbers), *ones, dtype=torch.bool, device=numbers.device)
         several = [k for k, count in enumerate(counts) if count > 1]
-        rest = torch.arange(first, max(first, last), device=device)
+        rest = numbers
         for k in reversed(several):
             # Of the foremost dimension what is left is the place.
             places = rest if k == several[0] else rest.remainder(counts[k])
@@ -63,11 +79,7 @@ class Windows:
             inside = holds if k == several[-1] else inside & holds
             if k != several[0]:
                 rest = rest.div(counts[k], rounding_mode="floor")
-        if (first, last) == (start, stop):
-            return inside
-        whole = inside.new_zeros(stop - start, *inside.shape[1:])
-        whole[first - start : first - start + len(inside)] = inside
-        return whole
+        return inside
 
     def average(self, values: Tensor) -> Tensor:
         """Gives each element the mean of the values of the windows that it lies in.

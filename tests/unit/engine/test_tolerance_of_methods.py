@@ -56,8 +56,12 @@ def question(name: str, examples: int, **more: Any) -> Explicand:
     )
 
 
+# Windows that do not overlap are all evaluated at once.
+PARAMETERS = {"occlusion": {"sliding_window_shapes": (6,)}}
+
+
 def method(name: str, **parameters: Any) -> Any:
-    return resolve(METHODS[name], parameters)
+    return resolve(METHODS[name], {**PARAMETERS.get(name, {}), **parameters})
 
 
 def truth(name: str, asked: Explicand) -> Tensor:
@@ -74,7 +78,8 @@ def truth(name: str, asked: Explicand) -> Tensor:
         return mean_over_baselines(asked, "integrated_gradients")
     if name == "layer_gradient_shap":
         return layer_mean_over_baselines(asked)
-    return explain(MODEL, method(name, n_steps=1000), asked).values[0]
+    finely = method(name) if name == "occlusion" else method(name, n_steps=1000)
+    return explain(MODEL, finely, asked).values[0]
 
 
 def rise_of_all_masks(asked: Explicand) -> Tensor:

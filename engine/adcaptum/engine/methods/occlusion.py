@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import ClassVar
@@ -9,11 +10,21 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from adcaptum.engine.attribution import Attribution
+from adcaptum.engine.attribution import Attribution, StopReason, with_relative_error
+from adcaptum.engine.coarse_to_fine import Changes, KnownLosses
+from adcaptum.engine.coarse_windows import steps, telling
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.evaluation import INPUT
 from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.flow import Flow, ask, endpoint_rows, endpoints
+from adcaptum.engine.features import check_elements
+from adcaptum.engine.flow import (
+    Flow,
+    ask,
+    endpoint_rows,
+    endpoints,
+    example_by_example,
+    report,
+)
 from adcaptum.engine.game import by_game
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.parameters import parameter
@@ -28,6 +39,9 @@ class Occlusion:
 
     Zeiler, Fergus (2014), https://arxiv.org/abs/1311.2901, section 4.2. Each element has the mean
     over the windows that it lies in. Of several inputs one is covered at a time.
+
+    With a tolerance, windows that overlap are taken from coarse to fine: every few of them first,
+    what is between them interpolated, until a finer level changes little; the last is all of them.
     """
 
     name: ClassVar[str] = "occlusion"
@@ -38,7 +52,7 @@ class Occlusion:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = True
 
     sliding_window_shapes: tuple[int, ...] | None = parameter(
         None,
@@ -55,29 +69,52 @@ class Occlusion:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; the output is the target at the input.
+        """Explains; the output is the target at the input. With a tolerance, reports each level.
 
         Raises:
-            InvalidArgument: If a window or stride does not fit the input.
+            InvalidArgument: If a window or stride does not fit the input, or one has no elements.
         """
+        if explicand.tolerance is not None:
+            return (yield from example_by_example(self._to_tolerance, explicand))
         ends, starts = yield from endpoints(explicand)
-        windows = self._windows(ends)
+        windows = self._windows(explicand, ends)
         reading = yield from ask(explicand.evaluation(Windowed(ends, starts, windows)))
         targets = by_game(reading.values, explicand.count)
         wide = targets.to(accumulator_dtype(targets.dtype))
         losses = (wide[:, -1:] - wide[:, :-1]).split([w.count for w in windows], 1)
-        return Attribution(
-            tuple(
-                w.average(loss.to(_dtype(end, loss)).to(end.device))
-                for w, loss, end in zip(windows, losses, ends, strict=True)
-            ),
-            output=targets[:, -1],
-        )
+        return Attribution(_averages(windows, losses, ends), output=targets[:, -1])
+
+    def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
+        """Takes ever more windows until that changes little, for one example."""
+        assert explicand.tolerance is not None, "it stops when a tolerance is met"
+        ends, starts = yield from endpoints(explicand)
+        windows = self._windows(explicand, ends)
+        known, changes = KnownLosses(windows), Changes()
+        left = steps(windows)
+        while True:
+            step = left.pop(0)
+            reading = yield from ask(explicand.evaluation(known.missing(ends, starts, step)))
+            targets = by_game(reading.values, 1)
+            known.add(targets.to(accumulator_dtype(targets.dtype)))
+            values = _averages(windows, known.losses(step), ends)
+            wrong = changes.wrong(values)
+            if not left:
+                wrong = torch.zeros_like(wrong)
+            elif not telling(windows, step):
+                wrong = torch.full_like(wrong, torch.inf)
+            answer = Attribution(values, output=known.output)
+            answer = with_relative_error(answer, wrong, explicand.tolerance)
+            if not left or answer.stop_reason is StopReason.CONVERGED:
+                return answer
+            yield from report(answer)
 
     def rows(self, explicand: Explicand) -> int:
-        """One for each window, and one for the input; at a site, as if it were the inputs."""
+        """One for each window, and one for the input; at a site, as if it were the inputs.
+
+        With a tolerance, as many at most.
+        """
         try:
-            each = sum(w.count for w in self._windows(explicand.inputs))
+            each = sum(w.count for w in self._windows(explicand, explicand.inputs))
         except InvalidArgument:
             if explicand.at == INPUT:
                 raise
@@ -85,8 +122,10 @@ class Occlusion:
             each = sum(t[0].numel() for t in explicand.inputs)
         return endpoint_rows(explicand) + explicand.count * (each + 1)
 
-    def _windows(self, tensors: tuple[Tensor, ...]) -> tuple[Windows, ...]:
+    def _windows(self, explicand: Explicand, tensors: tuple[Tensor, ...]) -> tuple[Windows, ...]:
         shapes = [tuple(t.shape[1:]) for t in tensors]
+        for i in range(len(tensors)):
+            check_elements(explicand, tensors, i)
         if self.sliding_window_shapes is None:
             sizes = [_default_window(shape) for shape in shapes]
             strides = [tuple(ceil(n / 2) for n in size) for size in sizes]
@@ -101,6 +140,15 @@ class Occlusion:
         _check("sliding_window_shapes", sizes, shapes, "the input's length")
         _check("strides", strides, sizes, "the window's length")
         return tuple(map(Windows, shapes, sizes, strides))
+
+
+def _averages(
+    windows: Sequence[Windows], losses: Sequence[Tensor], ends: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    return tuple(
+        w.average(loss.to(_dtype(end, loss)).to(end.device))
+        for w, loss, end in zip(windows, losses, ends, strict=True)
+    )
 
 
 def _default_window(shape: tuple[int, ...]) -> tuple[int, ...]:
