@@ -15,6 +15,7 @@ from torch import Tensor
 
 from adcaptum.engine.duplicates import distinct
 from adcaptum.engine.errors import InvalidArgument
+from adcaptum.engine.fingerprints import Fingerprint, fingerprints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +74,16 @@ class Arguments:
         first.scatter_reduce_(0, found.numbers, torch.arange(examples), "amin")
         return first[found.numbers]
 
+    @cached_property
+    def prints(self) -> tuple[Fingerprint, ...]:
+        """What tells the values of each example from others'; there are such values."""
+        return fingerprints([a.tensor for a in self.values if isinstance(a, PerExample)])
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the values that are shared are the same as long as they are equal."""
+        return all(isinstance(a, PerExample) or _constant(a.value) for a in self.values)
+
     def check(self, examples: int) -> None:
         """Raises InvalidArgument unless each per-example argument has that many examples."""
         for i, value in enumerate(self.values):
@@ -91,9 +102,11 @@ def _signature(argument: Argument) -> Hashable:
     if isinstance(argument, PerExample):
         return (tuple(argument.tensor.shape[1:]), argument.tensor.dtype, argument.tensor.device)
     value = argument.value
-    if value is None or isinstance(value, bool | int | float | str):
-        return (type(value), value)
-    return id(value)
+    return (type(value), value) if _constant(value) else id(value)
+
+
+def _constant(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _comparable(tensor: Tensor) -> bool:

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from adcaptum.engine.arguments import Shared
 from adcaptum.engine.backward import gradients, kept, out_of_range
+from adcaptum.engine.compared_batch import ComparedBatch
 from adcaptum.engine.duplicates import Distinct
 from adcaptum.engine.errors import (
     InvalidArgument,
@@ -27,13 +28,13 @@ from adcaptum.engine.packing import (
     Slice,
     columns_of,
     pack_arguments,
-    pack_references,
     pack_rows,
 )
 from adcaptum.engine.parts import Part, joined
-from adcaptum.engine.references import ReferenceRows
+from adcaptum.engine.reference_memory import ReferenceMemory
 from adcaptum.engine.rows import some
-from adcaptum.engine.rules import Interception, Pairs
+from adcaptum.engine.rules import Interception
+from adcaptum.engine.rules.tape import Disagreement
 
 Model = nn.Module | Callable[..., object]
 
@@ -45,7 +46,13 @@ _FEW = 32
 Look = Callable[[Sequence[Tensor]], Distinct | None]
 
 
-def evaluate(model: Model, slices: Sequence[Slice], *, look: Look | None = None) -> list[Part]:
+def evaluate(
+    model: Model,
+    slices: Sequence[Slice],
+    *,
+    look: Look | None = None,
+    memory: ReferenceMemory | None = None,
+) -> list[Part]:
     """Runs the model on the rows of all slices, once unless they want forwards of their own.
 
     Args:
@@ -53,6 +60,8 @@ def evaluate(model: Model, slices: Sequence[Slice], *, look: Look | None = None)
         slices: Parts of evaluations, all of equal keys.
         look: Finds equal rows, which are then evaluated once. Only for models whose answers to
             rows do not depend on the others, nor on chance.
+        memory: What is known of the rows that rows are compared with, which are not evaluated
+            again then. Only for models whose weights have not changed since it was begun.
 
     Returns:
         What the batch says of each slice, in order.
@@ -64,6 +73,11 @@ def evaluate(model: Model, slices: Sequence[Slice], *, look: Look | None = None)
     """
     if slices[0].evaluation.forward_rows is not None:
         return [_in_own_forwards(model, piece) for piece in slices]
+    try:
+        return _together(model, slices, look, memory)
+    except Disagreement:
+        assert memory is not None, "nothing else knows anything to disagree with"
+        memory.disagree()
     return _together(model, slices, look)
 
 
@@ -75,12 +89,17 @@ def _in_own_forwards(model: Model, piece: Slice) -> Part:
     return whole.cut(piece.start - first, piece.stop - first)
 
 
-def _together(model: Model, slices: Sequence[Slice], look: Look | None = None) -> list[Part]:
+def _together(
+    model: Model,
+    slices: Sequence[Slice],
+    look: Look | None = None,
+    memory: ReferenceMemory | None = None,
+) -> list[Part]:
     """Runs the model on the rows of all slices in one forward."""
     first = slices[0].evaluation
     examples = sum([piece.stop - piece.start for piece in slices])
-    references = None if first.references is None else pack_references(slices)
-    rows = examples if references is None else examples + len(references)
+    compared = ComparedBatch.of(slices, memory)
+    rows = examples if compared is None else examples + compared.rows
     columns = [columns_of(piece) for piece in slices]
     with _normal_tensors(), torch.set_grad_enabled(first.wrt is not None):
         inputs = list(pack_rows([(s.evaluation.rows, s.start, s.stop) for s in slices]))
@@ -94,19 +113,21 @@ def _together(model: Model, slices: Sequence[Slice], look: Look | None = None) -
         if first.wrt == INPUT:
             leaves = tuple(t.requires_grad_() for t in inputs)
             inputs = [t.clone() for t in leaves]
-        if references is not None:
-            inputs, arguments = references.below(inputs, arguments, first.arguments)
-        interception = _interception(model, first, references)
+        if compared is not None:
+            inputs, arguments = compared.below(inputs, arguments, first.arguments)
+        interception = _interception(model, first, compared)
         with interception or _NOTHING:
             enough = isinstance(first.target, Neuron) or not first.outputs
             output = _call(model, taps, [*inputs, *arguments], enough=enough)
             objective = _objective(first, taps, output, rows)
         if shared is not None:
             objective = objective[shared.numbers]
+        inside: tuple[Tensor, ...] = ()
         if first.wrt is not None and first.wrt != INPUT:
-            leaves = taps.leaves(first.wrt)
+            leaves = inside = taps.leaves(first.wrt)
+        starts = None if compared is None else compared.end(objective, inside, whole=not enough)
         uncovered = () if interception is None else interception.uncovered(objective)
-        own = objective if references is None else objective[:examples]
+        own = objective if compared is None else objective[:examples]
         places = _places(own, columns) if _share_target(slices) else None
         found = () if first.wrt is None else _differentiate(objective, places, taps, leaves, first)
     # Those of a model whose channels come last may come so, too.
@@ -114,13 +135,12 @@ def _together(model: Model, slices: Sequence[Slice], look: Look | None = None) -
     objective = objective.detach()
     activations = tuple(t.detach() for t in taps.values(first.read)) if first.read else ()
     of_references: Tensor | None = None
-    if references is not None:
+    if starts is not None:
         assert first.references is not None, "equal keys have references or have none"
-        at_references = objective[examples:][references.index.to(objective.device)]
-        of_references = _values(at_references, places)
+        of_references = _values(starts.output(), places)
         found = tuple(t[:examples] for t in found)
         if first.references.multiply:
-            found = references.contributions(found, leaves)
+            found = starts.contributions(found, leaves)
         objective = objective[:examples]
         activations = tuple(t[:examples] for t in activations)
     whole = Part(_values(objective, places), found, activations, of_references, uncovered)
@@ -170,13 +190,12 @@ def _normal_tensors() -> AbstractContextManager[object]:
 
 
 def _interception(
-    model: Model, first: Evaluation, references: ReferenceRows | None
+    model: Model, first: Evaluation, compared: ComparedBatch | None
 ) -> Interception | None:
     """The rule at work on this batch, if there is one."""
     if first.rule is None:
         return None
-    pairs = None if references is None else Pairs(references.index, len(references))
-    return first.rule.interception(model, pairs)
+    return first.rule.interception(model, None if compared is None else compared.pairs)
 
 
 def _set_taps(taps: Taps, first: Evaluation, slices: Sequence[Slice]) -> None:

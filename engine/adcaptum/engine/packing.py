@@ -8,7 +8,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -80,13 +80,19 @@ def pack_arguments(slices: Sequence[Slice]) -> list[object]:
     return packed
 
 
-def pack_references(slices: Sequence[Slice]) -> ReferenceRows | None:
-    """The distinct rows that all slices' rows are compared with; None if they are not compared."""
+def pack_references(slices: Sequence[Slice], *, printed: bool = False) -> ReferenceRows | None:
+    """The distinct rows that all slices' rows are compared with; None if they are not compared.
+
+    Args:
+        slices: Of the batch.
+        printed: Whether to say what tells each from others.
+    """
     parts = []
     for piece in slices:
         references = piece.evaluation.references
         if references is None:
             return None
+        prints: tuple[Hashable, ...] | None = None
         index = references.index[piece.start : piece.stop]
         of_example = [a for a in piece.evaluation.arguments.values if isinstance(a, PerExample)]
         if of_example:
@@ -97,14 +103,24 @@ def pack_references(slices: Sequence[Slice]) -> ReferenceRows | None:
             distinct, number = both.unique(dim=0, return_inverse=True)
             chosen, example = distinct.unbind(1)
             arguments = tuple(a.tensor[example.to(a.tensor.device)] for a in of_example)
+            prints = _pair_prints(piece.evaluation, distinct) if printed else None
         elif len(references.tensors[0]) == 1:
             chosen, number, arguments = index[:1], index, ()
         else:
             chosen, number = index.unique(return_inverse=True)
             arguments = ()
         tensors = tuple(t.detach()[chosen.to(t.device)] for t in references.tensors)
-        parts.append(ReferenceRows(tensors, arguments, number))
+        if printed and not of_example:
+            prints = tuple([references.prints[row] for row in chosen.tolist()])
+        parts.append(ReferenceRows(tensors, arguments, number, prints))
     return ReferenceRows.joined(parts)
+
+
+def _pair_prints(evaluation: Evaluation, pairs: Tensor) -> tuple[Hashable, ...]:
+    """What tells a reference row with an example's further arguments from others."""
+    assert evaluation.references is not None, "rows are compared"
+    of_rows, of_examples = evaluation.references.prints, evaluation.arguments.prints
+    return tuple([(of_rows[row], of_examples[example]) for row, example in pairs.tolist()])
 
 
 def columns_of(piece: Slice) -> Tensor | None:
@@ -147,22 +163,6 @@ class Pending:
         kept = evaluation.read is not None and not self._folds_both
         self._activations: Sink | None = _STACK.sink(evaluation.rows) if kept else None
 
-    def add(self, start: int, stop: int, part: Part) -> None:
-        """Takes what a batch said of rows start..stop."""
-        self.done += stop - start
-        if self._in_order is None:
-            self._fold(start, stop, part)
-            return
-        for arrival in self._in_order.add(Arrival(start, stop, part)):
-            self._fold(*arrival)
-
-    def _fold(self, start: int, stop: int, part: Part) -> None:
-        self._values.add(start, stop, (part.values,))
-        if self._gradients is not None:
-            folded = part.gradients
-            if self._folds_both:
-                folded = (*folded, *part.activations)
-            self._gradients.add(start, stop, folded)
     def know(self, row: int, value: Tensor) -> None:
         """Takes what is known of a row that was to be read, and not differentiated for a fold.
 
@@ -179,6 +179,22 @@ class Pending:
         (values,) = self._values.result()
         return values[row]
 
+    def add(self, start: int, stop: int, part: Part) -> None:
+        """Takes what a batch said of rows start..stop."""
+        self.done += stop - start
+        if self._in_order is None:
+            self._fold(start, stop, part)
+            return
+        for arrival in self._in_order.add(Arrival(start, stop, part)):
+            self._fold(*arrival)
+
+    def _fold(self, start: int, stop: int, part: Part) -> None:
+        self._values.add(start, stop, (part.values,))
+        if self._gradients is not None:
+            folded = part.gradients
+            if self._folds_both:
+                folded = (*folded, *part.activations)
+            self._gradients.add(start, stop, folded)
         if self._activations is not None:
             self._activations.add(start, stop, part.activations)
         if self._reference_values is not None and part.reference_values is not None:

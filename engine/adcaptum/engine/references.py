@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from adcaptum.engine.arguments import Arguments, PerExample
-from adcaptum.engine.reduce import widened
+from adcaptum.engine.fingerprints import Fingerprint, fingerprints
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,11 @@ class References:
         features = tuple((tuple(t.shape[1:]), t.dtype, t.device) for t in self.tensors)
         return (features, self.multiply)
 
+    @cached_property
+    def prints(self) -> tuple[Fingerprint, ...]:
+        """What tells each reference row from others, whenever it comes."""
+        return fingerprints(self.tensors)
+
     def distinct(self, arguments: Arguments, examples: Tensor) -> int:
         """How many reference rows there are to evaluate.
 
@@ -59,11 +64,13 @@ class ReferenceRows:
         tensors: For each input (references, *features).
         arguments: For each further argument with a value per example, (references, *features).
         index: Which of them each example row of the batch has, int64 on the CPU.
+        prints: What tells each of them from others; None where nobody has asked.
     """
 
     tensors: tuple[Tensor, ...]
     arguments: tuple[Tensor, ...]
     index: Tensor
+    prints: tuple[Hashable, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.tensors[0])
@@ -88,21 +95,13 @@ class ReferenceRows:
             whole.append(value)
         return rows, whole
 
-    def contributions(
-        self, multipliers: tuple[Tensor, ...], leaves: tuple[Tensor, ...]
-    ) -> tuple[Tensor, ...]:
-        """Multipliers times what has changed from the reference, where they were taken.
-
-        Args:
-            multipliers: Of the examples' rows.
-            leaves: The values there: of the examples' rows, at the inputs, or of all rows.
-        """
-        made = []
-        for i, (m, leaf) in enumerate(zip(multipliers, leaves, strict=True)):
-            values = widened((leaf.detach(),))[0]
-            starts = values[len(m) :] if len(values) > len(m) else widened(self.tensors)[i]
-            made.append((values[: len(m)] - starts[self.index.to(values.device)]) * m)
-        return tuple(made)
+    def only(self, rows: Tensor) -> ReferenceRows:
+        """Some of the reference rows, int64 of shape (rows,); the index is of all of them."""
+        tensors, arguments = (
+            tuple(t.index_select(0, rows.to(t.device)) for t in each)
+            for each in (self.tensors, self.arguments)
+        )
+        return ReferenceRows(tensors, arguments, self.index)
 
     @classmethod
     def joined(cls, parts: list[ReferenceRows]) -> ReferenceRows:
@@ -113,6 +112,10 @@ class ReferenceRows:
         index = torch.cat([p.index + first for p, first in zip(parts, counts, strict=True)])
         tensors = tuple(map(torch.cat, zip(*(p.tensors for p in parts), strict=True)))
         arguments = tuple(map(torch.cat, zip(*(p.arguments for p in parts), strict=True)))
+        if all(p.prints is not None for p in parts):
+            return cls._of_prints(
+                tensors, arguments, index, [q for p in parts for q in p.prints or ()]
+            )
         numbers = torch.stack([_numbered(t) for t in (*tensors, *arguments)], 1)
         distinct, number = numbers.unique(dim=0, return_inverse=True)
         chosen = torch.empty(len(distinct), dtype=torch.int64, device=number.device)
@@ -122,6 +125,22 @@ class ReferenceRows:
             tuple(t[chosen] for t in arguments),
             number.cpu()[index],
         )
+
+    @classmethod
+    def _of_prints(
+        cls,
+        tensors: tuple[Tensor, ...],
+        arguments: tuple[Tensor, ...],
+        index: Tensor,
+        prints: Sequence[Hashable],
+    ) -> ReferenceRows:
+        """The rows whose prints are distinct."""
+        numbers: dict[Hashable, int] = {}
+        number = torch.tensor([numbers.setdefault(each, len(numbers)) for each in prints])
+        chosen = torch.empty(len(numbers), dtype=torch.int64)
+        chosen[number] = torch.arange(len(number))
+        rows = cls(tensors, arguments, number[index], tuple(numbers))
+        return replace(rows.only(chosen), prints=rows.prints)
 
 
 def _numbered(rows: Tensor) -> Tensor:

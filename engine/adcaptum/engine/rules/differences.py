@@ -192,7 +192,7 @@ def _quotient(
     # On a GPU looking would cost more than the slopes.
     if x.device.type != "cpu" or bool(near.any()):
         slope = _wide(_slope(x, call))
-        slope0 = slope if pairs is None else _wide(pairs.of(slope, like=followed))
+        slope0 = slope if pairs is None else _wide(_slope(x0.expand_as(x), call))
         mean = (slope + slope0) / 2
         agree = (slope - slope0).abs() <= mean.abs() * eps**0.25
         quotient = torch.where(near & agree, mean, quotient)

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from adcaptum.engine.rules.differences import binary, pairs_of, uncovered
 from adcaptum.engine.rules.interception import Interception, attach, depends
-from adcaptum.engine.rules.pairs import Pairs, RowsLost
+from adcaptum.engine.rules.pairs import Pairs
+from adcaptum.engine.rules.row_places import RowsLost
 from adcaptum.engine.rules.table import Func, Handler
 
 _POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from adcaptum.engine.rules.differences import pairs_of
 from adcaptum.engine.rules.interception import Interception, completed, depends
-from adcaptum.engine.rules.pairs import Pairs, RowsLost
+from adcaptum.engine.rules.pairs import Pairs
+from adcaptum.engine.rules.row_places import RowsLost
 from adcaptum.engine.rules.table import Func, Handler, run_plain
 
 

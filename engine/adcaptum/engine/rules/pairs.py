@@ -1,79 +1,50 @@
-"""Which row of a batch is compared with which, and where the rows are in a tensor.
+"""Which row of a batch is compared with which.
 
 Rows of examples stand first in the batch, then the distinct rows that they are compared with; one
-reference row may serve many examples.
-
-A model may move its rows: from (rows, time, features) to (time, rows, features), or to (rows *
-heads, time, time). Where they are is one number, the row stride: element f of the tensor, counted
-in its logical order, belongs to row (f // stride) % rows. Reshaping does not change it. As long as
-the rows come first, whatever is merged with them behind, it is the number of elements per row, and
-nothing has to be followed. Operations that may move rows are followed; where they are lost, rules
-that need them say so, and the operation is reported as uncovered.
+reference row may serve many examples. Reference rows of which all is known are not in the batch:
+what they have is read from a tape.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from math import prod
-from typing import Any
-from weakref import ref
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from adcaptum.engine.rules.operations import BINARY, MOVEMENT, words
-
-_LOST = 0
-_RESHAPES = words("""
-    view reshape flatten unflatten squeeze unsqueeze ravel view_as reshape_as contiguous clone to
-    type type_as alias float double half bfloat16 cpu cuda pin_memory lift_fresh atleast_1d real
-""")
-_BROADCASTS = BINARY | {"add", "sub", "rsub", "mul", "where", "lerp", "addcmul", "masked_fill"}
-_REDUCTIONS = words("sum mean amax amin max min nansum logsumexp var std linalg_vector_norm prod")
-# What may take rows from where they come first. Others that move numbers move them in a row.
-_FOLLOWED = words("""
-    transpose permute movedim t T mT H mH adjoint __getitem__ select narrow slice chunk split
-    split_with_sizes tensor_split unsafe_chunk unsafe_split hsplit vsplit dsplit unbind expand
-    expand_as broadcast_to repeat tile repeat_interleave cat stack hstack vstack dstack column_stack
-    row_stack index_select gather take take_along_dim masked_select flip flipud roll rot90 diag
-    diagonal trace unfold einsum tensordot
-""")
-_VIEWS = words("""
-    transpose permute movedim t T mT H mH adjoint __getitem__ select narrow slice chunk split
-    split_with_sizes unbind expand expand_as tensor_split unsafe_chunk unsafe_split
-""")
+from adcaptum.engine.rules.row_places import RowPlaces
+from adcaptum.engine.rules.tape import Tape
 
 
-_PERMUTATIONS = frozenset({"transpose", "permute", "t", "T", "mT"})
-
-
-class RowsLost(Exception):
-    """Where the rows are in a tensor is not known."""
-
-
-class Pairs:
+class Pairs(RowPlaces):
     """Which row of a batch is compared with which.
 
     Attributes:
         rows: How many rows the batch has, those of references included.
         examples: How many of them are examples'; they stand first.
+        tape: What is known of reference rows, or is written down; None: nothing.
     """
 
-    def __init__(self, index: Tensor, references: int) -> None:
+    def __init__(self, index: Tensor, references: int, tape: Tape | None = None) -> None:
         """Takes the pairs.
 
         Args:
             index: For each example row the number of its reference row, from 0; int64 of shape
                 (examples,) on the CPU.
-            references: How many reference rows there are.
+            references: How many reference rows there are, those that are known included.
+            tape: Where the known ones are, which come first.
         """
         self.examples = len(index)
-        self.rows = self.examples + references
+        self.tape = tape
+        fresh = references if tape is None else tape.fresh
+        super().__init__(self.examples + fresh)
         self._single = references == 1
-        own = torch.arange(references)
-        self._in_order = references == self.examples and torch.equal(index, own)
-        self._index = torch.cat([index, own]) + self.examples
-        self._moved: dict[int, tuple[ref[Tensor], int]] = {}
+        own = torch.arange(references - fresh, references)
+        self._in_order = references == self.examples and torch.equal(
+            index, torch.arange(references)
+        )
+        # Without a tape the reference rows are behind those of the examples, else apart.
+        self._index = torch.cat([index, own])
+        if tape is None:
+            self._index += self.examples
 
     def of(self, x: Tensor, like: Tensor | None = None) -> Tensor:
         """Each row's reference row; a reference row's is itself.
@@ -90,14 +61,21 @@ class Pairs:
         """
         stride = self.stride(x if like is None else like)
         x = x.detach()
-        if stride * self.rows == x.numel() and x.shape[0] == self.rows:
-            if self._single:
-                return x[-1:]
-            return x.index_select(0, self._on(x.device))
-        blocks = x.reshape(-1, self.rows, stride)
-        if self._single:
-            return blocks[:, -1:].expand_as(blocks).reshape(x.shape)
-        return blocks.index_select(1, self._on(x.device)).reshape(x.shape)
+        if self.rows == 1:
+            return self._taped.one(x)
+        first = stride * self.rows == x.numel() and x.shape[0] == self.rows
+        blocks = x if first else x.reshape(-1, self.rows, stride)
+        dim = 0 if first else 1
+        starts = blocks
+        if self._single or self.tape is not None:
+            starts = blocks.narrow(dim, self.examples, self.rows - self.examples)
+            if self.tape is not None:
+                starts = self.tape.starts(starts, dim)
+        if not self._single:
+            starts = starts.index_select(dim, self._on(x.device))
+        elif not first:
+            starts = starts.expand_as(blocks)
+        return starts if first else starts.reshape(x.shape)
 
     def explained(self, *tensors: Tensor) -> int | None:
         """How many entries of the first dimension need multipliers; None for all.
@@ -115,7 +93,25 @@ class Pairs:
         if count is None or self._single:
             return self.of(x, like)
         x = x.detach()
+        if self.tape is not None:
+            starts = self.tape.starts(x[count:], 0)
+            return starts if self._in_order else starts.index_select(0, self._on(x.device)[:count])
         return x[count:] if self._in_order else x.index_select(0, self._on(x.device)[:count])
+
+    def common(self, t: Tensor, like: Tensor) -> bool:
+        """Whether a tensor that broadcasts to another is the same for all rows, which come first.
+
+        It has no rows then, or one for all. Of a batch of one row that says nothing: there it is
+        the same if nothing was asked for of the references.
+        """
+        if t.dim() == like.dim() and t.shape[:1] != (1,):
+            return False
+        return self.leads(like) and (self.rows > 1 or self.unasked)
+
+    @property
+    def unasked(self) -> bool:
+        """Whether a batch's only row is compared with nothing more by the operation under way."""
+        return self.rows == 1 and not self._taped.more
 
     def forget_references(self, t: Tensor, like: Tensor) -> None:
         """Sets what is said of reference rows to zero, in place, where they come last.
@@ -123,264 +119,15 @@ class Pairs:
         No gradient comes from them. They equal their references, so that every quotient of
         differences is 0 / 0 there, and would have to be mended.
         """
-        if len(t) == self.rows and self.leads(like):
+        if self.rows > self.examples and len(t) == self.rows and self.leads(like):
             t[self.examples :] = 0
 
-    def stride(self, x: Tensor) -> int:
-        """The row stride of a tensor.
-
-        Raises:
-            RowsLost: If it is not known.
-        """
-        stride = self._known(x)
-        if stride == _LOST:
-            raise RowsLost
-        return stride
-
-    def leads(self, x: Tensor) -> bool:
-        """Whether the rows come first, each in one piece."""
-        return self._known(x) * self.rows == x.numel()
-
-    def expand(self, x: Tensor, shape: torch.Size) -> Tensor:
-        """Broadcasts a tensor of the batch, and follows its rows."""
-        if x.shape == shape:
-            return x
-        expanded = x.expand(shape)
-        if len(shape) > x.dim() or not self.leads(x):
-            self._set(expanded, self._found(self._ids(x).expand(shape)))
-        return expanded
-
-    def follow(
-        self,
-        name: str,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        result: Any,
-    ) -> None:
-        """Notes where an operation has put the rows."""
-        if not (self._moved and (self._touches(args) or self._touches(kwargs.values()))):
-            if name in _BROADCASTS:
-                first = args[0] if args else None
-                if (
-                    isinstance(first, Tensor)
-                    and first.requires_grad
-                    and first.shape == result.shape
-                ):
-                    return
-            elif name not in _FOLLOWED:
-                return
-        sources = [
-            t
-            for t in _tensors((args, kwargs))
-            if t.requires_grad and not isinstance(t, nn.Parameter)
-        ]
-        if not sources:
-            return
-        results = [t for t in _tensors((result,)) if t.requires_grad]
-        if all(self.leads(t) for t in sources) and (
-            self._same_beginning(sources, results)
-            if name in _BROADCASTS
-            else _stay(name, args, kwargs, sources, results)
-        ):
-            return
-        for t, stride in zip(
-            results, self._strides(name, func, args, kwargs, sources, results), strict=True
-        ):
-            self._set(t, stride)
-
-    def _strides(
-        self,
-        name: str,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        sources: list[Tensor],
-        results: list[Tensor],
-    ) -> list[int]:
-        """The row strides of an operation's results."""
-        if not results:
-            return []
-        known = [self._known(t) for t in sources]
-        first, out = sources[0], results[0]
-        if _LOST in known:
-            found = _LOST
-        elif name in _RESHAPES:
-            found = known[0]
-        elif name in _PERMUTATIONS:
-            found = _permuted(name, args, kwargs, first, known[0], out)
-        elif name == "einsum":
-            found = self._einsum(args, out)
-        elif name in _BROADCASTS:
-            found = self._found(self._ids(first).expand(out.shape))
-        elif name in MOVEMENT or name in _REDUCTIONS:
-            return self._traced(name, func, args, kwargs, sources, len(results))
-        elif out.shape == first.shape:
-            found = known[0]
-        elif out.shape[:-1] == first.shape[:-1] and known[0] % first.shape[-1] == 0:
-            # A linear map of the last dimension.
-            found = known[0] // first.shape[-1] * out.shape[-1]
-        else:
-            found = _LOST
-        return [found] * len(results)
-
-    def _traced(
-        self,
-        name: str,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        sources: list[Tensor],
-        count: int,
-    ) -> list[int]:
-        """Does to the numbers of the rows what was done to the rows, and looks where they are."""
-        ids = {id(t): self._ids(t) for t in sources}
-        if name in _REDUCTIONS:
-            dims = kwargs.get("dim", args[1] if len(args) > 1 else None)
-            keepdim = bool(kwargs.get("keepdim", args[2] if len(args) > 2 else False))
-            if dims is None:
-                return [_LOST] * count
-            return [self._found(torch.amax(ids[id(sources[0])], dims, keepdim))] * count
-        traced = func(*_replaced(args, ids), **_replaced(kwargs, ids))
-        found = [self._found(t) for t in _tensors((traced,))]
-        return found if len(found) == count else [_LOST] * count
-
-    def _einsum(self, args: tuple[Any, ...], out: Tensor) -> int:
-        left, arrow, right = str(args[0]).replace(" ", "").partition("->")
-        operands = args[1] if len(args) == 2 and isinstance(args[1], list | tuple) else args[1:]
-        for labels, t in zip(left.split(","), operands, strict=True):
-            if not t.requires_grad or not self.leads(t) or len(t) != self.rows or not arrow:
-                continue
-            if labels[0] == right[:1]:  # a letter, or the first point of an ellipsis
-                return out.numel() // self.rows
-            at = right.find(labels[0])
-            if at > 0 and "." not in right:
-                return out[(0,) * (at + 1)].numel()
-        return _LOST
-
-    def _ids(self, x: Tensor) -> Tensor:
-        stride = self.stride(x)
-        ids = torch.arange(self.rows, device=x.device).view(1, -1, 1)
-        return ids.expand(x.numel() // (self.rows * stride), -1, stride).reshape(x.shape)
-
-    def _found(self, ids: Tensor) -> int:
-        """The row stride of a tensor that has in each element the number of its row."""
-        flat = ids.reshape(-1)
-        changes = (flat != 0).nonzero()
-        if not len(changes):
-            return _LOST
-        stride = int(changes[0])
-        if stride == 0 or flat.numel() % (stride * self.rows):
-            return _LOST
-        expected = torch.arange(self.rows, device=ids.device).view(1, -1, 1)
-        return stride if bool((flat.view(-1, self.rows, stride) == expected).all()) else _LOST
-
-    def _touches(self, args: Iterable[Any]) -> bool:
-        """Whether rows have moved in one of the arguments."""
-        return any(
-            id(a) in self._moved or (isinstance(a, list | tuple) and self._touches(a)) for a in args
-        )
-
-    def _same_beginning(self, sources: list[Tensor], results: list[Tensor]) -> bool:
-        """Whether the dimensions that have the rows are the first of the results, too."""
-        for source in sources:
-            dims, count = 0, 1
-            while count % self.rows and dims < source.dim():
-                count *= source.shape[dims]
-                dims += 1
-            if all(
-                t.dim() == source.dim() and t.shape[:dims] == source.shape[:dims] for t in results
-            ):
-                return True
-        return False
-
-    def _known(self, x: Tensor) -> int:
-        if self._moved:
-            found = self._moved.get(id(x))
-            if found is not None:
-                return found[1]
-        return _LOST if x.numel() % self.rows or x.dim() == 0 else x.numel() // self.rows
-
-    def _set(self, x: Tensor, stride: int) -> None:
-        if stride * self.rows == x.numel():
-            self._moved.pop(id(x), None)
-        else:
-            key = id(x)
-            self._moved[key] = (ref(x, lambda _: self._moved.pop(key, None)), stride)
+    @property
+    def _taped(self) -> Tape:
+        assert self.tape is not None, "a row without a reference row in the batch has one on a tape"
+        return self.tape
 
     def _on(self, device: torch.device) -> Tensor:
         if self._index.device != device:
             self._index = self._index.to(device)
         return self._index
-
-
-def _stay(
-    name: str,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    sources: list[Tensor],
-    results: list[Tensor],
-) -> bool:
-    """Whether an operation on rows that come first certainly leaves them there."""
-    if name in _RESHAPES:
-        return True
-    if name in {"cat", "stack", "sum", "mean", "index_select", "gather", "cumsum", "flip", "roll"}:
-        dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-        dims = dim if isinstance(dim, list | tuple) else (dim,)
-        of = results[0].dim() if name == "stack" else sources[0].dim()
-        if all(isinstance(d, int) and d % max(of, 1) != 0 for d in dims):
-            return True
-    if name in _VIEWS:
-        first = sources[0]
-        return all(
-            t._is_view()  # noqa: SLF001 - else a copy, whose rows may stand in another order
-            and t.dim() > 0
-            and len(t) == len(first)
-            and t.stride(0) == first.stride(0)
-            for t in results
-        )
-    return name not in _FOLLOWED and name not in _REDUCTIONS
-
-
-def _permuted(
-    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], x: Tensor, stride: int, out: Tensor
-) -> int:
-    """The row stride after dimensions have changed their order."""
-    dims = list(range(x.dim()))
-    if name in {"transpose", "mT", "t"}:
-        first, last = -min(2, x.dim()), -1
-        a = kwargs.get("dim0", args[1] if len(args) > 2 else first)
-        b = kwargs.get("dim1", args[2] if len(args) > 2 else last)
-        dims[a], dims[b] = dims[b], dims[a]
-    elif name == "T":
-        dims.reverse()
-    elif name == "permute":
-        given = kwargs.get("dims", args[1] if len(args) == 2 else args[1:])
-        dims = [d % x.dim() for d in given]
-    # The dimension of which the rows are a part, and how many elements of it each row has.
-    behind = 1
-    for d in reversed(range(x.dim())):
-        if stride < behind * x.shape[d]:
-            return stride // behind * prod(out.shape[dims.index(d) + 1 :])
-        behind *= x.shape[d]
-    return _LOST
-
-
-def _tensors(values: Any) -> list[Tensor]:
-    found = []
-    for value in values.values() if isinstance(values, dict) else values:
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, list | tuple | dict):
-            found += _tensors(value)
-    return found
-
-
-def _replaced(values: Any, by: dict[int, Tensor]) -> Any:
-    if isinstance(values, Tensor):
-        return by.get(id(values), values)
-    if isinstance(values, dict):
-        return {key: _replaced(value, by) for key, value in values.items()}
-    if isinstance(values, list | tuple):
-        return type(values)(_replaced(value, by) for value in values)
-    return values

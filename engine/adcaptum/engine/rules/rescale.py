@@ -63,9 +63,7 @@ def chosen(
     condition = next(t for t in given if isinstance(t, torch.Tensor) and t.dtype == torch.bool)
     pairs = pairs_of(interception)
     pairs.follow("where", func, args, kwargs, result)
-    # The same for all rows, as long as the rows come first.
-    for_all = condition.dim() < result.dim() or condition.shape[:1] == (1,)
-    if for_all and pairs.leads(result):
+    if pairs.common(condition, result):
         return result
     condition = condition.expand(result.shape)
     if bool((condition != pairs.of(condition, like=result)).any()):
@@ -94,10 +92,12 @@ def _differs(
     result: Any,
 ) -> bool:
     """Whether an index is another one for some row than for its reference."""
+    if pairs.unasked:
+        return False
     if index.shape[:1] == (pairs.rows,):
-        rows = torch.arange(pairs.rows, device=index.device)
+        start, rows = pairs.of(index), torch.arange(pairs.rows, device=index.device)
         its_own = index == rows.view(-1, *(1,) * (index.dim() - 1))
-        return not bool(its_own.all()) and bool((index != pairs.of(index)).any())
+        return not bool(its_own.all()) and bool((index != start).any())
     if index.shape != result.shape or index.numel() % pairs.rows:
         return False
     # Each element has an index of its own, and the rows stand somewhere behind.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from adcaptum.engine.rules.decompositions import DECOMPOSITIONS
 from adcaptum.engine.rules.operations import ELEMENTWISE, PASSIVE, WHOLE, name_of
-from adcaptum.engine.rules.pairs import RowsLost
+from adcaptum.engine.rules.row_places import RowsLost
 
 if TYPE_CHECKING:
     from adcaptum.engine.rules.interception import Interception
@@ -159,9 +159,15 @@ def _guarded(name: str, handler: Handler) -> Handler:
         pairs = interception.pairs
         if pairs is None:
             return handler(interception, func, args, kwargs)
+        tape = pairs.tape
+        number = 0 if tape is None else tape.begun
         try:
+            if tape is not None:
+                tape.begin(name)
             result = handler(interception, func, args, kwargs)
         except RowsLost:
+            if tape is not None:
+                tape.lost(number)
             result = run_plain(func, args, kwargs)
             interception.report(name, result, (args, kwargs))
         pairs.follow(name, func, args, kwargs, result)

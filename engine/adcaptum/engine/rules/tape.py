@@ -1,0 +1,287 @@
+"""What operations give for reference rows, written down in one batch and read in later ones.
+
+A rule that compares rows asks, operation by operation, for what reference rows have in some tensors
+(`Pairs.of`). Nothing else of them is needed: where all that would be asked for is known, they need
+not be evaluated. It is asked for in the same order in each batch of a model, because a model does
+the same operations whatever its rows are. Where it does others, or in other shapes, that is a
+`Disagreement`, and the batch has to be evaluated with its references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.rules.row_places import RowsLost
+
+
+class Disagreement(BaseException):  # a model may catch every Exception
+    """The model does not do what was recorded of it."""
+
+
+class Entry(NamedTuple):
+    """What reference rows have in one tensor.
+
+    Attributes:
+        values: (references, *features); or (outer, references, inner) where the rows do not come
+            first.
+        dim: Which dimension the references are.
+    """
+
+    values: Tensor
+    dim: int
+
+
+class Operation(NamedTuple):
+    """What was asked for by an operation.
+
+    Attributes:
+        name: Its name.
+        entries: What was asked for, in order; None if it was not known where the rows are.
+    """
+
+    name: str
+    entries: tuple[Entry, ...] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """What some reference rows have at every operation; it is never written to.
+
+    Attributes:
+        operations: In the order in which the model does them.
+        outputs: The number that is explained, or what it is chosen from, (references, *dims).
+        leaves: What there is where gradients are taken, unless that is the inputs: (references,
+            *features) each.
+    """
+
+    operations: tuple[Operation, ...]
+    outputs: Tensor
+    leaves: tuple[Tensor, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many reference rows it is of."""
+        return len(self.outputs)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it takes."""
+        entries = (entry.values for each in self.operations for entry in each.entries or ())
+        return sum(t.numel() * t.element_size() for t in (*entries, *self.leaves, self.outputs))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """Rows of a record.
+
+    Attributes:
+        record: The record.
+        rows: Which of its rows, int64 of shape (rows,); None: all.
+    """
+
+    record: Record
+    rows: Tensor | None = None
+
+    def of(self, values: Tensor, dim: int = 0) -> Tensor:
+        """Takes its rows of a tensor that has all the record's along a dimension."""
+        if self.rows is None:
+            return values
+        if len(self.rows) == 1:
+            return values.narrow(dim, int(self.rows), 1)
+        return values.index_select(dim, self.rows.to(values.device))
+
+
+class Tape:
+    """Reads what is known of a batch's reference rows, and writes down what is evaluated of them.
+
+    The batch's reference rows are those of the sources, then those that it evaluates.
+
+    Attributes:
+        fresh: How many reference rows the batch evaluates.
+        begun: How many operations have begun.
+        row_bytes: What one of them takes that is written down.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], fresh: int, kept: Tensor | None, most_bytes: int
+    ) -> None:
+        """Begins a batch.
+
+        Args:
+            sources: What is known.
+            fresh: How many reference rows the batch evaluates.
+            kept: Which of these are written down, int64; None: none.
+            most_bytes: What they may take; if it is more, nothing is kept.
+        """
+        self.fresh = fresh
+        self.begun = 0
+        self.row_bytes = 0
+        self._sources = tuple(sources)
+        self._operations = sources[0].record.operations if sources else ()
+        self._kept = kept
+        self._left = most_bytes
+        self._written: list[tuple[str, list[Entry] | None]] = []
+        self._entries: tuple[Entry, ...] = ()
+        self._asked = 0
+
+    @property
+    def more(self) -> bool:
+        """Whether the operation under way has asked for more in the batch that was recorded."""
+        return self._asked < len(self._entries)
+
+    def begin(self, name: str) -> None:
+        """An operation begins.
+
+        Raises:
+            Disagreement: If another one was recorded.
+            RowsLost: If it was not known where the rows are when it was recorded.
+        """
+        number = self.begun
+        self.begun = number + 1
+        if self._kept is not None and self._left >= 0:
+            self._written.append((name, []))
+        if not self._sources:
+            return
+        if self._asked < len(self._entries) or number >= len(self._operations):
+            raise Disagreement
+        recorded, entries = self._operations[number]
+        if recorded != name or not all(_alike(each, number, name) for each in self._sources[1:]):
+            raise Disagreement
+        self._asked, self._entries = 0, entries or ()
+        if entries is None:
+            raise RowsLost
+
+    def lost(self, number: int) -> None:
+        """It is not known where the rows are in an operation.
+
+        Args:
+            number: How many operations had begun before it.
+
+        Raises:
+            Disagreement: If it was known when it was recorded.
+        """
+        if self._sources and self._operations[number].entries is not None:
+            raise Disagreement
+        if self._kept is not None and self._left >= 0:
+            self._written[number] = (self._written[number][0], None)
+
+    def starts(self, own: Tensor, dim: int) -> Tensor:
+        """What the reference rows have in a tensor.
+
+        Args:
+            own: What those have that the batch evaluates, without a graph.
+            dim: Which dimension they are.
+
+        Raises:
+            Disagreement: If nothing of that form was recorded.
+        """
+        if self._kept is not None:
+            self._write(own, dim)
+        if not self._sources:
+            return own
+        known = self._next(own.dtype, dim)
+        if own.shape[dim]:
+            known.append(own)
+        for t in known:
+            if t.shape[:dim] != own.shape[:dim] or t.shape[dim + 1 :] != own.shape[dim + 1 :]:
+                raise Disagreement
+        return known[0] if len(known) == 1 else torch.cat(known, dim)
+
+    def one(self, x: Tensor) -> Tensor:
+        """What the reference row has in a tensor that is all of a batch's only row."""
+        if self._asked >= len(self._entries):
+            raise Disagreement
+        (start,) = self._next(x.dtype, self._entries[self._asked].dim)
+        if start.shape == x.shape:
+            return start
+        if start.numel() != x.numel():
+            raise Disagreement
+        return start.reshape(x.shape)
+
+    def outputs(self, own: Tensor) -> Tensor:
+        """The outputs of all reference rows, given those that the batch has evaluated."""
+        return self._completed([each.record.outputs for each in self._sources], own)
+
+    def leaves(self, own: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """What all reference rows have where gradients are taken, likewise."""
+        return tuple(
+            self._completed([each.record.leaves[i] for each in self._sources], t)
+            for i, t in enumerate(own)
+        )
+
+    def record(self, outputs: Tensor, leaves: tuple[Tensor, ...], *, whole: bool) -> Record | None:
+        """Ends the batch.
+
+        Args:
+            outputs: Of the reference rows that the batch has evaluated.
+            leaves: What these have where gradients are taken.
+            whole: Whether the model was run to its end.
+
+        Returns:
+            What was written down; None if nothing was, or it was too much.
+
+        Raises:
+            Disagreement: If the model did less than was recorded.
+        """
+        if self._sources and (self.more or (whole and self.begun < len(self._operations))):
+            raise Disagreement
+        if self._kept is None or self._left < 0:
+            return None
+        written = tuple(
+            Operation(name, None if entries is None else tuple(entries))
+            for name, entries in self._written
+        )
+        return Record(written, self._chosen(outputs, 0), tuple(self._chosen(t, 0) for t in leaves))
+
+    def _write(self, own: Tensor, dim: int) -> None:
+        assert self._kept is not None, "something is kept"
+        nbytes = own.numel() // self.fresh * own.element_size()
+        self.row_bytes += nbytes
+        self._left -= nbytes * len(self._kept)
+        if self._left < 0:
+            self._written.clear()
+            return
+        entries = self._written[self.begun - 1][1]
+        assert entries is not None, "an operation that has lost its rows asks for nothing"
+        entries.append(Entry(self._chosen(own, dim), dim))
+
+    def _chosen(self, t: Tensor, dim: int) -> Tensor:
+        """A copy of what is kept of the rows that the batch evaluates."""
+        assert self._kept is not None, "something is kept"
+        if len(self._kept) == self.fresh:
+            return t.detach().clone()
+        return t.detach().index_select(dim, self._kept.to(t.device))
+
+    def _next(self, dtype: torch.dtype, dim: int) -> list[Tensor]:
+        """What each source has of the tensor that is asked for."""
+        asked = self._asked
+        if asked >= len(self._entries):
+            raise Disagreement
+        self._asked = asked + 1
+        found = []
+        for source in self._sources:
+            entries = source.record.operations[self.begun - 1].entries or ()
+            if asked >= len(entries) or entries[asked].dim != dim:
+                raise Disagreement
+            values = entries[asked].values
+            if values.dtype != dtype:
+                raise Disagreement
+            found.append(values if source.rows is None else source.of(values, dim))
+        return found
+
+    def _completed(self, known: list[Tensor], own: Tensor) -> Tensor:
+        parts = [each.of(t) for each, t in zip(self._sources, known, strict=True)]
+        if len(own) or not parts:
+            parts.append(own)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _alike(source: Source, number: int, name: str) -> bool:
+    """Whether an operation is another source's, too."""
+    operations = source.record.operations
+    return number < len(operations) and operations[number].name == name
