@@ -8,6 +8,8 @@ from typing import Final, Literal
 
 Kind = Literal["image", "text", "tabular", "tensor"]
 OutputKind = Literal["logits", "probabilities", "values"]
+Precision = Literal["as loaded", "float32", "bfloat16", "float16"]
+MemoryFormat = Literal["auto", "as loaded", "channels last"]
 Value = str | int | float | bool | tuple[int, ...]
 
 ZERO: Final = "zero"
@@ -102,6 +104,25 @@ class OutputDeclaration:
 
 
 @dataclass(frozen=True, slots=True)
+class Runtime:
+    """How the model may be arranged for evaluations of its inputs and outputs.
+
+    Attributes:
+        precision: What it computes with there. Another one than the model's own is the owner's
+            choice, because the numbers change.
+        memory_format: Where the channels of images stand in memory; `auto`: wherever is faster.
+        fold_batch_norm: Whether batch norms may be folded into the layers before them, where that
+            is faster.
+        compile: Whether it may be compiled, where that is faster.
+    """
+
+    precision: Precision = "as loaded"
+    memory_format: MemoryFormat = "auto"
+    fold_batch_norm: bool = True
+    compile: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Declaration:
     """A whole `model.toml`.
 
@@ -123,6 +144,7 @@ class Declaration:
         max_examples: The most examples in one request.
         examples: A safetensors file of examples, by input name.
         example_texts: Examples of text inputs.
+        runtime: How it may be arranged for speed.
     """
 
     name: str
@@ -142,3 +164,4 @@ class Declaration:
     max_examples: int = 64
     examples: Path | None = None
     example_texts: tuple[str, ...] = ()
+    runtime: Runtime = Runtime()

@@ -13,10 +13,13 @@ from adcaptum.service.declaration import (
     FileBaseline,
     InputDeclaration,
     Kind,
+    MemoryFormat,
     NamedBaseline,
     NumberBaseline,
     OutputDeclaration,
     OutputKind,
+    Precision,
+    Runtime,
     TokenBaseline,
     Value,
 )
@@ -74,10 +77,34 @@ def _declaration(table: Table, folder: Path) -> Declaration:
         max_examples=limits.integer("max_examples", 64, least=1),
         examples=_file(examples, "file", folder),
         example_texts=examples.texts("texts"),
+        runtime=_runtime(table.table("runtime")),
     )
     for part in (defaults, limits, examples):
         part.finish()
     return declaration
+
+
+def _runtime(table: Table) -> Runtime:
+    runtime = Runtime(
+        precision=cast(
+            "Precision", table.text("precision", "as loaded", choices=get_args(Precision))
+        ),
+        memory_format=cast(
+            "MemoryFormat", table.text("memory_format", "auto", choices=get_args(MemoryFormat))
+        ),
+        fold_batch_norm=_auto(table, "fold_batch_norm"),
+        compile=table.text("compile", "off", choices=("off", "auto")) == "auto",
+    )
+    table.finish()
+    return runtime
+
+
+def _auto(table: Table, key: str) -> bool:
+    """Reads `"auto"`, which is also the default, or false."""
+    value = table.raw(key) if key in table else "auto"
+    if value is not False and value != "auto":
+        raise table.error(key, f"{shortened(value)} is not 'auto' or false")
+    return value == "auto"
 
 
 def _input(table: Table, folder: Path) -> InputDeclaration:

@@ -13,31 +13,39 @@ for rounding: there a ReLU's gradient is one or nothing, and single pixels of a 
 gradients are off by some percent, those of the model as it was loaded no less than those of a copy.
 So gradients are compared by the sum of their differences, and the model's own distance from its
 float64 self is stated beside the copy's distance from the model.
+
+The owner of a model may ask for another precision, or for a memory format, which then is chosen
+whether it is faster or not; in another precision a copy may be as far off as it is, and says so.
+The model may also be compiled, which takes seconds to minutes at load; that has to be faster, and
+no further off than other arrangements may be, or than twice the copy in the same precision. What
+does not work leaves the model as it is, and says why.
 """
 
-import copy
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from math import inf, isnan
-from time import perf_counter
+from functools import partial
+from math import inf, isinf
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from adcaptum.engine.clock import batch_clock
 from adcaptum.engine.evaluator import evaluate
-from adcaptum.engine.packing import Slice
-from adcaptum.service.checks import Checks, example_batch, outputs
-from adcaptum.service.folding import foldable, folded
+from adcaptum.service import trials
+from adcaptum.service.arrangements import (
+    AS_LOADED,
+    FOLDED,
+    ORIGINAL,
+    Arrangement,
+    Wanted,
+    arranged,
+)
+from adcaptum.service.checks import Checks, outputs
+from adcaptum.service.compiled import Compiled
+from adcaptum.service.folding import Pair, foldable, folded
 from adcaptum.service.loading import LoadedModel
-
-AS_LOADED: Final = "as loaded"
-FOLDED: Final = "folded"
-CHANNELS_LAST: Final = "channels last"
-BOTH: Final = "folded, channels last"
+from adcaptum.service.trials import NOTHING, Distance
 
 WORTH: Final = 1.1
 """Another arrangement must be this much faster: it is a second copy of the weights."""
@@ -52,25 +60,8 @@ OUTPUT_TOLERANCE: Final = 1e-4
 GRADIENT_TOLERANCE: Final = 1e-2
 """How far gradients may be off, likewise."""
 
-TRIAL_SECONDS: Final = 0.2
-"""How long all arrangements are tried, together."""
-
-FEWEST_ROUNDS: Final = 2
-MOST_ROWS: Final = 32
-
-
-class Distance(NamedTuple):
-    """How far one evaluation is from another: sums of differences, relative to the magnitudes."""
-
-    outputs: float
-    gradients: float
-
-    def within(self, outputs: float, gradients: float) -> bool:
-        """Whether neither is further off."""
-        return self.outputs <= outputs and self.gradients <= gradients
-
-
-NOTHING: Final = Distance(0.0, 0.0)
+DEVICES: Final = ("cpu", "cuda")
+"""Where arrangements are tried. Others have no float64."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +75,8 @@ class Layout:
         rounding: How far the model is from itself in float64 there.
         rows_per_second: Of every arrangement that was tried, by name: each row once without and
             once with gradients, as far as the model has them.
+        failures: Why others were not tried, by name.
+        turn: What to hold while a batch of it runs.
     """
 
     name: str
@@ -91,137 +84,178 @@ class Layout:
     distance: Distance = NOTHING
     rounding: Distance = NOTHING
     rows_per_second: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    failures: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    turn: AbstractContextManager[object] = field(default_factory=nullcontext)
 
 
 def choose(model: LoadedModel, checks: Checks, target_batch_seconds: float) -> Layout:
     """Tries arrangements, and gives the fastest that says what the model says.
 
-    Only processors are known to gain; on other devices, and where nothing can be gained, the model
-    is as it was loaded.
+    Where nothing can be gained, the model is as it was loaded.
 
     Args:
         model: The model.
         checks: What was found out about it.
         target_batch_seconds: How long a batch may take.
     """
-    as_loaded = Layout(AS_LOADED, model.module)
-    if model.device.type != "cpu" or not checks.independent:
-        return as_loaded
+    wanted = Wanted.by(model.declaration.runtime, model.module)
     try:
-        return _fastest(model, checks, target_batch_seconds)
-    except Exception:  # noqa: BLE001  # a model that cannot be copied serves as it is
-        return as_loaded
+        return _Choice(model, checks, wanted, target_batch_seconds).made()
+    except Exception as error:  # noqa: BLE001  # a model that cannot be copied serves as it is
+        return Layout(AS_LOADED, model.module, failures={"arrangements": _said(error)})
 
 
-def _fastest(model: LoadedModel, checks: Checks, target_batch_seconds: float) -> Layout:
-    distances: dict[str, Distance] = {}
-    modules = {AS_LOADED: model.module}
-    for name, module in _arrangements(model, checks).items():
-        # Some models do not work so arranged: they flatten by a view, or look for their batch norm.
+@dataclass(slots=True, eq=False)
+class _Candidate:
+    module: nn.Module
+    distance: Distance = NOTHING
+    turn: AbstractContextManager[object] = field(default_factory=nullcontext)
+
+
+class _Choice:
+    """Arrangements of one model that are tried."""
+
+    def __init__(
+        self, model: LoadedModel, checks: Checks, wanted: Wanted, target_seconds: float
+    ) -> None:
+        self._model = model
+        self._checks = checks
+        self._wanted = wanted
+        self._target_seconds = target_seconds
+        self._candidates = {ORIGINAL: _Candidate(model.module)}
+        self._rates: dict[str, float] = {}
+        self._failures: dict[str, str] = {}
+
+    def made(self) -> Layout:
+        """The best of them."""
+        best = ORIGINAL
+        if self._possible():
+            self._copy()
+            if len(self._candidates) > 1:
+                best = self._fastest()
+            if self._wanted.compile:
+                best = self._compiled(best)
+        candidate = self._candidates[best]
+        return Layout(
+            best.name,
+            candidate.module,
+            candidate.distance,
+            self._rounding() if self._rates else NOTHING,
+            MappingProxyType(self._rates),
+            MappingProxyType(self._failures),
+            candidate.turn,
+        )
+
+    def _possible(self) -> bool:
+        problem = ""
+        if self._model.device.type not in DEVICES:
+            problem = f"arrangements are tried on {' and '.join(DEVICES)} only"
+        elif not self._checks.independent:
+            problem = "the model's rows depend on each other"
+        if problem and (self._wanted.demanding or self._wanted.compile):
+            self._failures["what model.toml asks for"] = problem
+        return not problem
+
+    def _copy(self) -> None:
+        """Makes the copies that say what the model says."""
+        pairs = self._pairs() if self._wanted.fold else []
+        for wanted in self._wanted.arrangements(foldable=bool(pairs)):
+            # Some models do not work so arranged: they flatten by a view, or look for their norm.
+            try:
+                module = arranged(self._model.module, pairs, wanted)
+                self._add(wanted, _Candidate(module, self._distance(module)))
+            except Exception as error:  # noqa: BLE001  # models are others' code
+                self._failures[wanted.name] = _said(error)
+
+    def _add(self, wanted: Arrangement, made: _Candidate, twice: Distance | None = None) -> bool:
+        """Takes a copy, if it is near enough to the model; `twice` is what another one is off."""
+        outputs_off, gradients_off = OUTPUT_TOLERANCE, GRADIENT_TOLERANCE
+        if wanted.precision:
+            outputs_off, gradients_off = (
+                (inf, inf) if twice is None else (2 * each for each in twice)
+            )
+        known = not any(map(isinf, made.distance))
+        if known and made.distance.within(outputs_off, gradients_off):
+            self._candidates[wanted] = made
+            return True
+        off = "outputs by {:.2g}, gradients by {:.2g}".format(*made.distance)
+        self._failures[wanted.name] = f"off: {off}" if known else "gives what is not a number"
+        return False
+
+    def _pairs(self) -> list[Pair]:
+        """The batch norms that may be folded, if that gives the same function."""
+        model = self._model
+        pairs = foldable(model.module, lambda: outputs(model, [t[:1] for t in model.examples]))
+        if not pairs:
+            return []
+        try:
+            wide = trials.widened(model)
+            same = replace(wide, module=folded(wide.module, pairs))
+            distance = trials.distance(wide, same, self._checks)
+        except Exception as error:  # noqa: BLE001  # models are others' code
+            self._failures[FOLDED] = _said(error)
+            return []
+        if distance.within(SAME_FUNCTION, SAME_FUNCTION):
+            return pairs
+        self._failures[FOLDED] = "it is another function, in float64 too"
+        return []
+
+    def _fastest(self) -> Arrangement:
+        self._measure()
+        demanded = self._wanted.demanding
+        rivals = [each for each in self._candidates if each != ORIGINAL or not demanded]
+        best = max(rivals, key=lambda each: self._rates[each.name])
+        enough = demanded or self._rates[best.name] >= WORTH * self._rates[AS_LOADED]
+        return best if enough else ORIGINAL
+
+    def _measure(self) -> None:
+        modules = {wanted.name: each.module for wanted, each in self._candidates.items()}
+        self._rates = trials.rates(self._model, self._checks, modules, self._target_seconds)
+
+    def _compiled(self, plain: Arrangement) -> Arrangement:
+        """The same compiled, if that works, is near enough and is worth it."""
+        wanted = plain.then_compiled()
+        before = self._candidates[plain]
+        try:
+            made = Compiled(before.module, self._model.device, self._lengths)
+            usual = trials.trial_batches(self._model, self._checks, self._target_seconds)
+            self._prepare(made, (len(usual[0]), len(self._model.examples[0])))
+            candidate = _Candidate(made, self._distance(made), made.turn)
+            if not self._add(wanted, candidate, before.distance):
+                return plain
+            self._measure()
+            if self._rates[wanted.name] < WORTH * self._rates[plain.name]:
+                return plain
+            self._prepare(made, made.sizes)
+        except Exception as error:  # noqa: BLE001  # compilers fail in many ways
+            self._failures[wanted.name] = _said(error)
+            return plain
+        return wanted
+
+    @property
+    def _lengths(self) -> list[list[int]]:
+        """Of each argument the dimensions, beside the rows, that may have any length."""
+        inputs = self._model.declaration.inputs
+        dims = [[i for i, length in enumerate(each.shape) if i and length == -1] for each in inputs]
+        # A text is ids and a mask.
+        return 2 * dims if self._model.text is not None else dims
+
+    def _prepare(self, made: Compiled, sizes: Sequence[int]) -> None:
+        """Compiles for batches of some sizes."""
+        for rows in sizes:
+            for batch in trials.batches(self._model, self._checks, rows):
+                made.prepare(partial(evaluate, made, [batch]))
+
+    def _distance(self, module: nn.Module) -> Distance:
+        return trials.distance(self._model, replace(self._model, module=module), self._checks)
+
+    def _rounding(self) -> Distance:
         with suppress(Exception):
-            distance = _distance(model, checks, module)
-            if distance.within(OUTPUT_TOLERANCE, GRADIENT_TOLERANCE):
-                distances[name], modules[name] = distance, module
-    if not distances:
-        return Layout(AS_LOADED, model.module)
-    rates = _rates(model, checks, modules, target_batch_seconds)
-    best = max(rates, key=lambda name: rates[name])
-    if rates[best] < WORTH * rates[AS_LOADED]:
-        best = AS_LOADED
-    return Layout(
-        best,
-        modules[best],
-        distances.get(best, NOTHING),
-        _distance(_widened(model), checks, model.module),
-        MappingProxyType(rates),
-    )
+            return trials.distance(trials.widened(self._model), self._model, self._checks)
+        return NOTHING
 
 
-def _arrangements(model: LoadedModel, checks: Checks) -> dict[str, nn.Module]:
-    """The copies that may be faster, by name."""
-    made: dict[str, nn.Module] = {}
-    pairs = foldable(model.module, lambda: outputs(model, [t[:1] for t in model.examples]))
-    if pairs:
-        with suppress(Exception):
-            wide = _widened(model)
-            distance = _distance(wide, checks, folded(wide.module, pairs))
-            if distance.within(SAME_FUNCTION, SAME_FUNCTION):
-                made[FOLDED] = folded(model.module, pairs)
-    if any(isinstance(part, nn.Conv2d) for part in model.module.modules()):
-        made[CHANNELS_LAST] = _channels_last(model.module)
-        if FOLDED in made:
-            made[BOTH] = _channels_last(made[FOLDED])
-    return made
-
-
-def _channels_last(module: nn.Module) -> nn.Module:
-    made: nn.Module = copy.deepcopy(module)
-    # What a convolution gives is arranged as its weights are.
-    return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def _widened(model: LoadedModel) -> LoadedModel:
-    """The model and its examples in float64."""
-    module = copy.deepcopy(model.module).double()
-    examples = tuple(t.double() if t.is_floating_point() else t for t in model.examples)
-    return replace(model, module=module, examples=examples)
-
-
-def _batches(model: LoadedModel, checks: Checks, rows: int) -> list[Slice]:
-    """What an arrangement is tried on: gradients of a layer's values are not for it."""
-    kinds = [False, True] if checks.differentiable else [False]
-    batches = [example_batch(model, checks, rows, gradient=kind) for kind in kinds]
-    return [batch for batch in batches if batch.evaluation.at_ends]
-
-
-def _distance(model: LoadedModel, checks: Checks, module: nn.Module) -> Distance:
-    """How far a module is from a model at its examples."""
-    values: list[float] = []
-    gradients: list[float] = []
-    own = next(module.parameters()).dtype
-    narrow = replace(
-        model, examples=tuple(t.to(own) if t.is_floating_point() else t for t in model.examples)
-    )
-    rows = len(model.examples[0])
-    for batch, same in zip(
-        _batches(model, checks, rows), _batches(narrow, checks, rows), strict=True
-    ):
-        (expected,) = evaluate(model.module, [batch])
-        (found,) = evaluate(module, [same])
-        values.append(_difference(expected.values, found.values))
-        gradients += map(_difference, expected.gradients, found.gradients)
-    return Distance(max(values), max(gradients, default=0.0))
-
-
-def _difference(expected: Tensor, found: Tensor) -> float:
-    difference = (found.double() - expected.double()).abs().sum()
-    ratio = (difference / expected.double().abs().sum().clamp(min=1e-12)).item()
-    # Of what is not a number nothing is known.
-    return inf if isnan(ratio) else ratio
-
-
-def _rates(
-    model: LoadedModel, checks: Checks, modules: Mapping[str, nn.Module], target_seconds: float
-) -> dict[str, float]:
-    """Rows per second of each, in turns: what else the machine does is the same for all."""
-    single = _batches(model, checks, 1)
-    alone = min(_seconds(model.module, single) for _ in range(2))
-    rows = 1
-    while 2 * rows <= MOST_ROWS and 2 * rows * alone <= target_seconds:
-        rows *= 2
-    batches = _batches(model, checks, rows)
-    best = {name: _seconds(module, batches) for name, module in modules.items()}
-    begin, rounds = perf_counter(), 0
-    while rounds < FEWEST_ROUNDS or perf_counter() - begin < TRIAL_SECONDS:
-        for name, module in modules.items():
-            best[name] = min(best[name], _seconds(module, batches))
-        rounds += 1
-    return {name: rows / seconds for name, seconds in best.items()}
-
-
-def _seconds(module: nn.Module, batches: list[Slice]) -> float:
-    clock = batch_clock(batches[0].evaluation.rows.like[0].device)
-    begin = clock()
-    for batch in batches:
-        evaluate(module, [batch])
-    return clock() - begin
+def _said(error: Exception) -> str:
+    """What an error says, in a line."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"[:200]

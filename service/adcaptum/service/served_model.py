@@ -1,7 +1,7 @@
 """A version of a model that answers requests."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Self
 
@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from adcaptum.engine.evaluation import INPUT, Evaluation, Site
 from adcaptum.engine.method import needs_layer
 from adcaptum.service import method_specs
+from adcaptum.service.arrangements import AS_LOADED
 from adcaptum.service.checks import Checks
 from adcaptum.service.declaration import Declaration, DeclarationError
 from adcaptum.service.errors import NotFound
-from adcaptum.service.layouts import AS_LOADED, Layout
+from adcaptum.service.known_rows import KnownRows
+from adcaptum.service.layouts import Layout
 from adcaptum.service.loading import LoadedModel
 from adcaptum.service.method_specs import ResolvedMethod
 from adcaptum.v1 import model_pb2
@@ -35,6 +37,7 @@ class ServedModel:
         scales: What counts as one unit of noise: the range of each feature in the background set,
             because a table's features are of all sizes; None: the range of each example's values.
         default_method: The method where a request names none.
+        known: What it says of rows that may be asked for again.
     """
 
     name: str
@@ -47,6 +50,7 @@ class ServedModel:
     embedding: Site | None
     scales: tuple[Tensor, ...] | None
     default_method: ResolvedMethod
+    known: KnownRows = field(default_factory=KnownRows)
 
     @classmethod
     def of(cls, loaded: LoadedModel, checks: Checks, layout: Layout | None = None) -> Self:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from adcaptum.service import declaration_file
-from adcaptum.service.declaration import DeclarationError, NumberBaseline
+from adcaptum.service.declaration import DeclarationError, NumberBaseline, Runtime
 
 GOOD = """
 description = "A table."
@@ -49,6 +49,22 @@ def test_a_declaration_is_read(tmp_path: Path) -> None:
     assert read.default_params == {"abs": False}
 
 
+def test_how_a_model_may_be_arranged_is_read(tmp_path: Path) -> None:
+    asked = """[runtime]
+precision = "bfloat16"
+memory_format = "channels last"
+fold_batch_norm = false
+compile = "auto"
+"""
+    read = declaration_file.read(write(tmp_path, GOOD + asked))
+    assert read.runtime == Runtime("bfloat16", "channels last", fold_batch_norm=False, compile=True)
+
+
+def test_an_arrangement_is_measured_and_no_precision_changed_by_default(tmp_path: Path) -> None:
+    read = declaration_file.read(write(tmp_path, GOOD))
+    assert read.runtime == Runtime("as loaded", "auto", fold_batch_norm=True, compile=False)
+
+
 def test_zero_is_always_a_baseline(tmp_path: Path) -> None:
     read = declaration_file.read(write(tmp_path, GOOD))
     assert read.inputs[0].baselines == {"zero": NumberBaseline(0), "ones": NumberBaseline(1)}
@@ -72,6 +88,27 @@ def test_zero_is_always_a_baseline(tmp_path: Path) -> None:
         ("max_rows = 500", "max_rows = 0", "0 is not at least 1"),
         ("max_rows = 500", 'max_rows = "many"', "'many' is not a whole number"),
         ("max_rows = 500", "max_row = 500", "limits.max_row: unknown field"),
+        (
+            "[limits]",
+            "[runtime]\nprecision = 'int8'\n[limits]",
+            "runtime.precision: 'int8' is not one of 'as loaded', 'float32', 'bfloat16', 'float16'",
+        ),
+        (
+            "[limits]",
+            "[runtime]\nmemory_format = 'nhwc'\n[limits]",
+            "runtime.memory_format: 'nhwc' is not one of 'auto', 'as loaded', 'channels last'",
+        ),
+        (
+            "[limits]",
+            "[runtime]\nfold_batch_norm = true\n[limits]",
+            "runtime.fold_batch_norm: True is not 'auto' or false",
+        ),
+        (
+            "[limits]",
+            "[runtime]\ncompile = 'always'\n[limits]",
+            "runtime.compile: 'always' is not one of 'off', 'auto'",
+        ),
+        ("[limits]", "[runtime]\ncompiled = 'auto'\n[limits]", "runtime.compiled: unknown field"),
         ("[[outputs]]", "[[outputs", "model.toml"),
     ],
 )

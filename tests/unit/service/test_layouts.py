@@ -12,9 +12,17 @@ from adcaptum.engine import INPUT, METHODS, Explicand, Site, explain
 from adcaptum.engine.evaluation import Evaluation, Neuron, Output, Patch
 from adcaptum.engine.parameters import resolve
 from adcaptum.engine.rows import Given
-from adcaptum.service import checks, layouts
-from adcaptum.service.declaration import Declaration, InputDeclaration, OutputDeclaration
-from adcaptum.service.layouts import AS_LOADED, BOTH, CHANNELS_LAST, FOLDED, Layout
+from adcaptum.service import checks, layouts, trials
+from adcaptum.service.arrangements import AS_LOADED, BOTH, CHANNELS_LAST, COMPILED, FOLDED
+from adcaptum.service.compiled import Compiled
+from adcaptum.service.declaration import (
+    Declaration,
+    InputDeclaration,
+    OutputDeclaration,
+    Precision,
+    Runtime,
+)
+from adcaptum.service.layouts import Layout
 from adcaptum.service.loading import LoadedModel
 from adcaptum.service.served_model import ServedModel
 from tests.models import cnn, mlp
@@ -22,7 +30,7 @@ from tests.models import cnn, mlp
 ROWS = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(3))
 
 
-def loaded(module: nn.Module, rows: Tensor) -> LoadedModel:
+def loaded(module: nn.Module, rows: Tensor, runtime: Runtime | None = None) -> LoadedModel:
     declaration = Declaration(
         name="net",
         description="",
@@ -30,6 +38,7 @@ def loaded(module: nn.Module, rows: Tensor) -> LoadedModel:
         inputs=(InputDeclaration("x", "tensor", "FP32", (-1, *rows.shape[1:])),),
         outputs=(OutputDeclaration("y", "FP32", (-1, 3), "logits"),),
         default_method="saliency",
+        runtime=runtime or Runtime(),
     )
     return LoadedModel(
         declaration=declaration,
@@ -56,8 +65,8 @@ def rate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         by_name = {AS_LOADED: 1.0, FOLDED: 1.0, CHANNELS_LAST: 1.0, BOTH: 1.0}
         by_name |= {name.replace("_", " "): value for name, value in rates.items()}
         monkeypatch.setattr(
-            layouts,
-            "_rates",
+            trials,
+            "rates",
             lambda model, checks, modules, seconds: {name: by_name[name] for name in modules},
         )
 
@@ -138,7 +147,9 @@ class Asks(nn.Module):
 def test_arrangements_with_which_a_model_does_not_work_are_not_tried(
     module: nn.Module, works: str
 ) -> None:
-    assert set(chosen(loaded(module, ROWS)).rows_per_second) == {AS_LOADED, works}
+    layout = chosen(loaded(module, ROWS))
+    assert set(layout.rows_per_second) == {AS_LOADED, works}
+    assert layout.failures
 
 
 def test_where_nothing_can_be_gained_nothing_is_tried() -> None:
@@ -223,3 +234,80 @@ def test_a_model_whose_rows_depend_on_each_other_is_left_as_it_is() -> None:
     model = loaded(cnn(), ROWS)
     dependent = replace(checks.check(model), independent=False)
     assert not layouts.choose(model, dependent, 0.001).rows_per_second
+
+
+def test_what_may_not_be_tried_is_not() -> None:
+    runtime = Runtime(memory_format="as loaded", fold_batch_norm=False)
+    assert not chosen(loaded(cnn(), ROWS, runtime)).rows_per_second
+
+
+def test_a_memory_format_that_is_asked_for_is_chosen_though_it_is_slower(
+    rate: Callable[..., None],
+) -> None:
+    rate(channels_last=0.5, **{"folded,_channels_last": 0.6})
+    layout = chosen(loaded(cnn(), ROWS, Runtime(memory_format="channels last")))
+    assert layout.name == BOTH
+    assert set(layout.rows_per_second) == {AS_LOADED, CHANNELS_LAST, BOTH}
+
+
+@pytest.mark.parametrize(("precision", "off"), [("bfloat16", 2e-2), ("float16", 2e-3)])
+def test_a_precision_that_is_asked_for_is_chosen_and_says_how_far_it_is_off(
+    precision: Precision, off: float
+) -> None:
+    runtime = Runtime(precision, memory_format="as loaded", fold_batch_norm=False)
+    layout = chosen(loaded(cnn(), ROWS, runtime))
+    assert layout.name == precision
+    assert off / 100 < layout.distance.outputs < off
+    assert off / 100 < layout.distance.gradients < 10 * off
+
+
+def test_in_another_precision_rows_and_gradients_keep_their_dtype() -> None:
+    model = loaded(cnn(), ROWS, Runtime("bfloat16"))
+    layout = chosen(model)
+    rows = ROWS.clone().requires_grad_()
+    made = layout.module(rows)
+    (gradient,) = torch.autograd.grad(made.sum(), rows)
+    assert made.dtype == gradient.dtype == torch.float32
+    expected = model.module(ROWS).to(torch.bfloat16)
+    torch.testing.assert_close(made.to(torch.bfloat16), expected, rtol=0.1, atol=0.05)
+    assert {each.dtype for each in layout.module.parameters()} == {torch.bfloat16}
+    assert {each.dtype for each in model.module.parameters()} == {torch.float32}
+
+
+def test_the_precision_of_the_model_itself_changes_nothing() -> None:
+    layout = chosen(loaded(mlp(), torch.rand(4, 8), Runtime("float32")))
+    assert layout.name == AS_LOADED
+    assert not layout.rows_per_second
+
+
+class Large(nn.Module):
+    """Gives numbers that float16 does not have, and then their difference."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * 1e5 - x * 1e5).sum((1, 2))[:, :3] + x[:, 0, 0, :3]
+
+
+def test_a_precision_in_which_the_model_gives_no_numbers_is_refused() -> None:
+    layout = chosen(loaded(Large(), ROWS, Runtime("float16")))
+    assert layout.name == AS_LOADED
+    assert layout.failures == {"float16": "gives what is not a number"}
+
+
+def test_where_rows_depend_on_each_other_it_is_said_why_nothing_is_done() -> None:
+    model = loaded(cnn(), ROWS, Runtime("bfloat16"))
+    dependent = replace(checks.check(model), independent=False)
+    layout = layouts.choose(model, dependent, 0.001)
+    assert layout.name == AS_LOADED
+    assert "depend on each other" in layout.failures["what model.toml asks for"]
+
+
+def test_without_a_compiler_the_model_serves_as_it_is_and_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no compiler\nand a long story")
+
+    monkeypatch.setattr(Compiled, "prepare", fail)
+    layout = chosen(loaded(mlp(), torch.rand(4, 8), Runtime(compile=True)))
+    assert layout.name == AS_LOADED
+    assert layout.failures == {COMPILED: "RuntimeError: no compiler"}
