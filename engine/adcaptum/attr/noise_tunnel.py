@@ -14,6 +14,7 @@ from adcaptum.attr.answer import drawn_seed
 from adcaptum.attr.attribution import Attribution, GradientAttribution
 from adcaptum.attr.errors import InvalidInput, translated
 from adcaptum.attr.question import Tensors, input_tensors
+from adcaptum.engine.arguments import PerExample
 from adcaptum.engine.forms import given_inputs
 from adcaptum.engine.moments import RunningMoments
 from adcaptum.engine.noise import Noisy, choose_lines
@@ -161,6 +162,8 @@ class _Copies:
         """An argument with a value for each example has one for each copy; others are as before."""
         if isinstance(argument, tuple):
             return tuple(self._repeated(part, size) for part in argument)
+        if isinstance(argument, PerExample):
+            return PerExample(argument.tensor.repeat_interleave(size, 0))
         if isinstance(argument, list) and len(argument) == self.count:
             return [one for one in argument for _ in range(size)]
         if isinstance(argument, Tensor) and argument.dim() and len(argument) == self.count:

@@ -72,6 +72,7 @@ class Question:
             baselines: A number or a tensor, or a tuple of them, one per input.
             additional_forward_args: One argument, or a tuple. A tensor whose first dimension is
                 the examples has one value for each; all else is the same for every row.
+                `PerExample` and `Shared` say which it is, where a length may be either.
             at: The site to explain.
             feature_mask: An integer tensor, or a tuple of one per input.
             every_output: Whether, where the target leaves several numbers per example, each is
@@ -256,9 +257,12 @@ def _arguments(arguments: object, count: int) -> tuple[Argument, ...]:
     if arguments is None:
         return ()
     each = arguments if isinstance(arguments, tuple) else (arguments,)
-    return tuple(
-        PerExample(a.detach())
-        if isinstance(a, Tensor) and a.dim() and len(a) == count
-        else Shared(a)
-        for a in each
-    )
+    return tuple(_argument(a, count) for a in each)
+
+
+def _argument(value: object, count: int) -> Argument:
+    if isinstance(value, Argument):
+        return value
+    if isinstance(value, Tensor) and value.dim() and len(value) == count:
+        return PerExample(value.detach())
+    return Shared(value)

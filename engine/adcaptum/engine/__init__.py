@@ -5,6 +5,7 @@ and the mathematics speak it; `packing`, `hooks`, `evaluator` and `driver` run i
 decides what runs next.
 """
 
+from adcaptum.engine.arguments import PerExample, Shared
 from adcaptum.engine.attribution import Attribution, ErrorKind, StopReason
 from adcaptum.engine.driver import explain, run
 from adcaptum.engine.errors import (
@@ -50,8 +51,10 @@ __all__ = [
     "OutOfRange",
     "Output",
     "Patch",
+    "PerExample",
     "Progress",
     "Reading",
+    "Shared",
     "Site",
     "StopReason",
     "UncoveredOperations",

@@ -43,23 +43,25 @@ class Explicand:
         inputs: The model's explained inputs, each (examples, *features).
         target: The number per example that is explained.
         baselines: What the inputs are compared with: each (rows, *features) of the input's dtype,
-            where rows is 1, the number of examples, or any number for methods that take a
-            distribution; None: zeros.
+            where rows is 1, the number of examples, or any number for a background; None: zeros.
         at: Whether the inputs are explained or the values at a site inside the model.
         arguments: Further arguments of forward.
         feature_mask: For each input, or each tensor at the site, an int64 tensor that broadcasts to
             its shape, with one row for all examples or one for each; elements with the same number,
-            also across inputs, are one feature. None: each element is one.
+            also across inputs, are one feature. At a site, a mask of two dimensions or more whose
+            first is the examples has one row for each. None: each element is one.
         seed: Where randomness begins.
         with_error: Whether to spend the rows that tell the error.
         scales: What counts as one unit of noise for each element of each input: a tensor that
             broadcasts to the input; None: the range of each example's values.
         values: What stands at the site instead of what the model makes of the inputs; None: that.
         starts: What the site's values are compared with, instead of what the model makes of the
-            baselines: for each tensor at the site one that broadcasts to it; None: that.
+            baselines: for each tensor at the site a number, or one of as many dimensions that
+            broadcasts to it; None: that.
         background: Whether every row of the baselines is a baseline of every example, and the
             explanation an expectation over them; so is, at a site, every row of the starts. False:
-            one for all, or one per example.
+            one for all, or one per example. Methods of a distribution (`Distributional`) take them
+            for a background whatever this says.
         through: Neurons inside the model: only the gradients that flow through them are explained.
             None: all.
         tolerance: How far the values of an example may be off: the sum of the errors' magnitudes,
@@ -191,14 +193,10 @@ class Explicand:
         return self._mapped(lambda t: t[i : i + 1])
 
     def _mapped(self, each: Callable[[Tensor], Tensor]) -> Explicand:
-        """The question with something done to every tensor that has a row for each example."""
+        """The question with something done to every tensor that has a row for each example.
 
-        def optional(tensors: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
-            # One row for all examples, or a distribution, stays what it is.
-            return tensors and tuple(
-                each(t) if t.dim() and len(t) == self.count else t for t in tensors
-            )
-
+        One row for all examples, or a distribution, stays what it is.
+        """
         target = self.target
         if isinstance(target, Output) and target.indices is not None:
             target = Output(each(target.indices))
@@ -208,23 +206,35 @@ class Explicand:
                 for a in self.arguments.values
             )
         )
+
+        def of_each(tensors: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
+            return tensors and tuple(each(t) if self._rows_of_each(t) else t for t in tensors)
+
         return replace(
             self,
             inputs=tuple(each(t) for t in self.inputs),
             target=target,
-            baselines=self.baselines if self.background else optional(self.baselines),
+            baselines=self.baselines if self.background else of_each(self.baselines),
             arguments=arguments,
             feature_mask=self.feature_mask
             and tuple(each(m) if self._own(m, i) else m for i, m in enumerate(self.feature_mask)),
-            scales=optional(self.scales),
+            scales=self.scales
+            and tuple(
+                each(s) if self._rows_of_each(s) and s.dim() == t.dim() else s
+                for s, t in zip(self.scales, self.inputs, strict=True)
+            ),
             values=self.values and tuple(each(t) for t in self.values),
-            starts=self.starts if self.background else optional(self.starts),
+            starts=self.starts if self.background else of_each(self.starts),
         )
 
     def _own(self, mask: Tensor, i: int) -> bool:
         """Whether a mask has a row for each example, of several."""
         whole = self.inputs[i].dim() if self.at == INPUT else 2
-        return self.count > 1 and mask.dim() >= whole and len(mask) == self.count
+        return mask.dim() >= whole and self._rows_of_each(mask)
+
+    def _rows_of_each(self, tensor: Tensor) -> bool:
+        """Whether a tensor whose rows are for all or one for each has one for each, of several."""
+        return self.count > 1 and tensor.dim() > 0 and len(tensor) == self.count
 
     def at_inputs(self, *, gradient: bool = False, read: bool = False) -> Evaluation:
         """Evaluates the target at the inputs themselves.

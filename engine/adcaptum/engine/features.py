@@ -38,8 +38,10 @@ class Features:
         """Groups the elements of the inputs, or of a site's tensors, by the feature mask.
 
         The mask's numbers may be any; those that occur become 0, 1, ... in ascending order. At a
-        site, a mask with fewer dimensions than the site's tensor is laid along its leading ones: a
-        mask of tokens (1, tokens) groups embeddings (1, tokens, width).
+        site, a mask with fewer dimensions than the site's tensor, the first of them for the
+        examples, is laid along the leading ones, or if that does not fit along the last: a mask of
+        tokens (1, tokens) groups embeddings (1, tokens, width), one of pixels (1, height, width)
+        activations (1, channels, height, width).
 
         Raises:
             InvalidArgument: If a mask does not fit its tensor, or there is nothing to explain.
@@ -196,8 +198,10 @@ def _fitted(i: int, mask: Tensor, shape: tuple[int, ...], *, leading: bool) -> T
     """The mask with all dimensions of the tensor, some of them 1."""
     missing = (1,) * (len(shape) - mask.dim())
     forms = [(*missing, *mask.shape)]
-    if leading and missing:
-        forms.insert(0, (*mask.shape, *missing))
+    if leading and missing and mask.dim() > 1 and len(mask) in {1, shape[0]}:
+        # As `Explicand` has it: whole, and of an example alone, a mask says the same.
+        rows, *rest = mask.shape
+        forms = [(*mask.shape, *missing), (rows, *missing, *rest)]
     for form in forms:
         if len(form) == len(shape) and all(n in {1, of} for n, of in zip(form, shape, strict=True)):
             return mask.reshape(form)

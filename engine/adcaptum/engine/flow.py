@@ -214,11 +214,13 @@ def expanded(starts: tuple[Tensor, ...], ends: tuple[Tensor, ...]) -> tuple[Tens
             fits = torch.broadcast_shapes(start.shape, end.shape) == end.shape
         except RuntimeError:
             fits = False
-        if not fits:
+        # With fewer dimensions, the first might be taken for the examples.
+        if not fits or start.dim() not in {0, end.dim()}:
             raise InvalidArgument(
                 f"layer_baselines[{i}]",
                 f"a tensor of shape {tuple(start.shape)}",
-                f"one that broadcasts to the layer's {tuple(end.shape)}",
+                "a number, or a tensor of as many dimensions that broadcasts to the layer's "
+                f"{tuple(end.shape)}",
             )
     return tuple(
         s.to(device=e.device, dtype=e.dtype).expand_as(e) for s, e in zip(starts, ends, strict=True)

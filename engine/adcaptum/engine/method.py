@@ -52,3 +52,14 @@ class Method(Protocol):
     def rows(self, explicand: Explicand) -> int:
         """How many rows that takes, as far as is known beforehand."""
         ...
+
+
+@runtime_checkable
+class Distributional(Protocol):
+    """What takes the rows of the baselines for a background, also as many as there are examples.
+
+    Attributes:
+        distribution: True.
+    """
+
+    distribution: ClassVar[Literal[True]]

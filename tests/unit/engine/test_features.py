@@ -98,7 +98,7 @@ def test_a_mask_too_few_is_refused() -> None:
 
 def test_inputs_without_elements_have_nothing_to_explain() -> None:
     x = torch.zeros(2, 0)
-    with pytest.raises(InvalidArgument, match="without elements"):
+    with pytest.raises(InvalidArgument, match="has an element"):
         Features.of(Explicand.of(x), (x,))
 
 

@@ -168,7 +168,7 @@ def test_a_layer_that_is_called_again_is_still_refused() -> None:
 def test_baselines_may_be_given_at_the_layer() -> None:
     model, x = mlp(), numbers(2, 8)
     at_layer = replace(
-        Explicand.of(x, target=1, at=Site("1")), starts=(torch.full((1,), 0.5).double(),)
+        Explicand.of(x, target=1, at=Site("1")), starts=(torch.tensor(0.5).double(),)
     )
     answer = explain(model, ABLATION, at_layer)
     assert isinstance(model, nn.Sequential)
@@ -184,7 +184,7 @@ def test_nothing_is_read_where_both_ends_are_given_at_the_layer() -> None:
     model, x = mlp(), numbers(2, 8)
     assert isinstance(model, nn.Sequential)
     hidden = model[1](model[0](x)).detach()
-    start = torch.full((1,), 0.5).double()
+    start = torch.tensor(0.5).double()
     question = replace(Explicand.of(x, target=1, at=Site("1")), starts=(start,))
     read = explain(model, ABLATION, question)
     given = explain(model, ABLATION, replace(question, values=(hidden,)))

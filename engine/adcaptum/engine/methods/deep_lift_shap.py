@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from adcaptum.engine.attribution import Attribution
 from adcaptum.engine.comparison import (
@@ -35,6 +35,7 @@ class DeepLiftShap:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = True
+    distribution: ClassVar[Literal[True]] = True
     tolerance: ClassVar[bool] = False
 
     rule: DifferenceRule = parameter("rescale", "As of deep_lift.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -53,6 +53,7 @@ class ExpectedGradients:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = True
+    distribution: ClassVar[Literal[True]] = True
     tolerance: ClassVar[bool] = True
 
     n_samples: int = parameter(

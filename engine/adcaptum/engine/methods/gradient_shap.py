@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -39,6 +39,7 @@ class GradientShap:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = True
+    distribution: ClassVar[Literal[True]] = True
     tolerance: ClassVar[bool] = True
 
     n_samples: int = parameter(50, "Random points for each example.", minimum=1, maximum=1_000_000)

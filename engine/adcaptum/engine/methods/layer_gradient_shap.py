@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -46,6 +46,7 @@ class LayerGradientShap:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "required"
     background: ClassVar[bool] = True
+    distribution: ClassVar[Literal[True]] = True
     tolerance: ClassVar[bool] = True
 
     n_samples: int = parameter(50, "Random points for each example.", minimum=1, maximum=1_000_000)

@@ -19,7 +19,7 @@ from adcaptum.engine.flow import (
     target_at_inputs,
     values_at_site,
 )
-from adcaptum.engine.method import LayerUse, Method
+from adcaptum.engine.method import Distributional, LayerUse, Method
 from adcaptum.engine.methods.saliency import Saliency
 from adcaptum.engine.moments import RunningMoments, largest
 from adcaptum.engine.noise import Noisy, noise_scales
@@ -74,6 +74,8 @@ class SmoothGrad:
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains; reports after each round of samples. The output is the target at the input."""
+        if isinstance(self.of, Distributional):
+            explicand = replace(explicand, background=True)
         if explicand.tolerance is not None:
             return (yield from example_by_example(self._to_tolerance, explicand))
         output: Tensor | None = None
