@@ -60,7 +60,7 @@ class Cost:
             rows = {kind: -(-count * most // expected) for kind, count in rows.items()}
         each = question.inputs.count * question.choice.count
         first = {kind: min(count, each) for kind, count in rows.items()}
-        if question.needs_outputs:
+        if question.needs_outputs or question.tells_outputs:
             rows["forward"] += question.inputs.count
         model, engine = question.model, engines.of(question.model, rows)
         return cls(

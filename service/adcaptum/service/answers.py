@@ -11,7 +11,7 @@ from adcaptum.service import tensors
 from adcaptum.service.feature_names import feature_names
 from adcaptum.service.question import Piece, Question, dtype_of
 from adcaptum.service.served_model import ServedModel
-from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb, tensor_pb2
 
 ERROR_KINDS: Final = {
     ErrorKind.COMPLETENESS: explanation_pb2.ERROR_KIND_COMPLETENESS,
@@ -156,22 +156,36 @@ def predictions(model: ServedModel, outputs: Tensor, top_k: int) -> list[pb.Pred
         return []
     outputs = outputs.double().cpu()
     likely = {"logits": outputs.softmax(1), "probabilities": outputs}.get(declared.kind)
-    order = outputs.sort(dim=1, descending=True, stable=True).indices
     most = min(top_k or DEFAULT_TOP_K, outputs.shape[1])
+    order = outputs.sort(dim=1, descending=True, stable=True).indices[:, :most]
+    scores = outputs.gather(1, order).tolist()
+    shares = [[None] * most] * len(scores) if likely is None else likely.gather(1, order).tolist()
     return [
         pb.Prediction(
             labels=[
                 pb.LabelScore(
-                    index=index,
-                    label=declared.labels[index],
-                    score=outputs[row, index].item(),
-                    probability=None if likely is None else likely[row, index].item(),
+                    index=index, label=declared.labels[index], score=score, probability=share
                 )
-                for index in order[row, :most].tolist()
+                for index, score, share in zip(*row, strict=True)
             ]
         )
-        for row in range(len(outputs))
+        for row in zip(order.tolist(), scores, shares, strict=True)
     ]
+
+
+def told_outputs(
+    question: Question, outputs: Tensor | None
+) -> tuple[list[pb.Prediction], list[tensor_pb2.Tensor]]:
+    """Writes what the model says, as far as it is known and wanted: predictions and outputs."""
+    if outputs is None or not question.tells_outputs:
+        return [], []
+    model, options = question.model, question.output
+    unwanted = options.HasField("return_predictions") and not options.return_predictions
+    name = model.loaded.declaration.outputs[0].name
+    return (
+        [] if unwanted else predictions(model, outputs, options.top_k),
+        [tensors.encode(outputs, name)] if options.return_outputs else [],
+    )
 
 
 def error_ratios(attribution: Attribution) -> list[float]:

@@ -132,6 +132,10 @@ class Engines:
         """Estimates how long rows take, by kind, with all of an engine for them alone."""
         return self._wall(engine, _seconds(engine, model, rows))
 
+    def row_seconds(self, engine: EngineLoop, model: ServedModel) -> float:
+        """Estimates how long one more row takes in a batch, at least."""
+        return engine.capacity.kind_line((model, "forward")).row
+
     def submit(self, work: Work, engine: EngineLoop) -> None:
         """Has a work done, if there is room for it. To be called in the event loop.
 

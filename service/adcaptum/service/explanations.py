@@ -14,11 +14,14 @@ from adcaptum.service import admission, answers, budgets, inputs, question as qu
 from adcaptum.service.admission import Cost
 from adcaptum.service.call import Call
 from adcaptum.service.catalogue import Catalogue
+from adcaptum.service.engine_loop import EngineLoop
 from adcaptum.service.engines import Ahead, Engines
 from adcaptum.service.errors import DeadlineExceeded
 from adcaptum.service.flights import Answered, Flight, Flights, Terms, Waiter
+from adcaptum.service.known_rows import KnownRows
 from adcaptum.service.plans import Explanation, Prediction
 from adcaptum.service.question import Question
+from adcaptum.service.recall import Recall
 from adcaptum.service.request_key import request_key
 from adcaptum.service.request_metrics import RequestMetrics
 from adcaptum.service.served_model import ServedModel
@@ -214,6 +217,7 @@ class Explanations:
             deadline=terms.due,
             expires=False,
             deterministic=question.deterministic,
+            recall=self._recall(question, cost.engine, shared=key is not None),
         )
         flight = Flight(
             question,
@@ -226,6 +230,14 @@ class Explanations:
         self.engines.submit(work, cost.engine)
         self.flights.add(key, flight)
         return Boarded(flight.join(terms, joined=False), cost, ahead)
+
+    def _recall(self, question: Question, engine: EngineLoop, *, shared: bool) -> Recall | None:
+        """What finds the rows that others have asked for, or this request's other methods."""
+        if not shared and len(question.methods) == 1:
+            return None
+        model = question.model
+        known = model.known if shared else KnownRows()
+        return Recall(model, known, self.engines.row_seconds(engine, model))
 
     async def _question(self, request: pb.ExplainRequest, model: ServedModel) -> Question:
         limit = self.max_image_pixels
@@ -242,11 +254,11 @@ class Explanations:
             answered = flight.best() if waiter.terms.partial else None
             if answered is None:
                 raise DeadlineExceeded("the deadline came before the answer")
-            response = self._write(flight.question, answered)
+            response = self._write(flight, answered)
         elif work.error is not None:
             raise work.error
         elif flight.stored is None:
-            response = self._write(flight.question, flight.plan.answered(work.results))
+            response = self._write(flight, flight.plan.answered(work.results))
             if key is not None:
                 flight.stored = response.SerializeToString()
                 self.flights.cache.put(key, flight.stored)
@@ -265,8 +277,10 @@ class Explanations:
         response.request_id = call.id
         return response
 
-    def _write(self, question: Question, answered: Answered) -> pb.ExplainResponse:
+    def _write(self, flight: Flight, answered: Answered) -> pb.ExplainResponse:
+        question = flight.question
         self.metrics.explained(question, answered)
+        predictions, outputs = answers.told_outputs(question, flight.outputs)
         declared = question.model.loaded.declaration.inputs
         shown = question.inputs.tensors if question.output.return_inputs else ()
         return pb.ExplainResponse(
@@ -278,6 +292,8 @@ class Explanations:
                 for each, values in zip(declared, shown, strict=False)
             ],
             seed=question.seed,
+            predictions=predictions,
+            outputs=outputs,
         )
 
 

@@ -19,6 +19,8 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
 from adcaptum.engine.attribution import Attribution, StopReason
 from adcaptum.engine.scheduler import Priority
 from adcaptum.service.plans import Explanation
@@ -185,14 +187,23 @@ class Flight:
             )
         return self._partial
 
+    @property
+    def outputs(self) -> Tensor | None:
+        """What the model says of the inputs, if it was asked for and is known."""
+        if self.plan.outputs is not None:
+            return self.plan.outputs
+        for each in self.work.running:
+            if each.about is None and each.execution.done:
+                outputs: Tensor = each.execution.result.values
+                return outputs
+        return None
+
     def _so_far(self) -> Answered:
         found: Answered = []
-        # A device thread may begin another stage meanwhile.
-        pieces, running = self.plan.pieces, self.work.running
-        if len(pieces) != len(running):
-            return found
-        for piece, each in zip(pieces, running, strict=True):
-            execution = each.execution
+        for each in self.work.running:
+            piece, execution = each.about, each.execution
+            if not isinstance(piece, Piece):
+                continue
             if execution.done:
                 found.append((piece, execution.result))
             elif (best := execution.best) is not None:

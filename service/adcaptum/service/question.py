@@ -106,6 +106,17 @@ class Question:
         return self.choice.known is None
 
     @property
+    def tells_outputs(self) -> bool:
+        """Whether the answer has what the model says, beside why."""
+        if self.output.return_outputs:
+            return True
+        if not self.model.loaded.declaration.outputs[0].labels:
+            return False
+        if self.output.HasField("return_predictions"):
+            return self.output.return_predictions
+        return self.needs_outputs or len(self.methods) > 1
+
+    @property
     def nbytes(self) -> int:
         """The memory that it holds until it is answered, and its answer, in bytes."""
         inputs = sum([each.nbytes for each in self.inputs.tensors])

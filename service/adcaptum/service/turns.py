@@ -23,7 +23,7 @@ from adcaptum.engine.capacity import Capacity
 from adcaptum.engine.clock import batch_clock
 from adcaptum.engine.duplicates import Distinct, Duplicates
 from adcaptum.engine.evaluator import evaluate
-from adcaptum.engine.packing import Part, Slice
+from adcaptum.engine.packing import Part
 from adcaptum.engine.scheduler import Batch, Request, Scheduler
 from adcaptum.service.batch_metrics import BatchMetrics
 from adcaptum.service.errors import Cancelled, DeadlineExceeded
@@ -180,7 +180,7 @@ class Turns:
             work = job.payload.running.work
             with work.lock:
                 if not work.ended:
-                    job.payload.pending.add(start, stop, part)
+                    job.payload.add(start, stop, part)
                     work.rows_done += stop - start
         with self.condition:
             rows = batch.rows if look is None else look.rows
@@ -228,7 +228,7 @@ class Turns:
         self, model: ServedModel, batch: Batch[Asked], look: "_Look | None", ended: list[Work]
     ) -> list[Part] | None:
         """Evaluates a batch; None if it failed."""
-        pieces = [Slice(job.payload.pending.evaluation, a, b) for job, a, b in batch.slices]
+        pieces = [job.payload.slice(a, b) for job, a, b in batch.slices]
         try:
             parts = evaluate(model.module(pieces[0].evaluation), pieces, look=look)
             if self._device.type == "cuda":
@@ -327,6 +327,8 @@ class Turns:
         """Takes what a work that has ended still has in the scheduler; `waste` says why it was."""
         work.cancel_reason = waste
         with self.condition:
+        if work.recall is not None and work.recall.rows:
+            self._metrics.known_rows.labels(work.model.name).inc(work.recall.rows)
             self.scheduler.cancel(work.request)
         if waste and work.request.served_rows:
             self._metrics.wasted_rows.labels(work.model.name, waste).inc(work.request.served_rows)

@@ -17,8 +17,9 @@ from adcaptum.engine.attribution import StopReason
 from adcaptum.engine.evaluation import FORWARD_ROWS
 from adcaptum.engine.execution import Execution
 from adcaptum.engine.flow import Flow
-from adcaptum.engine.packing import Pending
+from adcaptum.engine.packing import Part, Pending, Slice
 from adcaptum.engine.scheduler import Job, Priority, Request
+from adcaptum.service.recall import Recall
 from adcaptum.service.served_model import ServedModel
 
 
@@ -29,10 +30,12 @@ class Ask:
     Attributes:
         flow: What to run.
         max_rows: How many rows it may use; None: any number.
+        about: What it is about, for whoever made the plan.
     """
 
     flow: Flow[Any]
     max_rows: int | None = None
+    about: object = None
 
 
 class Plan(Protocol):
@@ -54,22 +57,39 @@ class Running:
     Attributes:
         work: Whose it is.
         execution: The flow.
-        outstanding: How many evaluations of its round are not complete.
+        about: What it is about, for whoever made the plan.
+        outstanding: How many jobs of its round are not done, and rows that others evaluate.
     """
 
     work: "Work"
     execution: Execution[Any]
+    about: object = None
     outstanding: int = 0
 
 
 class Asked:
-    """An evaluation of a flow: the payload of a job."""
+    """Rows of an evaluation of a flow: the payload of a job.
 
-    __slots__ = ("pending", "running")
+    Attributes:
+        running: The flow.
+        pending: The evaluation.
+        first: The number in it of the job's first row.
+    """
 
-    def __init__(self, running: Running, pending: Pending) -> None:
+    __slots__ = ("first", "pending", "running")
+
+    def __init__(self, running: Running, pending: Pending, first: int = 0) -> None:
         self.running = running
         self.pending = pending
+        self.first = first
+
+    def slice(self, start: int, stop: int) -> Slice:
+        """Returns rows start..stop of the job."""
+        return Slice(self.pending.evaluation, self.first + start, self.first + stop)
+
+    def add(self, start: int, stop: int, part: Part) -> None:
+        """Takes what a batch said of rows start..stop of the job."""
+        self.pending.add(self.first + start, self.first + stop, part)
 
 
 EngineJob = Job[Asked]
@@ -91,6 +111,7 @@ class Work:
         expires: Whether it is ended at the deadline.
         forward_rows: How many rows each forward of it has at most, beside none of others; None: as
             many as come together.
+        recall: Finds the rows that need not be evaluated; None: every row is.
         running: The flows of the current stage.
         results: What they returned, once the work has ended.
         error: Why it failed, if it did.
@@ -115,6 +136,7 @@ class Work:
         "partial",
         "plan",
         "progressed",
+        "recall",
         "reported",
         "request",
         "results",
@@ -138,6 +160,7 @@ class Work:
         partial: bool = False,
         expires: bool = True,
         deterministic: bool = False,
+        recall: Recall | None = None,
         progressed: Callable[[], None] | None = None,
     ) -> None:
         """Makes one; `Engines.submit` has it done.
@@ -159,6 +182,7 @@ class Work:
                 rows are wanted.
             deterministic: Whether its answer has to be the same to the last bit each time, whatever
                 shares the device: its rows are evaluated beside no others.
+            recall: Finds the rows that need not be evaluated; None: every row is.
             progressed: Called in the event loop when there is news of it; None: no need.
         """
         self.model = model
@@ -179,6 +203,7 @@ class Work:
         self.expires = expires
         most = FORWARD_ROWS if model.checks.independent else 1
         self.forward_rows = most if deterministic else None
+        self.recall = recall
         self.lock = Lock()
         self.running: list[Running] = []
         self.results: list[Any] = []
@@ -202,9 +227,14 @@ class Work:
 
     def advance(self, running: Running) -> list[EngineJob]:
         """Goes on with a flow whose round is complete; returns the jobs that follow."""
-        execution = running.execution
-        execution.advance()
-        return self._settle(running)
+        ready, jobs = [running], []
+        while ready:
+            each = ready.pop()
+            if self.recall is not None:
+                ready += self.recall.complete(each)
+            each.execution.advance()
+            jobs += self._jobs(each)
+        return self._settle(jobs)
 
     def fail(self, error: Exception, culprit: Running | None = None) -> None:
         """Ends the work with an error, which is thrown into the flow that asked for it."""
@@ -242,6 +272,7 @@ class Work:
             Running(
                 self,
                 Execution(ask.flow, max_rows=ask.max_rows, forward_rows=self.forward_rows),
+                ask.about,
             )
             for ask in asks
         ]
@@ -249,30 +280,36 @@ class Work:
         for running in self.running:
             running.execution.start()
             jobs += self._jobs(running)
-        if not jobs:
-            return self._stage_ended()
-        return jobs
+        return self._settle(jobs)
 
-    def _settle(self, running: Running) -> list[EngineJob]:
-        jobs = self._jobs(running)
+    def _settle(self, jobs: list[EngineJob]) -> list[EngineJob]:
+        """Begins the next stage if this one has ended."""
         if jobs or not all(each.execution.done for each in self.running):
             return jobs
         return self._stage_ended()
 
     def _jobs(self, running: Running) -> list[EngineJob]:
+        """The rows that a flow's round has to have evaluated; if it has none, it goes on."""
         execution = running.execution
         while not execution.done:
+            running.outstanding = 0
             waiting = [pending for pending in execution.pending if pending.rows]
-            running.outstanding = len(waiting)
-            if waiting:
-                return [self._job(running, pending) for pending in waiting]
+            jobs = [job for pending in waiting for job in self._missing(running, pending)]
+            running.outstanding += len(jobs)
+            if running.outstanding:
+                return jobs
             execution.advance()
         return []
 
-    def _job(self, running: Running, pending: Pending) -> EngineJob:
+    def _missing(self, running: Running, pending: Pending) -> list[EngineJob]:
         key = self.model, pending.evaluation.key
         block = pending.evaluation.forward_rows or 1
-        return Job(key, pending.rows, Asked(running, pending), block)
+        if self.recall is None:
+            return [Job(key, pending.rows, Asked(running, pending), block)]
+        return [
+            Job(key, stop - start, Asked(running, pending, start), block)
+            for start, stop in self.recall.missing(running, pending)
+        ]
 
     def _stage_ended(self) -> list[EngineJob]:
         results = [each.execution.result for each in self.running]
@@ -287,3 +324,5 @@ class Work:
         self.ended = True
         for running in self.running:
             running.execution.close()
+        if self.recall is not None:
+            self.recall.end()

@@ -17,7 +17,7 @@ from adcaptum.engine.methods import METHODS
 from adcaptum.engine.parameters import resolve
 from adcaptum.service import loading, repository as repositories
 from adcaptum.service.loading import LoadedModel
-from adcaptum.v1 import explanation_service_pb2 as pb
+from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.service.asking import array, cells, digits, explain, index, method, tensor
 
@@ -146,7 +146,15 @@ def test_explain_gives_what_the_library_gives(
     spec = method(name, **QUICK.get(name, {}))
     if name == "occlusion":
         spec.params["sliding_window_shapes"].integers.values.extend(place.window)
-    request = explain(place.values, spec, model=place.model, target=index(1), seed=SEED)
+    request = explain(
+        place.values,
+        spec,
+        model=place.model,
+        target=index(1),
+        seed=SEED,
+        # Rows that are known would not be counted.
+        cache=explanation_pb2.CACHE_BYPASS,
+    )
     if place.layer:
         request.layer.name = place.layer
     if needs_mask(made, explicand):

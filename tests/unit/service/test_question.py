@@ -62,6 +62,38 @@ def test_a_piece_is_made_for_each_method_and_target() -> None:
     assert explained.indices.tolist() == [[1], [1]]
 
 
+SEVERAL = [method_pb2.MethodSpec(name=name) for name in ("saliency", "input_x_gradient")]
+YES = explanation_pb2.Target(label="yes")
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, True),
+        ({"target": YES}, False),
+        ({"target": YES, "methods": SEVERAL}, True),
+        ({"target": YES, "output": {"return_predictions": True}}, True),
+        ({"target": YES, "output": {"return_outputs": True}}, True),
+        ({"methods": SEVERAL, "output": {"return_predictions": False}}, False),
+    ],
+    ids=["the largest", "a label", "several methods", "asked for", "numbers asked for", "unwanted"],
+)
+def test_the_outputs_are_told_where_they_are_known_or_asked_for(
+    fields: dict[str, Any], told: bool
+) -> None:
+    asked = read(request(**fields))
+    assert asked.tells_outputs == told
+
+
+def test_models_without_labels_make_no_predictions_of_their_own_accord() -> None:
+    data = np.ones((1, 2), np.int64)
+    ids = tensor_pb2.Tensor(datatype="INT64", shape=data.shape, data=data.tobytes())
+    asked = pb.ExplainRequest(inputs=[ids], methods=SEVERAL)
+    assert not question.read(asked, tokens(), 1000).tells_outputs
+    asked.output.return_outputs = True
+    assert question.read(asked, tokens(), 1000).tells_outputs
+
+
 def test_the_estimate_is_what_the_flows_say() -> None:
     asked = read(request(methods=[method_pb2.MethodSpec(name="integrated_gradients")]))
     plan = Explanation(asked)
@@ -78,9 +110,10 @@ def test_a_budget_that_does_not_suffice_for_all_is_shared() -> None:
         target=explanation_pb2.Target(label="yes"),
         budget=explanation_pb2.Budget(max_rows=50),
     )
-    asks = Explanation(read(asked)).first()
-    for ask in asks:
+    outputs, *asks = Explanation(read(asked)).first()
+    for ask in (outputs, *asks):
         ask.flow.close()
+    assert outputs.max_rows is None
     assert [ask.max_rows for ask in asks] == [25, 25]
 
 
@@ -91,8 +124,8 @@ def test_with_a_tolerance_a_budget_is_shared_whatever_is_expected() -> None:
         target=explanation_pb2.Target(label="yes"),
         budget=explanation_pb2.Budget(max_rows=5000, tolerance=0.01),
     )
-    asks = Explanation(read(asked)).first()
-    for ask in asks:
+    outputs, *asks = Explanation(read(asked)).first()
+    for ask in (outputs, *asks):
         ask.flow.close()
     assert [ask.max_rows for ask in asks] == [2500, 2500]
 

@@ -63,6 +63,10 @@ MATTERS: dict[str, Change] = {
     "top features": lambda r: setattr(r.output, "top_features", 2),
     "datatype of the answer": lambda r: setattr(r.output, "datatype", "FP16"),
     "returned inputs": lambda r: setattr(r.output, "return_inputs", True),
+    "returned outputs": lambda r: setattr(r.output, "return_outputs", True),
+    "returned predictions": lambda r: setattr(r.output, "return_predictions", True),
+    "unwanted predictions": lambda r: setattr(r.output, "return_predictions", False),
+    "labels of a prediction": lambda r: setattr(r.output, "top_k", 2),
     "deterministic": lambda r: setattr(r, "deterministic", True),
 }
 WITHOUT: dict[str, Change] = {

@@ -80,8 +80,8 @@ class _CacheEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cache.ValueType
     CACHE_USE: _Cache.ValueType  # 1
     """It may be one that was kept, or one that is under way."""
     CACHE_BYPASS: _Cache.ValueType  # 2
-    """It is computed for this request alone, and not kept: nobody can learn from the time that an answer
-    takes whether this was asked before.
+    """It is computed for this request alone, and nothing of it is kept, nor the model's outputs for its
+    rows: nobody can learn from the time that an answer takes whether this was asked before.
     """
 
 class Cache(_Cache, metaclass=_CacheEnumTypeWrapper):
@@ -95,8 +95,8 @@ CACHE_UNSPECIFIED: Cache.ValueType  # 0
 CACHE_USE: Cache.ValueType  # 1
 """It may be one that was kept, or one that is under way."""
 CACHE_BYPASS: Cache.ValueType  # 2
-"""It is computed for this request alone, and not kept: nobody can learn from the time that an answer
-takes whether this was asked before.
+"""It is computed for this request alone, and nothing of it is kept, nor the model's outputs for its
+rows: nobody can learn from the time that an answer takes whether this was asked before.
 """
 Global___Cache: _TypeAlias = Cache  # noqa: Y015
 
@@ -531,6 +531,9 @@ class OutputOptions(_message.Message):
     TOP_FEATURES_FIELD_NUMBER: _builtins.int
     DATATYPE_FIELD_NUMBER: _builtins.int
     RETURN_INPUTS_FIELD_NUMBER: _builtins.int
+    RETURN_OUTPUTS_FIELD_NUMBER: _builtins.int
+    RETURN_PREDICTIONS_FIELD_NUMBER: _builtins.int
+    TOP_K_FIELD_NUMBER: _builtins.int
     sum_channels: _builtins.bool
     """Sum attributions over the channels of an image, or over the components of an embedding (always
     done for texts).
@@ -541,6 +544,15 @@ class OutputOptions(_message.Message):
     """The datatype of attributions: FP32 (the default), FP64 or FP16."""
     return_inputs: _builtins.bool
     """Also return the inputs as the model saw them, after preprocessing."""
+    return_outputs: _builtins.bool
+    """Also return the model's outputs for the inputs, as Predict does."""
+    return_predictions: _builtins.bool
+    """Whether to return predictions, as Predict does, for models with labels. Where it is absent, they
+    come where the outputs have to be known anyway, because the targets depend on them, and where
+    there are several methods, which share the rows. Otherwise they cost a row for each example.
+    """
+    top_k: _builtins.int
+    """How many labels a prediction has; 0 stands for 5."""
     def __init__(
         self,
         *,
@@ -548,12 +560,17 @@ class OutputOptions(_message.Message):
         top_features: _builtins.int = ...,
         datatype: _builtins.str = ...,
         return_inputs: _builtins.bool = ...,
+        return_outputs: _builtins.bool = ...,
+        return_predictions: _builtins.bool | None = ...,
+        top_k: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_return_predictions", b"_return_predictions", "return_predictions", b"return_predictions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["datatype", b"datatype", "return_inputs", b"return_inputs", "sum_channels", b"sum_channels", "top_features", b"top_features"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_return_predictions", b"_return_predictions", "datatype", b"datatype", "return_inputs", b"return_inputs", "return_outputs", b"return_outputs", "return_predictions", b"return_predictions", "sum_channels", b"sum_channels", "top_features", b"top_features", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__return_predictions: _TypeAlias = _typing.Literal["return_predictions"]  # noqa: Y015
+    _WhichOneofArgType__return_predictions: _TypeAlias = _typing.Literal["_return_predictions", b"_return_predictions"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__return_predictions) -> _WhichOneofReturnType__return_predictions | None: ...
 
 Global___OutputOptions: _TypeAlias = OutputOptions  # noqa: Y015
 
@@ -746,7 +763,9 @@ class MethodReport(_message.Message):
     STOP_REASON_FIELD_NUMBER: _builtins.int
     UNCOVERED_OPS_FIELD_NUMBER: _builtins.int
     rows_used: _builtins.int
-    """The rows that were evaluated."""
+    """The rows that were evaluated for it. Rows whose outputs were known, from an earlier request or from
+    another method of this one, are not among them.
+    """
     stop_reason: Global___StopReason.ValueType
     """Why it ended."""
     @_builtins.property

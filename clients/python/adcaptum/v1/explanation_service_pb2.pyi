@@ -294,6 +294,8 @@ class ExplainResponse(_message.Message):
     TIMINGS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
+    PREDICTIONS_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
     seed: _builtins.int
     """The seed that was used."""
     request_id: _builtins.str
@@ -322,6 +324,16 @@ class ExplainResponse(_message.Message):
     def timings(self) -> _explanation_pb2.Timings:
         """Where the time went."""
 
+    @_builtins.property
+    def predictions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Prediction]:
+        """The largest outputs of each example, for models with labels; see OutputOptions.return_predictions.
+        Empty too where a deadline came before the outputs were known.
+        """
+
+    @_builtins.property
+    def outputs(self) -> _containers.RepeatedCompositeFieldContainer[_tensor_pb2.Tensor]:
+        """With return_outputs, the outputs for all examples."""
+
     def __init__(
         self,
         *,
@@ -333,10 +345,12 @@ class ExplainResponse(_message.Message):
         timings: _explanation_pb2.Timings | None = ...,
         request_id: _builtins.str = ...,
         cache: _explanation_pb2.CacheStatus.ValueType = ...,
+        predictions: _abc.Iterable[Global___Prediction] | None = ...,
+        outputs: _abc.Iterable[_tensor_pb2.Tensor] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "explanations", b"explanations", "inputs", b"inputs", "model", b"model", "reports", b"reports", "request_id", b"request_id", "seed", b"seed", "timings", b"timings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "explanations", b"explanations", "inputs", b"inputs", "model", b"model", "outputs", b"outputs", "predictions", b"predictions", "reports", b"reports", "request_id", b"request_id", "seed", b"seed", "timings", b"timings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
