@@ -118,7 +118,9 @@ class ModelLoader:
             loaded = loading.load(stored, version, self._device)
             checked = checks.check(loaded)
             layout = layouts.choose(loaded, checked, self._settings.target_batch_seconds)
-            served = ServedModel.of(loaded, checked, layout)
+            served = ServedModel.of(
+                loaded, checked, layout, reference_bytes=self._settings.reference_bytes
+            )
             versions[name] = served
             curves[name] = dict(warm_up.curves(served, self._settings.target_batch_seconds))
         return _Prepared(versions, curves, monotonic() - begin)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from adcaptum.engine.evaluation import INPUT, Evaluation, Site
 from adcaptum.engine.method import needs_layer
+from adcaptum.engine.reference_memory import MOST_BYTES, ReferenceMemory
 from adcaptum.service import method_specs
 from adcaptum.service.arrangements import AS_LOADED
 from adcaptum.service.checks import Checks
@@ -38,6 +39,7 @@ class ServedModel:
             because a table's features are of all sizes; None: the range of each example's values.
         default_method: The method where a request names none.
         known: What it says of rows that may be asked for again.
+        references: What it makes of rows that others are compared with; None: that is not kept.
     """
 
     name: str
@@ -51,15 +53,25 @@ class ServedModel:
     scales: tuple[Tensor, ...] | None
     default_method: ResolvedMethod
     known: KnownRows = field(default_factory=KnownRows)
+    references: ReferenceMemory | None = field(default_factory=ReferenceMemory)
 
     @classmethod
-    def of(cls, loaded: LoadedModel, checks: Checks, layout: Layout | None = None) -> Self:
+    def of(
+        cls,
+        loaded: LoadedModel,
+        checks: Checks,
+        layout: Layout | None = None,
+        *,
+        reference_bytes: int = MOST_BYTES,
+    ) -> Self:
         """Prepares a loaded and checked model.
 
         Args:
             loaded: The model.
             checks: What was found out about it.
             layout: How it is arranged; None: as it was loaded.
+            reference_bytes: What is kept of rows that others are compared with takes at most so
+                many bytes. Nothing is where rows depend on others of their batch.
 
         Raises:
             DeclarationError: Its default method is not one.
@@ -86,6 +98,9 @@ class ServedModel:
             embedding=Site(embedding) if embedding else None,
             scales=_scales(loaded),
             default_method=_default_method(declaration),
+            references=(
+                ReferenceMemory(reference_bytes) if reference_bytes and checks.independent else None
+            ),
         )
 
     def module(self, evaluation: Evaluation) -> nn.Module:

@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     cache_entries: int = Field(default=10_000, ge=0)
     """How many answers are kept at most; those that were longest not asked for go first."""
 
+    reference_bytes: int = Field(default=64 << 20, ge=0)
+    """How much memory what each model makes of baselines may take (DeepLIFT); 0 keeps nothing."""
+
     max_image_pixels: int = Field(default=50_000_000, ge=1)
     """The largest encoded image that is decoded, in pixels."""
 
