@@ -326,9 +326,9 @@ class Turns:
     def _leave(self, work: Work, waste: str) -> None:
         """Takes what a work that has ended still has in the scheduler; `waste` says why it was."""
         work.cancel_reason = waste
-        with self.condition:
         if work.recall is not None and work.recall.rows:
             self._metrics.known_rows.labels(work.model.name).inc(work.recall.rows)
+        with self.condition:
             self.scheduler.cancel(work.request)
         if waste and work.request.served_rows:
             self._metrics.wasted_rows.labels(work.model.name, waste).inc(work.request.served_rows)
