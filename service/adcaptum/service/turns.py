@@ -230,7 +230,8 @@ class Turns:
         """Evaluates a batch; None if it failed."""
         pieces = [job.payload.slice(a, b) for job, a, b in batch.slices]
         try:
-            parts = evaluate(model.module(pieces[0].evaluation), pieces, look=look)
+            module = model.module(pieces[0].evaluation)
+            parts = evaluate(module, pieces, look=look, memory=model.references)
             if self._device.type == "cuda":
                 torch.cuda.synchronize(self._device)
         except torch.OutOfMemoryError as error:
