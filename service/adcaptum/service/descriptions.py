@@ -5,6 +5,7 @@ from adcaptum.engine.methods import METHODS
 from adcaptum.service.abilities import Abilities
 from adcaptum.service.catalogue import Entry, State, version_name
 from adcaptum.service.declaration import InputDeclaration
+from adcaptum.service.layouts import Layout
 from adcaptum.service.method_specs import describe_method
 from adcaptum.service.served_model import ServedModel
 from adcaptum.service.suitability import obstacle
@@ -92,10 +93,23 @@ def _input(declared: InputDeclaration, served: ServedModel | None) -> model_pb2.
     )
 
 
+def _layout(layout: Layout) -> model_pb2.ModelLayout:
+    return model_pb2.ModelLayout(
+        name=layout.name,
+        output_distance=layout.distance.outputs,
+        gradient_distance=layout.distance.gradients,
+        own_output_rounding=layout.rounding.outputs,
+        own_gradient_rounding=layout.rounding.gradients,
+        rows_per_second=layout.rows_per_second,
+        failures=layout.failures,
+    )
+
+
 def _add_findings(message: model_pb2.Model, served: ServedModel, *, layers: bool) -> None:
     message.identity.CopyFrom(served.identity)
     message.checks.independent = served.checks.independent
     message.checks.differentiable = served.checks.differentiable
+    message.layout.CopyFrom(_layout(served.layout))
     accuracy = served.loaded.declaration.accuracy
     if accuracy is not None:
         message.checks.accuracy = accuracy

@@ -100,6 +100,7 @@ class ModelLoader:
                 layout_distance=served.layout.distance._asdict(),
                 layout_rounding=served.layout.rounding._asdict(),
                 layout_rows_per_second=dict(served.layout.rows_per_second),
+                layout_failures=dict(served.layout.failures),
                 light=self._engines.is_light(served),
                 row_seconds={
                     kind: min(seconds / rows for rows, seconds in curve.items())

@@ -219,6 +219,9 @@ def test_a_model_says_what_was_found_out_about_it(stub: ExplanationServiceStub) 
     assert model.checks.differentiable
     assert model.checks.accuracy > 0.9
     assert "stem.convolution" in {layer.name for layer in model.layers}
+    assert model.layout.name in model.layout.rows_per_second
+    assert {"as loaded", "folded"} <= set(model.layout.rows_per_second)
+    assert 0 < model.layout.own_output_rounding < 1e-5
 
 
 def test_an_alias_names_a_version(stub: ExplanationServiceStub) -> None:

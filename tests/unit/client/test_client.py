@@ -166,6 +166,27 @@ def test_each_explanation_brings_its_own_example(wire: Wire) -> None:
     assert [each.inputs["text"].tolist() for each in pending.result()] == [[1, 2], [3, 4]]
 
 
+def test_an_explanation_brings_what_the_model_says(wire: Wire) -> None:
+    response, said = canned.explained(canned.text()), canned.prediction()
+    response.predictions.extend(said.predictions)
+    response.outputs.extend(said.outputs)
+    pending = wire.start(lambda client: client.explain("reviews", ["a"], return_outputs=True))
+    assert wire.answer("Explain", response).output.return_outputs
+    result, predicted = pending.result(), decode_prediction(said)
+    assert result.predictions == predicted.predictions
+    assert result.labels == predicted.labels != ()
+    assert result.outputs.keys() == predicted.outputs.keys()
+    for name, outputs in predicted.outputs.items():
+        np.testing.assert_array_equal(result.outputs[name], outputs)
+
+
+def test_an_explanation_without_predictions_has_no_labels(wire: Wire) -> None:
+    pending = wire.start(lambda client: client.explain("reviews", ["a"]))
+    wire.answer("Explain", canned.explained(canned.text()))
+    result = pending.result()
+    assert (result.predictions, result.labels, result.outputs) == ((), (), {})
+
+
 def test_kept_tokens_are_told_from_all_tokens(wire: Wire) -> None:
     explanation = canned.text()
     attribution = explanation.attributions[0]
@@ -226,7 +247,12 @@ def test_models_are_listed(wire: Wire) -> None:
 def test_a_model_is_described(wire: Wire) -> None:
     pending = wire.start(lambda client: client.model("cells", version="1"))
     assert wire.describe().model.version == "1"
-    assert pending.result().layers[0].alias == "hidden"
+    model = pending.result()
+    assert model.layers[0].alias == "hidden"
+    assert model.layout is not None
+    assert (model.layout.name, model.layout.gradient_distance) == ("folded", 3.4e-6)
+    assert model.layout.rows_per_second["folded"] == 1400
+    assert model.layout.failures == {"bfloat16": "gives what is not a number"}
 
 
 def test_an_answer_says_where_it_came_from(wire: Wire) -> None:

@@ -35,6 +35,7 @@ from adcaptum.client.method_info import MethodInfo, ParameterInfo, ParameterType
 from adcaptum.client.model_info import (
     InputInfo,
     LayerInfo,
+    LayoutInfo,
     ModelChecks,
     ModelIdentity,
     ModelInfo,
@@ -72,6 +73,7 @@ __all__ = [
     "LabelScore",
     "Layer",
     "LayerInfo",
+    "LayoutInfo",
     "Method",
     "MethodInfo",
     "MethodReport",

@@ -112,6 +112,33 @@ class ModelChecks:
 
 
 @dataclass(frozen=True, slots=True)
+class LayoutInfo:
+    """How a model's weights are arranged for evaluations of its inputs and outputs.
+
+    Distances are sums of differences, relative to the sum of the magnitudes, at the examples that
+    the model was checked with.
+
+    Attributes:
+        name: In words: as loaded, or what was done.
+        output_distance: How far its outputs are from those of the model as it was loaded.
+        gradient_distance: The same of its gradients.
+        own_output_rounding: How far the outputs of the model as it was loaded are from those in
+            float64; 0 where nothing was tried.
+        own_gradient_rounding: The same of its gradients.
+        rows_per_second: Of each arrangement that was tried, by name.
+        failures: Why others were not tried, or not taken whatever their speed, by name.
+    """
+
+    name: str
+    output_distance: float
+    gradient_distance: float
+    own_output_rounding: float
+    own_gradient_rounding: float
+    rows_per_second: Mapping[str, float]
+    failures: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """A served model and all that a caller needs to know to use it.
 
@@ -130,6 +157,7 @@ class ModelInfo:
         device: The device it runs on.
         max_rows: The largest number of rows that one explanation may use.
         max_examples: The largest number of examples in one request.
+        layout: How it is arranged for speed; None if it does not serve yet.
     """
 
     identity: ModelIdentity
@@ -146,3 +174,4 @@ class ModelInfo:
     device: str
     max_rows: int
     max_examples: int
+    layout: LayoutInfo | None = None

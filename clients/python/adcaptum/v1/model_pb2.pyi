@@ -292,6 +292,107 @@ class ModelChecks(_message.Message):
 Global___ModelChecks: _TypeAlias = ModelChecks  # noqa: Y015
 
 @_typing.final
+class ModelLayout(_message.Message):
+    """ModelLayout is how a model's weights are arranged for evaluations of its inputs and outputs. What
+    looks inside the model, and deterministic requests, have the model as it was loaded.
+
+    Distances are sums of differences, relative to the sum of the magnitudes, at the model's examples.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class RowsPerSecondEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class FailuresEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OUTPUT_DISTANCE_FIELD_NUMBER: _builtins.int
+    GRADIENT_DISTANCE_FIELD_NUMBER: _builtins.int
+    OWN_OUTPUT_ROUNDING_FIELD_NUMBER: _builtins.int
+    OWN_GRADIENT_ROUNDING_FIELD_NUMBER: _builtins.int
+    ROWS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The arrangement in words: as loaded, or what was done: folded (batch norms into the layers before
+    them), channels last, another precision, compiled.
+    """
+    output_distance: _builtins.float
+    """How far its outputs are from those of the model as it was loaded."""
+    gradient_distance: _builtins.float
+    """How far the gradients of its first output with respect to the inputs are from the model's."""
+    own_output_rounding: _builtins.float
+    """How far the outputs of the model as it was loaded are from those in float64: what rounding does
+    anyway. Zero where nothing was tried.
+    """
+    own_gradient_rounding: _builtins.float
+    """The same of its gradients."""
+    @_builtins.property
+    def rows_per_second(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Rows per second of each arrangement that was tried when the model was loaded, by name: each row
+        evaluated once without and once with gradients, as far as the model has them. Empty where nothing
+        was tried.
+        """
+
+    @_builtins.property
+    def failures(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Why others were not tried or not taken whatever their speed, by name."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        output_distance: _builtins.float = ...,
+        gradient_distance: _builtins.float = ...,
+        own_output_rounding: _builtins.float = ...,
+        own_gradient_rounding: _builtins.float = ...,
+        rows_per_second: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        failures: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failures", b"failures", "gradient_distance", b"gradient_distance", "name", b"name", "output_distance", b"output_distance", "own_gradient_rounding", b"own_gradient_rounding", "own_output_rounding", b"own_output_rounding", "rows_per_second", b"rows_per_second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelLayout: _TypeAlias = ModelLayout  # noqa: Y015
+
+@_typing.final
 class Model(_message.Message):
     """Model is a served model and all that a caller needs to know to use it."""
 
@@ -331,6 +432,7 @@ class Model(_message.Message):
     DEVICE_FIELD_NUMBER: _builtins.int
     MAX_ROWS_FIELD_NUMBER: _builtins.int
     MAX_EXAMPLES_FIELD_NUMBER: _builtins.int
+    LAYOUT_FIELD_NUMBER: _builtins.int
     state: Global___ModelState.ValueType
     """Whether it serves."""
     reason: _builtins.str
@@ -373,6 +475,10 @@ class Model(_message.Message):
     def checks(self) -> Global___ModelChecks:
         """What was found out when it was loaded."""
 
+    @_builtins.property
+    def layout(self) -> Global___ModelLayout:
+        """How it is arranged for speed. Absent while not READY."""
+
     def __init__(
         self,
         *,
@@ -390,10 +496,11 @@ class Model(_message.Message):
         device: _builtins.str = ...,
         max_rows: _builtins.int = ...,
         max_examples: _builtins.int = ...,
+        layout: Global___ModelLayout | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "identity", b"identity"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "identity", b"identity", "layout", b"layout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "checks", b"checks", "default_method", b"default_method", "description", b"description", "device", b"device", "identity", b"identity", "inputs", b"inputs", "layers", b"layers", "max_examples", b"max_examples", "max_rows", b"max_rows", "outputs", b"outputs", "reason", b"reason", "state", b"state", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "checks", b"checks", "default_method", b"default_method", "description", b"description", "device", b"device", "identity", b"identity", "inputs", b"inputs", "layers", b"layers", "layout", b"layout", "max_examples", b"max_examples", "max_rows", b"max_rows", "outputs", b"outputs", "reason", b"reason", "state", b"state", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from rich.table import Table
 from rich.text import Text
 
-from adcaptum.client import LayerInfo, ModelInfo, ModelState
+from adcaptum.client import LayerInfo, LayoutInfo, ModelInfo, ModelState
 
 _STATE_STYLES = {ModelState.READY: "green", ModelState.LOADING: "yellow"}
 
@@ -59,8 +59,29 @@ def _facts(model: ModelInfo) -> Iterator[tuple[str, str]]:
     if model.checks.accuracy is not None:
         yield "accuracy", f"{model.checks.accuracy:.1%}"
     yield "runs on", model.device
+    if model.layout is not None:
+        yield "layout", "\n".join(_layout(model.layout))
     yield "limits", f"{model.max_rows} rows, {model.max_examples} examples"
     yield "layers", "\n".join(_layer(each) for each in model.layers)
+
+
+def _layout(layout: LayoutInfo) -> Iterator[str]:
+    rates = layout.rows_per_second
+    name = layout.name
+    faster = rates.get(name, 0.0) / rates["as loaded"] if "as loaded" in rates else 0.0
+    if name != "as loaded":
+        yield (
+            f"{name}: {faster:.2f} times as fast as it was loaded; "
+            f"off by {layout.output_distance:.1g} (outputs), {layout.gradient_distance:.1g} "
+            f"(gradients)"
+        )
+    else:
+        yield name
+    for other, rate in sorted(rates.items()):
+        if other not in (name, "as loaded"):
+            yield f"not {other}: {rate / rates['as loaded']:.2f} times"
+    for other, reason in sorted(layout.failures.items()):
+        yield f"not {other}: {reason}"
 
 
 def _layer(layer: LayerInfo) -> str:

@@ -5,6 +5,7 @@ from adcaptum.client.method_info import MethodInfo, ParameterInfo, ParameterType
 from adcaptum.client.model_info import (
     InputInfo,
     LayerInfo,
+    LayoutInfo,
     ModelChecks,
     ModelIdentity,
     ModelInfo,
@@ -52,6 +53,7 @@ def decode_model(model: model_pb2.Model) -> ModelInfo:
         device=model.device,
         max_rows=model.max_rows,
         max_examples=model.max_examples,
+        layout=_decode_layout(model.layout) if model.HasField("layout") else None,
     )
 
 
@@ -112,6 +114,18 @@ def _decode_checks(checks: model_pb2.ModelChecks) -> ModelChecks:
         independent=checks.independent,
         differentiable=checks.differentiable,
         accuracy=checks.accuracy if checks.HasField("accuracy") else None,
+    )
+
+
+def _decode_layout(layout: model_pb2.ModelLayout) -> LayoutInfo:
+    return LayoutInfo(
+        name=layout.name,
+        output_distance=layout.output_distance,
+        gradient_distance=layout.gradient_distance,
+        own_output_rounding=layout.own_output_rounding,
+        own_gradient_rounding=layout.own_gradient_rounding,
+        rows_per_second=dict(layout.rows_per_second),
+        failures=dict(layout.failures),
     )
 
 
