@@ -78,6 +78,16 @@ def test_explain_sends_all_that_it_is_told(run: Run, servicer: CannedServicer) -
     assert (request.seed, request.model.alias) == (4, "stable")
 
 
+def test_explain_shows_what_the_model_says(run: Run, servicer: CannedServicer) -> None:
+    servicer.explanations = canned.explained()
+    servicer.explanations.predictions.extend(canned.prediction().predictions[:1])
+    best, second = canned.prediction().predictions[0].labels[:2]
+    output = run("explain", "cells", "--values", "1,2,3", "--top", "2").out
+    assert (asked(servicer).output.return_predictions, asked(servicer).output.top_k) == (True, 2)
+    assert output.index(best.label) < output.index(second.label)
+    assert f"predicted \u201c{best.label}\u201d {best.probability:.1%}" in output
+
+
 def test_explain_streams_to_the_same_answer(run: Run, servicer: CannedServicer) -> None:
     output = run("explain", "cells", "--values", "1,2,3", "--stream", "--json")
     assert json.loads(output.out)["seed"] == 7

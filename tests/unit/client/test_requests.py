@@ -166,6 +166,11 @@ def test_feature_masks_are_tensors() -> None:
                 }
             },
         ),
+        (
+            {"return_outputs": True, "return_predictions": True, "top_k": 3},
+            {"output": {"return_outputs": True, "return_predictions": True, "top_k": 3}},
+        ),
+        ({"return_predictions": False}, {"output": {"return_predictions": False}}),
         ({"seed": 7}, {"seed": "7"}),
     ],
     ids=str,

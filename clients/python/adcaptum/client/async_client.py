@@ -131,8 +131,8 @@ class AsyncClient:
             request_id: The id under which the server logs the call; made up without.
             **options: See `ExplainOptions`: version, alias, target, method, params, baselines,
                 feature_masks, layer, layer_baselines, neuron, max_rows, tolerance, on_deadline,
-                sum_channels, top_features, datatype, return_inputs, seed, priority, cache,
-                deterministic.
+                sum_channels, top_features, datatype, return_inputs, return_outputs,
+                return_predictions, top_k, seed, priority, cache, deterministic.
         """
         return await self._run(
             exchange.explain(

@@ -1,7 +1,7 @@
 """The answer to one request for explanations."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from adcaptum.client.explanation import Explanation, MethodReport
 from adcaptum.client.model_info import ModelIdentity
+from adcaptum.client.prediction import LabelScore
 from adcaptum.client.timings import Timings
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class Explanations:
         timings: Where the time went.
         request_id: The request's id, as in the server's log.
         cache: Where the answer came from; reports tell what it cost when it was computed.
+        predictions: For each example its largest outputs, largest first; empty for models without
+            labels, and where they were neither asked for nor known anyway.
+        outputs: With ``return_outputs``, the outputs by name, arrays of shape (examples, ...).
     """
 
     model: ModelIdentity
@@ -49,6 +53,13 @@ class Explanations:
     timings: Timings
     request_id: str
     cache: CacheStatus = CacheStatus.BYPASSED
+    predictions: tuple[tuple[LabelScore, ...], ...] = ()
+    outputs: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The best label of each example, where there are predictions."""
+        return tuple(labels[0].label for labels in self.predictions if labels)
 
     def __len__(self) -> int:
         return len(self.explanations)

@@ -63,10 +63,19 @@ def time_facts(timings: Timings) -> list[str]:
 def answer_facts(explanations: Explanations) -> list[str]:
     """List what all explanations of a request share: who answered, how, and in what time."""
     model = explanations.model
-    told = [f"{model.name} {model.version}"]
+    told = [f"{model.name} {model.version}", *_predicted(explanations)]
     if explanations.cache in _SHARED:
         told.append(_SHARED[explanations.cache])
     return told + time_facts(explanations.timings)
+
+
+def _predicted(explanations: Explanations) -> list[str]:
+    """Say what the model answers, where that is known and of one example."""
+    if len(explanations.predictions) != 1 or not explanations.labels:
+        return []
+    best = explanations.predictions[0][0]
+    share = f"{best.score:.4g}" if best.probability is None else f"{best.probability:.1%}"
+    return [f"predicted \u201c{best.label}\u201d {share}"]
 
 
 def _target(explanation: Explanation) -> str:

@@ -1,6 +1,6 @@
 """Explanations in a terminal, drawn with rich (the extra ``adcaptum[cli]``)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -47,15 +47,20 @@ _SIGNS = np.array(list("=-\u00b7 \u00b7+#"))
 
 def render_prediction(result: PredictResult, console: Console) -> None:
     """Print the largest outputs of each example, or the outputs where there are no labels."""
-    for example, labels in enumerate(result.predictions):
-        if len(result.predictions) > 1:
-            console.print(Text(f"example {example}", style="bold"))
-        console.print(_scores(labels))
+    render_labels(result.predictions, console)
     if not result.predictions:
         for name, array in result.outputs.items():
             console.print(Text(f"{name}: {np.array2string(array, precision=5, threshold=50)}"))
     told = [f"{result.model.name} {result.model.version}", *time_facts(result.timings)]
     console.print(_small(told))
+
+
+def render_labels(predictions: Sequence[tuple[LabelScore, ...]], console: Console) -> None:
+    """Print the largest outputs of each example."""
+    for example, labels in enumerate(predictions):
+        if len(predictions) > 1:
+            console.print(Text(f"example {example}", style="bold"))
+        console.print(_scores(labels))
 
 
 def render_explanations(

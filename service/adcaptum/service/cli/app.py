@@ -11,7 +11,7 @@ from rich.console import Console
 
 from adcaptum.client.codec.requests import ExplainOptions
 from adcaptum.client.connection import DEFAULT_ADDRESS
-from adcaptum.client.terminal import render_explanations, render_prediction
+from adcaptum.client.terminal import render_explanations, render_labels, render_prediction
 from adcaptum.service.cli import options
 from adcaptum.service.cli.arguments import (
     parse_baseline,
@@ -157,6 +157,9 @@ def explain(
     sum_channels: Annotated[
         bool, typer.Option("--sum-channels", help="One number per pixel of an image.")
     ] = False,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="Also show what the model says: so many labels.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Where sampling methods begin.")] = 0,
     priority: Annotated[
         Literal["interactive", "batch"] | None,
@@ -199,6 +202,8 @@ def explain(
         sum_channels=sum_channels,
         # Drawings show the image, or the features' values.
         return_inputs=png is not None or not as_json,
+        return_predictions=None if top is None else True,
+        top_k=top,
         seed=seed,
         priority=priority,
         cache="bypass" if bypass_cache else None,
@@ -219,6 +224,8 @@ def explain(
     if as_json:
         _print_json(result)
     else:
+        if top is not None:
+            render_labels(result.predictions, Console())
         render_explanations(result, Console())
 
 

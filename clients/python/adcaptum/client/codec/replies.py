@@ -50,10 +50,7 @@ def decode_prediction(response: explanation_service_pb2.PredictResponse) -> Pred
     return PredictResult(
         model=decode_identity(response.model),
         outputs=_decode_tensors(response.outputs),
-        predictions=tuple(
-            tuple(_decode_label_score(each) for each in prediction.labels)
-            for prediction in response.predictions
-        ),
+        predictions=_decode_predictions(response.predictions),
         timings=_decode_timings(response.timings),
         request_id=response.request_id,
     )
@@ -86,6 +83,8 @@ def decode_explanations(
         timings=_decode_timings(response.timings),
         request_id=response.request_id,
         cache=_CACHE.get(response.cache, CacheStatus.UNKNOWN),
+        predictions=_decode_predictions(response.predictions),
+        outputs=_decode_tensors(response.outputs),
     )
 
 
@@ -203,6 +202,14 @@ def _decode_report(report: explanation_pb2.MethodReport) -> MethodReport:
         rows_used=report.rows_used,
         stop_reason=_STOP_REASONS.get(report.stop_reason, StopReason.UNKNOWN),
         uncovered_ops=tuple(report.uncovered_ops),
+    )
+
+
+def _decode_predictions(
+    predictions: Iterable[explanation_service_pb2.Prediction],
+) -> tuple[tuple[LabelScore, ...], ...]:
+    return tuple(
+        tuple(_decode_label_score(each) for each in prediction.labels) for prediction in predictions
     )
 
 

@@ -67,6 +67,11 @@ class ExplainOptions(TypedDict, total=False):
         top_features: Keep only so many features per input, largest magnitude first.
         datatype: The datatype of attributions: FP32 (the default), FP64 or FP16.
         return_inputs: Also return the inputs as the model saw them.
+        return_outputs: Also return the model's outputs.
+        return_predictions: Whether to return predictions, for models with labels; without, they
+            come where they cost nothing: where the targets depend on them, and with several
+            methods.
+        top_k: How many labels a prediction has; 5 without.
         seed: Where the randomness of sampling methods begins; equal seeds give equal answers.
         priority: interactive (the default) where somebody waits for it, or batch: only while
             nobody else wants the device.
@@ -93,6 +98,9 @@ class ExplainOptions(TypedDict, total=False):
     top_features: int | None
     datatype: str | None
     return_inputs: bool
+    return_outputs: bool
+    return_predictions: bool | None
+    top_k: int | None
     seed: int
     priority: Literal["interactive", "batch"] | None
     cache: Literal["use", "bypass"] | None
@@ -309,4 +317,7 @@ def _encode_output_options(options: ExplainOptions) -> explanation_pb2.OutputOpt
         top_features=options.get("top_features") or 0,
         datatype=options.get("datatype") or "",
         return_inputs=options.get("return_inputs", False),
+        return_outputs=options.get("return_outputs", False),
+        return_predictions=options.get("return_predictions"),
+        top_k=options.get("top_k") or 0,
     )
