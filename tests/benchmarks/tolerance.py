@@ -30,6 +30,7 @@ _COLUMNS: Final = (
 )  # fmt: skip
 _QUICK: Final = 50
 _FIXED: Final = 100
+_ROUNDING: Final = 1e-6
 _ERRORS: Final = Console(stderr=True)
 
 
@@ -167,6 +168,6 @@ def _needed(fixed: list[Found], size: float, error: float) -> str:
     (n, m), (a, b) = (
         [_middle(t) for t in of] for of in zip(*((f.rows, f.errors) for f in fixed), strict=True)
     )
-    if n == m or not 0 < b < a or not error:
+    if n == m or not 0 < b < a or error < _ROUNDING:
         return "-"
     return f"{n * (size / error) ** (log(m / n) / log(a / b)):.0f}"

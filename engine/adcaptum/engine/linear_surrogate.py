@@ -11,12 +11,15 @@ so that alpha has no unit, and an explanation scales with the outputs that it ex
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from adcaptum.engine.lasso import lasso
+from adcaptum.engine.replicates import signs
 
 Kind = Literal["lasso", "ridge"]
 
@@ -41,14 +44,52 @@ def fit(
     Returns:
         The coefficients and their standard errors, float64 of shape (examples * outputs, features).
     """
+    fits = list(_fits(kind, alpha, coalitions, weights, outputs))
+    return torch.stack([f.values for f in fits]), torch.stack([f.errors for f in fits])
+
+
+def fit_with_parts(
+    kind: Kind, alpha: float, coalitions: Tensor, weights: Tensor, outputs: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Fits a surrogate to each game, as `fit` does, and tells how the coefficients err together.
+
+    Returns:
+        The coefficients; their standard errors; and what they would be off by if each row were off
+        by its residual, with random signs, (games, draws, features), divided by the root of draws.
+    """
+    fits = list(_fits(kind, alpha, coalitions, weights, outputs))
+    flips = signs(len(coalitions)).double() / len(signs(1)) ** 0.5
+    values, errors, parts = zip(
+        *((f.values, f.errors, flips @ f.added.T) for f in fits), strict=True
+    )
+    return torch.stack(values), torch.stack(errors), torch.stack(parts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fit:
+    """A surrogate of one game.
+
+    Attributes:
+        values: The coefficients, (features,).
+        added: What each row by itself adds to them, (features, rows).
+    """
+
+    values: Tensor
+    added: Tensor
+
+    @property
+    def errors(self) -> Tensor:
+        """The standard errors of the coefficients."""
+        return self.added.square().sum(1).sqrt()
+
+
+def _fits(
+    kind: Kind, alpha: float, coalitions: Tensor, weights: Tensor, outputs: Tensor
+) -> Iterator[_Fit]:
     design = coalitions.cpu().double()
-    fitted = [
-        _one(kind, alpha, design, _shares(own), output)
-        for own, of_example in zip(weights, outputs, strict=True)
-        for output in of_example
-    ]
-    coefficients, errors = zip(*fitted, strict=True)
-    return torch.stack(coefficients), torch.stack(errors)
+    for own, of_example in zip(weights, outputs, strict=True):
+        for output in of_example:
+            yield _one(kind, alpha, design, _shares(own), output)
 
 
 def _shares(weights: Tensor) -> Tensor:
@@ -57,20 +98,18 @@ def _shares(weights: Tensor) -> Tensor:
     return weights / total if total > 0 else torch.full_like(weights, 1 / len(weights))
 
 
-def _one(
-    kind: Kind, alpha: float, design: Tensor, weights: Tensor, output: Tensor
-) -> tuple[Tensor, Tensor]:
+def _one(kind: Kind, alpha: float, design: Tensor, weights: Tensor, output: Tensor) -> _Fit:
     root = weights.sqrt()
     x = (design - weights @ design) * root[:, None]
     y = (output - weights @ output) * root
     spread = float(y.norm())
     if spread <= 1e-12 * float(output.abs().max()):
         # The output is the same whatever is there: rounding errors are nothing to explain.
-        return torch.zeros_like(x[0]), torch.zeros_like(x[0])
+        return _Fit(torch.zeros_like(x[0]), torch.zeros_like(x).T)
     if kind == "ridge":
         solution = _ridge(x, alpha)
         values = solution @ y
-        return values, _standard_errors(x, solution, y - x @ values, weights)
+        return _Fit(values, _added(x, solution, y - x @ values, weights))
     rows, right = x, y
     if len(x) > x.shape[1]:
         # As many rows as features say the same.
@@ -78,12 +117,11 @@ def _one(
         right = basis.T @ y
     values = lasso(rows, right, max(alpha, 1e-9) * spread)
     kept = values.nonzero()[:, 0]
-    errors = torch.zeros_like(values)
+    added = torch.zeros_like(x).T
     if len(kept):
         chosen = x[:, kept]
-        residual = y - x @ values
-        errors[kept] = _standard_errors(chosen, _ridge(chosen, 0.0), residual, weights)
-    return values, errors
+        added[kept] = _added(chosen, _ridge(chosen, 0.0), y - x @ values, weights)
+    return _Fit(values, added)
 
 
 def _ridge(x: Tensor, alpha: float) -> Tensor:
@@ -100,9 +138,10 @@ def _ridge(x: Tensor, alpha: float) -> Tensor:
     return torch.cholesky_solve(x, factor).T if wide else torch.cholesky_solve(x.T, factor)
 
 
-def _standard_errors(x: Tensor, solution: Tensor, residual: Tensor, weights: Tensor) -> Tensor:
+def _added(x: Tensor, solution: Tensor, residual: Tensor, weights: Tensor) -> Tensor:
+    """What each row adds to the coefficients, if it is off by its residual; or nobody knows."""
     if len(x) <= x.shape[1] + 1:
-        return torch.full_like(solution[:, 0], torch.inf)
+        return torch.full_like(solution, torch.inf)
     # What each row's own output adds to its fit; the intercept fits, too.
     leverage = (solution * x.T).sum(0) + weights
-    return (solution * (residual / (1 - leverage).clamp_min(1e-9))).square().sum(1).sqrt()
+    return solution * (residual / (1 - leverage).clamp_min(1e-9))

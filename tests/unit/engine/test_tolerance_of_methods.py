@@ -71,7 +71,7 @@ def truth(name: str, asked: Explicand) -> Tensor:
         return explain(MODEL, method("shapley_values"), asked).values[0]
     if name == "rise":
         return rise_of_all_masks(asked)
-    if name == "smooth_grad":
+    if name in {"smooth_grad", "lime"}:
         many = method(name, n_samples=20_000)
         return explain(MODEL, many, replace(asked, seed=99)).values[0]
     if name in {"gradient_shap", "expected_gradients"}:
@@ -233,7 +233,7 @@ def test_a_large_background_is_sampled() -> None:
     assert bool((off_by(answer, exact) <= 0.1).all())
 
 
-@pytest.mark.parametrize("name", [*SHAPLEY, "rise"])
+@pytest.mark.parametrize("name", [*SHAPLEY, "rise", "lime"])
 def test_every_output_keeps_to_the_tolerance(name: str) -> None:
     asked = replace(question(name, 3, tolerance=0.05), target=EveryOutput())
     answer = explain(MODEL, method(name), asked)

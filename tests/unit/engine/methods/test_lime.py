@@ -139,3 +139,55 @@ def test_fewer_rows_than_features_are_solved_in_the_rows() -> None:
     oracle = Ridge(alpha=0.3 * float(weights.sum()))
     oracle.fit(coalitions.numpy().astype(float), y[0, 0].numpy(), sample_weight=weights[0].numpy())
     torch.testing.assert_close(values, torch.tensor(oracle.coef_), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["lasso", "ridge"])
+def test_a_tolerance_that_no_sample_meets_ends_with_the_surrogate_of_all_coalitions(
+    kind: str,
+) -> None:
+    model, x, x0 = mlp(), numbers(1, 8), numbers(1, 8, seed=1)
+    method = Lime(surrogate=kind, alpha=0.02)  # type: ignore[arg-type]
+    asked = Explicand.of(x, target=1, baselines=x0, tolerance=1e-6)
+    answer = explain(model, method, asked)
+    coalitions = (torch.arange(256)[:, None] >> torch.arange(8) & 1).bool()
+    perturbed = torch.where(coalitions, x, x0)
+    with torch.no_grad():
+        y = model(perturbed)[:, 1]
+    cosines = torch.nn.functional.cosine_similarity(perturbed, x)
+    weights = (-((1 - cosines).square()) / 2).exp()
+    share = weights / weights.sum()
+    spread = float((share * (y - share @ y).square()).sum().sqrt())
+    oracle = Lasso(alpha=0.02 * spread, tol=1e-12, max_iter=100_000)
+    if kind == "ridge":
+        oracle = Ridge(alpha=0.02 * float(weights.sum()))
+    oracle.fit(coalitions.numpy().astype(float), y.numpy(), sample_weight=weights.numpy())
+    torch.testing.assert_close(
+        answer.values[0][0], torch.tensor(oracle.coef_), rtol=1e-6, atol=1e-8
+    )
+    assert answer.relative_error is not None
+    assert float(answer.relative_error) == 0
+
+
+@pytest.mark.parametrize("kind", ["lasso", "ridge"])
+def test_many_features_keep_to_a_tolerance(kind: str) -> None:
+    weights = numbers(40, seed=2)
+
+    def model(t: Tensor) -> Tensor:
+        return (t @ weights).tanh() + t[:, 0] * t[:, 1]
+
+    method = Lime(surrogate=kind)  # type: ignore[arg-type]
+    asked = Explicand.of(numbers(6, 40), tolerance=0.1, seed=3)
+    answer = explain(model, method, asked)
+    plain = Explicand.of(numbers(6, 40), seed=4)
+    many = Lime(n_samples=40_000, surrogate=kind)  # type: ignore[arg-type]
+    truth = explain(model, many, plain).values[0]
+    off = (answer.values[0] - truth).abs().sum(1) / truth.abs().sum(1)
+    assert bool((off <= 0.1).all())
+
+
+def test_where_hardly_a_sample_counts_the_error_is_not_known() -> None:
+    method = Lime(distance="euclidean", kernel_width=0.05)
+    asked = Explicand.of(numbers(1, 30), target=0, tolerance=0.05)
+    answer = explain(lambda t: t.square(), method, asked, max_rows=500)
+    assert answer.relative_error is not None
+    assert not bool((answer.relative_error <= 0.05).any())
