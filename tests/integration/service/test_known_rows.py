@@ -1,0 +1,159 @@
+"""What the model says comes with the explanation, and is not computed again."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
+from tests.integration.conftest import Server
+from tests.integration.service.asking import array, cells, digits, explain, index, method, predict
+from tests.integration.service.test_sharing import metric
+
+BYPASS = explanation_pb2.CACHE_BYPASS
+
+
+def options(**fields: Any) -> explanation_pb2.OutputOptions:
+    return explanation_pb2.OutputOptions(**fields)
+
+
+def attributions(reply: pb.ExplainResponse) -> NDArray[Any]:
+    return np.stack([array(each.attributions[0].values) for each in reply.explanations])
+
+
+def used(reply: pb.ExplainResponse) -> list[int]:
+    return [each.rows_used for each in reply.reports]
+
+
+def assert_same(one: Sequence[pb.Prediction], other: Sequence[pb.Prediction]) -> None:
+    assert len(one) == len(other)
+    for mine, theirs in zip(one, other, strict=True):
+        assert [each.label for each in mine.labels] == [each.label for each in theirs.labels]
+        for name in ("score", "probability"):
+            np.testing.assert_allclose(
+                [getattr(each, name) for each in mine.labels],
+                [getattr(each, name) for each in theirs.labels],
+                rtol=1e-4,
+            )
+
+
+@pytest.mark.parametrize(
+    ("seed", "fields"),
+    [
+        (1, {"methods": ["saliency"]}),
+        (2, {"methods": ["saliency"], "cache": BYPASS}),
+        (3, {"methods": ["saliency", "feature_ablation"], "target": index(0)}),
+        (4, {"methods": ["saliency", "feature_ablation"], "target": index(0), "cache": BYPASS}),
+        (5, {"methods": ["saliency"], "target": index(0), "output": {"return_predictions": True}}),
+        (6, {"methods": ["saliency", "feature_ablation"], "deterministic": True}),
+    ],
+    ids=["argmax", "argmax, alone", "methods", "methods, alone", "asked for", "deterministic"],
+)
+def test_the_prediction_comes_with_the_explanation(
+    stub: ExplanationServiceStub, seed: int, fields: dict[str, Any]
+) -> None:
+    values, methods = digits(3, seed), [method(name) for name in fields.pop("methods")]
+    reply = stub.Explain(explain(values, *methods, model="digits", **fields))
+    assert [len(each.labels) for each in reply.predictions] == [5, 5, 5]
+    assert_same(reply.predictions, stub.Predict(predict(values, "digits")).predictions)
+    assert not reply.outputs
+
+
+@pytest.mark.parametrize(
+    ("seed", "fields"),
+    [
+        (11, {"methods": ["saliency"], "target": index(0)}),
+        (12, {"methods": ["saliency"], "output": {"return_predictions": False}}),
+        (13, {"methods": ["saliency", "lrp"], "output": {"return_predictions": False}}),
+    ],
+    ids=["not known", "unwanted", "unwanted from several methods"],
+)
+def test_a_prediction_comes_only_where_it_is_known_or_wanted(
+    stub: ExplanationServiceStub, seed: int, fields: dict[str, Any]
+) -> None:
+    methods = [method(name) for name in fields.pop("methods")]
+    reply = stub.Explain(explain(digits(1, seed), *methods, model="digits", **fields))
+    assert not reply.predictions
+    assert not reply.outputs
+
+
+def test_as_many_labels_come_as_are_asked_for_and_the_outputs_where_they_are(
+    stub: ExplanationServiceStub,
+) -> None:
+    values = digits(2, 21)
+    asked = explain(
+        values, method("saliency"), model="digits", output=options(top_k=3, return_outputs=True)
+    )
+    *_, last = stub.ExplainStream(pb.ExplainStreamRequest(explain=asked))
+    said = stub.Predict(predict(values, "digits", top_k=3))
+    for reply in (last.final, stub.Explain(asked)):
+        assert_same(reply.predictions, said.predictions)
+        (outputs,) = reply.outputs
+        assert outputs.name == said.outputs[0].name
+        np.testing.assert_allclose(array(outputs), array(said.outputs[0]), rtol=1e-4, atol=1e-5)
+    assert reply.cache == explanation_pb2.CACHE_STATUS_HIT
+
+
+def test_outputs_that_were_evaluated_before_take_no_rows(
+    server: Server, stub: ExplanationServiceStub
+) -> None:
+    values = cells(2, 31)
+    first = stub.Explain(explain(values, method("saliency")))
+    rows = metric(server, "adcaptum_rows_total", model="cells")
+    known = metric(server, "adcaptum_known_rows_total", model="cells")
+    asked = explain(values, method("input_x_gradient"))
+    reply = stub.Explain(asked)
+    assert metric(server, "adcaptum_rows_total", model="cells") - rows == 2
+    assert metric(server, "adcaptum_known_rows_total", model="cells") - known == 2
+    assert reply.predictions == first.predictions
+    asked.cache = BYPASS
+    np.testing.assert_allclose(attributions(reply), attributions(stub.Explain(asked)), rtol=1e-4)
+
+
+def test_who_bypasses_the_cache_neither_knows_nor_tells_anything(
+    server: Server, stub: ExplanationServiceStub
+) -> None:
+    known = metric(server, "adcaptum_known_rows_total", model="cells")
+    for cache in (BYPASS, BYPASS, explanation_pb2.CACHE_USE, BYPASS):
+        stub.Explain(explain(cells(1, 41), method("saliency"), cache=cache))
+    assert metric(server, "adcaptum_known_rows_total", model="cells") == known
+
+
+def test_a_deterministic_answer_knows_nothing(server: Server, stub: ExplanationServiceStub) -> None:
+    stub.Explain(explain(cells(1, 51), method("saliency")))
+    known = metric(server, "adcaptum_known_rows_total", model="cells")
+    stub.Explain(explain(cells(1, 51), method("saliency"), deterministic=True))
+    assert metric(server, "adcaptum_known_rows_total", model="cells") == known
+
+
+def test_methods_of_one_request_share_rows_and_say_what_each_took(
+    server: Server, stub: ExplanationServiceStub
+) -> None:
+    values = digits(1, 61)
+    methods = [
+        method("shapley_value_sampling", n_samples=2),
+        method("integrated_gradients", n_steps=5),
+        method("rise", n_samples=4),
+    ]
+    apart = [
+        stub.Explain(explain(values, each, model="digits", target=index(1), cache=BYPASS))
+        for each in methods
+    ]
+    rows = metric(server, "adcaptum_rows_total", model="digits")
+    known = metric(server, "adcaptum_known_rows_total", model="digits")
+    both = stub.Explain(explain(values, *methods, model="digits", target=index(1), cache=BYPASS))
+    known = metric(server, "adcaptum_known_rows_total", model="digits") - known
+    # The input's row at least, which two of them ask for by itself.
+    assert known >= 2
+    assert sum(used(both)) == sum(used(each)[0] for each in apart) - known
+    assert metric(server, "adcaptum_rows_total", model="digits") - rows == 1 + sum(used(both))
+    for one, other in zip(both.explanations, apart, strict=True):
+        np.testing.assert_allclose(
+            array(one.attributions[0].values),
+            array(other.explanations[0].attributions[0].values),
+            rtol=1e-3,
+            atol=1e-5,
+        )
