@@ -13,9 +13,10 @@ import torch
 
 from adcaptum.engine.capacity import Capacity
 from adcaptum.engine.scheduler import Scheduler
-from adcaptum.service import logs
+from adcaptum.service import logs, streams
 from adcaptum.service.errors import Cancelled
 from adcaptum.service.metrics import Metrics
+from adcaptum.service.streams import Stream
 from adcaptum.service.turns import Taken, Turns
 from adcaptum.service.work import Asked, Work
 
@@ -65,6 +66,7 @@ class EngineLoop:
         self._turns = Turns(
             device, metrics, target_batch_seconds=target_batch_seconds, tell=self._tell
         )
+        self._device = device
         self._loop = loop
         self._crashed = crashed
         self._stopping = False
@@ -97,7 +99,7 @@ class EngineLoop:
             threads: How many.
             intra_op_threads: How many threads PyTorch uses inside an operation of each.
         """
-        self._turns.measure_memory()
+        self._turns.measure_memory(threads)
         for index in range(threads):
             thread = threading.Thread(
                 target=self._run, args=(intra_op_threads,), name=f"device-{index}", daemon=True
@@ -184,18 +186,19 @@ class EngineLoop:
     def _run(self, intra_op_threads: int) -> None:
         torch.set_num_threads(intra_op_threads)
         try:
+            stream = streams.stream(self._device)
             while not self._stopping:
-                self._take_turn()
+                self._take_turn(stream)
         except BaseException as error:
             logs.logger().exception("a device thread failed")
             self._loop.call_soon_threadsafe(self._crashed, error)
             raise
 
-    def _take_turn(self) -> None:
+    def _take_turn(self, stream: Stream) -> None:
         # A function of its own: a thread that waits shall not keep what it last had in hand.
         with self._turns.condition:
             taken = self._next()
-        self._turns.run(taken)
+        self._turns.run(taken, stream)
 
     def _next(self) -> Taken:
         """Waits until there is something to do, and takes it. Holds the condition."""

@@ -73,7 +73,8 @@ def read(
         field = f"inputs[{index}]"
         message = messages[index or 0]
         _check_count(message.shape, model, field)
-        rows.append(read_one(message, each, field, max_image_pixels).to(model.device))
+        read_rows = read_one(message, each, field, max_image_pixels)
+        rows.append(tensors.to_device(read_rows, model.device))
     if any(len(each) != len(rows[0]) for each in rows):
         counts = {each.name: len(row) for each, row in zip(declared, rows, strict=True)}
         raise InvalidRequest("inputs", f"different numbers of examples: {counts}")

@@ -16,7 +16,7 @@ from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.inputs import Inputs
 from adcaptum.service.loading import Baseline, LoadedModel
 from adcaptum.service.nearest import did_you_mean, shortened
-from adcaptum.service.tensors import Bytes
+from adcaptum.service.tensors import Bytes, to_device
 from adcaptum.v1 import explanation_pb2, tensor_pb2
 
 STREAM: Final = 0xBA5E
@@ -139,7 +139,7 @@ class References:
     ) -> Tensor:
         read = request_inputs.read_one(message, declared, field, self.max_image_pixels)
         _check_features(read, values, field)
-        return read.to(values.device)
+        return to_device(read, values.device)
 
     def _samples(
         self, count: int, field: str, declared: InputDeclaration, values: Tensor

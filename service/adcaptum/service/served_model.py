@@ -1,6 +1,7 @@
 """A version of a model that answers requests."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Self
@@ -111,6 +112,10 @@ class ServedModel:
         """
         at_ends = evaluation.at_ends and evaluation.forward_rows is None
         return self.layout.module if at_ends else self.loaded.module
+
+    def turn(self, module: nn.Module) -> AbstractContextManager[object]:
+        """Returns what to hold while a batch of what `module` gave runs."""
+        return self.layout.turn if module is self.layout.module else nullcontext()
 
     def layer(self, name: str) -> str:
         """Returns the qualified name of a layer or alias.

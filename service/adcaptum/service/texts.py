@@ -9,7 +9,7 @@ from torch import Tensor
 
 from adcaptum.service.declaration import DeclarationError, InputDeclaration
 from adcaptum.service.errors import InvalidRequest
-from adcaptum.service.tensors import Bytes
+from adcaptum.service.tensors import Bytes, to_device
 
 BUCKET: Final = 8
 """Texts are filled up to a multiple of this many tokens, so that texts of similar lengths share
@@ -53,9 +53,9 @@ class TokenisedTexts:
             return self
         return replace(
             self,
-            ids=self.ids.to(device),
-            mask=self.mask.to(device),
-            special=self.special.to(device),
+            ids=to_device(self.ids, device),
+            mask=to_device(self.mask, device),
+            special=to_device(self.special, device),
         )
 
     def example(self, index: int) -> Self:

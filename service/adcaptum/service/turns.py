@@ -13,6 +13,7 @@ Rules:
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Final, NamedTuple, cast
 
@@ -25,10 +26,12 @@ from adcaptum.engine.duplicates import Distinct, Duplicates
 from adcaptum.engine.evaluator import evaluate
 from adcaptum.engine.packing import Part
 from adcaptum.engine.scheduler import Batch, Request, Scheduler
+from adcaptum.service.batch_memory import BatchMemory
 from adcaptum.service.batch_metrics import BatchMetrics
 from adcaptum.service.errors import Cancelled, DeadlineExceeded
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.served_model import ServedModel
+from adcaptum.service.streams import HERE, Stream
 from adcaptum.service.work import Asked, EngineJob, EngineKey, Running, Work
 
 NEWS_SECONDS: Final = 0.1
@@ -115,16 +118,21 @@ class Turns:
         self._device = device
         self._metrics = metrics
         self._batch_metrics = BatchMetrics(metrics, device)
+        self._memory = BatchMemory.of(device)
         self._tell = tell
         self._duplicates: dict[ServedModel, Duplicates] = {}
 
-    def measure_memory(self) -> None:
-        """Has batches bounded by the memory that the device has left, where it tells."""
+    def measure_memory(self, threads: int) -> None:
+        """Has batches bounded by the memory that the device has left, where it tells.
+
+        Args:
+            threads: How many batches will share it.
+        """
         if self._device.type == "cuda":
+            # What is kept for the default stream is of no use to batches, which have their own.
+            torch.cuda.empty_cache()
             free, _ = torch.cuda.mem_get_info(self._device)
-            unused = torch.cuda.memory_reserved(self._device)
-            unused -= torch.cuda.memory_allocated(self._device)
-            self.capacity.memory_bytes = MEMORY_SHARE * (free + unused)
+            self.capacity.memory_bytes = MEMORY_SHARE * free / max(1, threads)
 
     def take(self) -> Taken:
         """Takes what there is to do. Holds the condition."""
@@ -137,8 +145,8 @@ class Turns:
         batch = None if arrived else self.scheduler.schedule(now)
         return Taken(arrived, expired, cancelled, batch)
 
-    def run(self, taken: Taken) -> None:
-        """Does what was taken."""
+    def run(self, taken: Taken, stream: Stream = HERE) -> None:
+        """Does what was taken, and runs its batch where it is told."""
         arrived, expired, cancelled, batch = taken
         ended = self._stop_works(expired, cancelled)
         steps: list[tuple[Work, Running | None]] = [(work, None) for work in arrived]
@@ -152,7 +160,7 @@ class Turns:
         if ended:
             self._tell(ended, [])
         if batch is not None:
-            self._process(batch)
+            self._process(batch, stream)
 
     def left(self) -> list[EngineJob]:
         """The jobs that wait when the threads have ended."""
@@ -162,19 +170,19 @@ class Turns:
             self.scheduler.update(batch, seconds=1.0)
         return left
 
-    def _process(self, batch: Batch[Asked]) -> None:
+    def _process(self, batch: Batch[Asked], stream: Stream) -> None:
         """Evaluates a batch and goes on with the flows that it completes."""
         ended: list[Work] = []
         begin, clock = monotonic(), batch_clock(self._device)
         cost = clock()
         model = batch.slices[0].job.payload.running.work.model
-        before = self._memory_before()
         look = self._look(model, batch)
-        parts = self._evaluate(model, batch, look, ended)
+        begun = self._memory.begin()
+        parts = self._evaluate(batch, look, ended, stream)
+        nbytes = self._memory.end(begun)
         if parts is None:
             self._tell(ended, [])
             return
-        nbytes = self._memory_since(before)
         seconds, cost = monotonic() - begin, clock() - cost
         for (job, start, stop), part in zip(batch.slices, parts, strict=True):
             work = job.payload.running.work
@@ -202,19 +210,6 @@ class Turns:
         self._step_all([(running.work, running) for running in finished], ended)
         self._tell(ended, news)
 
-    def _memory_before(self) -> int:
-        """The device's memory in use, and from now on its peak is that of a batch."""
-        if self._device.type != "cuda":
-            return 0
-        torch.cuda.reset_peak_memory_stats(self._device)
-        return torch.cuda.memory_allocated(self._device)
-
-    def _memory_since(self, before: int) -> int | None:
-        """What a batch took at its peak; None where the device does not tell."""
-        if self._device.type != "cuda":
-            return None
-        return max(0, torch.cuda.max_memory_allocated(self._device) - before)
-
     def _look(self, model: ServedModel, batch: Batch[Asked]) -> "_Look | None":
         """What finds equal rows in a batch, where they may be evaluated once."""
         if not model.checks.independent:
@@ -225,15 +220,16 @@ class Turns:
         return _Look(duplicates, self.capacity.line(batch.key).row, batch.rows)
 
     def _evaluate(
-        self, model: ServedModel, batch: Batch[Asked], look: "_Look | None", ended: list[Work]
+        self, batch: Batch[Asked], look: "_Look | None", ended: list[Work], stream: Stream
     ) -> list[Part] | None:
         """Evaluates a batch; None if it failed."""
+        model = batch.slices[0].job.payload.running.work.model
         pieces = [job.payload.slice(a, b) for job, a, b in batch.slices]
         try:
             module = model.module(pieces[0].evaluation)
-            parts = evaluate(module, pieces, look=look, memory=model.references)
-            if self._device.type == "cuda":
-                torch.cuda.synchronize(self._device)
+            run = partial(evaluate, module, pieces, look=look, memory=model.references)
+            with model.turn(module):
+                parts = stream.run(run)
         except torch.OutOfMemoryError as error:
             self._metrics.out_of_memory.labels(model.name).inc()
             self._fail(batch, error, self.scheduler.out_of_memory, ended)

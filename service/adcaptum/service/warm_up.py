@@ -14,6 +14,7 @@ from adcaptum.engine.evaluator import evaluate
 from adcaptum.engine.packing import Slice
 from adcaptum.service.checks import example_batch
 from adcaptum.service.served_model import ServedModel
+from adcaptum.service.streams import CUDA_THREADS
 
 MOST_ROWS: Final = 256
 """The largest batch of the warm-up; beyond it the engine learns by serving."""
@@ -77,8 +78,13 @@ def _curve(
 def divide_cores(
     models: list[ServedModel], gradient_curves: Mapping[ServedModel, Curve], device: torch.device
 ) -> Threads:
-    """Chooses the number of threads by trying it on the model whose rows cost most."""
+    """Chooses the number of threads by trying it on the model whose rows cost most.
+
+    A CUDA device has one thread whose batch it runs, and one that has the next ready.
+    """
     cores = len(os.sched_getaffinity(0))
+    if device.type == "cuda":
+        return Threads(CUDA_THREADS, 1)
     if device.type != "cpu" or cores == 1 or not models:
         return Threads(1, 1)
 
@@ -118,6 +124,4 @@ def _seconds(model: ServedModel, batch: Slice) -> float:
     clock = batch_clock(model.loaded.device)
     begin = clock()
     evaluate(model.module(batch.evaluation), [batch])
-    if model.loaded.device.type == "cuda":
-        torch.cuda.synchronize(model.loaded.device)
     return clock() - begin
