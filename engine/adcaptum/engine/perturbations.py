@@ -67,6 +67,8 @@ class Masked(Rows):
     def _small(self) -> bool:
         """Whether what is kept of all examples is made once: all batches have it in common."""
         elements = sum(map(prod, self.features.shapes))
+        if self.ends[0].device.type != "cpu":
+            return False
         return self.coalitions.count * elements <= _SMALL and not self.features.own
 
     @cached_property
@@ -204,6 +206,8 @@ class Windowed(Rows):
     @cached_property
     def _small(self) -> bool:
         """Whether the windows' elements are found once: all batches have them in common."""
+        if self.ends[0].device.type != "cpu":
+            return False
         return self.per_example * sum(prod(w.shape) for w in self.windows) <= _SMALL
 
     @cached_property

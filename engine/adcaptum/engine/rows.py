@@ -5,6 +5,8 @@ Rules:
    and row r is always the same.
 2. What `take` gives is fresh memory: the model may overwrite it.
 3. Rows are laid out example by example: row e * per_example + s is sample s of example e.
+4. What `take` makes and keeps for the next time is on the CPU. Elsewhere batches may run on streams
+   of their own, and what one has asked for is not there yet when the next one reads it.
 """
 
 from __future__ import annotations
