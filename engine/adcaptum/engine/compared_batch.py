@@ -108,13 +108,16 @@ class ComparedBatch:
             references = references.only(torch.tensor(self._recollection.fresh))
         return references.below(inputs, packed, arguments)
 
-    def end(self, objective: Tensor, inside: tuple[Tensor, ...], *, whole: bool) -> Starts:
+    def end(
+        self, objective: Tensor, inside: tuple[Tensor, ...], *, whole: bool, sure: bool
+    ) -> Starts:
         """Ends the model's forward: keeps what was recorded of it.
 
         Args:
             objective: What is explained, or what it is chosen from, of all rows of the batch.
             inside: What all rows have where gradients are taken; empty if that is the inputs.
             whole: Whether the model was run to its end.
+            sure: Whether all that was done to the rows is known.
 
         Raises:
             Disagreement: If the model did not do what was recorded of it.
@@ -125,6 +128,7 @@ class ComparedBatch:
         recollection = self._recollection
         index = self._references.index
         if recollection is not None and self._memory is not None:
+            recollection.tape.spoilt |= not sure
             self._memory.keep(recollection, outputs, leaves, whole=whole)
             index, tape = recollection.index, recollection.tape
             outputs, leaves = tape.outputs(outputs), tape.leaves(leaves)

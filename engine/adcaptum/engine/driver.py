@@ -21,6 +21,7 @@ from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.flow import Flow
 from adcaptum.engine.method import Method
 from adcaptum.engine.packing import Pending, Slice
+from adcaptum.engine.reference_memory import ReferenceMemory
 
 T = TypeVar("T")
 
@@ -57,6 +58,7 @@ def explain(
     on_progress: Callable[[Attribution], None] | None = None,
     on_rows: Callable[[int], None] | None = None,
     deterministic: bool = False,
+    memory: ReferenceMemory | None = None,
 ) -> Attribution:
     """Explains a model with a method.
 
@@ -72,6 +74,9 @@ def explain(
             service on such a machine, whatever else runs and was learnt: on a CPU, with the same
             number of PyTorch's threads and the same `batch_rows`. Batches have `FORWARD_ROWS` rows
             at most where it is not given, which costs speed where larger ones are faster.
+        memory: What is known of the rows that rows are compared with (DeepLIFT), from calls before,
+            with the same weights; deterministic answers take no notice of it. None: each call
+            begins with nothing.
 
     Raises:
         InvalidArgument: If the explicand does not fit the model.
@@ -86,6 +91,7 @@ def explain(
         on_progress=on_progress,
         on_rows=on_rows,
         deterministic=deterministic,
+        memory=memory,
     )
 
 
@@ -98,6 +104,7 @@ def run(
     on_progress: Callable[[Attribution], None] | None = None,
     on_rows: Callable[[int], None] | None = None,
     deterministic: bool = False,
+    memory: ReferenceMemory | None = None,
 ) -> T:
     """Runs a flow to its end; for the arguments see `explain`."""
     forward_rows = (batch_rows or FORWARD_ROWS) if deterministic else None
@@ -111,7 +118,7 @@ def run(
         while round_:
             try:
                 for pending in _by_key(round_):
-                    _evaluate_all(model, pending, capacity, on_rows)
+                    _evaluate_all(model, pending, capacity, on_rows, memory)
             # The flow decides what becomes of an error; it raises what it does not handle.
             except Exception as error:  # noqa: BLE001
                 round_ = execution.fail(error)
@@ -216,6 +223,7 @@ def _evaluate_all(
     group: Sequence[Pending],
     capacity: Capacity,
     on_rows: Callable[[int], None] | None,
+    memory: ReferenceMemory | None,
 ) -> None:
     """Evaluates every row of pending evaluations of one key."""
     if group[0].evaluation.forward_rows is not None:
@@ -237,11 +245,13 @@ def _evaluate_all(
             if room == 0:
                 break
         rows = most - room
+        if memory is None and _come_again(waiting, rows):
+            memory = ReferenceMemory(at_once=True)
         # A small rest says nothing of the size that was chosen.
         telling = 2 * rows > usual
         begin = clock() if telling else 0.0
         try:
-            parts = evaluate(model, pieces)
+            parts = evaluate(model, pieces, memory=memory)
         except torch.OutOfMemoryError:
             if rows == 1:
                 raise
@@ -254,6 +264,18 @@ def _evaluate_all(
         if on_rows is not None:
             on_rows(rows)
         waiting = [p for p in waiting if p.done < p.rows]
+
+
+def _come_again(waiting: Sequence[Pending], rows: int) -> bool:
+    """Whether rows that are compared with are going to be there in a later batch, too.
+
+    Args:
+        waiting: The evaluations.
+        rows: How many rows of them are evaluated next.
+    """
+    left = sum([p.rows - p.done for p in waiting])
+    compared = [p for p in waiting if p.evaluation.references is not None]
+    return left > rows and any(p.evaluation.reference_rows < p.rows for p in compared)
 
 
 def _evaluate_apart(model: Model, pending: Pending, on_rows: Callable[[int], None] | None) -> None:

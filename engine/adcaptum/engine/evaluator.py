@@ -125,8 +125,10 @@ def _together(
         inside: tuple[Tensor, ...] = ()
         if first.wrt is not None and first.wrt != INPUT:
             leaves = inside = taps.leaves(first.wrt)
-        starts = None if compared is None else compared.end(objective, inside, whole=not enough)
         uncovered = () if interception is None else interception.uncovered(objective)
+        starts = None
+        if compared is not None:
+            starts = compared.end(objective, inside, whole=not enough, sure=not uncovered)
         own = objective if compared is None else objective[:examples]
         places = _places(own, columns) if _share_target(slices) else None
         found = () if first.wrt is None else _differentiate(objective, places, taps, leaves, first)
@@ -134,10 +136,8 @@ def _together(
     found = tuple([t.contiguous() for t in found])
     objective = objective.detach()
     activations = tuple(t.detach() for t in taps.values(first.read)) if first.read else ()
-    of_references: Tensor | None = None
-    if starts is not None:
-        assert first.references is not None, "equal keys have references or have none"
-        of_references = _values(starts.output(), places)
+    of_references = None if starts is None else _values(starts.output(), places)
+    if starts is not None and first.references is not None:
         found = tuple(t[:examples] for t in found)
         if first.references.multiply:
             found = starts.contributions(found, leaves)

@@ -8,9 +8,11 @@ Rules:
 3. What is recorded takes no more than it may. Room is made by what was used least recently, and
    only if that was not used since the newcomer was first seen: of more rows than there is room for,
    that come in turns, some are kept, instead of each being dropped before it comes again.
-4. Outputs that a row had at its first time and has no more at its second, in another batch, are the
-   answers of a model that mixes rows, or answers by chance: nothing of it is recorded.
-5. A model that disagrees with what was recorded of it (see `rules.tape`) is evaluated with its
+4. What is done to the rows has to be known: operations without a rule, and those that leave it
+   unknown where the rows are, may mix them. Of models that do such nothing is recorded.
+5. Outputs that a row had at its first time and has no more at its second, in another batch, are the
+   answers of a model that mixes rows after all, or answers by chance: they count as a disagreement.
+6. A model that disagrees with what was recorded of it (see `rules.tape`) is evaluated with its
    references, as if there were no memory: that batch, and after a second time all others.
 """
 
@@ -20,7 +22,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,6 +46,7 @@ _NUMBERS = 64
 _KINDS = 1024
 
 _Name = tuple[Key, Hashable]
+_NOTHING: Final[dict[Hashable, Any]] = {}
 
 
 class Sighting(NamedTuple):
@@ -109,7 +112,7 @@ class ReferenceMemory:
         self._lock = Lock()
         self._time = 0
         self._bytes = 0
-        self._rows: dict[_Name, tuple[_Kept, int]] = {}
+        self._rows: dict[Key, dict[Hashable, tuple[_Kept, int]]] = {}
         self._records: OrderedDict[_Kept, None] = OrderedDict()
         self._sightings: OrderedDict[_Name, Sighting] = OrderedDict()
         self._row_bytes: dict[Key, int] = {}
@@ -122,7 +125,7 @@ class ReferenceMemory:
 
     def __len__(self) -> int:
         """How many reference rows are known."""
-        return len(self._rows)
+        return sum(map(len, self._rows.values()))
 
     def serves(self, evaluation: Evaluation) -> bool:
         """Whether reference rows of an evaluation may be known."""
@@ -147,11 +150,11 @@ class ReferenceMemory:
         assert references.prints is not None, "rows are known by their prints"
         with self._lock:
             self._time += 1
+            rows = self._rows.get(key, _NOTHING)
             fresh: list[int] = []
             known: dict[_Kept, list[tuple[int, int]]] = {}
-            names = [(key, print_) for print_ in references.prints]
-            for number, name in enumerate(names):
-                found = self._rows.get(name)
+            for number, print_ in enumerate(references.prints):
+                found = rows.get(print_)
                 if found is None:
                     fresh.append(number)
                 else:
@@ -159,16 +162,16 @@ class ReferenceMemory:
             for each in known:
                 each.used = self._time
                 self._records.move_to_end(each)
-            unknown = tuple([names[number] for number in fresh])
-            seen = tuple([self._see(name) for name in unknown])
+            names = tuple([(key, references.prints[number]) for number in fresh])
+            seen = tuple([self._see(name) for name in names])
             room, wanted = self._wanted(key, seen) if fresh else (0, [])
-        sources, places, rows = _arranged(known, fresh)
+        sources, places, count = _arranged(known, fresh)
         kept = torch.tensor(wanted) if wanted else None
         index = references.index
-        if known and len(names) > 1:
+        if known and len(places) > 1:
             index = torch.tensor(places)[index]
         tape = Tape(sources, len(fresh), kept, room)
-        return Recollection(tape, index, rows, fresh, unknown, kept, seen)
+        return Recollection(tape, index, count, fresh, names, kept, seen)
 
     def keep(
         self,
@@ -204,7 +207,8 @@ class ReferenceMemory:
                 self._disagree()
                 return
             if chosen:
-                self._remember_size(recollection.names[0][0], tape.row_bytes)
+                size = self.most_bytes + 1 if tape.spoilt else tape.row_bytes
+                self._remember_size(recollection.names[0][0], size)
             self._note(recollection.names, few)
             if record is not None:
                 self._add([recollection.names[number] for number in chosen], record)
@@ -250,6 +254,8 @@ class ReferenceMemory:
                 self._sightings[name] = Sighting(sighting.time, outputs)
 
     def _add(self, names: Sequence[_Name], record: Record) -> None:
+        if all(print_ in self._rows.get(key, _NOTHING) for key, print_ in names):
+            return  # another thread was faster
         made = _Kept(record, tuple(names), self._time)
         while self._records and not self._at_once and self._bytes + made.nbytes > self.most_bytes:
             self._drop(next(iter(self._records)))
@@ -257,16 +263,19 @@ class ReferenceMemory:
             return
         self._records[made] = None
         self._bytes += made.nbytes
-        for row, name in enumerate(names):
-            self._rows[name] = (made, row)
-            self._sightings.pop(name, None)
+        for row, (key, print_) in enumerate(names):
+            self._rows.setdefault(key, {})[print_] = (made, row)
+            self._sightings.pop((key, print_), None)
 
     def _drop(self, kept: _Kept) -> None:
         del self._records[kept]
         self._bytes -= kept.nbytes
-        for name in kept.names:
-            if self._rows[name][0] is kept:
-                del self._rows[name]
+        for key, print_ in kept.names:
+            rows = self._rows.get(key, _NOTHING)
+            if print_ in rows and rows[print_][0] is kept:
+                del rows[print_]
+                if not rows:
+                    del self._rows[key]
 
     def _disagree(self) -> None:
         self._disagreements += 1

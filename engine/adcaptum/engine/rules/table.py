@@ -160,14 +160,13 @@ def _guarded(name: str, handler: Handler) -> Handler:
         if pairs is None:
             return handler(interception, func, args, kwargs)
         tape = pairs.tape
-        number = 0 if tape is None else tape.begun
+        if tape is not None:
+            tape.begin(name)
         try:
-            if tape is not None:
-                tape.begin(name)
             result = handler(interception, func, args, kwargs)
         except RowsLost:
             if tape is not None:
-                tape.lost(number)
+                tape.lost()
             result = run_plain(func, args, kwargs)
             interception.report(name, result, (args, kwargs))
         pairs.follow(name, func, args, kwargs, result)

@@ -16,8 +16,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from adcaptum.engine.rules.row_places import RowsLost
-
 
 class Disagreement(BaseException):  # a model may catch every Exception
     """The model does not do what was recorded of it."""
@@ -41,11 +39,11 @@ class Operation(NamedTuple):
 
     Attributes:
         name: Its name.
-        entries: What was asked for, in order; None if it was not known where the rows are.
+        entries: What was asked for, in order.
     """
 
     name: str
-    entries: tuple[Entry, ...] | None
+    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +69,7 @@ class Record:
     @property
     def nbytes(self) -> int:
         """The memory that it takes."""
-        entries = (entry.values for each in self.operations for entry in each.entries or ())
+        entries = (entry.values for each in self.operations for entry in each.entries)
         return sum(t.numel() * t.element_size() for t in (*entries, *self.leaves, self.outputs))
 
 
@@ -105,6 +103,7 @@ class Tape:
         fresh: How many reference rows the batch evaluates.
         begun: How many operations have begun.
         row_bytes: What one of them takes that is written down.
+        spoilt: Whether what is written down must not be used.
     """
 
     def __init__(
@@ -121,13 +120,18 @@ class Tape:
         self.fresh = fresh
         self.begun = 0
         self.row_bytes = 0
+        self.spoilt = False
         self._sources = tuple(sources)
         self._operations = sources[0].record.operations if sources else ()
         self._kept = kept
         self._left = most_bytes
-        self._written: list[tuple[str, list[Entry] | None]] = []
+        self._written: list[tuple[str, list[Entry]]] = []
         self._entries: tuple[Entry, ...] = ()
         self._asked = 0
+
+    @property
+    def _writes(self) -> bool:
+        return self._kept is not None and self._left >= 0 and not self.spoilt
 
     @property
     def more(self) -> bool:
@@ -139,11 +143,10 @@ class Tape:
 
         Raises:
             Disagreement: If another one was recorded.
-            RowsLost: If it was not known where the rows are when it was recorded.
         """
         number = self.begun
         self.begun = number + 1
-        if self._kept is not None and self._left >= 0:
+        if self._writes:
             self._written.append((name, []))
         if not self._sources:
             return
@@ -152,23 +155,17 @@ class Tape:
         recorded, entries = self._operations[number]
         if recorded != name or not all(_alike(each, number, name) for each in self._sources[1:]):
             raise Disagreement
-        self._asked, self._entries = 0, entries or ()
-        if entries is None:
-            raise RowsLost
+        self._asked, self._entries = 0, entries
 
-    def lost(self, number: int) -> None:
-        """It is not known where the rows are in an operation.
-
-        Args:
-            number: How many operations had begun before it.
+    def lost(self) -> None:
+        """It is not known where the rows are: they may have been mixed, and nothing is kept.
 
         Raises:
-            Disagreement: If it was known when it was recorded.
+            Disagreement: If something was.
         """
-        if self._sources and self._operations[number].entries is not None:
+        if self._sources:
             raise Disagreement
-        if self._kept is not None and self._left >= 0:
-            self._written[number] = (self._written[number][0], None)
+        self.spoilt = True
 
     def starts(self, own: Tensor, dim: int) -> Tensor:
         """What the reference rows have in a tensor.
@@ -181,7 +178,7 @@ class Tape:
             Disagreement: If nothing of that form was recorded.
         """
         if self._kept is not None:
-            self._write(own, dim)
+            self._write(own, dim, len(self._kept))
         if not self._sources:
             return own
         known = self._next(own.dtype, dim)
@@ -230,25 +227,19 @@ class Tape:
         """
         if self._sources and (self.more or (whole and self.begun < len(self._operations))):
             raise Disagreement
-        if self._kept is None or self._left < 0:
+        if not self._writes:
             return None
-        written = tuple(
-            Operation(name, None if entries is None else tuple(entries))
-            for name, entries in self._written
-        )
+        written = tuple(Operation(name, tuple(entries)) for name, entries in self._written)
         return Record(written, self._chosen(outputs, 0), tuple(self._chosen(t, 0) for t in leaves))
 
-    def _write(self, own: Tensor, dim: int) -> None:
-        assert self._kept is not None, "something is kept"
+    def _write(self, own: Tensor, dim: int, rows: int) -> None:
         nbytes = own.numel() // self.fresh * own.element_size()
         self.row_bytes += nbytes
-        self._left -= nbytes * len(self._kept)
-        if self._left < 0:
+        self._left -= nbytes * rows
+        if self._writes:
+            self._written[-1][1].append(Entry(self._chosen(own, dim), dim))
+        else:
             self._written.clear()
-            return
-        entries = self._written[self.begun - 1][1]
-        assert entries is not None, "an operation that has lost its rows asks for nothing"
-        entries.append(Entry(self._chosen(own, dim), dim))
 
     def _chosen(self, t: Tensor, dim: int) -> Tensor:
         """A copy of what is kept of the rows that the batch evaluates."""
@@ -265,7 +256,7 @@ class Tape:
         self._asked = asked + 1
         found = []
         for source in self._sources:
-            entries = source.record.operations[self.begun - 1].entries or ()
+            entries = source.record.operations[self.begun - 1].entries
             if asked >= len(entries) or entries[asked].dim != dim:
                 raise Disagreement
             values = entries[asked].values
