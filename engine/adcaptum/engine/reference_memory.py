@@ -199,8 +199,8 @@ class ReferenceMemory:
         few = outputs.detach().reshape(len(outputs), -1)[:, :_NUMBERS].clone()
         chosen = [] if recollection.kept is None else recollection.kept.tolist()
         steady = all(_same(recollection.seen[number], few[number]) for number in chosen)
-        if chosen and outputs.is_cuda:
-            # Another stream may be the first to read it.
+        if outputs.is_cuda:
+            # Another stream may be the first to read it: what was recorded, and what was noted.
             torch.cuda.current_stream(outputs.device).synchronize()
         with self._lock:
             if not steady:

@@ -87,6 +87,9 @@ class Source:
 
     def of(self, values: Tensor, dim: int = 0) -> Tensor:
         """Takes its rows of a tensor that has all the record's along a dimension."""
+        if values.is_cuda:
+            # It may be dropped while they are read, on another stream than the one that wrote it.
+            values.record_stream(torch.cuda.current_stream(values.device))
         if self.rows is None:
             return values
         if len(self.rows) == 1:
