@@ -118,7 +118,7 @@ def _together(
         interception = _interception(model, first, compared)
         with interception or _NOTHING:
             enough = isinstance(first.target, Neuron) or not first.outputs
-            output = _call(model, taps, [*inputs, *arguments], enough=enough)
+            output = _call(model, taps, [*inputs, *arguments], first, enough=enough)
             objective = _objective(first, taps, output, rows)
         if shared is not None:
             objective = objective[shared.numbers]
@@ -212,12 +212,16 @@ def _set_taps(taps: Taps, first: Evaluation, slices: Sequence[Slice]) -> None:
         taps.patch(first.patch.site, pack_rows(patches))
 
 
-def _call(model: Model, taps: Taps, arguments: list[object], *, enough: bool) -> object:
+def _call(
+    model: Model, taps: Taps, arguments: list[object], first: Evaluation, *, enough: bool
+) -> object:
     if taps.empty:
         return model(*arguments)
     if taps.named and not isinstance(model, nn.Module):
         raise ModelError("layers can be named only of an nn.Module")
-    with taps.open(model, enough=enough):
+    # What has forwards of its own is the same to the last bit each time.
+    watch = first.forward_rows is None and first.rule is None
+    with taps.open(model, enough=enough, arguments=arguments, watch=watch):
         return model(*arguments)
     return None  # nobody waits for the output
 

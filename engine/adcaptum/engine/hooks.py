@@ -4,14 +4,14 @@ Rules:
 1. A hook is always removed, also when the model raises.
 2. A hook acts only in the thread that set it: others may run the same model at the same time.
 3. Nothing is stored on the model.
-4. Where no more is wanted than what is at the sites, the model is left once all are seen; but not
-   the first time, which shows whether it calls each of them once.
+4. Where no more is wanted than what is at the sites, the model is left once all are seen, if the
+   call is named, or `calls` knows that there is but one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import accumulate
 from threading import Lock, get_ident
 from typing import Any, cast
@@ -22,11 +22,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.hooks import RemovableHandle
 
+from adcaptum.engine.calls import Calls
 from adcaptum.engine.errors import InvalidArgument, ModelError
 from adcaptum.engine.evaluation import Layer, Site
 
-# Modules that have been seen to be called once in a forward, kept as long as the module.
-_called_once: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 # How many tensors a module takes and gives, of those that were read together with others.
 _tensor_counts: WeakKeyDictionary[nn.Module, dict[str, int]] = WeakKeyDictionary()
 _lock = Lock()
@@ -71,14 +70,15 @@ class _Tap:
             return None
         return self._act(value)
 
-    @property
-    def settled(self) -> bool:
+    def settled(self, calls: Calls | None) -> bool:
         """Whether the values are there, and no second call is to be feared."""
-        if not self.values:
-            return False
-        return self.site.call is not None or (
-            self.module is not None and self.module in _called_once
-        )
+        return bool(self.values) and self.sure(calls)
+
+    def sure(self, calls: Calls | None) -> bool:
+        """Whether the call that is meant is the only one, or named."""
+        if self.site.call is not None:
+            return True
+        return calls is not None and self.module is not None and calls.once(self.module)
 
     def check(self) -> None:
         """Raises ModelError if the model did not come by."""
@@ -174,35 +174,50 @@ class Taps:
         return tuple(t for tap in self._taps[site] for t in tap.leaves)
 
     @contextmanager
-    def open(self, model: object, *, enough: bool = False) -> Iterator[None]:
+    def open(
+        self,
+        model: object,
+        *,
+        enough: bool = False,
+        arguments: Sequence[object] = (),
+        watch: bool = False,
+    ) -> Iterator[None]:
         """Sets the taps for the duration of a `with` block.
 
         Args:
             model: The model; layers that are named have to be its.
             enough: Whether nothing is wanted but what is at the sites: then the block may be left
                 before its end.
+            arguments: What the model is called with.
+            watch: Whether the block may be watched, to leave the next one of its kind early;
+                numbers may be rounded in another way meanwhile.
 
         Raises:
             InvalidArgument: If the model has no such layer.
             ModelError: If a site of several layers is to have other tensors than it has.
         """
         every = [tap for taps in self._taps.values() for tap in taps]
+        thread = get_ident()
+        handles: list[RemovableHandle] = []
+        calls: Calls | None = None
 
         def seen(tap: _Tap, value: object) -> object | None:
             made = tap(value)
-            if enough and get_ident() == thread and all(each.settled for each in every):
+            if enough and get_ident() == thread and all(each.settled(calls) for each in every):
                 raise _Enough
             return made
 
-        thread = get_ident()
-        handles: list[RemovableHandle] = []
         try:
             for tap in every:
                 assert not isinstance(tap.site.layer, tuple), "each tap has one layer"
                 tap.module = find_layer(model, tap.site.layer)
                 handles.append(_register(tap, seen))
             self._hand_out()
-            yield
+            if enough and any(tap.site.call is None for tap in every):
+                calls = Calls.of(model, arguments)
+            unsure = watch and calls is not None and not all(tap.sure(calls) for tap in every)
+            with calls.watched(lambda: _once(every)) if calls and unsure else nullcontext():
+                yield
         except _Enough:
             return
         finally:
@@ -210,9 +225,6 @@ class Taps:
                 handle.remove()
         for tap in every:
             tap.check()
-            if tap.calls == 1 and tap.module is not None and tap.module not in _called_once:
-                with _lock:
-                    _called_once[tap.module] = True
 
     def _hand_out(self) -> None:
         """Gives each tap its part of what is to be put at its site."""
@@ -295,6 +307,11 @@ def layer_shapes(
             stack.callback(after.remove)
         run()
     return found
+
+
+def _once(taps: Sequence[_Tap]) -> list[nn.Module]:
+    """The modules that were called once."""
+    return [tap.module for tap in taps if tap.module is not None and tap.calls == 1]
 
 
 def _remember(tap: _Tap, tensors: int) -> None:
