@@ -62,6 +62,7 @@ CASES: Final = (
     Case("neuron_conductance", "nodes", _STEPS, counts=_counts(1000, 1000), layered=True),
     Case("conductance", "nodes", _STEPS, counts=_BUT_TEXTS, layered=True),
     Case("internal_influence", "nodes", _STEPS, counts=_BUT_TEXTS, layered=True),
+    Case("guided_integrated_gradients", "nodes", _STEPS, counts=_counts(200, 100)),
     # Only images can be blurred.
     Case("blur_integrated_gradients", "nodes", _STEPS, counts=_counts(0, 1000, 50)),
     Case("gradient_shap", "rows", ("n_samples", 50), "background", _BUT_TEXTS),

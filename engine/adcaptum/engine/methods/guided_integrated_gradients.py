@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import ClassVar
 
@@ -10,13 +12,20 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution, ErrorKind, completeness_error
+from adcaptum.engine.evaluation import Reading
 from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.flow import Flow, ask, endpoint_rows, endpoints
+from adcaptum.engine.flow import Flow, ask, both, endpoint_rows, endpoints, example_by_example
 from adcaptum.engine.guided_path import GuidedPath
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.parameters import parameter
 from adcaptum.engine.reduce import widened
+from adcaptum.engine.refinement import MOST_INTERVALS, refined
 from adcaptum.engine.rows import Given
+
+Tensors = tuple[Tensor, ...]
+
+# 2, 4, 8 and 16 steps.
+_USUAL_STEPS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +37,9 @@ class GuidedIntegratedGradients:
     way. The integral on each step is the mean of the gradients at its ends, where the paper takes
     the one at its start: the error falls with the square of the number of steps. The values sum to
     the output less the output at the baseline, up to that error. Its steps are one after another:
-    it takes longer than other methods of as many rows.
+    it takes longer than other methods of as many rows. With a tolerance the number of steps is
+    doubled until that changes little, and every number begins anew: ways of different numbers of
+    steps have nothing in common but their ends.
     """
 
     name: ClassVar[str] = "guided_integrated_gradients"
@@ -39,7 +50,7 @@ class GuidedIntegratedGradients:
     feature_masks: ClassVar[bool] = False
     layer: ClassVar[LayerUse] = "optional"
     background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = True
 
     n_steps: int = parameter(50, "Steps on the way.", minimum=1, maximum=10_000)
     fraction: float = parameter(
@@ -58,34 +69,71 @@ class GuidedIntegratedGradients:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains."""
+        """Explains; with a tolerance, reports after each number of steps."""
+        if explicand.tolerance is not None:
+            return (yield from example_by_example(self._refined, explicand))
         ends, starts = yield from endpoints(explicand)
+        begin = yield from ask(explicand.evaluation(Given(starts), gradient=True))
+        return (yield from self._walk(explicand, ends, starts, begin, self.n_steps))
+
+    def _refined(self, explicand: Explicand) -> Flow[Attribution]:
+        """Goes on until the tolerance is met, for one example."""
+        assert explicand.tolerance is not None, "it stops when a tolerance is met"
+        ends, starts = yield from endpoints(explicand)
+        begin = yield from ask(explicand.evaluation(Given(starts), gradient=True))
+        walks = _Walks(partial(self._walk, explicand, ends, starts, begin))
+        return (yield from refined(walks, explicand.tolerance))
+
+    def _walk(
+        self, explicand: Explicand, ends: Tensors, starts: Tensors, begin: Reading, steps: int
+    ) -> Flow[Attribution]:
+        """Goes so many steps, from the reading at the baseline."""
         path = GuidedPath(
             _joined(starts),
             _joined(ends),
-            steps=self.n_steps,
+            steps=steps,
             share=self.fraction,
             leeway=self.max_dist,
         )
         total = torch.zeros_like(path.points)
-        reading = yield from ask(explicand.evaluation(Given(starts), gradient=True))
-        baseline_output = reading.values
-        gradients = _joined(reading.gradients)
-        for number in range(1, self.n_steps + 1):
+        gradients = _joined(begin.gradients)
+        reading = begin
+        for number in range(1, steps + 1):
             moved = path.step(number, gradients)
-            rows = ends if number == self.n_steps else _parted(path.points, ends)
+            rows = ends if number == steps else _parted(path.points, ends)
             reading = yield from ask(explicand.evaluation(Given(rows), gradient=True))
             later = _joined(reading.gradients)
             total += moved * (gradients + later) / 2
             gradients = later
-        output = reading.values
         values = _parted(total, widened(ends))
-        error = completeness_error(values, output, baseline_output)
-        return Attribution(values, error, ErrorKind.COMPLETENESS, output, baseline_output)
+        error = completeness_error(values, reading.values, begin.values)
+        return Attribution(values, error, ErrorKind.COMPLETENESS, reading.values, begin.values)
 
     def rows(self, explicand: Explicand) -> int:
-        """A row for each step and one for the baseline, and at a site what stands there."""
-        return explicand.count * (self.n_steps + 1) + endpoint_rows(explicand)
+        """A row for each step and one for the baseline, and at a site what stands there.
+
+        With a tolerance, as many as it usually takes.
+        """
+        steps = self.n_steps if explicand.tolerance is None else _USUAL_STEPS
+        return explicand.count * (steps + 1) + endpoint_rows(explicand)
+
+
+@dataclass(frozen=True, slots=True)
+class _Walks:
+    """Ways of ever more steps.
+
+    Attributes:
+        walk: Goes so many steps.
+    """
+
+    walk: Callable[[int], Flow[Attribution]]
+    most: ClassVar[int] = MOST_INTERVALS
+
+    def begin(self) -> Flow[tuple[Attribution, Attribution]]:
+        return (yield from both(self.walk(2), self.walk(4)))
+
+    def halve(self, intervals: int) -> Flow[Attribution]:
+        return (yield from self.walk(2 * intervals))
 
 
 def _joined(tensors: tuple[Tensor, ...]) -> Tensor:
