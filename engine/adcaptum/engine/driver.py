@@ -20,6 +20,7 @@ from adcaptum.engine.execution import Execution
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.flow import Flow
 from adcaptum.engine.method import Method
+from adcaptum.engine.modules import every_module
 from adcaptum.engine.packing import Pending, Slice
 from adcaptum.engine.reference_memory import ReferenceMemory
 
@@ -135,33 +136,20 @@ def check_mode(model: Model) -> None:
     Raises:
         ModelError: If a dropout, or a norm that keeps statistics, is in training mode.
     """
-    if isinstance(model, nn.Module) and _unfit(model):
-        name, module = next(each for each in model.named_modules() if _unsteady(each[1]))
-        raise ModelError(
-            f"layer {name!r} ({type(module).__name__}) is in training mode: its answers depend "
-            "on chance or on the batch; call model.eval() first"
-        )
-
-
-def _unfit(model: nn.Module) -> bool:
-    """Whether a module in it is unsteady: as `modules` would say, in a fifth of its time."""
-    found: list[nn.Module | None] = [model]
-    containers = set[nn.Module]()
-    for module in found:  # which grows meanwhile
-        if module is None:
-            continue
+    if not isinstance(model, nn.Module):
+        return
+    for module in every_module(model):
         if module.training and _unsteady(module):
-            return True
-        below = module._modules  # noqa: SLF001
-        if below and module not in containers:
-            containers.add(module)
-            found.extend(below.values())
-    return False
+            name = next(name for name, each in model.named_modules() if each is module)
+            raise ModelError(
+                f"layer {name!r} ({type(module).__name__}) is in training mode: its answers depend "
+                "on chance or on the batch; call model.eval() first"
+            )
 
 
 def _unsteady(module: nn.Module) -> bool:
-    """Whether its answers depend on chance or on the batch."""
-    return module.training and (_random(module) or _tracking(module))
+    """Whether its answers depend on chance or on the batch, in training mode."""
+    return _random(module) or _tracking(module)
 
 
 def _random(module: nn.Module) -> bool:
