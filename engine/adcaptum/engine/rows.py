@@ -285,7 +285,7 @@ def plain_rows(rows: Rows, samples: Mapping[int, tuple[Tensor, ...]]) -> list[Pl
     if count * len(samples) > MOST_PLAIN:
         return []
     return [
-        Plain(example * each + sample, tuple([t[example].detach() for t in tensors]))
+        Plain(example * each + sample, tuple([t[example] for t in tensors]))
         for example in range(count)
         for sample, tensors in samples.items()
     ]

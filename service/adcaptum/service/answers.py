@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution, ErrorKind, StopReason
@@ -154,23 +156,36 @@ def predictions(model: ServedModel, outputs: Tensor, top_k: int) -> list[pb.Pred
     declared = model.loaded.declaration.outputs[0]
     if not declared.labels or outputs.ndim != 2:
         return []
-    outputs = outputs.double().cpu()
-    likely = {"logits": outputs.softmax(1), "probabilities": outputs}.get(declared.kind)
     most = min(top_k or DEFAULT_TOP_K, outputs.shape[1])
-    order = outputs.sort(dim=1, descending=True, stable=True).indices[:, :most]
-    scores = outputs.gather(1, order).tolist()
-    shares = [[None] * most] * len(scores) if likely is None else likely.gather(1, order).tolist()
+    # Of a few numbers each operation of PyTorch's takes longer than all of these.
+    scores = outputs.double().cpu().numpy()
+    order = (-scores).argsort(axis=1, kind="stable")[:, :most].tolist()
+    likely = _likely(scores, declared.kind)
     return [
         pb.Prediction(
             labels=[
                 pb.LabelScore(
-                    index=index, label=declared.labels[index], score=score, probability=share
+                    index=index,
+                    label=declared.labels[index],
+                    score=row[index],
+                    probability=None if likely is None else likely[example][index],
                 )
-                for index, score, share in zip(*row, strict=True)
+                for index in order[example]
             ]
         )
-        for row in zip(order.tolist(), scores, shares, strict=True)
+        for example, row in enumerate(scores.tolist())
     ]
+
+
+def _likely(scores: NDArray[np.float64], kind: str) -> list[list[float]] | None:
+    """The probability of each class, `(examples, classes)`; None if it is not known."""
+    if kind == "probabilities":
+        return cast("list[list[float]]", scores.tolist())
+    if kind != "logits":
+        return None
+    with np.errstate(invalid="ignore"):
+        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return cast("list[list[float]]", (odds / odds.sum(axis=1, keepdims=True)).tolist())
 
 
 def told_outputs(

@@ -101,11 +101,20 @@ def row_key(
         else:
             return None
     # Shapes and kinds first, so that no byte can move from one tensor to the next.
-    shapes = [(*t.shape, t.dtype) for t in whole]
-    digest = hashlib.blake2b(repr((id(module), shapes, scalars)).encode(), digest_size=32)
+    forms = [f"{t.dtype}{[*t.shape]}" for t in whole]
+    digest = hashlib.blake2b(f"{id(module)}{forms}{scalars}".encode(), digest_size=32)
     for t in whole:
-        digest.update(t.detach().reshape(-1).contiguous().view(torch.uint8).numpy().data)
+        digest.update(_bytes(t.detach()))
     return digest.digest()
+
+
+def _bytes(t: Tensor) -> memoryview | bytes:
+    try:
+        array = t.numpy()
+    except TypeError:
+        # numpy has no such type.
+        array = t.reshape(-1).contiguous().view(torch.uint8).numpy()
+    return array.data if array.flags.c_contiguous else array.tobytes()
 
 
 def chosen(outputs: Tensor, column: tuple[int, ...]) -> Tensor | None:

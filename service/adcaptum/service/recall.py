@@ -12,7 +12,6 @@ Rules:
 4. Whoever calls this holds the work's lock.
 """
 
-from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from torch import Tensor
@@ -41,17 +40,14 @@ class _Wanted(NamedTuple):
         row: The row's number in it.
         key: The row's.
         column: Which output is wanted; None: all of them.
+        own_key: The key of what is wanted.
     """
 
     pending: Pending
     row: int
     key: bytes
     column: tuple[int, ...] | None
-
-    @property
-    def own_key(self) -> bytes:
-        """The key of what is read of the row."""
-        return _key(self.key, self.column)
+    own_key: bytes
 
 
 class Recall:
@@ -133,18 +129,23 @@ class Recall:
                 continue
             key = row_key(module, tensors, evaluation.arguments, example)
             if key is not None:
-                found.append(_Wanted(pending, row, key, _column(evaluation, example)))
+                column = _column(evaluation, example)
+                own_key = key if column is None else key + repr(column).encode()
+                found.append(_Wanted(pending, row, key, column, own_key))
         return found
 
     def _plain(self, evaluation: Evaluation) -> list[Plain]:
         rows = evaluation.rows
-        look_seconds = LOOK_SECONDS + BYTE_SECONDS * evaluation.key.row_bytes
-        if self._row_seconds >= look_seconds:
-            return rows.plain()
-        if len(rows) > MOST_PLAIN:
+        # Those of an evaluation that has no others are always worth it: it may save its batch.
+        alone = len(rows) <= MOST_PLAIN and evaluation.wrt is None
+        if not alone and not self._is_dear(evaluation):
             return []
         plain = rows.plain()
-        return plain if len(plain) == len(rows) else []
+        return plain if len(plain) == len(rows) or self._is_dear(evaluation) else []
+
+    def _is_dear(self, evaluation: Evaluation) -> bool:
+        """Whether a row costs enough to be looked for among others."""
+        return self._row_seconds >= LOOK_SECONDS + BYTE_SECONDS * evaluation.key.row_bytes
 
     def _find(self, running: "Running", wanted: _Wanted) -> bool:
         """Whether a row need not be evaluated, because it is known or another flow has asked."""
@@ -186,12 +187,12 @@ class Recall:
 
 def _reads_outputs_only(evaluation: Evaluation) -> bool:
     return (
-        evaluation.at_ends
-        and evaluation.outputs
+        evaluation.outputs
+        and evaluation.at_ends
         and evaluation.references is None
         and evaluation.forward_rows is None
         # Elsewhere the device would have to be waited for.
-        and all(t.device.type == "cpu" for t in evaluation.rows.like)
+        and all(t.is_cpu for t in evaluation.rows.like)
     )
 
 
@@ -204,10 +205,6 @@ def _column(evaluation: Evaluation, example: int) -> tuple[int, ...] | None:
         return ()
     indices = target.indices
     return tuple(indices[0 if len(indices) == 1 else example].tolist())
-
-
-def _key(key: bytes, column: Hashable) -> bytes:
-    return key if column is None else key + repr(column).encode()
 
 
 def _read(value: Tensor, column: tuple[int, ...] | None, wanted: tuple[int, ...] | None) -> Tensor:

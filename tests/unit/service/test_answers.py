@@ -117,3 +117,25 @@ def test_the_error_that_a_tolerance_is_compared_with_is_told_where_there_was_one
     (one,) = answers.explanations(read, [(piece, measured)])
     assert one.error.relative == pytest.approx(0.02)
     assert one.error.kind == explanation_pb2.ERROR_KIND_UNSPECIFIED
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels"),
+    [([[1.0, 3.0]], ["yes", "no"]), ([[2.0, 2.0]], ["no", "yes"]), ([[-1.0, -4.0]], ["no", "yes"])],
+    ids=["second", "equal", "first"],
+)
+def test_a_prediction_lists_the_largest_outputs(
+    outputs: list[list[float]], labels: list[str]
+) -> None:
+    (prediction,) = answers.predictions(served()[0], torch.tensor(outputs), 0)
+    assert [each.label for each in prediction.labels] == labels
+    expected = torch.tensor(outputs, dtype=torch.float64).softmax(1)[0].sort(descending=True).values
+    np.testing.assert_allclose([each.probability for each in prediction.labels], expected)
+    (best,) = answers.predictions(served()[0], torch.tensor(outputs), 1)[0].labels
+    assert (best.label, best.score) == (labels[0], max(outputs[0]))
+
+
+def test_outputs_without_bounds_have_no_probabilities_and_are_no_trouble() -> None:
+    (prediction,) = answers.predictions(served()[0], torch.tensor([[0.0, torch.inf]]), 0)
+    assert [each.label for each in prediction.labels] == ["yes", "no"]
+    assert np.isnan(prediction.labels[0].probability)
