@@ -117,7 +117,7 @@ class ComparedBatch:
             objective: What is explained, or what it is chosen from, of all rows of the batch.
             inside: What all rows have where gradients are taken; empty if that is the inputs.
             whole: Whether the model was run to its end.
-            sure: Whether all that was done to the rows is known.
+            sure: Whether the rule covers all that was done to the rows.
 
         Raises:
             Disagreement: If the model did not do what was recorded of it.
@@ -128,7 +128,7 @@ class ComparedBatch:
         recollection = self._recollection
         index = self._references.index
         if recollection is not None and self._memory is not None:
-            recollection.tape.spoilt |= not sure
+            recollection.tape.spoilt |= not (sure or self._memory.independent)
             self._memory.keep(recollection, outputs, leaves, whole=whole)
             index, tape = recollection.index, recollection.tape
             outputs, leaves = tape.outputs(outputs), tape.leaves(leaves)

@@ -8,8 +8,9 @@ Rules:
 3. What is recorded takes no more than it may. Room is made by what was used least recently, and
    only if that was not used since the newcomer was first seen: of more rows than there is room for,
    that come in turns, some are kept, instead of each being dropped before it comes again.
-4. What is done to the rows has to be known: operations without a rule, and those that leave it
-   unknown where the rows are, may mix them. Of models that do such nothing is recorded.
+4. What is done to the rows has to be known: operations that leave it unknown where the rows are may
+   mix them, and so may those without a rule, unless the model is known not to. Of models that do
+   such nothing is recorded.
 5. Outputs that a row had at its first time and has no more at its second, in another batch, are the
    answers of a model that mixes rows after all, or answers by chance: they count as a disagreement.
 6. A model that disagrees with what was recorded of it (see `rules.tape`) is evaluated with its
@@ -97,16 +98,26 @@ class Recollection:
 
 
 class ReferenceMemory:
-    """Keeps what a model makes of reference rows. Threads may share it."""
+    """Keeps what a model makes of reference rows. Threads may share it.
 
-    def __init__(self, most_bytes: int = MOST_BYTES, *, at_once: bool = False) -> None:
+    Attributes:
+        most_bytes: What is kept takes at most so many bytes.
+        independent: Whether the model is known not to mix rows.
+    """
+
+    def __init__(
+        self, most_bytes: int = MOST_BYTES, *, at_once: bool = False, independent: bool = False
+    ) -> None:
         """Makes an empty one, for one model whose weights do not change.
 
         Args:
             most_bytes: What is kept takes at most so many bytes.
             at_once: Whether rows are recorded as soon as they come, because they are going to come
                 again; what has been kept is then kept for good.
+            independent: Whether it is known that the model's answers to rows do not depend on the
+                others of their batch.
         """
+        self.independent = independent
         self.most_bytes = most_bytes
         self._at_once = at_once
         self._lock = Lock()

@@ -100,7 +100,9 @@ class ServedModel:
             scales=_scales(loaded),
             default_method=_default_method(declaration),
             references=(
-                ReferenceMemory(reference_bytes) if reference_bytes and checks.independent else None
+                ReferenceMemory(reference_bytes, independent=True)
+                if reference_bytes and checks.independent
+                else None
             ),
         )
 

@@ -27,6 +27,7 @@ _RESHAPES = words("""
     type type_as alias float double half bfloat16 cpu cuda pin_memory lift_fresh atleast_1d real
 """)
 _BROADCASTS = BINARY | {"add", "sub", "rsub", "mul", "where", "lerp", "addcmul", "masked_fill"}
+_SUMS = frozenset({"sum", "mean"})
 _REDUCTIONS = words("sum mean amax amin max min nansum logsumexp var std linalg_vector_norm prod")
 # What may take rows from where they come first. Others that move numbers move them in a row.
 _FOLLOWED = words("""
@@ -104,7 +105,7 @@ class RowPlaces:
                     and first.shape == result.shape
                 ):
                     return
-            elif name not in _FOLLOWED:
+            elif name not in _FOLLOWED and name not in _SUMS:
                 return
         sources = [
             t
