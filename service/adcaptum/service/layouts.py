@@ -21,7 +21,7 @@ no further off than other arrangements may be, or than twice the copy in the sam
 does not work leaves the model as it is, and says why.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -64,6 +64,10 @@ DEVICES: Final = ("cpu", "cuda")
 """Where arrangements are tried. Others have no float64."""
 
 
+def _nothing() -> None:
+    """Nothing is to be made ready."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
     """How a model is arranged.
@@ -77,6 +81,8 @@ class Layout:
             once with gradients, as far as the model has them.
         failures: Why others were not tried, by name.
         turn: What to hold while a batch of it runs.
+        prepare: Makes it ready for as many of PyTorch's threads as the caller has, where it was
+            not measured with as many.
     """
 
     name: str
@@ -86,6 +92,7 @@ class Layout:
     rows_per_second: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     failures: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     turn: AbstractContextManager[object] = field(default_factory=nullcontext)
+    prepare: Callable[[], None] = _nothing
 
 
 def choose(model: LoadedModel, checks: Checks, target_batch_seconds: float) -> Layout:
@@ -110,6 +117,7 @@ class _Candidate:
     module: nn.Module
     distance: Distance = NOTHING
     turn: AbstractContextManager[object] = field(default_factory=nullcontext)
+    prepare: Callable[[], None] = _nothing
 
 
 class _Choice:
@@ -144,6 +152,7 @@ class _Choice:
             MappingProxyType(self._rates),
             MappingProxyType(self._failures),
             candidate.turn,
+            candidate.prepare,
         )
 
     def _possible(self) -> bool:
@@ -220,13 +229,14 @@ class _Choice:
             made = Compiled(before.module, self._model.device, self._lengths)
             usual = trials.trial_batches(self._model, self._checks, self._target_seconds)
             self._prepare(made, (len(usual[0]), len(self._model.examples[0])))
-            candidate = _Candidate(made, self._distance(made), made.turn)
+            prepare = partial(self._prepare, made, made.sizes)
+            candidate = _Candidate(made, self._distance(made), made.turn, prepare)
             if not self._add(wanted, candidate, before.distance):
                 return plain
             self._measure()
             if self._rates[wanted.name] < WORTH * self._rates[plain.name]:
                 return plain
-            self._prepare(made, made.sizes)
+            prepare()
         except Exception as error:  # noqa: BLE001  # compilers fail in many ways
             self._failures[wanted.name] = _said(error)
             return plain

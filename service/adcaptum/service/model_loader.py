@@ -63,6 +63,7 @@ class ModelLoader:
             if made is not None:
                 prepared[entry.name] = made
         threads = await asyncio.to_thread(self._divide_cores, prepared)
+        await asyncio.to_thread(_prepare_layouts, prepared, threads)
         self._engines.start(threads)
         for name, made in prepared.items():
             self._catalogue.set_ready(name, made.versions)
@@ -140,3 +141,14 @@ class ModelLoader:
             settings.device_threads or measured.device,
             settings.intra_op_threads or measured.intra_op,
         )
+
+
+def _prepare_layouts(prepared: dict[str, _Prepared], threads: Threads) -> None:
+    """What is compiled is compiled for a number of threads, and was for those of the warm-up."""
+    torch.set_num_threads(threads.intra_op)
+    for made in prepared.values():
+        for version, served in made.versions.items():
+            try:
+                served.layout.prepare()
+            except Exception:  # noqa: BLE001  # without it the model runs as it was arranged
+                logs.logger().exception("not compiled", model=served.name, version=version)

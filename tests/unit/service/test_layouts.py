@@ -311,3 +311,57 @@ def test_without_a_compiler_the_model_serves_as_it_is_and_says_why(
     layout = chosen(loaded(mlp(), torch.rand(4, 8), Runtime(compile=True)))
     assert layout.name == AS_LOADED
     assert layout.failures == {COMPILED: "RuntimeError: no compiler"}
+
+
+@pytest.fixture
+def without_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compiled is traced, and then run operation by operation: that takes no compiler."""
+
+    def traced(made: Compiled) -> Callable[..., object]:
+        run: Callable[..., object] = torch.compile(made._module, backend="aot_eager")
+        return run
+
+    monkeypatch.setattr(Compiled, "_compiler", traced)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_compiler")
+@pytest.mark.parametrize(("worth", "name"), [(1.2, COMPILED), (1.05, AS_LOADED)])
+def test_a_model_is_compiled_where_that_is_worth_it(
+    rate: Callable[..., None], worth: float, name: str
+) -> None:
+    rate(compiled=worth)
+    rows = torch.rand(4, 8)
+    model = loaded(mlp(), rows, Runtime(compile=True))
+    layout = chosen(model)
+    assert layout.name == name
+    assert layout.rows_per_second == {AS_LOADED: 1.0, COMPILED: worth}
+    assert not layout.failures
+    torch.testing.assert_close(layout.module(rows), model.module(rows))
+
+
+@pytest.mark.usefixtures("without_compiler")
+def test_a_compiled_model_is_made_ready_for_another_number_of_threads(
+    rate: Callable[..., None],
+) -> None:
+    rate(compiled=2.0)
+    layout = chosen(loaded(mlp(), torch.rand(4, 8), Runtime(compile=True)))
+    assert isinstance(layout.module, Compiled)
+    kinds, threads = len(layout.module._ready), torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        layout.prepare()
+    finally:
+        torch.set_num_threads(threads)
+    assert len(layout.module._ready) == 2 * kinds
+
+
+@pytest.mark.usefixtures("without_compiler")
+def test_a_compiled_model_in_another_precision_may_be_as_far_off_as_that_is(
+    rate: Callable[..., None],
+) -> None:
+    rate(bfloat16=0.5, **{"bfloat16,_compiled": 2.0})
+    runtime = Runtime("bfloat16", compile=True)
+    layout = chosen(loaded(mlp(), torch.rand(4, 8), runtime))
+    assert layout.name == "bfloat16, compiled"
+    assert 1e-4 < layout.distance.outputs < 1e-1
