@@ -49,7 +49,7 @@ class Metrics:
             "queue_seconds", "From arrival to the first device batch with a row of it.", by_rpc
         )
         self.compute_seconds = histogram(
-            "compute_seconds", "The device batches that held rows of a request.", by_rpc
+            "compute_seconds", "While device batches with rows of a request ran.", by_rpc
         )
         self.batch_rows = histogram("batch_rows", "Rows in a device batch.", by_kind, COUNTS)
         self.batch_seconds = histogram("batch_seconds", "How long a device batch took.", by_kind)

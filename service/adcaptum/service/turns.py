@@ -175,15 +175,21 @@ class Turns:
         ended: list[Work] = []
         begin, clock = monotonic(), batch_clock(self._device)
         cost = clock()
+        works = dict.fromkeys([piece.job.payload.running.work for piece in batch.slices])
         model = batch.slices[0].job.payload.running.work.model
+        for work in works:
+            work.computing.begin(begin)
         look = self._look(model, batch)
         begun = self._memory.begin()
         parts = self._evaluate(batch, look, ended, stream)
         nbytes = self._memory.end(begun)
+        end = monotonic()
+        for work in works:
+            work.computing.end(end)
         if parts is None:
             self._tell(ended, [])
             return
-        seconds, cost = monotonic() - begin, clock() - cost
+        seconds, cost = end - begin, clock() - cost
         for (job, start, stop), part in zip(batch.slices, parts, strict=True):
             work = job.payload.running.work
             with work.lock:
@@ -197,11 +203,9 @@ class Turns:
             work = piece.job.payload.running.work
             reason = work.cancel_reason or "cancelled"
             self._metrics.wasted_rows.labels(model.name, reason).inc(piece.stop - piece.start)
-        works = dict.fromkeys([piece.job.payload.running.work for piece in batch.slices])
         self._batch_metrics.observe(model, batch, len(works), seconds)
         news = []
         for work in works:
-            work.compute_seconds += seconds
             work.batches += 1
             if work.progressed is not None and begin - work.reported > NEWS_SECONDS:
                 work.reported = begin

@@ -19,6 +19,7 @@ from adcaptum.engine.execution import Execution
 from adcaptum.engine.flow import Flow
 from adcaptum.engine.packing import Part, Pending, Slice
 from adcaptum.engine.scheduler import Job, Priority, Request
+from adcaptum.service.busy_time import BusyTime
 from adcaptum.service.recall import Recall
 from adcaptum.service.served_model import ServedModel
 
@@ -115,7 +116,7 @@ class Work:
         running: The flows of the current stage.
         results: What they returned, once the work has ended.
         error: Why it failed, if it did.
-        compute_seconds: The device batches that held rows of it.
+        computing: When device batches that hold rows of it run.
         batches: How many there were.
         rows_done: How many of its rows have been evaluated.
         reported: When news of it were last sent.
@@ -125,7 +126,7 @@ class Work:
         "arrival",
         "batches",
         "cancel_reason",
-        "compute_seconds",
+        "computing",
         "ended",
         "error",
         "expires",
@@ -210,7 +211,7 @@ class Work:
         self.error: Exception | None = None
         self.ended = False
         self.cancel_reason = ""
-        self.compute_seconds = 0.0
+        self.computing = BusyTime()
         self.batches = 0
         self.rows_done = 0
         self.reported = 0.0
@@ -220,6 +221,11 @@ class Work:
         """From the arrival to the first batch."""
         started = self.request.scheduled_at
         return 0.0 if started is None else max(0.0, started - self.arrival)
+
+    @property
+    def compute_seconds(self) -> float:
+        """How long device batches with rows of it have run; those side by side count once."""
+        return self.computing.seconds
 
     def start(self) -> list[EngineJob]:
         """Begins the first stage; returns its jobs."""

@@ -9,8 +9,8 @@ class Timings:
 
     Attributes:
         queue_s: Seconds from the arrival to the first device batch with a row of the request.
-        compute_s: Seconds of all device batches that held rows of the request; shared ones count
-            whole.
+        compute_s: Seconds in which device batches with rows of the request were under way: those
+            side by side count once, those shared with other requests whole.
         total_s: Seconds from the arrival to the reply.
         batches: How many device batches held rows of the request.
     """

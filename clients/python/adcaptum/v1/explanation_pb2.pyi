@@ -808,7 +808,9 @@ class Timings(_message.Message):
     queue_seconds: _builtins.float
     """From the arrival to the first device batch with a row of this request."""
     compute_seconds: _builtins.float
-    """The sum of the device batches that held rows of this request; shared batches count whole."""
+    """How long device batches that held rows of this request were under way: those that ran side by
+    side count once, those shared with other requests whole. Never more than the total.
+    """
     total_seconds: _builtins.float
     """From the arrival to the reply."""
     batches: _builtins.int
