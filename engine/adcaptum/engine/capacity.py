@@ -356,15 +356,22 @@ class Capacity:
         """Learn that a batch of `rows` rows of `key` did not fit in memory."""
         (self._curves.get(key) or self._start(key)).fail(rows)
 
-    def seed(self, kind: Hashable, seconds_by_rows: Mapping[int, float]) -> None:
+    def seed(
+        self,
+        kind: Hashable,
+        seconds_by_rows: Mapping[int, float],
+        measured: tuple[int, int] | None = None,
+    ) -> None:
         """Give the keys of a kind that are still to come a curve to start from.
 
         Args:
             kind: What `kind(key)` returns, or a key itself where no such function was given.
             seconds_by_rows: Seconds that a batch took, by its number of rows.
+            measured: The rows of a batch, and the bytes of memory that it took; None: not known.
         """
         most = max(seconds_by_rows, default=1)
         prior = _Curve(kind, most, self._target, inf, None)
+        prior.measured = measured
         for rows, seconds in sorted(seconds_by_rows.items()):
             prior.cells[nearest_exponent(rows)] = _Cell(rows, max(seconds, 1e-9), 0, 0)
         prior.choose()

@@ -23,7 +23,7 @@ from adcaptum.service.engine_loop import EngineLoop
 from adcaptum.service.errors import TooBusy
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.served_model import ServedModel
-from adcaptum.service.warm_up import Curve, Threads
+from adcaptum.service.warm_up import NO_MEMORY, Curve, Threads
 from adcaptum.service.work import Work
 
 LIGHT_ROW_SECONDS: Final = 100e-6
@@ -106,8 +106,20 @@ class Engines:
         """How many rows wait."""
         return self._heavy.waiting_rows + self._light.waiting_rows
 
-    def add(self, model: ServedModel, curves: Mapping[str, Curve]) -> None:
-        """Takes a model, with the seconds of its batches by their rows, for each kind."""
+    def add(
+        self,
+        model: ServedModel,
+        curves: Mapping[str, Curve],
+        memory: Mapping[str, tuple[int, int]] = NO_MEMORY,
+    ) -> None:
+        """Takes a model.
+
+        Args:
+            model: The model.
+            curves: The seconds of its batches by their rows, for each kind.
+            memory: The rows of a batch and the bytes that it took, for each kind of which that is
+                known.
+        """
         most = max(
             min(seconds / rows for rows, seconds in curve.items()) for curve in curves.values()
         )
@@ -115,7 +127,7 @@ class Engines:
             self._light_models.add(model)
         for kind, curve in curves.items():
             for engine in (self._heavy, self._light):
-                engine.capacity.seed((model, kind), curve)
+                engine.capacity.seed((model, kind), curve, memory.get(kind))
 
     def of(self, model: ServedModel, rows: Mapping[str, int]) -> EngineLoop:
         """Returns what runs a work of a model that is expected to take so many rows, by kind."""

@@ -1,6 +1,7 @@
 """Brings every model of the repository to READY, or to UNAVAILABLE with the reason."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
 
@@ -24,11 +25,13 @@ class _Prepared:
     Attributes:
         versions: By name.
         curves: What was measured, by version and kind.
+        memory: What batches take of the device's memory, likewise.
         seconds: How long it took.
     """
 
     versions: dict[str, ServedModel]
     curves: dict[str, dict[str, Curve]]
+    memory: dict[str, Mapping[str, tuple[int, int]]]
     seconds: float
 
 
@@ -86,7 +89,7 @@ class ModelLoader:
             return None
         for version, served in prepared.versions.items():
             kinds = prepared.curves[version]
-            self._engines.add(served, kinds)
+            self._engines.add(served, kinds, prepared.memory[version])
             logs.logger().info(
                 "loaded",
                 model=name,
@@ -107,6 +110,7 @@ class ModelLoader:
                     kind: min(seconds / rows for rows, seconds in curve.items())
                     for kind, curve in kinds.items()
                 },
+                batch_rows={kind: warm_up.best_rows(curve) for kind, curve in kinds.items()},
             )
         return prepared
 
@@ -116,6 +120,7 @@ class ModelLoader:
         torch.set_num_threads(self._settings.intra_op_threads or 1)
         versions: dict[str, ServedModel] = {}
         curves: dict[str, dict[str, Curve]] = {}
+        memory: dict[str, Mapping[str, tuple[int, int]]] = {}
         for name, version in stored.versions.items():
             loaded = loading.load(stored, version, self._device)
             checked = checks.check(loaded)
@@ -125,7 +130,8 @@ class ModelLoader:
             )
             versions[name] = served
             curves[name] = dict(warm_up.curves(served, self._settings.target_batch_seconds))
-        return _Prepared(versions, curves, monotonic() - begin)
+            memory[name] = warm_up.memory(served, curves[name])
+        return _Prepared(versions, curves, memory, monotonic() - begin)
 
     def _divide_cores(self, prepared: dict[str, _Prepared]) -> Threads:
         settings = self._settings

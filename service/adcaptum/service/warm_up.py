@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
+from types import MappingProxyType
 from typing import Final
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from adcaptum.engine.clock import batch_clock
 from adcaptum.engine.evaluator import evaluate
 from adcaptum.engine.packing import Slice
+from adcaptum.service.batch_memory import BatchMemory
 from adcaptum.service.checks import example_batch
 from adcaptum.service.served_model import ServedModel
 from adcaptum.service.streams import CUDA_THREADS
@@ -41,6 +43,9 @@ class Threads:
 
 Curve = Mapping[int, float]
 
+NO_MEMORY: Final[Mapping[str, tuple[int, int]]] = MappingProxyType({})
+"""Nothing is known of the memory that batches take."""
+
 
 def curves(model: ServedModel, target_batch_seconds: float) -> Mapping[str, Curve]:
     """Measures the seconds that batches take, by their rows, without and with gradients.
@@ -59,6 +64,31 @@ def curves(model: ServedModel, target_batch_seconds: float) -> Mapping[str, Curv
     }
 
 
+def memory(model: ServedModel, measured: Mapping[str, Curve]) -> Mapping[str, tuple[int, int]]:
+    """Measures the bytes that a batch takes, where the device tells; nothing elsewhere.
+
+    Args:
+        model: A model that was checked.
+        measured: Its curves: the largest batch of each tells most.
+
+    Returns:
+        The rows of a batch and its bytes, by kind.
+    """
+    if model.loaded.device.type != "cuda":
+        return NO_MEMORY
+    found = {}
+    for kind, curve in measured.items():
+        rows = max(curve)
+        batch = example_batch(model.loaded, model.checks, rows, gradient=kind == "gradient")
+        meter = BatchMemory.of(model.loaded.device)
+        begun = meter.begin()
+        _seconds(model, batch)
+        nbytes = meter.end(begun)
+        if nbytes is not None:
+            found[kind] = (rows, nbytes)
+    return found
+
+
 def _curve(
     model: ServedModel, most: int, target_seconds: float, *, gradient: bool
 ) -> dict[int, float]:
@@ -66,13 +96,23 @@ def _curve(
     rows = 1
     while rows <= most:
         batch = example_batch(model.loaded, model.checks, rows, gradient=gradient)
-        # The first run of a size chooses kernels and maps memory.
-        seconds = min(_seconds(model, batch) for _ in range(2))
+        try:
+            # The first run of a size chooses kernels and maps memory.
+            seconds = min(_seconds(model, batch) for _ in range(2))
+        except torch.OutOfMemoryError:
+            if rows == 1:
+                raise
+            break
         measured[rows] = seconds
         if seconds > target_seconds:
             break
         rows *= 2
     return measured
+
+
+def best_rows(curve: Curve) -> int:
+    """Returns the size of batch in which a row costs least."""
+    return min(curve, key=lambda rows: curve[rows] / rows)
 
 
 def divide_cores(
@@ -93,7 +133,7 @@ def divide_cores(
 
     model = max(models, key=row_seconds)
     curve = gradient_curves[model]
-    rows = min(curve, key=lambda rows: curve[rows] / rows)
+    rows = best_rows(curve)
     candidates = [Threads(1, 1), Threads(1, cores), Threads(2, max(1, cores // 2))]
     candidates += [Threads(cores, 1)] if cores > 2 else []
     best, best_rate = candidates[0], 0.0

@@ -213,6 +213,13 @@ def test_a_seeded_kind_starts_at_its_best_size() -> None:
     assert [point.samples for point in capacity.curve("key")] == [0, 0, 0, 0, 0]
 
 
+def test_a_seed_may_say_what_rows_take_of_memory() -> None:
+    capacity = Capacity(memory_bytes=1000, kind=lambda key: "gradient")
+    curve = CURVES["small perceptron"]
+    capacity.seed("gradient", {rows: curve(rows) for rows in SIZES[:9]}, (256, 25_600))
+    assert capacity.rows("key") == 8
+
+
 def test_a_wrong_seed_is_corrected_by_one_measurement() -> None:
     capacity = Capacity()
     capacity.seed("key", {rows: 1e-4 * rows + 1e-3 for rows in (1, 8, 64, 128, 256)})

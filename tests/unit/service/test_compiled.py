@@ -3,12 +3,14 @@
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from adcaptum.service.compiled import Compiled
+from tests.models import mlp
 
 pytestmark = [
     pytest.mark.slow,
@@ -97,3 +99,20 @@ def test_a_model_that_looks_at_its_number_of_rows_is_refused() -> None:
     made = Compiled(Uncompilable(), torch.device("cpu"))
     with torch.no_grad(), pytest.raises(Exception, match="dynamic"):
         made.prepare(lambda: made(ROWS[:8]))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_graphs_serve_batches_up_to_their_size_and_keep_what_they_gave() -> None:
+    device = torch.device("cuda")
+    model = mlp().float().requires_grad_(requires_grad=False).to(device)
+    made = Compiled(model, device)
+    rows = ROWS.to(device)
+    for size in (1, 2, 4, 8):
+        # A graph is recorded when it runs for the second time.
+        for _ in range(3):
+            made.prepare(partial(gradients, made, rows[:size]))
+    found = [gradients(made, rows[:count]) for count in range(1, 9)]
+    for count, each in enumerate(found, 1):
+        expected = gradients(model, rows[:count])
+        torch.testing.assert_close(each, expected, rtol=1e-3, atol=1e-4)

@@ -365,3 +365,16 @@ def test_a_compiled_model_in_another_precision_may_be_as_far_off_as_that_is(
     layout = chosen(loaded(mlp(), torch.rand(4, 8), runtime))
     assert layout.name == "bfloat16, compiled"
     assert 1e-4 < layout.distance.outputs < 1e-1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("precision", ["as loaded", "bfloat16", "float16"])
+def test_arrangements_are_measured_on_cuda_too(precision: Precision) -> None:
+    model = loaded(cnn(), ROWS, Runtime(precision))
+    device = torch.device("cuda")
+    module, rows = model.module.to(device), ROWS.to(device)
+    layout = chosen(replace(model, module=module, device=device, examples=(rows,)))
+    assert AS_LOADED in layout.rows_per_second
+    assert precision in (AS_LOADED, layout.name.split(", ")[-1])
+    torch.testing.assert_close(layout.module(rows), module(rows), rtol=0.1, atol=0.05)
