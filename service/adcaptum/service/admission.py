@@ -1,18 +1,20 @@
 """What a request will take, and whether there is room and time for it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
 from torch import Tensor
 
+from adcaptum.engine.attribution import Attribution, StopReason
 from adcaptum.engine.scheduler import Priority
 from adcaptum.service.call import Call
 from adcaptum.service.engine_loop import EngineLoop
 from adcaptum.service.engines import Ahead, Engines
 from adcaptum.service.errors import DeadlineExceeded, InvalidRequest, TooLate
 from adcaptum.service.inputs import Inputs
-from adcaptum.service.question import Question
+from adcaptum.service.question import Piece, Question
 from adcaptum.service.served_model import ServedModel
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
 
@@ -145,3 +147,24 @@ def check_time(cost: Cost, ahead: Ahead, deadline: float, *, partial: bool) -> N
 
 def _nbytes(tensors: tuple[Tensor, ...]) -> int:
     return sum([each.nbytes for each in tensors])
+
+
+def learn(question: Question, answered: Sequence[tuple[Piece, Attribution]]) -> None:
+    """Has the model know what an explanation to a tolerance has taken, for those that follow.
+
+    Args:
+        question: What was asked.
+        answered: What was answered when all its flows had ended.
+    """
+    tolerance = question.budget.tolerance
+    if tolerance is None:
+        return
+    for index, resolved in enumerate(question.methods):
+        own = [(piece, found) for piece, found in answered if piece.method == index]
+        question.model.row_ratios.learn(
+            resolved.spec.name,
+            tolerance,
+            sum(question.rows(piece) for piece, _ in own),
+            sum(found.rows_used for _, found in own),
+            whole=all(found.stop_reason is StopReason.CONVERGED for _, found in own),
+        )

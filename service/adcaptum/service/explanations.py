@@ -258,7 +258,9 @@ class Explanations:
         elif work.error is not None:
             raise work.error
         elif flight.stored is None:
-            response = self._write(flight, flight.plan.answered(work.results))
+            answered = flight.plan.answered(work.results)
+            admission.learn(flight.question, answered)
+            response = self._write(flight, answered)
             if key is not None:
                 flight.stored = response.SerializeToString()
                 self.flights.cache.put(key, flight.stored)

@@ -134,18 +134,23 @@ class Question:
         return Evaluation(Given(self.inputs.tensors), arguments=self.inputs.arguments)
 
     def estimated_rows(self) -> dict[str, int]:
-        """How many rows it will take, by kind, as far as is known; the outputs' not counted."""
+        """How many rows it will take, by kind, as far as is known; the outputs' not counted.
+
+        To a tolerance, as many as such requests have taken.
+        """
         first = torch.zeros(self.inputs.count, len(self.model.checks.output_shape)).long()
         rows = {"forward": 0, "gradient": 0}
         for index, resolved in enumerate(self.methods):
             kind = "gradient" if resolved.method.gradient else "forward"
-            for part in self.parts:
-                piece = self._piece(index, 0, first, part)
-                rows[kind] += self.rows(piece) * self.choice.count
+            pieces = [self._piece(index, 0, first, part) for part in self.parts]
+            foretold = sum(map(self.rows, pieces)) * self.choice.count
+            rows[kind] += self.model.row_ratios.expected(
+                resolved.spec.name, self.budget.tolerance, foretold
+            )
         return rows
 
     def rows(self, piece: Piece) -> int:
-        """How many rows a piece takes, as far as is known."""
+        """How many rows a piece takes, as far as its method knows."""
         method, explicand = self.methods[piece.method].method, piece.explicand
         site = self.inside(piece.method)
         shapes = None if site is None else self.model.checks.layer_shapes.get(site)

@@ -20,6 +20,7 @@ from adcaptum.service.known_rows import KnownRows
 from adcaptum.service.layouts import Layout
 from adcaptum.service.loading import LoadedModel
 from adcaptum.service.method_specs import ResolvedMethod
+from adcaptum.service.row_ratios import RowRatios
 from adcaptum.v1 import model_pb2
 
 
@@ -41,6 +42,7 @@ class ServedModel:
         default_method: The method where a request names none.
         known: What it says of rows that may be asked for again.
         references: What it makes of rows that others are compared with; None: that is not kept.
+        row_ratios: How many rows its explanations to a tolerance take.
     """
 
     name: str
@@ -55,6 +57,7 @@ class ServedModel:
     default_method: ResolvedMethod
     known: KnownRows = field(default_factory=KnownRows)
     references: ReferenceMemory | None = field(default_factory=ReferenceMemory)
+    row_ratios: RowRatios = field(default_factory=RowRatios)
 
     @classmethod
     def of(

@@ -1,6 +1,7 @@
 """How exact an answer has to be, said instead of how many steps are taken."""
 
 import json
+from math import log2
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,14 @@ def test_a_tolerance_can_be_named_on_the_command_line(server: Server, tmp_path: 
     written = run.invoke(app, [*words.split(), "--tolerance", "0.05", "--json"])
     (explanation,) = json.loads(written.stdout)["explanations"]
     assert explanation["error"]["relative"] <= 0.05
+
+
+def test_rows_to_a_tolerance_are_foretold_ever_better(stub: ExplanationServiceStub) -> None:
+    off = []
+    for seed in range(6):
+        request = asked(0.07, "rise")
+        request.seed, request.cache = seed, explanation_pb2.CACHE_BYPASS
+        accepted, *_, last = stub.ExplainStream(pb.ExplainStreamRequest(explain=request))
+        used = sum(report.rows_used for report in last.final.reports)
+        off.append(abs(log2(accepted.accepted.rows / used)))
+    assert max(off[3:]) < 2
