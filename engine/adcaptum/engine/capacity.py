@@ -14,11 +14,8 @@ Rules:
    mapped), so that a size is judged by its second batch at the earliest.
 6. A size is chosen only if it is expected to fit into `memory_bytes`, where a batch's memory is
    measured: larger batches take at most as much a row as the largest that was measured.
-7. After an out-of-memory error a key gets at most half of the rows that failed. What was short may
-   have been taken by somebody else for a moment, so that twice the limit is allowed again after
-   `PROBE` full batches, and again until all rows are. Each time that fails, the number of batches
-   doubles, and a limit that is real is probed less and less often; it begins anew once a full batch
-   of the larger size has fitted. A batch that was on its way when the limit fell says nothing new.
+7. After an out-of-memory error a key gets fewer rows than those that failed, for a while: see
+   `memory_limit`.
 
 The time of a size that was not measured is that of the straight line through its neighbours
 (seconds = slope * rows + overhead), kept between no growth and proportional growth.
@@ -30,6 +27,7 @@ from math import inf, log2
 from typing import Final
 
 from adcaptum.engine.backlog import UNKNOWN, Line
+from adcaptum.engine.memory_limit import MemoryLimit
 
 ENOUGH: Final = 0.95  # of the best rows per second
 WORTH: Final = 1.08  # what a doubling must bring for the next one to be tried
@@ -41,7 +39,6 @@ PATIENCE: Final = 10  # a size that did not pay rests for 2 * PATIENCE**2 batche
 TRUST: Final = 3.0  # a prior that is off by more than this factor is dropped
 SETTLED: Final = 16  # batches from which on a curve's line is fitted only now and then:
 REFIT: Final = 8  # every so many batches
-PROBE: Final = 64  # full batches after which a limit that memory set is doubled, at first
 MAX_KEYS: Final = 1024  # curves kept; the oldest goes first
 
 
@@ -114,8 +111,7 @@ class _Curve:
     """
 
     __slots__ = (
-        "_falling", "_line", "_most", "_safe", "_since", "batches", "cells", "choice", "failures",
-        "kind", "limit", "measured", "memory", "target",
+        "_line", "batches", "cells", "choice", "kind", "limit", "measured", "memory", "target",
     )  # fmt: skip
 
     def __init__(
@@ -127,9 +123,7 @@ class _Curve:
         prior: "_Curve | None",
     ) -> None:
         self.kind = kind
-        self.limit = self._most = self._safe = limit
-        self.failures = self._since = 0
-        self._falling = False
+        self.limit = MemoryLimit(limit)
         self.target = target
         self.memory = memory
         self.measured: tuple[int, int] | None = None
@@ -170,32 +164,6 @@ class _Curve:
             cell.observe(rows, seconds, self.batches)
         self.choose()
 
-    def fail(self, rows: int) -> None:
-        """Rule 7: a batch did not fit into memory."""
-        fallen = max(1, rows // 2)
-        if fallen >= self.limit:
-            return
-        # Several halvings until something fits are one failure.
-        self.failures += not self._falling
-        self._falling, self._since = True, 0
-        self.limit = self._safe = fallen
-        self.choose()
-
-    def fit(self, rows: int) -> None:
-        """Rule 7: a batch did fit."""
-        self._falling = False
-        if not self.failures or rows < 1 << (self.limit.bit_length() - 1):
-            return
-        if self.limit > self._safe:
-            self._safe, self._since = self.limit, 0
-            self.failures = 1 if self.limit < self._most else 0
-        self._since += 1
-        # Shifted no further than anybody could count.
-        if self.limit < self._most and self._since >= PROBE << min(self.failures - 1, 32):
-            self._since = 0
-            self.limit = min(2 * self.limit, self._most)
-            self.choose()
-
     def _correct_prior(self, measured: _Cell, ratio: float) -> None:
         """Scale the points that are still a prior by how wrong this one was, or drop them."""
         priors = [cell for cell in self.cells.values() if cell.samples == 0]
@@ -210,7 +178,7 @@ class _Curve:
         cells = self.cells
         if not cells:
             return
-        largest = min(self.limit, self._fitting()).bit_length() - 1
+        largest = min(self.limit.rows, self._fitting()).bit_length() - 1
         fitting = [
             (exponent, cell.rate)
             for exponent, cell in cells.items()
@@ -227,7 +195,7 @@ class _Curve:
     def _fitting(self) -> int:
         """Rule 6: the rows that are expected to fit into memory."""
         if self.measured is None or self.memory == inf:
-            return self.limit
+            return self.limit.rows
         rows, nbytes = self.measured
         return max(1, int(self.memory * rows / max(nbytes, 1)))
 
@@ -338,7 +306,7 @@ class Capacity:
         if curve is None:
             curve = self._start(key)
         if self.fixed is not None:
-            return min(self.fixed, curve.limit)
+            return min(self.fixed, curve.limit.rows)
         return curve.choice
 
     def observe(self, key: Hashable, rows: int, seconds: float, nbytes: int | None = None) -> None:
@@ -346,7 +314,8 @@ class Capacity:
         curve = self._curves.get(key)
         if curve is None:
             curve = self._start(key)
-        curve.fit(rows)
+        if curve.limit.fit(rows):
+            curve.choose()
         if self.fixed is not None:
             return
         curve.observe(rows, max(seconds, 1e-9), nbytes)
@@ -354,7 +323,9 @@ class Capacity:
 
     def out_of_memory(self, key: Hashable, rows: int) -> None:
         """Learn that a batch of `rows` rows of `key` did not fit in memory."""
-        (self._curves.get(key) or self._start(key)).fail(rows)
+        curve = self._curves.get(key) or self._start(key)
+        if curve.limit.fail(rows):
+            curve.choose()
 
     def seed(
         self,
@@ -380,7 +351,7 @@ class Capacity:
     def limit(self, key: Hashable) -> int:
         """The most rows that `key` may get: by configuration, or since memory ran out."""
         curve = self._curves.get(key)
-        return self._max_rows_of(key) if curve is None else curve.limit
+        return self._max_rows_of(key) if curve is None else curve.limit.rows
 
     def curve(self, key: Hashable) -> tuple[Point, ...]:
         """What is known of a key, by growing number of rows."""
