@@ -70,10 +70,11 @@ def ran(
     """Runs any flow on the question's model; `total` is how many rows it takes, if it is known."""
     if batch_rows is not None and batch_rows < 1:
         raise InvalidInput("the rows of a batch", batch_rows, "at least 1")
-    with (
-        translated(),
-        tqdm(total=total, desc=progress, unit="row", disable=progress is None) as bar,
-    ):
+    if progress is None:
+        # A bar that is not shown costs a fiftieth of a small model's explanation.
+        with translated():
+            return run(question.model, flow, batch_rows=batch_rows)
+    with translated(), tqdm(total=total, desc=progress, unit="row") as bar:
         result = run(question.model, flow, batch_rows=batch_rows, on_rows=bar.update)
         # At layers the rows are known only now.
         bar.total = bar.n
