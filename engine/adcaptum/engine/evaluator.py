@@ -303,7 +303,8 @@ def _places(objective: Tensor, columns: Sequence[Tensor | None]) -> Tensor:
     joint = given[0] if len(given) == 1 else _joined(given, shape)
     if joint.shape[1] != len(shape):
         raise _out_of_range(joint, shape)
-    return _flat(joint, shape).to(objective.device)
+    # A copy that is waited for would keep the way back from being launched behind the forward.
+    return _flat(joint, shape).to(objective.device, non_blocking=True)
 
 
 def _padded(columns: Tensor, shape: tuple[int, ...]) -> Tensor:

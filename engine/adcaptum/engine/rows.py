@@ -298,4 +298,5 @@ def some(t: Tensor, start: int, stop: int) -> Tensor:
 
 def column(numbers: Tensor, like: Tensor) -> Tensor:
     """Shapes (n,) to (n, 1, ..., 1), so that it multiplies (n, *features) of `like`'s features."""
-    return numbers.to(device=like.device, dtype=like.dtype).view(-1, *(1,) * (like.dim() - 1))
+    there = numbers.to(device=like.device, dtype=like.dtype, non_blocking=True)
+    return there.view(-1, *(1,) * (like.dim() - 1))
