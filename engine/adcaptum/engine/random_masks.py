@@ -132,12 +132,17 @@ def masks_over(
     for i, t in enumerate(tensors):
         check_elements(explicand, tensors, i)
         stream = _STREAM + (i << 8)
-        if t.dim() > 3 and t.is_floating_point():
+        if is_image(t):
             made.append(GridMasks(tuple(t.shape[1:]), cells, share, seed, stream, antithetic))
         else:
             features = Features.of(explicand, (t,))
             made.append(FeatureMasks(features, 0, share, seed, stream, antithetic))
     return tuple(made)
+
+
+def is_image(tensor: Tensor) -> bool:
+    """Whether a tensor is seen through grids: one of numbers, three dimensions or more each."""
+    return tensor.dim() > 3 and tensor.is_floating_point()
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,9 +16,10 @@ from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.features import feature_count
 from adcaptum.engine.flow import Flow, example_by_example, report
 from adcaptum.engine.game import exact, game, game_rows, usual_game_rows
+from adcaptum.engine.known_pairs import KnownPairs
 from adcaptum.engine.moments import rounds
+from adcaptum.engine.pooled import Pooled
 from adcaptum.engine.randomness import address
-from adcaptum.engine.replicates import signs
 from adcaptum.engine.strata import PairedSample, Sampling
 from adcaptum.engine.surrogate import Surrogate
 
@@ -85,7 +86,8 @@ class Regression:
     def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
         """Goes on until the tolerance is met, for one example.
 
-        Every round is a sample and a regression of its own; what they say is averaged.
+        Every round is a sample and a regression of its own; what they say is averaged. What one has
+        evaluated the others need not.
         """
         played = yield from game(explicand)
         features = played.features.count
@@ -94,17 +96,17 @@ class Regression:
             return (yield from played.exactly())
         ends = yield from played.targets(Listed(torch.eye(2)[:, :1].bool().expand(2, features)))
         gap = exact(ends[:, 0]) - exact(ends[:, 1])
-        pooled = Pooled()
+        pooled, known = Pooled(), KnownPairs(played)
 
         def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
             """Draws so many pairs."""
             seed = address(explicand.seed, _STREAM, pooled.rounds)
             members, surrogate = solvable(features, max(size, 2 * features), seed, self.sampling)
-            coalitions = torch.cat([members, ~members])
-            targets = exact((yield from played.targets(Listed(coalitions))))
-            first, second = targets.chunk(2, 1)
-            pooled.add(surrogate, (first - second) / 2, gap)
-            freedom = pooled.pairs - pooled.rounds * (features - 1)
+            halves = yield from known.halves(members)
+            values, errors = surrogate.fit(halves, gap)
+            parts = surrogate.parts(halves, gap, pooled.flips(len(members)))
+            pooled.add(len(members), values, errors, parts)
+            freedom = pooled.samples - pooled.rounds * (features - 1)
             return played.found(
                 pooled.values, pooled.parts, ends, errors=pooled.errors, freedom=freedom
             )
@@ -139,44 +141,6 @@ class Regression:
         if self.n_samples // 2 < min(2 * features, every):
             raise _too_few(self.n_samples, features)
         return min(self.n_samples // 2, every)
-
-
-class Pooled:
-    """The mean of independent regressions, by their numbers of pairs.
-
-    Attributes:
-        rounds: How many there are.
-        pairs: How many pairs they have in all.
-        values: The values, (games, features).
-        parts: Independent parts of their errors, (games, parts, features).
-    """
-
-    __slots__ = ("_variance", "pairs", "parts", "rounds", "values")
-
-    def __init__(self) -> None:
-        self.rounds = 0
-        self.pairs = 0
-        self.values = self.parts = self._variance = torch.zeros(0)
-
-    @property
-    def errors(self) -> Tensor:
-        """The standard errors, (games, features)."""
-        return self._variance.sqrt()
-
-    def add(self, surrogate: Surrogate, halves: Tensor, gap: Tensor) -> None:
-        """Takes a regression on pairs, as `Surrogate.fit` does."""
-        values, errors = surrogate.fit(halves, gap)
-        flips = signs(halves.shape[1], self.rounds).double()
-        parts = surrogate.parts(halves, gap, flips) / len(flips) ** 0.5
-        self.rounds += 1
-        self.pairs += halves.shape[1]
-        if self.rounds == 1:
-            self.values, self.parts, self._variance = values, parts, errors.square()
-            return
-        share = halves.shape[1] / self.pairs
-        self.values = torch.lerp(self.values, values, share)
-        self.parts = torch.lerp(self.parts, parts, share)
-        self._variance = self._variance * (1 - share) ** 2 + errors.square() * share**2
 
 
 def _solvable(features: int, pairs: int, seed: int, sampling: Sampling) -> tuple[Tensor, Surrogate]:

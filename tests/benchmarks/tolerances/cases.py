@@ -68,7 +68,7 @@ CASES: Final = (
     Case("gradient_shap", "rows", ("n_samples", 50), "background", _BUT_TEXTS),
     Case("expected_gradients", "rows", ("n_samples", 200), "background", _BUT_TEXTS),
     Case("layer_gradient_shap", "layer", ("n_samples", 50), "background", _BUT_TEXTS, layered=True),
-    Case("smooth_grad", "samples", ("n_samples", 20), counts=_counts(1000, 200, 50, 50)),
+    Case("smooth_grad", "samples", ("n_samples", 20), counts=_counts(1000, 200, 10, 10)),
     Case("kernel_shap", "coalitions", ("n_samples", 2048), "groups"),
     Case("leverage_shap", "coalitions", ("n_samples", 2048), "groups"),
     Case("shapley_value_sampling", "coalitions", ("n_samples", 25), "groups"),

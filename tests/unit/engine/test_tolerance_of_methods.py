@@ -251,3 +251,33 @@ def test_games_of_few_features_are_enumerated_where_that_is_no_more() -> None:
         torch.testing.assert_close(answer.values[0], exact.values[0])
         assert answer.relative_error is not None
         assert float(answer.relative_error) == 0
+
+
+@pytest.mark.parametrize("share", [0.5, 0.3])
+def test_few_features_are_shown_in_all_ways_where_that_is_no_more(share: float) -> None:
+    asked = question("rise", 2, tolerance=0.001)
+    answer = explain(MODEL, method("rise", share=share), asked)
+    bits = (torch.arange(1 << FEATURES)[:, None] >> torch.arange(FEATURES) & 1).bool()
+    chances = torch.where(bits, share, 1 - share).double().prod(1)
+    assert asked.baselines is not None
+    for x, found in zip(asked.inputs[0], answer.values[0], strict=True):
+        with torch.no_grad():
+            outputs = MODEL(torch.where(bits, x, asked.baselines[0]))[:, 1]
+        exact = ((outputs * chances)[:, None] * bits).sum(0) / share
+        torch.testing.assert_close(found, exact)
+    assert answer.relative_error is not None
+    assert answer.relative_error.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("name", ["kernel_shap", "leverage_shap"])
+def test_no_coalition_is_evaluated_twice(name: str) -> None:
+    seen: list[Tensor] = []
+
+    def model(x: Tensor) -> Tensor:
+        seen.append(x)
+        return (x @ numbers(14, seed=2)).tanh() * (1 + x[:, 0])
+
+    answer = explain(model, method(name), Explicand.of(numbers(1, 14), tolerance=0.01))
+    rows = torch.cat(seen)
+    assert len(rows.unique(dim=0)) == len(rows) == answer.rows_used
+    assert answer.rows_used > 1000

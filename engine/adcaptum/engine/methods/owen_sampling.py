@@ -18,14 +18,14 @@ from adcaptum.engine.game import exact, game, game_rows, usual_game_rows
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.moments import StratifiedMoments, rounds
 from adcaptum.engine.parameters import parameter
+from adcaptum.engine.pooled import Pooled
 from adcaptum.engine.randomness import generator
-from adcaptum.engine.replicates import Replicates
 
 _STREAM = 22
 _FIRST_ROWS = 128
 _MOST_NUMBERS = 1 << 20
 # With a tolerance.
-_REPLICATES = 8
+_FIRST_STRATA = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +96,25 @@ class OwenSampling:
         played = yield from game(explicand)
         features = played.features.count
         ends = yield from played.targets(Listed(torch.eye(2)[:, :1].bool().expand(2, features)))
-        replicates = Replicates()
+        pooled = Pooled()
 
         def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
-            """Draws a stratified sample of so many pairs for each replicate."""
-            first, pairs = replicates.count * _REPLICATES, size * _REPLICATES
-            members = _draw(explicand.seed, first, torch.arange(pairs) // _REPLICATES, features)
-            parts = members.split(2 * _REPLICATES)
-            for part in parts:
-                targets = yield from played.targets(Toggled(part))
-                replicates.add((_gains(exact(targets), part, exact(ends)),), 1)
-            deviations = replicates.deviations[0]
-            return played.found(replicates.mean[0], deviations, ends)
+            """Draws a sample of so many strata, two pairs in each."""
+            strata = torch.arange(2 * size) // 2
+            members = _draw(explicand.seed, 2 * pooled.samples, strata, features)
+            targets = yield from played.targets(Toggled(members))
+            gains = _gains(exact(targets), members, exact(ends))
+            # What the two differ in tells how far each stratum's mean may be off.
+            one, other = gains.unflatten(1, (size, 2)).unbind(2)
+            off = (one - other) / (2 * size)
+            parts = pooled.flips(size) @ off
+            pooled.add(size, gains.mean(1), off.square().sum(1).sqrt(), parts)
+            return played.found(
+                pooled.values, pooled.parts, ends, errors=pooled.errors, freedom=pooled.samples
+            )
 
-        return (yield from played.sampled(draw, 2 * _REPLICATES * (features + 1)))
+        each = 4 * (features + 1)
+        return (yield from played.sampled(draw, each, _FIRST_STRATA))
 
     def rows(self, explicand: Explicand) -> int:
         """The coalitions, each with every feature toggled, the input and the baseline.
@@ -118,7 +123,7 @@ class OwenSampling:
         """
         features = feature_count(explicand)
         if explicand.tolerance is not None:
-            return usual_game_rows(explicand, 2 * _REPLICATES * (features + 1))
+            return usual_game_rows(explicand, 2 * _FIRST_STRATA * (features + 1))
         each = 1 << features if self._enumerates(features) else self._samples_rows(features)
         return game_rows(explicand, each - 1)
 

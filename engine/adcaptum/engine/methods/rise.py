@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from adcaptum.engine.attribution import Attribution, ErrorKind
+from adcaptum.engine.coalitions import Enumerated
 from adcaptum.engine.explicand import Explicand
+from adcaptum.engine.features import Features
 from adcaptum.engine.flow import (
     Flow,
     ask,
@@ -20,11 +23,11 @@ from adcaptum.engine.flow import (
     report,
     target_at_inputs,
 )
-from adcaptum.engine.game import by_game
+from adcaptum.engine.game import Game, by_game, exact
 from adcaptum.engine.method import LayerUse
 from adcaptum.engine.moments import RunningMoments, largest, rounds
 from adcaptum.engine.parameters import parameter
-from adcaptum.engine.random_masks import Masks, RandomlyMasked, masks_over
+from adcaptum.engine.random_masks import Masks, RandomlyMasked, is_image, masks_over
 from adcaptum.engine.reduce import accumulator_dtype, widened
 from adcaptum.engine.sampling import MOST_ROWS, sampled, usual_samples
 from adcaptum.engine.shown_means import REPLICATES, ShownMeans
@@ -32,6 +35,7 @@ from adcaptum.engine.shown_means import REPLICATES, ShownMeans
 _FIRST_ROUND = 64
 _FIRST_PAIRS = 2
 _MOST_ELEMENTS = 1 << 21
+_MOST_ENUMERATED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,8 @@ class Rise:
     all their channels through the same. Of other inputs each element, or each feature of a feature
     mask, is shown or not, which the paper does not have. What is hidden is at the baseline. The
     mean over the masks estimates the values, and their spread its standard error. With a tolerance
-    masks come in pairs of opposites, and what all masks have in common is taken out.
+    masks come in pairs of opposites, and what all masks have in common is taken out; of few
+    features all masks are taken where that is no more.
     """
 
     name: ClassVar[str] = "rise"
@@ -110,9 +115,13 @@ class Rise:
             output = by_game((yield from target_at_inputs(explicand, gradient=False)), 1)[:, 0]
         masks = masks_over(explicand, ends, self.cells, self.share, antithetic=True)
         shown = ShownMeans(self.share)
+        features = _few(explicand, ends)
 
         def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
-            """Draws so many pairs of masks for each replicate."""
+            """Draws so many pairs of masks for each replicate; or takes all masks there are."""
+            if features is not None and 2 * REPLICATES * size >= 1 << features.count:
+                answer = yield from self._exactly(Game(explicand, ends, starts, features), output)
+                return answer, torch.zeros_like(answer.values[0].flatten(1)[:, 0])
             rows = RandomlyMasked(ends, starts, masks, shown.masks, 2 * REPLICATES * size)
             reading = yield from ask(explicand.evaluation(rows))
             (targets,) = widened((by_game(reading.values, 1),))
@@ -136,6 +145,18 @@ class Rise:
             least = 2 * REPLICATES * _FIRST_PAIRS
             each = usual_samples(explicand.tolerance, least=least) + explicand.with_error
         return endpoint_rows(explicand) + explicand.count * each
+
+    def _exactly(self, played: Game, output: Tensor | None) -> Flow[Attribution]:
+        """The mean over all masks, each by its probability: its error is zero."""
+        features = played.features.count
+        targets = yield from played.targets(Enumerated(features))
+        members = Enumerated(features).take(0, 1 << features, torch.device("cpu")).double()
+        sizes = members.sum(1)
+        chances = self.share**sizes * (1 - self.share) ** (features - sizes)
+        values = (exact(targets) * chances) @ members / self.share
+        errors = torch.zeros_like(values)
+        answer = played.attribution(values, targets[:, -1], standard_errors=errors)
+        return replace(answer, output=output)
 
     def _add(self, moments: RunningMoments, targets: Tensor, rows: RandomlyMasked) -> None:
         """Takes the targets of a round's masks, (games, samples)."""
@@ -163,6 +184,14 @@ class Rise:
         variance = squares.clamp_min(0) / max(count - 1, 1)
         shape = (len(targets), *shown.shape[1:])
         return mean.view(shape), variance.view(shape)
+
+
+def _few(explicand: Explicand, ends: tuple[Tensor, ...]) -> Features | None:
+    """The features that are shown or hidden, where there are few enough to try all ways."""
+    if explicand.feature_mask is None and any(map(is_image, ends)):
+        return None
+    features = Features.of(explicand, ends)
+    return features if features.count <= _MOST_ENUMERATED else None
 
 
 def _spread(of_masks: Sequence[Tensor], ends: Sequence[Tensor]) -> tuple[Tensor, ...]:
