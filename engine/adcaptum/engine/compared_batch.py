@@ -35,7 +35,7 @@ class Starts:
 
     def output(self) -> Tensor:
         """The outputs of each example's reference, (examples, *dims)."""
-        return self.outputs[self.output_index.to(self.outputs.device)]
+        return _of_each(self.outputs, self.output_index)
 
     def contributions(
         self, multipliers: tuple[Tensor, ...], leaves: tuple[Tensor, ...]
@@ -49,7 +49,7 @@ class Starts:
         made = []
         for m, leaf, start in zip(multipliers, leaves, widened(self.values), strict=True):
             (value,) = widened((leaf.detach()[: len(m)],))
-            made.append((value - start[self.value_index.to(start.device)]) * m)
+            made.append((value - _of_each(start, self.value_index)) * m)
         return tuple(made)
 
 
@@ -135,3 +135,10 @@ class ComparedBatch:
         if not inside:
             return Starts(outputs, index, self._references.tensors, self._references.index)
         return Starts(outputs, index, leaves, index)
+
+
+def _of_each(rows: Tensor, index: Tensor) -> Tensor:
+    """Which of some rows each example has."""
+    if len(rows) == 1:
+        return rows.expand(len(index), *rows.shape[1:])
+    return rows[index.to(rows.device)]

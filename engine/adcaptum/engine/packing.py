@@ -109,7 +109,9 @@ def pack_references(slices: Sequence[Slice], *, printed: bool = False) -> Refere
         else:
             chosen, number = index.unique(return_inverse=True)
             arguments = ()
-        tensors = tuple(t.detach()[chosen.to(t.device)] for t in references.tensors)
+        tensors = tuple([t.detach() for t in references.tensors])
+        if of_example or len(tensors[0]) > 1:
+            tensors = tuple([t[chosen.to(t.device)] for t in tensors])
         if printed and not of_example:
             prints = tuple([references.prints[row] for row in chosen.tolist()])
         parts.append(ReferenceRows(tensors, arguments, number, prints))

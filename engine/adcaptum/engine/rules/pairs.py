@@ -37,14 +37,14 @@ class Pairs(RowPlaces):
         fresh = references if tape is None else tape.fresh
         super().__init__(self.examples + fresh)
         self._single = references == 1
-        own = torch.arange(references - fresh, references)
-        self._in_order = references == self.examples and torch.equal(
-            index, torch.arange(references)
-        )
-        # Without a tape the reference rows are behind those of the examples, else apart.
-        self._index = torch.cat([index, own])
-        if tape is None:
-            self._index += self.examples
+        self._in_order, self._index = True, index
+        if not self._single:
+            own = torch.arange(references)
+            self._in_order = references == self.examples and torch.equal(index, own)
+            # Without a tape the reference rows are behind those of the examples, else apart.
+            self._index = torch.cat([index, own[references - fresh :]])
+            if tape is None:
+                self._index += self.examples
 
     def of(self, x: Tensor, like: Tensor | None = None) -> Tensor:
         """Each row's reference row; a reference row's is itself.
