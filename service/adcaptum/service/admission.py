@@ -57,6 +57,8 @@ class Cost:
     def of_explanation(cls, question: Question, engines: Engines) -> "Cost":
         """Foretells an explanation's."""
         rows = question.estimated_rows()
+        # Who may use few of the rows that there are has all of them planned.
+        engine = engines.of(question.model, rows)
         most, expected = question.budget.max_rows, sum(rows.values())
         if expected > most:
             rows = {kind: -(-count * most // expected) for kind, count in rows.items()}
@@ -64,7 +66,7 @@ class Cost:
         first = {kind: min(count, each) for kind, count in rows.items()}
         if question.needs_outputs or question.tells_outputs:
             rows["forward"] += question.inputs.count
-        model, engine = question.model, engines.of(question.model, rows)
+        model = question.model
         return cls(
             sum(rows.values()),
             engines.seconds(engine, model, rows),
