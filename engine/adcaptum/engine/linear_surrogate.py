@@ -11,7 +11,6 @@ so that alpha has no unit, and an explanation scales with the outputs that it ex
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,7 +43,7 @@ def fit(
     Returns:
         The coefficients and their standard errors, float64 of shape (examples * outputs, features).
     """
-    fits = list(_fits(kind, alpha, coalitions, weights, outputs))
+    fits = _fits(kind, alpha, coalitions, weights, outputs)
     return torch.stack([f.values for f in fits]), torch.stack([f.errors for f in fits])
 
 
@@ -57,7 +56,7 @@ def fit_with_parts(
         The coefficients; their standard errors; and what they would be off by if each row were off
         by its residual, with random signs, (games, draws, features), divided by the root of draws.
     """
-    fits = list(_fits(kind, alpha, coalitions, weights, outputs))
+    fits = _fits(kind, alpha, coalitions, weights, outputs)
     flips = signs(len(coalitions)).double() / len(signs(1)) ** 0.5
     values, errors, parts = zip(
         *((f.values, f.errors, flips @ f.added.T) for f in fits), strict=True
@@ -85,11 +84,13 @@ class _Fit:
 
 def _fits(
     kind: Kind, alpha: float, coalitions: Tensor, weights: Tensor, outputs: Tensor
-) -> Iterator[_Fit]:
+) -> list[_Fit]:
     design = coalitions.cpu().double()
-    for own, of_example in zip(weights, outputs, strict=True):
-        for output in of_example:
-            yield _one(kind, alpha, design, _shares(own), output)
+    return [
+        _one(kind, alpha, design, _shares(own), output)
+        for own, of_example in zip(weights, outputs, strict=True)
+        for output in of_example
+    ]
 
 
 def _shares(weights: Tensor) -> Tensor:
