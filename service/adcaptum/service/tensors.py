@@ -111,16 +111,19 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
     """
     if device.type != "cuda" or values.device.type != "cpu":
         return values.to(device)
-    return values.pin_memory().to(device, non_blocking=True)
+    # Of several devices only this one shall have to do with it.
+    with torch.cuda.device(device):
+        return values.pin_memory().to(device, non_blocking=True)
 
 
 def _to_memory(values: Tensor) -> Tensor:
     """Copies a tensor to where the processor can read it."""
     if values.device.type != "cuda" or values.nbytes < FEWEST_PINNED_BYTES:
         return values.cpu()
-    pinned = torch.empty_like(values, device="cpu", pin_memory=True)
-    pinned.copy_(values, non_blocking=True)
-    torch.cuda.current_stream(values.device).synchronize()
+    with torch.cuda.device(values.device):
+        pinned = torch.empty_like(values, device="cpu", pin_memory=True)
+        pinned.copy_(values, non_blocking=True)
+        torch.cuda.current_stream().synchronize()
     return pinned
 
 
