@@ -265,7 +265,7 @@ class Tape:
             values = entries[asked].values
             if values.dtype != dtype:
                 raise Disagreement
-            found.append(values if source.rows is None else source.of(values, dim))
+            found.append(source.of(values, dim))
         return found
 
     def _completed(self, known: list[Tensor], own: Tensor) -> Tensor:
