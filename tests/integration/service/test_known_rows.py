@@ -157,3 +157,29 @@ def test_methods_of_one_request_share_rows_and_say_what_each_took(
             rtol=1e-3,
             atol=1e-5,
         )
+
+
+def test_an_answer_that_the_deadline_cuts_short_says_what_the_model_says(
+    stub: ExplanationServiceStub,
+) -> None:
+    values = digits(60, 71)
+    asked = explain(
+        values,
+        method("integrated_gradients"),
+        method("integrated_gradients", multiply_by_inputs=False),
+        model="digits",
+        target=index(1),
+        budget=explanation_pb2.Budget(tolerance=1e-7, max_rows=100_000),
+    )
+    reply = stub.Explain(asked, timeout=1.0)
+    assert {each.stop_reason for each in reply.reports} == {explanation_pb2.STOP_REASON_DEADLINE}
+    assert len(reply.explanations) == 2 * 60
+    assert_same(reply.predictions, stub.Predict(predict(values, "digits")).predictions)
+
+
+def test_predictions_leave_nothing_to_know(server: Server, stub: ExplanationServiceStub) -> None:
+    known = metric(server, "adcaptum_known_rows_total", model="cells")
+    for _ in range(2):
+        stub.Predict(predict(cells(1, 81)))
+    stub.Explain(explain(cells(1, 81), method("saliency")))
+    assert metric(server, "adcaptum_known_rows_total", model="cells") == known
