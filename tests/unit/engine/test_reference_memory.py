@@ -19,9 +19,9 @@ from adcaptum.engine.reference_memory import MOST_BYTES, SIGHTINGS, ReferenceMem
 from adcaptum.engine.rules.rescale import Rescale
 from tests.models import mlp, numbers
 
-# What a row takes in the records of `relu_network`: what goes into its ReLU and comes out of it,
-# of 16 numbers each, and three outputs.
-ROW_BYTES = (16 + 16 + 3) * 8
+# What a row takes in the records of `relu_network`: what goes into its ReLU, 16 numbers, and three
+# outputs.
+ROW_BYTES = (16 + 3) * 8
 
 
 class Counted(nn.Module):

@@ -48,8 +48,10 @@ def relu(
     with torch.no_grad():
         y = call(x.detach())
         count = pairs.explained(x) if large(y) else None
-        difference = x.detach()[:count] - pairs.compared(x, count)
-        multiplier = (y[:count] - pairs.compared(y, count, like=x)).div_(difference)
+        start = pairs.compared(x, count)
+        difference = x.detach()[:count] - start
+        # Computed again: it costs no more than to gather it, and need not be recorded.
+        multiplier = (y[:count] - call(start)).div_(difference)
         if count is None:
             pairs.forget_references(multiplier, like=x)
         # The sum tells whether there is a 0 / 0; on a GPU looking would cost more than mending.
