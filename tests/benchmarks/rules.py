@@ -1,6 +1,7 @@
 """Backward rules: DeepLIFT against Captum's and the plain gradient, LRP against zennit and Captum.
 
-All inputs share one baseline. `python -m tests.benchmarks.rules MODEL CONTENDER ROWS` prints what a
+All inputs share one baseline; "known" is with what it gives recorded before, as the service has it
+from the third request on. `python -m tests.benchmarks.rules MODEL CONTENDER ROWS` prints what a
 contender holds at most, in MiB above what the process held before.
 """
 
@@ -19,6 +20,8 @@ import torch
 from captum import attr as captum
 
 from adcaptum import attr
+from adcaptum.engine import METHODS, explain
+from adcaptum.engine.reference_memory import ReferenceMemory
 from adcaptum.engine.rules.composites import composite
 from tests import zennit_oracle as zennit
 from tests.benchmarks.bare import BareLoop
@@ -27,11 +30,11 @@ from tests.benchmarks.race import race, settle
 from tests.benchmarks.subjects import View, load_subject
 from tests.benchmarks.tables import CONSOLE, duration, ratio, table
 
-NAMES: Final = ("cells", "cnn", "reviews")
+NAMES: Final = ("cells", "digits", "cnn", "reviews")
 QUICK: Final = ("cells",)
 COUNTS: Final = (1, 16)
-OURS: Final = ("deep_lift", "lrp_epsilon", "lrp_epsilon_plus")
-MEMORY: Final = ("gradient", "deep_lift", "captum_deep_lift", *OURS[1:], "zennit_epsilon",
+OURS: Final = ("deep_lift", "known", "lrp_epsilon", "lrp_epsilon_plus")
+MEMORY: Final = ("gradient", "deep_lift", "captum_deep_lift", *OURS[2:], "zennit_epsilon",
                  "zennit_epsilon_plus", "captum_lrp")  # fmt: skip
 
 Runner = Callable[[], object]
@@ -51,6 +54,13 @@ def contenders(view: View, count: int) -> dict[str, Runner]:
     made: dict[str, Runner] = {
         "gradient": partial(attr.InputXGradient(network).attribute, x, **arguments),
         "deep_lift": partial(attr.DeepLift(network).attribute, x, **base),
+        "known": partial(
+            explain,
+            view.model,
+            METHODS["deep_lift"](),
+            view.explicand(count, None),
+            memory=ReferenceMemory(),
+        ),
         "captum_deep_lift": partial(captum.DeepLift(other).attribute, x, **base),
         "lrp_epsilon": partial(attr.LRP(network).attribute, x, **arguments),
         "lrp_epsilon_plus": partial(attr.LRP(network, composite=plus).attribute, x, **arguments),
@@ -77,8 +87,8 @@ class Rules:
         """Times and prints; then the memory."""
         torch.set_num_threads(1)
         for title, print_row, columns in (
-            ("DeepLIFT", self._deep_lift, ("ours", "Captum", "ours/Captum", "plain gradient",
-                                           "ours/plain")),
+            ("DeepLIFT", self._deep_lift, ("ours", "known", "known/ours", "Captum", "ours/Captum",
+                                           "plain gradient", "ours/plain")),
             ("LRP", self._relevance, ("epsilon", "/zennit", "/Captum", "epsilon_plus", "/zennit")),
         ):  # fmt: skip
             made = table(title, ("model", "inputs", *columns))
@@ -105,13 +115,15 @@ class Rules:
             return race(runners, self._seconds)
 
     def _deep_lift(self, view: View, count: int) -> tuple[str, ...]:
-        seconds = self._timed(view, count, ("deep_lift", "captum_deep_lift"))
+        seconds = self._timed(view, count, ("deep_lift", "known", "captum_deep_lift"))
         # The same rows with nothing between: the inputs and the baseline, in one batch.
         loop = BareLoop(view.network, (view.inputs, *view.extra), "gradient")
         plain = race({"plain": partial(loop.run, count + 1, count + 1)}, self._seconds)["plain"]
         ours, theirs = seconds["deep_lift"], seconds.get("captum_deep_lift")
         return (
             duration(ours),
+            duration(seconds["known"]),
+            ratio(seconds["known"] / ours),
             "-" if theirs is None else duration(theirs),
             ratio(theirs and ours / theirs),
             duration(plain),
