@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from sklearn.linear_model import Lasso
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from adcaptum.engine.lasso import lasso
 from tests.models import numbers
@@ -60,3 +64,43 @@ def test_equal_columns_share_and_do_no_harm() -> None:
 def test_a_penalty_above_all_moments_leaves_nothing() -> None:
     x, y = numbers(12, 3), numbers(12, seed=1)
     assert not lasso(x, y, 1.01 * float((x.T @ y).abs().max())).any()
+
+
+@pytest.mark.parametrize("share", [0.05, 0.001])
+def test_with_many_more_features_than_rows_it_is_scikit_learns(share: float) -> None:
+    g = torch.Generator().manual_seed(5)
+    x = (torch.rand(60, 400, generator=g) < 0.5).double()
+    y = torch.tanh(x @ numbers(400, seed=7) / 8) + 0.01 * numbers(60, seed=8)
+    x, y = x - x.mean(0), y - y.mean()
+    penalty = share * float((x.T @ y).abs().max())
+    peer = Lasso(alpha=penalty / len(x), fit_intercept=False, tol=1e-12, max_iter=1_000_000)
+    peer.fit(x.numpy(), y.numpy())
+    expected = torch.from_numpy(peer.coef_)
+    torch.testing.assert_close(lasso(x, y, penalty), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_fewer_rows_than_features_take_few_solutions_of_linear_systems() -> None:
+    x = (numbers(60, 400, seed=3) > 0).double()
+    x = x - x.mean(0)
+    y = torch.tanh(x @ numbers(400, seed=4) / 8)
+    y = y - y.mean()
+    systems: list[int] = []
+    with Counted(systems):
+        lasso(x, y, 1e-3 * float(y.norm()))
+    # From knot to knot it takes a hundred at least.
+    assert 0 < len(systems) < 90, len(systems)
+
+
+class Counted(TorchDispatchMode):
+    """Counts factorisations."""
+
+    def __init__(self, seen: list[int]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._seen = seen
+
+    def __torch_dispatch__(
+        self, func: Any, types: object, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if "cholesky_ex" in str(func) or "linalg_cholesky" in str(func):
+            self._seen.append(len(args[0]))
+        return func(*args, **(kwargs or {}))
