@@ -6,7 +6,7 @@ Rules:
 2. It is known again by a fingerprint of its bits and of the further arguments that come with it,
    among rows of evaluations of equal keys.
 3. What is recorded takes no more than it may. Room is made by what was used least recently, and
-   only if that was not used since the newcomer was first seen: of more rows than there is room for,
+   only if that was not used since the newcomer last came: of more rows than there is room for,
    that come in turns, some are kept, instead of each being dropped before it comes again.
 4. What is done to the rows has to be known: operations that leave it unknown where the rows are may
    mix them, and so may those without a rule, unless the model is known not to. Of models that do
@@ -207,9 +207,15 @@ class ReferenceMemory:
         record = tape.record(outputs, leaves, whole=whole)
         if not recollection.names:
             return
-        few = outputs.detach().reshape(len(outputs), -1)[:, :_NUMBERS].clone()
+        few = outputs.detach().reshape(len(outputs), -1)[:, :_NUMBERS]
         chosen = [] if recollection.kept is None else recollection.kept.tolist()
         steady = all(_same(recollection.seen[number], few[number]) for number in chosen)
+        # Each a copy of its own, or it would hold what the whole batch has given.
+        first = [
+            (recollection.names[number], few[number].clone())
+            for number, before in enumerate(recollection.seen)
+            if before is None and not self._at_once
+        ]
         if outputs.is_cuda:
             # Another stream may be the first to read it: what was recorded, and what was noted.
             torch.cuda.current_stream(outputs.device).synchronize()
@@ -220,7 +226,7 @@ class ReferenceMemory:
             if chosen:
                 size = self.most_bytes + 1 if tape.spoilt else tape.row_bytes
                 self._remember_size(recollection.names[0][0], size)
-            self._note(recollection.names, few)
+            self._note(first)
             if record is not None:
                 self._add([recollection.names[number] for number in chosen], record)
 
@@ -257,9 +263,9 @@ class ReferenceMemory:
             self._row_bytes.clear()
         self._row_bytes[key] = row_bytes
 
-    def _note(self, names: Sequence[_Name], few: Tensor) -> None:
+    def _note(self, first: Sequence[tuple[_Name, Tensor]]) -> None:
         """Notes some numbers of what was made of rows that have come for the first time."""
-        for name, outputs in zip(names, few, strict=True):
+        for name, outputs in first:
             sighting = self._sightings.get(name)
             if sighting is not None and sighting.outputs is None:
                 self._sightings[name] = Sighting(sighting.time, outputs)

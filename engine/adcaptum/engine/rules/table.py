@@ -89,7 +89,7 @@ def run_plain(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Runs an operation as it is, with parameters detached."""
     for a in args:
         if type(a) not in _HARMLESS:
-            args = tuple(_detached(a) for a in args)
+            args = tuple([a if type(a) in _HARMLESS else _detached(a) for a in args])
             break
     if kwargs:
         kwargs = {key: _detached(value) for key, value in kwargs.items()}
