@@ -28,6 +28,10 @@ ANSWER_SECONDS: Final = 0.1
 ANSWER_SHARE: Final = 0.3
 """The same, as a share of the time that there is."""
 
+PLAIN_NUMBERS: Final = 1 << 13
+"""Up to so many rows times elements of an example, planning coalitions and fitting regressions to
+what they are worth takes some milliseconds at most."""
+
 PRIORITIES: Final = {
     explanation_pb2.PRIORITY_UNSPECIFIED: Priority.INTERACTIVE,
     explanation_pb2.PRIORITY_INTERACTIVE: Priority.INTERACTIVE,
@@ -58,7 +62,7 @@ class Cost:
         """Foretells an explanation's."""
         rows = question.estimated_rows()
         # Who may use few of the rows that there are has all of them planned.
-        engine = engines.of(question.model, rows)
+        engine = engines.of(question.model, rows, plain=_plain(question, sum(rows.values())))
         most, expected = question.budget.max_rows, sum(rows.values())
         if expected > most:
             rows = {kind: -(-count * most // expected) for kind, count in rows.items()}
@@ -149,6 +153,13 @@ def check_time(cost: Cost, ahead: Ahead, deadline: float, *, partial: bool) -> N
 
 def _nbytes(tensors: tuple[Tensor, ...]) -> int:
     return sum([each.nbytes for each in tensors])
+
+
+def _plain(question: Question, rows: int) -> bool:
+    """Whether the methods of an explanation take hardly any time beside so many rows."""
+    elements = sum(each[0].numel() for each in question.inputs.tensors)
+    of_coalitions = any(each.method.feature_masks for each in question.methods)
+    return not of_coalitions or rows * elements <= PLAIN_NUMBERS
 
 
 def learn(question: Question, answered: Sequence[tuple[Piece, Attribution]]) -> None:

@@ -129,9 +129,15 @@ class Engines:
             for engine in (self._heavy, self._light):
                 engine.capacity.seed((model, kind), curve, memory.get(kind))
 
-    def of(self, model: ServedModel, rows: Mapping[str, int]) -> EngineLoop:
-        """Returns what runs a work of a model that is expected to take so many rows, by kind."""
-        if model not in self._light_models:
+    def of(self, model: ServedModel, rows: Mapping[str, int], *, plain: bool = True) -> EngineLoop:
+        """Returns what runs a work.
+
+        Args:
+            model: What is evaluated.
+            rows: How many rows it is expected to take, by kind.
+            plain: Whether the work takes hardly any time beside its rows.
+        """
+        if not plain or model not in self._light_models:
             return self._heavy
         seconds = _seconds(self._light, model, rows)
         return self._light if seconds <= LIGHT_REQUEST_SECONDS else self._heavy

@@ -22,7 +22,7 @@ from tests.unit.service.tiny_model import served
 LIGHT = {"forward": {1: 1e-4, 64: 2e-4}, "gradient": {1: 1e-4, 64: 2e-4}}
 
 
-def engines(model: ServedModel) -> Engines:
+def engines(model: ServedModel, curves: dict[str, dict[int, float]] = LIGHT) -> Engines:
     def crashed(error: BaseException) -> None:
         raise error
 
@@ -30,12 +30,12 @@ def engines(model: ServedModel) -> Engines:
     made = Engines(
         loop, torch.device("cpu"), Metrics(), target_batch_seconds=0.025, crashed=crashed
     )
-    made.add(model, LIGHT)
+    made.add(model, curves)
     return made
 
 
-def asked(model: ServedModel, name: str, **budget: Any) -> question.Question:
-    data = np.ones((1, 3), np.float32)
+def asked(model: ServedModel, name: str, rows: int = 1, **budget: Any) -> question.Question:
+    data = np.ones((rows, 3), np.float32)
     return question.read(
         pb.ExplainRequest(
             inputs=[tensor_pb2.Tensor(datatype="FP32", shape=data.shape, data=data.tobytes())],
@@ -57,4 +57,15 @@ async def test_what_plans_many_rows_is_kept_out_of_the_event_loop_however_few_it
     assert light.engine is not heavy.engine
     assert capped.engine is heavy.engine
     assert capped.rows == 2
+    await made.stop()
+
+
+async def test_what_fits_regressions_to_many_rows_is_kept_out_of_the_event_loop() -> None:
+    model, _ = served()
+    # Rows that cost nothing.
+    made = engines(model, {kind: {1: 1e-9, 64: 2e-9} for kind in ("forward", "gradient")})
+    light = Cost.of_explanation(asked(model, "smooth_grad", 64), made)
+    few = Cost.of_explanation(asked(model, "lime", 1), made)
+    many = Cost.of_explanation(asked(model, "lime", 11), made)
+    assert few.engine is light.engine is not many.engine
     await made.stop()
