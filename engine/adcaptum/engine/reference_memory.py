@@ -139,11 +139,15 @@ class ReferenceMemory:
         return sum(map(len, self._rows.values()))
 
     def serves(self, evaluation: Evaluation) -> bool:
-        """Whether reference rows of an evaluation may be known."""
+        """Whether reference rows of an evaluation may be known.
+
+        Under autocast a model gives other values than without it: there they never are.
+        """
         return (
             self._disagreements < DISAGREEMENTS
             and evaluation.references is not None
             and evaluation.forward_rows is None
+            and not torch.is_autocast_enabled(evaluation.references.tensors[0].device.type)
             and evaluation.arguments.lasting
             and not any(
                 isinstance(each, Neuron) and callable(each.index)

@@ -335,3 +335,11 @@ def test_shared_arguments_that_may_change_are_not_relied_on() -> None:
     assert not memory.serves(compared(additional_forward_args=(Shared([1, 2]), 2.0)))
     assert memory.serves(compared(additional_forward_args=(2.0, "mean")))
     assert memory.most_bytes == MOST_BYTES
+
+
+def test_what_is_known_is_not_taken_under_autocast() -> None:
+    model, memory = Counted(relu_network()), ReferenceMemory(at_once=True)
+    run(model, compared(), memory)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert extra(model, compared(), memory) == 1
+    assert extra(model, compared(), memory) == 0
