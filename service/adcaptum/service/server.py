@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import disable_created_metrics
 
 from adcaptum.engine.backlog import Limits
-from adcaptum.service import health, http, logs, repository
+from adcaptum.service import allocator, health, http, logs, repository
 from adcaptum.service.catalogue import Catalogue, State
 from adcaptum.service.declaration import DeclarationError
 from adcaptum.service.engines import RETRY_SECONDS, Engines
@@ -43,6 +43,7 @@ def run(settings: Settings) -> None:
         SystemExit: It failed; the log says why.
     """
     logs.configure(settings.log_level)
+    allocator.keep_freed_memory()
     sys.setswitchinterval(SWITCH_SECONDS)
     disable_created_metrics()  # type: ignore[no-untyped-call]
     try:
