@@ -176,10 +176,10 @@ def test_many_features_keep_to_a_tolerance(kind: str) -> None:
         return (t @ weights).tanh() + t[:, 0] * t[:, 1]
 
     method = Lime(surrogate=kind)  # type: ignore[arg-type]
-    asked = Explicand.of(numbers(6, 40), tolerance=0.1, seed=3)
+    asked = Explicand.of(numbers(3, 40), tolerance=0.1, seed=3)
     answer = explain(model, method, asked)
-    plain = Explicand.of(numbers(6, 40), seed=4)
-    many = Lime(n_samples=40_000, surrogate=kind)  # type: ignore[arg-type]
+    plain = Explicand.of(numbers(3, 40), seed=4)
+    many = Lime(n_samples=20_000, surrogate=kind)  # type: ignore[arg-type]
     truth = explain(model, many, plain).values[0]
     off = (answer.values[0] - truth).abs().sum(1) / truth.abs().sum(1)
     assert bool((off <= 0.1).all())
