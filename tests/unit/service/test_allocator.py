@@ -12,6 +12,7 @@ PROGRAM = """
 import resource
 import threading
 import torch
+torch.set_num_threads(1)
 from adcaptum.service.allocator import keep_freed_memory
 changed = keep_freed_memory() if {change} else False
 
