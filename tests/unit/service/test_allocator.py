@@ -7,22 +7,23 @@ import sys
 import pytest
 
 GLIBC = platform.libc_ver()[0] == "glibc"
-# How many pages a thread gets from the system that takes 160 MiB and gives them back, ten times.
+# How many pages a thread gets from the system that takes and gives back what batches take: tensors
+# of all sizes, 48 MiB in all, ten times.
 PROGRAM = """
 import resource
 import threading
 import torch
-torch.set_num_threads(1)
 from adcaptum.service.allocator import keep_freed_memory
+torch.set_num_threads(1)
 changed = keep_freed_memory() if {change} else False
 
 def take(times):
     for _ in range(times):
-        tensors = [torch.ones(1 << 20) for _ in range(40)]
+        tensors = [torch.ones(1 << power) for power in [*range(14, 22)] * 3]
         del tensors
 
 def measure():
-    take(3)
+    take(5)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     take(10)
     print(changed, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
