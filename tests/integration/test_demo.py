@@ -91,7 +91,7 @@ def test_the_examples_of_the_client_run(
 
 
 def test_the_examples_of_the_engine_run() -> None:
-    first, second, facade = examples("engine/README.md")
+    first, second, known, facade = examples("engine/README.md")
     scope: dict[str, Any] = {}
     exec(first, scope)
     assert "class MyGradient" in second
@@ -102,6 +102,8 @@ def test_the_examples_of_the_engine_run() -> None:
         scope,
     )
     assert scope["answer"].values[0].shape == (2, 4)
+    exec(known, scope)
+    assert len(scope["memory"]) == 1
     exec(facade, {})
 
 

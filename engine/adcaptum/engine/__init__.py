@@ -31,6 +31,7 @@ from adcaptum.engine.evaluation import (
 from adcaptum.engine.explicand import Explicand
 from adcaptum.engine.flow import Flow, Progress, ask, gather
 from adcaptum.engine.methods import METHODS
+from adcaptum.engine.reference_memory import ReferenceMemory
 
 __all__ = [
     "INPUT",
@@ -54,6 +55,7 @@ __all__ = [
     "PerExample",
     "Progress",
     "Reading",
+    "ReferenceMemory",
     "Shared",
     "Site",
     "StopReason",
