@@ -25,7 +25,7 @@ TOLERANCE: Final = 1e-6
 ALIKE: Final = {"cells": (1, 16), "digits": (1, 4), "cnn": (1,)}
 """How many inputs requests that may be alike have, by model."""
 
-LARGE: Final = (100, 998)
+LARGE: Final = (50, 1998)
 """The examples and steps of a request of 100,000 rows: two of each example are not steps."""
 
 

@@ -30,9 +30,9 @@ LIGHT_ROW_SECONDS: Final = 100e-6
 """What a row of a light model costs at most, in a batch of the best size."""
 
 LIGHT_REQUEST_SECONDS: Final = 0.0015
-"""What a light request takes at most.
+"""What the rows of a light request add to batches at most.
 
-Two cores, 8 callers: saliency of a small CNN, 0.8 ms, 780 a second in the event loop and 390 in
+Two cores, 8 callers: saliency of a small CNN, 0.1 ms, 780 a second in the event loop and 390 in
 device threads; integrated gradients of it, 2.5 ms, 120 and 220.
 """
 
@@ -97,7 +97,8 @@ class Engines:
             crashed=crashed,
             threaded=False,
         )
-        self._light_models: set[ServedModel] = set()
+        # What their rows take, by kind, in the best of the batches that were measured at load.
+        self._light_models: dict[ServedModel, dict[str, float]] = {}
         self._threads = 1
         metrics.queue_rows.labels(str(device)).set_function(lambda: self.waiting_rows)
 
@@ -120,11 +121,12 @@ class Engines:
             memory: The rows of a batch and the bytes that it took, for each kind of which that is
                 known.
         """
-        most = max(
-            min(seconds / rows for rows, seconds in curve.items()) for curve in curves.values()
-        )
-        if self._device.type == "cpu" and most <= LIGHT_ROW_SECONDS:
-            self._light_models.add(model)
+        best = {
+            kind: min(seconds / rows for rows, seconds in curve.items())
+            for kind, curve in curves.items()
+        }
+        if self._device.type == "cpu" and max(best.values()) <= LIGHT_ROW_SECONDS:
+            self._light_models[model] = best
         for kind, curve in curves.items():
             for engine in (self._heavy, self._light):
                 engine.capacity.seed((model, kind), curve, memory.get(kind))
@@ -137,10 +139,11 @@ class Engines:
             rows: How many rows it is expected to take, by kind.
             plain: Whether the work takes hardly any time beside its rows.
         """
-        if not plain or model not in self._light_models:
+        best = self._light_models.get(model)
+        if best is None or not plain:
             return self._heavy
-        seconds = _seconds(self._light, model, rows)
-        return self._light if seconds <= LIGHT_REQUEST_SECONDS else self._heavy
+        added = sum(best.get(kind, 0.0) * n for kind, n in rows.items())
+        return self._light if added <= LIGHT_REQUEST_SECONDS else self._heavy
 
     def is_light(self, model: ServedModel) -> bool:
         """Whether a model's rows may be evaluated in the event loop."""
