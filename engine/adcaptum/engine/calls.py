@@ -29,8 +29,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from adcaptum.engine.modules import every_module
 
 _PLAIN = frozenset({bool, int, float, str, type(None)})
-# Those of batches of all sizes; beyond, models are not left early.
-_MOST_SETTINGS = 256
+# Those of batches of all sizes; beyond, the oldest is forgotten.
+MOST_SETTINGS = 1024
 _TURNING = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 # Indexing has a shape that numbers decide only where it is by these.
 _MASKS = {torch.bool, torch.uint8}
@@ -83,9 +83,12 @@ class Calls:
         setting = (torch.is_grad_enabled(), tuple(forms), _plain_attributes(model))
         with _lock:
             known = _settings.setdefault(model, {})
-            if setting not in known and len(known) >= _MOST_SETTINGS:
-                return None
-            return cls(known.setdefault(setting, _Seen()))
+            found = known.get(setting)
+            if found is None:
+                if len(known) >= MOST_SETTINGS:
+                    del known[next(iter(known))]
+                found = known[setting] = _Seen()
+            return cls(found)
 
     def once(self, module: nn.Module) -> bool:
         """Whether the model is known to call a module once."""

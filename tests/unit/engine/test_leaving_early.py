@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adcaptum.engine import Explicand, ModelError, Neuron, Site, ask, explain, run
-from adcaptum.engine.calls import Calls
+from adcaptum.engine import Explicand, ModelError, Neuron, Site, ask, calls, explain, run
 from adcaptum.engine.flow import values_at_site
 from adcaptum.engine.methods.saliency import Saliency
 from tests.models import numbers
@@ -150,13 +149,6 @@ def test_a_model_that_failed_is_known_no_better() -> None:
             read(model, SMALL)
 
 
-def test_no_more_than_so_many_settings_are_kept_of_a_model() -> None:
-    model = nn.Linear(3, 1)
-    known = [Calls.of(model, [torch.ones(rows, 3)]) for rows in range(300)]
-    assert known[0] is not None
-    assert known[-1] is None
-
-
 def test_deterministic_forwards_are_not_watched_and_have_the_same_bits() -> None:
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     model = nn.Sequential(layer, nn.Tanh(), nn.Linear(8, 2)).eval().requires_grad_(False)
@@ -171,3 +163,15 @@ def test_deterministic_forwards_are_not_watched_and_have_the_same_bits() -> None
     read_ = run(model, ask(values_at_site(question, question.inputs))).activations[0]
     torch.testing.assert_close(read_, first)
     assert torch.equal(asked(), first)
+
+
+def test_of_very_many_settings_the_newest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "MOST_SETTINGS", 3)
+    model = Turning(lambda _, __: False)
+    for rows in (1, 2, 3, 4):
+        read(model, SMALL[:1].expand(rows, 3))
+    before = len(model.ends)
+    read(model, SMALL[:1].expand(4, 3))
+    assert len(model.ends) == before
+    read(model, SMALL[:1])
+    assert len(model.ends) == before + 1
