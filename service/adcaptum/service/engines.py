@@ -23,7 +23,7 @@ from adcaptum.service.engine_loop import EngineLoop
 from adcaptum.service.errors import TooBusy
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.served_model import ServedModel
-from adcaptum.service.warm_up import NO_MEMORY, Curve, Threads
+from adcaptum.service.warm_up import NO_MEMORY, Curve, Threads, row_seconds
 from adcaptum.service.work import Work
 
 LIGHT_ROW_SECONDS: Final = 100e-6
@@ -121,10 +121,7 @@ class Engines:
             memory: The rows of a batch and the bytes that it took, for each kind of which that is
                 known.
         """
-        best = {
-            kind: min(seconds / rows for rows, seconds in curve.items())
-            for kind, curve in curves.items()
-        }
+        best = {kind: row_seconds(curve) for kind, curve in curves.items()}
         if self._device.type == "cpu" and max(best.values()) <= LIGHT_ROW_SECONDS:
             self._light_models[model] = best
         for kind, curve in curves.items():

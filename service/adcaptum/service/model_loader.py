@@ -106,10 +106,7 @@ class ModelLoader:
                 layout_rows_per_second=dict(served.layout.rows_per_second),
                 layout_failures=dict(served.layout.failures),
                 light=self._engines.is_light(served),
-                row_seconds={
-                    kind: min(seconds / rows for rows, seconds in curve.items())
-                    for kind, curve in kinds.items()
-                },
+                row_seconds={kind: warm_up.row_seconds(curve) for kind, curve in kinds.items()},
                 batch_rows={kind: warm_up.best_rows(curve) for kind, curve in kinds.items()},
             )
         return prepared

@@ -10,9 +10,8 @@ from typing import Final
 
 import torch
 
-from adcaptum.engine.clock import batch_clock
-from adcaptum.engine.evaluator import evaluate
 from adcaptum.engine.packing import Slice
+from adcaptum.service import trials
 from adcaptum.service.batch_memory import BatchMemory
 from adcaptum.service.checks import example_batch
 from adcaptum.service.served_model import ServedModel
@@ -115,6 +114,11 @@ def best_rows(curve: Curve) -> int:
     return min(curve, key=lambda rows: curve[rows] / rows)
 
 
+def row_seconds(curve: Curve) -> float:
+    """Returns what a row takes in the best of a curve's batches, in seconds."""
+    return min(seconds / rows for rows, seconds in curve.items())
+
+
 def divide_cores(
     models: list[ServedModel], gradient_curves: Mapping[ServedModel, Curve], device: torch.device
 ) -> Threads:
@@ -128,10 +132,7 @@ def divide_cores(
     if device.type != "cpu" or cores == 1 or not models:
         return Threads(1, 1)
 
-    def row_seconds(model: ServedModel) -> float:
-        return min(seconds / rows for rows, seconds in gradient_curves[model].items())
-
-    model = max(models, key=row_seconds)
+    model = max(models, key=lambda each: row_seconds(gradient_curves[each]))
     curve = gradient_curves[model]
     rows = best_rows(curve)
     candidates = [Threads(1, 1), Threads(1, cores), Threads(2, max(1, cores // 2))]
@@ -161,7 +162,4 @@ def _rate(model: ServedModel, rows: int, threads: Threads) -> float:
 
 
 def _seconds(model: ServedModel, batch: Slice) -> float:
-    clock = batch_clock(model.loaded.device)
-    begin = clock()
-    evaluate(model.module(batch.evaluation), [batch])
-    return clock() - begin
+    return trials.seconds(model.module(batch.evaluation), [batch])

@@ -47,6 +47,11 @@ def model() -> tuple[ServedModel, Watched]:
     return served()
 
 
+def four_rows_fit(rows: Tensor) -> None:
+    if len(rows) > 4:
+        raise torch.OutOfMemoryError("pretended")
+
+
 def expected(module: Watched, rows: Tensor) -> Tensor:
     return torch.nn.functional.linear(rows, module.weight) ** 2
 
@@ -104,11 +109,7 @@ async def test_only_the_culprit_fails(
 async def test_a_batch_that_does_not_fit_runs_again_in_parts(
     engine: EngineLoop, model: tuple[ServedModel, Watched]
 ) -> None:
-    def watch(rows: Tensor) -> None:
-        if len(rows) > 4:
-            raise torch.OutOfMemoryError("pretended")
-
-    model[1].watch = watch
+    model[1].watch = four_rows_fit
     rows = torch.randn(33, 3)
     one = work(model[0], outputs(rows))
     engine.submit(one)
@@ -120,11 +121,7 @@ async def test_a_batch_that_does_not_fit_runs_again_in_parts(
 async def test_what_does_not_fit_is_hardly_ever_tried_again(
     engine: EngineLoop, model: tuple[ServedModel, Watched]
 ) -> None:
-    def watch(rows: Tensor) -> None:
-        if len(rows) > 4:
-            raise torch.OutOfMemoryError("pretended")
-
-    model[1].watch = watch
+    model[1].watch = four_rows_fit
     failed = []
     for _ in range(6):
         model[1].batches.clear()

@@ -25,6 +25,17 @@ def samples(x: Tensor, x0: Tensor, seed: int, count: int) -> tuple[Tensor, Tenso
     return coalitions, torch.where(coalitions, x, x0), weights[0]
 
 
+def slopes(kind: str, coalitions: Tensor, weights: Tensor, y: Tensor) -> Tensor:
+    """Those of scikit-learn's regression, with a penalty of 0.02."""
+    share = weights / weights.sum()
+    spread = float((share * (y - share @ y).square()).sum().sqrt())
+    oracle = Lasso(alpha=0.02 * spread, tol=1e-12, max_iter=100_000)
+    if kind == "ridge":
+        oracle = Ridge(alpha=0.02 * float(weights.sum()))
+    oracle.fit(coalitions.numpy().astype(float), y.numpy(), sample_weight=weights.numpy())
+    return torch.tensor(oracle.coef_)
+
+
 @pytest.mark.parametrize("kind", ["lasso", "ridge"])
 @pytest.mark.parametrize("count", [40, 600])
 def test_it_is_the_regression_of_scikit_learn(kind: str, count: int) -> None:
@@ -34,15 +45,8 @@ def test_it_is_the_regression_of_scikit_learn(kind: str, count: int) -> None:
     coalitions, perturbed, weights = samples(x, x0, 5, count)
     with torch.no_grad():
         y = model(perturbed)[:, 1]
-    share = weights / weights.sum()
-    spread = float((share * (y - share @ y).square()).sum().sqrt())
-    oracle = Lasso(alpha=0.02 * spread, tol=1e-12, max_iter=100_000)
-    if kind == "ridge":
-        oracle = Ridge(alpha=0.02 * float(weights.sum()))
-    oracle.fit(coalitions.numpy().astype(float), y.numpy(), sample_weight=weights.numpy())
-    torch.testing.assert_close(
-        answer.values[0][0], torch.tensor(oracle.coef_), rtol=1e-6, atol=1e-8
-    )
+    expected = slopes(kind, coalitions, weights, y)
+    torch.testing.assert_close(answer.values[0][0], expected, rtol=1e-6, atol=1e-8)
     assert answer.output is not None
     torch.testing.assert_close(answer.output, model(x)[:, 1].detach())
 
@@ -155,15 +159,8 @@ def test_a_tolerance_that_no_sample_meets_ends_with_the_surrogate_of_all_coaliti
         y = model(perturbed)[:, 1]
     cosines = torch.nn.functional.cosine_similarity(perturbed, x)
     weights = (-((1 - cosines).square()) / 2).exp()
-    share = weights / weights.sum()
-    spread = float((share * (y - share @ y).square()).sum().sqrt())
-    oracle = Lasso(alpha=0.02 * spread, tol=1e-12, max_iter=100_000)
-    if kind == "ridge":
-        oracle = Ridge(alpha=0.02 * float(weights.sum()))
-    oracle.fit(coalitions.numpy().astype(float), y.numpy(), sample_weight=weights.numpy())
-    torch.testing.assert_close(
-        answer.values[0][0], torch.tensor(oracle.coef_), rtol=1e-6, atol=1e-8
-    )
+    expected = slopes(kind, coalitions, weights, y)
+    torch.testing.assert_close(answer.values[0][0], expected, rtol=1e-6, atol=1e-8)
     assert answer.relative_error is not None
     assert float(answer.relative_error) == 0
 
