@@ -8,8 +8,8 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-from adcaptum.engine.attribution import Attribution
-from adcaptum.engine.coalitions import Enumerated
+from adcaptum.engine.games.coalitions import Enumerated
+from adcaptum.engine.vocabulary.attribution import Attribution
 
 Model = Callable[..., Tensor]
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from adcaptum.engine import Attribution, Explicand, explain
-from adcaptum.engine.methods.lrp import LRP
-from adcaptum.engine.relevance import CompositeLRP
+from adcaptum.engine.methods.backward_rules.lrp import LRP
+from adcaptum.engine.methods.backward_rules.relevance import CompositeLRP
 
 IMAGES, VECTORS, TIMES = (3, 3, 16, 16), (3, 8), (3, 5, 8)
 

@@ -7,10 +7,10 @@ from collections import Counter
 from torch import nn
 
 from adcaptum.engine import INPUT, Evaluation, Explicand
-from adcaptum.engine.evaluator import evaluate
-from adcaptum.engine.execution import Execution
-from adcaptum.engine.method import Method
-from adcaptum.engine.packing import Slice
+from adcaptum.engine.execution.evaluator import evaluate
+from adcaptum.engine.execution.flow_run import Execution
+from adcaptum.engine.execution.packing import Slice
+from adcaptum.engine.vocabulary.method import Method
 from tests.benchmarks.bare import Kind
 from tests.benchmarks.subjects import View
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import torch
 
 from adcaptum.engine import INPUT, METHODS, InvalidArgument, ModelError, explain
-from adcaptum.engine.parameters import resolve
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.benchmarks.bare import BareLoop, Kind
 from tests.benchmarks.captum_calls import CaptumCall, captum_call
 from tests.benchmarks.counted import count_rows

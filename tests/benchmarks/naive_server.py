@@ -21,8 +21,9 @@ import uvloop
 from captum import attr as captum
 from torch import Tensor
 
-from adcaptum.service import repository, tensors
-from adcaptum.service.loading import LoadedModel, load
+from adcaptum.service.models import repository
+from adcaptum.service.models.loading import LoadedModel, load
+from adcaptum.service.wire import tensors
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
 
 BATCH_ROWS = 64

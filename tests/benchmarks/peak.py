@@ -8,7 +8,7 @@ import sys
 import torch
 
 from adcaptum.engine import METHODS, explain
-from adcaptum.engine.parameters import resolve
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.benchmarks.high_water import high_water, reset
 from tests.benchmarks.settings import SETTINGS
 from tests.benchmarks.subjects import load_subject

@@ -6,7 +6,7 @@ import base64
 
 from grpc_health.v1 import health_pb2
 
-from adcaptum.service import tensors
+from adcaptum.service.wire import tensors
 from adcaptum.v1 import (
     explanation_pb2,
     explanation_service_pb2 as pb,

@@ -21,8 +21,8 @@ from captum import attr as captum
 
 from adcaptum import attr
 from adcaptum.engine import METHODS, explain
-from adcaptum.engine.reference_memory import ReferenceMemory
-from adcaptum.engine.rules.composites import composite
+from adcaptum.engine.execution.reference_cache import ReferenceMemory
+from adcaptum.engine.rules.lrp.composites import composite
 from tests import zennit_oracle as zennit
 from tests.benchmarks.bare import BareLoop
 from tests.benchmarks.high_water import high_water, reset

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from adcaptum.engine import INPUT, Explicand, Site
-from adcaptum.engine.method import Method, needs_layer
-from adcaptum.service.loading import LoadedModel, load
-from adcaptum.service.repository import open_model
+from adcaptum.engine.vocabulary.method import Method, needs_layer
+from adcaptum.service.models.loading import LoadedModel, load
+from adcaptum.service.models.repository import open_model
 from tests.benchmarks import models
 
 REPOSITORY: Final = Path("build/models")

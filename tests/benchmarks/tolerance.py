@@ -16,7 +16,7 @@ from rich.progress import track
 from torch import Tensor
 
 from adcaptum.engine import Explicand, StopReason, explain
-from adcaptum.engine.method import Method
+from adcaptum.engine.vocabulary.method import Method
 from tests.benchmarks.tolerances.captums import captums
 from tests.benchmarks.tolerances.cases import CASES, MODELS, Case
 from tests.benchmarks.tolerances.data import Data

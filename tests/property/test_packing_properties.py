@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from adcaptum.engine import INPUT, METHODS, Attribution, Explicand, Output, Site, explain
-from adcaptum.engine.evaluator import evaluate
-from adcaptum.engine.execution import Execution
-from adcaptum.engine.method import Method, needs_layer
-from adcaptum.engine.packing import Pending, Slice
-from adcaptum.engine.parameters import resolve
-from adcaptum.engine.rows import Given, Path, blocks
+from adcaptum.engine.execution.evaluator import evaluate
+from adcaptum.engine.execution.flow_run import Execution
+from adcaptum.engine.execution.packing import Pending, Slice
+from adcaptum.engine.rows.sources import Given, Path, blocks
+from adcaptum.engine.vocabulary.method import Method, needs_layer
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import numbers, signals
 
 MODEL = signals(6)

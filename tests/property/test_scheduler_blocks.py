@@ -7,8 +7,8 @@ from collections import deque
 
 from hypothesis import given, settings, strategies as st
 
-from adcaptum.engine.capacity import Capacity
-from adcaptum.engine.scheduler import Batch, Job, Priority, Request, Scheduler
+from adcaptum.engine.scheduling.batch_sizer import Capacity
+from adcaptum.engine.scheduling.scheduler import Batch, Job, Priority, Request, Scheduler
 
 BLOCK = 8
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from adcaptum.engine.capacity import Capacity
-from adcaptum.engine.scheduler import Batch, Job, Priority, Request, Scheduler, Slice
+from adcaptum.engine.scheduling.batch_sizer import Capacity
+from adcaptum.engine.scheduling.scheduler import Batch, Job, Priority, Request, Scheduler, Slice
 
 WAITING, RUNNING, DONE, LOST = range(4)
 

@@ -11,9 +11,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from adcaptum.engine.backlog import Limits
-from adcaptum.engine.capacity import Capacity
-from adcaptum.engine.scheduler import Batch, Job, Priority, Request, Scheduler
+from adcaptum.engine.scheduling.backlog import Limits
+from adcaptum.engine.scheduling.batch_sizer import Capacity
+from adcaptum.engine.scheduling.scheduler import Batch, Job, Priority, Request, Scheduler
 
 WAITING, RUNNING, DONE, LOST = b"w", b"r", b"d", b"l"
 QUANTUM = 32

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine import METHODS, ErrorKind, Explicand, InvalidArgument, Site, explain
-from adcaptum.engine.blur import (
+from adcaptum.engine.methods.paths.blur import (
     Blurred,
     Spectra,
     cosine_transform,
     inverse_cosine_transform,
 )
-from adcaptum.engine.parameters import resolve
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import cnn, mlp, numbers, signals, text_classifier, two_inputs
 
 NAME = "blur_integrated_gradients"

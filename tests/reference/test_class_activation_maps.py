@@ -11,7 +11,7 @@ from captum import attr
 from torch import Tensor, nn
 
 from adcaptum.engine import METHODS, EveryOutput, Explicand, InvalidArgument, Site, explain
-from adcaptum.engine.parameters import resolve
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import cnn, mlp, numbers
 
 IMAGES = numbers(3, 1, 8, 8)

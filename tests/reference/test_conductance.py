@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from adcaptum.engine import Explicand, InvalidArgument, OutOfRange, Site, explain
-from adcaptum.engine.methods.activation import Activation
-from adcaptum.engine.methods.conductance import Conductance
-from adcaptum.engine.methods.integrated_gradients import IntegratedGradients
-from adcaptum.engine.methods.internal_influence import InternalInfluence
-from adcaptum.engine.methods.layer_gradient_shap import LayerGradientShap
-from adcaptum.engine.methods.neuron_conductance import NeuronConductance
-from adcaptum.engine.noise import choose_lines
-from adcaptum.engine.quadrature import Rule, nodes_and_weights
+from adcaptum.engine.methods.layers.activation import Activation
+from adcaptum.engine.methods.layers.conductance import Conductance
+from adcaptum.engine.methods.layers.internal_influence import InternalInfluence
+from adcaptum.engine.methods.layers.layer_gradient_shap import LayerGradientShap
+from adcaptum.engine.methods.layers.neuron_conductance import NeuronConductance
+from adcaptum.engine.methods.paths.integrated_gradients import IntegratedGradients
+from adcaptum.engine.methods.paths.quadrature import Rule, nodes_and_weights
+from adcaptum.engine.rows.noise import choose_lines
 from tests.models import mlp, numbers, text_classifier
 
 X, START = numbers(3, 8), numbers(3, 8, seed=1)

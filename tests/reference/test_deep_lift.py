@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
 from adcaptum.engine import METHODS, Explicand, explain
-from adcaptum.engine.parameters import resolve
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import numbers
 
 Scalar = Callable[[Tensor], Tensor]

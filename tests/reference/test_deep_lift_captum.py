@@ -20,7 +20,7 @@ from captum.attr import (
 from torch import Tensor, nn
 
 from adcaptum.engine import METHODS, Attribution, Explicand, Neuron, Site, explain
-from adcaptum.engine.parameters import resolve
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import numbers
 
 pytestmark = [

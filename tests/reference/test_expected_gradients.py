@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from adcaptum.engine import METHODS, Attribution, ErrorKind, Explicand, Site, explain
-from adcaptum.engine.parameters import resolve
-from adcaptum.engine.stratified_lines import stratified_lines
+from adcaptum.engine.methods.paths.stratified_lines import stratified_lines
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import mlp, numbers
 
 BACKGROUND = numbers(6, 8, seed=3)

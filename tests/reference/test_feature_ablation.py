@@ -8,7 +8,7 @@ from captum import attr
 from torch import Tensor
 
 from adcaptum.engine import Explicand, Site, explain
-from adcaptum.engine.methods.feature_ablation import FeatureAblation
+from adcaptum.engine.methods.perturbation.feature_ablation import FeatureAblation
 from tests.models import cnn, mlp, numbers, two_inputs
 
 MASKS = {

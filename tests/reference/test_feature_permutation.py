@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from adcaptum.engine import Explicand, explain
-from adcaptum.engine.methods.feature_permutation import FeaturePermutation
-from adcaptum.engine.permutations import donors
+from adcaptum.engine.methods.perturbation.feature_permutation import FeaturePermutation
+from adcaptum.engine.methods.perturbation.permutations import donors
 from tests.models import cnn, numbers
 
 

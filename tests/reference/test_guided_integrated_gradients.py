@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from adcaptum.engine import METHODS, ErrorKind, Explicand, Site, explain
-from adcaptum.engine.parameters import resolve
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import cnn, mlp, numbers, two_inputs
 
 NAME = "guided_integrated_gradients"

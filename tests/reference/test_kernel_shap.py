@@ -10,8 +10,8 @@ import torch
 from captum import attr
 
 from adcaptum.engine import Explicand, explain
-from adcaptum.engine.coalitions import shapley_values
-from adcaptum.engine.methods.kernel_shap import KernelShap
+from adcaptum.engine.games.coalitions import shapley_values
+from adcaptum.engine.methods.shapley.kernel_shap import KernelShap
 from tests.games import Model, as_model, multiplicative, noise, shapley_by_orders, smooth
 from tests.models import mlp, numbers
 

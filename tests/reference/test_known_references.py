@@ -10,13 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from adcaptum.engine import METHODS, Evaluation, Explicand, Neuron, Site, explain
-from adcaptum.engine.comparison import compared_with_background, compared_with_baselines
-from adcaptum.engine.evaluator import evaluate
-from adcaptum.engine.packing import Part, Slice
-from adcaptum.engine.parameters import resolve
-from adcaptum.engine.reference_memory import ReferenceMemory
+from adcaptum.engine.execution.evaluator import evaluate
+from adcaptum.engine.execution.packing import Part, Slice
+from adcaptum.engine.execution.reference_cache import ReferenceMemory
+from adcaptum.engine.methods.backward_rules.reference_rows import (
+    compared_with_background,
+    compared_with_baselines,
+)
 from adcaptum.engine.rules import Rule
-from adcaptum.engine.rules.deep_lift import difference_rule
+from adcaptum.engine.rules.deep_lift.named import difference_rule
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import cnn, mlp, numbers, text_classifier, two_inputs
 from tests.unit.engine.rules.networks import IMAGE, NETWORKS, SEQUENCE, resnet, seeded
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine import Explicand, explain
-from adcaptum.engine.coalitions import shapley_values
-from adcaptum.engine.methods.leverage_shap import LeverageShap
-from adcaptum.engine.methods.shapley_value_sampling import ShapleyValueSampling
-from adcaptum.engine.strata import PairedSample
+from adcaptum.engine.games.coalitions import shapley_values
+from adcaptum.engine.methods.shapley.leverage_shap import LeverageShap
+from adcaptum.engine.methods.shapley.shapley_value_sampling import ShapleyValueSampling
+from adcaptum.engine.methods.shapley.strata import PairedSample
 from tests.games import (
     Model,
     as_model,

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine import Explicand, explain
-from adcaptum.engine.coin_flips import CoinFlips
-from adcaptum.engine.methods.lime import Lime
+from adcaptum.engine.methods.surrogates.bernoulli import CoinFlips
+from adcaptum.engine.methods.surrogates.lime import Lime
 from tests.models import cnn, numbers
 
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adcaptum.engine import Explicand, explain
-from adcaptum.engine.methods.lrp import LRP
-from adcaptum.engine.rules.composites import CompositeName
+from adcaptum.engine.methods.backward_rules.lrp import LRP
+from adcaptum.engine.rules.lrp.composites import CompositeName
 from tests.models import numbers
 from tests.relevance_models import seeded
 

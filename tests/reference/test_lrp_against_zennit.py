@@ -9,10 +9,9 @@ import torch
 from torch import nn
 
 from adcaptum.engine import Explicand, explain
-from adcaptum.engine.methods.lrp import LRP
-from adcaptum.engine.relevance import CompositeLRP
-from adcaptum.engine.rules.composites import Composite, CompositeName
-from adcaptum.engine.rules.lrp_rules import (
+from adcaptum.engine.methods.backward_rules.lrp import LRP
+from adcaptum.engine.methods.backward_rules.relevance import CompositeLRP
+from adcaptum.engine.rules.lrp.affine_rules import (
     AlphaBeta,
     Epsilon,
     Flat,
@@ -23,6 +22,7 @@ from adcaptum.engine.rules.lrp_rules import (
     ZBox,
     ZPlus,
 )
+from adcaptum.engine.rules.lrp.composites import Composite, CompositeName
 from tests import zennit_oracle
 from tests.models import numbers
 from tests.relevance_models import seeded, vgg

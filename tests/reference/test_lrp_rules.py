@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from adcaptum.engine.rules.affine_maps import AffineMap, Convolution, Linear, Mixing, Scaling
-from adcaptum.engine.rules.lrp_rules import (
+from adcaptum.engine.rules.lrp.affine_maps import AffineMap, Convolution, Linear, Mixing, Scaling
+from adcaptum.engine.rules.lrp.affine_rules import (
     AlphaBeta,
     Bias,
     Epsilon,

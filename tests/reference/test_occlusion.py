@@ -7,7 +7,7 @@ import torch
 from captum import attr
 
 from adcaptum.engine import Explicand, explain
-from adcaptum.engine.methods.occlusion import Occlusion
+from adcaptum.engine.methods.perturbation.occlusion import Occlusion
 from tests.models import cnn, mlp, numbers, two_inputs
 
 

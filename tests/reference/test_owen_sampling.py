@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine import Explicand, explain
-from adcaptum.engine.coalitions import shapley_values
-from adcaptum.engine.methods.owen_sampling import OwenSampling
-from adcaptum.engine.methods.shapley_value_sampling import ShapleyValueSampling
+from adcaptum.engine.games.coalitions import shapley_values
+from adcaptum.engine.methods.shapley.owen_sampling import OwenSampling
+from adcaptum.engine.methods.shapley.shapley_value_sampling import ShapleyValueSampling
 from tests.games import (
     Model,
     as_model,

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine import Attribution, Explicand, explain
-from adcaptum.engine.coalitions import shapley_values
-from adcaptum.engine.hierarchy import Group, Hierarchy
-from adcaptum.engine.methods.partition_shap import PartitionShap
+from adcaptum.engine.games.coalitions import shapley_values
+from adcaptum.engine.methods.shapley.hierarchy import Group, Hierarchy
+from adcaptum.engine.methods.shapley.partition_shap import PartitionShap
 from tests.games import Model, as_model, coalitions, gap, multiplicative, noise, smooth
 
 GAMES = [smooth, multiplicative, noise]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from adcaptum.engine import METHODS, Attribution, ErrorKind, EveryOutput, Explicand, Site, explain
-from adcaptum.engine.parameters import resolve
-from adcaptum.engine.random_masks import GridMasks
+from adcaptum.engine.methods.perturbation.random_masks import GridMasks
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import cnn, mlp, numbers, text_classifier
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine import Explicand, explain
-from adcaptum.engine.methods.shapley_interactions import ShapleyInteractions
+from adcaptum.engine.methods.shapley.shapley_interactions import ShapleyInteractions
 from tests.games import (
     Model,
     as_model,

@@ -10,8 +10,8 @@ from captum import attr
 from torch import Tensor
 
 from adcaptum.engine import Explicand, explain
-from adcaptum.engine.coalitions import shapley_values
-from adcaptum.engine.methods.shapley_value_sampling import ShapleyValueSampling
+from adcaptum.engine.games.coalitions import shapley_values
+from adcaptum.engine.methods.shapley.shapley_value_sampling import ShapleyValueSampling
 from tests.games import Model, as_model, multiplicative, noise, smooth
 from tests.models import mlp, numbers
 

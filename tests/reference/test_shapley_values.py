@@ -7,7 +7,7 @@ import torch
 from captum import attr
 
 from adcaptum.engine import Explicand, explain
-from adcaptum.engine.methods.shapley_values import ShapleyValues
+from adcaptum.engine.methods.shapley.shapley_values import ShapleyValues
 from tests.games import Model, as_model, multiplicative, noise, shapley_by_orders, smooth
 from tests.models import numbers, two_inputs
 

@@ -1,20 +1,7 @@
 """Captum's attribution methods by their names and signatures, over the engine."""
 
 from adcaptum.attr import visualization
-from adcaptum.attr.attribution import (
-    Attribution,
-    GradientAttribution,
-    LayerAttribution,
-    NeuronAttribution,
-    PerturbationAttribution,
-)
-from adcaptum.attr.class_summarizer import ClassSummarizer
-from adcaptum.attr.conductance import (
-    LayerConductance,
-    NeuronConductance,
-)
-from adcaptum.attr.dataloader import DataLoaderAttribution, InputRole
-from adcaptum.attr.deep_lift import (
+from adcaptum.attr.backward_rules.deep_lift import (
     DeepLift,
     DeepLiftShap,
     LayerDeepLift,
@@ -22,66 +9,81 @@ from adcaptum.attr.deep_lift import (
     NeuronDeepLift,
     NeuronDeepLiftShap,
 )
-from adcaptum.attr.feature_ablation import (
-    FeatureAblation,
-    LayerFeatureAblation,
-    NeuronFeatureAblation,
-)
-from adcaptum.attr.feature_permutation import FeaturePermutation, LayerFeaturePermutation
-from adcaptum.attr.grad_cam import (
+from adcaptum.attr.backward_rules.lrp import LRP, LayerLRP
+from adcaptum.attr.cam.grad_cam import (
     LayerGradCam,
 )
-from adcaptum.attr.gradient_shap import (
-    GradientShap,
-    LayerGradientShap,
-    NeuronGradientShap,
+from adcaptum.attr.cam.guided_grad_cam import GuidedGradCam
+from adcaptum.attr.facade.attribution import (
+    Attribution,
+    GradientAttribution,
+    LayerAttribution,
+    NeuronAttribution,
+    PerturbationAttribution,
 )
-from adcaptum.attr.guided_grad_cam import GuidedGradCam
-from adcaptum.attr.image_mask_input import ImageMaskInput
-from adcaptum.attr.input_x_gradient import (
+from adcaptum.attr.gradients.input_x_gradient import (
     InputXGradient,
     LayerGradientXActivation,
 )
-from adcaptum.attr.integrated_gradients import (
-    IntegratedGradients,
-    LayerIntegratedGradients,
-    NeuronIntegratedGradients,
-)
-from adcaptum.attr.internal_influence import (
-    InternalInfluence,
-)
-from adcaptum.attr.interpretable_embedding import (
-    InterpretableEmbeddingBase,
-    configure_interpretable_embedding_layer,
-    remove_interpretable_embedding_layer,
-)
-from adcaptum.attr.interpretable_input import InterpretableInput
-from adcaptum.attr.kernel_shap import KernelShap
-from adcaptum.attr.layer_activation import (
-    LayerActivation,
-)
-from adcaptum.attr.lime import Lime
-from adcaptum.attr.lime_base import LimeBase
-from adcaptum.attr.lime_functions import get_exp_kernel_similarity_function
-from adcaptum.attr.lrp import LRP, LayerLRP
-from adcaptum.attr.noise_tunnel import (
+from adcaptum.attr.gradients.noise_tunnel import (
     NoiseTunnel,
 )
-from adcaptum.attr.occlusion import Occlusion
-from adcaptum.attr.product_baselines import ProductBaselines
-from adcaptum.attr.rectified import (
+from adcaptum.attr.gradients.rectified import (
     Deconvolution,
     GuidedBackprop,
     NeuronDeconvolution,
     NeuronGuidedBackprop,
 )
-from adcaptum.attr.saliency import (
+from adcaptum.attr.gradients.saliency import (
     NeuronGradient,
     Saliency,
 )
-from adcaptum.attr.shapley import ShapleyValues, ShapleyValueSampling
-from adcaptum.attr.stat import Stat, StatValue
-from adcaptum.attr.stats import (
+from adcaptum.attr.interpretable.image_mask_input import ImageMaskInput
+from adcaptum.attr.interpretable.interpretable_embedding import (
+    InterpretableEmbeddingBase,
+    configure_interpretable_embedding_layer,
+    remove_interpretable_embedding_layer,
+)
+from adcaptum.attr.interpretable.interpretable_input import InterpretableInput
+from adcaptum.attr.interpretable.product_baselines import ProductBaselines
+from adcaptum.attr.interpretable.text_template_input import TextTemplateInput
+from adcaptum.attr.interpretable.text_token_input import TextTokenInput
+from adcaptum.attr.interpretable.token_reference import TokenReferenceBase
+from adcaptum.attr.layers.conductance import (
+    LayerConductance,
+    NeuronConductance,
+)
+from adcaptum.attr.layers.internal_influence import (
+    InternalInfluence,
+)
+from adcaptum.attr.layers.layer_activation import (
+    LayerActivation,
+)
+from adcaptum.attr.paths.gradient_shap import (
+    GradientShap,
+    LayerGradientShap,
+    NeuronGradientShap,
+)
+from adcaptum.attr.paths.integrated_gradients import (
+    IntegratedGradients,
+    LayerIntegratedGradients,
+    NeuronIntegratedGradients,
+)
+from adcaptum.attr.perturbation.dataloader import DataLoaderAttribution, InputRole
+from adcaptum.attr.perturbation.feature_ablation import (
+    FeatureAblation,
+    LayerFeatureAblation,
+    NeuronFeatureAblation,
+)
+from adcaptum.attr.perturbation.feature_permutation import (
+    FeaturePermutation,
+    LayerFeaturePermutation,
+)
+from adcaptum.attr.perturbation.occlusion import Occlusion
+from adcaptum.attr.perturbation.shapley import ShapleyValues, ShapleyValueSampling
+from adcaptum.attr.statistics.class_summarizer import ClassSummarizer
+from adcaptum.attr.statistics.stat import Stat, StatValue
+from adcaptum.attr.statistics.stats import (
     MSE,
     CommonStats,
     Count,
@@ -92,10 +94,11 @@ from adcaptum.attr.stats import (
     Sum,
     Var,
 )
-from adcaptum.attr.summarizer import Summarizer, SummarizerSingleTensor
-from adcaptum.attr.text_template_input import TextTemplateInput
-from adcaptum.attr.text_token_input import TextTokenInput
-from adcaptum.attr.token_reference import TokenReferenceBase
+from adcaptum.attr.statistics.summarizer import Summarizer, SummarizerSingleTensor
+from adcaptum.attr.surrogates.kernel_shap import KernelShap
+from adcaptum.attr.surrogates.lime import Lime
+from adcaptum.attr.surrogates.lime_base import LimeBase
+from adcaptum.attr.surrogates.lime_functions import get_exp_kernel_similarity_function
 
 __all__ = [
     "LRP",

@@ -5,9 +5,6 @@ and the mathematics speak it; `packing`, `hooks`, `evaluator` and `driver` run i
 decides what runs next.
 """
 
-from adcaptum.engine.arguments import PerExample, Shared
-from adcaptum.engine.attribution import Attribution, ErrorKind, StopReason
-from adcaptum.engine.driver import explain, run
 from adcaptum.engine.errors import (
     BudgetExceeded,
     EngineError,
@@ -18,7 +15,12 @@ from adcaptum.engine.errors import (
     OutOfRange,
     UncoveredOperations,
 )
-from adcaptum.engine.evaluation import (
+from adcaptum.engine.execution.driver import explain, run
+from adcaptum.engine.execution.reference_cache import ReferenceMemory
+from adcaptum.engine.methods import METHODS
+from adcaptum.engine.vocabulary.arguments import PerExample, Shared
+from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, StopReason
+from adcaptum.engine.vocabulary.evaluation import (
     INPUT,
     Evaluation,
     EveryOutput,
@@ -28,10 +30,8 @@ from adcaptum.engine.evaluation import (
     Reading,
     Site,
 )
-from adcaptum.engine.explicand import Explicand
-from adcaptum.engine.flow import Flow, Progress, ask, gather
-from adcaptum.engine.methods import METHODS
-from adcaptum.engine.reference_memory import ReferenceMemory
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.flow import Flow, Progress, ask, gather
 
 __all__ = [
     "INPUT",

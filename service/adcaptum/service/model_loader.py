@@ -7,15 +7,17 @@ from time import monotonic
 
 import torch
 
-from adcaptum.service import checks, layouts, loading, logs, repository, warm_up
-from adcaptum.service.catalogue import Catalogue
-from adcaptum.service.engines import Engines
-from adcaptum.service.health import Health
+from adcaptum.service import logs
 from adcaptum.service.metrics import Metrics
-from adcaptum.service.repository import StoredModel
-from adcaptum.service.served_model import ServedModel
+from adcaptum.service.models import checks, loading, repository, warm_up
+from adcaptum.service.models.catalogue import Catalogue
+from adcaptum.service.models.layouts import choice as layouts
+from adcaptum.service.models.repository import StoredModel
+from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.models.warm_up import Curve, Threads
+from adcaptum.service.rpc.health import Health
+from adcaptum.service.runtime.dispatcher import Engines
 from adcaptum.service.settings import Settings
-from adcaptum.service.warm_up import Curve, Threads
 
 
 @dataclass(frozen=True, slots=True)

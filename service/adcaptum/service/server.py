@@ -15,19 +15,22 @@ import uvloop
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import disable_created_metrics
 
-from adcaptum.engine.backlog import Limits
-from adcaptum.service import allocator, health, http, logs, repository
-from adcaptum.service.catalogue import Catalogue, State
-from adcaptum.service.declaration import DeclarationError
-from adcaptum.service.engines import RETRY_SECONDS, Engines
-from adcaptum.service.explanations import Explanations
-from adcaptum.service.flights import Flights
-from adcaptum.service.interceptors import Interceptor
+from adcaptum.engine.scheduling.backlog import Limits
+from adcaptum.service import logs
+from adcaptum.service.device import allocator
+from adcaptum.service.handlers.inference import Explanations
+from adcaptum.service.handlers.request_metrics import RequestMetrics
+from adcaptum.service.handlers.response_cache import ResultCache
+from adcaptum.service.handlers.shared_computation import Flights
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.model_loader import ModelLoader
-from adcaptum.service.request_metrics import RequestMetrics
-from adcaptum.service.result_cache import ResultCache
-from adcaptum.service.servicers import ExplanationServicer
+from adcaptum.service.models import repository
+from adcaptum.service.models.catalogue import Catalogue, State
+from adcaptum.service.models.declaration import DeclarationError
+from adcaptum.service.rpc import health, http
+from adcaptum.service.rpc.interceptors import Interceptor
+from adcaptum.service.rpc.servicers import ExplanationServicer
+from adcaptum.service.runtime.dispatcher import RETRY_SECONDS, Engines
 from adcaptum.service.settings import Settings
 from adcaptum.v1 import explanation_service_pb2_grpc as pb_grpc
 

@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 
 from adcaptum.client import Client, ExplainOptions, Method
-from adcaptum.client.terminal import render_explanations, render_prediction
+from adcaptum.client.drawing.terminal import render_explanations, render_prediction
 from adcaptum.zoo import samples
 
 _STOP_SECONDS = 60.0

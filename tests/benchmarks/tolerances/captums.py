@@ -11,7 +11,7 @@ from captum import attr as captum
 from torch import Tensor, nn
 
 from adcaptum.engine import Explicand, Output
-from adcaptum.engine.arguments import PerExample
+from adcaptum.engine.vocabulary.arguments import PerExample
 from tests.benchmarks.subjects import FromEmbeddings
 from tests.benchmarks.tolerances.cases import WINDOWS, Case
 from tests.benchmarks.tolerances.data import EMBEDDING, Data

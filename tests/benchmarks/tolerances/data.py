@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from adcaptum.engine import INPUT, METHODS, Explicand, Site
-from adcaptum.engine.method import Method
-from adcaptum.engine.parameters import resolve
+from adcaptum.engine.vocabulary.method import Method
+from adcaptum.engine.vocabulary.parameters import resolve
 from adcaptum.zoo.photographs import PHOTOGRAPHS
 from adcaptum.zoo.recipes import cells, digits, review_data
 from adcaptum.zoo.recipes.encoder import PAD, load_tokenizer

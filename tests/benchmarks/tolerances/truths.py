@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from adcaptum.engine import METHODS, Explicand, Output, explain
-from adcaptum.engine.arguments import PerExample
-from adcaptum.engine.features import Features
-from adcaptum.engine.linear_surrogate import fit
-from adcaptum.engine.method import Method
-from adcaptum.engine.methods.lime import Lime
-from adcaptum.engine.parameters import resolve
+from adcaptum.engine.games.features import Features
+from adcaptum.engine.methods.surrogates.lime import Lime
+from adcaptum.engine.methods.surrogates.linear_surrogate import fit
+from adcaptum.engine.vocabulary.arguments import PerExample
+from adcaptum.engine.vocabulary.method import Method
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.benchmarks.tolerances.cases import Case
 from tests.benchmarks.tolerances.data import Data
 

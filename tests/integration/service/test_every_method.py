@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adcaptum.engine import INPUT, Explicand, InvalidArgument, Site, explain as run
-from adcaptum.engine.method import Method, needs_layer
 from adcaptum.engine.methods import METHODS
-from adcaptum.engine.parameters import resolve
-from adcaptum.service import loading, repository as repositories
-from adcaptum.service.loading import LoadedModel
+from adcaptum.engine.vocabulary.method import Method, needs_layer
+from adcaptum.engine.vocabulary.parameters import resolve
+from adcaptum.service.models import loading, repository as repositories
+from adcaptum.service.models.loading import LoadedModel
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.service.asking import array, cells, digits, explain, index, method, tensor

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adcaptum.engine import Explicand, InvalidArgument, Neuron, Site, explain as run
-from adcaptum.engine.method import needs_layer
 from adcaptum.engine.methods import METHODS
-from adcaptum.engine.parameters import resolve
-from adcaptum.engine.randomness import generator
-from adcaptum.service import loading, repository as repositories
-from adcaptum.service.abilities import Abilities
-from adcaptum.service.loading import LoadedModel
-from adcaptum.service.references import STREAM
+from adcaptum.engine.rows.randomness import generator
+from adcaptum.engine.vocabulary.method import needs_layer
+from adcaptum.engine.vocabulary.parameters import resolve
+from adcaptum.service.models import loading, repository as repositories
+from adcaptum.service.models.loading import LoadedModel
+from adcaptum.service.requests.baselines import STREAM
+from adcaptum.service.wire.abilities import Abilities
 from adcaptum.v1 import (
     explanation_pb2,
     explanation_service_pb2 as pb,

@@ -12,13 +12,13 @@ from captum.testing.helpers import basic_models as basic
 from torch import Tensor, nn
 
 from adcaptum import attr
-from adcaptum.attr.answer import explained
 from adcaptum.attr.errors import InvalidInput, UnfitModel
-from adcaptum.attr.question import Question, callable_of, neuron_of
-from adcaptum.engine.arguments import PerExample, Shared
+from adcaptum.attr.facade.answer import explained
+from adcaptum.attr.facade.captum_call import Question, callable_of, neuron_of
 from adcaptum.engine.errors import EngineError, InvalidArgument, ModelError, OutOfRange
-from adcaptum.engine.evaluation import EveryOutput, Output, Site
-from adcaptum.engine.methods.integrated_gradients import IntegratedGradients
+from adcaptum.engine.methods.paths.integrated_gradients import IntegratedGradients
+from adcaptum.engine.vocabulary.arguments import PerExample, Shared
+from adcaptum.engine.vocabulary.evaluation import EveryOutput, Output, Site
 from tests.captum_oracle import assert_same, silently
 from tests.models import mlp, numbers
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from adcaptum.attr.interpretable_input import InterpretableInput
-from adcaptum.attr.product_baselines import ProductBaselines
-from adcaptum.attr.text_template_input import TextTemplateInput
-from adcaptum.attr.text_token_input import TextTokenInput
+from adcaptum.attr.interpretable.interpretable_input import InterpretableInput
+from adcaptum.attr.interpretable.product_baselines import ProductBaselines
+from adcaptum.attr.interpretable.text_template_input import TextTemplateInput
+from adcaptum.attr.interpretable.text_token_input import TextTokenInput
 
 
 def join(*words: str) -> str:

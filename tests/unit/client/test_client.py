@@ -23,7 +23,7 @@ from adcaptum.client import (
 )
 from adcaptum.client.codec.replies import decode_prediction
 from adcaptum.client.codec.tensors import encode_tensor
-from adcaptum.client.summary import answer_facts, facts
+from adcaptum.client.drawing.summary import answer_facts, facts
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2
 from tests.unit.client import canned
 

@@ -24,9 +24,13 @@ from adcaptum.client import (
     Token,
 )
 from adcaptum.client.codec.replies import decode_explanations, decode_prediction
-from adcaptum.client.drawing import draw
-from adcaptum.client.terminal import render_explanation, render_explanations, render_prediction
-from adcaptum.client.view import BarChart, HeatMap, TokenStrip, views_of
+from adcaptum.client.drawing.png import draw
+from adcaptum.client.drawing.terminal import (
+    render_explanation,
+    render_explanations,
+    render_prediction,
+)
+from adcaptum.client.drawing.view import BarChart, HeatMap, TokenStrip, views_of
 from adcaptum.v1 import explanation_pb2
 from tests.unit.client import canned
 
@@ -142,7 +146,7 @@ def test_hostile_names_can_be_drawn(tmp_path: Path) -> None:
 def test_the_lack_of_matplotlib_is_told() -> None:
     program = (
         "import sys; sys.modules['matplotlib.axes'] = None\n"
-        "try: import adcaptum.client.drawing\n"
+        "try: import adcaptum.client.drawing.png\n"
         "except ImportError as error: print(error)"
     )
     done = subprocess.run(

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from adcaptum.client import Attribution, Explanation, Feature
 from adcaptum.client.codec.replies import decode_explanations, has_unnamed_features
-from adcaptum.client.terminal import render_explanation
-from adcaptum.client.view import BarChart, HeatMap, Matrix, views_of
+from adcaptum.client.drawing.terminal import render_explanation
+from adcaptum.client.drawing.view import BarChart, HeatMap, Matrix, views_of
 from tests.unit.client import canned
 
 IMAGE = np.random.default_rng(0).uniform(size=(3, 16, 16))

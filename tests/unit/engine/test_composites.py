@@ -9,8 +9,9 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 
 from adcaptum.engine import Explicand, explain
-from adcaptum.engine.relevance import CompositeLRP
-from adcaptum.engine.rules.composites import (
+from adcaptum.engine.methods.backward_rules.relevance import CompositeLRP
+from adcaptum.engine.rules.lrp.affine_rules import AlphaBeta, Flat, LayerRule, WSquare, ZPlus
+from adcaptum.engine.rules.lrp.composites import (
     Composite,
     First,
     Last,
@@ -21,7 +22,6 @@ from adcaptum.engine.rules.composites import (
     Those,
     composite,
 )
-from adcaptum.engine.rules.lrp_rules import AlphaBeta, Flat, LayerRule, WSquare, ZPlus
 from tests.models import numbers
 from tests.relevance_models import seeded
 

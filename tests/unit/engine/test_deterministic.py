@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from adcaptum.engine import INPUT, METHODS, Attribution, Explicand, Output, Site, explain
-from adcaptum.engine.capacity import Capacity
-from adcaptum.engine.evaluation import FORWARD_BYTES, Evaluation, Patch
-from adcaptum.engine.evaluator import evaluate
-from adcaptum.engine.execution import Execution
-from adcaptum.engine.method import Method
-from adcaptum.engine.packing import Pending, Slice
-from adcaptum.engine.parameters import describe, resolve
-from adcaptum.engine.reduce import Moments, WeightedSum
-from adcaptum.engine.rows import Given, Path
-from adcaptum.engine.scheduler import Batch, Job, Request, Scheduler
+from adcaptum.engine.execution.evaluator import evaluate
+from adcaptum.engine.execution.flow_run import Execution
+from adcaptum.engine.execution.packing import Pending, Slice
+from adcaptum.engine.rows.reduce import Moments, WeightedSum
+from adcaptum.engine.rows.sources import Given, Path
+from adcaptum.engine.scheduling.batch_sizer import Capacity
+from adcaptum.engine.scheduling.scheduler import Batch, Job, Request, Scheduler
+from adcaptum.engine.vocabulary.evaluation import FORWARD_BYTES, Evaluation, Patch
+from adcaptum.engine.vocabulary.method import Method
+from adcaptum.engine.vocabulary.parameters import describe, resolve
 from tests.models import cnn, mlp, numbers, signals
 
 CASES = [

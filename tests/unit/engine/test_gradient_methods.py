@@ -23,16 +23,16 @@ from adcaptum.engine import (
     Site,
     explain,
 )
-from adcaptum.engine.arguments import Shared
-from adcaptum.engine.method import Method
-from adcaptum.engine.methods.expected_gradients import ExpectedGradients
-from adcaptum.engine.methods.gradient_shap import GradientShap
-from adcaptum.engine.methods.input_x_gradient import InputXGradient
-from adcaptum.engine.methods.integrated_gradients import IntegratedGradients
-from adcaptum.engine.methods.saliency import Saliency
-from adcaptum.engine.methods.smooth_grad import SmoothGrad
-from adcaptum.engine.parameters import resolve
-from adcaptum.engine.quadrature import Rule, nodes_and_weights
+from adcaptum.engine.methods.gradients.input_x_gradient import InputXGradient
+from adcaptum.engine.methods.gradients.saliency import Saliency
+from adcaptum.engine.methods.gradients.smooth_grad import SmoothGrad
+from adcaptum.engine.methods.paths.expected_gradients import ExpectedGradients
+from adcaptum.engine.methods.paths.gradient_shap import GradientShap
+from adcaptum.engine.methods.paths.integrated_gradients import IntegratedGradients
+from adcaptum.engine.methods.paths.quadrature import Rule, nodes_and_weights
+from adcaptum.engine.vocabulary.arguments import Shared
+from adcaptum.engine.vocabulary.method import Method
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import cnn, mlp, numbers, text_classifier, two_inputs
 
 TARGETS = [0, 2, 1, 0, 2]

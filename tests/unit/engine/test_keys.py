@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from adcaptum.engine import METHODS, Explicand, Neuron, Site, explain
-from adcaptum.engine.evaluation import Target
-from adcaptum.engine.parameters import resolve
+from adcaptum.engine.vocabulary.evaluation import Target
+from adcaptum.engine.vocabulary.parameters import resolve
 
 SITE = Site("0")
 INPUTS = torch.linspace(-1, 1, 8).reshape(2, 4)

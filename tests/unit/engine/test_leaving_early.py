@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adcaptum.engine import Explicand, ModelError, Neuron, Site, ask, calls, explain, run
-from adcaptum.engine.flow import values_at_site
-from adcaptum.engine.methods.saliency import Saliency
+from adcaptum.engine import Explicand, ModelError, Neuron, Site, ask, explain, run
+from adcaptum.engine.execution import call_counts as calls
+from adcaptum.engine.methods.gradients.saliency import Saliency
+from adcaptum.engine.vocabulary.flow import values_at_site
 from tests.models import numbers
 
 LAYER = Site("layer")

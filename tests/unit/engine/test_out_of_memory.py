@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from adcaptum.engine import METHODS, Explicand, explain
-from adcaptum.engine.parameters import resolve
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import mlp, numbers
 
 METHOD = resolve(METHODS["integrated_gradients"], {"n_steps": 200})

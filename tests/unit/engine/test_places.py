@@ -20,9 +20,9 @@ from adcaptum.engine import (
     explain,
     run,
 )
-from adcaptum.engine.flow import ask, values_at_site
-from adcaptum.engine.hooks import layer_shapes
-from adcaptum.engine.parameters import resolve
+from adcaptum.engine.execution.taps import layer_shapes
+from adcaptum.engine.vocabulary.flow import ask, values_at_site
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import cnn, mlp, numbers
 
 SALIENCY = resolve(METHODS["saliency"], {"abs": False})

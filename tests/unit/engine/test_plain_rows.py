@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine import METHODS, Explicand
-from adcaptum.engine.coalitions import (
+from adcaptum.engine.execution.flow_run import Execution
+from adcaptum.engine.execution.packing import Pending
+from adcaptum.engine.execution.parts import Part
+from adcaptum.engine.games.coalitions import (
     Coalitions,
     Enumerated,
     LeaveOneOut,
@@ -15,15 +18,12 @@ from adcaptum.engine.coalitions import (
     Prefixes,
     nobody,
 )
-from adcaptum.engine.evaluation import INPUT, Evaluation, Output
-from adcaptum.engine.execution import Execution
-from adcaptum.engine.features import Features
-from adcaptum.engine.packing import Pending
-from adcaptum.engine.parts import Part
-from adcaptum.engine.perturbations import Masked, Windowed
-from adcaptum.engine.reduce import Ignored, Moments, Reduce, Stack, WeightedSum
-from adcaptum.engine.rows import MOST_PLAIN, Given, Path, Repeated, Rows
-from adcaptum.engine.windows import Windows
+from adcaptum.engine.games.features import Features
+from adcaptum.engine.games.masked_rows import Masked
+from adcaptum.engine.methods.perturbation.windows import Windowed, Windows
+from adcaptum.engine.rows.reduce import Ignored, Moments, Reduce, Stack, WeightedSum
+from adcaptum.engine.rows.sources import MOST_PLAIN, Given, Path, Repeated, Rows
+from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Output
 from tests.models import numbers
 
 X, Y = numbers(3, 4), numbers(3, 2, 3, seed=1)

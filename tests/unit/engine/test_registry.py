@@ -20,8 +20,8 @@ from adcaptum.engine import (
     Site,
     explain,
 )
-from adcaptum.engine.method import Method, needs_layer
-from adcaptum.engine.parameters import describe, resolve
+from adcaptum.engine.vocabulary.method import Method, needs_layer
+from adcaptum.engine.vocabulary.parameters import describe, resolve
 from tests.models import cnn, mlp, numbers, signals, text_classifier
 
 CASES = [

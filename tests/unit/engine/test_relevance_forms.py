@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adcaptum.engine import Explicand, explain
-from adcaptum.engine.methods.lrp import LRP
-from adcaptum.engine.relevance import CompositeLRP
-from adcaptum.engine.rules.composites import COMPOSITES, Composite, CompositeName
-from adcaptum.engine.rules.lrp_rules import ZPlus
+from adcaptum.engine.methods.backward_rules.lrp import LRP
+from adcaptum.engine.methods.backward_rules.relevance import CompositeLRP
+from adcaptum.engine.rules.lrp.affine_rules import ZPlus
+from adcaptum.engine.rules.lrp.composites import COMPOSITES, Composite, CompositeName
 from tests.models import numbers
 from tests.relevance_models import (
     Functional,

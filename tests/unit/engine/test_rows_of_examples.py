@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from adcaptum import attr
 from adcaptum.engine import METHODS, Explicand, InvalidArgument, PerExample, Shared, Site, explain
-from adcaptum.engine.method import Distributional
-from adcaptum.engine.methods.deep_lift import DeepLift
-from adcaptum.engine.methods.deep_lift_shap import DeepLiftShap
-from adcaptum.engine.methods.feature_ablation import FeatureAblation
-from adcaptum.engine.methods.gradient_shap import GradientShap
-from adcaptum.engine.methods.rise import Rise
-from adcaptum.engine.methods.smooth_grad import SmoothGrad
+from adcaptum.engine.methods.backward_rules.deep_lift import DeepLift
+from adcaptum.engine.methods.backward_rules.deep_lift_shap import DeepLiftShap
+from adcaptum.engine.methods.gradients.smooth_grad import SmoothGrad
+from adcaptum.engine.methods.paths.gradient_shap import GradientShap
+from adcaptum.engine.methods.perturbation.feature_ablation import FeatureAblation
+from adcaptum.engine.methods.perturbation.rise import Rise
+from adcaptum.engine.vocabulary.method import Distributional
 from tests.models import mlp, numbers
 
 X = numbers(3, 8)

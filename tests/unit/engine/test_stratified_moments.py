@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from adcaptum.engine.moments import StratifiedMoments
+from adcaptum.engine.rows.moments import StratifiedMoments
 from tests.models import numbers
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from adcaptum.engine import METHODS, BudgetExceeded, Explicand, InvalidArgument, StopReason, explain
-from adcaptum.engine.attribution import Attribution
-from adcaptum.engine.parameters import resolve
+from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import cnn, mlp, numbers
 
 IG = resolve(METHODS["integrated_gradients"], {})

@@ -19,8 +19,8 @@ from adcaptum.engine import (
     StopReason,
     explain,
 )
-from adcaptum.engine.attribution import Attribution
-from adcaptum.engine.parameters import resolve
+from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import numbers
 
 TAKERS = [name for name, method in METHODS.items() if method.tolerance]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from adcaptum.engine import Explicand, ModelError, explain
-from adcaptum.engine.methods.saliency import Saliency
+from adcaptum.engine.methods.gradients.saliency import Saliency
 from tests.models import numbers
 
 

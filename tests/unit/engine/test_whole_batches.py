@@ -9,11 +9,11 @@ from torch.futures import Future
 
 from adcaptum.engine import METHODS, EveryOutput, Explicand, NotPerRow, Site, explain, run
 from adcaptum.engine.errors import ModelError
-from adcaptum.engine.evaluation import Neuron
-from adcaptum.engine.flow import in_step
-from adcaptum.engine.rows import Path
-from adcaptum.engine.turned import Turned
-from adcaptum.engine.whole_batch import WholeBatch
+from adcaptum.engine.execution.whole_batch import WholeBatch
+from adcaptum.engine.rows.sources import Path
+from adcaptum.engine.vocabulary.evaluation import Neuron
+from adcaptum.engine.vocabulary.flow import in_step
+from adcaptum.engine.vocabulary.sample_major import Turned
 from tests.models import mlp, numbers, two_inputs
 
 METHOD = METHODS["feature_ablation"]()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from adcaptum.engine import INPUT, METHODS, Explicand, InvalidArgument, Site, explain
-from adcaptum.engine.method import Method, needs_layer
+from adcaptum.engine.vocabulary.method import Method, needs_layer
 
 # What is switched on and off, enumerated, shown or hidden: nothing of it is there.
 REFUSED = {

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine import METHODS, Explicand, explain
-from adcaptum.engine.attribution import Attribution
-from adcaptum.engine.flow import Flow
-from adcaptum.engine.parameters import resolve
-from adcaptum.service.engine_loop import EngineLoop
+from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.flow import Flow
+from adcaptum.engine.vocabulary.parameters import resolve
 from adcaptum.service.metrics import Metrics
-from adcaptum.service.served_model import ServedModel
-from adcaptum.service.work import Ask, Work
+from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.runtime.engine_runner import EngineLoop
+from adcaptum.service.runtime.work import Ask, Work
 from tests.unit.service.tiny_model import served
 
 METHOD = resolve(METHODS["integrated_gradients"], {"n_steps": 70})

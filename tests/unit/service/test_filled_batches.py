@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adcaptum.service.compiled import Compiled
+from adcaptum.service.models.layouts.compiled import Compiled
 
 ROWS = torch.rand(8, 3, generator=torch.Generator().manual_seed(2))
 

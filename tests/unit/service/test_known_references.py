@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine import METHODS, Explicand, explain
-from adcaptum.service.engine_loop import EngineLoop
 from adcaptum.service.metrics import Metrics
-from adcaptum.service.served_model import ServedModel
+from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.runtime.engine_runner import EngineLoop
 from tests.unit.service.tiny_model import served
 from tests.unit.service.works import work
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-from adcaptum.service import images
-from adcaptum.service.declaration import InputDeclaration
 from adcaptum.service.errors import InvalidRequest
-from adcaptum.service.tensors import Bytes
+from adcaptum.service.models import images
+from adcaptum.service.models.declaration import InputDeclaration
+from adcaptum.service.wire.tensors import Bytes
 
 PHOTO = InputDeclaration("photo", "image", "FP32", (-1, 3, 8, 8), resize=10)
 

@@ -9,10 +9,10 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
-from adcaptum.service.declaration import DeclarationError, InputDeclaration
 from adcaptum.service.errors import InvalidRequest
-from adcaptum.service.tensors import Bytes
-from adcaptum.service.texts import TextReader
+from adcaptum.service.models.declaration import DeclarationError, InputDeclaration
+from adcaptum.service.models.texts import TextReader
+from adcaptum.service.wire.tensors import Bytes
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "good", "film", "café"]
 

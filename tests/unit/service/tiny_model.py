@@ -6,10 +6,10 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from adcaptum.service import checks
-from adcaptum.service.declaration import Declaration, InputDeclaration, OutputDeclaration
-from adcaptum.service.loading import LoadedModel
-from adcaptum.service.served_model import ServedModel
+from adcaptum.service.models import checks
+from adcaptum.service.models.declaration import Declaration, InputDeclaration, OutputDeclaration
+from adcaptum.service.models.loading import LoadedModel
+from adcaptum.service.models.served_model import ServedModel
 
 FEATURES = 3
 CLASSES = 2

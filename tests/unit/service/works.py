@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from adcaptum.engine.evaluation import Evaluation
-from adcaptum.engine.flow import Flow, ask
-from adcaptum.engine.rows import Given
-from adcaptum.service.served_model import ServedModel
-from adcaptum.service.work import Ask, Work
+from adcaptum.engine.rows.sources import Given
+from adcaptum.engine.vocabulary.evaluation import Evaluation
+from adcaptum.engine.vocabulary.flow import Flow, ask
+from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.runtime.work import Ask, Work
 
 
 class Plan:

@@ -18,8 +18,9 @@ from adcaptum.client.errors import (
     Unavailable,
     Unsupported,
 )
-from adcaptum.client.events import Accepted, Event, Final, Partial
-from adcaptum.client.explanation import (
+from adcaptum.client.method import Method
+from adcaptum.client.results.events import Accepted, Event, Final, Partial
+from adcaptum.client.results.explanation import (
     Attribution,
     ErrorKind,
     Explanation,
@@ -29,10 +30,9 @@ from adcaptum.client.explanation import (
     StopReason,
     Token,
 )
-from adcaptum.client.explanations import CacheStatus, Explanations
-from adcaptum.client.method import Method
-from adcaptum.client.method_info import MethodInfo, ParameterInfo, ParameterType
-from adcaptum.client.model_info import (
+from adcaptum.client.results.explanations import CacheStatus, Explanations
+from adcaptum.client.results.method_info import MethodInfo, ParameterInfo, ParameterType
+from adcaptum.client.results.model_info import (
     InputInfo,
     LayerInfo,
     LayoutInfo,
@@ -42,10 +42,10 @@ from adcaptum.client.model_info import (
     ModelState,
     OutputInfo,
 )
-from adcaptum.client.prediction import LabelScore, PredictResult
+from adcaptum.client.results.prediction import LabelScore, PredictResult
+from adcaptum.client.results.timings import Timings
 from adcaptum.client.site import Layer, Neuron
 from adcaptum.client.target import AllTargets, TopK
-from adcaptum.client.timings import Timings
 
 __all__ = [
     "Accepted",

@@ -19,11 +19,11 @@ from adcaptum.client.connection import (
     Connection,
 )
 from adcaptum.client.errors import AdcaptumError
-from adcaptum.client.events import Event
-from adcaptum.client.explanations import Explanations
-from adcaptum.client.method_info import MethodInfo
-from adcaptum.client.model_info import ModelInfo
-from adcaptum.client.prediction import PredictResult
+from adcaptum.client.results.events import Event
+from adcaptum.client.results.explanations import Explanations
+from adcaptum.client.results.method_info import MethodInfo
+from adcaptum.client.results.model_info import ModelInfo
+from adcaptum.client.results.prediction import PredictResult
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 
 _Result = TypeVar("_Result")

@@ -27,11 +27,11 @@ from adcaptum.client.codec.requests import (
 )
 from adcaptum.client.codec.status import REQUEST_ID_KEY
 from adcaptum.client.errors import AdcaptumError
-from adcaptum.client.events import Event
-from adcaptum.client.explanations import Explanations
-from adcaptum.client.method_info import MethodInfo
-from adcaptum.client.model_info import ModelInfo
-from adcaptum.client.prediction import PredictResult
+from adcaptum.client.results.events import Event
+from adcaptum.client.results.explanations import Explanations
+from adcaptum.client.results.method_info import MethodInfo
+from adcaptum.client.results.model_info import ModelInfo
+from adcaptum.client.results.prediction import PredictResult
 from adcaptum.v1 import explanation_service_pb2, explanation_service_pb2_grpc, model_pb2, tensor_pb2
 
 _Request = TypeVar("_Request", bound=Message)

@@ -1,24 +1,26 @@
-"""The attribution methods: one paper, one file. A file put here is in the registry."""
+"""The attribution methods, one paper a file, and the registry that finds them.
+
+A class is a method of the registry if its `name` is the name of its file, so that a family's
+mathematics may live beside its papers.
+"""
 
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
-from adcaptum.engine.method import Method
+from adcaptum.engine.vocabulary.method import Method
 
 __all__ = ["METHODS"]
 
 
 def _discover() -> dict[str, type[Method]]:
     found: dict[str, type[Method]] = {}
-    for module_info in iter_modules(__path__):
-        module = import_module(f"{__name__}.{module_info.name}")
+    for module_info in walk_packages(__path__, prefix=f"{__name__}."):
+        module = import_module(module_info.name)
+        name = module_info.name.rsplit(".", 1)[1]
         for value in vars(module).values():
-            if (
-                isinstance(value, type)
-                and value.__module__ == module.__name__
-                and "name" in vars(value)
-            ):
-                found[vars(value)["name"]] = value
+            own = isinstance(value, type) and value.__module__ == module.__name__
+            if own and vars(value).get("name") == name:
+                found[name] = value
     return dict(sorted(found.items()))
 
 

@@ -37,8 +37,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from adcaptum.engine.rules.audit import Node, nodes_behind, strangers
+from adcaptum.engine.rules.dispatch_table import Func, Table
 from adcaptum.engine.rules.pairs import Pairs
-from adcaptum.engine.rules.table import Func, Table
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from adcaptum.engine.rules.reference_trace import Tape
 from adcaptum.engine.rules.row_places import RowPlaces
-from adcaptum.engine.rules.tape import Tape
 
 
 class Pairs(RowPlaces):

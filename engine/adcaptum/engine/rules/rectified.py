@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adcaptum.engine.rules.dispatch_table import Func, Table
 from adcaptum.engine.rules.interception import Interception
 from adcaptum.engine.rules.operations import (
     BILINEAR,
@@ -24,7 +25,6 @@ from adcaptum.engine.rules.operations import (
     words,
 )
 from adcaptum.engine.rules.pairs import Pairs
-from adcaptum.engine.rules.table import Func, Table
 
 
 @dataclass(frozen=True, slots=True)

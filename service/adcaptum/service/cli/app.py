@@ -11,7 +11,7 @@ from rich.console import Console
 
 from adcaptum.client.codec.requests import ExplainOptions
 from adcaptum.client.connection import DEFAULT_ADDRESS
-from adcaptum.client.terminal import render_explanations, render_labels, render_prediction
+from adcaptum.client.drawing.terminal import render_explanations, render_labels, render_prediction
 from adcaptum.service.cli import options
 from adcaptum.service.cli.arguments import (
     parse_baseline,
@@ -212,7 +212,7 @@ def explain(
     with connected(address, tls=tls, ca=ca) as client:
         if png is not None:
             # Without matplotlib this fails, and nothing is asked for that cannot be drawn.
-            importlib.import_module("adcaptum.client.drawing")
+            importlib.import_module("adcaptum.client.drawing.png")
         inputs = chosen.read(lambda: client.model(model, version=version, alias=alias))
         if stream:
             events = client.explain_stream(model, inputs, timeout=timeout, **asked)

@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
 from adcaptum.engine import INPUT, METHODS, Attribution, Explicand, Neuron, Site, explain
-from adcaptum.engine.parameters import resolve
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import numbers
 from tests.unit.engine.rules.networks import NETWORKS, seeded
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
 
 from adcaptum.engine import METHODS, Attribution, Explicand, Site, UncoveredOperations, explain
-from adcaptum.engine.parameters import resolve
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import numbers, text_classifier
 from tests.unit.engine.rules.networks import NETWORKS, AttentionBlock, seeded
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from adcaptum.engine import METHODS, Attribution, Explicand, explain
-from adcaptum.engine.parameters import resolve
 from adcaptum.engine.rules import interception
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import numbers
 
 _SHAPE = (24, 512)

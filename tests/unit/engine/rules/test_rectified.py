@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
 from adcaptum.engine import METHODS, Explicand, Site, UncoveredOperations, explain
-from adcaptum.engine.parameters import resolve
+from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import cnn, numbers
 
 _weights = (numbers(8, 8, seed=9), numbers(8, 8, seed=8), numbers(8, 3, seed=7))

@@ -1,8 +1,8 @@
 """Descriptions of models and methods, as what callers read."""
 
 from adcaptum.client.method import Method, ParameterValue
-from adcaptum.client.method_info import MethodInfo, ParameterInfo, ParameterType
-from adcaptum.client.model_info import (
+from adcaptum.client.results.method_info import MethodInfo, ParameterInfo, ParameterType
+from adcaptum.client.results.model_info import (
     InputInfo,
     LayerInfo,
     LayoutInfo,

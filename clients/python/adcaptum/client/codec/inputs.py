@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from adcaptum.client.codec.tensors import decode_tensor, encode_tensor
 from adcaptum.client.errors import InvalidRequest
-from adcaptum.client.model_info import InputInfo
+from adcaptum.client.results.model_info import InputInfo
 from adcaptum.v1 import tensor_pb2
 
 # An array with the batch first; a text or texts; an encoded image or images, as bytes or as the

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from adcaptum.client.codec.descriptions import decode_identity, decode_method
 from adcaptum.client.codec.tensors import decode_tensor
 from adcaptum.client.errors import Internal
-from adcaptum.client.events import Accepted, Event, Final, Partial
-from adcaptum.client.explanation import (
+from adcaptum.client.results.events import Accepted, Event, Final, Partial
+from adcaptum.client.results.explanation import (
     Attribution,
     ErrorKind,
     Explanation,
@@ -20,10 +20,10 @@ from adcaptum.client.explanation import (
     StopReason,
     Token,
 )
-from adcaptum.client.explanations import CacheStatus, Explanations
-from adcaptum.client.model_info import InputInfo, ModelInfo
-from adcaptum.client.prediction import LabelScore, PredictResult
-from adcaptum.client.timings import Timings
+from adcaptum.client.results.explanations import CacheStatus, Explanations
+from adcaptum.client.results.model_info import InputInfo, ModelInfo
+from adcaptum.client.results.prediction import LabelScore, PredictResult
+from adcaptum.client.results.timings import Timings
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2, tensor_pb2
 
 Arrays = dict[str, npt.NDArray[Any]]

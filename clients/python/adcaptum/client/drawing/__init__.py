@@ -1,0 +1,1 @@
+"""Drawings of explanations: PNG, HTML and terminal."""

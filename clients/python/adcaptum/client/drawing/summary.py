@@ -1,0 +1,99 @@
+"""The words beside a drawing of an explanation."""
+
+from adcaptum.client.results.explanation import ErrorKind, Explanation, ExplanationError, StopReason
+from adcaptum.client.results.explanations import CacheStatus, Explanations
+from adcaptum.client.results.timings import Timings
+
+_ERRORS = {
+    ErrorKind.COMPLETENESS: "completeness error",
+    ErrorKind.STANDARD_ERROR: "largest standard error",
+    ErrorKind.UNKNOWN: "error",
+}
+_SHARED = {
+    CacheStatus.HIT: "computed before",
+    CacheStatus.JOINED: "computed with another request",
+}
+
+
+def heading(explanation: Explanation) -> str:
+    """Say which method explains what: ``saliency: why "cat"``."""
+    example = f" in example {explanation.example}" if explanation.example else ""
+    return f"{explanation.method}: why {_target(explanation)}{example}"
+
+
+def facts(explanation: Explanation) -> list[str]:
+    """List the numbers that belong to an explanation, each in a few words."""
+    told = []
+    if explanation.output is not None:
+        told.append(f"output {explanation.output:.4g}")
+    if explanation.baseline_output is not None:
+        told.append(f"at the baseline {explanation.baseline_output:.4g}")
+    if (error := explanation.error) is not None:
+        if error.relative is not None:
+            told.append(f"relative error about {error.relative:.1%}")
+        if error.kind is not ErrorKind.NONE:
+            told.append(_error(error, explanation))
+    if (report := explanation.report) is not None:
+        told.append(f"{report.rows_used} rows")
+        if report.stop_reason is not StopReason.CONVERGED:
+            told.append(f"stopped by the {report.stop_reason}")
+    return told
+
+
+def warnings(explanation: Explanation) -> list[str]:
+    """List what makes an explanation doubtful, each in a sentence."""
+    report = explanation.report
+    if report is None or not report.uncovered_ops:
+        return []
+    ops = ", ".join(report.uncovered_ops)
+    doubt = "which the model uses: the attributions may not add up"
+    return [f"{explanation.method} has no rule for {ops}, {doubt}."]
+
+
+def time_facts(timings: Timings) -> list[str]:
+    """List where the time went, each in a few words."""
+    return [
+        f"{_milliseconds(timings.total_s)} in all",
+        f"{_milliseconds(timings.queue_s)} in the queue",
+        f"{_milliseconds(timings.compute_s)} in {timings.batches} "
+        + ("batch" if timings.batches == 1 else "batches"),
+    ]
+
+
+def answer_facts(explanations: Explanations) -> list[str]:
+    """List what all explanations of a request share: who answered, how, and in what time."""
+    model = explanations.model
+    told = [f"{model.name} {model.version}", *_predicted(explanations)]
+    if explanations.cache in _SHARED:
+        told.append(_SHARED[explanations.cache])
+    return told + time_facts(explanations.timings)
+
+
+def _predicted(explanations: Explanations) -> list[str]:
+    """Say what the model answers, where that is known and of one example."""
+    if len(explanations.predictions) != 1 or not explanations.labels:
+        return []
+    best = explanations.predictions[0][0]
+    share = f"{best.score:.4g}" if best.probability is None else f"{best.probability:.1%}"
+    return [f"predicted \u201c{best.label}\u201d {share}"]
+
+
+def _target(explanation: Explanation) -> str:
+    if explanation.label:
+        return f"\u201c{explanation.label}\u201d"
+    if explanation.target:
+        return f"output {', '.join(map(str, explanation.target))}"
+    return "the output"
+
+
+def _error(error: ExplanationError, explanation: Explanation) -> str:
+    told = f"{_ERRORS[error.kind]} {error.value:.2g}"
+    if explanation.output is None or explanation.baseline_output is None:
+        return told
+    change = abs(explanation.output - explanation.baseline_output)
+    return f"{told} ({error.value / change:.1%} of the change)" if change else told
+
+
+def _milliseconds(seconds: float) -> str:
+    milliseconds = seconds * 1000
+    return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"

@@ -1,0 +1,1 @@
+"""Results: explanations, predictions, descriptions of models and methods."""

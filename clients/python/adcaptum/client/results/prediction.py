@@ -1,0 +1,58 @@
+"""What a model answered."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from adcaptum.client.results.model_info import ModelIdentity
+from adcaptum.client.results.timings import Timings
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    """A class and its output.
+
+    Attributes:
+        index: The class's index.
+        label: The class's name.
+        score: The output as the model gives it.
+        probability: The softmax of the outputs where they are logits, the score where they are
+            probabilities; None otherwise.
+    """
+
+    index: int
+    label: str
+    score: float
+    probability: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PredictResult:
+    """What a model answered.
+
+    Attributes:
+        model: Which weights answered.
+        outputs: The outputs by name, arrays of shape (examples, ...).
+        predictions: For each example its largest outputs, largest first; empty for models without
+            labels.
+        timings: Where the time went.
+        request_id: The request's id, as in the server's log.
+    """
+
+    model: ModelIdentity
+    outputs: Mapping[str, npt.NDArray[Any]]
+    predictions: tuple[tuple[LabelScore, ...], ...]
+    timings: Timings
+    request_id: str
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The best label of each example; empty for models without labels."""
+        return tuple(labels[0].label for labels in self.predictions if labels)
+
+    def _repr_html_(self) -> str:
+        from adcaptum.client.drawing.html import prediction_html  # noqa: PLC0415 - drawing knows results
+
+        return prediction_html(self)

@@ -1,0 +1,144 @@
+"""Layer-wise relevance propagation, at the inputs and at layers."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from adcaptum.attr.backward_rules.lrp_rules import rules_of
+from adcaptum.attr.facade.answer import explained, like_inputs, sum_of_rows
+from adcaptum.attr.facade.attribution import GradientAttribution, LayerAttribution
+from adcaptum.attr.facade.captum_call import Layers, Question, TargetType, Tensors
+from adcaptum.attr.facade.layers import at_layers
+from adcaptum.engine.methods.backward_rules.relevance import CompositeLRP
+from adcaptum.engine.rules.lrp.affine_rules import Epsilon
+from adcaptum.engine.rules.lrp.composites import Composite
+from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.evaluation import INPUT, Site
+
+_EPSILON = 1e-9
+
+
+class LRP(GradientAttribution):
+    """Layer-wise relevance propagation; Bach et al. (2015), Montavon et al. (2019).
+
+    The rules act on the model's operations, so that functional calls, modules that are used often,
+    residual additions and attention are covered. A rule set on a module, `module.rule = ...` of
+    `adcaptum.attr.backward_rules.lrp_rules`, comes before those of the composite, and stays.
+
+    Args:
+        model: The model.
+        composite: Which rule each operation has that no module's rule decides: one of
+            `adcaptum.engine.rules.lrp.composites`; None: Epsilon for all, as in Captum.
+        strict: Whether to refuse a model with operations for which there is no rule; they are told
+            in a warning otherwise.
+
+    Raises:
+        TypeError: If a module has a `rule` that is none.
+    """
+
+    def __init__(
+        self, model: nn.Module, *, composite: Composite | None = None, strict: bool = False
+    ) -> None:
+        super().__init__(model)
+        self.model = model
+        self.composite = composite or Composite(default=Epsilon(_EPSILON), epsilon=_EPSILON)
+        self.strict = strict
+        rules_of(model)
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        return True
+
+    def has_convergence_delta(self) -> bool:
+        return True
+
+    def compute_convergence_delta(  # type: ignore[override]  # Captum's LRP has another
+        self, attributions: Tensors, output: Tensor
+    ) -> Tensor:
+        """How much relevance was lost on the way, the output less the sum of it, (examples,)."""
+        values = attributions if isinstance(attributions, tuple) else (attributions,)
+        return output.flatten() - sum_of_rows(values)
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        return_convergence_delta: bool = False,
+        verbose: bool = False,
+    ) -> Tensors | tuple[Tensors, Tensor]:
+        """Hands the target's value back to the inputs.
+
+        Args:
+            inputs: A tensor, or a tuple of them.
+            target: What of the output is explained.
+            additional_forward_args: Further arguments of forward.
+            return_convergence_delta: Whether to return what was lost on the way, (examples,), too.
+            verbose: Whether to print which rule each module with one of its own has.
+        """
+        question, answer = self._explained(inputs, target, additional_forward_args, INPUT, verbose)
+        values = like_inputs(question, answer.values)
+        if not return_convergence_delta:
+            return values
+        return values, self._lost(answer)
+
+    def _explained(
+        self, inputs: Tensors, target: TargetType, arguments: object, at: Site, verbose: bool
+    ) -> tuple[Question, Attribution]:
+        question = Question.of(
+            self.forward_func, inputs, target=target, additional_forward_args=arguments, at=at
+        )
+        own = rules_of(self.model)
+        if verbose:
+            names = {module: name for name, module in self.model.named_modules()}
+            for module, rule in own.items():
+                print(f"Applied {rule} on layer {names[module] or type(module).__name__}")  # noqa: T201
+            print(f"Applied {self.composite.default} on all others")  # noqa: T201
+        method = CompositeLRP(self.composite.overridden(own), strict=self.strict)
+        return question, explained(question, method)
+
+    def _lost(self, answer: Attribution) -> Tensor:
+        assert answer.output is not None, "relevance begins there"
+        return self.compute_convergence_delta(answer.values, answer.output)
+
+
+class LayerLRP(LayerAttribution, LRP):
+    """The relevance that arrives at a layer, or at each of several."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: Layers,
+        *,
+        composite: Composite | None = None,
+        strict: bool = False,
+    ) -> None:
+        super().__init__(model, layer)
+        self.composite = composite or self.composite
+        self.strict = strict
+
+    def attribute(  # type: ignore[override]  # Captum's LayerLRP has one argument more
+        self,
+        inputs: Tensors,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        return_convergence_delta: bool = False,
+        attribute_to_layer_input: bool = False,
+        verbose: bool = False,
+    ) -> Tensors | list[Tensors] | tuple[Tensors | list[Tensors], Tensor | list[Tensor]]:
+        """Hands the target's value back to the layer; of several layers, each has its own delta."""
+        answers: list[Attribution] = []
+
+        def values(at: Site) -> tuple[Tensor, ...]:
+            _, answer = self._explained(inputs, target, additional_forward_args, at, verbose)
+            answers.append(answer)
+            return answer.values
+
+        found = at_layers(self.layer, values, of_input=attribute_to_layer_input)
+        if not return_convergence_delta:
+            return found
+        output = answers[-1].output
+        assert output is not None, "relevance begins there"
+        if isinstance(found, list):
+            return found, [self.compute_convergence_delta(each, output) for each in found]
+        return found, self.compute_convergence_delta(found, output)

@@ -1,0 +1,1 @@
+"""Captum's class activation maps."""

@@ -1,0 +1,110 @@
+"""The engine's answers in Captum's form. This is the only place of the facade that runs anything.
+
+Rules:
+1. Results are detached, and in the model's dtype but at least float32: a bf16 or fp16 model gives
+   float32, a float64 model float64.
+2. Randomness begins at a seed drawn from torch's global generator: `torch.manual_seed` makes
+   results repeatable, and two calls differ. Methods without randomness leave the generator alone.
+3. Errors are raised as Captum's types.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from adcaptum.attr.errors import InvalidInput, translated
+from adcaptum.attr.facade.captum_call import Question, Tensors
+from adcaptum.engine.execution.driver import run
+from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.flow import Flow
+from adcaptum.engine.vocabulary.method import Method
+
+T = TypeVar("T")
+
+
+def explained(
+    question: Question,
+    method: Method,
+    *,
+    batch_rows: int | None = None,
+    progress: str | None = None,
+) -> Attribution:
+    """Explains.
+
+    Args:
+        question: What.
+        method: How.
+        batch_rows: How many rows the model sees at once, at most; None: what is fastest.
+        progress: What a progress bar of the rows is called; None: no bar.
+    """
+    if method.random:
+        question = replace(question, explicand=replace(question.explicand, seed=drawn_seed()))
+    explicand = question.explicand
+    with translated():
+        total = None if progress is None else method.rows(explicand)
+        flow = method.flow(explicand)
+        answer = ran(question, flow, batch_rows=batch_rows, progress=progress, total=total)
+    if answer.uncovered_ops:
+        warnings.warn(
+            f"{method.name} has no rule for {', '.join(answer.uncovered_ops)}: there the gradient "
+            "is the plain one; strict=True refuses such models",
+            stacklevel=3,
+        )
+    return answer
+
+
+def ran(
+    question: Question,
+    flow: Flow[T],
+    *,
+    batch_rows: int | None = None,
+    progress: str | None = None,
+    total: int | None = None,
+) -> T:
+    """Runs any flow on the question's model; `total` is how many rows it takes, if it is known."""
+    if batch_rows is not None and batch_rows < 1:
+        raise InvalidInput("the rows of a batch", batch_rows, "at least 1")
+    if progress is None:
+        # A bar that is not shown costs a fiftieth of a small model's explanation.
+        with translated():
+            return run(question.model, flow, batch_rows=batch_rows)
+    with translated(), tqdm(total=total, desc=progress, unit="row") as bar:
+        result = run(question.model, flow, batch_rows=batch_rows, on_rows=bar.update)
+        # At layers the rows are known only now.
+        bar.total = bar.n
+        return result
+
+
+def drawn_seed() -> int:
+    """A seed from torch's global generator."""
+    return int(torch.randint(1 << 62, ()))
+
+
+def like_inputs(question: Question, values: tuple[Tensor, ...]) -> Tensors:
+    """Values in the container of the inputs: a tuple if they came as one."""
+    return values if question.is_tuple else values[0]
+
+
+def like_layer(values: tuple[Tensor, ...]) -> Tensors:
+    """Values in the container of a layer: a tuple where it has several tensors."""
+    return values if len(values) > 1 else values[0]
+
+
+def convergence_delta(attribution: Attribution) -> Tensor:
+    """What the attributions sum to, less the output's difference to the baseline, (examples,)."""
+    output, baseline_output = attribution.output, attribution.baseline_output
+    assert output is not None, "it was asked for"
+    assert baseline_output is not None, "it was asked for"
+    return sum_of_rows(attribution.values) - (output - baseline_output)
+
+
+def sum_of_rows(values: tuple[Tensor, ...]) -> Tensor:
+    """The sum of each example's values, (examples,)."""
+    totals = [v.reshape(len(v), -1).sum(1) for v in values]
+    return torch.stack(totals).sum(0)

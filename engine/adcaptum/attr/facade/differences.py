@@ -1,0 +1,85 @@
+"""Differences from references, put down to the inputs: what DeepLIFT's classes do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from inspect import signature
+
+from torch import Tensor
+
+from adcaptum.attr.errors import InvalidInput
+from adcaptum.attr.facade.answer import convergence_delta, explained, ran
+from adcaptum.attr.facade.captum_call import Question
+from adcaptum.engine.methods.backward_rules.deep_lift import DeepLift
+from adcaptum.engine.methods.backward_rules.deep_lift_shap import DeepLiftShap
+from adcaptum.engine.rules.deep_lift.named import DifferenceRule
+from adcaptum.engine.vocabulary.flow import endpoints
+
+Distribution = Tensor | tuple[Tensor, ...] | Callable[..., Tensor | tuple[Tensor, ...]]
+Custom = Callable[..., tuple[Tensor, ...]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """How differences are attributed.
+
+    Attributes:
+        multiply_by_inputs: Whether multipliers are multiplied by the differences.
+        rule: How a non-linearity's difference is shared out.
+        strict: Whether a model with operations for which there is no rule is refused.
+    """
+
+    multiply_by_inputs: bool
+    rule: DifferenceRule
+    strict: bool
+
+    def of(self, question: Question, custom: Custom) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The values, and what they sum to less the difference of the outputs, (examples,)."""
+        multiply = self.multiply_by_inputs and custom is None
+        answer = explained(question, DeepLift(self.rule, multiply, self.strict))
+        if custom is not None:
+            answer = replace(answer, values=_made(custom, question, answer.values))
+        return answer.values, convergence_delta(answer)
+
+    def mean(
+        self, question: Question, custom: Custom, *, with_delta: bool
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """The means over the baselines; and the deltas of all pairs, (examples * baselines,).
+
+        Pairs are looked at one by one only where somebody wants to know of each.
+        """
+        if custom is None and not with_delta:
+            method = DeepLiftShap(self.rule, self.multiply_by_inputs, self.strict)
+            return explained(question, method).values, None
+        count = question.explicand.count
+        values, deltas = self.of(_pairs(question), custom)
+        return tuple(v.unflatten(0, (count, -1)).mean(1) for v in values), deltas
+
+
+def _pairs(question: Question) -> Question:
+    """Each example with each baseline, example by example."""
+    explicand = question.explicand
+    given = explicand.baselines
+    assert given is not None, "a distribution has been given"
+    rows = max(map(len, given))
+    tiled = tuple(
+        b.expand(rows, *b.shape[1:]).repeat(explicand.count, *(1,) * (b.dim() - 1)) for b in given
+    )
+    return replace(question, explicand=replace(explicand.repeated(rows), baselines=tiled))
+
+
+def _made(
+    custom: Callable[..., tuple[Tensor, ...]], question: Question, multipliers: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    if not callable(custom):
+        raise InvalidInput("custom_attribution_func", repr(custom), "a function")
+    wanted = len(signature(custom).parameters)
+    if not 1 <= wanted <= 3:
+        raise InvalidInput(
+            "custom_attribution_func",
+            f"of {wanted} arguments",
+            "at least one and at most 3: the multipliers, the inputs, the baselines",
+        )
+    ends, starts = ran(question, endpoints(question.explicand)) if wanted > 1 else ((), ())
+    return custom(*(multipliers, ends, starts)[:wanted])

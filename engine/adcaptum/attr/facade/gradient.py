@@ -1,0 +1,22 @@
+"""The gradients of a target with respect to inputs."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from adcaptum.attr.facade.answer import explained
+from adcaptum.attr.facade.captum_call import Forward, Question, TargetType, Tensors
+from adcaptum.engine.methods.gradients.saliency import Saliency
+
+
+def compute_gradients(
+    forward_fn: Forward,
+    inputs: Tensors,
+    target_ind: TargetType = None,
+    additional_forward_args: object = None,
+) -> tuple[Tensor, ...]:
+    """The gradient of each example's target, for each input, (examples, *features)."""
+    question = Question.of(
+        forward_fn, inputs, target=target_ind, additional_forward_args=additional_forward_args
+    )
+    return explained(question, Saliency(abs=False)).values

@@ -1,0 +1,39 @@
+"""What methods along a path have in common: the rule, the steps, and the extras of autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast, get_args
+
+from adcaptum.attr.errors import InvalidInput
+from adcaptum.engine.methods.paths.quadrature import Rule
+
+# The engine materialises unused gradients anyway, and frees or keeps graphs as it has to.
+_GRAD_OPTIONS = {"allow_unused", "materialize_grads", "retain_graph"}
+
+
+def checked_rule(method: str, n_steps: int) -> Rule:
+    """The quadrature's rule.
+
+    Raises:
+        InvalidInput: If there is no such rule, or not a step.
+    """
+    if method not in get_args(Rule):
+        raise InvalidInput("method", repr(method), f"one of {', '.join(get_args(Rule))}")
+    if n_steps < 1:
+        raise InvalidInput("n_steps", n_steps, "at least 1")
+    return cast("Rule", method)
+
+
+def check_grad_kwargs(grad_kwargs: Mapping[str, Any] | None) -> None:
+    """Accepts the options of torch.autograd.grad that say what is done in any case.
+
+    Raises:
+        TypeError: For others: results are detached, and each row has its own gradient.
+    """
+    unknown = set(grad_kwargs or ()) - _GRAD_OPTIONS
+    if unknown:
+        raise TypeError(
+            f"grad_kwargs may hold {', '.join(sorted(_GRAD_OPTIONS))}, not "
+            f"{', '.join(sorted(unknown))}"
+        )

@@ -1,0 +1,341 @@
+"""How the methods that only evaluate a model run, whatever form the forward's answer has.
+
+A forward says something of each row, or it gives one answer for the batch: a number, or a tensor
+whose first dimension is not the examples. Which it is, its answer for the inputs themselves tells.
+
+Rules:
+1. A forward that answers row by row sees batches of whatever size is fastest, or with
+   perturbations_per_eval above 1 of at most that many times the examples.
+2. One that answers for the batch, or that fails for batches of another size than the examples',
+   sees the examples together, perturbed in one way at a time.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+from torch.futures import Future
+from tqdm.auto import tqdm
+
+from adcaptum.attr.errors import InvalidInput, translated
+from adcaptum.attr.facade.answer import drawn_seed, ran
+from adcaptum.attr.facade.attribution import Attribution as BaseAttribution
+from adcaptum.attr.facade.captum_call import Question, selecting
+from adcaptum.engine.errors import EngineError, NotPerRow
+from adcaptum.engine.execution.driver import check_mode
+from adcaptum.engine.execution.futures import following, run_later
+from adcaptum.engine.execution.whole_batch import WholeBatch
+from adcaptum.engine.rows.sources import Given
+from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.evaluation import Evaluation, EveryOutput, Neuron, Output, Reading
+from adcaptum.engine.vocabulary.flow import Flow, ask, in_step
+from adcaptum.engine.vocabulary.method import Method
+
+# Modules that have been seen to answer row by row. Should one change its mind, its batches tell.
+_row_by_row: WeakSet[nn.Module] = WeakSet()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Perturbed:
+    """An answer, and the form of the output that it explains.
+
+    Attributes:
+        attribution: Its values are (outputs, *features): one for each number of the output.
+        shape: The shape of the output for the examples, after the selection of a target; (1,)
+            where it is a single number.
+    """
+
+    attribution: Attribution
+    shape: tuple[int, ...]
+
+    @property
+    def values(self) -> tuple[Tensor, ...]:
+        """The explanations, each (outputs, *features)."""
+        return self.attribution.values
+
+    @property
+    def in_shape(self) -> tuple[Tensor, ...]:
+        """The explanations, each (*shape, *features)."""
+        return tuple(v.view(*self.shape, *v.shape[1:]) for v in self.values)
+
+
+def perturbed(
+    question: Question,
+    method: Method,
+    *,
+    per_eval: int = 1,
+    progress: str | None = None,
+    in_order: bool = False,
+    of_whole: Method | None = None,
+) -> Perturbed:
+    """Explains with a method that only evaluates.
+
+    Args:
+        question: What.
+        method: How.
+        per_eval: Captum's perturbations_per_eval.
+        progress: What a progress bar is called; None: no bar.
+        in_order: Whether the method's rows can be made only sample by sample, each once.
+        of_whole: How, where the forward answers for the batch; None: in the same way.
+
+    Raises:
+        InvalidInput: If per_eval is not a whole number above zero, or is above one where the
+            forward answers for the batch as a whole; or if examples have masks of their own there.
+    """
+    check_per_eval(per_eval)
+    seeded_question = seeded(question, method)
+    return _Task(
+        seeded_question, method, of_whole or method, per_eval, progress, in_order
+    ).answered()
+
+
+def perturbed_later(
+    question: Question, method: Method, *, per_eval: int = 1, progress: str | None = None
+) -> Future[Perturbed]:
+    """The same of a forward that gives futures; for the arguments see `perturbed`.
+
+    Raises:
+        UnfitModel: If the forward gives something else.
+    """
+    check_per_eval(per_eval)
+    question = seeded(question, method)
+    explicand = question.explicand
+    whole = WholeBatch(question.model, explicand.count)
+    total, flow = _begun(question, method, progress)
+    bar = tqdm(
+        total=None if total is None else total + explicand.count,
+        desc=progress,
+        unit="row",
+        disable=progress is None,
+    )
+    with translated():
+        answered = run_later(
+            whole.later,
+            in_step(_after_asking(question, flow)),
+            batch_rows=per_eval * explicand.count,
+            on_rows=bar.update,
+        )
+
+    def finish(answer: Attribution) -> Perturbed:
+        with translated():
+            return _of_outputs(question, answer, whole)
+
+    answered.add_done_callback(lambda _: bar.close())
+    return following(answered, finish)
+
+
+def title(attribution: BaseAttribution, show_progress: bool) -> str | None:
+    """What a method's progress bar is called; None where none is wanted."""
+    return f"{attribution.get_name()} attribution" if show_progress else None
+
+
+def warn_of_ignored(attribution: BaseAttribution, names: Iterable[str]) -> None:
+    """Says which keyword arguments a method takes, for compatibility, and does nothing with."""
+    unused = sorted(set(names) - {"baselines"})
+    if unused:
+        warnings.warn(f"{attribution.get_name()} ignores {', '.join(unused)}", stacklevel=3)
+
+
+def check_samples(n_samples: object) -> None:
+    """Raises InvalidInput unless it is a whole number above zero."""
+    if not isinstance(n_samples, int) or n_samples < 1:
+        raise InvalidInput("n_samples", repr(n_samples), "a whole number, at least 1")
+
+
+def check_per_eval(per_eval: object) -> None:
+    """Raises InvalidInput unless it is a whole number above zero."""
+    if not isinstance(per_eval, int) or per_eval < 1:
+        raise InvalidInput("perturbations_per_eval", repr(per_eval), "a whole number, at least 1")
+
+
+def seeded(question: Question, method: Method) -> Question:
+    """The question with a seed from torch's global generator, if the method draws."""
+    if not method.random:
+        return question
+    return replace(question, explicand=replace(question.explicand, seed=drawn_seed()))
+
+
+def output_form(question: Question) -> WholeBatch:
+    """Calls the forward with the inputs themselves, to see what it answers."""
+    whole = WholeBatch(question.model, question.explicand.count)
+    with translated():
+        check_mode(question.model)
+        ran(replace(question, model=whole), _asking(question), batch_rows=question.explicand.count)
+    return whole
+
+
+def output_form_later(question: Question) -> Future[WholeBatch]:
+    """The same of a forward that gives futures."""
+    count = question.explicand.count
+    whole = WholeBatch(question.model, count)
+    with translated():
+        asked = run_later(whole.later, _asking(question), batch_rows=count)
+    return following(asked, lambda _: whole)
+
+
+def _known(question: Question) -> bool:
+    """Whether the output has one number per row that the target names, for all that is known."""
+    target = question.explicand.target
+    if isinstance(target, Neuron):
+        return True
+    model = question.model
+    named = isinstance(target, Output) and target.indices is not None
+    return named and isinstance(model, nn.Module) and model in _row_by_row
+
+
+def _remember(question: Question) -> None:
+    # Of a single example a tensor of one entry says nothing yet.
+    if isinstance(question.model, nn.Module) and question.explicand.count > 1:
+        _row_by_row.add(question.model)
+
+
+def _forget(question: Question) -> None:
+    if isinstance(question.model, nn.Module):
+        _row_by_row.discard(question.model)
+
+
+def _leaves_several(question: Question, whole: WholeBatch) -> bool:
+    """Whether one index for all examples leaves several numbers of each: all are explained."""
+    target = question.explicand.target
+    if not isinstance(target, Output) or target.indices is None or whole.shape is None:
+        return False
+    alike = bool((target.indices == target.indices[:1]).all())
+    return whole.per_row and alike and target.indices.shape[1] < len(whole.shape) - 1
+
+
+def _of_several(question: Question) -> Question:
+    target = question.explicand.target
+    assert isinstance(target, Output), "checked before"
+    assert target.indices is not None, "checked before"
+    model = selecting(question.model, tuple(target.indices[0].tolist()))
+    return replace(
+        question, model=model, explicand=replace(question.explicand, target=EveryOutput())
+    )
+
+
+def _begun(
+    question: Question, method: Method, progress: str | None
+) -> tuple[int | None, Flow[Attribution]]:
+    with translated():
+        total = None if progress is None else method.rows(question.explicand)
+        return total, method.flow(question.explicand)
+
+
+def _asking(question: Question) -> Flow[Reading]:
+    explicand = question.explicand
+    return (yield from ask(Evaluation(Given(explicand.inputs), arguments=explicand.arguments)))
+
+
+def _after_asking(question: Question, flow: Flow[Attribution]) -> Flow[Attribution]:
+    yield from _asking(question)
+    return (yield from flow)
+
+
+def _not_together(error: NotPerRow) -> InvalidInput:
+    return InvalidInput(
+        "perturbations_per_eval",
+        "above 1",
+        f"1 where the forward does not answer row by row: {error}",
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    """A question, a method, and how it may run; see `perturbed`."""
+
+    question: Question
+    method: Method
+    of_whole: Method
+    per_eval: int
+    progress: str | None
+    in_order: bool
+
+    def answered(self) -> Perturbed:
+        """Explains; asks what form the output has unless it is known."""
+        if self.in_order or not _known(self.question):
+            return self._after_asking()
+        try:
+            return self._row_by_row((self.question.explicand.count,))
+        except InvalidInput as error:
+            if error.field != "target":
+                raise
+        # With these arguments the module's output may have other dimensions than before.
+        _forget(self.question)
+        return self._after_asking()
+
+    def _after_asking(self) -> Perturbed:
+        whole = output_form(self.question)
+        if _leaves_several(self.question, whole):
+            return replace(self, question=_of_several(self.question)).answered()
+        if self.in_order or not whole.per_row:
+            return self._together(whole)
+        _remember(self.question)
+        assert whole.shape is not None, "it was asked"
+        selected = isinstance(self.question.explicand.target, Output)
+        return self._row_by_row((self.question.explicand.count,) if selected else whole.shape)
+
+    def _row_by_row(self, shape: tuple[int, ...]) -> Perturbed:
+        count = self.question.explicand.count
+        rows = None if self.per_eval == 1 else self.per_eval * count
+        total, flow = _begun(self.question, self.method, self.progress)
+        try:
+            answer = ran(self.question, flow, batch_rows=rows, progress=self.progress, total=total)
+        except NotPerRow as error:
+            if self.per_eval > 1:
+                raise _not_together(error) from error
+        except Exception as error:
+            if self.per_eval > 1 or isinstance(error, EngineError | torch.OutOfMemoryError):
+                raise
+        else:
+            return Perturbed(answer, shape)
+        # What failed may take batches of the examples only.
+        return self._together(output_form(self.question))
+
+    def _together(self, whole: WholeBatch) -> Perturbed:
+        """Explains with all examples side by side, perturbed in `per_eval` ways at a time."""
+        count = self.question.explicand.count
+        if self.per_eval > 1 and not whole.per_row:
+            raise _not_together(NotPerRow(f"for {count} examples a tensor of {whole.shape}"))
+        method = self.method if whole.per_row else self.of_whole
+        total, flow = _begun(self.question, method, self.progress)
+        try:
+            answer = ran(
+                replace(self.question, model=whole),
+                in_step(flow),
+                batch_rows=self.per_eval * count,
+                progress=self.progress,
+                total=total,
+            )
+        except NotPerRow as error:
+            raise _not_together(error) from error
+        return _of_outputs(self.question, answer, whole)
+
+
+def _of_outputs(question: Question, answer: Attribution, whole: WholeBatch) -> Perturbed:
+    """Keeps what is said once of each output."""
+    explicand = question.explicand
+    assert whole.shape is not None, "it was asked"
+    if isinstance(explicand.target, Neuron):
+        # A neuron has a value in each row, whatever the output says.
+        return Perturbed(answer, (explicand.count,))
+    selected = isinstance(explicand.target, Output)
+    if whole.per_row:
+        return Perturbed(answer, (explicand.count,) if selected else whole.shape)
+    if any(len(m) > 1 and m.dim() == t.dim() for m, t in _masks(question)):
+        raise InvalidInput(
+            "feature_mask", "different for examples", "the same where the forward answers for all"
+        )
+    outputs = 1 if selected else whole.outputs
+    values = tuple(v[:outputs] for v in answer.values)
+    shape = (1,) if selected else whole.shape or (1,)
+    return Perturbed(replace(answer, values=values), shape)
+
+
+def _masks(question: Question) -> list[tuple[Tensor, Tensor]]:
+    explicand = question.explicand
+    return list(zip(explicand.feature_mask or (), explicand.inputs, strict=False))

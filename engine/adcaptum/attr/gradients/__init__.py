@@ -1,0 +1,1 @@
+"""Captum's one-gradient methods and its noise tunnel."""

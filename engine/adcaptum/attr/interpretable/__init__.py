@@ -1,0 +1,1 @@
+"""Captum's interpretable inputs: text, images and embeddings."""

@@ -1,0 +1,96 @@
+"""Texts with tokens as features."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from adcaptum.attr.interpretable.interpretable_input import InterpretableInput
+
+
+class TokenizerLike(Protocol):
+    """What is asked of a tokenizer; those of Hugging Face's transformers are such."""
+
+    def encode(self, text: str, *, return_tensors: str) -> Any:
+        """The ids of a text's tokens, for "pt" an int64 tensor (1, tokens)."""
+        ...
+
+    def convert_ids_to_tokens(self, token_ids: list[int]) -> Any:
+        """The tokens with these ids, a list of strings."""
+        ...
+
+    def convert_tokens_to_ids(self, tokens: list[str]) -> Any:
+        """The ids of these tokens, a list of ints."""
+        ...
+
+
+class TextTokenInput(InterpretableInput):
+    """A text whose tokens can each be replaced by a baseline token.
+
+    Attributes:
+        inp_tensor: The ids of the text's tokens, (1, tokens): what the model takes.
+        itp_tensor: Those that are features, (1, n_itp_features).
+        itp_mask: Which are, (1, tokens); None where all are.
+        values: The tokens that are features.
+        tokenizer: As given.
+        skip_tokens: The ids that are not features; None where all are.
+        baselines: The id of the token that stands for those that are not there.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        tokenizer: TokenizerLike,
+        baselines: int | str = 0,
+        skip_tokens: list[int] | list[str] | None = None,
+    ) -> None:
+        """Takes the text apart.
+
+        Args:
+            text: The text.
+            tokenizer: What makes tokens of it.
+            baselines: The token, or its id, that stands for those that are not there. 0 is the
+                unknown token or the padding of many tokenizers.
+            skip_tokens: Tokens, or their ids, that stay as they are and are no features.
+        """
+        self.tokenizer = tokenizer
+        self.inp_tensor: Tensor = tokenizer.encode(text, return_tensors="pt")
+        self.itp_tensor = self.inp_tensor
+        self.itp_mask: Tensor | None = None
+        self.skip_tokens: list[int] | None = None
+        if skip_tokens:
+            self.skip_tokens = [self._id(token) for token in skip_tokens]
+            skipped = torch.tensor(self.skip_tokens, device=self.inp_tensor.device)
+            self.itp_mask = ~torch.isin(self.inp_tensor, skipped)
+            self.itp_tensor = self.inp_tensor[self.itp_mask].unsqueeze(0)
+        self.values = list(tokenizer.convert_ids_to_tokens(self.itp_tensor[0].tolist()))
+        self.n_itp_features = len(self.values)
+        self.baselines = self._id(baselines)
+
+    def to_tensor(self) -> Tensor:
+        """Ones, in the dtype of the ids: that a token is there."""
+        return torch.ones_like(self.itp_tensor)
+
+    def to_model_input(self, perturbed_tensor: Tensor | None = None) -> Tensor:
+        """The ids, with the baseline's in the place of tokens that are not there.
+
+        Args:
+            perturbed_tensor: (rows, n_itp_features), 1 where a token is there.
+
+        Returns:
+            The ids, (rows, tokens), on the device of the perturbed tensor.
+        """
+        if perturbed_tensor is None:
+            return self.inp_tensor
+        device, rows = perturbed_tensor.device, len(perturbed_tensor)
+        features = torch.where(perturbed_tensor == 1, self.itp_tensor.to(device), self.baselines)
+        if self.itp_mask is None:
+            return features
+        ids = self.inp_tensor.to(device).repeat(rows, 1)
+        ids[:, self.itp_mask[0].to(device)] = features
+        return ids
+
+    def _id(self, token: int | str) -> int:
+        return self.tokenizer.convert_tokens_to_ids([token])[0] if isinstance(token, str) else token

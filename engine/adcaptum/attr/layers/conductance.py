@@ -1,0 +1,126 @@
+"""Conductance, of a layer's neurons and through one neuron."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from adcaptum.attr.facade.answer import convergence_delta, explained, like_inputs, like_layer
+from adcaptum.attr.facade.attribution import (
+    GradientAttribution,
+    LayerAttribution,
+    NeuronAttribution,
+)
+from adcaptum.attr.facade.captum_call import (
+    BaselineType,
+    Question,
+    Selector,
+    TargetType,
+    Tensors,
+    neuron_of,
+    site_of,
+)
+from adcaptum.attr.facade.multiplying import MultiplyingInside
+from adcaptum.attr.facade.path import check_grad_kwargs, checked_rule
+from adcaptum.engine.methods.layers.conductance import Conductance
+from adcaptum.engine.methods.paths.integrated_gradients import IntegratedGradients
+
+
+class LayerConductance(LayerAttribution, GradientAttribution):
+    """Conductance; Dhamdhere et al. (2018), https://arxiv.org/abs/1805.12233."""
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        return True
+
+    def has_convergence_delta(self) -> bool:
+        return True
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        baselines: BaselineType = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        attribute_to_layer_input: bool = False,
+        grad_kwargs: dict[str, Any] | None = None,
+    ) -> Tensors | tuple[Tensors, Tensor]:
+        """Attributes the target to the layer, along the inputs' way from the baselines.
+
+        Args:
+            inputs: A tensor, or a tuple of them.
+            baselines: Where the way begins, in the inputs' space.
+            target: What of the output is explained.
+            additional_forward_args: Further arguments of forward.
+            n_steps: Steps on the way: differences between n_steps + 1 points.
+            method: The rule whose points are taken.
+            internal_batch_size: How many rows the model sees at once, at most; any number.
+            return_convergence_delta: Whether to return what the attributions sum to, less the
+                output's difference to the baseline, (examples,), too.
+            attribute_to_layer_input: Whether what the layer takes is meant.
+            grad_kwargs: See `check_grad_kwargs`.
+        """
+        check_grad_kwargs(grad_kwargs)
+        question = Question.of(
+            self.forward_func,
+            inputs,
+            target=target,
+            baselines=baselines,
+            additional_forward_args=additional_forward_args,
+            at=site_of(self.module, of_input=attribute_to_layer_input),
+            with_error=return_convergence_delta,
+        )
+        conductance = Conductance(n_steps, checked_rule(method, n_steps))
+        answer = explained(question, conductance, batch_rows=internal_batch_size)
+        values = like_layer(answer.values)
+        return (values, convergence_delta(answer)) if return_convergence_delta else values
+
+
+class NeuronConductance(MultiplyingInside, NeuronAttribution):
+    """What of the inputs' integrated gradients flows through a neuron; Dhamdhere et al. (2018)."""
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        neuron_selector: Selector,
+        baselines: BaselineType = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "riemann_trapezoid",
+        internal_batch_size: int | None = None,
+        attribute_to_neuron_input: bool = False,
+        grad_kwargs: dict[str, Any] | None = None,
+    ) -> Tensors:
+        """Attributes the target to the inputs, as far as it is reached through the neuron.
+
+        A block of neurons, a selector with slices, has the sum of its neurons' conductances. A
+        function has to choose an element of each row.
+        """
+        check_grad_kwargs(grad_kwargs)
+        if callable(neuron_selector):
+            warnings.warn(
+                "The neuron_selector provided is a callable. It has to choose a neuron of each "
+                "row, not to compute with several.",
+                stacklevel=2,
+            )
+        question = Question.of(
+            self.forward_func,
+            inputs,
+            target=target,
+            baselines=baselines,
+            additional_forward_args=additional_forward_args,
+        )
+        neuron = neuron_of(self.module, neuron_selector, of_input=attribute_to_neuron_input)
+        through = replace(question, explicand=replace(question.explicand, through=neuron))
+        rule = checked_rule(method, n_steps)
+        integrated = IntegratedGradients(n_steps, rule, self._multiply_by_inputs)
+        answer = explained(through, integrated, batch_rows=internal_batch_size)
+        return like_inputs(question, answer.values)

@@ -1,0 +1,40 @@
+"""Internal influence: a layer's gradients, averaged along the inputs' way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adcaptum.attr.facade.answer import explained, like_layer
+from adcaptum.attr.facade.attribution import GradientAttribution, LayerAttribution
+from adcaptum.attr.facade.captum_call import BaselineType, Question, TargetType, Tensors, site_of
+from adcaptum.attr.facade.path import check_grad_kwargs, checked_rule
+from adcaptum.engine.methods.layers import internal_influence as engine
+
+
+class InternalInfluence(LayerAttribution, GradientAttribution):
+    """Internal influence; Leino et al. (2018), https://arxiv.org/abs/1802.03788."""
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        baselines: BaselineType = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        attribute_to_layer_input: bool = False,
+        grad_kwargs: dict[str, Any] | None = None,
+    ) -> Tensors:
+        """Attributes the target to the layer, along the inputs' way from the baselines."""
+        check_grad_kwargs(grad_kwargs)
+        question = Question.of(
+            self.forward_func,
+            inputs,
+            target=target,
+            baselines=baselines,
+            additional_forward_args=additional_forward_args,
+            at=site_of(self.module, of_input=attribute_to_layer_input),
+        )
+        influence = engine.InternalInfluence(n_steps, checked_rule(method, n_steps))
+        return like_layer(explained(question, influence, batch_rows=internal_batch_size).values)

@@ -1,0 +1,36 @@
+"""The values at a layer."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from adcaptum.attr.facade.answer import explained
+from adcaptum.attr.facade.attribution import LayerAttribution
+from adcaptum.attr.facade.captum_call import Question, Tensors
+from adcaptum.attr.facade.layers import at_layers
+from adcaptum.engine.methods.layers.activation import Activation
+from adcaptum.engine.vocabulary.evaluation import Site
+
+
+class LayerActivation(LayerAttribution):
+    """The values at a layer."""
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        return True
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        additional_forward_args: object = None,
+        attribute_to_layer_input: bool = False,
+    ) -> Tensors | list[Tensors]:
+        """Reads the layer; of a list of layers, each."""
+
+        def values(at: Site) -> tuple[Tensor, ...]:
+            question = Question.of(
+                self.forward_func, inputs, additional_forward_args=additional_forward_args, at=at
+            )
+            return explained(question, Activation()).values
+
+        return at_layers(self.layer, values, of_input=attribute_to_layer_input)

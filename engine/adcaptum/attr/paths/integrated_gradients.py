@@ -1,0 +1,176 @@
+"""Integrated gradients, at the inputs, at layers and for neurons."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from adcaptum.attr.facade.answer import convergence_delta, explained, like_inputs, like_layer
+from adcaptum.attr.facade.attribution import LayerAttribution, NeuronAttribution
+from adcaptum.attr.facade.captum_call import (
+    BaselineType,
+    Forward,
+    Layers,
+    Question,
+    Selector,
+    TargetType,
+    Tensors,
+    neuron_of,
+    site_of,
+)
+from adcaptum.attr.facade.layers import divided
+from adcaptum.attr.facade.multiplying import Multiplying, MultiplyingInside
+from adcaptum.attr.facade.path import check_grad_kwargs, checked_rule
+from adcaptum.engine.methods.layers.activation import Activation
+from adcaptum.engine.methods.paths import integrated_gradients as engine
+from adcaptum.engine.vocabulary.evaluation import Site
+
+
+class IntegratedGradients(Multiplying):
+    """Integrated gradients; Sundararajan et al. (2017), https://arxiv.org/abs/1703.01365."""
+
+    def has_convergence_delta(self) -> bool:
+        return True
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        baselines: BaselineType = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+    ) -> Tensors | tuple[Tensors, Tensor]:
+        """Attributes the target to the inputs.
+
+        Args:
+            inputs: A tensor, or a tuple of them.
+            baselines: Where the way begins: numbers, or tensors of one row or as many as inputs.
+            target: What of the output is explained.
+            additional_forward_args: Further arguments of forward.
+            n_steps: Points on the way.
+            method: The rule of the quadrature.
+            internal_batch_size: How many rows the model sees at once, at most.
+            return_convergence_delta: Whether to return what the attributions sum to, less the
+                output's difference to the baseline, (examples,), too.
+        """
+        question = Question.of(
+            self.forward_func,
+            inputs,
+            target=target,
+            baselines=baselines,
+            additional_forward_args=additional_forward_args,
+            with_error=return_convergence_delta,
+        )
+        rule = checked_rule(method, n_steps)
+        integrated = engine.IntegratedGradients(n_steps, rule, self._multiply_by_inputs)
+        answer = explained(question, integrated, batch_rows=internal_batch_size)
+        values = like_inputs(question, answer.values)
+        return (values, convergence_delta(answer)) if return_convergence_delta else values
+
+
+class LayerIntegratedGradients(MultiplyingInside, LayerAttribution):
+    """Integrated gradients along the way between a layer's values at baseline and input.
+
+    Inputs may be token ids, explained at an embedding. Several layers are explained together, along
+    one way; none may depend on another.
+    """
+
+    def __init__(
+        self,
+        forward_func: Forward,
+        layer: Layers,
+        device_ids: list[int] | None = None,
+        multiply_by_inputs: bool = True,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids, multiply_by_inputs)
+        if isinstance(layer, list) and len(layer) > 1:
+            warnings.warn(
+                "Multiple layers provided. Please ensure that none of them depends on the outputs "
+                "of another: their values are replaced together.",
+                stacklevel=2,
+            )
+
+    def has_convergence_delta(self) -> bool:
+        return True
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        baselines: BaselineType = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        attribute_to_layer_input: bool = False,
+        grad_kwargs: dict[str, Any] | None = None,
+    ) -> Tensors | list[Tensors] | tuple[Tensors | list[Tensors], Tensor]:
+        """Attributes the target to the layer; as for the inputs, whose baselines are meant.
+
+        Where other ways than the layer lead from the inputs to the output, what goes there is in
+        the delta.
+        """
+        check_grad_kwargs(grad_kwargs)
+        rule = checked_rule(method, n_steps)
+        integrated = engine.IntegratedGradients(n_steps, rule, self._multiply_by_inputs)
+        at = site_of(self.layer, of_input=attribute_to_layer_input)
+        question = Question.of(
+            self.forward_func,
+            inputs,
+            target=target,
+            baselines=baselines,
+            additional_forward_args=additional_forward_args,
+            at=at,
+        )
+        answer = explained(question, integrated, batch_rows=internal_batch_size)
+
+        def tensors(at: Site) -> int:
+            explicand = replace(question.explicand, at=at)
+            return len(explained(replace(question, explicand=explicand), Activation()).values)
+
+        found: Tensors | list[Tensors]
+        if isinstance(self.layer, list):
+            found = divided(self.layer, answer.values, tensors, of_input=attribute_to_layer_input)
+        else:
+            found = like_layer(answer.values)
+        if not return_convergence_delta:
+            return found
+        delta = self.compute_convergence_delta(
+            answer.values, baselines, inputs, target, additional_forward_args
+        )
+        return found, delta
+
+
+class NeuronIntegratedGradients(MultiplyingInside, NeuronAttribution):
+    """Integrated gradients of a neuron."""
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        neuron_selector: Selector,
+        baselines: BaselineType = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        attribute_to_neuron_input: bool = False,
+    ) -> Tensors:
+        """Attributes a neuron to the inputs."""
+        question = Question.of(
+            self.forward_func,
+            inputs,
+            target=neuron_of(self.module, neuron_selector, of_input=attribute_to_neuron_input),
+            baselines=baselines,
+            additional_forward_args=additional_forward_args,
+        )
+        rule = checked_rule(method, n_steps)
+        integrated = engine.IntegratedGradients(n_steps, rule, self._multiply_by_inputs)
+        answer = explained(question, integrated, batch_rows=internal_batch_size)
+        return like_inputs(question, answer.values)

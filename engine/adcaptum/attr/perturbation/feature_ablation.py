@@ -1,0 +1,192 @@
+"""Feature ablation at the inputs, at a layer, of a neuron."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+from torch.futures import Future
+
+from adcaptum.attr.errors import InvalidInput
+from adcaptum.attr.facade.answer import like_inputs, like_layer
+from adcaptum.attr.facade.attribution import (
+    LayerAttribution,
+    NeuronAttribution,
+    PerturbationAttribution,
+)
+from adcaptum.attr.facade.captum_call import (
+    BaselineType,
+    Question,
+    Selector,
+    TargetType,
+    Tensors,
+    neuron_of,
+    site_of,
+)
+from adcaptum.attr.facade.perturbation import perturbed, perturbed_later, title, warn_of_ignored
+from adcaptum.attr.facade.places import activations, like_values
+from adcaptum.attr.facade.unaligned import Unaligned
+from adcaptum.engine.execution.futures import following
+from adcaptum.engine.methods.perturbation import feature_ablation
+
+
+class FeatureAblation(PerturbationAttribution):
+    """What the output loses when a feature is at its baseline.
+
+    The result has a row for each number of the output: (examples, *features) where the forward
+    gives one per example, (examples * outputs, *features) where it gives several and no target is
+    named, (1, *features) where it gives one for the batch. See `attr/perturbation.py` for forwards
+    that answer for the batch, and for what perturbations_per_eval means; `attr/unaligned.py` for
+    inputs that have not a row for each example.
+    """
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        baselines: BaselineType = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        feature_mask: Tensors | None = None,
+        perturbations_per_eval: int = 1,
+        show_progress: bool = False,
+        **kwargs: object,
+    ) -> Tensors:
+        """Ablates each feature in turn; further keyword arguments are ignored."""
+        warn_of_ignored(self, kwargs)
+        loose = Unaligned.of(self.forward_func, inputs, baselines, feature_mask)
+        if loose is not None:
+            inputs, baselines, feature_mask = loose.inputs, loose.baselines, loose.feature_mask
+        question = Question.of(
+            self.forward_func if loose is None else loose.forward,
+            inputs,
+            target=target,
+            baselines=baselines,
+            additional_forward_args=additional_forward_args,
+            feature_mask=feature_mask,
+            every_output=True,
+        )
+        answer = perturbed(
+            question,
+            feature_ablation.FeatureAblation(),
+            per_eval=perturbations_per_eval,
+            progress=title(self, show_progress),
+            in_order=loose is not None,
+        )
+        values = answer.values if loose is None else loose.restored(answer.values)
+        return like_inputs(question, values)
+
+    def attribute_future(
+        self,
+        inputs: Tensors,
+        baselines: BaselineType = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        feature_mask: Tensors | None = None,
+        perturbations_per_eval: int = 1,
+        show_progress: bool = False,
+        **kwargs: object,
+    ) -> Future[Tensors]:
+        """The same of a forward that gives a `torch.futures.Future` of its output."""
+        warn_of_ignored(self, kwargs)
+        question = Question.of(
+            self.forward_func,
+            inputs,
+            target=target,
+            baselines=baselines,
+            additional_forward_args=additional_forward_args,
+            feature_mask=feature_mask,
+            every_output=True,
+        )
+        answer = perturbed_later(
+            question,
+            feature_ablation.FeatureAblation(),
+            per_eval=perturbations_per_eval,
+            progress=title(self, show_progress),
+        )
+        return following(answer, lambda found: like_inputs(question, found.values))
+
+
+class LayerFeatureAblation(LayerAttribution, PerturbationAttribution):
+    """What the output loses when a feature of a layer's values is at its baseline.
+
+    Masks and baselines are those of the layer's values, one per tensor there.
+    """
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        layer_baselines: BaselineType = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        layer_mask: Tensors | None = None,
+        attribute_to_layer_input: bool = False,
+        perturbations_per_eval: int = 1,
+    ) -> Tensors:
+        """Ablates each feature of the layer in turn."""
+        question = Question.of(
+            self.forward_func,
+            inputs,
+            target=target,
+            additional_forward_args=additional_forward_args,
+            at=site_of(self.module, of_input=attribute_to_layer_input),
+            every_output=True,
+        )
+        values = activations(question)
+        explicand = replace(
+            question.explicand,
+            values=values,
+            starts=_starts(layer_baselines, values),
+            feature_mask=like_values(layer_mask, values),
+        )
+        answer = perturbed(
+            replace(question, explicand=explicand),
+            feature_ablation.FeatureAblation(),
+            per_eval=perturbations_per_eval,
+        )
+        return like_layer(answer.values)
+
+
+class NeuronFeatureAblation(NeuronAttribution, PerturbationAttribution):
+    """What a neuron's value loses when a feature of the inputs is at its baseline."""
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        neuron_selector: Selector,
+        baselines: BaselineType = None,
+        additional_forward_args: object = None,
+        feature_mask: Tensors | None = None,
+        attribute_to_neuron_input: bool = False,
+        perturbations_per_eval: int = 1,
+    ) -> Tensors:
+        """Ablates each feature of the inputs in turn."""
+        question = Question.of(
+            self.forward_func,
+            inputs,
+            target=neuron_of(self.module, neuron_selector, of_input=attribute_to_neuron_input),
+            baselines=baselines,
+            additional_forward_args=additional_forward_args,
+            feature_mask=feature_mask,
+        )
+        answer = perturbed(
+            question, feature_ablation.FeatureAblation(), per_eval=perturbations_per_eval
+        )
+        return like_inputs(question, answer.values)
+
+
+def _starts(baselines: BaselineType, values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Baselines at the layer, one for each of its tensors; numbers are spread."""
+    if baselines is None:
+        return tuple(t.new_zeros(()) for t in values)
+    each = baselines if isinstance(baselines, tuple) else (baselines,)
+    if len(each) != len(values):
+        raise InvalidInput(
+            "layer_baselines", f"{len(each)} of them", f"one per tensor of the layer: {len(values)}"
+        )
+    for i, baseline in enumerate(each):
+        if not isinstance(baseline, Tensor | int | float):
+            raise InvalidInput(f"layer_baselines[{i}]", type(baseline), "a torch.Tensor or number")
+    return tuple(
+        b.detach() if isinstance(b, Tensor) else t.new_full((), b)
+        for b, t in zip(each, values, strict=True)
+    )

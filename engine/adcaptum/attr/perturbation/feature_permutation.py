@@ -1,0 +1,253 @@
+"""Feature permutation at the inputs and at a layer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.futures import Future
+
+from adcaptum.attr.facade.answer import like_inputs, like_layer
+from adcaptum.attr.facade.attribution import LayerAttribution, PerturbationAttribution
+from adcaptum.attr.facade.captum_call import Forward, Layers, Question, TargetType, Tensors, site_of
+from adcaptum.attr.facade.perturbation import (
+    output_form,
+    output_form_later,
+    perturbed,
+    perturbed_later,
+    title,
+    warn_of_ignored,
+)
+from adcaptum.attr.facade.places import activations, like_values
+from adcaptum.engine.execution.futures import following
+from adcaptum.engine.execution.whole_batch import WholeBatch
+from adcaptum.engine.games.features import Features
+from adcaptum.engine.methods.perturbation import feature_permutation
+from adcaptum.engine.methods.perturbation.permutations import donors
+from adcaptum.engine.rows.reduce import accumulator_dtype
+from adcaptum.engine.rows.sources import Rows
+from adcaptum.engine.vocabulary.evaluation import Output
+
+logger = logging.getLogger(__name__)
+
+Permute = Callable[[Tensor, Tensor], Tensor]
+
+
+def _permute_feature(x: Tensor, feature_mask: Tensor) -> Tensor:
+    """The examples with the masked elements of one another, none left as it is.
+
+    Args:
+        x: Shape (examples, *features), two examples at least.
+        feature_mask: bool that broadcasts to it.
+    """
+    seed = int(torch.randint(1 << 62, ()))
+    (givers,) = donors(seed, torch.zeros(1, dtype=torch.int64, device=x.device), len(x))
+    return torch.where(feature_mask, x[givers], x)
+
+
+class FeaturePermutation(PerturbationAttribution):
+    """What the output loses when a feature's values are exchanged among the examples.
+
+    The forward may give one number per example, or one for the batch, such as an error. The result
+    has a row for each number of the output, as that of FeatureAblation. Of a single example, which
+    has nobody to exchange with, all values are zero, and a warning is logged.
+
+    Attributes:
+        perm_func: How values are exchanged: takes an input and a bool mask of the feature's
+            elements, and gives the input with these elements permuted. It sees all examples.
+    """
+
+    def __init__(self, forward_func: Forward, perm_func: Permute = _permute_feature) -> None:
+        super().__init__(forward_func)
+        self.perm_func = perm_func
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        feature_mask: Tensors | None = None,
+        perturbations_per_eval: int = 1,
+        show_progress: bool = False,
+        **kwargs: object,
+    ) -> Tensors:
+        """Permutes each feature in turn; further keyword arguments are ignored."""
+        warn_of_ignored(self, kwargs)
+        question = self._question(inputs, target, additional_forward_args, feature_mask)
+        if question.explicand.count == 1:
+            return like_inputs(question, _nothing(question, question.explicand.inputs))
+        answer = perturbed(
+            question,
+            _method(self.perm_func),
+            per_eval=perturbations_per_eval,
+            progress=title(self, show_progress),
+            in_order=self.perm_func is not _permute_feature,
+        )
+        return like_inputs(question, answer.values)
+
+    def attribute_future(
+        self,
+        inputs: Tensors,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        feature_mask: Tensors | None = None,
+        perturbations_per_eval: int = 1,
+        show_progress: bool = False,
+        **kwargs: object,
+    ) -> Future[Tensors]:
+        """The same of a forward that gives a `torch.futures.Future` of its output."""
+        warn_of_ignored(self, kwargs)
+        question = self._question(inputs, target, additional_forward_args, feature_mask)
+        if question.explicand.count == 1:
+            return _nothing_later(question)
+        answer = perturbed_later(
+            question,
+            _method(self.perm_func),
+            per_eval=perturbations_per_eval,
+            progress=title(self, show_progress),
+        )
+        return following(answer, lambda found: like_inputs(question, found.values))
+
+    def _question(
+        self,
+        inputs: Tensors,
+        target: TargetType,
+        additional_forward_args: object,
+        feature_mask: Tensors | None,
+    ) -> Question:
+        return Question.of(
+            self.forward_func,
+            inputs,
+            target=target,
+            additional_forward_args=additional_forward_args,
+            feature_mask=feature_mask,
+            every_output=True,
+        )
+
+
+class LayerFeaturePermutation(LayerAttribution, PerturbationAttribution):
+    """What the output loses when a feature of a layer's values is exchanged among the examples."""
+
+    perm_func: Permute
+
+    def __init__(
+        self, forward_func: Forward, layer: Layers, device_ids: list[int] | None = None
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids)
+        self.perm_func = _permute_feature
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        layer_mask: Tensors | None = None,
+        perturbations_per_eval: int = 1,
+    ) -> Tensors:
+        """Permutes each feature of the layer in turn."""
+        question = Question.of(
+            self.forward_func,
+            inputs,
+            target=target,
+            additional_forward_args=additional_forward_args,
+            at=site_of(self.module),
+            every_output=True,
+        )
+        values = activations(question)
+        if question.explicand.count == 1:
+            return like_layer(_nothing(question, values))
+        explicand = replace(
+            question.explicand, values=values, feature_mask=like_values(layer_mask, values)
+        )
+        answer = perturbed(
+            replace(question, explicand=explicand),
+            _method(self.perm_func),
+            per_eval=perturbations_per_eval,
+            in_order=self.perm_func is not _permute_feature,
+        )
+        return like_layer(answer.values)
+
+
+def _method(perm_func: Permute) -> feature_permutation.FeaturePermutation | _Custom:
+    if perm_func is _permute_feature:
+        return feature_permutation.FeaturePermutation()
+    return _Custom(perm_func)
+
+
+def _nothing(question: Question, like: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return _zeros(question, like, output_form(question))
+
+
+def _nothing_later(question: Question) -> Future[Tensors]:
+    inputs = question.explicand.inputs
+    asked = output_form_later(question)
+    return following(asked, lambda whole: like_inputs(question, _zeros(question, inputs, whole)))
+
+
+def _zeros(question: Question, like: tuple[Tensor, ...], whole: WholeBatch) -> tuple[Tensor, ...]:
+    """What each number of the output loses where nobody is there to exchange with."""
+    logger.warning("a single example has nobody to exchange its features with: all values are zero")
+    outputs = 1 if isinstance(question.explicand.target, Output) else whole.outputs
+    return tuple(
+        torch.zeros(
+            outputs,
+            *t.shape[1:],
+            device=t.device,
+            dtype=accumulator_dtype(t.dtype) if t.is_floating_point() else torch.float32,
+        )
+        for t in like
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Custom(feature_permutation.FeaturePermutation):
+    """Feature permutation with a user's function."""
+
+    random: ClassVar[bool] = False
+
+    perm_func: Permute
+
+    def source(self, ends: tuple[Tensor, ...], features: Features, _seed: int, /) -> Rows:
+        return _Exchanged(ends, features, self.perm_func)
+
+
+@dataclass(frozen=True, eq=False)
+class _Exchanged(Rows):
+    """All examples with one feature after another permuted by a function; at last as they are.
+
+    Samples are made for all examples together, each once, since the function may draw.
+
+    Attributes:
+        ends: The examples, each tensor (examples, *features).
+        features: What the elements' features are.
+        perm_func: The function.
+    """
+
+    ends: tuple[Tensor, ...]
+    features: Features
+    perm_func: Permute
+
+    @property
+    def like(self) -> tuple[Tensor, ...]:
+        return self.ends
+
+    @property
+    def per_example(self) -> int:
+        return self.features.count + 1
+
+    def block(self, e0: int, e1: int, s0: int, s1: int) -> tuple[Tensor, ...]:
+        assert e1 - e0 == self.count, "all examples exchange together"
+        made = [self._sample(s) for s in range(s0, s1)]
+        return tuple(torch.stack(parts, 1) for parts in zip(*made, strict=True))
+
+    def _sample(self, s: int) -> tuple[Tensor, ...]:
+        numbers = torch.arange(self.features.count, device=self.ends[0].device)
+        made = []
+        for mask, t in zip(self.features.select((numbers == s)[None]), self.ends, strict=True):
+            own = mask.squeeze(1) if mask.dim() > t.dim() else mask
+            made.append(self.perm_func(t, own) if own.any() else t)
+        return tuple(made)

@@ -1,0 +1,104 @@
+"""Occlusion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from adcaptum.attr.errors import InvalidInput
+from adcaptum.attr.facade.answer import like_inputs
+from adcaptum.attr.facade.attribution import PerturbationAttribution
+from adcaptum.attr.facade.captum_call import BaselineType, Question, TargetType, Tensors
+from adcaptum.attr.facade.perturbation import perturbed, title
+from adcaptum.engine.methods.perturbation import occlusion
+
+Window = tuple[int, ...]
+Strides = int | Window | Sequence[int | Window] | None
+
+
+class Occlusion(PerturbationAttribution):
+    """What the output loses behind a sliding window, on average over the windows of each element.
+
+    The result has a row for each number of the output, as that of FeatureAblation.
+    """
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        sliding_window_shapes: Window | tuple[Window, ...],
+        strides: Strides = None,
+        baselines: BaselineType = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        perturbations_per_eval: int = 1,
+        show_progress: bool = False,
+    ) -> Tensors:
+        """Moves the window over each input.
+
+        Args:
+            inputs: A tensor or a tuple of tensors.
+            sliding_window_shapes: The window's length in each dimension but the examples'; for a
+                tuple of inputs a tuple of them.
+            strides: How far it moves, in all dimensions or in each; None: by one.
+            baselines: What is seen through the window.
+            target: Which output.
+            additional_forward_args: Further arguments of forward.
+            perturbations_per_eval: See `attr/perturbation.py`.
+            show_progress: Whether to draw a bar.
+        """
+        question = Question.of(
+            self.forward_func,
+            inputs,
+            target=target,
+            baselines=baselines,
+            additional_forward_args=additional_forward_args,
+            every_output=True,
+        )
+        tensors = question.explicand.inputs
+        windows = _each(sliding_window_shapes, tensors, "sliding_window_shapes")
+        method = occlusion.Occlusion(
+            tuple(n for window in windows for n in _window(window, "sliding_window_shapes")),
+            _strides(strides, tensors),
+        )
+        answer = perturbed(
+            question,
+            method,
+            per_eval=perturbations_per_eval,
+            progress=title(self, show_progress),
+        )
+        return like_inputs(question, answer.values)
+
+
+def _each(given: object, tensors: tuple[Tensor, ...], name: str) -> tuple[object, ...]:
+    """One entry for each input: a single tensor's may come without a tuple around it."""
+    if not isinstance(given, tuple | list):
+        raise InvalidInput(name, repr(given), "a tuple of numbers, or one for each input")
+    nested = bool(given) and all(isinstance(part, tuple | list) for part in given)
+    each = tuple(given) if nested or len(tensors) > 1 else (given,)
+    if len(each) != len(tensors):
+        raise InvalidInput(name, f"{len(each)} of them", f"one for each input: {len(tensors)}")
+    for i, (part, t) in enumerate(zip(each, tensors, strict=True)):
+        if isinstance(part, tuple | list) and len(part) != t.dim() - 1:
+            raise InvalidInput(
+                f"{name}[{i}]", part, f"one number for each of {t.dim() - 1} dimensions"
+            )
+    return each
+
+
+def _window(numbers: object, name: str) -> Window:
+    if not isinstance(numbers, tuple | list) or not all(isinstance(n, int) for n in numbers):
+        raise InvalidInput(name, repr(numbers), "whole numbers, one for each dimension")
+    return tuple(numbers)
+
+
+def _strides(strides: Strides, tensors: tuple[Tensor, ...]) -> Window | None:
+    if strides is None:
+        return None
+    if isinstance(strides, int):
+        return (strides,) * sum(t.dim() - 1 for t in tensors)
+    spread: list[int] = []
+    for each, t in zip(_each(strides, tensors, "strides"), tensors, strict=True):
+        several = (each,) * (t.dim() - 1) if isinstance(each, int) else each
+        spread += _window(several, "strides")
+    return tuple(spread)

@@ -1,0 +1,1 @@
+"""Captum's streaming statistics of attributions."""

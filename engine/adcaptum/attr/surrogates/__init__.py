@@ -1,0 +1,1 @@
+"""Captum's surrogate methods: Lime and KernelShap."""

@@ -1,0 +1,187 @@
+"""Samples of Lime: interpretable, as inputs, with their weights and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from adcaptum.attr.errors import InvalidInput
+from adcaptum.attr.facade.captum_call import Question, Tensors
+from adcaptum.attr.facade.perturbation import perturbed
+from adcaptum.engine.games.game import by_game
+from adcaptum.engine.rows.sources import Rows
+from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.flow import Flow, ask
+from adcaptum.engine.vocabulary.method import LayerUse
+
+_SAMPLES_AT_ONCE = 64
+_NUMBERS_AT_ONCE = 1 << 24
+
+
+@dataclass(slots=True, eq=False)
+class Samples:
+    """Some samples.
+
+    Attributes:
+        interpretable: Each (1, features).
+        inputs: Each a tensor per input of the model, (examples, *features).
+        weights: Each a number.
+        outputs: What the model says of them, in parts.
+    """
+
+    interpretable: list[Tensor]
+    inputs: list[tuple[Tensor, ...]]
+    weights: list[Tensor]
+    outputs: list[Tensor]
+
+    @classmethod
+    def empty(cls) -> Self:
+        """None yet."""
+        return cls([], [], [], [])
+
+    @classmethod
+    def of(cls, drawn: Iterable[tuple[Tensor, Tensors, float | Tensor]]) -> Self | None:
+        """Those that were drawn; None if there are none."""
+        samples = cls.empty()
+        for interpretable, changed, weight in drawn:
+            samples.interpretable.append(interpretable)
+            samples.inputs.append((changed,) if isinstance(changed, Tensor) else changed)
+            samples.weights.append(torch.as_tensor(weight).detach().reshape(1))
+        return samples if samples.weights else None
+
+    @staticmethod
+    def at_once(question: Question, per_eval: int) -> int:
+        """How many to hold with their inputs."""
+        size = sum(t.numel() for t in question.explicand.inputs)
+        some = max(1, min(_SAMPLES_AT_ONCE, _NUMBERS_AT_ONCE // max(size, 1)))
+        return -(-some // per_eval) * per_eval
+
+    def add(self, others: Samples, outputs: Tensor) -> None:
+        """Takes further samples with their outputs, and lets go of their inputs."""
+        self.interpretable += others.interpretable
+        self.weights += others.weights
+        self.outputs.append(outputs)
+
+    def data(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """What a surrogate is fitted to: samples, outputs and weights, float32."""
+        parts = (self.interpretable, self.outputs, self.weights)
+        interpretable, outputs, weights = (
+            torch.cat([t.to(device) for t in part]).float() for part in parts
+        )
+        return interpretable, outputs, weights
+
+
+def sampled_outputs(question: Question, samples: list[tuple[Tensor, ...]], per_eval: int) -> Tensor:
+    """What the model says of each sample of the inputs, (samples,).
+
+    Raises:
+        InvalidInput: If that is not one number.
+    """
+    tensors = tuple(torch.stack(parts, 1) for parts in zip(*samples, strict=True))
+    for i, (made, t) in enumerate(zip(tensors, question.explicand.inputs, strict=True)):
+        if (made.shape[0], *made.shape[2:]) != tuple(t.shape):
+            shape = (made.shape[0], *made.shape[2:])
+            raise InvalidInput(f"perturbed input {i}", f"of shape {shape}", f"{tuple(t.shape)}")
+    answer = perturbed(question, _Outputs(tensors), per_eval=per_eval)
+    (outputs,) = answer.values
+    if len(outputs) != 1:
+        raise InvalidInput(
+            "forward_func",
+            f"a function that gave {len(outputs)} numbers for a sample",
+            "one number for each perturbation of the inputs",
+        )
+    return outputs[0]
+
+
+def example(
+    question: Question, masks: tuple[Tensor, ...], i: int
+) -> tuple[Question, tuple[Tensor, ...]]:
+    """The question about one example, and its masks."""
+    own = tuple(m[i : i + 1] if _own(m, t) else m for m, t in _with_inputs(question, masks))
+    return replace(question, explicand=question.explicand.example(i)), own
+
+
+def spread(
+    coefficients: Tensor, masks: tuple[Tensor, ...], question: Question
+) -> tuple[Tensor, ...]:
+    """Gives each element its feature's coefficient, (surrogates, *features) for each input."""
+    rows = len(coefficients)
+    made = []
+    for mask, t in _with_inputs(question, masks):
+        ids = mask.expand(rows if _own(mask, t) else 1, *t.shape[1:]).expand(rows, *t.shape[1:])
+        own = coefficients.to(t.device).gather(1, ids.reshape(rows, -1))
+        made.append(own.view(rows, *t.shape[1:]))
+    return tuple(made)
+
+
+def coefficients_of(values: tuple[Tensor, ...], masks: tuple[Tensor, ...], features: int) -> Tensor:
+    """What each element has, as (surrogates, features); zero where nothing has a number."""
+    rows = len(values[0])
+    found = values[0].new_zeros(rows, features)
+    for v, mask in zip(values, masks, strict=True):
+        ids = mask.to(found.device).expand(rows, *v.shape[1:]).reshape(rows, -1)
+        found.scatter_(1, ids, v.to(found).reshape(rows, -1))
+    return found
+
+
+def _with_inputs(question: Question, masks: tuple[Tensor, ...]) -> list[tuple[Tensor, Tensor]]:
+    return list(zip(masks, question.explicand.inputs, strict=True))
+
+
+def _own(mask: Tensor, t: Tensor) -> bool:
+    return mask.dim() == t.dim() and len(mask) > 1
+
+
+@dataclass(frozen=True, eq=False)
+class _Sampled(Rows):
+    """Perturbed inputs that are there already.
+
+    Attributes:
+        tensors: Each (examples, samples, *features).
+    """
+
+    tensors: tuple[Tensor, ...]
+
+    @property
+    def like(self) -> tuple[Tensor, ...]:
+        return tuple(t[:, 0] for t in self.tensors)
+
+    @property
+    def per_example(self) -> int:
+        return self.tensors[0].shape[1]
+
+    def block(self, e0: int, e1: int, s0: int, s1: int) -> tuple[Tensor, ...]:
+        return tuple(t.detach()[e0:e1, s0:s1].clone() for t in self.tensors)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outputs:
+    """Reads the outputs at samples, as if they were what is to be found out.
+
+    Attributes:
+        tensors: The samples, each (examples, samples, *features).
+    """
+
+    name: ClassVar[str] = "outputs"
+    paper: ClassVar[str] = ""
+    gradient: ClassVar[bool] = False
+    baseline: ClassVar[bool] = False
+    random: ClassVar[bool] = False
+    feature_masks: ClassVar[bool] = False
+    layer: ClassVar[LayerUse] = "never"
+    background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
+
+    tensors: tuple[Tensor, ...]
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        reading = yield from ask(explicand.evaluation(_Sampled(self.tensors)))
+        return Attribution((by_game(reading.values, explicand.count),))
+
+    def rows(self, explicand: Explicand) -> int:
+        return explicand.count * self.tensors[0].shape[1]

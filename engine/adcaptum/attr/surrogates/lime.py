@@ -1,0 +1,210 @@
+"""Lime."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from adcaptum.attr.errors import InvalidInput
+from adcaptum.attr.facade.answer import like_inputs
+from adcaptum.attr.facade.captum_call import BaselineType, Forward, Question, TargetType, Tensors
+from adcaptum.attr.facade.perturbation import (
+    Perturbed,
+    check_samples,
+    output_form,
+    perturbed,
+    title,
+)
+from adcaptum.attr.surrogates.interpretable import coefficients_of, example, spread
+from adcaptum.attr.surrogates.lime_base import LimeBase, Perturb, Similarity
+from adcaptum.attr.surrogates.lime_functions import (
+    ExponentialSimilarity,
+    default_from_interp_rep_transform,
+    default_perturb_func,
+    get_exp_kernel_similarity_function,
+    interpretable_masks,
+)
+from adcaptum.attr.surrogates.linear_models import Model, PenalisedRegression
+from adcaptum.engine.methods.surrogates import lime
+from adcaptum.engine.methods.surrogates.similarity import ExponentialKernel
+from adcaptum.engine.vocabulary.evaluation import Output
+
+_MANY_FEATURES = 10_000
+
+
+class Lime(LimeBase):
+    """Lime with features that are present or at their baselines.
+
+    By default the surrogate is a lasso that is solved exactly, for all examples at once, whose
+    penalty is relative to the spread of the outputs (0.001 of their standard deviation): outputs
+    that are small, such as probabilities, are explained like large ones. With an interpretable
+    model, a similarity or a perturbation of one's own a surrogate is fitted for each example in
+    turn, with that model's own scale.
+    """
+
+    def __init__(
+        self,
+        forward_func: Forward,
+        interpretable_model: Model | None = None,
+        similarity_func: Similarity | None = None,
+        perturb_func: Perturb | None = None,
+    ) -> None:
+        similarity = similarity_func or get_exp_kernel_similarity_function()
+        super().__init__(
+            forward_func,
+            interpretable_model or PenalisedRegression(),
+            similarity,
+            perturb_func or default_perturb_func,
+            True,
+            default_from_interp_rep_transform,
+            None,
+        )
+        own = interpretable_model is not None or perturb_func is not None
+        self._kernel = None if own or not _known(similarity) else similarity
+
+    def attribute(  # type: ignore[override] # Captum's signatures differ so
+        self,
+        inputs: Tensors,
+        baselines: BaselineType = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        feature_mask: Tensors | None = None,
+        n_samples: int = 25,
+        perturbations_per_eval: int = 1,
+        return_input_shape: bool = True,
+        show_progress: bool = False,
+    ) -> Tensors:
+        """Fits a surrogate for each example; for the batch where the forward answers for it.
+
+        Args:
+            inputs: A tensor or a tuple of tensors.
+            baselines: What takes the place of features that are not present.
+            target: Which output.
+            additional_forward_args: Further arguments of forward.
+            feature_mask: Which elements are one feature.
+            n_samples: How many perturbed inputs to evaluate for each example.
+            perturbations_per_eval: See `attr/perturbation.py`.
+            return_input_shape: Whether each element gets its feature's coefficient. Else the result
+                is (examples, features), features being the mask's numbers from the smallest.
+            show_progress: Whether to draw a bar.
+        """
+        check_samples(n_samples)
+        question = Question.of(
+            self.forward_func,
+            inputs,
+            target=target,
+            baselines=baselines,
+            additional_forward_args=additional_forward_args,
+            feature_mask=feature_mask,
+            every_output=True,
+        )
+        masks, features = interpretable_masks(question)
+        if features > _MANY_FEATURES:
+            warnings.warn(
+                f"a surrogate of {features} features takes long and much memory: group elements "
+                "into fewer features by a feature_mask",
+                stacklevel=2,
+            )
+        if self._kernel is None:
+            coefficients = self._of_each(
+                question, masks, features, n_samples, perturbations_per_eval, show_progress
+            )
+            values = spread(coefficients, masks, question)
+        else:
+            answer = self._of_all(question, n_samples, perturbations_per_eval, show_progress)
+            values = answer.values
+            coefficients = coefficients_of(values, masks, features)
+        return like_inputs(question, values) if return_input_shape else coefficients
+
+    def _of_all(
+        self, question: Question, n_samples: int, per_eval: int, show_progress: bool
+    ) -> Perturbed:
+        kernel = self._kernel
+        assert isinstance(kernel, ExponentialSimilarity), "else each example is fitted in turn"
+        distance, width = kernel.distance_mode, kernel.kernel_width
+        answer = perturbed(
+            question,
+            lime.Lime(n_samples, distance=distance, kernel_width=width),
+            per_eval=per_eval,
+            progress=title(self, show_progress),
+            of_whole=_OfWhole(n_samples, distance=distance, kernel_width=width),
+        )
+        check_one_number(answer, question)
+        if not torch.cat([v.flatten(1) for v in answer.values], 1).any(1).all():
+            warnings.warn(
+                "the surrogate gives zero to every feature: the outputs at the samples do not "
+                "depend on them, or n_samples is too small",
+                stacklevel=3,
+            )
+        return answer
+
+    def _of_each(
+        self,
+        question: Question,
+        masks: tuple[Tensor, ...],
+        features: int,
+        n_samples: int,
+        per_eval: int,
+        show_progress: bool,
+    ) -> Tensor:
+        """The coefficients of each example's surrogate, or of the one for all."""
+        count = question.explicand.count
+        whole = output_form(question)
+        outputs = whole.outputs
+        if isinstance(question.explicand.target, Output):
+            outputs = count if whole.per_row else 1
+        if outputs not in {1, count}:
+            raise _several(whole.shape)
+        alone = count == 1 or outputs == 1
+        if not alone:
+            warnings.warn(
+                "an interpretable model of one's own is fitted for each example in turn, which "
+                "can take long",
+                stacklevel=3,
+            )
+        found = []
+        for i in range(1 if alone else count):
+            own, own_masks = (question, masks) if alone else example(question, masks, i)
+            found.append(
+                self._fitted(
+                    own,
+                    n_samples,
+                    per_eval,
+                    show_progress,
+                    {
+                        "baselines": like_inputs(own, own.explicand.paired_baselines()),
+                        "feature_mask": like_inputs(own, own_masks),
+                        "num_interp_features": features,
+                    },
+                ).reshape(1, -1)
+            )
+        return torch.cat(found)
+
+
+def check_one_number(answer: Perturbed, question: Question) -> None:
+    """Raises InvalidInput unless one number was explained of each example, or of all."""
+    if prod(answer.shape) not in {1, question.explicand.count}:
+        raise _several(answer.shape)
+
+
+def _several(shape: object) -> InvalidInput:
+    return InvalidInput(
+        "target", f"not given for an output of shape {shape}", "one number for each example"
+    )
+
+
+def _known(similarity: Similarity) -> bool:
+    return isinstance(similarity, ExponentialSimilarity)
+
+
+@dataclass(frozen=True, slots=True)
+class _OfWhole(lime.Lime):
+    """Lime of a forward that answers for all examples: they are near or far together."""
+
+    @property
+    def kernel(self) -> ExponentialKernel:
+        return ExponentialKernel(self.distance, self.kernel_width, together=True)

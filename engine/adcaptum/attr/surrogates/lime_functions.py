@@ -1,0 +1,124 @@
+"""The functions that Lime is made of, in the forms that users write their own."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from math import exp
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from adcaptum.attr.errors import InvalidInput
+from adcaptum.attr.facade.captum_call import Question, Tensors
+
+Distance = Literal["cosine", "euclidean"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExponentialSimilarity:
+    """exp(-distance^2 / (2 kernel_width^2)) of all elements of the inputs.
+
+    Attributes:
+        distance_mode: One less the cosine of the angle, or the length of the difference.
+        kernel_width: The distance at which similarity has fallen to exp(-1/2).
+    """
+
+    distance_mode: Distance
+    kernel_width: float
+
+    def __call__(
+        self, original: Tensors, perturbed: Tensors, _interpretable: object, **_kwargs: object
+    ) -> float:
+        """The similarity of an input and a perturbed one."""
+        a, b = _flat(original), _flat(perturbed)
+        if self.distance_mode == "cosine":
+            distance = 1 - float(cosine_similarity(a, b, dim=0))
+        else:
+            distance = float((a - b).norm())
+        return exp(-(distance**2) / (2 * self.kernel_width**2))
+
+
+def get_exp_kernel_similarity_function(
+    distance_mode: Distance = "cosine", kernel_width: float = 1.0
+) -> ExponentialSimilarity:
+    """The default similarity of Lime.
+
+    Raises:
+        InvalidInput: If the mode is neither cosine nor euclidean, or the width not above zero; also
+            a ValueError.
+    """
+    if distance_mode not in {"cosine", "euclidean"}:
+        raise InvalidInput("distance_mode", repr(distance_mode), "cosine or euclidean")
+    if kernel_width <= 0:
+        raise InvalidInput("kernel_width", kernel_width, "above zero")
+    return ExponentialSimilarity(distance_mode, kernel_width)
+
+
+def default_perturb_func(original_inp: Tensors, **kwargs: Any) -> Tensor:
+    """A coin flip for each interpretable feature, (1, num_interp_features)."""
+    if "num_interp_features" not in kwargs:
+        raise InvalidInput("num_interp_features", "not given", "how many coins to flip")
+    like = original_inp if isinstance(original_inp, Tensor) else original_inp[0]
+    return torch.randint(2, (1, kwargs["num_interp_features"])).to(like.device)
+
+
+def default_from_interp_rep_transform(
+    curr_sample: Tensor, original_inputs: Tensors, **kwargs: Any
+) -> Tensors:
+    """The inputs whose features are present, the others at the baselines.
+
+    Args:
+        curr_sample: Which features are present, (1, features).
+        original_inputs: The inputs.
+        **kwargs: `feature_mask` and `baselines`, in the container of the inputs.
+    """
+    for name in ("feature_mask", "baselines"):
+        if name not in kwargs:
+            raise InvalidInput(name, "not given", "needed to show features in the inputs")
+    masks, baselines = kwargs["feature_mask"], kwargs["baselines"]
+    if isinstance(original_inputs, Tensor):
+        return _shown(curr_sample, original_inputs, masks, baselines)
+    return tuple(
+        _shown(curr_sample, t, mask, baseline)
+        for t, mask, baseline in zip(original_inputs, masks, baselines, strict=True)
+    )
+
+
+def interpretable_masks(question: Question) -> tuple[tuple[Tensor, ...], int]:
+    """Each element's interpretable feature, from 0, and how many features there are.
+
+    Numbers that no element has are features, too: of them nothing is shown.
+    """
+    explicand = question.explicand
+    if explicand.feature_mask is not None:
+        masks = explicand.feature_mask
+        low = min(int(m.min()) for m in masks if m.numel())
+        if low != 0:
+            warnings.warn(
+                f"the feature mask's smallest number is {low}: all are moved to start at 0",
+                stacklevel=4,
+            )
+        moved = tuple(m - low for m in masks)
+        return moved, 1 + max(int(m.max()) for m in moved if m.numel())
+    made = []
+    count = 0
+    for t in explicand.inputs:
+        size = t[0].numel()
+        ids = torch.arange(count, count + size, device=t.device)
+        made.append(ids.view(1, *t.shape[1:]))
+        count += size
+    return tuple(made), count
+
+
+def _shown(sample: Tensor, t: Tensor, mask: Tensor, baseline: Tensor | float) -> Tensor:
+    present = sample[0].to(t.device)[mask.to(t.device)].bool()
+    # Chosen, never multiplied: what is not a number stays where it is shown.
+    return torch.where(present, t, torch.as_tensor(baseline, dtype=t.dtype, device=t.device))
+
+
+def _flat(tensors: Tensors) -> Tensor:
+    each = (tensors,) if isinstance(tensors, Tensor) else tensors
+    return torch.cat([t.flatten().float() for t in each])

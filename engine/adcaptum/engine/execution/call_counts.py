@@ -1,0 +1,165 @@
+"""How often a model calls its modules: where that is known, the model may be left once all is seen.
+
+Rules:
+1. How often depends on a setting, which is all that a model is given and holds but for numbers in
+   tensors: shapes, dtypes and plain values, the plain attributes of its modules, and whether
+   gradients are recorded; and it depends on those numbers, if the model looks at them.
+2. It is known of a setting once a forward in it has run to its end without a look at a number.
+   What gives Python a number, or a shape that numbers decide, is a look: torch marks such
+   operations.
+3. Nothing is known of callables that are no modules, nor of arguments of other kinds: what they
+   hold may change. Nor can it be told if a model turns on what is neither given to it nor a plain
+   attribute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Self
+from weakref import WeakKeyDictionary, WeakSet
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from adcaptum.engine.execution.modules import every_module
+
+_PLAIN = frozenset({bool, int, float, str, type(None)})
+# Those of batches of all sizes; beyond, the oldest is forgotten.
+MOST_SETTINGS = 1024
+_TURNING = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+# Indexing has a shape that numbers decide only where it is by these.
+_MASKS = {torch.bool, torch.uint8}
+# Looks that are no operations.
+_EXPORTS = {Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr}
+
+
+class _Seen:
+    """What a forward in a setting has shown.
+
+    Attributes:
+        looked: Whether it looked at a number, so that it showed nothing of others.
+        once: The modules that it called once.
+    """
+
+    __slots__ = ("looked", "once")
+
+    def __init__(self) -> None:
+        self.looked = False
+        self.once: WeakSet[nn.Module] = WeakSet()
+
+
+_settings: WeakKeyDictionary[nn.Module, dict[Hashable, _Seen]] = WeakKeyDictionary()
+_lock = Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What is known of one setting.
+
+    Attributes:
+        seen: What a forward in it has shown, also to others.
+    """
+
+    seen: _Seen
+
+    @classmethod
+    def of(cls, model: object, arguments: Sequence[object]) -> Self | None:
+        """What is known of a model that is given these; None if nothing can be."""
+        if not isinstance(model, nn.Module):
+            return None
+        forms: list[tuple[object, ...]] = []
+        for argument in arguments:
+            if isinstance(argument, Tensor):
+                forms.append((argument.shape, argument.dtype, argument.device))
+            elif type(argument) in _PLAIN:
+                forms.append((type(argument), argument))
+            else:
+                return None
+        setting = (torch.is_grad_enabled(), tuple(forms), _plain_attributes(model))
+        with _lock:
+            known = _settings.setdefault(model, {})
+            found = known.get(setting)
+            if found is None:
+                if len(known) >= MOST_SETTINGS:
+                    del known[next(iter(known))]
+                found = known[setting] = _Seen()
+            return cls(found)
+
+    def once(self, module: nn.Module) -> bool:
+        """Whether the model is known to call a module once."""
+        return module in self.seen.once
+
+    def watched(self, once: Callable[[], Iterable[nn.Module]]) -> AbstractContextManager[object]:
+        """Watches a forward to its end, unless one in this setting has looked at a number.
+
+        Args:
+            once: Tells, afterwards, which modules it called once.
+        """
+        return nullcontext() if self.seen.looked else _Watch(self.seen, once)
+
+
+class _Watch:
+    """Watches a forward."""
+
+    def __init__(self, seen: _Seen, once: Callable[[], Iterable[nn.Module]]) -> None:
+        self._seen = seen
+        self._once = once
+        self._looks = _Looks()
+        self._modes = ExitStack()
+
+    def __enter__(self) -> None:
+        self._modes.enter_context(_Exports(self._looks))
+        self._modes.enter_context(self._looks)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._modes.close()
+        if kind is not None:
+            return
+        with _lock:
+            self._seen.looked = self._looks.any
+            if not self._looks.any:
+                self._seen.once.update(self._once())
+
+
+class _Looks(TorchDispatchMode):
+    """Notes whether an operation shows what numbers are."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.any = False
+
+    def __torch_dispatch__(
+        self, func: Any, types: object, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if not self.any and not _TURNING.isdisjoint(func.tags):
+            self.any = func is not torch.ops.aten.index.Tensor or any(
+                t is not None and t.dtype in _MASKS for t in args[1]
+            )
+        return func(*args, **(kwargs or {}))
+
+
+class _Exports(TorchFunctionMode):
+    """Notes whether a tensor is brought to where torch does not see it."""
+
+    def __init__(self, looks: _Looks) -> None:
+        super().__init__()
+        self._looks = looks
+
+    def __torch_function__(
+        self, func: Any, types: object, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in _EXPORTS:
+            self._looks.any = True
+        return func(*args, **(kwargs or {}))
+
+
+def _plain_attributes(model: nn.Module) -> tuple[object, ...]:
+    """The numbers, strings and flags that the modules have as attributes."""
+    return tuple(
+        [v for module in every_module(model) for v in vars(module).values() if type(v) in _PLAIN]
+    )

@@ -1,0 +1,284 @@
+"""The library's scheduler: runs one flow to its end, batch by batch, in the caller's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from threading import Lock
+from typing import NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+from adcaptum.engine.errors import ModelError
+from adcaptum.engine.execution.clock import batch_clock
+from adcaptum.engine.execution.evaluator import Model, evaluate
+from adcaptum.engine.execution.flow_run import Execution
+from adcaptum.engine.execution.modules import every_module
+from adcaptum.engine.execution.packing import Pending, Slice
+from adcaptum.engine.execution.reference_cache import ReferenceMemory
+from adcaptum.engine.scheduling.batch_sizer import Capacity
+from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.evaluation import FORWARD_ROWS
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.flow import Flow
+from adcaptum.engine.vocabulary.method import Method
+
+T = TypeVar("T")
+
+# What was learnt of each model's best batch sizes, kept as long as the model.
+_capacities: WeakKeyDictionary[nn.Module, Capacity] = WeakKeyDictionary()
+_lock = Lock()
+
+# Nobody waits between batches here, so that only the best rate counts; but memory is that of a
+# batch, and must not grow while a long request goes on trying larger ones, hardly faster. Small
+# rows cost little of it, and gain most from large batches.
+_LONGEST_BATCH_SECONDS = 0.25
+_MOST_BATCH_ROWS = 256
+_SMALL_BATCH_BYTES = 1 << 18
+_MOST_SMALL_ROWS = 4096
+# Up to so many times the best batch are one batch: two would cost more than what it is off.
+_REST = 1.5
+
+_DROPOUTS = (
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
+)  # fmt: skip
+# These drop out by themselves.
+_DROPPING_OUT = (nn.RNNBase, nn.MultiheadAttention)
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+
+
+def explain(
+    model: Model,
+    method: Method,
+    explicand: Explicand,
+    *,
+    batch_rows: int | None = None,
+    max_rows: int | None = None,
+    on_progress: Callable[[Attribution], None] | None = None,
+    on_rows: Callable[[int], None] | None = None,
+    deterministic: bool = False,
+    memory: ReferenceMemory | None = None,
+) -> Attribution:
+    """Explains a model with a method.
+
+    Args:
+        model: The model, in eval mode.
+        method: The method with its parameters.
+        explicand: What is to be explained.
+        batch_rows: How many rows to evaluate at once; None: what is measured to be fastest.
+        max_rows: How many rows the method may use in all; None: any number.
+        on_progress: Called with each answer that the method reports on its way.
+        on_rows: Called after each batch with how many rows it had.
+        deterministic: Whether the answer is the same to the last bit each time, and that of a
+            service on such a machine, whatever else runs and was learnt: on a CPU, with the same
+            number of PyTorch's threads and the same `batch_rows`. Batches have `FORWARD_ROWS` rows
+            at most where it is not given, which costs speed where larger ones are faster.
+        memory: What is known of the rows that rows are compared with (DeepLIFT), from calls before,
+            with the same weights; deterministic answers take no notice of it. None: each call
+            begins with nothing.
+
+    Raises:
+        InvalidArgument: If the explicand does not fit the model.
+        ModelError: If the model cannot be explained so.
+        BudgetExceeded: If the method has no answer within max_rows.
+    """
+    return run(
+        model,
+        method.flow(explicand),
+        batch_rows=batch_rows,
+        max_rows=max_rows,
+        on_progress=on_progress,
+        on_rows=on_rows,
+        deterministic=deterministic,
+        memory=memory,
+    )
+
+
+def run(
+    model: Model,
+    flow: Flow[T],
+    *,
+    batch_rows: int | None = None,
+    max_rows: int | None = None,
+    on_progress: Callable[[Attribution], None] | None = None,
+    on_rows: Callable[[int], None] | None = None,
+    deterministic: bool = False,
+    memory: ReferenceMemory | None = None,
+) -> T:
+    """Runs a flow to its end; for the arguments see `explain`."""
+    forward_rows = (batch_rows or FORWARD_ROWS) if deterministic else None
+    execution = Execution(
+        flow, max_rows=max_rows, on_progress=on_progress, forward_rows=forward_rows
+    )
+    try:
+        check_mode(model)
+        capacity = _capacity(model) if batch_rows is None else Capacity(fixed=batch_rows)
+        round_ = execution.start()
+        while round_:
+            try:
+                for pending in _by_key(round_):
+                    _evaluate_all(model, pending, capacity, on_rows, memory)
+            # The flow decides what becomes of an error; it raises what it does not handle.
+            except Exception as error:  # noqa: BLE001
+                round_ = execution.fail(error)
+            else:
+                round_ = execution.advance()
+        return execution.result
+    finally:
+        execution.close()
+
+
+def check_mode(model: Model) -> None:
+    """Refuses a model whose answers would depend on the batch, or change it.
+
+    Raises:
+        ModelError: If a dropout, or a norm that keeps statistics, is in training mode.
+    """
+    if not isinstance(model, nn.Module):
+        return
+    for module in every_module(model):
+        if module.training and _unsteady(module):
+            name = next(name for name, each in model.named_modules() if each is module)
+            raise ModelError(
+                f"layer {name!r} ({type(module).__name__}) is in training mode: its answers depend "
+                "on chance or on the batch; call model.eval() first"
+            )
+
+
+def _unsteady(module: nn.Module) -> bool:
+    """Whether its answers depend on chance or on the batch, in training mode."""
+    return _random(module) or _tracking(module)
+
+
+def _random(module: nn.Module) -> bool:
+    """Whether its answers depend on chance, in training mode."""
+    if isinstance(module, _DROPOUTS):
+        return module.p > 0
+    return isinstance(module, _DROPPING_OUT) and module.dropout > 0
+
+
+def _tracking(module: nn.Module) -> bool:
+    """Whether a batch changes it, in training mode, or its answers."""
+    if isinstance(module, _INSTANCE_NORMS):
+        return module.track_running_stats
+    return isinstance(module, _BATCH_NORMS)
+
+
+class _Trace(NamedTuple):
+    """What is left of a key: it has no part in the modules that a key names.
+
+    What was learnt of a model is kept as long as the model, and a key may name the model itself.
+    """
+
+    hash: int
+    row_bytes: int
+
+
+def _capacity(model: Model) -> Capacity:
+    if not isinstance(model, nn.Module):
+        return _new_capacity()
+    known = _capacities.get(model)
+    if known is not None:
+        return known
+    with _lock:
+        return _capacities.setdefault(model, _new_capacity())
+
+
+def _new_capacity() -> Capacity:
+    return Capacity(target_seconds=_LONGEST_BATCH_SECONDS, max_rows=_most_rows)
+
+
+def _most_rows(key: Hashable) -> int:
+    """The most rows that a batch may have: more of small ones."""
+    assert isinstance(key, _Trace), "batches here are those of evaluations"
+    small = _SMALL_BATCH_BYTES // max(1, key.row_bytes)
+    return max(_MOST_BATCH_ROWS, min(small, _MOST_SMALL_ROWS))
+
+
+def _by_key(round_: tuple[Pending, ...]) -> Iterable[Sequence[Pending]]:
+    if len(round_) == 1:
+        return (round_,)
+    groups: dict[object, list[Pending]] = {}
+    for pending in round_:
+        groups.setdefault(pending.evaluation.key, []).append(pending)
+    return groups.values()
+
+
+def _evaluate_all(
+    model: Model,
+    group: Sequence[Pending],
+    capacity: Capacity,
+    on_rows: Callable[[int], None] | None,
+    memory: ReferenceMemory | None,
+) -> None:
+    """Evaluates every row of pending evaluations of one key."""
+    if group[0].evaluation.forward_rows is not None:
+        for pending in group:
+            _evaluate_apart(model, pending, on_rows)
+        return
+    whole = group[0].evaluation.key
+    key = _Trace(hash(whole), whole.row_bytes)
+    clock = batch_clock(group[0].evaluation.rows.like[0].device)
+    waiting = [p for p in group if p.rows]
+    while waiting:
+        usual = capacity.rows(key)
+        room = most = _room(capacity, key, usual, sum([p.rows - p.done for p in waiting]))
+        pieces: list[Slice] = []
+        for pending in waiting:
+            stop = min(pending.rows, pending.done + room)
+            pieces.append(Slice(pending.evaluation, pending.done, stop))
+            room -= stop - pending.done
+            if room == 0:
+                break
+        rows = most - room
+        if memory is None and _come_again(waiting, rows):
+            memory = ReferenceMemory(at_once=True)
+        # A small rest says nothing of the size that was chosen.
+        telling = 2 * rows > usual
+        begin = clock() if telling else 0.0
+        try:
+            parts = evaluate(model, pieces, memory=memory)
+        except torch.OutOfMemoryError:
+            if rows == 1:
+                raise
+            capacity.out_of_memory(key, rows)
+            continue
+        if telling:
+            capacity.observe(key, rows, clock() - begin)
+        for pending, piece, part in zip(waiting, pieces, parts, strict=False):
+            pending.add(piece.start, piece.stop, part)
+        if on_rows is not None:
+            on_rows(rows)
+        waiting = [p for p in waiting if p.done < p.rows]
+
+
+def _come_again(waiting: Sequence[Pending], rows: int) -> bool:
+    """Whether rows that are compared with are going to be there in a later batch, too.
+
+    Args:
+        waiting: The evaluations.
+        rows: How many rows of them are evaluated next.
+    """
+    left = sum([p.rows - p.done for p in waiting])
+    compared = [p for p in waiting if p.evaluation.references is not None]
+    return left > rows and any(p.evaluation.reference_rows < p.rows for p in compared)
+
+
+def _evaluate_apart(model: Model, pending: Pending, on_rows: Callable[[int], None] | None) -> None:
+    """Evaluates every row of a pending evaluation that has forwards of its own, one at a time."""
+    if not pending.rows:
+        return
+    for piece in Slice(pending.evaluation, 0, pending.rows).forwards:
+        (part,) = evaluate(model, [piece])
+        pending.add(piece.start, piece.stop, part)
+        if on_rows is not None:
+            on_rows(len(piece))
+
+
+def _room(capacity: Capacity, key: Hashable, usual: int, left: int) -> int:
+    """How many rows the next batch may have: a small rest is taken along, not left to its own."""
+    if usual < left <= _REST * usual and capacity.fixed is None:
+        return max(usual, min(left, capacity.limit(key)))
+    return usual

@@ -1,0 +1,423 @@
+"""Evaluation of one batch. This is the only file that calls a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import repeat
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from adcaptum.engine.errors import (
+    InvalidArgument,
+    ModelError,
+    NotDifferentiable,
+    NotPerRow,
+    OutOfRange,
+)
+from adcaptum.engine.execution.backward import gradients, kept, out_of_range
+from adcaptum.engine.execution.packing import (
+    Slice,
+    columns_of,
+    pack_arguments,
+    pack_rows,
+)
+from adcaptum.engine.execution.parts import Part, joined
+from adcaptum.engine.execution.reference_batch import ComparedBatch
+from adcaptum.engine.execution.reference_cache import ReferenceMemory
+from adcaptum.engine.execution.taps import Taps
+from adcaptum.engine.rows.distinct import Distinct
+from adcaptum.engine.rows.sources import some
+from adcaptum.engine.rules import Interception
+from adcaptum.engine.rules.reference_trace import Disagreement
+from adcaptum.engine.vocabulary.arguments import Shared
+from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Neuron
+
+Model = nn.Module | Callable[..., object]
+
+_NOTHING = nullcontext()
+# So many numbers are compared faster in Python than by an operation.
+_FEW = 32
+
+
+Look = Callable[[Sequence[Tensor]], Distinct | None]
+
+
+def evaluate(
+    model: Model,
+    slices: Sequence[Slice],
+    *,
+    look: Look | None = None,
+    memory: ReferenceMemory | None = None,
+) -> list[Part]:
+    """Runs the model on the rows of all slices, once unless they want forwards of their own.
+
+    Args:
+        model: The model; a plain function will do where no layer is named.
+        slices: Parts of evaluations, all of equal keys.
+        look: Finds equal rows, which are then evaluated once. Only for models whose answers to
+            rows do not depend on the others, nor on chance.
+        memory: What is known of the rows that rows are compared with, which are not evaluated
+            again then. Only for models whose weights have not changed since it was begun.
+
+    Returns:
+        What the batch says of each slice, in order.
+
+    Raises:
+        InvalidArgument: If a target is out of the output's range, or a layer does not exist.
+        ModelError: If the model's output or layer is not of a form that can be explained.
+        Exception: Whatever the model raises.
+    """
+    if slices[0].evaluation.forward_rows is not None:
+        return [_in_own_forwards(model, piece) for piece in slices]
+    try:
+        return _together(model, slices, look, memory)
+    except Disagreement:
+        assert memory is not None, "nothing else knows anything to disagree with"
+        memory.disagree()
+    return _together(model, slices, look)
+
+
+def _in_own_forwards(model: Model, piece: Slice) -> Part:
+    """Whatever the slice is, its forwards are those of the evaluation: whole, and of no other."""
+    forwards = piece.forwards
+    whole = joined([part for each in forwards for part in _together(model, [each])])
+    first = forwards[0].start
+    return whole.cut(piece.start - first, piece.stop - first)
+
+
+def _together(
+    model: Model,
+    slices: Sequence[Slice],
+    look: Look | None = None,
+    memory: ReferenceMemory | None = None,
+) -> list[Part]:
+    """Runs the model on the rows of all slices in one forward."""
+    first = slices[0].evaluation
+    examples = sum([piece.stop - piece.start for piece in slices])
+    compared = ComparedBatch.of(slices, memory)
+    rows = examples if compared is None else examples + compared.rows
+    columns = [columns_of(piece) for piece in slices]
+    with _normal_tensors(), torch.set_grad_enabled(first.wrt is not None):
+        inputs = list(pack_rows([(s.evaluation.rows, s.start, s.stop) for s in slices]))
+        arguments = pack_arguments(slices)
+        shared = None if look is None or not _reads_outputs_only(first) else look(inputs)
+        if shared is not None:
+            inputs, rows = list(shared.rows), len(shared.rows[0])
+        taps = Taps(rows)
+        _set_taps(taps, first, slices)
+        leaves: tuple[Tensor, ...] = ()
+        if first.wrt == INPUT:
+            leaves = tuple(t.requires_grad_() for t in inputs)
+            inputs = [t.clone() for t in leaves]
+        if compared is not None:
+            inputs, arguments = compared.below(inputs, arguments, first.arguments)
+        interception = _interception(model, first, compared)
+        with interception or _NOTHING:
+            enough = isinstance(first.target, Neuron) or not first.outputs
+            output = _call(model, taps, [*inputs, *arguments], first, enough=enough)
+            objective = _objective(first, taps, output, rows)
+        if shared is not None:
+            objective = objective[shared.numbers]
+        inside: tuple[Tensor, ...] = ()
+        if first.wrt is not None and first.wrt != INPUT:
+            leaves = inside = taps.leaves(first.wrt)
+        uncovered = () if interception is None else interception.uncovered(objective)
+        starts = None
+        if compared is not None:
+            starts = compared.end(objective, inside, whole=not enough, sure=not uncovered)
+        own = objective if compared is None else objective[:examples]
+        places = _places(own, columns) if _share_target(slices) else None
+        found = () if first.wrt is None else _differentiate(objective, places, taps, leaves, first)
+    # Those of a model whose channels come last may come so, too.
+    found = tuple([t.contiguous() for t in found])
+    objective = objective.detach()
+    activations = tuple(t.detach() for t in taps.values(first.read)) if first.read else ()
+    of_references = None if starts is None else _values(starts.output(), places)
+    if starts is not None and first.references is not None:
+        found = tuple(t[:examples] for t in found)
+        if first.references.multiply:
+            found = starts.contributions(found, leaves)
+        objective = objective[:examples]
+        activations = tuple(t[:examples] for t in activations)
+    whole = Part(_values(objective, places), found, activations, of_references, uncovered)
+    if len(slices) == 1:
+        return [whole]
+    if places is None:
+        return _apart(slices, whole, _values_apart(slices, objective, columns))
+    return _apart(slices, whole, whole.values.split([len(piece) for piece in slices]))
+
+
+def _values_apart(
+    slices: Sequence[Slice], objective: Tensor, columns: Sequence[Tensor | None]
+) -> tuple[Tensor, ...]:
+    """The values of slices of which some have a target and others want the outputs."""
+    parts = objective.split([len(piece) for piece in slices])
+    return tuple(
+        _values(own, None if piece.evaluation.target is None else _places(own, [column]))
+        for piece, own, column in zip(slices, parts, columns, strict=True)
+    )
+
+
+def _apart(slices: Sequence[Slice], whole: Part, values: Sequence[Tensor]) -> list[Part]:
+    """Cuts what a batch says into what it says of each slice."""
+    found, activations, of_references = whole.gradients, whole.activations, whole.reference_values
+    sizes = [len(piece) for piece in slices]
+    cut = zip(*(t.split(sizes) for t in found), strict=True) if found else repeat(())
+    read = zip(*(t.split(sizes) for t in activations), strict=True) if activations else repeat(())
+    compared = repeat(None) if of_references is None else of_references.split(sizes)
+    parts = zip(values, cut, read, compared, repeat(whole.uncovered_ops), strict=False)
+    return [Part(*each) for each in parts]
+
+
+def _reads_outputs_only(first: Evaluation) -> bool:
+    """Whether equal rows have equal answers: nothing but the rows themselves goes in."""
+    inside = (first.wrt, first.read, first.patch, first.through, first.references, first.rule)
+    return (
+        first.outputs
+        and not isinstance(first.target, Neuron)
+        and all(each is None for each in inside)
+        and all(isinstance(value, Shared) for value in first.arguments.values)
+    )
+
+
+def _normal_tensors() -> AbstractContextManager[object]:
+    """Tensors made in inference mode cannot be differentiated later: out of it, if need be."""
+    return torch.inference_mode(mode=False) if torch.is_inference_mode_enabled() else _NOTHING
+
+
+def _interception(
+    model: Model, first: Evaluation, compared: ComparedBatch | None
+) -> Interception | None:
+    """The rule at work on this batch, if there is one."""
+    if first.rule is None:
+        return None
+    return first.rule.interception(model, None if compared is None else compared.pairs)
+
+
+def _set_taps(taps: Taps, first: Evaluation, slices: Sequence[Slice]) -> None:
+    if first.wrt is not None and first.wrt != INPUT:
+        taps.differentiate(first.wrt)
+    if first.read is not None:
+        taps.read(first.read)
+    if isinstance(first.target, Neuron):
+        taps.read(first.target.site)
+    if first.through is not None:
+        taps.connect(first.through.site)
+    if first.patch is not None:
+        patches = [(s.evaluation.patch.rows, s.start, s.stop) for s in slices if s.evaluation.patch]
+        taps.patch(first.patch.site, pack_rows(patches))
+
+
+def _call(
+    model: Model, taps: Taps, arguments: list[object], first: Evaluation, *, enough: bool
+) -> object:
+    if taps.empty:
+        return model(*arguments)
+    if taps.named and not isinstance(model, nn.Module):
+        raise ModelError("layers can be named only of an nn.Module")
+    # What has forwards of its own is the same to the last bit each time.
+    watch = first.forward_rows is None and first.rule is None
+    with taps.open(model, enough=enough, arguments=arguments, watch=watch):
+        return model(*arguments)
+    return None  # nobody waits for the output
+
+
+def _objective(first: Evaluation, taps: Taps, output: object, rows: int) -> Tensor:
+    """What has the numbers that are read or differentiated, (rows, *dims)."""
+    target = first.target
+    if isinstance(target, Neuron):
+        tensors = taps.values(target.site)
+        if target.one:
+            return tensors[0]
+        return _selected(target, tensors, rows)
+    if not first.outputs:
+        (some, *_) = taps.values(first.read) if first.read else (torch.empty(rows),)
+        return some.new_empty(rows, 0)
+    return first_tensor(output, rows)
+
+
+def _selected(neuron: Neuron, tensors: tuple[Tensor, ...], rows: int) -> Tensor:
+    """The number of each row that a block of elements or a function gives, (rows,)."""
+    if callable(neuron.index):
+        number: object = neuron.index(*tensors)
+        if not isinstance(number, Tensor) or number.shape[:1] != (rows,) or number.numel() != rows:
+            form = tuple(number.shape) if isinstance(number, Tensor) else type(number).__name__
+            raise InvalidArgument(
+                "neuron", f"a function that gave {form}", f"one number per row, ({rows},)"
+            )
+        return number.reshape(rows)
+    try:
+        block = tensors[0][(slice(None), *neuron.index)]
+    except IndexError as error:
+        raise out_of_range(neuron.index, tensors[0]) from error
+    if not block.numel():
+        raise out_of_range(neuron.index, tensors[0])
+    return block.reshape(rows, -1).sum(1)
+
+
+def first_tensor(output: object, rows: int) -> Tensor:
+    """The first tensor of a model's output, (rows, *dims).
+
+    Raises:
+        ModelError: If there is none.
+        NotPerRow: If it has not one entry per row.
+    """
+    tensor = output
+    if not isinstance(tensor, Tensor):
+        tensor = next((t for t in tree_leaves(output) if isinstance(t, Tensor)), None)
+    if not isinstance(tensor, Tensor):
+        raise ModelError(f"the model returned {type(output).__name__} without a tensor in it")
+    if tensor.shape[:1] != (rows,):
+        raise NotPerRow(
+            f"the model's output has shape {tuple(tensor.shape)}: its first dimension should be "
+            f"the {rows} rows of the batch"
+        )
+    return tensor
+
+
+def _share_target(slices: Sequence[Slice]) -> bool:
+    """Whether every slice has a target: then all are read at once. Predictions read raw outputs."""
+    return all(piece.evaluation.target is not None for piece in slices)
+
+
+def _places(objective: Tensor, columns: Sequence[Tensor | None]) -> Tensor:
+    """Where each row's target stands among the row's numbers, (rows, 1).
+
+    Raises:
+        InvalidArgument: If a column does not name one number.
+    """
+    shape = tuple(objective.shape[1:])
+    given = [c for c in columns if c is not None]
+    size = prod(shape)
+    if not given or (size == 1 and not any(bool(c.any()) for c in given)):
+        if size != 1:
+            raise _not_given(shape)
+        return torch.zeros(objective.shape[0], 1, dtype=torch.int64, device=objective.device)
+    if len(given) < len(columns):
+        raise _not_given(shape)
+    given = [_padded(c, shape) for c in given]
+    joint = given[0] if len(given) == 1 else _joined(given, shape)
+    if joint.shape[1] != len(shape):
+        raise _out_of_range(joint, shape)
+    # A copy that is waited for would keep the way back from being launched behind the forward.
+    return _flat(joint, shape).to(objective.device, non_blocking=True)
+
+
+def _padded(columns: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Indices that leave out trailing dimensions of size 1, where there is nothing to choose."""
+    missing = shape[columns.shape[1] :]
+    if not missing or any(size != 1 for size in missing):
+        return columns
+    return torch.nn.functional.pad(columns, (0, len(missing)))
+
+
+def _flat(joint: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Indices (rows, dims) -> numbers of elements (rows, 1)."""
+    if len(shape) == 1:
+        # The usual case, with as few operations as there can be: small batches pay for each.
+        low, high = _bounds(joint)
+        if high >= shape[0] or low < -shape[0]:
+            raise _out_of_range(joint, shape)
+        return joint if low >= 0 else joint.remainder(shape[0])
+    sizes = torch.tensor(shape, dtype=torch.int64)
+    if bool(((joint < -sizes) | (joint >= sizes)).any()):
+        raise _out_of_range(joint, shape)
+    strides = torch.tensor([prod(shape[i + 1 :]) for i in range(len(shape))])
+    return (joint.remainder(sizes) * strides).sum(1, keepdim=True)
+
+
+def _bounds(numbers: Tensor) -> tuple[int, int]:
+    """The least and the largest of some whole numbers on the CPU."""
+    if numbers.numel() <= _FEW:
+        few = numbers.flatten().tolist()
+        return min(few), max(few)
+    low, high = numbers.aminmax()
+    return int(low), int(high)
+
+
+def _not_given(shape: tuple[int, ...]) -> InvalidArgument:
+    return InvalidArgument(
+        "target", "not given", f"an index into the output of shape {shape} per row"
+    )
+
+
+def _joined(columns: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
+    for column in columns:
+        if column.shape[1] != len(shape):
+            raise _out_of_range(column, shape)
+    return torch.cat(list(columns))
+
+
+def _out_of_range(columns: Tensor, shape: tuple[int, ...]) -> InvalidArgument:
+    sizes = torch.tensor(shape, dtype=torch.int64)
+    kind, bad = InvalidArgument, columns
+    if columns.shape[1] == len(shape):
+        kind, bad = OutOfRange, columns[((columns < -sizes) | (columns >= sizes)).any(1)]
+    return kind(
+        "target",
+        str(tuple(bad[0].tolist())),
+        f"an index into the output's shape without the rows, {shape}",
+    )
+
+
+def _differentiate(
+    objective: Tensor,
+    places: Tensor | None,
+    taps: Taps,
+    leaves: tuple[Tensor, ...],
+    first: Evaluation,
+) -> tuple[Tensor, ...]:
+    assert places is not None, "a gradient has a target"
+    if not objective.requires_grad:
+        raise NotDifferentiable(
+            f"no gradient of the target reaches {first.wrt}: the model computes it without "
+            "autograd, or the target does not depend on it"
+        )
+    # The gradient of the sum of all rows' targets: one backward pass, whatever the number of rows.
+    seed = torch.zeros_like(objective, memory_format=torch.contiguous_format)
+    some(seed.view(seed.shape[0], -1), 0, places.shape[0]).scatter_(1, places, 1)
+    if first.through is None:
+        return gradients((objective,), leaves, (seed,))
+    middle = taps.leaves(first.through.site)
+    above = gradients((objective,), middle, (seed,), again=True)
+    return gradients(middle, leaves, kept(first.through, middle, above))
+
+
+def _values(objective: Tensor, places: Tensor | None) -> Tensor:
+    """Each row's target, (rows,); without places the raw outputs."""
+    if places is None:
+        return objective
+    flat = objective if objective.dim() == 2 else objective.reshape(objective.shape[0], -1)
+    return flat.gather(1, places).squeeze(1)
+
+
+def call(model: Model, slices: Sequence[Slice]) -> torch.Future[object]:
+    """Calls a model that answers later on the rows of all slices, without gradients or hooks.
+
+    Raises:
+        ModelError: If it gives no future.
+        Exception: Whatever the model raises.
+    """
+    with _normal_tensors(), torch.no_grad():
+        inputs = pack_rows([(s.evaluation.rows, s.start, s.stop) for s in slices])
+        promised = model(*inputs, *pack_arguments(slices))
+    # What `then` gives is of torch's own class, the parent of torch.futures.Future.
+    if not isinstance(promised, torch.Future):
+        raise ModelError(
+            f"the model returned {type(promised).__name__}: a torch.futures.Future is wanted here"
+        )
+    return promised
+
+
+def outputs_read(output: object, slices: Sequence[Slice]) -> list[Part]:
+    """What a batch's output says of slices that read nothing else; raises as `evaluate` does."""
+    sizes = [len(piece) for piece in slices]
+    parts = first_tensor(output, sum(sizes)).detach().split(sizes)
+    return [
+        Part(_values(own, None if piece.evaluation.target is None else _places(own, [column])))
+        for piece, own, column in zip(slices, parts, map(columns_of, slices), strict=True)
+    ]

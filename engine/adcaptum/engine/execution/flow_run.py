@@ -1,0 +1,142 @@
+"""One flow under way: its rounds, its budget, its best answer so far. Whoever evaluates drives it.
+
+Rules:
+1. `start` and `advance` give the pending evaluations of the next round; none: the flow has ended
+   and `result` is there.
+2. `advance` is called when every evaluation of the round is complete.
+3. A flow is closed once: at its end, at `stop`, at `fail` or at `close`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Generic, TypeVar
+
+from adcaptum.engine.errors import BudgetExceeded
+from adcaptum.engine.execution.packing import Pending
+from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
+from adcaptum.engine.vocabulary.flow import Flow, Progress, Round
+
+T = TypeVar("T")
+
+
+class Execution(Generic[T]):
+    """A flow under way.
+
+    Attributes:
+        pending: The evaluations of the current round.
+        rows_used: How many rows have been asked for so far, the current round's included.
+        rows_known: How many of them were not evaluated, because what they say was known. They
+            count for the budget, so that it does not depend on what is known which answer is given.
+        best: The best answer so far, if the flow has reported one.
+        done: Whether the flow has ended with a result.
+        stop_reason: Why it ended.
+    """
+
+    __slots__ = (
+        "_flow", "_forward_rows", "_max_rows", "_on_progress", "_result", "best", "done", "pending",
+        "rows_known", "rows_used", "stop_reason",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        flow: Flow[T],
+        *,
+        max_rows: int | None = None,
+        on_progress: Callable[[Attribution], None] | None = None,
+        forward_rows: int | None = None,
+    ) -> None:
+        """Takes a flow.
+
+        Args:
+            flow: The flow; this object closes it.
+            max_rows: How many rows it may use; None: any number.
+            on_progress: Called with each answer that the flow reports on its way.
+            forward_rows: How many rows a forward may have, all of them of one evaluation: then the
+                bits of the answer depend on nothing else. None: as many as come together.
+        """
+        self._flow = flow
+        self._forward_rows = forward_rows
+        self._max_rows = max_rows
+        self._on_progress = on_progress
+        self._result: T | Attribution | None = None
+        self.pending: tuple[Pending, ...] = ()
+        self.rows_used = 0
+        self.rows_known = 0
+        self.best: Attribution | None = None
+        self.done = False
+        self.stop_reason = StopReason.CONVERGED
+
+    def start(self) -> tuple[Pending, ...]:
+        """Runs the flow to its first round."""
+        return self._step(lambda: next(self._flow))
+
+    def advance(self) -> tuple[Pending, ...]:
+        """Hands the flow the readings of its round and runs it to the next."""
+        readings = tuple(p.reading() for p in self.pending)
+        return self._step(lambda: self._flow.send(readings))
+
+    def fail(self, error: BaseException) -> tuple[Pending, ...]:
+        """Throws the error of a failed evaluation into the flow, which may raise it or go on."""
+        return self._step(lambda: self._flow.throw(error))
+
+    def stop(self, reason: StopReason) -> bool:
+        """Ends the flow with its best answer so far; False, and not ended, if it has none."""
+        if self.best is None:
+            return False
+        self._end(self.best, reason)
+        return True
+
+    def close(self) -> None:
+        """Ends the flow without a result."""
+        self.pending = ()
+        self._flow.close()
+
+    @property
+    def result(self) -> T:
+        """What the flow returned, or its best answer if it was stopped."""
+        assert self.done, "the flow has ended"
+        result = self._result
+        if isinstance(result, Attribution):
+            # A flow that ran to its end knows better why it did not go on.
+            ended = self.stop_reason is StopReason.CONVERGED
+            reason = result.stop_reason if ended else self.stop_reason
+            rows = self.rows_used - self.rows_known
+            result = replace(result, rows_used=rows, stop_reason=reason)
+        # The best answer of a stopped flow is an Attribution, and so is T.
+        return result  # type: ignore[return-value]
+
+    def _step(self, resume: Callable[[], Round | Progress]) -> tuple[Pending, ...]:
+        self.pending = ()
+        try:
+            asked = resume()
+            while isinstance(asked, Progress):
+                self._report(asked.attribution)
+                asked = self._flow.send(())
+        except StopIteration as stop:
+            self._end(stop.value, StopReason.CONVERGED)
+            return ()
+        if self._forward_rows is not None:
+            asked = tuple([each.apart(self._forward_rows) for each in asked])
+        pending = tuple([Pending(evaluation) for evaluation in asked])
+        rows = sum([p.rows + p.evaluation.reference_rows for p in pending])
+        if self._max_rows is not None and self.rows_used + rows > self._max_rows:
+            if self.stop(StopReason.BUDGET):
+                return ()
+            self.close()
+            raise BudgetExceeded(self.rows_used + rows, self._max_rows)
+        self.rows_used += rows
+        self.pending = pending
+        return pending
+
+    def _report(self, attribution: Attribution) -> None:
+        self.best = replace(attribution, rows_used=self.rows_used - self.rows_known)
+        if self._on_progress is not None:
+            self._on_progress(self.best)
+
+    def _end(self, result: T | Attribution, reason: StopReason) -> None:
+        self._result = result
+        self.stop_reason = reason
+        self.done = True
+        self.close()

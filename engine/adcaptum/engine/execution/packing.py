@@ -1,0 +1,223 @@
+"""Packing: slices of many evaluations become one device batch, and its answer becomes theirs again.
+
+Rules:
+1. All slices of a batch have evaluations of equal keys.
+2. Rows stand in the batch in the order of the slices.
+3. Evaluations that say how many rows their forwards have are given forwards of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.execution.parts import Arrival, InOrder, Part
+from adcaptum.engine.rows.reduce import Sink, Stack
+from adcaptum.engine.rows.sources import Rows, some
+from adcaptum.engine.vocabulary.arguments import PerExample, Shared
+from adcaptum.engine.vocabulary.evaluation import Evaluation, Neuron, Output, Reading
+from adcaptum.engine.vocabulary.references import ReferenceRows
+
+__all__ = [
+    "Part", "Pending", "Slice", "columns_of", "pack_arguments", "pack_references", "pack_rows",
+]  # fmt: skip
+
+_STACK = Stack()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slice:
+    """Rows start..stop of an evaluation."""
+
+    evaluation: Evaluation
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def forwards(self) -> list[Slice]:
+        """The whole forwards that these rows stand in, of an evaluation that has its own."""
+        evaluation = self.evaluation
+        each = evaluation.forward_rows
+        assert each is not None, "it has forwards of its own"
+        last = len(evaluation.rows)
+        starts = range(self.start // each * each, self.stop, each)
+        return [Slice(evaluation, start, min(start + each, last)) for start in starts]
+
+
+def pack_rows(slices: Sequence[tuple[Rows, int, int]]) -> tuple[Tensor, ...]:
+    """Makes the rows of all slices, one tensor per input."""
+    if len(slices) == 1:
+        rows, start, stop = slices[0]
+        return rows.take(start, stop)
+    parts = [
+        kind.take_many(list(same))
+        for kind, same in groupby(slices, key=lambda piece: type(piece[0]))
+    ]
+    return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
+
+
+def pack_arguments(slices: Sequence[Slice]) -> list[object]:
+    """Makes the further arguments of all slices' rows."""
+    packed: list[object] = []
+    for i, argument in enumerate(slices[0].evaluation.arguments.values):
+        if isinstance(argument, Shared):
+            packed.append(argument.value)
+            continue
+        parts = []
+        for piece in slices:
+            value = piece.evaluation.arguments.values[i]
+            assert not isinstance(value, Shared), "equal keys have equal kinds of arguments"
+            examples = piece.evaluation.rows.examples(piece.start, piece.stop)
+            parts.append(value.tensor.index_select(0, examples.to(value.tensor.device)))
+        packed.append(parts[0] if len(parts) == 1 else torch.cat(parts))
+    return packed
+
+
+def pack_references(slices: Sequence[Slice], *, printed: bool = False) -> ReferenceRows | None:
+    """The distinct rows that all slices' rows are compared with; None if they are not compared.
+
+    Args:
+        slices: Of the batch.
+        printed: Whether to say what tells each from others.
+    """
+    parts = []
+    for piece in slices:
+        references = piece.evaluation.references
+        if references is None:
+            return None
+        prints: tuple[Hashable, ...] | None = None
+        index = references.index[piece.start : piece.stop]
+        of_example = [a for a in piece.evaluation.arguments.values if isinstance(a, PerExample)]
+        if of_example:
+            examples = piece.evaluation.rows.examples(piece.start, piece.stop)
+            alike = piece.evaluation.arguments.alike
+            examples = examples if alike is None else alike[examples]
+            both = torch.stack([index, examples], 1)
+            distinct, number = both.unique(dim=0, return_inverse=True)
+            chosen, example = distinct.unbind(1)
+            arguments = tuple(a.tensor[example.to(a.tensor.device)] for a in of_example)
+            prints = _pair_prints(piece.evaluation, distinct) if printed else None
+        elif len(references.tensors[0]) == 1:
+            chosen, number, arguments = index[:1], index, ()
+        else:
+            chosen, number = index.unique(return_inverse=True)
+            arguments = ()
+        tensors = tuple([t.detach() for t in references.tensors])
+        if of_example or len(tensors[0]) > 1:
+            tensors = tuple([t[chosen.to(t.device)] for t in tensors])
+        if printed and not of_example:
+            prints = tuple([references.prints[row] for row in chosen.tolist()])
+        parts.append(ReferenceRows(tensors, arguments, number, prints))
+    return ReferenceRows.joined(parts)
+
+
+def _pair_prints(evaluation: Evaluation, pairs: Tensor) -> tuple[Hashable, ...]:
+    """What tells a reference row with an example's further arguments from others."""
+    assert evaluation.references is not None, "rows are compared"
+    of_rows, of_examples = evaluation.references.prints, evaluation.arguments.prints
+    return tuple([(of_rows[row], of_examples[example]) for row, example in pairs.tolist()])
+
+
+def columns_of(piece: Slice) -> Tensor | None:
+    """The index of each row's target, (rows, dims), on the CPU; None if it needs none."""
+    target, rows = piece.evaluation.target, piece.evaluation.rows
+    if isinstance(target, Neuron) and target.one:
+        return torch.tensor([target.index], dtype=torch.int64).expand(len(piece), -1)
+    if not isinstance(target, Output) or target.indices is None:
+        return None
+    if target.indices.shape[0] == 1:
+        return target.indices.expand(piece.stop - piece.start, -1)
+    if rows.per_example == 1:
+        return some(target.indices, piece.start, piece.stop)
+    return target.indices.index_select(0, rows.examples(piece.start, piece.stop))
+
+
+class Pending:
+    """An evaluation whose rows are on their way."""
+
+    __slots__ = (
+        "_activations", "_gradients", "_in_order", "_reference_values", "_uncovered_ops", "_values",
+        "done", "evaluation", "rows",
+    )  # fmt: skip
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self.evaluation = evaluation
+        self.rows = len(evaluation.rows)
+        self.done = 0
+        forward_rows = evaluation.forward_rows
+        self._in_order = None if forward_rows is None else InOrder(self.rows, forward_rows)
+        self._values: Sink = _STACK.sink(evaluation.rows)
+        self._reference_values: Sink | None = (
+            None if evaluation.references is None else _STACK.sink(evaluation.rows)
+        )
+        self._uncovered_ops: tuple[str, ...] = ()
+        self._gradients: Sink | None = (
+            None if evaluation.wrt is None else evaluation.reduce.sink(evaluation.rows)
+        )
+        # Where the fold takes both, what was read is not kept row by row.
+        kept = evaluation.read is not None and not self._folds_both
+        self._activations: Sink | None = _STACK.sink(evaluation.rows) if kept else None
+
+    def know(self, row: int, value: Tensor) -> None:
+        """Takes what is known of a row that was to be read, and not differentiated for a fold.
+
+        Args:
+            row: The row's number.
+            value: What its values are, as a batch would have them: without the rows.
+        """
+        assert self._in_order is None, "forwards of its own are whole"
+        self.done += 1
+        self._values.add(row, row + 1, (value[None],))
+
+    def value(self, row: int) -> Tensor:
+        """What a row's values are, once every row is there."""
+        (values,) = self._values.result()
+        return values[row]
+
+    def add(self, start: int, stop: int, part: Part) -> None:
+        """Takes what a batch said of rows start..stop."""
+        self.done += stop - start
+        if self._in_order is None:
+            self._fold(start, stop, part)
+            return
+        for arrival in self._in_order.add(Arrival(start, stop, part)):
+            self._fold(*arrival)
+
+    def _fold(self, start: int, stop: int, part: Part) -> None:
+        self._values.add(start, stop, (part.values,))
+        if self._gradients is not None:
+            folded = part.gradients
+            if self._folds_both:
+                folded = (*folded, *part.activations)
+            self._gradients.add(start, stop, folded)
+        if self._activations is not None:
+            self._activations.add(start, stop, part.activations)
+        if self._reference_values is not None and part.reference_values is not None:
+            self._reference_values.add(start, stop, (part.reference_values,))
+        if part.uncovered_ops != self._uncovered_ops:
+            self._uncovered_ops = tuple(sorted({*self._uncovered_ops, *part.uncovered_ops}))
+
+    @property
+    def _folds_both(self) -> bool:
+        return self.evaluation.wrt is not None and self.evaluation.reduce.with_activations
+
+    def reading(self) -> Reading:
+        """The answer, once every row is there."""
+        assert self.done == self.rows, f"{self.done} of {self.rows} rows are there"
+        (values,) = self._values.result()
+        return Reading(
+            values=values,
+            gradients=() if self._gradients is None else self._gradients.result(),
+            activations=() if self._activations is None else self._activations.result(),
+            reference_values=(
+                None if self._reference_values is None else self._reference_values.result()[0]
+            ),
+            uncovered_ops=self._uncovered_ops,
+        )

@@ -1,0 +1,356 @@
+"""Taps into a model, for the duration of one batch. This is the only file that registers hooks.
+
+Rules:
+1. A hook is always removed, also when the model raises.
+2. A hook acts only in the thread that set it: others may run the same model at the same time.
+3. Nothing is stored on the model.
+4. Where no more is wanted than what is at the sites, the model is left once all are seen, if the
+   call is named, or `calls` knows that there is but one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from itertools import accumulate
+from threading import Lock, get_ident
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils.hooks import RemovableHandle
+
+from adcaptum.engine.errors import InvalidArgument, ModelError
+from adcaptum.engine.execution.call_counts import Calls
+from adcaptum.engine.vocabulary.evaluation import Layer, Site
+
+# How many tensors a module takes and gives, of those that were read together with others.
+_tensor_counts: WeakKeyDictionary[nn.Module, dict[str, int]] = WeakKeyDictionary()
+_lock = Lock()
+
+
+class _Enough(BaseException):  # a model may catch every Exception
+    """All taps are filled, and nothing else is wanted of the model."""
+
+
+class _Tap:
+    """What is done at one module: replace values, differentiate there, keep what was there."""
+
+    __slots__ = (
+        "_rows", "_thread", "calls", "cut", "differentiate", "leaves", "module", "patch", "site",
+        "values",
+    )  # fmt: skip
+
+    def __init__(self, site: Site, rows: int, *, cut: bool) -> None:
+        self.site = site
+        self.cut = cut
+        self.module: nn.Module | None = None
+        self.patch: tuple[Tensor, ...] | None = None
+        self.differentiate = False
+        self.values: tuple[Tensor, ...] = ()
+        self.leaves: tuple[Tensor, ...] = ()
+        self.calls = 0
+        self._rows = rows
+        self._thread = get_ident()
+
+    def __call__(self, value: object) -> object | None:
+        """Sees the value at the site; gives what to put there instead, or None to leave it."""
+        if get_ident() != self._thread:
+            return None
+        call = self.calls
+        self.calls += 1
+        if self.site.call is None and call > 0:
+            raise ModelError(
+                f"layer {self.site.named} is called more than once in one forward: "
+                "say which call is meant (Site.call, from 0)"
+            )
+        if self.site.call is not None and call != self.site.call:
+            return None
+        return self._act(value)
+
+    def settled(self, calls: Calls | None) -> bool:
+        """Whether the values are there, and no second call is to be feared."""
+        return bool(self.values) and self.sure(calls)
+
+    def sure(self, calls: Calls | None) -> bool:
+        """Whether the call that is meant is the only one, or named."""
+        if self.site.call is not None:
+            return True
+        return calls is not None and self.module is not None and calls.once(self.module)
+
+    def check(self) -> None:
+        """Raises ModelError if the model did not come by."""
+        if not self.values:
+            raise ModelError(
+                f"the model's forward does not reach {self.site} with a floating-point tensor"
+            )
+
+    def _act(self, value: object) -> object | None:
+        # Most modules give a tensor.
+        leaves, structure = ([value], None) if isinstance(value, Tensor) else tree_flatten(value)
+        where = [i for i, t in enumerate(leaves) if isinstance(t, Tensor) and t.is_floating_point()]
+        dims = _example_dims(self.module, len(where))
+        tensors = tuple(_moved(leaves[i], d, 0) for i, d in zip(where, dims, strict=True))
+        for t in tensors:
+            if t.shape[:1] != (self._rows,):
+                raise ModelError(
+                    f"{self.site} has a tensor of shape {tuple(t.shape)}: its first dimension "
+                    f"should be the {self._rows} rows of the batch"
+                )
+        if self.patch is None and not self.cut:
+            _remember(self, len(tensors))
+        if self.patch is not None:
+            if len(self.patch) != len(tensors):
+                raise ModelError(
+                    f"{self.site} has {len(tensors)} tensors, {len(self.patch)} replace them"
+                )
+            # Of a batch with reference rows, which come last, only the examples' are replaced.
+            tensors = tuple(
+                p if len(p) == len(t) else torch.cat([p, t[len(p) :]])
+                for p, t in zip(self.patch, tensors, strict=True)
+            )
+        if self.differentiate:
+            self.leaves = tuple(self._leaf(t) for t in tensors)
+            # A clone, because what follows may overwrite it in place, which a leaf forbids.
+            tensors = tuple(leaf.clone() for leaf in self.leaves)
+        # What is kept must not change when what follows works in place.
+        self.values = self.leaves or tuple(t.clone() for t in tensors)
+        if self.patch is None and not self.differentiate:
+            return None
+        for i, t, d in zip(where, tensors, dims, strict=True):
+            leaves[i] = _moved(t, 0, d)
+        return leaves[0] if structure is None else tree_unflatten(leaves, structure)
+
+    def _leaf(self, t: Tensor) -> Tensor:
+        """What to differentiate with respect to; the graph behind it is cut off if nobody asks."""
+        return t if t.requires_grad and not self.cut else t.detach().requires_grad_()
+
+
+class Taps:
+    """The taps of one batch."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._taps: dict[Site, tuple[_Tap, ...]] = {}
+        self._patches: dict[Site, tuple[Tensor, ...]] = {}
+
+    @property
+    def empty(self) -> bool:
+        """Whether no site is tapped."""
+        return not self._taps
+
+    @property
+    def named(self) -> bool:
+        """Whether a site's layer has to be found by its name."""
+        return any(isinstance(tap.site.layer, str) for taps in self._taps.values() for tap in taps)
+
+    def read(self, site: Site) -> None:
+        """Keeps what is at a site."""
+        self._at(site)
+
+    def patch(self, site: Site, tensors: tuple[Tensor, ...]) -> None:
+        """Puts tensors at a site; of several layers, each one's after another's."""
+        self._at(site)
+        self._patches[site] = tensors
+
+    def differentiate(self, site: Site) -> None:
+        """Wants gradients at a site."""
+        for tap in self._at(site):
+            tap.differentiate = True
+
+    def connect(self, site: Site) -> None:
+        """Wants gradients at a site, and those that flow on from there towards the inputs."""
+        for tap in self._at(site):
+            tap.differentiate, tap.cut = True, False
+
+    def values(self, site: Site) -> tuple[Tensor, ...]:
+        """After forward, the floating-point tensors at a site."""
+        return tuple(t for tap in self._taps[site] for t in tap.values)
+
+    def leaves(self, site: Site) -> tuple[Tensor, ...]:
+        """After forward, the tensors to differentiate with respect to."""
+        return tuple(t for tap in self._taps[site] for t in tap.leaves)
+
+    @contextmanager
+    def open(
+        self,
+        model: object,
+        *,
+        enough: bool = False,
+        arguments: Sequence[object] = (),
+        watch: bool = False,
+    ) -> Iterator[None]:
+        """Sets the taps for the duration of a `with` block.
+
+        Args:
+            model: The model; layers that are named have to be its.
+            enough: Whether nothing is wanted but what is at the sites: then the block may be left
+                before its end.
+            arguments: What the model is called with.
+            watch: Whether the block may be watched, to leave the next one of its kind early;
+                numbers may be rounded in another way meanwhile.
+
+        Raises:
+            InvalidArgument: If the model has no such layer.
+            ModelError: If a site of several layers is to have other tensors than it has.
+        """
+        every = [tap for taps in self._taps.values() for tap in taps]
+        thread = get_ident()
+        handles: list[RemovableHandle] = []
+        calls: Calls | None = None
+
+        def seen(tap: _Tap, value: object) -> object | None:
+            made = tap(value)
+            if enough and get_ident() == thread and all(each.settled(calls) for each in every):
+                raise _Enough
+            return made
+
+        try:
+            for tap in every:
+                assert not isinstance(tap.site.layer, tuple), "each tap has one layer"
+                tap.module = find_layer(model, tap.site.layer)
+                handles.append(_register(tap, seen))
+            self._hand_out()
+            if enough and any(tap.site.call is None for tap in every):
+                calls = Calls.of(model, arguments)
+            unsure = watch and calls is not None and not all(tap.sure(calls) for tap in every)
+            with calls.watched(lambda: _once(every)) if calls and unsure else nullcontext():
+                yield
+        except _Enough:
+            return
+        finally:
+            for handle in handles:
+                handle.remove()
+        for tap in every:
+            tap.check()
+
+    def _hand_out(self) -> None:
+        """Gives each tap its part of what is to be put at its site."""
+        for site, tensors in self._patches.items():
+            taps = self._taps[site]
+            counts = [len(tensors)] if len(taps) == 1 else [_tensor_count(tap) for tap in taps]
+            if sum(counts) != len(tensors):
+                raise ModelError(f"{site} has {sum(counts)} tensors, {len(tensors)} replace them")
+            for tap, count, end in zip(taps, counts, accumulate(counts), strict=True):
+                tap.patch = tensors[end - count : end]
+
+    def _at(self, site: Site) -> tuple[_Tap, ...]:
+        """The taps of a site, made if need be."""
+        if site not in self._taps:
+            layers = site.layer if isinstance(site.layer, tuple) else (site.layer,)
+            # Of several layers one may feed another: both have a gradient.
+            self._taps[site] = tuple(
+                _Tap(Site(layer, site.io, site.call), self._rows, cut=len(layers) == 1)
+                for layer in layers
+            )
+        return self._taps[site]
+
+
+def find_layer(model: object, layer: Layer) -> nn.Module:
+    """The module, or the model's module of that qualified name.
+
+    Raises:
+        InvalidArgument: If the model has none.
+    """
+    if isinstance(layer, nn.Module):
+        return layer
+    assert isinstance(model, nn.Module), "names are looked up in modules"
+    try:
+        return model.get_submodule(layer)
+    except AttributeError as error:
+        raise InvalidArgument(
+            "layer", repr(layer), "the qualified name of a module, as named_modules() gives it"
+        ) from error
+
+
+def layer_shapes(
+    model: nn.Module, run: Callable[[], object]
+) -> dict[Site, tuple[tuple[int, ...], ...]]:
+    """The shapes of the tensors at each site, without the examples, as one forward shows them.
+
+    Sites that are not reached, or have no floating-point tensor, are left out; of a module that is
+    called several times the first call counts.
+
+    Args:
+        model: The model.
+        run: What the caller runs it by, once, in this thread.
+    """
+    found: dict[Site, tuple[tuple[int, ...], ...]] = {}
+    thread = get_ident()
+
+    def note(site: Site, module: nn.Module, value: object) -> None:
+        if get_ident() != thread or site in found:
+            return
+        every = (t for t in tree_flatten(value)[0] if isinstance(t, Tensor))
+        tensors = [t for t in every if t.is_floating_point() and t.dim()]
+        dims = _example_dims(module, len(tensors))
+        if tensors:
+            found[site] = tuple(
+                (*t.shape[:d], *t.shape[d + 1 :]) for t, d in zip(tensors, dims, strict=True)
+            )
+
+    with ExitStack() as stack:
+        for name, module in model.named_modules():
+            if not name:
+                continue
+            taken, given = Site(name, "input"), Site(name)
+            before = module.register_forward_pre_hook(
+                lambda own, args, kwargs, site=taken: note(site, own, (args, kwargs)),
+                with_kwargs=True,
+            )
+            after = module.register_forward_hook(
+                lambda own, _args, output, site=given: note(site, own, output)
+            )
+            stack.callback(before.remove)
+            stack.callback(after.remove)
+        run()
+    return found
+
+
+def _once(taps: Sequence[_Tap]) -> list[nn.Module]:
+    """The modules that were called once."""
+    return [tap.module for tap in taps if tap.module is not None and tap.calls == 1]
+
+
+def _remember(tap: _Tap, tensors: int) -> None:
+    assert tap.module is not None, "the layer has been found"
+    if _tensor_counts.get(tap.module, {}).get(tap.site.io) != tensors:
+        with _lock:
+            _tensor_counts.setdefault(tap.module, {})[tap.site.io] = tensors
+
+
+def _tensor_count(tap: _Tap) -> int:
+    assert tap.module is not None, "the layer has been found"
+    return _tensor_counts.get(tap.module, {}).get(tap.site.io, 1)
+
+
+def _example_dims(module: nn.Module | None, tensors: int) -> list[int]:
+    """Which dimension of each tensor is the examples: of recurrent layers not always the first.
+
+    They have (time, examples, features) unless told otherwise, and always states of
+    (layers, examples, features). At a site the examples come first all the same.
+    """
+    if not isinstance(module, nn.RNNBase) or not tensors:
+        return [0] * tensors
+    return [0 if module.batch_first else 1] + [1] * (tensors - 1)
+
+
+def _moved(t: Tensor, source: int, target: int) -> Tensor:
+    # Recurrent kernels want their states contiguous.
+    return t if source == target or t.dim() < 2 else t.movedim(source, target).contiguous()
+
+
+def _register(tap: _Tap, seen: Callable[[_Tap, object], object | None]) -> RemovableHandle:
+    module = tap.module
+    assert module is not None, "the layer has been found"
+    if tap.site.io == "output":
+        return module.register_forward_hook(lambda _module, _args, output: seen(tap, output))
+
+    def before(
+        _module: nn.Module, args: Any, kwargs: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]] | None:
+        return cast("tuple[Any, dict[str, Any]] | None", seen(tap, (args, kwargs)))
+
+    return module.register_forward_pre_hook(before, with_kwargs=True)

@@ -1,0 +1,1 @@
+"""Features as players: coalitions and the games they play."""

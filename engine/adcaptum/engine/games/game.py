@@ -1,0 +1,228 @@
+"""The game in which features are players: what the target is worth with some of them present.
+
+With a background set a coalition's worth is what is expected of the target when the other features
+are as in a row of the set, whatever the example (the interventional expectation: Lundberg, Lee
+2017, https://arxiv.org/abs/1705.07874, equation 11; Janzing et al. 2020,
+https://arxiv.org/abs/1910.13413): the mean over all rows, so that a background adds no sampling
+error of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.games.coalitions import Coalitions, Enumerated, Range, shapley_values
+from adcaptum.engine.games.features import Features, feature_count
+from adcaptum.engine.games.masked_rows import Intervened, Masked
+from adcaptum.engine.rows.reduce import accumulator_dtype
+from adcaptum.engine.sampling.adaptive import MOST_ROWS, Draw, sampled
+from adcaptum.engine.sampling.replicates import standard_errors, wrong
+from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind
+from adcaptum.engine.vocabulary.backgrounds import background_endpoint_rows, backgrounds
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.flow import Flow, ask, endpoint_rows, endpoints
+
+_MOST_ROWS = 1 << 16
+_MOST_ENUMERATED = 16
+_USUAL_SAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Game:
+    """A coalition's worth is the target where its features keep their values, others do not.
+
+    Attributes:
+        explicand: What is explained.
+        ends: The values of the examples, at the inputs or at a site.
+        starts: Their baselines; of a background set (1 or examples, rows, *features).
+        features: The players.
+    """
+
+    explicand: Explicand
+    ends: tuple[Tensor, ...]
+    starts: tuple[Tensor, ...]
+    features: Features
+
+    def targets(self, coalitions: Coalitions) -> Flow[Tensor]:
+        """The target with each coalition present, (games, coalitions).
+
+        There is a game for each example; where every output is explained, for each of its outputs.
+        """
+        if self.explicand.background_rows == 1:
+            rows = Masked(self.ends, self.starts, self.features, coalitions)
+            reading = yield from ask(self.explicand.evaluation(rows))
+            return by_game(reading.values, self.explicand.count)
+        # In parts: of each row of the background nothing is kept but what it adds to a mean.
+        most = max(1, _MOST_ROWS // (self.explicand.count * self.explicand.background_rows))
+        parts = []
+        for start in range(0, coalitions.count, most):
+            part = Range(coalitions, start, min(start + most, coalitions.count))
+            parts.append((yield from self._expectations(part)))
+        return torch.cat(parts, 1)
+
+    def _expectations(self, coalitions: Coalitions) -> Flow[Tensor]:
+        """The mean of the target over the background with each coalition present."""
+        rows = Intervened(self.ends, self.starts, self.features, coalitions)
+        reading = yield from ask(self.explicand.evaluation(rows))
+        return rows.expectations(by_game(reading.values, self.explicand.count))
+
+    def alone(self, example: int) -> Game:
+        """The game of one example, to ask for coalitions that others do not need."""
+
+        def own(t: Tensor) -> Tensor:
+            return t[example : example + 1] if len(t) == self.explicand.count else t
+
+        features = replace(self.features, ids=tuple(map(own, self.features.ids)))
+        alone = self.explicand.example(example)
+        return Game(alone, tuple(map(own, self.ends)), tuple(map(own, self.starts)), features)
+
+    def exactly(self) -> Flow[Attribution]:
+        """Shapley values from every coalition, for methods that sample: their error is zero."""
+        targets = yield from self.targets(Enumerated(self.features.count))
+        values = shapley_values(exact(targets))
+        errors = torch.zeros_like(values)
+        return self.attribution(values, targets[:, -1], targets[:, 0], standard_errors=errors)
+
+    def sampled(self, draw: Draw, each: int, first: int = 1) -> Flow[Attribution]:
+        """Draws until the tolerance is met; or evaluates all coalitions, where that is no more.
+
+        Args:
+            draw: What draws, for one example.
+            each: How many coalitions a sample takes.
+            first: How many samples to begin with.
+        """
+        explicand = self.explicand
+        assert explicand.tolerance is not None, "it stops when a tolerance is met"
+        features = self.features.count
+        every = 1 << features if features <= _MOST_ENUMERATED else None
+        most = most_samples(explicand, each)
+
+        def draw_or_enumerate(size: int) -> Flow[tuple[Attribution, Tensor]]:
+            if every is not None and size * each >= every:
+                answer = yield from self.exactly()
+                return answer, torch.zeros_like(answer.values[0].flatten(1)[:, 0])
+            return (yield from draw(size))
+
+        return (yield from sampled(draw_or_enumerate, explicand.tolerance, first=first, most=most))
+
+    def found(
+        self,
+        values: Tensor,
+        deviations: Tensor,
+        outputs: Tensor,
+        *,
+        errors: Tensor | None = None,
+        freedom: int | None = None,
+    ) -> tuple[Attribution, Tensor]:
+        """Puts together an estimate, and how much of it may be wrong: over the elements, (games,).
+
+        Args:
+            values: Of each feature, (games, features).
+            deviations: Independent parts of their errors, (games, parts, features).
+            outputs: The target at the examples and at their baselines, (games, 2).
+            errors: The standard errors; None: what the deviations say.
+            freedom: The degrees of freedom of the deviations; None: one less than parts.
+        """
+        if errors is None:
+            (errors,) = standard_errors((deviations,))
+        answer = self.attribution(values, *outputs.unbind(1), standard_errors=errors)
+        return answer, self.wrong(deviations, freedom)
+
+    def wrong(self, deviations: Tensor, freedom: int | None = None) -> Tensor:
+        """How much of some values may be wrong, over all elements, (games,).
+
+        Args:
+            deviations: Independent parts of their errors, (games, parts, features).
+            freedom: The degrees of freedom of the deviations; None: one less than parts.
+        """
+        # A feature counts as often as it has elements, in the values as in their errors.
+        each = [torch.ones_like(t[:1], dtype=torch.float64) for t in self.ends]
+        elements = self.features.totals(each).to(deviations)
+        return wrong((deviations * elements,), freedom=freedom).to(self.ends[0].device)
+
+    def attribution(
+        self,
+        values: Tensor,
+        output: Tensor,
+        baseline_output: Tensor | None = None,
+        *,
+        standard_errors: Tensor | None = None,
+    ) -> Attribution:
+        """Puts together what is returned.
+
+        Where there are no standard errors but both outputs, the error is that of completeness.
+
+        Args:
+            values: Of each feature, (games, features).
+            output: The target at the examples, (games,).
+            baseline_output: The target at their baselines, (games,).
+            standard_errors: Of the values, of their shape.
+        """
+        error, kind = None, ErrorKind.NONE
+        spread_errors: tuple[Tensor, ...] = ()
+        if standard_errors is not None:
+            error, kind = standard_errors.amax(1), ErrorKind.STANDARD_ERROR
+            spread_errors = self.features.spread(standard_errors, self.ends, output.dtype)
+        elif baseline_output is not None:
+            gap = exact(output) - exact(baseline_output)
+            error, kind = (values.sum(1) - gap).abs(), ErrorKind.COMPLETENESS
+        return Attribution(
+            self.features.spread(values, self.ends, output.dtype),
+            None if error is None else error.to(accumulator_dtype(output.dtype)).to(output.device),
+            kind,
+            output,
+            baseline_output,
+            spread_errors,
+        )
+
+
+def game(explicand: Explicand) -> Flow[Game]:
+    """Finds out what the players are."""
+    found = endpoints if explicand.background_rows == 1 else backgrounds
+    ends, starts = yield from found(explicand)
+    return Game(explicand, ends, starts, Features.of(explicand, ends))
+
+
+def game_rows(explicand: Explicand, coalitions: int, *, everybody: int = 1) -> int:
+    """How many rows a game takes.
+
+    Args:
+        explicand: What is explained.
+        coalitions: How many coalitions each example has beside that of all features.
+        everybody: How often the coalition of all features is asked for.
+    """
+    each = coalitions * explicand.background_rows + everybody
+    if explicand.background_rows == 1:
+        return endpoint_rows(explicand) + explicand.count * each
+    return background_endpoint_rows(explicand) + explicand.count * each
+
+
+def most_samples(explicand: Explicand, each: int) -> int:
+    """How many samples of `each` coalitions an example has at most, with a tolerance."""
+    return max(1, MOST_ROWS // (each * explicand.background_rows))
+
+
+def usual_game_rows(explicand: Explicand, each: int) -> int:
+    """As many rows as samples of `each` coalitions usually take, with a tolerance."""
+    assert explicand.tolerance is not None, "rows depend on the tolerance"
+    samples = ceil(_USUAL_SAMPLES * (0.05 / explicand.tolerance) ** 2)
+    coalitions = each * min(samples, most_samples(explicand, each))
+    features = feature_count(explicand)
+    if features <= _MOST_ENUMERATED:
+        coalitions = min(coalitions, 1 << features)
+    return game_rows(explicand, coalitions + 1)
+
+
+def by_game(values: Tensor, examples: int) -> Tensor:
+    """Values of rows (examples * per_example, *outputs) -> (examples * outputs, per_example)."""
+    each = values.reshape(examples, len(values) // examples, -1)
+    return each.transpose(1, 2).reshape(-1, each.shape[1])
+
+
+def exact(targets: Tensor) -> Tensor:
+    """The same numbers in float64 on the CPU: not every device has float64, and they are few."""
+    return targets.cpu().to(torch.float64)

@@ -1,0 +1,1 @@
+"""Methods that replace the chain rule: DeepLIFT and LRP."""

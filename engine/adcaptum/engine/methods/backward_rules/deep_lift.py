@@ -1,0 +1,66 @@
+"""DeepLIFT: differences from a reference, put down to the inputs operation by operation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from adcaptum.engine.methods.backward_rules.reference_rows import (
+    compared_rows,
+    compared_with_baselines,
+    difference_attribution,
+)
+from adcaptum.engine.rules.deep_lift.named import DifferenceRule, difference_rule
+from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.flow import Flow, ask
+from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.parameters import parameter
+
+
+@dataclass(frozen=True, slots=True)
+class DeepLift:
+    """What each element's difference from the baseline contributes to the output's.
+
+    Shrikumar, Greenside, Kundaje (2017), https://arxiv.org/abs/1704.02685. The attributions sum to
+    the output less the output at the baseline, exactly. It takes one gradient row an example, and
+    one row for each baseline, however many examples share it.
+    """
+
+    name: ClassVar[str] = "deep_lift"
+    paper: ClassVar[str] = "https://arxiv.org/abs/1704.02685"
+    gradient: ClassVar[bool] = True
+    baseline: ClassVar[bool] = True
+    random: ClassVar[bool] = False
+    feature_masks: ClassVar[bool] = False
+    layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
+
+    rule: DifferenceRule = parameter(
+        "rescale",
+        "How a non-linearity's difference is shared out: rescale, by the quotient of the "
+        "differences; reveal_cancel, positive and negative contributions apart, where a linear or "
+        "convolution layer comes before.",
+    )
+    multiply_by_inputs: bool = parameter(
+        True, "Multiply by the difference to the baseline; false gives the multipliers."
+    )
+    strict: bool = parameter(
+        False, "Refuse a model with operations for which there is no rule, instead of listing them."
+    )
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains."""
+        reading = yield from ask(
+            compared_with_baselines(
+                explicand, difference_rule(self.rule), multiply=self.multiply_by_inputs
+            )
+        )
+        return difference_attribution(
+            reading, explicand.count, multiply=self.multiply_by_inputs, strict=self.strict
+        )
+
+    def rows(self, explicand: Explicand) -> int:
+        """One row an example, and the baselines."""
+        return compared_rows(explicand, 1)

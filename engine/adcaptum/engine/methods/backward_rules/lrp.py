@@ -1,0 +1,86 @@
+"""Layer-wise relevance propagation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from adcaptum.engine.methods.backward_rules.relevance import CompositeLRP, Start
+from adcaptum.engine.rules.lrp.affine_rules import Bias
+from adcaptum.engine.rules.lrp.composites import CompositeName, composite
+from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.flow import Flow
+from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.parameters import parameter
+
+
+@dataclass(frozen=True, slots=True)
+class LRP:
+    """The target's value, handed back from layer to layer to whatever contributed to it.
+
+    Bach et al. (2015), https://doi.org/10.1371/journal.pone.0130140; Montavon et al. (2019),
+    "Layer-wise relevance propagation: an overview"; for attention Achtibat et al. (2024),
+    https://arxiv.org/abs/2402.05602. The error is the relevance that is lost or made on the way:
+    what biases keep, what rules leave to neurons without contributions of the wanted sign, what
+    epsilon absorbs, and with attn_lrp the softmax. For other composites and rules, see
+    `adcaptum.engine.methods.backward_rules.relevance.CompositeLRP`.
+    """
+
+    name: ClassVar[str] = "lrp"
+    paper: ClassVar[str] = "https://doi.org/10.1371/journal.pone.0130140"
+    gradient: ClassVar[bool] = True
+    baseline: ClassVar[bool] = False
+    random: ClassVar[bool] = False
+    feature_masks: ClassVar[bool] = False
+    layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
+
+    composite: CompositeName = parameter(
+        "epsilon_plus",
+        "Which rule each layer has: the first part of the name is the rule of linear layers, the "
+        "second that of convolutions, the third (flat, box) that of what comes first; attn_lrp is "
+        "epsilon with AttnLRP's rules for attention.",
+    )
+    epsilon: float | None = parameter(
+        None,
+        "What is added to what relevance is divided by; by default the machine epsilon of the "
+        "values' type.",
+        minimum=0,
+    )
+    gamma: float = parameter(
+        0.25, "How much epsilon_gamma_box prefers contributions of the output's sign.", minimum=0
+    )
+    low: float | None = parameter(
+        None, "The lowest value that inputs may have, for the box; by default the input's lowest."
+    )
+    high: float | None = parameter(
+        None, "The highest value that inputs may have, for the box; by default the input's highest."
+    )
+    bias: Bias = parameter(
+        "keep",
+        "What becomes of the share that biases take of relevance: they keep it, as in the papers; "
+        "spread, it goes in equal parts to the neuron's inputs, which conserves relevance; or they "
+        "are ignored. Neither is for epsilon in deep networks, where it divides by almost 0.",
+    )
+    start: Start = parameter("output", "The target's relevance: its value, or one.")
+    strict: bool = parameter(
+        False, "Refuse a model with operations for which there is no rule, instead of listing them."
+    )
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains; the output is the target at the input."""
+        rules = composite(
+            self.composite,
+            epsilon=self.epsilon,
+            gamma=self.gamma,
+            low=self.low,
+            high=self.high,
+            bias=self.bias,
+        )
+        return CompositeLRP(rules, self.start, self.strict).flow(explicand)
+
+    def rows(self, explicand: Explicand) -> int:
+        """One gradient row an example."""
+        return explicand.count

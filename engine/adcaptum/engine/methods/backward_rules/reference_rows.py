@@ -1,0 +1,115 @@
+"""Rows compared with references under a rule, as DeepLIFT does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.errors import InvalidArgument, UncoveredOperations
+from adcaptum.engine.rows.reduce import WeightedSum, widened
+from adcaptum.engine.rows.sources import Repeated
+from adcaptum.engine.rules.interception import Rule
+from adcaptum.engine.vocabulary.arguments import PerExample
+from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
+from adcaptum.engine.vocabulary.evaluation import Evaluation, Patch, Reading
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.references import References
+
+
+def compared_with_baselines(explicand: Explicand, rule: Rule, *, multiply: bool) -> Evaluation:
+    """Each example compared with its baseline, or the one of all; at the site or the inputs."""
+    _check(explicand)
+    baselines = explicand.paired_baselines()
+    if explicand.baselines is None or all(len(t) == 1 for t in explicand.baselines):
+        # One row serves all examples.
+        baselines = tuple(t[:1] for t in baselines)
+    index = torch.arange(explicand.count).clamp_(max=len(baselines[0]) - 1)
+    references = References(baselines, index, multiply)
+    return replace(explicand.at_inputs(gradient=True), rule=rule, references=references)
+
+
+def compared_with_background(explicand: Explicand, rule: Rule, *, multiply: bool) -> Evaluation:
+    """Each example compared with every row of a background; the gradients' mean over it."""
+    _check(explicand)
+    background = _background(explicand)
+    each = len(background[0])
+    references = References(background, torch.arange(each).repeat(explicand.count), multiply)
+    patch = None
+    if explicand.values is not None:
+        patch = Patch(explicand.at, Repeated(explicand.values, each))
+    return replace(
+        explicand.at_inputs(gradient=True),
+        rows=Repeated(explicand.inputs, each),
+        patch=patch,
+        reduce=WeightedSum(torch.full((each,), 1 / each, dtype=torch.float64)),
+        rule=rule,
+        references=references,
+    )
+
+
+def compared_rows(explicand: Explicand, each: int) -> int:
+    """How many rows a comparison takes: examples times baselines of each, and the baselines."""
+    given = max((len(t) for t in explicand.baselines or ()), default=1)
+    if any(isinstance(a, PerExample) for a in explicand.arguments.values):
+        # What the model makes of a baseline depends on the example's further arguments.
+        alike = None if each == 1 < given else explicand.arguments.alike
+        distinct = explicand.count if alike is None else len(alike.unique())
+        return (explicand.count + distinct) * each
+    return explicand.count * each + given
+
+
+def difference_attribution(
+    reading: Reading, count: int, *, multiply: bool, strict: bool
+) -> Attribution:
+    """The answer of a comparison.
+
+    Args:
+        reading: Of examples times baselines of each.
+        count: How many examples there are.
+        multiply: Whether the gradients are contributions, which have to add up.
+        strict: Whether to refuse operations that the rule does not cover.
+
+    Raises:
+        UncoveredOperations: If strict, and there are such operations.
+    """
+    if strict and reading.uncovered_ops:
+        raise UncoveredOperations(reading.uncovered_ops)
+    assert reading.reference_values is not None, "rows were compared"
+    values = widened(reading.gradients)
+    output = reading.values.view(count, -1)[:, 0]
+    baseline_output = widened((reading.reference_values,))[0].view(count, -1).mean(1)
+    error: Tensor | None = None
+    if multiply:
+        error = completeness_error(values, *widened((output, baseline_output)))
+    return Attribution(
+        values,
+        error,
+        ErrorKind.COMPLETENESS if multiply else ErrorKind.NONE,
+        output,
+        baseline_output,
+        uncovered_ops=reading.uncovered_ops,
+    )
+
+
+def _background(explicand: Explicand) -> tuple[Tensor, ...]:
+    if explicand.baselines is None:
+        return tuple(torch.zeros_like(t[:1]) for t in explicand.inputs)
+    rows = max(map(len, explicand.baselines))
+    if any(len(t) not in {1, rows} for t in explicand.baselines):
+        raise InvalidArgument(
+            "baselines",
+            f"of {sorted({len(t) for t in explicand.baselines})} rows",
+            "as many rows for every input",
+        )
+    return tuple(t.expand(rows, *t.shape[1:]) for t in explicand.baselines)
+
+
+def _check(explicand: Explicand) -> None:
+    if explicand.starts is not None:
+        raise InvalidArgument(
+            "layer_baselines",
+            "given",
+            "differences at a layer are those that the baselines of the inputs make there",
+        )

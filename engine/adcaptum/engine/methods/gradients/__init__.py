@@ -1,0 +1,1 @@
+"""Methods that take one gradient of each row."""

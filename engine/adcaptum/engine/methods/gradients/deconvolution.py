@@ -1,0 +1,54 @@
+"""Deconvolution, or the "deconvnet"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from adcaptum.engine.errors import UncoveredOperations
+from adcaptum.engine.rows.reduce import widened
+from adcaptum.engine.rules.rectified import Deconvolved
+from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.flow import Flow, ask
+from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.parameters import parameter
+
+
+@dataclass(frozen=True, slots=True)
+class Deconvolution:
+    """The gradient, where each ReLU lets through what is positive, whatever its input was.
+
+    Zeiler, Fergus (2014), https://arxiv.org/abs/1311.2901, section 2.1. ReLUs are meant in every
+    form, functional and in place; other non-linearities keep their plain gradient and are listed as
+    uncovered.
+    """
+
+    name: ClassVar[str] = "deconvolution"
+    paper: ClassVar[str] = "https://arxiv.org/abs/1311.2901"
+    gradient: ClassVar[bool] = True
+    baseline: ClassVar[bool] = False
+    random: ClassVar[bool] = False
+    feature_masks: ClassVar[bool] = False
+    layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
+
+    strict: bool = parameter(
+        False, "Refuse a model with non-linearities other than ReLU, instead of listing them."
+    )
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains; the output is the target at the input."""
+        reading = yield from ask(replace(explicand.at_inputs(gradient=True), rule=Deconvolved()))
+        if self.strict and reading.uncovered_ops:
+            raise UncoveredOperations(reading.uncovered_ops)
+        return Attribution(
+            widened(reading.gradients),
+            output=reading.values,
+            uncovered_ops=reading.uncovered_ops,
+        )
+
+    def rows(self, explicand: Explicand) -> int:
+        """One gradient row an example."""
+        return explicand.count

@@ -1,0 +1,54 @@
+"""Guided backpropagation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from adcaptum.engine.errors import UncoveredOperations
+from adcaptum.engine.rows.reduce import widened
+from adcaptum.engine.rules.rectified import Guided
+from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.flow import Flow, ask
+from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.parameters import parameter
+
+
+@dataclass(frozen=True, slots=True)
+class GuidedBackprop:
+    """The gradient, of which each ReLU lets through only what is positive.
+
+    Springenberg, Dosovitskiy, Brox, Riedmiller (2014), https://arxiv.org/abs/1412.6806, section
+    3.4. ReLUs are meant in every form, functional and in place; other non-linearities keep their
+    plain gradient and are listed as uncovered.
+    """
+
+    name: ClassVar[str] = "guided_backprop"
+    paper: ClassVar[str] = "https://arxiv.org/abs/1412.6806"
+    gradient: ClassVar[bool] = True
+    baseline: ClassVar[bool] = False
+    random: ClassVar[bool] = False
+    feature_masks: ClassVar[bool] = False
+    layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
+
+    strict: bool = parameter(
+        False, "Refuse a model with non-linearities other than ReLU, instead of listing them."
+    )
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains; the output is the target at the input."""
+        reading = yield from ask(replace(explicand.at_inputs(gradient=True), rule=Guided()))
+        if self.strict and reading.uncovered_ops:
+            raise UncoveredOperations(reading.uncovered_ops)
+        return Attribution(
+            widened(reading.gradients),
+            output=reading.values,
+            uncovered_ops=reading.uncovered_ops,
+        )
+
+    def rows(self, explicand: Explicand) -> int:
+        """One gradient row an example."""
+        return explicand.count

@@ -1,0 +1,44 @@
+"""Saliency: the gradient of the target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from adcaptum.engine.rows.reduce import widened
+from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.flow import Flow, ask
+from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.parameters import parameter
+
+
+@dataclass(frozen=True, slots=True)
+class Saliency:
+    """How much the target changes with each element: the gradient, or its magnitude.
+
+    Simonyan, Vedaldi, Zisserman (2013), https://arxiv.org/abs/1312.6034, section 3.
+    """
+
+    name: ClassVar[str] = "saliency"
+    paper: ClassVar[str] = "https://arxiv.org/abs/1312.6034"
+    gradient: ClassVar[bool] = True
+    baseline: ClassVar[bool] = False
+    random: ClassVar[bool] = False
+    feature_masks: ClassVar[bool] = False
+    layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = False
+
+    abs: bool = parameter(True, "Take the gradient's magnitude; false keeps its sign.")
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains; the output is the target at the input."""
+        reading = yield from ask(explicand.at_inputs(gradient=True))
+        gradients = widened(reading.gradients)
+        values = tuple(g.abs() for g in gradients) if self.abs else gradients
+        return Attribution(values, output=reading.values)
+
+    def rows(self, explicand: Explicand) -> int:
+        """One gradient row an example."""
+        return explicand.count

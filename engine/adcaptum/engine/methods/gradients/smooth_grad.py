@@ -1,0 +1,204 @@
+"""SmoothGrad, SmoothGrad-squared and VarGrad, over any method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from adcaptum.engine.methods.gradients.saliency import Saliency
+from adcaptum.engine.rows.moments import RunningMoments, largest
+from adcaptum.engine.rows.noise import Noisy, noise_scales
+from adcaptum.engine.rows.randomness import address
+from adcaptum.engine.sampling.adaptive import MOST_ROWS, sampled, usual_samples
+from adcaptum.engine.sampling.replicates import ReplicatedVariances, Replicates
+from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind
+from adcaptum.engine.vocabulary.evaluation import INPUT
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.flow import (
+    Flow,
+    ask,
+    both,
+    example_by_example,
+    report,
+    target_at_inputs,
+    values_at_site,
+)
+from adcaptum.engine.vocabulary.method import Distributional, LayerUse, Method
+from adcaptum.engine.vocabulary.parameters import parameter
+
+_INNER = 3
+# How many noisy copies are explained at once: memory is this many copies, whatever the samples.
+_MOST_AT_ONCE = 64
+_MOST_ELEMENTS = 1 << 22
+# With a tolerance.
+_REPLICATES = 16
+_FIRST = 2
+
+
+@dataclass(frozen=True, slots=True)
+class SmoothGrad:
+    """Another method's attributions, averaged over copies of the input with Gaussian noise.
+
+    SmoothGrad: Smilkov et al. (2017), https://arxiv.org/abs/1706.03825, section 3.
+        SmoothGrad-squared
+    averages their squares: Hooker et al. (2019), https://arxiv.org/abs/1806.10758. VarGrad is their
+    variance, here the unbiased one: Adebayo et al. (2018), https://arxiv.org/abs/1810.03292.
+
+    Integer inputs explained at an embedding get the noise there. With a tolerance copies come in
+    pairs of opposite noise (a variance excepted), which takes a quarter (digits) to five sixths
+    (cells) off the variance of a mean of saliency; and the tolerance is that of the mean alone: the
+    other method keeps its settings.
+    """
+
+    name: ClassVar[str] = "smooth_grad"
+    paper: ClassVar[str] = "https://arxiv.org/abs/1706.03825"
+    gradient: ClassVar[bool] = True
+    baseline: ClassVar[bool] = True
+    random: ClassVar[bool] = True
+    feature_masks: ClassVar[bool] = True
+    layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = True
+
+    of: Method = parameter(default_factory=Saliency, text="The method whose results are averaged.")
+    n_samples: int = parameter(20, "Noisy copies of each example.", minimum=1, maximum=100_000)
+    stdev: float = parameter(
+        0.15, "Standard deviation of the noise, relative to the range of the input.", minimum=0
+    )
+    relative: bool = parameter(True, "Whether stdev is relative; false: in the input's own units.")
+    kind: Literal["smoothgrad", "smoothgrad_sq", "vargrad"] = parameter(
+        "smoothgrad", "The mean of the attributions, the mean of their squares, or their variance."
+    )
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains; reports after each round of samples. The output is the target at the input."""
+        if isinstance(self.of, Distributional):
+            explicand = replace(explicand, background=True)
+        if explicand.tolerance is not None:
+            return (yield from example_by_example(self._to_tolerance, explicand))
+        output: Tensor | None = None
+        values = yield from _noised(explicand)
+        scales = self._scales(explicand, values)
+        elements = max(1, sum(t.numel() for t in values))
+        moments = RunningMoments()
+        answer = None
+        while moments.count < self.n_samples:
+            size = min(_MOST_AT_ONCE, max(1, _MOST_ELEMENTS // elements))
+            size = min(size, self.n_samples - moments.count)
+            noisy = Noisy(values, scales, explicand.seed, moments.count, size)
+            copies = self._copies(explicand, noisy, moments.count)
+            if explicand.with_error and output is None:
+                asked = target_at_inputs(explicand, gradient=self.of.gradient)
+                output, inner = yield from both(asked, self.of.flow(copies))
+            else:
+                inner = yield from self.of.flow(copies)
+            samples = tuple(v.unflatten(0, (explicand.count, size)) for v in inner.values)
+            if self.kind == "smoothgrad_sq":
+                samples = tuple(s.square() for s in samples)
+            moments.add(samples)
+            answer = replace(
+                self._answer(moments, output),
+                pairs=inner.pairs,
+                uncovered_ops=inner.uncovered_ops,
+            )
+            yield from report(answer)
+        assert answer is not None, "there is at least one sample"
+        return answer
+
+    def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
+        """Goes on until the tolerance is met, for one example."""
+        assert explicand.tolerance is not None, "it stops when a tolerance is met"
+        values = yield from _noised(explicand)
+        scales = self._scales(explicand, values)
+        elements = max(1, sum(t.numel() for t in values))
+        most_pairs = max(1, min(_MOST_AT_ONCE, _MOST_ELEMENTS // elements) // (2 * _REPLICATES))
+        # Opposite noise cancels much of the error; but a variance wants independent samples.
+        variance = self.kind == "vargrad"
+        replicates = ReplicatedVariances() if variance else Replicates()
+        output: Tensor | None = None
+        told = Attribution(())
+        pairs = 0
+
+        def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
+            """Draws so many pairs of copies for each replicate."""
+            nonlocal output, pairs, told
+            wanted = pairs + size
+            while pairs < wanted:
+                some = min(most_pairs, wanted - pairs)
+                first, copies = 2 * _REPLICATES * pairs, 2 * _REPLICATES * some
+                noisy = Noisy(values, scales, explicand.seed, first, copies, not variance)
+                inner = yield from self.of.flow(self._copies(explicand, noisy, first))
+                replicates.add_samples(tuple(map(self._by_replicate, inner.values)))
+                told = inner
+                pairs += some
+            if explicand.with_error and output is None:
+                output = yield from target_at_inputs(explicand, gradient=self.of.gradient)
+            answer, wrong = replicates.answer(output)
+            return replace(answer, pairs=told.pairs, uncovered_ops=told.uncovered_ops), wrong
+
+        most = MOST_ROWS // (2 * _REPLICATES * max(1, self._inner_rows(explicand)))
+        return (yield from sampled(draw, explicand.tolerance, first=_FIRST, most=max(most, _FIRST)))
+
+    def _by_replicate(self, values: Tensor) -> Tensor:
+        """(copies, *features) -> (1, replicates, samples, *features); pairs stay together."""
+        samples = values.unflatten(0, (1, -1, _REPLICATES, 2)).transpose(1, 2).flatten(2, 3)
+        return samples.square() if self.kind == "smoothgrad_sq" else samples
+
+    def rows(self, explicand: Explicand) -> int:
+        """The other method's rows for each copy, each example's output, and what gets the noise.
+
+        With a tolerance, for as many copies as it usually takes.
+        """
+        samples = self.n_samples
+        if explicand.tolerance is not None:
+            samples = usual_samples(explicand.tolerance, least=2 * _REPLICATES * _FIRST)
+        read = explicand.count * (_noise_is_at_site(explicand) and explicand.values is None)
+        each = self._inner_rows(explicand)
+        return samples * each + explicand.count * explicand.with_error + read
+
+    def _inner_rows(self, explicand: Explicand) -> int:
+        """The rows of the other method for one copy of every example."""
+        values = explicand.inputs if _noise_is_at_site(explicand) else explicand.values
+        return self.of.rows(replace(explicand, with_error=False, values=values, tolerance=None))
+
+    def _scales(self, explicand: Explicand, values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if not self.relative:
+            return tuple(t.new_full((1,) * t.dim(), self.stdev) for t in values)
+        at_inputs = values is explicand.inputs
+        given = explicand.scales if at_inputs else None
+        return tuple(self.stdev * s for s in (given or noise_scales(values)))
+
+    def _copies(self, explicand: Explicand, noisy: Noisy, first: int) -> Explicand:
+        copies = replace(
+            explicand.repeated(noisy.samples),
+            with_error=False,
+            tolerance=None,
+            seed=address(explicand.seed, _INNER, first),
+        )
+        tensors = noisy.take(0, len(noisy))
+        if noisy.tensors is explicand.inputs:
+            return replace(copies, inputs=tensors)
+        return replace(copies, values=tensors)
+
+    def _answer(self, moments: RunningMoments, output: Tensor | None) -> Attribution:
+        if self.kind == "vargrad":
+            return Attribution(moments.variance, output=output)
+        errors = moments.standard_errors
+        return Attribution(
+            moments.mean, largest(errors), ErrorKind.STANDARD_ERROR, output, None, errors
+        )
+
+
+def _noised(explicand: Explicand) -> Flow[tuple[Tensor, ...]]:
+    """What gets the noise: the inputs, or the values at the site where the inputs are integers."""
+    if not _noise_is_at_site(explicand):
+        return explicand.inputs
+    if explicand.values is not None:
+        return explicand.values
+    return (yield from ask(values_at_site(explicand, explicand.inputs))).activations
+
+
+def _noise_is_at_site(explicand: Explicand) -> bool:
+    return explicand.at != INPUT and not all(t.is_floating_point() for t in explicand.inputs)

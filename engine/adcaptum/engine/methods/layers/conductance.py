@@ -1,0 +1,158 @@
+"""Conductance: how much of an integrated gradient flows through each of a layer's neurons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.methods.layers.increments import Increments
+from adcaptum.engine.methods.paths.quadrature import Rule, nodes_and_weights
+from adcaptum.engine.methods.paths.refinement import MOST_INTERVALS, USUAL_POINTS, refined
+from adcaptum.engine.rows.reduce import Stack, widened
+from adcaptum.engine.rows.sources import Path
+from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
+from adcaptum.engine.vocabulary.evaluation import Reading
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.flow import Flow, ask, example_by_example
+from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.parameters import parameter
+
+# How many values and gradients of one example's layer are kept.
+_MOST_NUMBERS = 1 << 26
+
+Tensors = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conductance:
+    """The target's gradient at a layer, times the layer's change, along the inputs' way.
+
+    Dhamdhere, Sundararajan, Yan (2018), https://arxiv.org/abs/1805.12233, equation 4; summed as
+    Shrikumar, Su, Kundaje (2018), https://arxiv.org/abs/1807.09946, section 2: n_steps differences
+    between neighbours among n_steps + 1 points. A layer's conductances sum to the output less the
+    output at the baseline, up to the error of the sum.
+    """
+
+    name: ClassVar[str] = "conductance"
+    paper: ClassVar[str] = "https://arxiv.org/abs/1805.12233"
+    gradient: ClassVar[bool] = True
+    baseline: ClassVar[bool] = True
+    random: ClassVar[bool] = False
+    feature_masks: ClassVar[bool] = False
+    layer: ClassVar[LayerUse] = "required"
+    background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = True
+
+    n_steps: int = parameter(50, "Steps on the way.", minimum=1, maximum=10_000)
+    method: Rule = parameter("gausslegendre", "The rule whose points are taken.")
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains; with a tolerance, reports after each refinement.
+
+        Raises:
+            InvalidArgument: If no layer is named, or the inputs are not floating-point.
+        """
+        if explicand.tolerance is not None:
+            return (yield from example_by_example(_refined, explicand))
+        alphas = _points(self.method, self.n_steps + 1, explicand.with_error)
+        ends = int(explicand.with_error)
+        path = Path(explicand.inputs, explicand.paired_baselines(), alphas)
+        fold = Increments(ends, len(alphas) - ends)
+        reading = yield from ask(explicand.from_inputs(path, read=True, reduce=fold))
+        outputs = reading.values.view(explicand.count, -1)[:, [0, -1]]
+        return _answer(explicand, reading.gradients, outputs)
+
+    def rows(self, explicand: Explicand) -> int:
+        """The points of each example, and its ends for the error.
+
+        With a tolerance, as many as it usually takes.
+        """
+        points = self.n_steps + 1 + 2 * explicand.with_error
+        if explicand.tolerance is not None:
+            points = USUAL_POINTS
+        return explicand.count * points
+
+
+def _refined(explicand: Explicand) -> Flow[Attribution]:
+    """Goes on until the tolerance is met, for one example."""
+    assert explicand.tolerance is not None, "it stops when a tolerance is met"
+    return (yield from refined(_AlongValues(explicand), explicand.tolerance))
+
+
+class _AlongValues:
+    """The trapezoidal rule along the layer's values: neighbours' mean gradient times the step.
+
+    The points of before are kept, because their values are where new steps begin and end.
+    """
+
+    __slots__ = ("_explicand", "_gradients", "_outputs", "_values")
+
+    def __init__(self, explicand: Explicand) -> None:
+        self._explicand = explicand
+        self._gradients: Tensors = ()
+        self._values: Tensors = ()
+        self._outputs = torch.zeros(0)
+
+    @property
+    def most(self) -> int:
+        elements = max(1, sum(v[0].numel() for v in self._values))
+        return max(4, min(MOST_INTERVALS, _MOST_NUMBERS // elements))
+
+    def begin(self) -> Flow[tuple[Attribution, Attribution]]:
+        reading = yield from self._ask(torch.arange(5) / 4)
+        self._outputs = reading.values[None, [0, -1]]
+        self._gradients = widened(reading.gradients)
+        self._values = widened(reading.activations)
+        return self._sums(step=2), self._sums()
+
+    def halve(self, intervals: int) -> Flow[Attribution]:
+        reading = yield from self._ask((torch.arange(intervals) + 0.5) / intervals)
+        self._gradients = _interleaved(self._gradients, widened(reading.gradients))
+        self._values = _interleaved(self._values, widened(reading.activations))
+        return self._sums()
+
+    def _sums(self, step: int = 1) -> Attribution:
+        """The rule over every point, or every other."""
+        sums = tuple(
+            torch.trapezoid(g[::step], v[::step], dim=0)[None]
+            for g, v in zip(self._gradients, self._values, strict=True)
+        )
+        return _answer(self._explicand, sums, self._outputs)
+
+    def _ask(self, alphas: Tensor) -> Flow[Reading]:
+        explicand = self._explicand
+        path = Path(explicand.inputs, explicand.paired_baselines(), alphas.double())
+        return (yield from ask(explicand.from_inputs(path, read=True, reduce=Stack())))
+
+
+def _interleaved(outer: Tensors, inner: Tensors) -> Tensors:
+    """Puts each of n numbers between two of n + 1."""
+    made = []
+    for points, middles in zip(outer, inner, strict=True):
+        whole = points.new_empty(len(points) + len(middles), *points.shape[1:])
+        whole[::2], whole[1::2] = points, middles
+        made.append(whole)
+    return tuple(made)
+
+
+def _answer(explicand: Explicand, values: Tensors, outputs: Tensor) -> Attribution:
+    """Puts together what is returned; outputs are those at the start and end, (examples, 2)."""
+    if not explicand.with_error:
+        return Attribution(values)
+    baseline_output, output = outputs.unbind(1)
+    error = completeness_error(values, output, baseline_output)
+    return Attribution(values, error, ErrorKind.COMPLETENESS, output, baseline_output)
+
+
+@lru_cache(maxsize=256)
+def _points(rule: Rule, n: int, with_ends: bool) -> Tensor:
+    """The points of the path; the ends, which tell the error, come before and after."""
+    alphas, _ = nodes_and_weights(rule, n)
+    if not with_ends:
+        return alphas
+    zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    return torch.cat([zero, alphas, one])

@@ -1,0 +1,70 @@
+"""Internal influence: a layer's gradients, averaged along the inputs' way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+from torch import Tensor
+
+from adcaptum.engine.methods.paths.quadrature import Rule, nodes_and_weights
+from adcaptum.engine.methods.paths.refinement import USUAL_POINTS, Trapezoid, refined
+from adcaptum.engine.rows.reduce import WeightedSum
+from adcaptum.engine.rows.sources import Path
+from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.evaluation import Evaluation
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.flow import Flow, ask, example_by_example
+from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.parameters import parameter
+
+
+@dataclass(frozen=True, slots=True)
+class InternalInfluence:
+    """The target's gradient at a layer, averaged over the inputs' way from the baseline.
+
+    Leino et al. (2018), https://arxiv.org/abs/1802.03788, definition 1, with the uniform
+    distribution on the way.
+    """
+
+    name: ClassVar[str] = "internal_influence"
+    paper: ClassVar[str] = "https://arxiv.org/abs/1802.03788"
+    gradient: ClassVar[bool] = True
+    baseline: ClassVar[bool] = True
+    random: ClassVar[bool] = False
+    feature_masks: ClassVar[bool] = False
+    layer: ClassVar[LayerUse] = "required"
+    background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = True
+
+    n_steps: int = parameter(50, "Points on the way.", minimum=1, maximum=10_000)
+    method: Rule = parameter("gausslegendre", "The rule of the quadrature.")
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains; with a tolerance, reports after each refinement.
+
+        Raises:
+            InvalidArgument: If no layer is named, or the inputs are not floating-point.
+        """
+        if explicand.tolerance is not None:
+            return (yield from example_by_example(self._refined, explicand))
+        alphas, weights = nodes_and_weights(self.method, self.n_steps)
+        reading = yield from ask(_average(explicand, alphas, weights))
+        return Attribution(reading.gradients)
+
+    def rows(self, explicand: Explicand) -> int:
+        """The steps of each example; with a tolerance, as many as it usually takes."""
+        steps = self.n_steps if explicand.tolerance is None else USUAL_POINTS
+        return explicand.count * steps
+
+    def _refined(self, explicand: Explicand) -> Flow[Attribution]:
+        """Goes on until the tolerance is met, for one example."""
+        assert explicand.tolerance is not None, "it stops when a tolerance is met"
+        levels = Trapezoid(partial(_average, explicand), lambda averages, _: Attribution(averages))
+        return (yield from refined(levels, explicand.tolerance))
+
+
+def _average(explicand: Explicand, alphas: Tensor, weights: Tensor) -> Evaluation:
+    path = Path(explicand.inputs, explicand.paired_baselines(), alphas)
+    return explicand.from_inputs(path, reduce=WeightedSum(weights))

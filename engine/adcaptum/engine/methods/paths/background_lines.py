@@ -1,0 +1,180 @@
+"""The average gradient of an example over lines from its background, to a tolerance.
+
+Of a background of a few hundred rows without noise nothing is left to chance: every row has the
+same points on its way, twice as many from one refinement to the next. Gradients' jumps, at other
+places on each way, even out, so that the error falls faster than of a single way: at 100 rows the
+first 401 points are enough for 4 % (2026-11-23, cells, 99 of 100 examples). Larger backgrounds, and
+noise, are sampled by replicates of scattered points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from math import ceil
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.methods.paths.grouped_sums import GroupedSums
+from adcaptum.engine.methods.paths.refinement import Trapezoid, refined
+from adcaptum.engine.methods.paths.scattered_lines import scattered_lines
+from adcaptum.engine.rows.noise import Lines
+from adcaptum.engine.rows.randomness import address
+from adcaptum.engine.rows.reduce import Reduce, WeightedSum
+from adcaptum.engine.rows.sources import Rows
+from adcaptum.engine.sampling.adaptive import MOST_ROWS, sampled
+from adcaptum.engine.sampling.replicates import Replicates
+from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
+from adcaptum.engine.vocabulary.backgrounds import backgrounds
+from adcaptum.engine.vocabulary.evaluation import Evaluation
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.flow import Flow, ask, both, target_at_inputs
+
+Tensors = tuple[Tensor, ...]
+At = Callable[[Rows, Reduce], Evaluation]
+"""Evaluates the gradient at rows."""
+
+_MOST_SWEPT = 256
+_USUAL_INTERVALS = 8
+_REPLICATES = 8
+_FIRST = 2
+# Between that of chance, 1/2, and that of points spread over a smooth function, 1.
+_ORDER = 0.75
+_USUAL_POINTS = 1000
+_NOISE = 34
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BackgroundLines:
+    """Lines from a background to one example.
+
+    Attributes:
+        explicand: The example, with a tolerance.
+        at: Evaluates the gradient at points of the lines.
+        ends: What the lines lead to, each (1, *features).
+        starts: What they come from, each (1, rows, *features).
+        factors: The ends and starts whose differences multiply the gradients; None: nothing does.
+        stdevs: The standard deviation of noise on the ends.
+        complete: Whether the values sum to the output less the background's mean output.
+    """
+
+    explicand: Explicand
+    at: At
+    ends: Tensors
+    starts: Tensors
+    factors: tuple[Tensors, Tensors] | None
+    stdevs: float = 0.0
+    complete: bool = True
+
+    def average(self) -> Flow[Attribution]:
+        """Goes on until the tolerance is met; reports after each round."""
+        tolerance = self.explicand.tolerance
+        assert tolerance is not None, "it stops when a tolerance is met"
+        rows = self.starts[0].shape[1]
+        if swept(rows, self.stdevs):
+            sweep = Trapezoid(self._sweep, self._answer, MOST_ROWS // rows)
+            return (yield from refined(sweep, tolerance))
+        sampler = _Sampler(self)
+        most = MOST_ROWS // _REPLICATES
+        return (yield from sampled(sampler.draw, tolerance, first=_FIRST, most=most, order=_ORDER))
+
+    def _sweep(self, alphas: Tensor, weights: Tensor) -> Evaluation:
+        """The same points on the way from each row, and the ways' common end once."""
+        rows = self.starts[0].shape[1]
+        inside = alphas < 1
+        choices = torch.arange(rows).repeat(int(inside.sum()))
+        shares = (weights[inside] / rows).repeat_interleave(rows)
+        places = alphas[inside].repeat_interleave(rows)
+        if not bool(inside.all()):
+            # What multiplies the gradient there is, on average, the difference to the mean row.
+            choices = torch.cat([choices, torch.tensor([rows])])
+            shares = torch.cat([shares, weights[~inside]])
+            places = torch.cat([places, alphas[~inside]])
+        points, factors = self.lines(choices, places, with_mean=True)
+        return self.at(points, WeightedSum(shares, factors))
+
+    def lines(
+        self, choices: Tensor, alphas: Tensor, noise: int = 0, *, with_mean: bool = False
+    ) -> tuple[Lines, Lines | None]:
+        """Points of the lines, and what multiplies their gradients.
+
+        Args:
+            choices: The rows of the background; one more is their mean.
+            alphas: How far on the way.
+            noise: Where noise begins.
+            with_mean: Whether there is one more.
+        """
+
+        def made(ends: Tensors, starts: Tensors, *, displacement: bool) -> Lines:
+            if with_mean:
+                starts = tuple(torch.cat([s, s.mean(1, keepdim=True)], 1) for s in starts)
+            return Lines(ends, starts, choices, alphas, self.stdevs, noise, 0, displacement)
+
+        factors = None if self.factors is None else made(*self.factors, displacement=True)
+        return made(self.ends, self.starts, displacement=False), factors
+
+    def _answer(self, averages: Tensors, outputs: Tensor) -> Attribution:
+        if not self.explicand.with_error:
+            return Attribution(averages)
+        output = outputs[-1:]
+        if not self.complete or self.factors is None:
+            return Attribution(averages, output=output)
+        baseline_output = outputs[: self.starts[0].shape[1]].mean(0, keepdim=True)
+        error = completeness_error(averages, output, baseline_output)
+        return Attribution(averages, error, ErrorKind.COMPLETENESS, output, baseline_output)
+
+
+def average_gradient(
+    explicand: Explicand, *, multiply: bool, stdevs: float = 0.0
+) -> Flow[Attribution]:
+    """The average over lines between the values at the explained site, for one example."""
+    ends, starts = yield from backgrounds(explicand)
+    at = partial(_gradient_at, explicand)
+    factors = (ends, starts) if multiply else None
+    return (yield from BackgroundLines(explicand, at, ends, starts, factors, stdevs).average())
+
+
+def _gradient_at(explicand: Explicand, rows: Rows, reduce: Reduce) -> Evaluation:
+    return explicand.evaluation(rows, gradient=True, reduce=reduce)
+
+
+@dataclass(slots=True, eq=False)
+class _Sampler:
+    """Replicates of scattered points on lines."""
+
+    lines: BackgroundLines
+    output: Tensor | None = None
+    replicates: Replicates = field(default_factory=Replicates)
+
+    def draw(self, size: int) -> Flow[tuple[Attribution, Tensor]]:
+        explicand = self.lines.explicand
+        asked = ask(self._points(self.replicates.count, size))
+        if explicand.with_error and self.output is None:
+            self.output, reading = yield from both(target_at_inputs(explicand), asked)
+        else:
+            reading = yield from asked
+        self.replicates.add(reading.gradients, size)
+        return self.replicates.answer(self.output)
+
+    def _points(self, first: int, size: int) -> Evaluation:
+        seed, rows = self.lines.explicand.seed, self.lines.starts[0].shape[1]
+        choices, alphas = scattered_lines(seed, _REPLICATES, first, size, rows)
+        points, factors = self.lines.lines(choices, alphas, address(seed, _NOISE, first))
+        return self.lines.at(points, GroupedSums(_REPLICATES, factors))
+
+
+def swept(rows: int, stdevs: float) -> bool:
+    """Whether every row of a background has its turn, and nothing is left to chance."""
+    return rows <= _MOST_SWEPT and not stdevs
+
+
+def usual_points(explicand: Explicand, stdevs: float = 0.0) -> int:
+    """As many points as an example usually takes, with its output."""
+    rows = max((len(t) for t in explicand.starts or explicand.baselines or ()), default=1)
+    if swept(rows, stdevs):
+        return rows * _USUAL_INTERVALS + 1
+    assert explicand.tolerance is not None, "it stops when a tolerance is met"
+    points = _USUAL_POINTS * (0.05 / explicand.tolerance) ** (1 / _ORDER)
+    return min(MOST_ROWS, ceil(points)) + explicand.with_error

@@ -1,0 +1,133 @@
+"""Blur-integrated gradients: the gradient, integrated while the input comes into focus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from torch import Tensor
+
+from adcaptum.engine.methods.paths.blur import Blurred, Spectra
+from adcaptum.engine.methods.paths.quadrature import Rule, way
+from adcaptum.engine.methods.paths.refinement import USUAL_POINTS, Trapezoid, refined
+from adcaptum.engine.rows.reduce import WeightedSum
+from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
+from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.flow import Flow, ask, example_by_example, values_at_site
+from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.parameters import parameter
+
+
+@dataclass(frozen=True, slots=True)
+class BlurIntegratedGradients:
+    """The gradient integrated over the way on which the input, blurred at first, comes into focus.
+
+    Xu, Venugopalan, Sundararajan (2020), https://arxiv.org/abs/2004.03383: the integral, over the
+    scale of the blur from `max_sigma` down to 0, of the gradient times the derivative of the
+    blurred input. No other baseline is needed, and nothing that the input has not is brought in.
+    The values sum to the output less the output at the blurred input, up to the error of the
+    quadrature. Beyond its border an input goes on as its mirror image (in the authors' code as
+    zeros).
+    """
+
+    name: ClassVar[str] = "blur_integrated_gradients"
+    paper: ClassVar[str] = "https://arxiv.org/abs/2004.03383"
+    gradient: ClassVar[bool] = True
+    baseline: ClassVar[bool] = False
+    random: ClassVar[bool] = False
+    feature_masks: ClassVar[bool] = False
+    layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = True
+
+    n_steps: int = parameter(50, "Points on the way.", minimum=1, maximum=10_000)
+    max_sigma: float | None = parameter(
+        None,
+        "Standard deviation of the blur at the start, in elements. Default: a quarter of the "
+        "longest dimension that is blurred.",
+        minimum=0.01,
+        maximum=10_000,
+    )
+    axes: int | None = parameter(
+        None,
+        "Over how many of the input's last dimensions to blur. Default: 2, as of images, for "
+        "inputs of three dimensions or more without their examples, else 1.",
+        minimum=1,
+        maximum=3,
+    )
+    method: Rule = parameter("gausslegendre", "The rule of the quadrature.")
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains; with a tolerance, reports after each refinement.
+
+        Raises:
+            InvalidArgument: If an input has too few dimensions, or is not floating-point.
+        """
+        if explicand.tolerance is not None:
+            return (yield from example_by_example(self._refined, explicand))
+        integral = yield from self._integral(explicand)
+        alphas, weights = way(self.method, self.n_steps, with_ends=explicand.with_error)
+        reading = yield from ask(integral.points(alphas, weights))
+        return integral.answer(reading.gradients, reading.values)
+
+    def _refined(self, explicand: Explicand) -> Flow[Attribution]:
+        """Goes on until the tolerance is met, for one example."""
+        assert explicand.tolerance is not None, "it stops when a tolerance is met"
+        integral = yield from self._integral(explicand)
+        levels = Trapezoid(integral.points, integral.answer)
+        return (yield from refined(levels, explicand.tolerance))
+
+    def _integral(self, explicand: Explicand) -> Flow[_Integral]:
+        ends = yield from _ends(explicand)
+        spectra = Spectra.of(ends, self.axes)
+        return _Integral(explicand, ends, spectra, self._most(ends, spectra))
+
+    def rows(self, explicand: Explicand) -> int:
+        """The steps of each example, its ends for the error, and at a site what stands there.
+
+        With a tolerance, as many as it usually takes.
+        """
+        at_site = explicand.at != INPUT and explicand.values is None
+        points = self.n_steps + 2 * explicand.with_error
+        if explicand.tolerance is not None:
+            points = USUAL_POINTS
+        return explicand.count * (points + at_site)
+
+    def _most(self, ends: tuple[Tensor, ...], spectra: Spectra) -> float:
+        if self.max_sigma is not None:
+            return self.max_sigma
+        lengths = (max(t.shape[-n:]) for t, n in zip(ends, spectra.axes, strict=True))
+        return max(lengths) / 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Integral:
+    """What is integrated, while the blur goes from `most` to 0."""
+
+    explicand: Explicand
+    ends: tuple[Tensor, ...]
+    spectra: Spectra
+    most: float
+
+    def points(self, alphas: Tensor, weights: Tensor) -> Evaluation:
+        rows = Blurred(self.ends, self.spectra, self.most * (1 - alphas))
+        reduce = WeightedSum(-self.most * weights, replace(rows, slope=True))
+        return self.explicand.evaluation(rows, gradient=True, reduce=reduce)
+
+    def answer(self, values: tuple[Tensor, ...], outputs: Tensor) -> Attribution:
+        """Puts together what is returned; outputs are those on each example's way."""
+        if not self.explicand.with_error:
+            return Attribution(values)
+        baseline_output, output = outputs.view(self.explicand.count, -1)[:, [0, -1]].unbind(1)
+        error = completeness_error(values, output, baseline_output)
+        return Attribution(values, error, ErrorKind.COMPLETENESS, output, baseline_output)
+
+
+def _ends(explicand: Explicand) -> Flow[tuple[Tensor, ...]]:
+    """The values to explain, at the inputs or at a site inside the model."""
+    if explicand.at == INPUT:
+        return explicand.inputs
+    if explicand.values is not None:
+        return explicand.values
+    return (yield from ask(values_at_site(explicand, explicand.inputs))).activations

@@ -1,0 +1,1 @@
+"""Methods that replace features and compare outputs."""

@@ -1,0 +1,209 @@
+"""Random masks over inputs, each addressed by a seed and its number, made when a batch needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from adcaptum.engine.games.features import Features, check_elements
+from adcaptum.engine.rows.randomness import keys
+from adcaptum.engine.rows.reduce import accumulator_dtype
+from adcaptum.engine.rows.sources import Rows
+from adcaptum.engine.vocabulary.explicand import Explicand
+
+_STREAM = 29
+
+
+class Masks(Protocol):
+    """Masks over a tensor: how much of each element is shown, on average `share`."""
+
+    def take(self, start: int, stop: int, device: torch.device) -> Tensor:
+        """Makes masks start..stop, float32 from 0 to 1, or bool.
+
+        Their shape broadcasts to (stop - start, *features).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GridMasks:
+    """Smooth masks over images: coarse grids of on and off, enlarged and shifted.
+
+    A grid is enlarged bilinearly to one cell more than the image, and cut to the image at a random
+    place, so that no mask follows the cells' borders. All channels have the same mask.
+
+    Petsiuk, Das, Saenko (2018), https://arxiv.org/abs/1806.07421, section 3.2.
+
+    Attributes:
+        shape: The image's shape, (..., height, width).
+        cells: How many cells the grid has in each direction, at most.
+        share: The probability of a cell to be on.
+        seed: Where randomness begins.
+        stream: What the draws are for.
+        antithetic: Whether of masks 2k and 2k + 1 one shows what the other hides, as far as the
+            share of what is shown allows.
+    """
+
+    shape: tuple[int, ...]
+    cells: int
+    share: float
+    seed: int
+    stream: int
+    antithetic: bool = False
+
+    def take(self, start: int, stop: int, device: torch.device) -> Tensor:
+        size = self.shape[-2:]
+        counts = tuple(min(self.cells, n) for n in size)
+        # One cell in whole pixels, rounded up so that the cut fits.
+        steps = tuple(-(-n // count) for n, count in zip(size, counts, strict=True))
+        drawn = uniform(
+            self.seed,
+            self.stream,
+            range(start, stop),
+            prod(counts) + 2,
+            device,
+            antithetic=self.antithetic,
+        )
+        # Where a grid is cut is the same of a pair.
+        places = drawn[:, :2]
+        if self.antithetic:
+            places = torch.minimum(places, 1 - places) * 2
+        grids = (drawn[:, 2:] < self.share).float().view(-1, 1, *counts)
+        large = tuple((count + 1) * step for count, step in zip(counts, steps, strict=True))
+        masks = interpolate(grids, large, mode="bilinear", align_corners=False)[:, 0]
+        for k, (length, step) in enumerate(zip(size, steps, strict=True)):
+            shifts = (places[:, k] * step).long().clamp_max(step - 1)
+            cut = shifts[:, None] + torch.arange(length, device=device)
+            masks = masks.take_along_dim(cut.unsqueeze(2 - k), 1 + k)
+        return masks.view(-1, *(1,) * (len(self.shape) - 2), *size)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureMasks:
+    """Masks that show or hide each feature of one tensor, apart from the others.
+
+    Attributes:
+        features: What the tensors' features are.
+        tensor: Which of the tensors the masks are over.
+        share: The probability of a feature to be shown.
+        seed: Where randomness begins.
+        stream: What the draws are for.
+        antithetic: As of `GridMasks`.
+    """
+
+    features: Features
+    tensor: int
+    share: float
+    seed: int
+    stream: int
+    antithetic: bool = False
+
+    def take(self, start: int, stop: int, device: torch.device) -> Tensor:
+        count, which = self.features.count, range(start, stop)
+        drawn = uniform(self.seed, self.stream, which, count, device, antithetic=self.antithetic)
+        return self.features.select(drawn < self.share)[self.tensor]
+
+
+def masks_over(
+    explicand: Explicand,
+    tensors: tuple[Tensor, ...],
+    cells: int,
+    share: float,
+    *,
+    antithetic: bool = False,
+) -> tuple[Masks, ...]:
+    """The masks for each tensor: grids over images, features switched on and off over the others.
+
+    An image has three dimensions or more without its examples. With a feature mask nothing counts
+    as an image.
+    """
+    seed = explicand.seed
+    if explicand.feature_mask is not None:
+        features = Features.of(explicand, tensors)
+        return tuple(
+            FeatureMasks(features, i, share, seed, _STREAM, antithetic) for i in range(len(tensors))
+        )
+    made: list[Masks] = []
+    for i, t in enumerate(tensors):
+        check_elements(explicand, tensors, i)
+        stream = _STREAM + (i << 8)
+        if is_image(t):
+            made.append(GridMasks(tuple(t.shape[1:]), cells, share, seed, stream, antithetic))
+        else:
+            features = Features.of(explicand, (t,))
+            made.append(FeatureMasks(features, 0, share, seed, stream, antithetic))
+    return tuple(made)
+
+
+def is_image(tensor: Tensor) -> bool:
+    """Whether a tensor is seen through grids: one of numbers, three dimensions or more each."""
+    return tensor.dim() > 3 and tensor.is_floating_point()
+
+
+@dataclass(frozen=True, eq=False)
+class RandomlyMasked(Rows):
+    """Each example through each of some random masks; what they hide is at the baseline.
+
+    All examples are seen through the same masks.
+
+    Attributes:
+        ends: The examples, each tensor (examples, *features).
+        starts: Their baselines, of the same shapes.
+        masks: The masks over each tensor.
+        first: The number of the first mask.
+        samples: How many masks there are.
+    """
+
+    ends: tuple[Tensor, ...]
+    starts: tuple[Tensor, ...]
+    masks: tuple[Masks, ...]
+    first: int
+    samples: int
+
+    @property
+    def like(self) -> tuple[Tensor, ...]:
+        return self.ends
+
+    @property
+    def per_example(self) -> int:
+        return self.samples
+
+    def block(self, e0: int, e1: int, s0: int, s1: int) -> tuple[Tensor, ...]:
+        made = []
+        for masks, end, start in zip(self.masks, self.ends, self.starts, strict=True):
+            shown = masks.take(self.first + s0, self.first + s1, end.device)
+            whole, none = end[e0:e1, None], start[e0:e1, None]
+            if shown.dtype == torch.bool:
+                # Chosen, not computed: token ids stay whole numbers.
+                made.append(torch.where(shown, whole, none))
+            else:
+                wide = accumulator_dtype(end.dtype)
+                made.append(torch.lerp(none.to(wide), whole.to(wide), shown.to(wide)).to(end.dtype))
+        return tuple(made)
+
+
+def uniform(
+    seed: int,
+    stream: int,
+    samples: range,
+    numbers: int,
+    device: torch.device,
+    *,
+    antithetic: bool = False,
+) -> Tensor:
+    """Numbers from [0, 1) for each of the samples, float32 of shape (samples, numbers).
+
+    Antithetic ones of samples 2k and 2k + 1 sum to just under 1.
+    """
+    rows = torch.arange(samples.start, samples.stop, device=device)[:, None]
+    of = rows.div(2, rounding_mode="floor") if antithetic else rows
+    drawn = keys(seed, stream, of * numbers + torch.arange(numbers, device=device)) >> 39
+    if antithetic:
+        drawn = torch.where(rows % 2 == 0, drawn, (1 << 24) - 1 - drawn)
+    # 24 bits are what float32 holds exactly.
+    return drawn.float() * 2.0**-24

@@ -1,0 +1,173 @@
+"""Windows that slide over a tensor in strides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from math import ceil, prod
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.rows.sources import Plain, Rows, plain_rows, some
+
+_SMALL = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Boxes of one size at regular places; those at the far ends are cut off at the border.
+
+    Every element lies in a window, because no stride is larger than the window.
+
+    Attributes:
+        shape: The tensor's shape without examples.
+        size: The boxes' length in each dimension.
+        stride: How far apart they are in each dimension.
+    """
+
+    shape: tuple[int, ...]
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many places there are in each dimension."""
+        return tuple(
+            ceil((whole - size) / stride) + 1
+            for whole, size, stride in zip(self.shape, self.size, self.stride, strict=True)
+        )
+
+    @property
+    def count(self) -> int:
+        """How many windows there are; the last dimension's place changes fastest."""
+        return prod(self.counts)
+
+    def inside(self, start: int, stop: int, device: torch.device) -> Tensor:
+        """Says which elements lie in windows start..stop.
+
+        Args:
+            start: The first window; numbers below 0 or from `count` on are windows that hold
+                nothing.
+            stop: The first window after the last.
+            device: Where to make the answer.
+
+        Returns:
+            bool of a shape that broadcasts to (stop - start, *shape).
+        """
+        first, last = max(start, 0), min(stop, self.count)
+        inside = self.holding(torch.arange(first, max(first, last), device=device))
+        if (first, last) == (start, stop):
+            return inside
+        whole = inside.new_zeros(stop - start, *inside.shape[1:])
+        whole[first - start : first - start + len(inside)] = inside
+        return whole
+
+    def holding(self, numbers: Tensor) -> Tensor:
+        """Says which elements lie in some windows.
+
+        Args:
+            numbers: The windows', int64.
+
+        Returns:
+            bool of a shape that broadcasts to (numbers, *shape).
+        """
+        counts = self.counts
+        ones = (1,) * len(self.shape)
+        inside = torch.ones(len(numbers), *ones, dtype=torch.bool, device=numbers.device)
+        several = [k for k, count in enumerate(counts) if count > 1]
+        rest = numbers
+        for k in reversed(several):
+            # Of the foremost dimension what is left is the place.
+            places = rest if k == several[0] else rest.remainder(counts[k])
+            holds = self._holds(k, places).view(-1, *ones[:k], self.shape[k], *ones[k + 1 :])
+            inside = holds if k == several[-1] else inside & holds
+            if k != several[0]:
+                rest = rest.div(counts[k], rounding_mode="floor")
+        return inside
+
+    def average(self, values: Tensor) -> Tensor:
+        """Gives each element the mean of the values of the windows that it lies in.
+
+        Args:
+            values: Of shape (rows, count).
+
+        Returns:
+            Of shape (rows, *shape).
+        """
+        # Boxes on a grid: the sum over the windows of an element is a sum over each dimension's
+        # places in turn, and so is their number.
+        counts = self.counts
+        means = values if len(counts) == 1 else values.reshape(len(values), *counts)
+        for k, count in enumerate(counts):
+            holds = self._holds(k, torch.arange(count, device=values.device)).to(values.dtype)
+            shares = holds / holds.sum(0)
+            means = (
+                means @ shares if len(counts) == 1 else torch.tensordot(means, shares, ([1], [0]))
+            )
+        return means
+
+    def _holds(self, k: int, places: Tensor) -> Tensor:
+        """Whether the windows at those places of dimension k hold each index of it."""
+        indices = torch.arange(self.shape[k], device=places.device)
+        offsets = indices - places[:, None] * self.stride[k]
+        return (offsets >= 0) & (offsets < self.size[k])
+
+
+@dataclass(frozen=True, eq=False)
+class Windowed(Rows):
+    """Each example with the baseline seen through each window; at last the example itself.
+
+    Attributes:
+        ends: The examples, each tensor (examples, *features).
+        starts: Their baselines, of the same shapes.
+        windows: The windows over each tensor. One tensor is covered at a time.
+    """
+
+    ends: tuple[Tensor, ...]
+    starts: tuple[Tensor, ...]
+    windows: tuple[Windows, ...]
+
+    @property
+    def like(self) -> tuple[Tensor, ...]:
+        return self.ends
+
+    @property
+    def per_example(self) -> int:
+        return self._firsts[-1] + 1
+
+    def block(self, e0: int, e1: int, s0: int, s1: int) -> tuple[Tensor, ...]:
+        if self._small:
+            covered = tuple(some(cover, s0, s1) for cover in self._covered)
+        else:
+            covered = self._inside(s0, s1)
+        return tuple(
+            torch.where(cover, some(start, e0, e1).unsqueeze(1), some(end, e0, e1).unsqueeze(1))
+            for cover, end, start in zip(covered, self.ends, self.starts, strict=True)
+        )
+
+    def plain(self) -> list[Plain]:
+        return plain_rows(self, {self.per_example - 1: self.ends})
+
+    def _inside(self, start: int, stop: int) -> tuple[Tensor, ...]:
+        return tuple(
+            windows.inside(start - first, stop - first, end.device)
+            for windows, first, end in zip(self.windows, self._firsts, self.ends, strict=False)
+        )
+
+    @cached_property
+    def _firsts(self) -> tuple[int, ...]:
+        """The number of the first window over each tensor; at last that of all windows."""
+        return tuple(accumulate((windows.count for windows in self.windows), initial=0))
+
+    @cached_property
+    def _small(self) -> bool:
+        """Whether the windows' elements are found once: all batches have them in common."""
+        if self.ends[0].device.type != "cpu":
+            return False
+        return self.per_example * sum(prod(w.shape) for w in self.windows) <= _SMALL
+
+    @cached_property
+    def _covered(self) -> tuple[Tensor, ...]:
+        return self._inside(0, self.per_example)

@@ -1,0 +1,1 @@
+"""Shapley values and interactions, exact and estimated."""

@@ -1,0 +1,138 @@
+"""The additive surrogate of a game: weighted least squares under an exact constraint.
+
+The values phi minimise the kernel-weighted squares of worth(z) - worth(nobody) - sum_{i in z} phi_i
+subject to sum(phi) = worth(all) - worth(nobody) =: gap (Lundberg, Lee 2017, theorem 2). The
+constraint is eliminated: phi = gap / d + psi with sum(psi) = 0. For a coalition z of s members and
+its complement the equations for psi are each other's negative, so that a pair is one equation,
+
+    (z - s / d) . psi = (worth(z) - worth(complement of z)) / 2 + (1 / 2 - s / d) gap,
+
+with the pair's weight. The matrix of the equations depends on the coalitions alone: it is
+factorised once for all examples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.methods.shapley.strata import PairedSample
+
+_SINGULAR = 1e-10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Surrogate:
+    """A solver for the worths of one sample of pairs.
+
+    Attributes:
+        equations: The left sides, z - s / d, float64 of shape (pairs, features).
+        solution: What each pair's right side adds to psi, of the same shape.
+        lean: What the gap adds to each right side, (pairs,).
+        spread: What each pair's squared contribution adds to the variance, (pairs,); zero where
+            the whole stratum was evaluated.
+        common: By what each pair's contribution to its stratum's sum lowers the standard error,
+            (pairs,); zero where the stratum was evaluated whole, or has no other pair.
+        strata: The stratum of each pair, (pairs,).
+        inflation: By what the residuals grow to make up for their being fitted, (pairs,).
+    """
+
+    equations: Tensor
+    solution: Tensor
+    lean: Tensor
+    spread: Tensor
+    common: Tensor
+    strata: Tensor
+    inflation: Tensor
+
+    @classmethod
+    def of(cls, sample: PairedSample) -> Self | None:
+        """Factorises; None if the sample does not determine the values."""
+        features = sample.members.shape[1]
+        drawn = torch.bincount(sample.strata, minlength=len(sample.masses)).double()
+        members = sample.members.double()
+        shares = members.mean(1)
+        equations = members - shares[:, None]
+        weighted = equations * (sample.masses / drawn.clamp_min(1))[sample.strata][:, None]
+        matrix = weighted.T @ equations
+        # psi has no part along (1, ..., 1): any weight there makes the matrix regular.
+        scale = matrix.trace() / max(features - 1, 1)
+        factor, failed = torch.linalg.cholesky_ex(matrix + scale / features)
+        if failed or factor.diagonal().square().min() < _SINGULAR * scale:
+            return None
+        solution = weighted @ torch.cholesky_inverse(factor)
+        # The finite population correction: a stratum evaluated whole has no sampling error.
+        unseen = (1 - drawn / sample.populations).clamp_min(0)
+        spread = unseen * torch.where(drawn > 1, drawn / (drawn - 1), torch.ones_like(drawn))
+        shared = torch.where(drawn > 1, (spread / drawn.clamp_min(1)).sqrt(), 0)
+        leverage = (solution * equations).sum(1)
+        return cls(
+            equations=equations,
+            solution=solution,
+            lean=0.5 - shares,
+            spread=spread[sample.strata],
+            common=shared[sample.strata],
+            strata=sample.strata,
+            inflation=1 / (1 - leverage).clamp_min(1e-9),
+        )
+
+    def fit(self, halves: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
+        """Solves for each example.
+
+        The standard errors are those of a regression on a stratified sample without replacement,
+        linearised in the residuals: Fuller (1975), "Regression analysis for sample survey",
+        Sankhya C 37; the residuals grow as those of a jackknife do (MacKinnon, White 1985, HC3).
+
+        Args:
+            halves: Half of the worth of each coalition less its complement's, float64 of shape
+                (examples, pairs).
+            gap: The worth of all less that of nobody, (examples,).
+
+        Returns:
+            The values and their standard errors, each (examples, features).
+        """
+        features = self.equations.shape[1]
+        right = halves + gap[:, None] * self.lean
+        psi = right @ self.solution
+        psi = psi - psi.mean(1, keepdim=True)
+        values = psi + gap[:, None] / features
+        if not self.spread.any():
+            return values, torch.zeros_like(values)
+        residuals = (right - psi @ self.equations.T) * self.inflation
+        variance = (residuals.square() * self.spread) @ self.solution.square()
+        # Example by example: the contributions of all would take (examples, pairs, features).
+        variance -= torch.stack([self._means(row) for row in residuals])
+        return values, variance.clamp_min(0).sqrt()
+
+    def parts(self, halves: Tensor, gap: Tensor, signs: Tensor) -> Tensor:
+        """Random sums of what each pair adds to the error: errors of the same distribution.
+
+        Args:
+            halves: As of `fit`.
+            gap: As of `fit`.
+            signs: Of each pair in each sum, float64 of shape (sums, pairs).
+
+        Returns:
+            Of shape (examples, sums, features).
+        """
+        right = halves + gap[:, None] * self.lean
+        psi = right @ self.solution
+        psi = psi - psi.mean(1, keepdim=True)
+        residuals = (right - psi @ self.equations.T) * self.inflation
+        drawn = torch.bincount(self.strata).clamp_min(1)[:, None]
+        found = []
+        for row in residuals:
+            each = self.solution * row[:, None]
+            means = each.new_zeros(len(drawn), each.shape[1]).index_add_(0, self.strata, each)
+            each = (each - (means / drawn)[self.strata]) * self.spread.sqrt()[:, None]
+            found.append(signs @ each)
+        return torch.stack(found)
+
+    def _means(self, residuals: Tensor) -> Tensor:
+        """What the means of the strata's contributions take from the variance, (features,)."""
+        sums = self.solution.new_zeros(int(self.strata.max()) + 1, self.solution.shape[1])
+        each = self.solution * (self.common * residuals)[:, None]
+        return sums.index_add_(0, self.strata, each).square().sum(0)

@@ -1,0 +1,104 @@
+"""Shapley interactions: what two features bring together that neither brings alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from adcaptum.engine.errors import InvalidArgument
+from adcaptum.engine.games.coalitions import Enumerated, interaction_indices, shapley_values
+from adcaptum.engine.games.features import feature_count
+from adcaptum.engine.games.game import exact, game, game_rows
+from adcaptum.engine.rows.reduce import accumulator_dtype
+from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.flow import Flow
+from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.parameters import parameter
+
+
+@dataclass(frozen=True, slots=True)
+class ShapleyInteractions:
+    """What every two features bring together beyond what each brings without the other.
+
+    Grabisch, Roubens (1999), https://doi.org/10.1007/s001820050125: worth(S + i + j) - worth(S + i)
+    - worth(S + j) + worth(S), averaged over the coalitions S of s other features with weights s! (d
+    - s - 2)! / (d - 1)!. Every coalition is evaluated. The values are one symmetric matrix,
+    (examples, features, features), features in the order of the mask's numbers; not of the inputs'
+    shape. As k_sii its sum is the output less the output at the baseline, and that of a feature's
+    row the feature's Shapley value: Lundberg et al. (2020),
+    https://doi.org/10.1038/s42256-019-0138-9; Bordt, von Luxburg (2023),
+    https://arxiv.org/abs/2209.04012. With a background set a coalition's worth is the mean over its
+    rows.
+    """
+
+    name: ClassVar[str] = "shapley_interactions"
+    paper: ClassVar[str] = "https://doi.org/10.1007/s001820050125"
+    gradient: ClassVar[bool] = False
+    baseline: ClassVar[bool] = True
+    random: ClassVar[bool] = False
+    feature_masks: ClassVar[bool] = True
+    layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = True
+    tolerance: ClassVar[bool] = False
+
+    index: Literal["k_sii", "sii"] = parameter(
+        "k_sii",
+        "k_sii: half of the interaction index for either order of two features, and a feature's "
+        "Shapley value without its halves on the diagonal. sii: the whole index, and Shapley "
+        "values on the diagonal.",
+    )
+    max_features: int = parameter(
+        14,
+        "The most features to accept: n features take 2 to the power of n rows an example.",
+        minimum=1,
+        maximum=20,
+    )
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains; the error is what the values lack of the outputs' difference.
+
+        Raises:
+            InvalidArgument: If there are too many features.
+        """
+        if explicand.feature_mask is not None:
+            self._check(feature_count(explicand))
+        played = yield from game(explicand)
+        self._check(played.features.count)
+        targets = yield from played.targets(Enumerated(played.features.count))
+        worths = exact(targets)
+        mains, pairs = shapley_values(worths), interaction_indices(worths)
+        if self.index == "k_sii":
+            pairs = pairs / 2
+            mains = mains - pairs.sum(2)
+        values = pairs + mains.diag_embed()
+        total = values.sum((1, 2)) if self.index == "k_sii" else mains.sum(1)
+        output, baseline_output = targets[:, -1], targets[:, 0]
+        dtype = accumulator_dtype(output.dtype)
+        return Attribution(
+            (values.to(dtype).to(output.device),),
+            (total - (worths[:, -1] - worths[:, 0])).abs().to(dtype).to(output.device),
+            ErrorKind.COMPLETENESS,
+            output,
+            baseline_output,
+            pairs=True,
+        )
+
+    def rows(self, explicand: Explicand) -> int:
+        """One for each coalition.
+
+        Raises:
+            InvalidArgument: If there are too many features.
+        """
+        features = feature_count(explicand)
+        self._check(features)
+        return game_rows(explicand, (1 << features) - 1)
+
+    def _check(self, features: int) -> None:
+        if features > self.max_features:
+            raise InvalidArgument(
+                "feature_mask",
+                f"{features} features",
+                f"at most {self.max_features} for the interactions of all pairs: group elements "
+                "into fewer features",
+            )

@@ -1,0 +1,77 @@
+"""Shapley values, exactly: every coalition of features is evaluated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from adcaptum.engine.errors import InvalidArgument
+from adcaptum.engine.games.coalitions import Enumerated, shapley_values
+from adcaptum.engine.games.features import feature_count
+from adcaptum.engine.games.game import exact, game, game_rows
+from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.flow import Flow
+from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.parameters import parameter
+
+
+@dataclass(frozen=True, slots=True)
+class ShapleyValues:
+    """What a feature adds to the target, averaged over all orders in which features may join.
+
+    Shapley (1953), equation 13, with the baseline in the place of absent features: Lundberg, Lee
+    (2017), https://arxiv.org/abs/1705.07874, equation 4. The values of the features sum to the
+    output less the output at the baseline. With a background set a coalition's worth is the mean
+    over its rows. Each element has the value of its feature.
+    """
+
+    name: ClassVar[str] = "shapley_values"
+    paper: ClassVar[str] = "https://arxiv.org/abs/1705.07874"
+    gradient: ClassVar[bool] = False
+    baseline: ClassVar[bool] = True
+    random: ClassVar[bool] = False
+    feature_masks: ClassVar[bool] = True
+    layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = True
+    tolerance: ClassVar[bool] = False
+
+    max_features: int = parameter(
+        16,
+        "The most features to accept: n features take 2 to the power of n rows an example.",
+        minimum=1,
+        maximum=20,
+    )
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains.
+
+        Raises:
+            InvalidArgument: If there are too many features.
+        """
+        if explicand.feature_mask is not None:
+            self._check(feature_count(explicand))
+        played = yield from game(explicand)
+        self._check(played.features.count)
+        targets = yield from played.targets(Enumerated(played.features.count))
+        values = shapley_values(exact(targets))
+        return played.attribution(values, targets[:, -1], targets[:, 0])
+
+    def rows(self, explicand: Explicand) -> int:
+        """One for each coalition.
+
+        Raises:
+            InvalidArgument: If there are too many features.
+        """
+        features = feature_count(explicand)
+        self._check(features)
+        return game_rows(explicand, (1 << features) - 1)
+
+    def _check(self, features: int) -> None:
+        if features > self.max_features:
+            raise InvalidArgument(
+                "feature_mask",
+                f"{features} features",
+                f"at most {self.max_features} for exact Shapley values: group elements into fewer "
+                "features, or take shapley_value_sampling or kernel_shap",
+            )

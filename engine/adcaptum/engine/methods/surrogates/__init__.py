@@ -1,0 +1,1 @@
+"""Methods that fit a linear model to perturbed outputs."""

@@ -1,0 +1,195 @@
+"""LIME: the coefficients of a linear surrogate, fitted near the example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.errors import InvalidArgument
+from adcaptum.engine.games.coalitions import Enumerated, Listed
+from adcaptum.engine.games.features import feature_count
+from adcaptum.engine.games.game import Game, exact, game
+from adcaptum.engine.methods.surrogates.bernoulli import CoinFlips
+from adcaptum.engine.methods.surrogates.linear_surrogate import fit, fit_with_parts
+from adcaptum.engine.methods.surrogates.similarity import ExponentialKernel
+from adcaptum.engine.rows.moments import rounds
+from adcaptum.engine.sampling.adaptive import MOST_ROWS, sampled, usual_samples
+from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.flow import Flow, endpoint_rows, example_by_example, gather, report
+from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.parameters import parameter
+
+_FIRST = 256
+_FIRST_TO_TOLERANCE = 64
+_MOST_ENUMERATED = 16
+# Of a design, with a tolerance.
+_MOST_NUMBERS = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Lime:
+    """The slopes of a linear surrogate of the target in which features are present.
+
+    Ribeiro, Singh, Guestrin (2016), https://arxiv.org/abs/1602.04938, equation 2 and algorithm 1.
+    Coalitions of features are drawn by coin flips, the input itself is one of them, and each
+    counts by its similarity to the input. The penalty is relative to the outputs' spread, so that
+    small outputs are explained like large ones. The standard errors are those of the regression on
+    the features that the surrogate keeps. Each element has the value of its feature.
+
+    With a tolerance, what is estimated is the surrogate of all coalitions. Where there are few of
+    them they are all evaluated as soon as that takes no more rows.
+    """
+
+    name: ClassVar[str] = "lime"
+    paper: ClassVar[str] = "https://arxiv.org/abs/1602.04938"
+    gradient: ClassVar[bool] = False
+    baseline: ClassVar[bool] = True
+    random: ClassVar[bool] = True
+    feature_masks: ClassVar[bool] = True
+    layer: ClassVar[LayerUse] = "optional"
+    background: ClassVar[bool] = False
+    tolerance: ClassVar[bool] = True
+
+    n_samples: int | None = parameter(
+        None,
+        "Coalitions to evaluate, beside that of all features. Default: four for each feature and "
+        "256.",
+        minimum=1,
+        maximum=10_000_000,
+    )
+    surrogate: Literal["lasso", "ridge"] = parameter(
+        "lasso",
+        "The penalty on the slopes: on their sizes, which drops features, or their squares.",
+    )
+    alpha: float = parameter(
+        0.001,
+        "How much the penalty weighs; for the lasso in units of the outputs' weighted standard "
+        "deviation.",
+        minimum=0,
+    )
+    distance: Literal["cosine", "euclidean"] = parameter(
+        "cosine", "What is measured between the input and a perturbed one."
+    )
+    kernel_width: float = parameter(
+        1.0, "The distance at which similarity has fallen to exp(-1/2).", minimum=1e-6
+    )
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        """Explains; reports after each round of coalitions.
+
+        Raises:
+            InvalidArgument: If there is a background set: similarity is that to one baseline.
+        """
+        if explicand.background_rows > 1:
+            raise InvalidArgument(
+                "baselines",
+                f"a background set of {explicand.background_rows} rows",
+                "one baseline for each example: LIME's similarity is that of two inputs",
+            )
+        if explicand.tolerance is not None:
+            return (yield from example_by_example(self._to_tolerance, explicand))
+        played = yield from game(explicand)
+        features = played.features.count
+        everybody = torch.ones(1, features, dtype=torch.bool)
+        drawn = [everybody]
+        targets: list[Tensor] = []
+        answer: Attribution | None = None
+        for size in rounds(self._samples(features), max(_FIRST, 2 * features)):
+            flips = CoinFlips(features, size, explicand.seed, sum(map(len, drawn)) - 1)
+            asked = [played.targets(flips)]
+            if not targets:
+                asked.insert(0, played.targets(Listed(everybody)))
+            targets += yield from gather(asked)
+            drawn.append(flips.take(0, size, torch.device("cpu")))
+            answer = self._answer(played, torch.cat(drawn), targets)
+            yield from report(answer)
+        assert answer is not None, "there is at least one sample"
+        return answer
+
+    def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
+        """Goes on until the tolerance is met, for one example."""
+        assert explicand.tolerance is not None, "it stops when a tolerance is met"
+        played = yield from game(explicand)
+        features = played.features.count
+        first = _first(features)
+        every = 1 << features if features <= _MOST_ENUMERATED else None
+        drawn = [torch.ones(1, features, dtype=torch.bool)]
+        targets = [(yield from played.targets(Listed(drawn[0])))]
+
+        def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
+            """Draws so many coalitions, or takes all."""
+            if every is not None and size >= every:
+                worths = yield from played.targets(Enumerated(features))
+                return self._exact(played, worths)
+            flips = CoinFlips(features, size, explicand.seed, sum(map(len, drawn)) - 1)
+            targets.append((yield from played.targets(flips)))
+            drawn.append(flips.take(0, size, torch.device("cpu")))
+            return self._estimate(played, torch.cat(drawn), targets)
+
+        most = max(first, min(MOST_ROWS, _MOST_NUMBERS // features))
+        return (yield from sampled(draw, explicand.tolerance, first=first, most=most))
+
+    def rows(self, explicand: Explicand) -> int:
+        """The samples and the input; with a tolerance, as many as it usually takes."""
+        features = feature_count(explicand)
+        each = self._samples(features) + 1
+        if explicand.tolerance is not None:
+            each = usual_samples(explicand.tolerance, least=_first(features)) + 1
+            if features <= _MOST_ENUMERATED:
+                each = min(each, (1 << features) + 1)
+        return endpoint_rows(explicand) + explicand.count * each
+
+    @property
+    def kernel(self) -> ExponentialKernel:
+        """How samples are weighted."""
+        return ExponentialKernel(self.distance, self.kernel_width)
+
+    def _samples(self, features: int) -> int:
+        return 4 * features + 256 if self.n_samples is None else self.n_samples
+
+    def _answer(self, played: Game, coalitions: Tensor, targets: Sequence[Tensor]) -> Attribution:
+        weights, outputs = self._regression(played, coalitions, targets)
+        values, errors = fit(self.surrogate, self.alpha, coalitions, weights, outputs)
+        return played.attribution(values, targets[0][:, 0], standard_errors=errors)
+
+    def _estimate(
+        self, played: Game, coalitions: Tensor, targets: Sequence[Tensor]
+    ) -> tuple[Attribution, Tensor]:
+        """The surrogate, and how much of its values may be wrong, (games,)."""
+        weights, outputs = self._regression(played, coalitions, targets)
+        values, errors, parts = fit_with_parts(
+            self.surrogate, self.alpha, coalitions, weights, outputs
+        )
+        # So many equal weights would err as much.
+        rows = float((weights.sum(1).square() / weights.square().sum(1)).min())
+        freedom = int(rows) - coalitions.shape[1] - 1
+        answer = played.attribution(values, targets[0][:, 0], standard_errors=errors)
+        return answer, played.wrong(parts, freedom)
+
+    def _exact(self, played: Game, worths: Tensor) -> tuple[Attribution, Tensor]:
+        """The surrogate of all coalitions, with which nothing is wrong."""
+        features = played.features.count
+        coalitions = Enumerated(features).take(0, 1 << features, torch.device("cpu"))
+        weights, outputs = self._regression(played, coalitions, [worths])
+        values, _ = fit(self.surrogate, self.alpha, coalitions, weights, outputs)
+        errors = torch.zeros_like(values)
+        answer = played.attribution(values, worths[:, -1], standard_errors=errors)
+        return answer, torch.zeros(len(values), device=played.ends[0].device)
+
+    def _regression(
+        self, played: Game, coalitions: Tensor, targets: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Weights, (examples, rows), and outputs, (examples, outputs, rows)."""
+        weights = self.kernel.weights(played.ends, played.starts, played.features, coalitions)
+        outputs = exact(torch.cat(list(targets), 1)).unflatten(0, (len(weights), -1))
+        return weights, outputs
+
+
+def _first(features: int) -> int:
+    """How many coalitions tell the coefficients, and their errors."""
+    return max(_FIRST_TO_TOLERANCE, 3 * features)

@@ -1,0 +1,1 @@
+"""Rows: lazy sources, streaming reductions, and randomness addressed by row."""

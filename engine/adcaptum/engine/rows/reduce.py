@@ -1,0 +1,245 @@
+"""Streaming sinks: how the gradients of an evaluation's rows are folded as they arrive.
+
+Memory is that of the result, not of the rows: it does not grow with n_steps or n_samples.
+Half-precision gradients are accumulated in float32.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.rows.moments import merged
+from adcaptum.engine.rows.sources import Rows, blocks
+
+
+class Sink(Protocol):
+    """Takes the gradients of an evaluation, range by range, each row once, in any order."""
+
+    def add(self, start: int, stop: int, tensors: tuple[Tensor, ...]) -> None:
+        """Takes rows start..stop, each tensor (stop - start, *features)."""
+        ...
+
+    def result(self) -> tuple[Tensor, ...]:
+        """What became of them, once all are there."""
+        ...
+
+
+class Reduce(ABC):
+    """Says how to fold.
+
+    Attributes:
+        with_activations: Whether the fold takes what was read at the evaluation's site, too: each
+            row's gradients, then its activations. The reading's activations are empty then.
+    """
+
+    with_activations: ClassVar[bool] = False
+
+    @abstractmethod
+    def sink(self, rows: Rows) -> Sink:
+        """Begins a fold of the gradients at the rows."""
+
+    def passes_over(self, sample: int) -> bool:  # noqa: ARG002 - most fold every sample
+        """Whether the gradients of that sample of each example count for nothing.
+
+        The sink need not be given them then, if the row's value is known otherwise.
+        """
+        return False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stack(Reduce):
+    """Keeps every row: the result's tensors are (rows, *features)."""
+
+    def sink(self, rows: Rows) -> Sink:
+        return _Stacked(len(rows))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ignored(Reduce):
+    """Keeps nothing: rows are differentiated only to share batches with others, and have values."""
+
+    def sink(self, rows: Rows) -> Sink:  # noqa: ARG002 - whatever they are
+        return _Nothing()
+
+    def passes_over(self, sample: int) -> bool:  # noqa: ARG002 - every one
+        return True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightedSum(Reduce):
+    """Sums each example's rows with weights: the result's tensors are (examples, *features).
+
+    Attributes:
+        weights: Of each of an example's rows, float64 of shape (per_example,).
+        scale: What to multiply each row's gradient with, row for row; None: nothing.
+    """
+
+    weights: Tensor
+    scale: Rows | None = None
+
+    def sink(self, rows: Rows) -> Sink:
+        return _WeightedSums(self, rows)
+
+    def passes_over(self, sample: int) -> bool:
+        return not self.with_activations and bool(self.weights[sample] == 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments(Reduce):
+    """Mean and variance over each example's rows, streaming and stable (Chan et al. 1983).
+
+    The result holds the means, then the unbiased variances, each (examples, *features).
+
+    Attributes:
+        scale: What to multiply each row's gradient with, row for row; None: nothing.
+    """
+
+    scale: Rows | None = None
+
+    def sink(self, rows: Rows) -> Sink:
+        return _Moments(self, rows)
+
+
+def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which numbers of that dtype are summed: float32 at least."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def widened(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The tensors in the dtype in which they are summed."""
+    return tuple([t.to(accumulator_dtype(t.dtype)) for t in tensors])
+
+
+class _Stacked:
+    __slots__ = ("_rows", "_whole")
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._whole: tuple[Tensor, ...] = ()
+
+    def add(self, start: int, stop: int, tensors: tuple[Tensor, ...]) -> None:
+        if stop - start == self._rows:
+            self._whole = tensors
+            return
+        if not self._whole:
+            self._whole = tuple(t.new_empty(self._rows, *t.shape[1:]) for t in tensors)
+        for whole, part in zip(self._whole, tensors, strict=True):
+            whole[start:stop] = part
+
+    def result(self) -> tuple[Tensor, ...]:
+        return self._whole
+
+
+class _Nothing:
+    __slots__ = ()
+
+    def add(self, start: int, stop: int, tensors: tuple[Tensor, ...]) -> None:
+        pass
+
+    def result(self) -> tuple[Tensor, ...]:
+        return ()
+
+
+class _WeightedSums:
+    __slots__ = ("_reduce", "_rows", "_sums", "_weights")
+
+    def __init__(self, reduce: WeightedSum, rows: Rows) -> None:
+        self._reduce = reduce
+        self._rows = rows
+        self._sums: list[Tensor] = []
+        self._weights: list[Tensor] = []
+
+    def add(self, start: int, stop: int, tensors: tuple[Tensor, ...]) -> None:
+        tensors = _scaled(self._reduce.scale, start, stop, tensors)
+        count = self._rows.count
+        if not self._sums:
+            dtypes = [accumulator_dtype(t.dtype) for t in tensors]
+            weights = self._reduce.weights
+            self._weights = [weights.to(t.device, d) for t, d in zip(tensors, dtypes, strict=True)]
+            if stop - start == len(self._rows):
+                # All rows at once, which is how small requests come.
+                self._sums = [
+                    torch.matmul(w, t.to(w.dtype).reshape(count, len(w), -1)).view(
+                        count, *t.shape[1:]
+                    )
+                    for w, t in zip(self._weights, tensors, strict=True)
+                ]
+                return
+            self._sums = [
+                t.new_zeros((count, *t.shape[1:]), dtype=d)
+                for t, d in zip(tensors, dtypes, strict=True)
+            ]
+        at = 0
+        for e0, e1, s0, s1 in blocks(start, stop, self._rows.per_example):
+            rows = (e1 - e0) * (s1 - s0)
+            for total, weights, tensor in zip(self._sums, self._weights, tensors, strict=True):
+                part = tensor[at : at + rows].to(total.dtype).reshape(e1 - e0, s1 - s0, -1)
+                total[e0:e1].view(e1 - e0, -1).add_(torch.matmul(weights[s0:s1], part))
+            at += rows
+
+    def result(self) -> tuple[Tensor, ...]:
+        return tuple(self._sums)
+
+
+class _Moments:
+    __slots__ = ("_counts", "_m2", "_means", "_reduce", "_rows")
+
+    def __init__(self, reduce: Moments, rows: Rows) -> None:
+        self._reduce = reduce
+        self._rows = rows
+        self._counts = [0] * rows.count
+        self._means: list[Tensor] = []
+        self._m2: list[Tensor] = []
+
+    def add(self, start: int, stop: int, tensors: tuple[Tensor, ...]) -> None:
+        tensors = _scaled(self._reduce.scale, start, stop, tensors)
+        count, each = self._rows.count, self._rows.per_example
+        if stop - start == len(self._rows):
+            # All rows at once, which is how small requests come.
+            found = [_summary(t.unflatten(0, (count, each))) for t in tensors]
+            self._means, self._m2 = [f[0] for f in found], [f[1] for f in found]
+            self._counts = [each] * count
+            return
+        if not self._means:
+            self._means = [
+                t.new_zeros((count, *t.shape[1:]), dtype=accumulator_dtype(t.dtype))
+                for t in tensors
+            ]
+            self._m2 = [torch.zeros_like(mean) for mean in self._means]
+        at = 0
+        for e0, e1, s0, s1 in blocks(start, stop, each):
+            new = s1 - s0
+            rows = (e1 - e0) * new
+            for mean, m2, tensor in zip(self._means, self._m2, tensors, strict=True):
+                centres, squares = _summary(tensor[at : at + rows].unflatten(0, (e1 - e0, new)))
+                # Whole examples come once: what several of them have so far is nothing.
+                old = (self._counts[e0], mean[e0:e1], m2[e0:e1])
+                _, mean[e0:e1], m2[e0:e1] = merged(old, (new, centres, squares))
+            for e in range(e0, e1):
+                self._counts[e] += new
+            at += rows
+
+    def result(self) -> tuple[Tensor, ...]:
+        degrees = max(self._counts[0] - 1, 1)
+        return (*self._means, *(m2 / degrees for m2 in self._m2))
+
+
+def _summary(samples: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of each example's samples, (examples, samples, *features), and the squares' sum."""
+    wide = samples.to(accumulator_dtype(samples.dtype))
+    means = wide.mean(1)
+    return means, (wide - means.unsqueeze(1)).square_().sum(1)
+
+
+def _scaled(
+    scale: Rows | None, start: int, stop: int, tensors: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    if scale is None:
+        return tuple(tensors)
+    return tuple(t * by for t, by in zip(widened(tensors), scale.take(start, stop), strict=True))

@@ -1,0 +1,164 @@
+"""DeepLIFT's Rescale rule on operations.
+
+Shrikumar, Greenside, Kundaje (2017), https://arxiv.org/abs/1704.02685. Each operation's output
+difference is put down to its input differences, completely, for each row:
+
+- linear operations by their coefficients (section 3.5.1);
+- functions of one element by the quotient of the differences (3.5.2);
+- products and other functions of two activations by the Shapley values of the two, and quotients
+  so that the product of quotient and divisor has them;
+- maxima, softmax and normalisations as their files say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from adcaptum.engine.rules.deep_lift.differences import (
+    binary,
+    division,
+    elementwise,
+    pairs_of,
+    relu,
+    uncovered,
+)
+from adcaptum.engine.rules.deep_lift.maxima import MAXIMA
+from adcaptum.engine.rules.deep_lift.norms import NORMS
+from adcaptum.engine.rules.deep_lift.products import midpoint, power, product
+from adcaptum.engine.rules.deep_lift.softmaxes import SOFTMAXES
+from adcaptum.engine.rules.dispatch_table import Func, Handler, Table, run_plain
+from adcaptum.engine.rules.interception import Interception
+from adcaptum.engine.rules.operations import (
+    BILINEAR,
+    BINARY,
+    ELEMENTWISE,
+    LINEAR,
+    MOVEMENT,
+    QUADRATIC,
+    name_of,
+    words,
+)
+from adcaptum.engine.rules.pairs import Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Rescale:
+    """The rule; it has no parameters."""
+
+    def interception(self, model: object, pairs: Pairs | None) -> Interception:  # noqa: ARG002
+        """Begins a batch."""
+        return Interception(RESCALE, pairs)
+
+
+def chosen(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """`where` and `masked_fill`: linear where row and reference choose alike, else uncovered."""
+    result = run_plain(func, args, kwargs)
+    given = list(args) + list(kwargs.values())
+    condition = next(t for t in given if isinstance(t, torch.Tensor) and t.dtype == torch.bool)
+    pairs = pairs_of(interception)
+    pairs.follow("where", func, args, kwargs, result)
+    if pairs.common(condition, result):
+        return result
+    condition = condition.expand(result.shape)
+    if bool((condition != pairs.of(condition, like=result)).any()):
+        interception.report("where", result, (args, kwargs))
+    return result
+
+
+def picked(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Indexing: linear where row and reference pick the same elements, else uncovered."""
+    result = run_plain(func, args, kwargs)
+    pairs = pairs_of(interception)
+    for index in tree_leaves((args[1:], kwargs)):
+        if isinstance(index, torch.Tensor) and _differs(pairs, index, func, args, kwargs, result):
+            interception.report(name_of(func)[0].strip("_"), result, (args, kwargs))
+    return result
+
+
+def _differs(
+    pairs: Pairs,
+    index: torch.Tensor,
+    func: Func,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    result: Any,
+) -> bool:
+    """Whether an index is another one for some row than for its reference."""
+    if pairs.unasked:
+        return False
+    if index.shape[:1] == (pairs.rows,):
+        start, rows = pairs.of(index), torch.arange(pairs.rows, device=index.device)
+        its_own = index == rows.view(-1, *(1,) * (index.dim() - 1))
+        return not bool(its_own.all()) and bool((index != start).any())
+    if index.shape != result.shape or index.numel() % pairs.rows:
+        return False
+    # Each element has an index of its own, and the rows stand somewhere behind.
+    pairs.follow(name_of(func)[0], func, args, kwargs, result)
+    return bool((index != pairs.of(index, like=result)).any())
+
+
+def unless_training(position: int, name: str) -> Handler:
+    """An operation that is linear unless its argument at a position is true."""
+
+    def handler(
+        interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        training = args[position] if len(args) > position else kwargs.get(name, False)
+        never = name == "train" and len(args) > 1 and args[1] == 0
+        if training and not never:
+            return uncovered(interception, func, args, kwargs)
+        return run_plain(func, args, kwargs)
+
+    return handler
+
+
+def grid_sample(
+    interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Sampling at given points is linear in what is sampled."""
+    if len(args) > 1 and isinstance(args[1], torch.Tensor) and args[1].requires_grad:
+        return uncovered(interception, func, args, kwargs)
+    return run_plain(func, args, kwargs)
+
+
+HANDLERS: dict[str, Handler] = {
+    **dict.fromkeys(ELEMENTWISE, elementwise),
+    **dict.fromkeys(BINARY, binary),
+    **dict.fromkeys(BILINEAR, product),
+    **dict.fromkeys(QUADRATIC, midpoint),
+    **MAXIMA,
+    **NORMS,
+    **SOFTMAXES,
+    "relu": relu,
+    "div": division,
+    "pow": power,
+    "grid_sampler": grid_sample,
+    "where": chosen,
+    **dict.fromkeys(("__getitem__", "gather", "take_along_dim", "index_select"), picked),
+    **dict.fromkeys(("max_unpool1d", "max_unpool2d", "max_unpool3d"), picked),
+    "masked_fill": chosen,
+    "batch_norm": unless_training(5, "training"),
+    **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout"), unless_training(2, "train")),
+    "feature_alpha_dropout": unless_training(2, "train"),
+}
+"""The handlers of the rule by operation."""
+
+PLAIN = LINEAR | MOVEMENT
+
+_LAYERS = words("""
+    native_layer_norm native_group_norm softmax log_softmax logsumexp max min amax amin
+    max_pool2d_with_indices max_pool3d_with_indices adaptive_max_pool2d adaptive_max_pool3d
+    scaled_dot_product_flash_attention_for_cpu scaled_dot_product_efficient_attention
+""")
+
+HIDDEN = ELEMENTWISE | _LAYERS
+
+RESCALE = Table(HANDLERS, PLAIN, HIDDEN)

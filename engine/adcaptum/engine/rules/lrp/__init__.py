@@ -1,0 +1,1 @@
+"""LRP's rules on operations."""

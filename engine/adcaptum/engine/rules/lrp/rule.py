@@ -1,0 +1,109 @@
+"""Layer-wise relevance propagation as a backward rule on operations.
+
+Bach et al. (2015), https://doi.org/10.1371/journal.pone.0130140; for attention Achtibat et al.
+(2024), https://arxiv.org/abs/2402.05602, or Ali et al. (2022), https://arxiv.org/abs/2202.07304.
+What comes out as an evaluation's gradient is relevance, of a target with the relevance 1.
+
+- Affine maps have the rule that the composite says, merged with a batch norm that follows them.
+- Sums, means, pools, interpolation: in proportion to contributions.
+- Functions of each element hand relevance on. So do products with constants, and quotients.
+- Maxima: the winner takes it all.
+- Products of activations, softmax: see `Composite.gates`. Normalisations: see `Centred`.
+- Any other operation: in proportion to values times gradients, and it is reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from adcaptum.engine.rules.dispatch_table import Handler, Table
+from adcaptum.engine.rules.interception import Interception
+from adcaptum.engine.rules.lrp.composites import Composite
+from adcaptum.engine.rules.lrp.elementwise import (
+    alone,
+    divided,
+    gate,
+    group_norm,
+    layer_norm,
+    multiplied,
+    passing,
+    share,
+    softmax,
+    total,
+    unknown,
+)
+from adcaptum.engine.rules.lrp.layers import LAYERS, product
+from adcaptum.engine.rules.lrp.propagation import Propagation
+from adcaptum.engine.rules.operations import (
+    BILINEAR,
+    BINARY,
+    ELEMENTWISE,
+    LINEAR,
+    MOVEMENT,
+    WHOLE,
+    words,
+)
+from adcaptum.engine.rules.pairs import Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Relevance:
+    """The rule.
+
+    Attributes:
+        composite: Which rule each operation has.
+    """
+
+    composite: Composite = field(default_factory=Composite)
+
+    def interception(self, model: object, pairs: Pairs | None) -> Interception:  # noqa: ARG002
+        """Begins a batch."""
+        return Propagation(RELEVANCE, self.composite, model)
+
+
+# Relevance is a real number; of complex ones nothing has been said.
+_COMPLEX = frozenset(name for name in LINEAR if name.startswith("fft_"))
+_SUMS = words("fold col2im index_add scatter_add trace")
+_PASSING = words("neg square rad2deg deg2rad log_softmax rms_norm float_power")
+
+HANDLERS: dict[str, Handler] = {
+    **dict.fromkeys((LINEAR - _COMPLEX) | _SUMS, share),
+    **{name: alone(name) for name in ELEMENTWISE | BINARY},
+    **dict.fromkeys(BILINEAR, product),
+    **dict.fromkeys(_PASSING, passing),
+    **LAYERS,
+    **dict.fromkeys(("add", "__radd__"), total(1)),
+    "sub": total(-1),
+    **dict.fromkeys(("rsub", "__rsub__"), total(0)),
+    "mul": multiplied,
+    "div": divided,
+    **dict.fromkeys(("sigmoid", "hardsigmoid"), gate),
+    "softmax": softmax,
+    "layer_norm": layer_norm,
+    "group_norm": group_norm,
+    **{name: unknown(name) for name in _COMPLEX | {"lerp"}},
+}
+"""The handlers of the rule by operation."""
+
+PLAIN = (
+    (MOVEMENT - _SUMS)
+    | words("""
+    max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
+    max min amax amin maximum minimum fmax fmin median mode kthvalue cummax cummin sort topk msort
+    max_unpool1d max_unpool2d max_unpool3d where masked_fill dropout feature_dropout alpha_dropout
+    feature_alpha_dropout positive embedding
+""")
+    | WHOLE - ELEMENTWISE
+)
+
+HIDDEN = ELEMENTWISE | words("""
+    convolution addmm softmax log_softmax native_layer_norm native_group_norm native_batch_norm
+    scaled_dot_product_flash_attention_for_cpu scaled_dot_product_efficient_attention
+""")
+
+RELEVANCE = Table(
+    {name: handler for name, handler in HANDLERS.items() if name not in PLAIN},
+    PLAIN,
+    HIDDEN,
+    otherwise=unknown,
+)

@@ -1,0 +1,1 @@
+"""Sampling in replicates, with pooled errors, to a tolerance."""

@@ -1,0 +1,1 @@
+"""Scheduling of rows: queues, requests, batches, deadlines; no torch, clock or thread."""

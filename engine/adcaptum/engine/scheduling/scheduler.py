@@ -1,0 +1,383 @@
+"""Which rows the device evaluates next: continuous batching over all requests in flight.
+
+The caller loops over `schedule`, evaluating the batch, and `update`; requests are added and
+cancelled in between. This is bookkeeping only: time comes in as arguments, and what a row is stays
+with the caller (jobs carry an opaque payload).
+
+Rules:
+1. `schedule` never waits: whatever can run now is in the batch, up to the capacity of its key.
+2. All rows of a batch have the same key.
+3. While a request of a class waits, the next batch is led by that class or by one before it; rows
+   of later classes only fill it up. Within a class, rows are given out by weighted fair share: see
+   `fair_queue`. So nobody starves for the sake of others of the same class; but a class may starve
+   as long as those before it fill the device, and BATCH is there to be starved.
+4. Several batches may be running at once. A row is in one of them at most, and it is evaluated
+   once, unless its batch failed.
+5. Every batch ends with exactly one of `update` (it was evaluated), `out_of_memory` or `split` (it
+   failed). Rows of a failed batch come before all others of their class; those of a split batch run
+   again in halves, without the rows of requests that were not in it, until only the culprit fails.
+6. A cancelled request is given nothing more. Its rows in running batches count as wasted.
+7. added = evaluated + wasted + dropped + waiting + running, in rows, at any time.
+8. `ledger` says at any time what is under way.
+
+Not thread-safe: device threads that share a scheduler hold a lock around its methods. Counts may be
+read without it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from itertools import count
+from typing import Generic, TypeVar
+
+from adcaptum.engine.scheduling.batch_sizer import Capacity
+from adcaptum.engine.scheduling.batches import Batch, Statistics, Update
+from adcaptum.engine.scheduling.deadlines import Deadlines
+from adcaptum.engine.scheduling.fair_queue import FairQueue, equal_shares
+from adcaptum.engine.scheduling.ledger import Ledger
+from adcaptum.engine.scheduling.requests import Job, Priority, Request, Slice, rows_of
+
+__all__ = ["Batch", "Job", "Priority", "Request", "Scheduler", "Slice", "Statistics", "Update"]
+
+P = TypeVar("P")
+
+
+class _Returned(Generic[P]):
+    """Slices of a failed batch that have to run again."""
+
+    __slots__ = ("isolated", "slices")
+
+    def __init__(self, slices: list[Slice[P]], *, isolated: bool) -> None:
+        self.slices = deque(slices)
+        self.isolated = isolated
+
+
+class _Tier(Generic[P]):
+    """Everything that waits of one class."""
+
+    __slots__ = ("queue", "returned")
+
+    def __init__(self, quantum: int, share: Callable[[Hashable], float]) -> None:
+        self.queue: FairQueue[P] = FairQueue(quantum, share)
+        self.returned: deque[_Returned[P]] = deque()
+
+
+class Scheduler(Generic[P]):
+    """Divides a device among requests, in batches of rows.
+
+    Args:
+        capacity: How many rows a batch of a key may have. It learns from `update`.
+        quantum: Rows that are given to a request of weight 1 at once before its competitors have
+            their turn. Smaller requests are not cut up; larger ones take turns.
+        share: The weight of a caller against others of the same class.
+
+    Attributes:
+        ledger: What is under way, by class and by caller.
+    """
+
+    def __init__(
+        self,
+        capacity: Capacity,
+        *,
+        quantum: int = 64,
+        share: Callable[[Hashable], float] = equal_shares,
+    ) -> None:
+        if quantum < 1:
+            raise ValueError(f"quantum must be at least 1, not {quantum}")
+        self.capacity = capacity
+        self.waiting_rows = 0
+        self.running_rows = 0
+        self.ledger = Ledger()
+        self._tiers: list[_Tier[P]] = [_Tier(quantum, share) for _ in Priority]
+        self._running: dict[int, Batch[P]] = {}
+        self._requests: dict[Request, None] = {}
+        self._deadlines = Deadlines()
+        self._sequence = count(1)
+        self._batches = self._added = self._evaluated = self._wasted = self._dropped = 0
+
+    def __len__(self) -> int:
+        """The number of requests that have rows waiting or running."""
+        return len(self._requests)
+
+    def announce(self, request: Request) -> None:
+        """Count a request as under way, with the rows that it expects, until it is cancelled.
+
+        Raises:
+            ValueError: It was cancelled, or has been announced or added before.
+        """
+        if request.cancelled or request.accounts:
+            raise ValueError(f"{request!r} is not new")
+        request.announced = True
+        self.ledger.open(request)
+
+    def add(self, request: Request, jobs: Sequence[Job[P]]) -> None:
+        """Let the rows of new jobs wait. A request may add jobs as often as it likes.
+
+        Raises:
+            ValueError: The request was cancelled, or a job was added before.
+        """
+        if request.cancelled:
+            raise ValueError(f"{request!r} was cancelled")
+        for job in jobs:
+            if job.added:
+                raise ValueError(f"{job!r} was added before")
+        if not jobs:
+            return
+        rows = 0
+        backlog = self.ledger.backlogs[request.priority]
+        for job in jobs:
+            job.added = True
+            job.request = request
+            rows += job.rows
+            backlog.add(job.key, job.rows, self.capacity.line(job.key))
+        if not request.accounts:
+            self.ledger.open(request)
+        self.ledger.come(request, rows)
+        request.pending_rows += rows
+        if request.pending_rows == rows:
+            self._requests[request] = None
+            self._deadlines.add(request, len(self._requests))
+        self._added += rows
+        self.waiting_rows += rows
+        self._tiers[request.priority].queue.add(request, jobs)
+
+    def schedule(self, now: float) -> Batch[P] | None:
+        """The next batch, or None if nothing waits. `now` is the caller's clock in seconds."""
+        for tier in self._tiers:
+            if tier.returned:
+                return self._run_again(tier.returned, now)
+            if tier.queue:
+                key = tier.queue.leader()
+                return self._run(key, self.capacity.rows(key), [], now)
+        return None
+
+    def update(
+        self,
+        batch: Batch[P],
+        *,
+        seconds: float,
+        rows: int | None = None,
+        nbytes: int | None = None,
+    ) -> Update[P]:
+        """End a batch that was evaluated.
+
+        Args:
+            batch: The batch.
+            seconds: How long it took.
+            rows: How many of its rows the device had to do with; None: all.
+            nbytes: What it took of memory; None: not known.
+
+        Raises:
+            ValueError: The batch is not running.
+        """
+        self._end(batch)
+        self.capacity.observe(batch.key, rows or batch.rows, seconds, nbytes)
+        line = self.capacity.line(batch.key)
+        for backlog in self.ledger.backlogs:
+            backlog.price(batch.key, line)
+        result: Update[P] = Update([], [])
+        evaluated = 0
+        for piece in batch.slices:
+            job, start, stop = piece
+            part = stop - start
+            job.done_rows += part
+            request = job.request
+            request.pending_rows -= part
+            if request.cancelled:
+                result.wasted.append(piece)
+                continue
+            evaluated += part
+            request.served_rows += part
+            self._settle(request, part)
+            if job.done_rows == job.rows:
+                result.finished.append(job)
+        self._evaluated += evaluated
+        self._wasted += batch.rows - evaluated
+        return result
+
+    def out_of_memory(self, batch: Batch[P]) -> bool:
+        """End a batch that did not fit in memory: its rows run again in smaller ones.
+
+        Returns:
+            False if the batch had but one row, which cannot shrink: the row is dropped, and the
+            caller has to cancel its request.
+
+        Raises:
+            ValueError: The batch is not running.
+        """
+        self._end(batch)
+        self.capacity.out_of_memory(batch.key, batch.rows)
+        if batch.rows == 1:
+            self._drop(batch.slices)
+            return False
+        self._return(batch.slices, isolated=batch.isolated)
+        return True
+
+    def split(self, batch: Batch[P]) -> bool:
+        """End a batch that failed: its rows run again, those of half of the requests at a time.
+
+        Returns:
+            False if all rows were of one request, the culprit: they are dropped, and the caller has
+            to cancel the request.
+
+        Raises:
+            ValueError: The batch is not running.
+        """
+        self._end(batch)
+        requests = batch.requests
+        if len(requests) == 1:
+            self._drop(batch.slices)
+            return False
+        first = set(requests[: (len(requests) + 1) // 2])
+        halves: tuple[list[Slice[P]], list[Slice[P]]] = ([], [])
+        for piece in batch.slices:
+            halves[piece.job.request not in first].append(piece)
+        for half in reversed(halves):
+            self._return(half, isolated=True)
+        return True
+
+    def cancel(self, request: Request) -> int:
+        """Give a request nothing more; returns how many waiting rows were dropped.
+
+        This is also right for a request that has all it wants; one that was announced is under way
+        until then. To do it twice does no harm.
+        """
+        if request.cancelled:
+            return 0
+        request.cancelled = True
+        tier = self._tiers[request.priority]
+        backlog = self.ledger.backlogs[request.priority]
+        dropped = request.returned_rows
+        if dropped:
+            self._forget_returned(request, tier)
+        for key, rows in tier.queue.drop(request):
+            dropped += rows
+            backlog.remove(key, rows)
+        self.ledger.close(request)
+        self._requests.pop(request, None)
+        request.pending_rows -= dropped
+        self.waiting_rows -= dropped
+        self._dropped += dropped
+        return dropped
+
+    def expired(self, now: float) -> list[Request]:
+        """The requests with rows pending whose deadline has passed; each is returned once.
+
+        They are served on until the caller cancels them.
+        """
+        return self._deadlines.passed(now)
+
+    def statistics(self) -> Statistics:
+        """Counts for metrics and tests."""
+        return Statistics(
+            requests=len(self._requests),
+            waiting_rows=self.waiting_rows,
+            running_rows=self.running_rows,
+            running_batches=len(self._running),
+            added_rows=self._added,
+            evaluated_rows=self._evaluated,
+            wasted_rows=self._wasted,
+            dropped_rows=self._dropped,
+            batches=self._batches,
+        )
+
+    def _settle(self, request: Request, rows: int) -> None:
+        """Rows of a request that is not cancelled are not pending any more."""
+        self.ledger.count(request, -rows)
+        if not request.pending_rows:
+            del self._requests[request]
+            if not request.announced:
+                self.ledger.close(request)
+
+    def _run_again(self, returned: deque[_Returned[P]], now: float) -> Batch[P]:
+        group = returned[0]
+        key = group.slices[0].job.key
+        capacity = room = self.capacity.rows(key)
+        slices: list[Slice[P]] = []
+        while room and group.slices:
+            job, start, stop = group.slices[0]
+            middle = min(stop, start + room)
+            slices.append(Slice(job, start, middle))
+            room -= middle - start
+            job.request.returned_rows -= middle - start
+            if middle == stop:
+                group.slices.popleft()
+            else:
+                group.slices[0] = Slice(job, middle, stop)
+        if not group.slices:
+            returned.popleft()
+        priority = slices[0].job.request.priority
+        self.ledger.backlogs[priority].remove(key, capacity - room)
+        return self._run(key, capacity, slices, now, isolated=group.isolated)
+
+    def _run(
+        self,
+        key: Hashable,
+        capacity: int,
+        slices: list[Slice[P]],
+        now: float,
+        *,
+        isolated: bool = False,
+    ) -> Batch[P]:
+        """Fill up a batch, and give it out."""
+        rows = rows_of(slices)
+        if not isolated:
+            for tier, backlog in zip(self._tiers, self.ledger.backlogs, strict=True):
+                if rows < capacity and tier.queue:
+                    more = tier.queue.take(key, capacity - rows, capacity)
+                    if more:
+                        taken = rows_of(more)
+                        backlog.remove(key, taken)
+                        rows += taken
+                        slices += more
+        for piece in slices:
+            request = piece.job.request
+            if request.scheduled_at is None:
+                request.scheduled_at = now
+        batch = Batch(next(self._sequence), key, slices, rows, capacity, isolated)
+        self._running[batch.sequence] = batch
+        self._batches += 1
+        self.waiting_rows -= rows
+        self.running_rows += rows
+        return batch
+
+    def _end(self, batch: Batch[P]) -> None:
+        if self._running.pop(batch.sequence, None) is not batch:
+            raise ValueError(f"batch {batch.sequence} is not running")
+        self.running_rows -= batch.rows
+
+    def _drop(self, slices: Sequence[Slice[P]]) -> None:
+        """Rows that were running will not run again."""
+        for job, start, stop in slices:
+            request = job.request
+            self._dropped += stop - start
+            request.pending_rows -= stop - start
+            if not request.cancelled:
+                self._settle(request, stop - start)
+
+    def _return(self, slices: Sequence[Slice[P]], *, isolated: bool) -> None:
+        """Put slices in front of all that waits, without those of cancelled requests."""
+        self._drop([piece for piece in slices if piece.job.request.cancelled])
+        for priority, tier in zip(Priority, self._tiers, strict=True):
+            own = [
+                piece
+                for piece in slices
+                if piece.job.request.priority is priority and not piece.job.request.cancelled
+            ]
+            if own:
+                tier.returned.appendleft(_Returned(own, isolated=isolated))
+                key = own[0].job.key
+                rows = rows_of(own)
+                self.ledger.backlogs[priority].add(key, rows, self.capacity.line(key))
+                self.waiting_rows += rows
+                for job, start, stop in own:
+                    job.request.returned_rows += stop - start
+
+    def _forget_returned(self, request: Request, tier: _Tier[P]) -> None:
+        for group in tier.returned:
+            own = [piece for piece in group.slices if piece.job.request is request]
+            if own:
+                backlog = self.ledger.backlogs[request.priority]
+                backlog.remove(own[0].job.key, rows_of(own))
+                group.slices = deque(p for p in group.slices if p.job.request is not request)
+        tier.returned = deque(group for group in tier.returned if group.slices)
+        request.returned_rows = 0

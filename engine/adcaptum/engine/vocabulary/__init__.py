@@ -1,0 +1,1 @@
+"""The values that methods and drivers exchange: explicands, evaluations, readings, flows."""

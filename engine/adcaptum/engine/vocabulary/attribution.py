@@ -1,0 +1,119 @@
+"""What every method returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.rows.moments import magnitude
+
+
+class ErrorKind(Enum):
+    """What an error measures."""
+
+    NONE = "none"
+    """The method gives no error."""
+    COMPLETENESS = "completeness"
+    """|sum of attributions - (output - baseline output)|."""
+    STANDARD_ERROR = "standard error"
+    """The largest standard error of an example's attributions."""
+
+
+class StopReason(Enum):
+    """Why a method ended."""
+
+    CONVERGED = "converged"
+    BUDGET = "budget"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attribution:
+    """What each element of the inputs, or of a layer's values, contributed to the target.
+
+    Attributes:
+        values: For each input, or each tensor at the site: (examples, *features), in the input's
+            dtype but at least float32.
+        error: How far the values may be off, per example, (examples,), in the target's units.
+        error_kind: What the error measures.
+        output: The target at the input, (examples,), if it was evaluated.
+        baseline_output: The target at the baseline, (examples,), if it was evaluated.
+        standard_errors: Of each value, for methods that sample; else empty.
+        rows_used: How many rows were evaluated; the driver counts them.
+        stop_reason: Why the method ended; the driver knows.
+        relative_error: The sum of the values' estimated errors, relative to the sum of their
+            magnitudes, (examples,), where a tolerance was asked for.
+        pairs: Whether the values are of pairs of features instead of elements: one tensor,
+            (examples, features, features), features in the order of the mask's numbers.
+        uncovered_ops: The model's operations for which the method's backward rule has nothing to
+            say: they have their plain gradient, so that the values are not what the method means.
+    """
+
+    values: tuple[Tensor, ...]
+    error: Tensor | None = None
+    error_kind: ErrorKind = ErrorKind.NONE
+    output: Tensor | None = None
+    baseline_output: Tensor | None = None
+    standard_errors: tuple[Tensor, ...] = ()
+    rows_used: int = 0
+    stop_reason: StopReason = StopReason.CONVERGED
+    pairs: bool = False
+    relative_error: Tensor | None = None
+    uncovered_ops: tuple[str, ...] = ()
+
+
+def completeness_error(
+    values: tuple[Tensor, ...], output: Tensor, baseline_output: Tensor
+) -> Tensor:
+    """|sum of an example's attributions - (output - baseline output)|, shape (examples,)."""
+    flats = (v.reshape(len(v), -1) for v in values)
+    total = sum((flat.sum(1) for flat in flats), start=output.new_zeros(len(output)))
+    return (total - (output - baseline_output)).abs()
+
+
+def with_relative_error(answer: Attribution, wrong: Tensor, tolerance: float) -> Attribution:
+    """The answer with its relative error, and why the method would stop there.
+
+    Args:
+        answer: What was found.
+        wrong: The estimated sum of the errors' magnitudes, (examples,).
+        tolerance: What the relative error should be below.
+    """
+    size = magnitude(answer.values)
+    # Where nothing is wrong nothing is, however small the values are; what is no number is wrong.
+    relative = torch.where(wrong == 0, 0, wrong / size)
+    met = bool((relative <= tolerance).all())
+    reason = StopReason.CONVERGED if met else StopReason.BUDGET
+    return replace(answer, relative_error=relative, stop_reason=reason)
+
+
+def joined(answers: Sequence[Attribution]) -> Attribution:
+    """The answers for one example after another as one answer for all of them."""
+    first = answers[0]
+    return replace(
+        first,
+        values=_each(answers, lambda a: a.values),
+        standard_errors=_each(answers, lambda a: a.standard_errors),
+        error=_whole(answers, lambda a: a.error),
+        output=_whole(answers, lambda a: a.output),
+        baseline_output=_whole(answers, lambda a: a.baseline_output),
+        relative_error=_whole(answers, lambda a: a.relative_error),
+        stop_reason=max((a.stop_reason for a in answers), key=list(StopReason).index),
+    )
+
+
+def _each(
+    answers: Sequence[Attribution], of: Callable[[Attribution], tuple[Tensor, ...]]
+) -> tuple[Tensor, ...]:
+    return tuple(torch.cat(tensors) for tensors in zip(*map(of, answers), strict=True))
+
+
+def _whole(
+    answers: Sequence[Attribution], of: Callable[[Attribution], Tensor | None]
+) -> Tensor | None:
+    parts = [part for part in map(of, answers) if part is not None]
+    return torch.cat(parts) if parts else None

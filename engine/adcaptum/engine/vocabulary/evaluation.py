@@ -1,0 +1,280 @@
+"""The vocabulary: what a method may ask of a model, and what it is told.
+
+A `Site` is a place in the model. A target, `Output` or `Neuron`, is the one number per row that is
+explained. An `Evaluation` is a set of rows at which the model is evaluated, and what is wanted of
+them; a `Reading` is the answer. Evaluations with equal keys may share a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import prod
+from typing import Final, Literal, Self
+
+from torch import Tensor, nn
+
+from adcaptum.engine.rows.reduce import Reduce, Stack
+from adcaptum.engine.rows.sources import Rows, Signature
+from adcaptum.engine.rules.interception import Rule
+from adcaptum.engine.vocabulary.arguments import NO_ARGUMENTS, Arguments
+from adcaptum.engine.vocabulary.references import References
+
+FORWARD_ROWS: Final = 32
+"""How many rows a forward has at most where answers have to be the same to the last bit."""
+
+FORWARD_BYTES: Final = 1 << 16
+"""How much memory its rows take at most there, if they are more than one."""
+
+Layer = str | nn.Module
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place in the model: what a module takes or gives.
+
+    A module that takes or gives several tensors (a tuple, a dict, nested) has them all at its
+    site, in the order of torch's pytrees; tensors that are not floating-point are passed over.
+    Several modules are one site too: their tensors are explained together, each one's in turn.
+
+    Attributes:
+        layer: The module's qualified name, as `named_modules` gives it; "" is the model. In a
+            process that has the model at hand, the module itself, or several of them.
+        io: Whether the place is what the module takes or what it gives.
+        call: Which call of the module is meant, from 0, where the model calls it several times in
+            one forward; None: its only call.
+    """
+
+    layer: Layer | tuple[Layer, ...]
+    io: Literal["input", "output"] = "output"
+    call: int | None = None
+
+    def __str__(self) -> str:
+        if self.layer == "":
+            return f"the {self.io}"
+        call = "" if self.call is None else f", call {self.call}"
+        return f"the {self.io} of layer {self.named}{call}"
+
+    @property
+    def named(self) -> str:
+        """What to call the layer in messages."""
+        layers = self.layer if isinstance(self.layer, tuple) else (self.layer,)
+        return " and ".join(
+            repr(layer) if isinstance(layer, str) else type(layer).__name__ for layer in layers
+        )
+
+
+INPUT = Site("", "input")
+"""The model's own inputs."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Output:
+    """One number of the model's output per row.
+
+    Attributes:
+        indices: int64 of shape (examples, dims): for each example the index in the output without
+            its batch dimension. With no dims (or None) the output has one number per row.
+    """
+
+    indices: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EveryOutput:
+    """Each number of the model's output, every one explained for itself.
+
+    Methods that only evaluate the model take it: what an example's row says of all its outputs
+    costs no more than what it says of one. The explanations of an example's outputs stand one
+    after another: there are examples * outputs of them.
+    """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Neuron:
+    """One number inside the model per row.
+
+    Attributes:
+        site: Where it is.
+        index: Its index in the site's first tensor, without the batch dimension; with slices, the
+            sum of the block. Or a function of the site's tensors, (rows, *features) each, that
+            gives one number per row, (rows,).
+    """
+
+    site: Site
+    index: tuple[int | slice, ...] | Callable[..., Tensor]
+
+    @property
+    def one(self) -> bool:
+        """Whether it is a single element, whose index may differ between rows of a batch."""
+        return not callable(self.index) and all(isinstance(i, int) for i in self.index)
+
+
+Target = Output | EveryOutput | Neuron
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patch:
+    """Replaces what is at a site, row for row, by other rows.
+
+    Attributes:
+        site: Where.
+        rows: By what: as many rows as the evaluation has.
+    """
+
+    site: Site
+    rows: Rows
+
+
+class Key(tuple[Hashable, ...]):  # noqa: SLOT001 - a tuple cannot have a slot
+    """What must be equal for rows of two evaluations to share a batch.
+
+    It is looked up several times a batch, so that its hash is kept. The first part says whether
+    the rows are "forward" or "gradient" rows.
+
+    Attributes:
+        fed: What the rows are, and what replaces them inside the model.
+    """
+
+    fed: tuple[Signature, ...]
+    _hash: int
+
+    def __new__(cls, parts: Iterable[Hashable], fed: tuple[Signature, ...]) -> Self:
+        made = super().__new__(cls, parts)
+        made.fed = fed
+        made._hash = tuple.__hash__(made)
+        return made
+
+    @property
+    def row_bytes(self) -> int:
+        """How much memory a row takes, without what the model makes of it."""
+        each = (tensor for signature in self.fed for tensor in signature)
+        return sum(prod(shape) * dtype.itemsize for shape, dtype, _ in each)
+
+    __eq__ = tuple.__eq__
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Rows at which the model is evaluated, and what is wanted of them.
+
+    Attributes:
+        rows: What to feed.
+        target: The number per row to read and, with `wrt`, to differentiate; None: the raw outputs.
+        wrt: With respect to what; None: nothing, the model runs without gradients.
+        read: A site whose values to return, row for row; None: none.
+        patch: A site's replacement; None: none.
+        arguments: Further arguments of forward, after the rows' own.
+        reduce: How to fold the gradients of the rows.
+        through: Neurons inside the model; only the gradient that flows through them counts. None:
+            all of it.
+        outputs: Whether the outputs are wanted. Without them a model is run only as far as what is
+            read, and the reading's values are empty.
+        rule: How operations are differentiated; None: by the chain rule.
+        references: What the rows are compared with, for rules that compare.
+        forward_rows: How many rows each forward has, counted from the evaluation's first, beside
+            no rows of others: then the bits of the answer depend on nothing else. None: as many as
+            come together.
+    """
+
+    rows: Rows
+    target: Output | Neuron | None = None
+    wrt: Site | None = None
+    read: Site | None = None
+    patch: Patch | None = None
+    arguments: Arguments = NO_ARGUMENTS
+    reduce: Reduce = field(default_factory=Stack)
+    through: Neuron | None = None
+    outputs: bool = True
+    rule: Rule | None = None
+    references: References | None = None
+    forward_rows: int | None = None
+
+    @cached_property
+    def key(self) -> Key:
+        """What must be equal for rows of two evaluations to share a batch."""
+        rows = self.rows.signature
+        patched = None if self.patch is None else self.patch.rows.signature
+        patch = self.patch and (self.patch.site, patched)
+        # Forward rows read the outputs whatever number of them is wanted later.
+        neuron: Hashable = None
+        if isinstance(self.target, Neuron):
+            own = None if self.target.one else _identity(self.target)
+            neuron = (self.target.site, own)
+        through = self.through and (self.through.site, _identity(self.through))
+        return Key(
+            (
+                "forward" if self.wrt is None else "gradient",
+                rows,
+                self.arguments.signature,
+                neuron,
+                self.wrt,
+                self.read,
+                patch,
+                through,
+                self.outputs,
+                self.rule,
+                self.references and self.references.signature,
+                self.forward_rows,
+            ),
+            (rows,) if patched is None else (rows, patched),
+        )
+
+    @property
+    def at_ends(self) -> bool:
+        """Whether it has to do with nothing but what the model takes and gives."""
+        inside = (self.read, self.patch, self.through, self.rule)
+        return (
+            (self.wrt is None or self.wrt == INPUT)
+            and not isinstance(self.target, Neuron)
+            and all(each is None for each in inside)
+        )
+
+    def apart(self, most: int) -> Evaluation:
+        """The same rows in forwards of their own, of sizes that depend on nothing but the rows.
+
+        Args:
+            most: The most rows of a forward. Those of large rows have fewer: they are not slower,
+                and others wait for less time.
+        """
+        rows = max(1, min(most, FORWARD_BYTES // max(1, self.key.row_bytes)))
+        return replace(self, forward_rows=1 << (rows.bit_length() - 1))
+
+    @property
+    def reference_rows(self) -> int:
+        """How many reference rows come with the rows."""
+        if self.references is None:
+            return 0
+        return self.references.distinct(self.arguments, self.rows.examples(0, len(self.rows)))
+
+
+def _identity(neuron: Neuron) -> Hashable:
+    """What tells its index from others: equal ones are equal, a function is itself."""
+    if callable(neuron.index):
+        return id(neuron.index)
+    return tuple([(i.start, i.stop, i.step) if isinstance(i, slice) else i for i in neuron.index])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """The answer to an evaluation.
+
+    Attributes:
+        values: The target of each row, shape (rows,); without a target the raw outputs, (rows,
+            *output).
+        gradients: With `wrt`, what the evaluation's reduction made of the gradients, a tensor per
+            tensor at the site; else empty.
+        activations: With `read`, the site's values, each (rows, *features); else empty.
+        reference_values: With `references`, the target of each row's reference, (rows,).
+        uncovered_ops: With a `rule`, the operations for which it has nothing to say, by name.
+    """
+
+    values: Tensor
+    gradients: tuple[Tensor, ...] = ()
+    activations: tuple[Tensor, ...] = ()
+    reference_values: Tensor | None = None
+    uncovered_ops: tuple[str, ...] = ()

@@ -1,0 +1,336 @@
+"""What is to be explained, checked once: everything behind it may rely on its shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.errors import InvalidArgument
+from adcaptum.engine.rows.reduce import Reduce, Stack
+from adcaptum.engine.rows.sources import Given, Repeated, Rows
+from adcaptum.engine.vocabulary.arguments import NO_ARGUMENTS, Arguments, PerExample
+from adcaptum.engine.vocabulary.evaluation import (
+    INPUT,
+    Evaluation,
+    EveryOutput,
+    Neuron,
+    Output,
+    Patch,
+    Site,
+    Target,
+)
+from adcaptum.engine.vocabulary.explicand_forms import (
+    Baselines,
+    Targets,
+    Tensors,
+    further_arguments,
+    given_baselines,
+    given_inputs,
+    given_masks,
+    target_indices,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explicand:
+    """What is to be explained.
+
+    Attributes:
+        inputs: The model's explained inputs, each (examples, *features).
+        target: The number per example that is explained.
+        baselines: What the inputs are compared with: each (rows, *features) of the input's dtype,
+            where rows is 1, the number of examples, or any number for a background; None: zeros.
+        at: Whether the inputs are explained or the values at a site inside the model.
+        arguments: Further arguments of forward.
+        feature_mask: For each input, or each tensor at the site, an int64 tensor that broadcasts to
+            its shape, with one row for all examples or one for each; elements with the same number,
+            also across inputs, are one feature. At a site, a mask of two dimensions or more whose
+            first is the examples has one row for each. None: each element is one.
+        seed: Where randomness begins.
+        with_error: Whether to spend the rows that tell the error.
+        scales: What counts as one unit of noise for each element of each input: a tensor that
+            broadcasts to the input; None: the range of each example's values.
+        values: What stands at the site instead of what the model makes of the inputs; None: that.
+        starts: What the site's values are compared with, instead of what the model makes of the
+            baselines: for each tensor at the site a number, or one of as many dimensions that
+            broadcasts to it; None: that.
+        background: Whether every row of the baselines is a baseline of every example, and the
+            explanation an expectation over them; so is, at a site, every row of the starts. False:
+            one for all, or one per example. Methods of a distribution (`Distributional`) take them
+            for a background whatever this says.
+        through: Neurons inside the model: only the gradients that flow through them are explained.
+            None: all.
+        tolerance: How far the values of an example may be off: the sum of the errors' magnitudes,
+            relative to that of the values'. Methods that estimate go on until their estimated error
+            is below it, whatever their number of steps or samples; None: for that number.
+    """
+
+    inputs: tuple[Tensor, ...]
+    target: Target = Output()
+    baselines: tuple[Tensor, ...] | None = None
+    at: Site = INPUT
+    arguments: Arguments = NO_ARGUMENTS
+    feature_mask: tuple[Tensor, ...] | None = None
+    seed: int = 0
+    with_error: bool = True
+    scales: tuple[Tensor, ...] | None = None
+    values: tuple[Tensor, ...] | None = None
+    starts: tuple[Tensor, ...] | None = None
+    background: bool = False
+    through: Neuron | None = None
+    tolerance: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        inputs: Tensors,
+        *,
+        target: Targets | EveryOutput | Neuron = None,
+        baselines: Baselines | None = None,
+        at: Site = INPUT,
+        additional_forward_args: Sequence[object] = (),
+        feature_mask: Tensors | None = None,
+        seed: int = 0,
+        with_error: bool = True,
+        background: bool = False,
+        tolerance: float | None = None,
+    ) -> Self:
+        """Takes the forms that people write, and checks them.
+
+        Args:
+            inputs: A tensor, or one per input; the first dimension is the examples.
+            target: A class index for all examples, or one per example (a tuple for outputs of
+                several dimensions), or a neuron, or every output; None where the output has one
+                number per example.
+            baselines: A tensor or number, or one per input.
+            at: The site to explain.
+            additional_forward_args: Tensors with one value per example, or `PerExample` and
+                `Shared`; other values are shared.
+            feature_mask: An integer tensor, or one per input.
+            seed: Where randomness begins.
+            with_error: Whether to spend the rows that tell the error.
+            background: Whether every row of the baselines is a baseline of every example.
+            tolerance: How far values may be off, relative to all of an example's together.
+
+        Raises:
+            InvalidArgument: If one of them does not fit; it says which.
+        """
+        if tolerance is not None and not 0 < tolerance < 1:
+            raise InvalidArgument("tolerance", tolerance, "between 0 and 1, both excluded")
+        tensors = given_inputs(inputs)
+        count = tensors[0].shape[0]
+        return cls(
+            inputs=tensors,
+            target=target
+            if isinstance(target, Neuron | EveryOutput)
+            else Output(target_indices(target, count)),
+            baselines=None if baselines is None else given_baselines(baselines, tensors),
+            at=at,
+            arguments=further_arguments(additional_forward_args, count),
+            feature_mask=None
+            if feature_mask is None
+            else given_masks(feature_mask, tensors, inside=at != INPUT),
+            seed=seed,
+            with_error=with_error,
+            background=background,
+            tolerance=tolerance,
+        )
+
+    @property
+    def count(self) -> int:
+        """How many examples there are."""
+        return self.inputs[0].shape[0]
+
+    @property
+    def background_rows(self) -> int:
+        """How many baselines each example has."""
+        if not self.background:
+            return 1
+        of_inputs = [len(t) for t in self.baselines or ()]
+        # Given at a site, they are what counts.
+        at_site = [len(t) for t in self.starts or () if t.dim()]
+        return max(at_site or of_inputs, default=1)
+
+    def paired_baselines(self) -> tuple[Tensor, ...]:
+        """One baseline per example, each of its input's shape.
+
+        Raises:
+            InvalidArgument: If there are neither one nor as many as examples, or each example has
+                several.
+        """
+        if self.baselines is None:
+            return tuple(torch.zeros_like(t) for t in self.inputs)
+        if self.background_rows > 1:
+            raise InvalidArgument(
+                "baselines",
+                f"a background set of {self.background_rows} rows",
+                "one baseline for each example: this method has no expectation over several",
+            )
+        for i, (baseline, t) in enumerate(zip(self.baselines, self.inputs, strict=True)):
+            if baseline.shape[0] not in {1, t.shape[0]}:
+                raise InvalidArgument(
+                    f"baselines[{i}]",
+                    f"a tensor of shape {tuple(baseline.shape)}",
+                    f"its first dimension must be 1 or the {len(t)} examples",
+                )
+        return tuple(b.expand_as(t) for b, t in zip(self.baselines, self.inputs, strict=True))
+
+    @property
+    def own_masks(self) -> bool:
+        """Whether examples have feature masks of their own."""
+        return any(self._own(mask, i) for i, mask in enumerate(self.feature_mask or ()))
+
+    def repeated(self, times: int) -> Explicand:
+        """The same question asked several times: each example, `times` in a row."""
+        return self._mapped(lambda t: t.repeat_interleave(times, 0))
+
+    def example(self, i: int) -> Explicand:
+        """The question about the i-th example alone."""
+        return self._mapped(lambda t: t[i : i + 1])
+
+    def _mapped(self, each: Callable[[Tensor], Tensor]) -> Explicand:
+        """The question with something done to every tensor that has a row for each example.
+
+        One row for all examples, or a distribution, stays what it is.
+        """
+        target = self.target
+        if isinstance(target, Output) and target.indices is not None:
+            target = Output(each(target.indices))
+        arguments = Arguments(
+            tuple(
+                PerExample(each(a.tensor)) if isinstance(a, PerExample) else a
+                for a in self.arguments.values
+            )
+        )
+
+        def of_each(tensors: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
+            return tensors and tuple(each(t) if self._rows_of_each(t) else t for t in tensors)
+
+        return replace(
+            self,
+            inputs=tuple(each(t) for t in self.inputs),
+            target=target,
+            baselines=self.baselines if self.background else of_each(self.baselines),
+            arguments=arguments,
+            feature_mask=self.feature_mask
+            and tuple(each(m) if self._own(m, i) else m for i, m in enumerate(self.feature_mask)),
+            scales=self.scales
+            and tuple(
+                each(s) if self._rows_of_each(s) and s.dim() == t.dim() else s
+                for s, t in zip(self.scales, self.inputs, strict=True)
+            ),
+            values=self.values and tuple(each(t) for t in self.values),
+            starts=self.starts if self.background else of_each(self.starts),
+        )
+
+    def _own(self, mask: Tensor, i: int) -> bool:
+        """Whether a mask has a row for each example, of several."""
+        whole = self.inputs[i].dim() if self.at == INPUT else 2
+        return mask.dim() >= whole and self._rows_of_each(mask)
+
+    def _rows_of_each(self, tensor: Tensor) -> bool:
+        """Whether a tensor whose rows are for all or one for each has one for each, of several."""
+        return self.count > 1 and tensor.dim() > 0 and len(tensor) == self.count
+
+    def at_inputs(self, *, gradient: bool = False, read: bool = False) -> Evaluation:
+        """Evaluates the target at the inputs themselves.
+
+        Args:
+            gradient: Whether to differentiate with respect to the values at `at`.
+            read: Whether to return those values.
+        """
+        if gradient and self.at == INPUT:
+            self._check_differentiable()
+        return Evaluation(
+            Given(self.inputs),
+            self._read(gradient=gradient),
+            self.at if gradient else None,
+            patch=None if self.values is None else Patch(self.at, Given(self.values)),
+            read=self.at if read and self.at != INPUT else None,
+            arguments=self.arguments,
+            through=self.through if gradient else None,
+        )
+
+    def from_inputs(self, rows: Rows, *, read: bool = False, reduce: Reduce) -> Evaluation:
+        """Differentiates with respect to the values at the site where the inputs are the rows.
+
+        Args:
+            rows: What to feed the model, as many rows per example as one likes.
+            read: Whether to return, or fold, the values at the site, too.
+            reduce: How to fold the gradients.
+
+        Raises:
+            InvalidArgument: If no layer is named, or what is between inputs has no meaning.
+        """
+        if self.at == INPUT:
+            raise InvalidArgument("layer", "not given", "the method explains the values at a layer")
+        for i, t in enumerate(self.inputs):
+            if not t.is_floating_point():
+                raise InvalidArgument(
+                    f"inputs[{i}]",
+                    f"a tensor of dtype {t.dtype}",
+                    "the method's way from the baseline leads through the inputs, which have to be "
+                    "floating-point; integrated_gradients has one through the layer's values",
+                )
+        return Evaluation(
+            rows,
+            self._read(gradient=True),
+            self.at,
+            read=self.at if read else None,
+            arguments=self.arguments,
+            reduce=reduce,
+        )
+
+    def evaluation(
+        self, rows: Rows, *, gradient: bool = False, reduce: Reduce | None = None
+    ) -> Evaluation:
+        """Evaluates the target where the values at `at` are the rows.
+
+        Args:
+            rows: As many rows per example as one likes, in the examples' order.
+            gradient: Whether to differentiate with respect to them.
+            reduce: How to fold the gradients; None: keep every row.
+        """
+        reduce = Stack() if reduce is None else reduce
+        target = self._read(gradient=gradient)
+        wrt = self.at if gradient else None
+        through = self.through if gradient else None
+        if self.at == INPUT:
+            if gradient:
+                self._check_differentiable()
+            return Evaluation(
+                rows, target, wrt, arguments=self.arguments, reduce=reduce, through=through
+            )
+        return Evaluation(
+            Repeated(self.inputs, rows.per_example),
+            target,
+            wrt,
+            patch=Patch(self.at, rows),
+            arguments=self.arguments,
+            reduce=reduce,
+            through=through,
+        )
+
+    def _read(self, *, gradient: bool) -> Output | Neuron | None:
+        if not isinstance(self.target, EveryOutput):
+            return self.target
+        if gradient:
+            raise InvalidArgument(
+                "target", "every output", "one output: a gradient is that of one number per example"
+            )
+        return None
+
+    def _check_differentiable(self) -> None:
+        for i, t in enumerate(self.inputs):
+            if not t.is_floating_point():
+                raise InvalidArgument(
+                    f"inputs[{i}]",
+                    f"a tensor of dtype {t.dtype}",
+                    "gradients exist for floating-point inputs only: name the embedding layer "
+                    "at whose output integer inputs are to be explained, or pass it as a further "
+                    "argument",
+                )

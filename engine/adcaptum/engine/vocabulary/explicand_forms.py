@@ -1,0 +1,181 @@
+"""The forms in which people write what is to be explained, brought to the engine's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.errors import InvalidArgument
+from adcaptum.engine.vocabulary.arguments import (
+    NO_ARGUMENTS,
+    Argument,
+    Arguments,
+    PerExample,
+    Shared,
+)
+
+Tensors = Tensor | Sequence[Tensor]
+Baselines = Tensor | float | Sequence[Tensor | float]
+Targets = int | Sequence[int] | Sequence[tuple[int, ...]] | Tensor | None
+
+
+def target_indices(target: Targets, count: int) -> Tensor | None:
+    """Brings a target to int64 of shape (examples, dims).
+
+    Raises:
+        InvalidArgument: If it is not one index, or one per example.
+    """
+    if target is None:
+        return None
+    try:
+        indices = (
+            target.cpu() if isinstance(target, Tensor) else torch.as_tensor(target, device="cpu")
+        )
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument("target", repr(target), "an index, or one per example") from error
+    if indices.is_floating_point() or indices.dtype == torch.bool:
+        raise InvalidArgument("target", repr(target), "indices are whole numbers")
+    indices = indices.to(torch.int64)
+    if isinstance(target, tuple) and indices.dim() == 1:
+        # Captum's tuple: one index of several dimensions, for all examples.
+        return indices.expand(count, -1)
+    if indices.numel() == 1 and indices.dim() <= 1:
+        return indices.reshape(1, 1).expand(count, 1)
+    if indices.dim() > 2 or indices.shape[0] != count:
+        raise InvalidArgument(
+            "target",
+            f"indices of shape {tuple(indices.shape)}",
+            f"one index for all, or one for each of the {count} examples",
+        )
+    return indices.reshape(count, -1)
+
+
+def given_inputs(inputs: Tensors) -> tuple[Tensor, ...]:
+    """Brings inputs to a tuple of tensors of as many examples, without graphs.
+
+    Raises:
+        InvalidArgument: If there are none, one is no tensor, or has other examples.
+    """
+    tensors = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    if not tensors:
+        raise InvalidArgument("inputs", "empty", "at least one tensor")
+    for i, t in enumerate(tensors):
+        if not isinstance(t, Tensor):
+            raise InvalidArgument(f"inputs[{i}]", f"of type {type(t).__name__}", "a torch.Tensor")
+        check_dense(f"inputs[{i}]", t)
+        if t.dim() == 0 or t.shape[0] == 0:
+            raise InvalidArgument(
+                f"inputs[{i}]",
+                f"a tensor of shape {tuple(t.shape)}",
+                "the first dimension is the examples, at least one",
+            )
+        if t.shape[0] != tensors[0].shape[0]:
+            raise InvalidArgument(
+                f"inputs[{i}]",
+                f"a tensor of {len(t)} examples",
+                f"as many examples as inputs[0], {len(tensors[0])}",
+            )
+    return tuple(t.detach() for t in tensors)
+
+
+def further_arguments(values: Sequence[object], count: int) -> Arguments:
+    """Brings further arguments of forward to those of examples and those that all share.
+
+    Raises:
+        InvalidArgument: If a tensor has not one value for each of so many examples.
+    """
+    if not values:
+        return NO_ARGUMENTS
+    arguments = Arguments(tuple(_argument(a) for a in values))
+    for i, a in enumerate(arguments.values):
+        if isinstance(a, PerExample):
+            check_dense(f"additional_forward_args[{i}]", a.tensor)
+    arguments.check(count)
+    return arguments
+
+
+def _argument(value: object) -> Argument:
+    if isinstance(value, Argument):
+        return value
+    return PerExample(value.detach()) if isinstance(value, Tensor) else Shared(value)
+
+
+def given_baselines(baselines: Baselines, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Brings baselines to a tensor (rows, *features) for each input, of its dtype and device.
+
+    Raises:
+        InvalidArgument: If one does not fit its input.
+    """
+    each = (baselines,) if isinstance(baselines, Tensor | int | float) else tuple(baselines)
+    if len(each) != len(inputs):
+        raise InvalidArgument("baselines", f"{len(each)} of them", f"one per input: {len(inputs)}")
+    made = []
+    for i, (baseline, t) in enumerate(zip(each, inputs, strict=True)):
+        if not isinstance(baseline, Tensor):
+            made.append(torch.full_like(t[:1], baseline))
+            continue
+        check_dense(f"baselines[{i}]", baseline)
+        # Captum also takes a baseline without the batch dimension.
+        rows = baseline.unsqueeze(0) if baseline.shape == t.shape[1:] else baseline
+        if rows.shape[1:] != t.shape[1:] or rows.shape[0] == 0:
+            raise InvalidArgument(
+                f"baselines[{i}]",
+                f"a tensor of shape {tuple(baseline.shape)}",
+                f"(rows, *features) with the input's features, {tuple(t.shape[1:])}",
+            )
+        made.append(rows.detach().to(device=t.device, dtype=t.dtype))
+    return tuple(made)
+
+
+def given_masks(masks: Tensors, inputs: tuple[Tensor, ...], *, inside: bool) -> tuple[Tensor, ...]:
+    """Brings feature masks to int64.
+
+    Args:
+        masks: A tensor, or one per input.
+        inputs: The inputs.
+        inside: Whether they are masks of what is at a site.
+
+    Raises:
+        InvalidArgument: If one is not of whole numbers, or does not fit its input.
+    """
+    each = (masks,) if isinstance(masks, Tensor) else tuple(masks)
+    for i, mask in enumerate(each):
+        check_dense(f"feature_mask[{i}]", mask)
+        if mask.is_floating_point() or mask.dtype == torch.bool:
+            raise InvalidArgument(
+                f"feature_mask[{i}]", f"of dtype {mask.dtype}", "an integer dtype"
+            )
+    each = tuple(m.detach().to(device=inputs[0].device, dtype=torch.int64) for m in each)
+    if inside:
+        # Only the model knows what is at the site: whether a mask fits it turns out there.
+        return each
+    if len(each) != len(inputs):
+        raise InvalidArgument(
+            "feature_mask", f"{len(each)} of them", f"one per input: {len(inputs)}"
+        )
+    for i, (mask, t) in enumerate(zip(each, inputs, strict=True)):
+        try:
+            fits = torch.broadcast_shapes(mask.shape, t.shape) == t.shape
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise InvalidArgument(
+                f"feature_mask[{i}]",
+                f"a tensor of shape {tuple(mask.shape)}",
+                f"it must broadcast to one example, {(1, *t.shape[1:])}, or to all, "
+                f"{tuple(t.shape)}",
+            )
+    return tuple(m.to(t.device) for m, t in zip(each, inputs, strict=True))
+
+
+def check_dense(name: str, tensor: Tensor) -> None:
+    """Refuses a tensor whose rows cannot be cut out and put beside each other.
+
+    Raises:
+        InvalidArgument: If the tensor of that name is sparse or nested.
+    """
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        kind = "nested" if tensor.is_nested else str(tensor.layout)
+        raise InvalidArgument(name, f"a {kind} tensor", "a dense one")

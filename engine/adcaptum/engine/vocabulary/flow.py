@@ -1,0 +1,227 @@
+"""Flows: methods under way. These are the only functions that yield.
+
+A flow is a generator. It yields *rounds*, tuples of evaluations that may run at the same time, and
+is sent a tuple of readings, in the same order. It never calls the model, so the same method runs
+alone in a notebook and coalesced with others in the service.
+
+Rules:
+1. Methods compose with `yield from ask(...)`, `gather(...)` and `report(...)`; a bare `yield`
+   stands only here.
+2. Whoever drives a flow closes it, also after an error, and throws into it the error of a failed
+   evaluation.
+3. A flow may yield `Progress`: the best answer so far. It is sent an empty tuple for it.
+4. `gather` runs flows in lock-step: their evaluations share rounds, and so batches. The progress
+   of a gathered flow is its parent's business and is dropped; that of examples side by side is
+   joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.errors import InvalidArgument
+from adcaptum.engine.rows.reduce import Ignored
+from adcaptum.engine.rows.sources import Given
+from adcaptum.engine.vocabulary.attribution import Attribution, joined
+from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Reading
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.sample_major import turned, turned_back
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Progress:
+    """The best answer so far.
+
+    Attributes:
+        attribution: What the method would return if it had to stop now.
+    """
+
+    attribution: Attribution
+
+
+Round = tuple[Evaluation, ...]
+Flow = Generator[Round | Progress, tuple[Reading, ...], T]
+
+
+def ask(evaluation: Evaluation) -> Flow[Reading]:
+    """Asks one thing."""
+    (reading,) = yield (evaluation,)
+    return reading
+
+
+def report(attribution: Attribution) -> Flow[None]:
+    """Tells the best answer so far."""
+    yield Progress(attribution)
+
+
+def gather(flows: Iterable[Flow[T]]) -> Flow[list[T]]:
+    """Runs flows in lock-step, so that their evaluations share rounds; gives their results."""
+    return _together(list(flows), lambda _: None)
+
+
+def _together(
+    running: list[Flow[T]], summary: Callable[[dict[int, Attribution]], Attribution | None]
+) -> Flow[list[T]]:
+    """Runs flows in lock-step; reports what the summary makes of each one's best answer so far."""
+    results: dict[int, T] = {}
+    rounds: dict[int, Round] = {}
+    best: dict[int, Attribution] = {}
+    news = False
+
+    def advance(i: int, readings: tuple[Reading, ...] | None) -> None:
+        nonlocal news
+        flow = running[i]
+        try:
+            asked = next(flow) if readings is None else flow.send(readings)
+            while isinstance(asked, Progress):
+                best[i], news = asked.attribution, True
+                asked = flow.send(())
+            rounds[i] = asked
+        except StopIteration as stop:
+            results[i] = stop.value
+            if isinstance(stop.value, Attribution):
+                best[i], news = stop.value, True
+
+    try:
+        for i in range(len(running)):
+            advance(i, None)
+        while rounds:
+            if news and (told := summary(best)) is not None:
+                yield Progress(told)
+            news = False
+            asked, rounds = rounds, {}
+            readings = yield tuple(e for asked_round in asked.values() for e in asked_round)
+            at = 0
+            for i, asked_round in asked.items():
+                advance(i, readings[at : at + len(asked_round)])
+                at += len(asked_round)
+    finally:
+        for flow in running:
+            flow.close()
+    return [results[i] for i in range(len(running))]
+
+
+def both(one: Flow[A], other: Flow[B]) -> Flow[tuple[A, B]]:
+    """Runs two flows in lock-step, as `gather` does."""
+    flows: list[Flow[Any]] = [one, other]
+    first, second = yield from gather(flows)
+    return first, second
+
+
+def example_by_example(
+    flow: Callable[[Explicand], Flow[Attribution]], explicand: Explicand
+) -> Flow[Attribution]:
+    """Runs a flow for each example, in lock-step: each goes its own way to its own end.
+
+    Reports what all have, once each has something.
+    """
+    count = explicand.count
+    if count == 1:
+        return (yield from flow(explicand))
+
+    def summary(best: dict[int, Attribution]) -> Attribution | None:
+        return joined([best[i] for i in range(count)]) if len(best) == count else None
+
+    answers = yield from _together([flow(explicand.example(i)) for i in range(count)], summary)
+    return joined(answers)
+
+
+def target_at_inputs(explicand: Explicand, *, gradient: bool = True) -> Flow[Tensor]:
+    """The target at the inputs themselves, (examples,), for a method of gradient or forward rows.
+
+    Beside gradient rows at the inputs it is asked for as such rows, too: they share a batch, where
+    forward rows would be a batch of their own.
+    """
+    asked = explicand.at_inputs(gradient=gradient and explicand.at == INPUT)
+    reading = yield from ask(replace(asked, reduce=Ignored()))
+    return reading.values
+
+
+def in_step(flow: Flow[T]) -> Flow[T]:
+    """Runs a flow whose evaluations are made sample by sample, all examples side by side.
+
+    Only for evaluations without gradients. Batches of as many rows as there are examples, or a
+    multiple of it, then hold whole samples.
+    """
+    try:
+        asked = next(flow)
+        while True:
+            if isinstance(asked, Progress):
+                yield asked
+                asked = flow.send(())
+                continue
+            readings = yield tuple(turned(evaluation) for evaluation in asked)
+            asked = flow.send(tuple(map(turned_back, asked, readings)))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        flow.close()
+
+
+def endpoints(explicand: Explicand) -> Flow[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
+    """The values to explain and their baselines, at the inputs or at a site inside the model."""
+    inputs = explicand.inputs
+    if explicand.at == INPUT:
+        return inputs, explicand.paired_baselines()
+    wanted = []
+    if explicand.values is None:
+        wanted.append(inputs)
+    if explicand.starts is None:
+        wanted.append(explicand.paired_baselines())
+    # A round has evaluations in it: what drives a flow takes an empty one for its end.
+    asked = tuple(values_at_site(explicand, tensors) for tensors in wanted)
+    readings = (yield asked) if asked else ()
+    ends = readings[0].activations if explicand.values is None else explicand.values
+    if explicand.starts is None:
+        return ends, readings[-1].activations
+    return ends, expanded(explicand.starts, ends)
+
+
+def endpoint_rows(explicand: Explicand) -> int:
+    """How many rows `endpoints` takes."""
+    if explicand.at == INPUT:
+        return 0
+    return explicand.count * ((explicand.values is None) + (explicand.starts is None))
+
+
+def values_at_site(explicand: Explicand, inputs: tuple[Tensor, ...]) -> Evaluation:
+    """Reads what the model makes of inputs at the explained site, and no further."""
+    return Evaluation(
+        Given(inputs), read=explicand.at, arguments=explicand.arguments, outputs=False
+    )
+
+
+def expanded(starts: tuple[Tensor, ...], ends: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Baselines at a site, each of its tensor's shape and dtype.
+
+    Raises:
+        InvalidArgument: If there is not one for each tensor, or one does not broadcast to it.
+    """
+    if len(starts) != len(ends):
+        raise InvalidArgument("layer_baselines", f"{len(starts)} of them", f"{len(ends)}: one each")
+    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        try:
+            fits = torch.broadcast_shapes(start.shape, end.shape) == end.shape
+        except RuntimeError:
+            fits = False
+        # With fewer dimensions, the first might be taken for the examples.
+        if not fits or start.dim() not in {0, end.dim()}:
+            raise InvalidArgument(
+                f"layer_baselines[{i}]",
+                f"a tensor of shape {tuple(start.shape)}",
+                "a number, or a tensor of as many dimensions that broadcasts to the layer's "
+                f"{tuple(end.shape)}",
+            )
+    return tuple(
+        s.to(device=e.device, dtype=e.dtype).expand_as(e) for s, e in zip(starts, ends, strict=True)
+    )

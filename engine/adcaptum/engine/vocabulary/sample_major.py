@@ -1,0 +1,73 @@
+"""Rows sample by sample: what some forwards need, which answer for all examples together.
+
+A sample of all examples stands side by side, so that a batch of as many rows as there are examples
+is the caller's own batch, perturbed in one way. A forward that gives one number for a batch, or
+that works with batches of one size only, is explained so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.rows.sources import Rows
+from adcaptum.engine.vocabulary.evaluation import Evaluation, Patch, Reading
+
+
+@dataclass(frozen=True, eq=False)
+class Turned(Rows):
+    """The rows of another source, the first samples of all examples first.
+
+    Attributes:
+        rows: The source.
+    """
+
+    rows: Rows
+
+    @property
+    def like(self) -> tuple[Tensor, ...]:
+        return self.rows.like
+
+    @property
+    def count(self) -> int:
+        return self.rows.count
+
+    @property
+    def per_example(self) -> int:
+        return self.rows.per_example
+
+    def block(self, e0: int, e1: int, s0: int, s1: int) -> tuple[Tensor, ...]:
+        return self.rows.block(e0, e1, s0, s1)
+
+    def examples(self, start: int, stop: int) -> Tensor:
+        return torch.arange(start, stop) % self.count
+
+    def take(self, start: int, stop: int) -> tuple[Tensor, ...]:
+        first, last = start // self.count, (stop - 1) // self.count + 1
+        whole = self.rows.block(0, self.count, first, last)
+        offset = first * self.count
+        sides = [t.transpose(0, 1).flatten(0, 1) for t in whole]
+        return tuple(t[start - offset : stop - offset] for t in sides)
+
+
+def turned(evaluation: Evaluation) -> Evaluation:
+    """The same evaluation, sample by sample."""
+    patch = evaluation.patch
+    return replace(
+        evaluation,
+        rows=Turned(evaluation.rows),
+        patch=None if patch is None else Patch(patch.site, Turned(patch.rows)),
+    )
+
+
+def turned_back(evaluation: Evaluation, reading: Reading) -> Reading:
+    """What the evaluation would have read without being turned."""
+    each = (evaluation.rows.per_example, evaluation.rows.count)
+
+    def back(t: Tensor) -> Tensor:
+        return t.unflatten(0, each).transpose(0, 1).flatten(0, 1)
+
+    activations = tuple(back(t) for t in reading.activations)
+    return replace(reading, values=back(reading.values), activations=activations)

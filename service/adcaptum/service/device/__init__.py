@@ -1,0 +1,1 @@
+"""Devices: streams, batch memory, busy time, the allocator."""

@@ -1,0 +1,1 @@
+"""The work behind Predict and Explain: admission, sharing, caching."""

@@ -1,0 +1,1 @@
+"""Models: declarations, loading, checks, warm-up, the catalogue."""

@@ -1,0 +1,118 @@
+"""The models of a server, and where each is on its way to serving."""
+
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from adcaptum.service.errors import NotFound, Unavailable
+from adcaptum.service.models.repository import StoredModel
+from adcaptum.service.models.served_model import ServedModel
+from adcaptum.v1 import model_pb2
+
+
+class State(enum.Enum):
+    """Where a model is."""
+
+    LOADING = "loading"
+    READY = "ready"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(slots=True)
+class Entry:
+    """A model of the repository.
+
+    Attributes:
+        name: Its name.
+        state: Where it is.
+        reason: Why it does not serve, for UNAVAILABLE.
+        stored: What its folder holds, once read.
+        served: Its versions by name, once READY.
+    """
+
+    name: str
+    state: State = State.LOADING
+    reason: str = ""
+    stored: StoredModel | None = None
+    served: Mapping[str, ServedModel] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Catalogue:
+    """Every model by its name. Belongs to the event loop: no other thread reads or writes it."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._entries = {name: Entry(name) for name in sorted(names)}
+        # What was asked for before, without the checks: most requests name the same few models.
+        self._found: dict[tuple[str, str, str], ServedModel] = {}
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def entry(self, name: str) -> Entry:
+        """Returns the entry of a model.
+
+        Raises:
+            NotFound: There is none.
+        """
+        if name not in self._entries:
+            raise NotFound("model", name, self._entries)
+        return self._entries[name]
+
+    def set_stored(self, name: str, stored: StoredModel) -> None:
+        """Says what a model's folder holds."""
+        self._entries[name].stored = stored
+
+    def set_ready(self, name: str, served: Mapping[str, ServedModel]) -> None:
+        """Says that a model serves."""
+        entry = self._entries[name]
+        entry.state, entry.reason, entry.served = State.READY, "", MappingProxyType(dict(served))
+        self._found.clear()
+
+    def set_unavailable(self, name: str, reason: str) -> None:
+        """Says that a model does not serve, and why."""
+        entry = self._entries[name]
+        entry.state, entry.reason = State.UNAVAILABLE, reason
+
+    def find(self, reference: model_pb2.ModelRef) -> ServedModel:
+        """Returns the version that a request names.
+
+        Raises:
+            NotFound: There is no such model, version or alias.
+            Unavailable: It does not serve.
+        """
+        key = (reference.name, reference.version, reference.alias)
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = self._find(reference)
+        return found
+
+    def _find(self, reference: model_pb2.ModelRef) -> ServedModel:
+        entry = self.entry(reference.name)
+        if entry.state is State.UNAVAILABLE:
+            raise Unavailable(f"Model {entry.name!r} does not serve: {entry.reason}", retry_s=30)
+        if entry.state is State.LOADING or entry.stored is None:
+            raise Unavailable(f"Model {entry.name!r} is being loaded.")
+        return entry.served[version_name(entry.stored, reference)]
+
+
+def version_name(stored: StoredModel, reference: model_pb2.ModelRef) -> str:
+    """Returns the version that a request names.
+
+    Raises:
+        NotFound: There is none.
+    """
+    selector = reference.WhichOneof("selector")
+    if selector == "alias":
+        aliases = stored.declaration.aliases
+        if reference.alias not in aliases:
+            raise NotFound("alias", reference.alias, aliases)
+        return aliases[reference.alias]
+    if selector == "version":
+        if reference.version not in stored.versions:
+            raise NotFound("version", reference.version, stored.versions)
+        return reference.version
+    return stored.default_version

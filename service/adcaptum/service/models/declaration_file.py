@@ -1,0 +1,244 @@
+"""Reads `model.toml`."""
+
+import math
+import tomllib
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, cast, get_args
+
+from adcaptum.service.models.declaration import (
+    ZERO,
+    Declaration,
+    DeclarationError,
+    FileBaseline,
+    InputDeclaration,
+    Kind,
+    MemoryFormat,
+    NamedBaseline,
+    NumberBaseline,
+    OutputDeclaration,
+    OutputKind,
+    Precision,
+    Runtime,
+    TokenBaseline,
+    Value,
+)
+from adcaptum.service.models.toml_table import Table
+from adcaptum.service.nearest import did_you_mean, shortened
+from adcaptum.service.wire.tensors import DATATYPES
+
+FILE: Final = "model.toml"
+NUMERIC: Final = tuple(name for name in DATATYPES if name != "BYTES")
+
+
+def read(folder: Path) -> Declaration:
+    """Reads the declaration in a model's folder.
+
+    Raises:
+        DeclarationError: It is missing, not TOML, or says something that is not allowed.
+    """
+    path = folder / FILE
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DeclarationError(f"{path}: {error}") from error
+    table = Table(values, str(path))
+    declaration = _declaration(table, folder)
+    table.finish()
+    return declaration
+
+
+def _declaration(table: Table, folder: Path) -> Declaration:
+    defaults, limits, examples = (table.table(k) for k in ("defaults", "limits", "examples"))
+    factory = table.text("factory")
+    if factory.count(":") != 1:
+        raise table.error("factory", f"{shortened(factory)} is not of the form 'module:callable'")
+    inputs = tuple(_input(each, folder) for each in table.tables("inputs"))
+    _distinct(table, "inputs", [each.name for each in inputs])
+    if any(each.kind == "text" for each in inputs) and len(inputs) > 1:
+        raise table.error("inputs", "a text input must be the only one")
+    outputs = tuple(_output(each, folder) for each in table.tables("outputs"))
+    _distinct(table, "outputs", [each.name for each in outputs])
+    declaration = Declaration(
+        name=folder.name,
+        description=table.text("description", ""),
+        factory=factory,
+        inputs=inputs,
+        outputs=outputs,
+        arguments=MappingProxyType(_plain(table.table("arguments"))),
+        default_version=table.text("default_version", ""),
+        aliases=MappingProxyType(_texts(table.table("aliases"))),
+        accuracy=_accuracy(table),
+        source=table.text("source", ""),
+        layers=MappingProxyType(_texts(table.table("layers"))),
+        default_method=defaults.text("method", "integrated_gradients"),
+        default_params=MappingProxyType(_params(defaults.table("params"))),
+        max_rows=limits.integer("max_rows", 100_000, least=1),
+        max_examples=limits.integer("max_examples", 64, least=1),
+        examples=_file(examples, "file", folder),
+        example_texts=examples.texts("texts"),
+        runtime=_runtime(table.table("runtime")),
+    )
+    for part in (defaults, limits, examples):
+        part.finish()
+    return declaration
+
+
+def _runtime(table: Table) -> Runtime:
+    runtime = Runtime(
+        precision=cast(
+            "Precision", table.text("precision", "as loaded", choices=get_args(Precision))
+        ),
+        memory_format=cast(
+            "MemoryFormat", table.text("memory_format", "auto", choices=get_args(MemoryFormat))
+        ),
+        fold_batch_norm=_auto(table, "fold_batch_norm"),
+        compile=table.text("compile", "off", choices=("off", "auto")) == "auto",
+    )
+    table.finish()
+    return runtime
+
+
+def _auto(table: Table, key: str) -> bool:
+    """Reads `"auto"`, which is also the default, or false."""
+    value = table.raw(key) if key in table else "auto"
+    if value is not False and value != "auto":
+        raise table.error(key, f"{shortened(value)} is not 'auto' or false")
+    return value == "auto"
+
+
+def _input(table: Table, folder: Path) -> InputDeclaration:
+    kind = cast("Kind", table.text("kind", "tensor", choices=get_args(Kind)))
+    name = table.text("name")
+    shape = _shape(table)
+    baselines = _baselines(table.table("baselines"), kind, folder)
+    fallback = "pad" if kind == "text" and "pad" in baselines else ZERO
+    default = table.text("default_baseline", fallback)
+    if default not in baselines:
+        known = did_you_mean(default, baselines)
+        raise table.error("default_baseline", f"there is no baseline {shortened(default)}. {known}")
+    features, units = table.texts("features"), table.texts("units")
+    for key, names in (("features", features), ("units", units)):
+        if names and len(names) != shape[-1]:
+            raise table.error(key, f"{len(names)} of them for a shape of {list(shape)}")
+    text = kind == "text"
+    declared = InputDeclaration(
+        name=name,
+        kind=kind,
+        datatype=table.text("datatype", "INT64" if text else "FP32", choices=tuple(DATATYPES)),
+        shape=shape,
+        default_baseline=default,
+        baselines=MappingProxyType(baselines),
+        features=features,
+        units=units,
+        background=_file(table, "background", folder),
+        resize=table.integer("resize", least=1) if "resize" in table else None,
+        tokenizer=_file(table, "tokenizer", folder),
+        max_tokens=table.integer("max_tokens", 128, least=1) if text else 0,
+        embedding=table.text("embedding") if text else table.text("embedding", ""),
+        pad_token=table.text("pad_token", "[PAD]") if text else "",
+    )
+    table.finish()
+    if text and declared.tokenizer is None:
+        raise table.error("tokenizer", "missing; a text input needs one")
+    if kind == "image" and len(shape) != 4:
+        raise table.error("shape", f"{list(shape)} is not [batch, channels, height, width]")
+    return declared
+
+
+def _output(table: Table, folder: Path) -> OutputDeclaration:
+    shape = _shape(table)
+    labels = table.texts("labels")
+    path = _file(table, "labels_file", folder)
+    if path is not None:
+        labels = tuple(path.read_text(encoding="utf-8").splitlines())
+    output = OutputDeclaration(
+        name=table.text("name"),
+        datatype=table.text("datatype", "FP32", choices=NUMERIC),
+        shape=shape,
+        kind=cast("OutputKind", table.text("kind", "values", choices=get_args(OutputKind))),
+        labels=labels,
+    )
+    table.finish()
+    if labels and (len(shape) != 2 or shape[1] not in (-1, len(labels))):
+        raise table.error("labels", f"{len(labels)} of them for a shape of {list(shape)}")
+    return output
+
+
+def _baselines(table: Table, kind: Kind, folder: Path) -> dict[str, NamedBaseline]:
+    found: dict[str, NamedBaseline] = {ZERO: NumberBaseline(0.0)}
+    if kind == "text":
+        del found[ZERO]
+    for name in table.names():
+        value = table.raw(name)
+        if not isinstance(value, dict):
+            found[name] = NumberBaseline(table.number(name))
+            continue
+        source = table.table(name)
+        if "token" in source:
+            found[name] = TokenBaseline(source.text("token"))
+        else:
+            path = _file(source, "file", folder)
+            if path is None:
+                raise table.error(name, "must be a number, { file, key } or { token }")
+            found[name] = FileBaseline(path, source.text("key", name))
+        source.finish()
+    if kind == "text" and not found:
+        found["pad"] = TokenBaseline("[PAD]")
+    return found
+
+
+def _shape(table: Table) -> tuple[int, ...]:
+    shape = table.integers("shape")
+    if not shape or shape[0] != -1 or any(length < -1 or length == 0 for length in shape):
+        raise table.error("shape", f"{list(shape)} is not -1, then lengths above 0 or -1 for any")
+    return shape
+
+
+def _file(table: Table, key: str, folder: Path) -> Path | None:
+    if key not in table:
+        return None
+    path = folder / table.text(key)
+    # A declaration may come from elsewhere; it shall not read the rest of the disk.
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise table.error(key, f"{path} is outside of the model's folder")
+    if not path.is_file():
+        raise table.error(key, f"there is no file {path}")
+    return path
+
+
+def _accuracy(table: Table) -> float | None:
+    if "accuracy" not in table:
+        return None
+    accuracy = table.number("accuracy")
+    if not 0 <= accuracy <= 1:
+        raise table.error("accuracy", f"{accuracy} is not from 0 to 1")
+    return accuracy
+
+
+def _params(table: Table) -> dict[str, Value]:
+    params: dict[str, Value] = {}
+    for name in table.names():
+        value = table.raw(name)
+        if isinstance(value, list):
+            params[name] = table.integers(name)
+        elif isinstance(value, str | bool | int) or (
+            isinstance(value, float) and math.isfinite(value)
+        ):
+            params[name] = value
+        else:
+            raise table.error(name, f"{shortened(value)} is not a value of a parameter")
+    return params
+
+
+def _texts(table: Table) -> dict[str, str]:
+    return {key: table.text(key) for key in table.names()}
+
+
+def _plain(table: Table) -> dict[str, Any]:
+    return {key: table.raw(key) for key in table.names()}
+
+
+def _distinct(table: Table, key: str, names: list[str]) -> None:
+    if len(set(names)) != len(names):
+        raise table.error(key, f"the names {names} are not distinct")

@@ -1,0 +1,1 @@
+"""Faster variants of a model, and the trials that choose among them."""

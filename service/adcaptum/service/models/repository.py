@@ -1,0 +1,100 @@
+"""The folder of models."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from adcaptum.service.models import declaration_file
+from adcaptum.service.models.declaration import Declaration, DeclarationError
+
+WEIGHTS: Final = "weights.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One set of weights of a model.
+
+    Attributes:
+        name: Its folder's.
+        weights: The safetensors file.
+    """
+
+    name: str
+    weights: Path
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A model as it lies in the repository.
+
+    Attributes:
+        declaration: What `model.toml` says.
+        folder: Where it lies.
+        versions: By name, in numeric order.
+        default_version: The one that answers where a request names none.
+    """
+
+    declaration: Declaration
+    folder: Path
+    versions: Mapping[str, Version]
+    default_version: str
+
+    def digest(self, version: Version) -> str:
+        """Returns the hexadecimal BLAKE2b digest of everything that decides the model's answers."""
+        digest = hashlib.blake2b(digest_size=16)
+        beside = sorted(path for path in self.folder.iterdir() if path.is_file())
+        for path in (*beside, version.weights):
+            digest.update(path.relative_to(self.folder).as_posix().encode() + b"\0")
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "blake2b").digest())
+        return digest.hexdigest()
+
+
+def names(repository: Path) -> tuple[str, ...]:
+    """Returns the names of the models in the repository.
+
+    Raises:
+        DeclarationError: It is not a folder.
+    """
+    if not repository.is_dir():
+        raise DeclarationError(f"{repository}: not a folder")
+    return tuple(
+        sorted(path.parent.name for path in repository.glob(f"[!.]*/{declaration_file.FILE}"))
+    )
+
+
+def open_model(folder: Path) -> StoredModel:
+    """Reads what a model's folder holds, all but the weights.
+
+    Raises:
+        DeclarationError: The declaration is wrong, there is no version, or it names one that does
+            not exist.
+    """
+    declaration = declaration_file.read(folder)
+    found = sorted(folder.glob(f"[!.]*/{WEIGHTS}"), key=lambda path: _numeric(path.parent.name))
+    if not found:
+        raise DeclarationError(f"{folder}: no version: there is no folder with a {WEIGHTS}")
+    versions = {path.parent.name: Version(path.parent.name, path) for path in found}
+    default = declaration.default_version or found[-1].parent.name
+    for field, version in (
+        ("default_version", default),
+        *((f"aliases.{alias}", name) for alias, name in declaration.aliases.items()),
+    ):
+        if version not in versions:
+            known = ", ".join(versions)
+            raise DeclarationError(
+                f"{folder / declaration_file.FILE}: {field}: there is no version {version!r}; "
+                f"there are {known}"
+            )
+    return StoredModel(declaration, folder, MappingProxyType(versions), default)
+
+
+def _numeric(name: str) -> tuple[tuple[int, str], ...]:
+    """Orders "2" before "10"."""
+    return tuple(
+        (int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|\D+", name)
+    )

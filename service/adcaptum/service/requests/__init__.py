@@ -1,0 +1,1 @@
+"""Requests: reading, checking, and the building of replies."""

@@ -1,0 +1,48 @@
+"""What to call the features that an answer is about, where it is not about elements."""
+
+from collections.abc import Iterator
+from math import prod
+
+import torch
+
+from adcaptum.service.models.texts import TokenisedTexts
+from adcaptum.service.requests.parsed_request import Piece, Question
+
+
+def feature_names(question: Question, piece: Piece, count: int) -> list[str]:
+    """Names the features of a piece, in the order of their numbers.
+
+    Args:
+        question: What is asked.
+        piece: Which part of it.
+        count: How many features there are.
+    """
+    texts, masks = piece.part.inputs.texts, piece.explicand.feature_mask
+    if texts is not None and question.layer is None:
+        return _tokens(texts)
+    if masks is not None:
+        return [str(number) for number in torch.cat([m.flatten() for m in masks]).unique().tolist()]
+    if question.layer is not None:
+        return [str(index) for index in range(count)]
+    return list(_elements(question, piece))
+
+
+def _tokens(texts: TokenisedTexts) -> list[str]:
+    """The tokens of the text itself, then those that the tokenizer added: they are one feature."""
+    (text,) = texts.texts
+    special = texts.special[0].tolist()
+    own = [token for token, added in zip(text.tokens, special, strict=False) if not added]
+    added = [token for token, added in zip(text.tokens, special, strict=False) if added]
+    # What fills a text up is of the same feature.
+    return [*own, " ".join(added) or "added"] if any(special) else own
+
+
+def _elements(question: Question, piece: Piece) -> Iterator[str]:
+    declared = question.model.loaded.declaration.inputs
+    for each, values in zip(declared, piece.part.inputs.tensors, strict=True):
+        elements = prod(values.shape[1:])
+        if len(each.features) == elements:
+            yield from each.features
+            continue
+        inside = f"{each.name}." if len(declared) > 1 else ""
+        yield from (f"{inside}{index}" for index in range(elements))

@@ -1,0 +1,322 @@
+"""An Explain request, read and checked: what the engine is asked."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.rows.sources import Given
+from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Neuron, Output, Site
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.service.errors import InvalidRequest, Unsupported
+from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.requests import (
+    budgets,
+    inputs as request_inputs,
+    places,
+    suitability,
+    targets,
+)
+from adcaptum.service.requests.baselines import Compared, References, at_layer
+from adcaptum.service.requests.budgets import Budget
+from adcaptum.service.requests.inputs import Inputs
+from adcaptum.service.requests.targets import TargetChoice
+from adcaptum.service.wire import method_specs
+from adcaptum.service.wire.method_specs import ResolvedMethod
+from adcaptum.service.wire.tensors import DATATYPES
+from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+
+MOST_METHODS: Final = 32
+DEFAULT_OUTPUT: Final = explanation_pb2.OutputOptions(datatype="FP32")
+NEURON: Final = TargetChoice(known=(torch.zeros(1, 0, dtype=torch.int64),))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Examples that are explained together: all of a request's, or one text.
+
+    Attributes:
+        first: The first's index in the request.
+        inputs: Theirs.
+        baselines: What the inputs are compared with.
+        starts: What the layer's values are compared with; None: what the model makes of those.
+    """
+
+    first: int
+    inputs: Inputs
+    baselines: Compared
+    starts: Compared | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """One flow's worth of a question: a method, a target, a part.
+
+    Attributes:
+        method: The method's index in the request.
+        target: The target's index.
+        indices: The explained output of each example, `(examples, dims)`.
+        part: The examples.
+        explicand: For the engine.
+    """
+
+    method: int
+    target: int
+    indices: Tensor
+    part: Part
+    explicand: Explicand
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """What a request asks.
+
+    Attributes:
+        model: Whom.
+        inputs: About what.
+        parts: The same, as they are explained.
+        methods: How.
+        choice: Which outputs.
+        neuron: A number inside the model instead.
+        layer: Where; None: at the inputs.
+        masks: Which elements are one feature.
+        seed: Where randomness begins.
+        budget: What it may cost, and how exact it has to be.
+        output: The form of the reply.
+        deterministic: Whether the answer has to be the same to the last bit each time.
+    """
+
+    model: ServedModel
+    inputs: Inputs
+    parts: tuple[Part, ...]
+    methods: tuple[ResolvedMethod, ...]
+    choice: TargetChoice
+    neuron: Neuron | None
+    layer: Site | None
+    masks: tuple[Tensor, ...] | None
+    seed: int
+    budget: Budget
+    output: explanation_pb2.OutputOptions
+    deterministic: bool
+
+    @property
+    def needs_outputs(self) -> bool:
+        """Whether the targets depend on what the model says."""
+        return self.choice.known is None
+
+    @property
+    def tells_outputs(self) -> bool:
+        """Whether the answer has what the model says, beside why."""
+        if self.output.return_outputs:
+            return True
+        if not self.model.loaded.declaration.outputs[0].labels:
+            return False
+        if self.output.HasField("return_predictions"):
+            return self.output.return_predictions
+        return self.needs_outputs or len(self.methods) > 1
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it holds until it is answered, and its answer, in bytes."""
+        inputs = sum([each.nbytes for each in self.inputs.tensors])
+        held = sum([each.nbytes for each in self.masks or ()])
+        for part in self.parts:
+            held += sum([each.nbytes for each in part.baselines.tensors])
+        return held + inputs * (1 + len(self.methods) * self.choice.count)
+
+    def inside(self, method: int) -> Site | None:
+        """The layer that the method's answer is of; None: it is of the inputs."""
+        return None if self.methods[method].abilities.of_inputs else self.layer
+
+    def asks_outputs(self) -> Evaluation:
+        """Returns what evaluates the outputs."""
+        return Evaluation(Given(self.inputs.tensors), arguments=self.inputs.arguments)
+
+    def estimated_rows(self) -> dict[str, int]:
+        """How many rows it will take, by kind, as far as is known; the outputs' not counted.
+
+        To a tolerance, as many as such requests have taken.
+        """
+        first = torch.zeros(self.inputs.count, len(self.model.checks.output_shape)).long()
+        rows = {"forward": 0, "gradient": 0}
+        for index, resolved in enumerate(self.methods):
+            kind = "gradient" if resolved.method.gradient else "forward"
+            pieces = [self._piece(index, 0, first, part) for part in self.parts]
+            foretold = sum(map(self.rows, pieces)) * self.choice.count
+            rows[kind] += self.model.row_ratios.expected(
+                resolved.spec.name, self.budget.tolerance, foretold
+            )
+        return rows
+
+    def rows(self, piece: Piece) -> int:
+        """How many rows a piece takes, as far as its method knows."""
+        method, explicand = self.methods[piece.method].method, piece.explicand
+        site = self.inside(piece.method)
+        shapes = None if site is None else self.model.checks.layer_shapes.get(site)
+        if shapes is None:
+            return method.rows(explicand)
+        # What there is to explain are the layer's elements, which a method by itself cannot know.
+        values = explicand.inputs[0]
+        seen, own = self.model.loaded.examples[0].shape[1:2], values.shape[1:2]
+        # A layer that is as long as the example is as long as the input.
+        lengths = [own + shape[1:] if shape[:1] == seen else shape for shape in shapes]
+        inside = tuple(values.new_zeros(1).expand(explicand.count, *each) for each in lengths)
+        return method.rows(replace(explicand, inputs=inside))
+
+    def pieces(self, outputs: Tensor | None) -> list[Piece]:
+        """Cuts the question up for the engine.
+
+        Args:
+            outputs: The model's, `(examples, *output)`, if `needs_outputs`.
+        """
+        chosen = self.choice.known
+        if chosen is None:
+            if outputs is None:
+                raise ValueError("the targets depend on the outputs")
+            chosen = self.choice.given(outputs)
+        return [
+            self._piece(method, target, indices, part)
+            for method in range(len(self.methods))
+            for target, indices in enumerate(chosen)
+            for part in self.parts
+        ]
+
+    def _piece(self, method: int, target: int, indices: Tensor, part: Part) -> Piece:
+        gradient = self.methods[method].method.gradient
+        inputs = part.inputs
+        own = indices
+        if len(self.parts) > 1:
+            own = indices[part.first : part.first + inputs.count]
+        at = self.layer if self.layer is not None else self.model.site(gradient=gradient)
+        masks = self.masks
+        if inputs.texts is not None and at == INPUT:
+            masks = (_token_features(inputs.texts.special),)
+        starts = part.starts
+        explicand = Explicand(
+            inputs=inputs.tensors,
+            target=Output(own) if self.neuron is None else self.neuron,
+            baselines=part.baselines.tensors,
+            starts=None if starts is None else starts.tensors,
+            background=bool((starts or part.baselines).distribution),
+            at=at,
+            arguments=inputs.arguments,
+            feature_mask=masks,
+            seed=self.seed,
+            scales=self.model.scales if at == INPUT else None,
+            tolerance=self.budget.tolerance,
+        )
+        return Piece(method, target, own, part, explicand)
+
+
+def read(request: pb.ExplainRequest, model: ServedModel, max_image_pixels: int) -> Question:
+    """Reads a request.
+
+    Raises:
+        InvalidRequest: Something in it is not allowed.
+        NotFound: It names a method or a layer that does not exist.
+        Unsupported: The model cannot run a method that it names.
+    """
+    loaded = model.loaded
+    inputs = request_inputs.read(request.inputs, loaded, max_image_pixels)
+    methods = read_methods(request, model)
+    layer = places.site(request.layer, model) if request.HasField("layer") else None
+    neuron = places.neuron(request.neuron, model) if request.HasField("neuron") else None
+    if neuron is not None and any(each.abilities.through for each in methods):
+        # It is not what is explained, but what the explained output depends on by way of it.
+        methods = tuple(suitability.by_way_of(neuron, each, layer) for each in methods)
+        layer, neuron = neuron.site, None
+    if neuron is None:
+        choice = targets.read(request.target, model, inputs.count)
+    elif request.target.WhichOneof("kind") is None:
+        choice = NEURON
+    else:
+        raise InvalidRequest("target", "set; must be unset where a neuron is explained")
+    baselines = References(loaded, inputs, request.seed, max_image_pixels).read(request.baselines)
+    starts = at_layer(request.layer_baselines, inputs)
+    if starts is not None and request.baselines:
+        raise InvalidRequest("layer_baselines", "given beside baselines; must be one of the two")
+    if starts is not None and layer is None:
+        raise InvalidRequest("layer_baselines", "given without a layer")
+    for each in methods:
+        suitability.check_layer(each.abilities, layer, model)
+        suitability.check_baselines(each.abilities, baselines, starts, inputs.count)
+    return Question(
+        model=model,
+        inputs=inputs,
+        parts=_parts(inputs, baselines, starts),
+        methods=methods,
+        choice=choice,
+        neuron=neuron,
+        layer=layer,
+        masks=places.feature_masks(request.feature_masks, model, inputs, layer),
+        seed=request.seed,
+        budget=budgets.read(request.budget, methods, loaded.declaration.max_rows),
+        output=_output(request.output) if request.HasField("output") else DEFAULT_OUTPUT,
+        deterministic=request.deterministic,
+    )
+
+
+def read_methods(request: pb.ExplainRequest, model: ServedModel) -> tuple[ResolvedMethod, ...]:
+    """Reads the methods of a request.
+
+    Raises:
+        InvalidRequest: There are too many, or a parameter is not allowed.
+        NotFound: There is none of that name.
+        Unsupported: The model cannot run one.
+    """
+    if len(request.methods) > MOST_METHODS:
+        raise InvalidRequest(
+            "methods", f"{len(request.methods)} of them; at most {MOST_METHODS} are allowed"
+        )
+    methods = tuple(
+        method_specs.read(spec, f"methods[{index}]") for index, spec in enumerate(request.methods)
+    ) or (model.default_method,)
+    for method in methods:
+        reason = suitability.obstacle(method.abilities, model)
+        if reason:
+            raise Unsupported(f"Model {model.name!r} cannot run {method.spec.name}: {reason}.")
+    return methods
+
+
+def _output(options: explanation_pb2.OutputOptions) -> explanation_pb2.OutputOptions:
+    if options.datatype not in ("", "FP32", "FP64", "FP16"):
+        raise InvalidRequest("output.datatype", f"{options.datatype!r}; must be FP32, FP64 or FP16")
+    made = explanation_pb2.OutputOptions()
+    made.CopyFrom(options)
+    made.datatype = options.datatype or "FP32"
+    return made
+
+
+def _parts(inputs: Inputs, baselines: Compared, starts: Compared | None) -> tuple[Part, ...]:
+    texts = inputs.texts
+    if texts is None:
+        return (Part(0, inputs, baselines, starts),)
+    # Each text alone: at its own length, it shares batches with texts of that length, and its
+    # answer does not depend on how long its neighbours are.
+    parts = []
+    for index in range(inputs.count):
+        own = texts.example(index)
+        (baseline,) = baselines.tensors
+        ids = baseline[index : index + 1, : own.ids.shape[1]]
+        parts.append(
+            Part(
+                index,
+                replace(inputs, tensors=(own.ids,), texts=own),
+                Compared((ids,)),
+                starts and starts.of_example(index, inputs.count),
+            )
+        )
+    return tuple(parts)
+
+
+def _token_features(special: Tensor) -> Tensor:
+    """Numbers the tokens of a text, `(1, tokens)`; those the tokenizer added are one feature."""
+    real = ~special
+    numbers = real.cumsum(1) - 1
+    return torch.where(real, numbers, int(real.sum()))
+
+
+def dtype_of(options: explanation_pb2.OutputOptions) -> torch.dtype:
+    """Returns the datatype of attributions."""
+    return DATATYPES[options.datatype] or torch.float32

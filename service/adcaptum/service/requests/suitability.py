@@ -1,0 +1,99 @@
+"""Whether a method suits a model, and what a request gives suits a method."""
+
+from dataclasses import replace
+from typing import Any, cast
+
+from adcaptum.engine.methods import METHODS
+from adcaptum.engine.vocabulary.evaluation import Neuron, Site
+from adcaptum.engine.vocabulary.method import needs_layer
+from adcaptum.engine.vocabulary.parameters import describe
+from adcaptum.service.errors import InvalidRequest
+from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.requests.baselines import Compared
+from adcaptum.service.wire.abilities import NEURON, Abilities
+from adcaptum.service.wire.method_specs import ResolvedMethod
+
+
+def obstacle(method: Abilities, model: ServedModel) -> str:
+    """Says why a model cannot run a method; nothing if it can."""
+    if method.gradient and not model.checks.differentiable:
+        return f"it needs gradients, and {model.checks.obstacle}"
+    if needs_layer(method.layer) and not model.modules:
+        return "it needs a layer, and the model has none"
+    if model.loaded.text is not None and not method.alone:
+        return "it compares examples with each other, and texts are explained one by one"
+    if model.embedding is not None and _changes_inputs(method):
+        return (
+            "it needs inputs that can change little by little, and those of this model are whole "
+            f"numbers, which are explained at the layer {model.embedding.named}"
+        )
+    return ""
+
+
+def _changes_inputs(method: Abilities) -> bool:
+    if method.layer == "never":
+        return method.gradient
+    # What explains layers only and compares the inputs goes from the one to the other.
+    return method.layer == "through" or (method.layer == "required" and method.baseline)
+
+
+def check_layer(method: Abilities, layer: Site | None, model: ServedModel) -> None:
+    """Raises `InvalidRequest` if a method needs a layer and has none, or the other way round."""
+    if layer is None and needs_layer(method.layer):
+        raise InvalidRequest(
+            "layer",
+            f"missing; {method.name} needs one: {model.some_layers()}",
+        )
+    if layer is not None and method.layer == "never":
+        raise InvalidRequest(
+            "layer",
+            f"{layer.named}; {method.name} explains inputs only, and none of {model.some_layers()}",
+        )
+
+
+def check_baselines(
+    method: Abilities, baselines: Compared, starts: Compared | None, count: int
+) -> None:
+    """Raises `InvalidRequest` if a method cannot compare with what a request gives.
+
+    Args:
+        method: The method.
+        baselines: What the inputs are compared with.
+        starts: What the layer's values are compared with, if the request says.
+        count: How many examples there are.
+    """
+    if starts is not None and not method.starts:
+        compared = "the inputs" if method.baseline else "nothing"
+        raise InvalidRequest("layer_baselines", f"given; {method.name} compares {compared}")
+    given = starts or baselines
+    if given.distribution and method.baseline and not method.background:
+        able = ", ".join(name for name, each in METHODS.items() if each.background)
+        raise InvalidRequest(
+            given.distribution,
+            f"{given.rows} rows; {method.name} compares each example with one baseline: there "
+            f"must be 1, or a tensor of {count}, one for each. Distributions are for {able}",
+        )
+
+
+def by_way_of(neuron: Neuron, method: ResolvedMethod, layer: Site | None) -> ResolvedMethod:
+    """Gives a method the neuron by way of which it explains an output.
+
+    Raises:
+        InvalidRequest: It does not explain so, or has a neuron or a layer already; or it is a
+            block.
+    """
+    known = {parameter.name for parameter in describe(type(method.method))}
+    name = method.abilities.name
+    if NEURON not in known:
+        raise InvalidRequest(
+            "neuron",
+            f"given with {name}, which explains the neuron, and others an output through it",
+        )
+    if layer is not None:
+        raise InvalidRequest("layer", f"{layer.named}; must be unset: the neuron names the layer")
+    if NEURON in method.spec.params:
+        raise InvalidRequest("neuron", f"given beside the parameter {NEURON} of {name}")
+    if not neuron.one:
+        raise InvalidRequest("neuron.end", f"given; {name} takes a single neuron, or all of them")
+    # Every method is a frozen dataclass, which its protocol cannot say.
+    return ResolvedMethod.of(replace(cast("Any", method.method), neuron=neuron.index))

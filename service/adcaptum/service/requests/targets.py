@@ -1,0 +1,98 @@
+"""Which outputs a request wants explained."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from adcaptum.service.errors import InvalidRequest
+from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.nearest import did_you_mean, shortened
+from adcaptum.v1 import explanation_pb2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TargetChoice:
+    """Which outputs are explained.
+
+    Attributes:
+        known: The index of each example's output, int64 `(examples, dims)`, one tensor per target;
+            None where the outputs decide.
+        most: How many of the largest outputs, where they decide.
+    """
+
+    known: tuple[Tensor, ...] | None = None
+    most: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many outputs of each example are explained."""
+        return self.most if self.known is None else len(self.known)
+
+    def given(self, outputs: Tensor) -> tuple[Tensor, ...]:
+        """Returns the targets, now that the outputs `(examples, *output)` are there."""
+        if self.known is not None:
+            return self.known
+        # topk says nothing of the order of equals; a stable sort takes the first.
+        order = outputs.flatten(1).sort(dim=1, descending=True, stable=True).indices.cpu()
+        shape = outputs.shape[1:]
+        return tuple(
+            torch.stack(torch.unravel_index(order[:, rank], shape), dim=1)
+            for rank in range(self.most)
+        )
+
+
+def read(message: explanation_pb2.Target, model: ServedModel, count: int) -> TargetChoice:
+    """Reads the target of a request with `count` examples.
+
+    Raises:
+        InvalidRequest: It is not one that the model has.
+    """
+    shape = model.checks.output_shape
+    outputs = math.prod(shape)
+    kind = message.WhichOneof("kind")
+    if kind is None or kind == "argmax":
+        return _all(shape, count) if outputs == 1 else TargetChoice(most=1)
+    if kind == "indices":
+        return _indices(tuple(message.indices.values), shape, count)
+    if kind == "label":
+        return TargetChoice((_label(message.label, model).expand(count, 1),))
+    if kind == "all":
+        return _all(shape, count)
+    if not 1 <= message.top_k <= outputs:
+        raise InvalidRequest("target.top_k", f"{message.top_k}; must be from 1 to {outputs}")
+    return TargetChoice(most=message.top_k)
+
+
+@lru_cache(maxsize=1024)
+def _indices(values: tuple[int, ...], shape: tuple[int, ...], count: int) -> TargetChoice:
+    dims = len(shape)
+    if len(values) not in (dims, dims * count):
+        each = "one number" if dims == 1 else f"{dims} numbers"
+        raise InvalidRequest(
+            "target.indices", f"{len(values)} numbers; must be {each} per example, or for all"
+        )
+    for position, value in enumerate(values):
+        length = shape[position % dims]
+        if not 0 <= value < length:
+            raise InvalidRequest(
+                f"target.indices.values[{position}]", f"{value}; must be from 0 to {length - 1}"
+            )
+    return TargetChoice(
+        (torch.tensor(values, dtype=torch.int64).view(-1, dims).expand(count, dims),)
+    )
+
+
+def _label(label: str, model: ServedModel) -> Tensor:
+    if label not in model.label_index:
+        hint = did_you_mean(label, model.label_index)
+        raise InvalidRequest("target.label", f"there is no label {shortened(label)}. {hint}")
+    return torch.tensor([[model.label_index[label]]])
+
+
+def _all(shape: tuple[int, ...], count: int) -> TargetChoice:
+    every = torch.cartesian_prod(*(torch.arange(length) for length in shape))
+    rows = every.view(-1, len(shape)) if shape else torch.zeros(1, 0, dtype=torch.int64)
+    return TargetChoice(tuple(row.expand(count, len(shape)) for row in rows))

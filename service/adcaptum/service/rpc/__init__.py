@@ -1,0 +1,1 @@
+"""The edges: gRPC servicers and interceptors, the status table, health, HTTP."""

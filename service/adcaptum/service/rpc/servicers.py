@@ -1,0 +1,64 @@
+"""The methods of the service, as gRPC calls them."""
+# ruff: noqa: ARG002, N802 - names and arguments are gRPC's
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from adcaptum.service.handlers.inference import Explanations
+from adcaptum.service.models.catalogue import Catalogue
+from adcaptum.service.rpc import descriptions
+from adcaptum.service.rpc.interceptors import CALL
+from adcaptum.v1 import explanation_service_pb2 as pb, explanation_service_pb2_grpc as pb_grpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ExplanationServicer(pb_grpc.ExplanationServiceServicer):
+    """Hands every call to what answers it."""
+
+    def __init__(self, catalogue: Catalogue, explanations: Explanations, device: str) -> None:
+        self._catalogue = catalogue
+        self._explanations = explanations
+        self._device = device
+
+    async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
+        """Evaluates a model."""
+        return await self._explanations.predict(request, CALL.get())
+
+    async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.ExplainResponse:
+        """Says what each part of the input contributed."""
+        return await self._explanations.explain(request, CALL.get())
+
+    async def ExplainStream(
+        self, request: pb.ExplainStreamRequest, context: Context
+    ) -> AsyncIterator[pb.ExplainStreamResponse]:
+        """Does the same and reports on the way."""
+        async for event in self._explanations.explain_stream(request, CALL.get()):
+            yield event
+
+    async def ListModels(
+        self, request: pb.ListModelsRequest, context: Context
+    ) -> pb.ListModelsResponse:
+        """Lists the models."""
+        return pb.ListModelsResponse(
+            models=[
+                descriptions.model(entry, None, self._device, layers=False)
+                for entry in self._catalogue
+            ]
+        )
+
+    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
+        """Describes a model."""
+        entry = self._catalogue.entry(request.model.name)
+        return pb.GetModelResponse(
+            model=descriptions.model(entry, request.model, self._device, layers=True)
+        )
+
+    async def ListMethods(
+        self, request: pb.ListMethodsRequest, context: Context
+    ) -> pb.ListMethodsResponse:
+        """Lists the methods."""
+        served = self._catalogue.find(request.model) if request.HasField("model") else None
+        return pb.ListMethodsResponse(methods=descriptions.methods(served))

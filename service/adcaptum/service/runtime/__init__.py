@@ -1,0 +1,1 @@
+"""The runtime: engine cores, their runners, and the dispatcher over them."""

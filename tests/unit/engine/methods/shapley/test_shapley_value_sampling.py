@@ -1,0 +1,110 @@
+"""Shapley values from random orders."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from adcaptum.engine import Attribution, ErrorKind, Explicand, Site, StopReason, explain
+from adcaptum.engine.games.coalitions import shapley_values
+from adcaptum.engine.methods.shapley.shapley_value_sampling import ShapleyValueSampling
+from tests.games import as_model, coalitions, gap, noise
+from tests.models import mlp, numbers
+
+PLAYERS = 8
+EXPLICAND = Explicand.of(torch.ones(1, PLAYERS, dtype=torch.float64))
+
+
+def test_completeness_is_exact_after_one_pair_of_orders() -> None:
+    worths = noise(PLAYERS, 0)
+    answer = explain(as_model(worths), ShapleyValueSampling(1), EXPLICAND)
+    assert float(answer.values[0].sum()) == pytest.approx(float(worths[-1] - worths[0]), abs=1e-13)
+
+
+def test_one_pair_of_orders_tells_no_error() -> None:
+    answer = explain(as_model(noise(PLAYERS, 0)), ShapleyValueSampling(2), EXPLICAND)
+    assert answer.error_kind is ErrorKind.STANDARD_ERROR
+    assert answer.error is not None
+    assert answer.error.isinf().all()
+
+
+def test_an_order_and_its_reverse_solve_games_of_two_player_terms() -> None:
+    z = coalitions(PLAYERS)
+    terms = torch.randn(PLAYERS, PLAYERS, dtype=torch.float64)
+    worths = ((z @ terms) * z).sum(1) + z @ terms[0]
+    answer = explain(as_model(worths), ShapleyValueSampling(2), EXPLICAND)
+    expected = shapley_values(worths[None])
+    torch.testing.assert_close(answer.values[0], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_both_ends_are_evaluated_once_and_the_other_prefixes_for_each_order() -> None:
+    answer = explain(mlp(), ShapleyValueSampling(10), Explicand.of(numbers(3, 8), target=0))
+    assert answer.rows_used == 3 * (2 + 10 * 7)
+
+
+def test_an_odd_number_of_orders_is_rounded_up() -> None:
+    explicand = Explicand.of(numbers(1, 8), target=0)
+    odd = explain(mlp(), ShapleyValueSampling(9), explicand)
+    even = explain(mlp(), ShapleyValueSampling(10), explicand)
+    torch.testing.assert_close(odd.values[0], even.values[0], rtol=1e-12, atol=1e-12)
+
+
+def test_where_all_coalitions_cost_no_more_the_values_are_exact() -> None:
+    worths = noise(4, 0)
+    explicand = Explicand.of(torch.ones(1, 4, dtype=torch.float64))
+    answer = explain(as_model(worths), ShapleyValueSampling(25), explicand)
+    expected = shapley_values(worths[None])
+    torch.testing.assert_close(answer.values[0], expected, rtol=1e-12, atol=1e-12)
+    assert answer.error is not None
+    assert answer.error.tolist() == [0]
+    assert answer.rows_used == 16
+
+
+def test_the_ends_are_told() -> None:
+    model, x, x0 = mlp(), numbers(3, 8), numbers(3, 8, seed=1)
+    answer = explain(model, ShapleyValueSampling(6), Explicand.of(x, target=2, baselines=x0))
+    with torch.no_grad():
+        torch.testing.assert_close(answer.output, model(x)[:, 2])
+        torch.testing.assert_close(answer.baseline_output, model(x0)[:, 2])
+
+
+def test_answers_on_the_way_get_more_exact_and_are_complete() -> None:
+    reported: list[Attribution] = []
+    explicand = Explicand.of(numbers(1, 30), target=0)
+    explain(mlp(30), ShapleyValueSampling(400), explicand, on_progress=reported.append)
+    errors = [float(answer.error.max()) for answer in reported if answer.error is not None]
+    assert len(errors) == len(reported) >= 4
+    assert errors[-1] < errors[0] / 3
+    for answer in reported:
+        torch.testing.assert_close(answer.values[0].sum(1), gap(answer))
+
+
+def test_the_first_orders_are_the_same_whatever_their_number() -> None:
+    reported: list[Attribution] = []
+    explicand = Explicand.of(numbers(1, 30), target=0)
+    explain(mlp(30), ShapleyValueSampling(400), explicand, on_progress=reported.append)
+    first = reported[0].rows_used
+    few = explain(mlp(30), ShapleyValueSampling((first - 2) // 29), explicand)
+    torch.testing.assert_close(few.values[0], reported[0].values[0])
+
+
+def test_a_budget_gives_the_best_answer_so_far() -> None:
+    explicand = Explicand.of(numbers(1, 30), target=0)
+    answer = explain(mlp(30), ShapleyValueSampling(400), explicand, max_rows=1000)
+    assert answer.stop_reason is StopReason.BUDGET
+    assert 0 < answer.rows_used <= 1000
+    assert answer.error is not None
+    assert bool(answer.error.isfinite().all())
+
+
+def test_many_features_take_no_memory_for_coalitions() -> None:
+    x = torch.rand(1, 3000)
+    answer = explain(lambda x: x.sum(1), ShapleyValueSampling(2), Explicand.of(x), batch_rows=256)
+    torch.testing.assert_close(answer.values[0], x, rtol=1e-3, atol=1e-3)
+
+
+def test_layers_are_explained() -> None:
+    explicand = Explicand.of(numbers(2, 8), target=0, at=Site("1"))
+    answer = explain(mlp(), ShapleyValueSampling(4), explicand)
+    assert answer.values[0].shape == answer.standard_errors[0].shape == (2, 16)
+    torch.testing.assert_close(answer.values[0].sum(1), gap(answer))

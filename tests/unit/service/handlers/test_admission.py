@@ -1,0 +1,71 @@
+"""What a request will take, and what runs it."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import torch
+
+from adcaptum.service.handlers.admission import Cost
+from adcaptum.service.metrics import Metrics
+from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.requests import parsed_request as question
+from adcaptum.service.runtime.dispatcher import Engines
+from adcaptum.v1 import (
+    explanation_pb2,
+    explanation_service_pb2 as pb,
+    method_pb2,
+    tensor_pb2,
+)
+from tests.unit.service.tiny_model import served
+
+LIGHT = {"forward": {1: 1e-4, 64: 2e-4}, "gradient": {1: 1e-4, 64: 2e-4}}
+
+
+def engines(model: ServedModel, curves: dict[str, dict[int, float]] = LIGHT) -> Engines:
+    def crashed(error: BaseException) -> None:
+        raise error
+
+    loop = asyncio.get_running_loop()
+    made = Engines(
+        loop, torch.device("cpu"), Metrics(), target_batch_seconds=0.025, crashed=crashed
+    )
+    made.add(model, curves)
+    return made
+
+
+def asked(model: ServedModel, name: str, rows: int = 1, **budget: Any) -> question.Question:
+    data = np.ones((rows, 3), np.float32)
+    return question.read(
+        pb.ExplainRequest(
+            inputs=[tensor_pb2.Tensor(datatype="FP32", shape=data.shape, data=data.tobytes())],
+            target=explanation_pb2.Target(label="yes"),
+            methods=[method_pb2.MethodSpec(name=name)],
+            budget=explanation_pb2.Budget(**budget),
+        ),
+        model,
+        1000,
+    )
+
+
+async def test_what_plans_many_rows_is_kept_out_of_the_event_loop_however_few_it_may_use() -> None:
+    model, _ = served()
+    made = engines(model)
+    light = Cost.of_explanation(asked(model, "saliency"), made)
+    heavy = Cost.of_explanation(asked(model, "rise"), made)
+    capped = Cost.of_explanation(asked(model, "rise", max_rows=2), made)
+    assert light.engine is not heavy.engine
+    assert capped.engine is heavy.engine
+    assert capped.rows == 2
+    await made.stop()
+
+
+async def test_what_fits_regressions_to_many_rows_is_kept_out_of_the_event_loop() -> None:
+    model, _ = served()
+    # Rows that cost nothing.
+    made = engines(model, {kind: {1: 1e-9, 64: 2e-9} for kind in ("forward", "gradient")})
+    light = Cost.of_explanation(asked(model, "smooth_grad", 64), made)
+    few = Cost.of_explanation(asked(model, "lime", 1), made)
+    many = Cost.of_explanation(asked(model, "lime", 11), made)
+    assert few.engine is light.engine is not many.engine
+    await made.stop()

@@ -1,0 +1,127 @@
+"""What may stand in a model.toml, and what is said where it may not."""
+
+from pathlib import Path
+
+import pytest
+
+from adcaptum.service.models import declaration_file
+from adcaptum.service.models.declaration import DeclarationError, NumberBaseline, Runtime
+
+GOOD = """
+description = "A table."
+factory = "somewhere:build"
+[aliases]
+stable = "1"
+[[inputs]]
+name = "x"
+kind = "tabular"
+datatype = "FP32"
+shape = [-1, 3]
+features = ["a", "b", "c"]
+default_baseline = "ones"
+[inputs.baselines]
+ones = 1
+[[outputs]]
+name = "y"
+shape = [-1, 2]
+kind = "logits"
+labels = ["no", "yes"]
+[defaults]
+method = "saliency"
+params = { abs = false }
+[limits]
+max_rows = 500
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    model = folder / "table"
+    model.mkdir()
+    (model / "model.toml").write_text(text)
+    return model
+
+
+def test_a_declaration_is_read(tmp_path: Path) -> None:
+    read = declaration_file.read(write(tmp_path, GOOD))
+    assert (read.name, read.max_rows, read.default_method) == ("table", 500, "saliency")
+    assert read.inputs[0].shape == (-1, 3)
+    assert read.outputs[0].labels == ("no", "yes")
+    assert read.default_params == {"abs": False}
+
+
+def test_how_a_model_may_be_arranged_is_read(tmp_path: Path) -> None:
+    asked = """[runtime]
+precision = "bfloat16"
+memory_format = "channels last"
+fold_batch_norm = false
+compile = "auto"
+"""
+    read = declaration_file.read(write(tmp_path, GOOD + asked))
+    assert read.runtime == Runtime("bfloat16", "channels last", fold_batch_norm=False, compile=True)
+
+
+def test_an_arrangement_is_measured_and_no_precision_changed_by_default(tmp_path: Path) -> None:
+    read = declaration_file.read(write(tmp_path, GOOD))
+    assert read.runtime == Runtime("as loaded", "auto", fold_batch_norm=True, compile=False)
+
+
+def test_zero_is_always_a_baseline(tmp_path: Path) -> None:
+    read = declaration_file.read(write(tmp_path, GOOD))
+    assert read.inputs[0].baselines == {"zero": NumberBaseline(0), "ones": NumberBaseline(1)}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("description", "descripton", "descripton: unknown field. Did you mean 'description'"),
+        ('factory = "somewhere:build"', "", "factory: missing"),
+        ("somewhere:build", "somewhere", "module:callable"),
+        ('"tabular"', '"tabel"', "'tabel' is not one of 'image', 'text', 'tabular', 'tensor'"),
+        ('"FP32"', '"FP33"', "'FP33' is not one of"),
+        ("[-1, 3]", "[3, 3]", "shape: "),
+        ("[-1, 3]", "[-1, 4]", "features: 3 of them"),
+        ('"ones"\n', '"one"\n', "Did you mean 'ones'"),
+        ("ones = 1", "ones = true", "True is not a number"),
+        ("ones = 1", 'ones = { file = "../secret" }', "outside of the model's folder"),
+        ("ones = 1", 'ones = { file = "none" }', "there is no file"),
+        ("[-1, 2]", "[-1, 3]", "labels: 2 of them"),
+        ("max_rows = 500", "max_rows = 0", "0 is not at least 1"),
+        ("max_rows = 500", 'max_rows = "many"', "'many' is not a whole number"),
+        ("max_rows = 500", "max_row = 500", "limits.max_row: unknown field"),
+        (
+            "[limits]",
+            "[runtime]\nprecision = 'int8'\n[limits]",
+            "runtime.precision: 'int8' is not one of 'as loaded', 'float32', 'bfloat16', 'float16'",
+        ),
+        (
+            "[limits]",
+            "[runtime]\nmemory_format = 'nhwc'\n[limits]",
+            "runtime.memory_format: 'nhwc' is not one of 'auto', 'as loaded', 'channels last'",
+        ),
+        (
+            "[limits]",
+            "[runtime]\nfold_batch_norm = true\n[limits]",
+            "runtime.fold_batch_norm: True is not 'auto' or false",
+        ),
+        (
+            "[limits]",
+            "[runtime]\ncompile = 'always'\n[limits]",
+            "runtime.compile: 'always' is not one of 'off', 'auto'",
+        ),
+        ("[limits]", "[runtime]\ncompiled = 'auto'\n[limits]", "runtime.compiled: unknown field"),
+        ("[[outputs]]", "[[outputs", "model.toml"),
+    ],
+)
+def test_an_error_names_the_file_the_field_and_what_is_allowed(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    folder = write(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(DeclarationError) as caught:
+        declaration_file.read(folder)
+    assert message in str(caught.value)
+    assert str(folder / "model.toml") in str(caught.value)
+
+
+def test_a_folder_without_a_declaration_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError, match=r"model\.toml"):
+        declaration_file.read(tmp_path)

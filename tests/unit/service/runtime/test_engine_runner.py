@@ -1,0 +1,302 @@
+"""The engine loop: batches of many works, and what happens when one of them fails."""
+
+import asyncio
+import gc
+import random
+import threading
+import weakref
+from collections.abc import AsyncIterator
+from time import monotonic
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
+from adcaptum.engine.vocabulary.flow import Flow, report
+from adcaptum.service.errors import Cancelled, DeadlineExceeded
+from adcaptum.service.metrics import Metrics
+from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.runtime.engine_runner import EngineLoop
+from adcaptum.service.runtime.work import Work
+from tests.unit.service.tiny_model import Watched, served
+from tests.unit.service.works import outputs, work
+
+
+@pytest.fixture(params=[0, 1, 2], ids=["in the event loop", "one thread", "two threads"])
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[EngineLoop]:
+    crashes: list[BaseException] = []
+    metrics = Metrics()
+    loop = EngineLoop(
+        asyncio.get_running_loop(),
+        torch.device("cpu"),
+        metrics,
+        target_batch_seconds=0.025,
+        crashed=crashes.append,
+        threaded=request.param > 0,
+    )
+    loop.start(request.param, 1)
+    yield loop
+    await asyncio.to_thread(loop.stop)
+    assert crashes == []
+
+
+@pytest.fixture
+def model() -> tuple[ServedModel, Watched]:
+    return served()
+
+
+def four_rows_fit(rows: Tensor) -> None:
+    if len(rows) > 4:
+        raise torch.OutOfMemoryError("pretended")
+
+
+def expected(module: Watched, rows: Tensor) -> Tensor:
+    return torch.nn.functional.linear(rows, module.weight) ** 2
+
+
+async def test_every_work_gets_its_own_rows(
+    engine: EngineLoop, model: tuple[ServedModel, Watched]
+) -> None:
+    inputs = [torch.randn(1 + i % 5, 3) for i in range(50)]
+    works = [work(model[0], outputs(rows)) for rows in inputs]
+    for each in works:
+        engine.submit(each)
+    for each, rows in zip(works, inputs, strict=True):
+        await each.finished
+        assert each.error is None
+        torch.testing.assert_close(each.results[0].values, expected(model[1], rows))
+
+
+async def test_works_that_come_together_share_batches(
+    engine: EngineLoop, model: tuple[ServedModel, Watched]
+) -> None:
+    works = [work(model[0], outputs(torch.ones(1, 3))) for _ in range(50)]
+    for each in works:
+        engine.submit(each)
+    await asyncio.gather(*(each.finished for each in works))
+    assert sum(model[1].batches) == 50
+    assert len(model[1].batches) < 50
+
+
+async def test_stages_follow_each_other(
+    engine: EngineLoop, model: tuple[ServedModel, Watched]
+) -> None:
+    one = work(model[0], outputs(torch.ones(1, 3)), outputs(torch.zeros(2, 3)))
+    engine.submit(one)
+    await one.finished
+    torch.testing.assert_close(one.results[0].values, torch.zeros(2, 2))
+
+
+async def test_only_the_culprit_fails(
+    engine: EngineLoop, model: tuple[ServedModel, Watched]
+) -> None:
+    def watch(rows: Tensor) -> None:
+        if bool((rows > 100).any()):
+            raise ArithmeticError("too large")
+
+    model[1].watch = watch
+    inputs = [torch.full((2, 3), 1000.0 if i == 7 else float(i)) for i in range(16)]
+    works = [work(model[0], outputs(rows)) for rows in inputs]
+    for each in works:
+        engine.submit(each)
+    await asyncio.gather(*(each.finished for each in works))
+    assert [i for i, each in enumerate(works) if each.error is not None] == [7]
+    assert isinstance(works[7].error, ArithmeticError)
+
+
+async def test_a_batch_that_does_not_fit_runs_again_in_parts(
+    engine: EngineLoop, model: tuple[ServedModel, Watched]
+) -> None:
+    model[1].watch = four_rows_fit
+    rows = torch.randn(33, 3)
+    one = work(model[0], outputs(rows))
+    engine.submit(one)
+    await one.finished
+    assert one.error is None
+    torch.testing.assert_close(one.results[0].values, expected(model[1], rows))
+
+
+async def test_what_does_not_fit_is_hardly_ever_tried_again(
+    engine: EngineLoop, model: tuple[ServedModel, Watched]
+) -> None:
+    model[1].watch = four_rows_fit
+    failed = []
+    for _ in range(6):
+        model[1].batches.clear()
+        works = [work(model[0], outputs(torch.randn(33, 3))) for _ in range(3)]
+        for each in works:
+            engine.submit(each)
+        await asyncio.gather(*(each.finished for each in works))
+        assert [each.error for each in works] == [None] * 3
+        assert [each.request.served_rows for each in works] == [33] * 3
+        failed.append(sum(rows > 4 for rows in model[1].batches))
+    # Once after 64 batches, by each of two threads, and then not before 128 more.
+    assert sum(failed[1:]) <= 2
+
+
+async def test_a_row_that_does_not_fit_fails_its_work(
+    engine: EngineLoop, model: tuple[ServedModel, Watched]
+) -> None:
+    def watch(rows: Tensor) -> None:
+        raise torch.OutOfMemoryError("pretended")
+
+    model[1].watch = watch
+    one = work(model[0], outputs(torch.ones(1, 3)))
+    engine.submit(one)
+    await one.finished
+    assert isinstance(one.error, torch.OutOfMemoryError)
+
+
+async def test_the_error_of_an_evaluation_is_thrown_into_the_flow(
+    engine: EngineLoop, model: tuple[ServedModel, Watched]
+) -> None:
+    seen: list[Exception] = []
+
+    def flow() -> Flow[Any]:
+        try:
+            return (yield from outputs(torch.ones(1, 3)))
+        except ArithmeticError as error:
+            seen.append(error)
+            raise
+
+    def watch(rows: Tensor) -> None:
+        raise ArithmeticError("always")
+
+    model[1].watch = watch
+    one = work(model[0], flow())
+    engine.submit(one)
+    await one.finished
+    assert [str(error) for error in seen] == ["always"]
+
+
+async def test_a_cancelled_work_closes_its_flow(
+    engine: EngineLoop, model: tuple[ServedModel, Watched]
+) -> None:
+    loop, begun, closed = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def flow() -> Flow[Any]:
+        loop.call_soon_threadsafe(begun.set)
+        try:
+            while True:
+                yield from outputs(torch.ones(1, 3))
+        finally:
+            closed.set()
+
+    one = work(model[0], flow())
+    engine.submit(one)
+    await begun.wait()
+    engine.cancel(one, "cancelled")
+    await one.finished
+    assert isinstance(one.error, Cancelled)
+    assert closed.is_set()
+
+
+async def test_a_deadline_ends_a_work(
+    engine: EngineLoop, model: tuple[ServedModel, Watched]
+) -> None:
+    def flow() -> Flow[Any]:
+        while True:
+            yield from outputs(torch.ones(1, 3))
+
+    one = work(model[0], flow(), deadline=monotonic() + 0.05)
+    engine.submit(one)
+    await one.finished
+    assert isinstance(one.error, DeadlineExceeded)
+
+
+async def test_a_deadline_may_take_the_best_answer_so_far(
+    engine: EngineLoop, model: tuple[ServedModel, Watched]
+) -> None:
+    best = Attribution((torch.ones(1, 3),))
+
+    def flow() -> Flow[Any]:
+        while True:
+            yield from outputs(torch.ones(1, 3))
+            yield from report(best)
+
+    one = work(model[0], flow(), deadline=monotonic() + 0.05, partial=True)
+    engine.submit(one)
+    await one.finished
+    (answer,) = one.results
+    assert answer.stop_reason is StopReason.DEADLINE
+    assert answer.rows_used > 0
+
+
+async def test_whatever_is_cancelled_or_fails_survivors_get_their_own_rows(
+    engine: EngineLoop, model: tuple[ServedModel, Watched]
+) -> None:
+    def watch(rows: Tensor) -> None:
+        if bool((rows[:, 0] > 100).any()):
+            raise ArithmeticError("too large")
+
+    model[1].watch = watch
+    chance = random.Random(0)
+    works: list[tuple[str, Work, Tensor]] = []
+    for _ in range(120):
+        fate = chance.choice(["answered", "answered", "cancelled", "raising"])
+        rows = torch.randn(chance.randint(1, 40), 3)
+        if fate == "raising":
+            rows[-1, 0] = 1000
+        one = work(model[0], outputs(rows), outputs(rows * 2))
+        works.append((fate, one, rows))
+        engine.submit(one)
+        if fate == "cancelled":
+            engine.cancel(one, "cancelled")
+        if chance.random() < 0.2:
+            await asyncio.sleep(0)
+    for fate, one, rows in works:
+        await one.finished
+        if fate == "answered":
+            assert one.error is None
+            torch.testing.assert_close(one.results[0].values, expected(model[1], rows * 2))
+        else:
+            assert one.error is not None
+    assert engine.waiting_rows == 0
+
+
+async def test_a_stopped_engine_fails_what_it_has_left(model: tuple[ServedModel, Watched]) -> None:
+    loop = EngineLoop(
+        asyncio.get_running_loop(),
+        torch.device("cpu"),
+        Metrics(),
+        target_batch_seconds=0.025,
+        crashed=lambda _: None,
+    )
+    one = work(model[0], outputs(torch.ones(1, 3)))
+    loop.submit(one)
+    loop.stop()
+    await one.finished
+    assert isinstance(one.error, Cancelled)
+
+
+async def test_the_memory_of_an_ended_work_does_not_wait_for_the_garbage_collector(
+    engine: EngineLoop, model: tuple[ServedModel, Watched]
+) -> None:
+    def watch(rows: Tensor) -> None:
+        if bool((rows > 100).any()):
+            raise ArithmeticError("too large")
+
+    model[1].watch = watch
+    gc.collect()
+    gc.disable()
+    try:
+        held = []
+        for value in (1.0, 1000.0, 2.0):
+            rows = torch.full((2, 3), value)
+            one = work(model[0], outputs(rows), outputs(rows))
+            engine.submit(one)
+            if value == 2.0:
+                engine.cancel(one, "cancelled")
+            await one.finished
+            if one.error is not None:
+                # The traceback of an error holds what its frames held.
+                one.error.__traceback__ = None
+            held.append(weakref.ref(rows))
+            del one, rows
+        # A device thread may tell the event loop a little before it is done.
+        await asyncio.to_thread(engine.stop)
+        assert [each() for each in held] == [None, None, None]
+    finally:
+        gc.enable()
