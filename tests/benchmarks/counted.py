@@ -8,8 +8,8 @@ from torch import nn
 
 from adcaptum.engine import INPUT, Evaluation, Explicand
 from adcaptum.engine.execution.evaluator import evaluate
-from adcaptum.engine.execution.flow_run import Execution
-from adcaptum.engine.execution.packing import Slice
+from adcaptum.engine.execution.flow_run import FlowRun
+from adcaptum.engine.execution.packing import RowRange
 from adcaptum.engine.vocabulary.method import Method
 from tests.benchmarks.bare import Kind
 from tests.benchmarks.subjects import View
@@ -21,14 +21,14 @@ def count_rows(view: View, method: Method, explicand: Explicand) -> Counter[Kind
     """Runs a method and counts its rows."""
     model: nn.Module = view.model
     counts: Counter[Kind] = Counter()
-    execution = Execution(method.flow(explicand))
+    execution = FlowRun(method.flow(explicand))
     pending = execution.start()
     while pending:
         for each in pending:
             counts[_kind(each.evaluation, view)] += each.rows
             for start in range(0, each.rows, _AT_ONCE):
                 stop = min(start + _AT_ONCE, each.rows)
-                (part,) = evaluate(model, [Slice(each.evaluation, start, stop)])
+                (part,) = evaluate(model, [RowRange(each.evaluation, start, stop)])
                 each.add(start, stop, part)
         pending = execution.advance()
     return counts

@@ -10,8 +10,8 @@ from hypothesis import given, settings, strategies as st
 
 from adcaptum.engine import INPUT, METHODS, Attribution, Explicand, Output, Site, explain
 from adcaptum.engine.execution.evaluator import evaluate
-from adcaptum.engine.execution.flow_run import Execution
-from adcaptum.engine.execution.packing import Pending, Slice
+from adcaptum.engine.execution.flow_run import FlowRun
+from adcaptum.engine.execution.packing import Pending, RowRange
 from adcaptum.engine.rows.sources import Given, Path, blocks
 from adcaptum.engine.vocabulary.method import Method, needs_layer
 from adcaptum.engine.vocabulary.parameters import resolve
@@ -39,7 +39,7 @@ SHORT = {
 class Asked:
     """A request under way."""
 
-    execution: Execution[Attribution]
+    execution: FlowRun[Attribution]
     expected: Attribution
     cancelled: bool = False
     cursor: dict[int, int] = field(default_factory=dict)
@@ -58,14 +58,14 @@ def ask(seed: int) -> tuple[Method, Explicand]:
     return method, Explicand((x,), target, (x0,), at, seed=seed)
 
 
-def next_slice(asked: Asked, most: int) -> tuple[Pending, Slice] | None:
+def next_slice(asked: Asked, most: int) -> tuple[Pending, RowRange] | None:
     """The next rows of a request, at most so many."""
     for i, pending in enumerate(asked.execution.pending):
         start = asked.cursor.get(i, 0)
         if start < pending.rows:
             stop = min(pending.rows, start + most)
             asked.cursor[i] = stop
-            return pending, Slice(pending.evaluation, start, stop)
+            return pending, RowRange(pending.evaluation, start, stop)
     return None
 
 
@@ -75,7 +75,7 @@ def test_every_survivor_gets_its_own_rows(seeds: list[int], chance: random.Rando
     requests = []
     for seed in seeds:
         method, explicand = ask(seed)
-        execution = Execution(method.flow(explicand))
+        execution = FlowRun(method.flow(explicand))
         execution.start()
         requests.append(Asked(execution, explain(MODEL, method, explicand)))
     while any(not (r.execution.done or r.cancelled) for r in requests):
@@ -85,7 +85,7 @@ def test_every_survivor_gets_its_own_rows(seeds: list[int], chance: random.Rando
             victim.cancelled = True
             victim.execution.close()
             continue
-        batch: dict[object, list[tuple[Pending, Slice]]] = {}
+        batch: dict[object, list[tuple[Pending, RowRange]]] = {}
         for request in chance.sample(live, chance.randint(1, len(live))):
             found = next_slice(request, chance.randint(1, 30))
             if found:

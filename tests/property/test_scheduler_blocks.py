@@ -7,7 +7,7 @@ from collections import deque
 
 from hypothesis import given, settings, strategies as st
 
-from adcaptum.engine.scheduling.batch_sizer import Capacity
+from adcaptum.engine.scheduling.batch_sizer import BatchSizer
 from adcaptum.engine.scheduling.scheduler import Batch, Job, Priority, Request, Scheduler
 
 BLOCK = 8
@@ -23,7 +23,7 @@ BLOCK = 8
 def test_rows_are_cut_between_blocks_and_each_is_given_out_once(
     sizes: list[list[int]], capacity: int, quantum: int, chance: random.Random
 ) -> None:
-    scheduler: Scheduler[int] = Scheduler(Capacity(fixed=capacity), quantum=quantum)
+    scheduler: Scheduler[int] = Scheduler(BatchSizer(fixed=capacity), quantum=quantum)
     seen: dict[Job[int], list[int]] = {}
     arrivals = deque(
         (Request(priority=chance.choice([*Priority])), [Job("k", n, 0, BLOCK) for n in rows])
@@ -50,7 +50,7 @@ def test_rows_are_cut_between_blocks_and_each_is_given_out_once(
 
 
 def test_a_block_runs_though_the_capacity_is_smaller() -> None:
-    scheduler: Scheduler[None] = Scheduler(Capacity(fixed=2))
+    scheduler: Scheduler[None] = Scheduler(BatchSizer(fixed=2))
     scheduler.add(Request(), [Job("k", 11, None, BLOCK)])
     batch = scheduler.schedule(0.0)
     assert batch is not None
@@ -58,7 +58,7 @@ def test_a_block_runs_though_the_capacity_is_smaller() -> None:
 
 
 def test_room_that_holds_no_whole_block_is_left_empty() -> None:
-    scheduler: Scheduler[None] = Scheduler(Capacity(fixed=12))
+    scheduler: Scheduler[None] = Scheduler(BatchSizer(fixed=12))
     for _ in range(2):
         scheduler.add(Request(), [Job("k", 8, None, BLOCK)])
     batch = scheduler.schedule(0.0)
@@ -67,7 +67,7 @@ def test_room_that_holds_no_whole_block_is_left_empty() -> None:
 
 
 def test_a_short_last_block_fits_beside_another() -> None:
-    scheduler: Scheduler[None] = Scheduler(Capacity(fixed=12))
+    scheduler: Scheduler[None] = Scheduler(BatchSizer(fixed=12))
     for rows in (8, 3):
         scheduler.add(Request(), [Job("k", rows, None, BLOCK)])
     batch = scheduler.schedule(0.0)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from adcaptum.engine.scheduling.batch_sizer import Capacity
-from adcaptum.engine.scheduling.scheduler import Batch, Job, Priority, Request, Scheduler, Slice
+from adcaptum.engine.scheduling.batch_sizer import BatchSizer
+from adcaptum.engine.scheduling.scheduler import Batch, Job, Priority, Request, Scheduler, JobSlice
 
 WAITING, RUNNING, DONE, LOST = range(4)
 
@@ -76,7 +76,7 @@ class Ledger:
         self.running.append(batch)
         return batch
 
-    def give_out(self, piece: Slice[Record]) -> None:
+    def give_out(self, piece: JobSlice[Record]) -> None:
         job, start, stop = piece
         states = job.payload.states
         assert not job.request.cancelled
@@ -209,7 +209,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         quantum=st.sampled_from([1, 4, 64]),
     )
     def start(self, fixed: int | None, quantum: int) -> None:
-        self.ledger = Ledger(Scheduler(Capacity(fixed=fixed), quantum=quantum))
+        self.ledger = Ledger(Scheduler(BatchSizer(fixed=fixed), quantum=quantum))
 
     @rule(
         priority=st.sampled_from(Priority),
@@ -324,7 +324,7 @@ def test_thousands_of_steps_lose_no_row(seed: int) -> None:
     rng = random.Random(seed)
     devices = rng.choice([1, 2, 4])
     memory = rng.choice([3, 20, 100])
-    ledger = Ledger(Scheduler(Capacity(), quantum=rng.choice([4, 64])))
+    ledger = Ledger(Scheduler(BatchSizer(), quantum=rng.choice([4, 64])))
     poisoned: set[Request] = set()
     living: list[Request] = []
     now = 0.0
@@ -387,7 +387,7 @@ def test_nobody_starves(
     limits = [capacity] + [rng.choice([capacity, 1, max(1, capacity // 4)]) for _ in range(keys)]
     shares = {caller: rng.choice(weights) for caller in range(callers)}
     scheduler: Scheduler[None] = Scheduler(
-        Capacity(fixed=capacity, max_rows=lambda key: limits[hash(key)]),
+        BatchSizer(fixed=capacity, max_rows=lambda key: limits[hash(key)]),
         quantum=quantum,
         share=lambda caller: shares[hash(caller)],
     )
@@ -454,7 +454,7 @@ def test_callers_have_equal_shares_however_many_requests_they_send(
 ) -> None:
     """Callers who always have work in every lane get the same, but for some quanta and batches."""
     rng = random.Random(seed)
-    scheduler: Scheduler[None] = Scheduler(Capacity(fixed=capacity), quantum=quantum)
+    scheduler: Scheduler[None] = Scheduler(BatchSizer(fixed=capacity), quantum=quantum)
     served = dict.fromkeys(range(len(crowds)), 0)
     requests = dict.fromkeys(range(len(crowds)), 0)
     waiting = {(caller, key): 0 for caller in range(len(crowds)) for key in range(keys)}
@@ -491,7 +491,7 @@ def test_a_single_row_is_in_one_of_the_next_batches_however_large_the_others_are
     seed: int, capacity: int, crowd: int
 ) -> None:
     rng = random.Random(seed)
-    scheduler: Scheduler[None] = Scheduler(Capacity(fixed=capacity))
+    scheduler: Scheduler[None] = Scheduler(BatchSizer(fixed=capacity))
     for _ in range(crowd):
         scheduler.add(Request(), [Job("key", rng.randint(20_000, 30_000), None)])
     for _ in range(rng.randrange(60)):

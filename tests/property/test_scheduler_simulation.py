@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from adcaptum.engine.scheduling.backlog import Limits
-from adcaptum.engine.scheduling.batch_sizer import Capacity
+from adcaptum.engine.scheduling.batch_sizer import BatchSizer
 from adcaptum.engine.scheduling.scheduler import Batch, Job, Priority, Request, Scheduler
 
 WAITING, RUNNING, DONE, LOST = b"w", b"r", b"d", b"l"
@@ -86,7 +86,7 @@ class Simulation:
 
     def __init__(self, seed: int, *, devices: int) -> None:
         self.rng = random.Random(seed)
-        self.capacity = Capacity(target_seconds=0.025, max_rows=MOST_ROWS)
+        self.capacity = BatchSizer(target_seconds=0.025, max_rows=MOST_ROWS)
         self.scheduler: Scheduler[Rows] = Scheduler(self.capacity, quantum=QUANTUM)
         self.now = 0.0
         self.moment = 0

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from adcaptum.engine import METHODS, Evaluation, Explicand, Neuron, Site, explain
 from adcaptum.engine.execution.evaluator import evaluate
-from adcaptum.engine.execution.packing import Part, Slice
+from adcaptum.engine.execution.packing import Part, RowRange
 from adcaptum.engine.execution.reference_cache import ReferenceMemory
 from adcaptum.engine.methods.backward_rules.reference_rows import (
     compared_with_background,
@@ -39,8 +39,8 @@ class Counted(nn.Module):
         return self.model(x, *rest)
 
 
-def whole(evaluation: Evaluation) -> Slice:
-    return Slice(evaluation, 0, len(evaluation.rows))
+def whole(evaluation: Evaluation) -> RowRange:
+    return RowRange(evaluation, 0, len(evaluation.rows))
 
 
 def agree(found: Part, expected: Part) -> None:

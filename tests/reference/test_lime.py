@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine import Explicand, explain
-from adcaptum.engine.methods.surrogates.bernoulli import CoinFlips
+from adcaptum.engine.methods.surrogates.bernoulli import Bernoulli
 from adcaptum.engine.methods.surrogates.lime import Lime
 from tests.models import cnn, numbers
 
@@ -41,7 +41,7 @@ def test_superpixels_have_the_slopes_of_the_definition(distance: str) -> None:
     method = Lime(60, "ridge", 0.05, distance, 2.0)  # type: ignore[arg-type]
     explicand = Explicand.of(images, target=[2, 0], baselines=baselines, feature_mask=mask, seed=3)
     (values,) = explain(model, method, explicand).values
-    flips = CoinFlips(9, 60, 3).take(0, 60, torch.device("cpu")).long()
+    flips = Bernoulli(9, 60, 3).take(0, 60, torch.device("cpu")).long()
     samples = [[1] * 9, *flips.tolist()]
     for i, target in enumerate((2, 0)):
         outputs, weights = [], []

@@ -16,7 +16,7 @@ from adcaptum.service.models.repository import StoredModel
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.models.warm_up import Curve, Threads
 from adcaptum.service.rpc.health import Health
-from adcaptum.service.runtime.dispatcher import Engines
+from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.settings import Settings
 
 
@@ -46,7 +46,7 @@ class ModelLoader:
         catalogue: Catalogue,
         metrics: Metrics,
         health: Health,
-        engines: Engines,
+        engines: Dispatcher,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue

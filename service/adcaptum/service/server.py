@@ -18,10 +18,10 @@ from prometheus_client import disable_created_metrics
 from adcaptum.engine.scheduling.backlog import Limits
 from adcaptum.service import logs
 from adcaptum.service.device import allocator
-from adcaptum.service.handlers.inference import Explanations
+from adcaptum.service.handlers.inference import Inference
 from adcaptum.service.handlers.request_metrics import RequestMetrics
-from adcaptum.service.handlers.response_cache import ResultCache
-from adcaptum.service.handlers.shared_computation import Flights
+from adcaptum.service.handlers.response_cache import ResponseCache
+from adcaptum.service.handlers.shared_computation import SharedComputations
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.model_loader import ModelLoader
 from adcaptum.service.models import repository
@@ -30,7 +30,7 @@ from adcaptum.service.models.declaration import DeclarationError
 from adcaptum.service.rpc import health, http
 from adcaptum.service.rpc.interceptors import Interceptor
 from adcaptum.service.rpc.servicers import ExplanationServicer
-from adcaptum.service.runtime.dispatcher import RETRY_SECONDS, Engines
+from adcaptum.service.runtime.dispatcher import RETRY_SECONDS, Dispatcher
 from adcaptum.service.settings import Settings
 from adcaptum.v1 import explanation_service_pb2_grpc as pb_grpc
 
@@ -76,7 +76,7 @@ class Server:
         self._metrics = Metrics()
         self._catalogue = Catalogue(repository.names(settings.repository))
         self._health = health.Health()
-        self._engines: Engines | None = None
+        self._engines: Dispatcher | None = None
         self._interceptor = Interceptor(
             self._metrics, self._catalogue, settings.max_requests, self._retry_seconds
         )
@@ -87,7 +87,7 @@ class Server:
         """Serves until a signal comes; returns whether it failed."""
         settings, loop = self._settings, asyncio.get_running_loop()
         device = torch.device(settings.device)
-        engines = self._engines = Engines(
+        engines = self._engines = Dispatcher(
             loop,
             device,
             self._metrics,
@@ -98,12 +98,12 @@ class Server:
                 settings.max_caller_requests, settings.max_caller_rows, settings.max_caller_bytes
             ),
         )
-        cache = ResultCache(settings.cache_bytes, settings.cache_entries, self._metrics)
-        explanations = Explanations(
+        cache = ResponseCache(settings.cache_bytes, settings.cache_entries, self._metrics)
+        explanations = Inference(
             self._catalogue,
             engines,
             RequestMetrics(self._metrics),
-            Flights(cache),
+            SharedComputations(cache),
             settings.max_image_pixels,
         )
         grpc_server = grpc.aio.server(interceptors=[self._interceptor], options=self._options())

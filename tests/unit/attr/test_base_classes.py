@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from adcaptum import attr
 from adcaptum.attr.errors import InvalidInput, UnfitModel
-from adcaptum.attr.facade.answer import explained
-from adcaptum.attr.facade.captum_call import Question, callable_of, neuron_of
+from adcaptum.attr.facade.answer import explain
+from adcaptum.attr.facade.captum_call import CaptumCall, callable_of, neuron_of
 from adcaptum.engine.errors import EngineError, InvalidArgument, ModelError, OutOfRange
 from adcaptum.engine.methods.paths.integrated_gradients import IntegratedGradients
 from adcaptum.engine.vocabulary.arguments import PerExample, Shared
@@ -143,7 +143,7 @@ def test_a_function_without_parameters_is_called_without_arguments() -> None:
 
 def test_further_arguments_are_per_example_where_their_first_dimension_is() -> None:
     """Item 22: Captum repeats every tensor, also one that is not of the examples."""
-    question = Question.of(
+    question = CaptumCall.of(
         LAYERED,
         THREE,
         additional_forward_args=(torch.ones(3, 2), torch.ones(5), torch.tensor(1.0), "word", None),
@@ -160,11 +160,11 @@ def test_a_shared_tensor_reaches_every_batch_whole() -> None:
 
 
 def test_a_target_that_leaves_several_numbers_is_every_output_for_those_that_take_it() -> None:
-    question = Question.of(LAYERED, THREE, every_output=True)
+    question = CaptumCall.of(LAYERED, THREE, every_output=True)
     assert isinstance(question.explicand.target, EveryOutput)
-    one = Question.of(LAYERED, THREE, target=1, every_output=True)
+    one = CaptumCall.of(LAYERED, THREE, target=1, every_output=True)
     assert isinstance(one.explicand.target, Output)
-    part = Question.of(LAYERED, THREE, target=(slice(0, 1),), every_output=True)
+    part = CaptumCall.of(LAYERED, THREE, target=(slice(0, 1),), every_output=True)
     assert isinstance(part.explicand.target, EveryOutput)
     assert callable(part.model)
     selected: Any = part.model(THREE)
@@ -201,8 +201,8 @@ def test_errors_are_of_captums_types_and_the_engines() -> None:
 
 
 def test_a_progress_bar_counts_rows(capsys: pytest.CaptureFixture[str]) -> None:
-    question = Question.of(mlp(), X, target=1)
-    explained(question, IntegratedGradients(n_steps=20), progress="Integrated Gradients")
+    question = CaptumCall.of(mlp(), X, target=1)
+    explain(question, IntegratedGradients(n_steps=20), progress="Integrated Gradients")
     shown = capsys.readouterr().err
     assert "Integrated Gradients: 100%" in shown
     assert "60/60" in shown

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from adcaptum.engine import INPUT, METHODS, Attribution, Explicand, Output, Site, explain
 from adcaptum.engine.execution.evaluator import evaluate
-from adcaptum.engine.execution.flow_run import Execution
-from adcaptum.engine.execution.packing import Pending, Slice
+from adcaptum.engine.execution.flow_run import FlowRun
+from adcaptum.engine.execution.packing import Pending, RowRange
 from adcaptum.engine.rows.reduce import Moments, WeightedSum
 from adcaptum.engine.rows.sources import Given, Path
-from adcaptum.engine.scheduling.batch_sizer import Capacity
+from adcaptum.engine.scheduling.batch_sizer import BatchSizer
 from adcaptum.engine.scheduling.scheduler import Batch, Job, Request, Scheduler
 from adcaptum.engine.vocabulary.evaluation import FORWARD_BYTES, Evaluation, Patch
 from adcaptum.engine.vocabulary.method import Method
@@ -78,10 +78,10 @@ class Crowd:
     def __init__(self, model: nn.Module, rows: int, chance: random.Random) -> None:
         self._model = model
         self._chance = chance
-        self._scheduler: Scheduler[Pending] = Scheduler(Capacity(fixed=rows), quantum=5)
-        self._executions: dict[Request, Execution[Attribution]] = {}
+        self._scheduler: Scheduler[Pending] = Scheduler(BatchSizer(fixed=rows), quantum=5)
+        self._executions: dict[Request, FlowRun[Attribution]] = {}
 
-    def ask(self, execution: Execution[Attribution]) -> None:
+    def ask(self, execution: FlowRun[Attribution]) -> None:
         request = Request()
         self._executions[request] = execution
         self._add(request, execution.start())
@@ -96,7 +96,7 @@ class Crowd:
             self._end(running.pop(self._chance.randrange(len(running))))
 
     def _end(self, batch: Batch[Pending]) -> None:
-        pieces = [Slice(job.payload.evaluation, a, b) for job, a, b in batch.slices]
+        pieces = [RowRange(job.payload.evaluation, a, b) for job, a, b in batch.slices]
         for (job, start, stop), part in zip(
             batch.slices, evaluate(self._model, pieces), strict=True
         ):
@@ -117,12 +117,12 @@ def in_a_crowd(
 ) -> Attribution:
     """The answer to a question that comes at any place among others."""
     chance = random.Random(seed)
-    asked = Execution(method.flow(explicand), forward_rows=ROWS)
+    asked = FlowRun(method.flow(explicand), forward_rows=ROWS)
     every = [
         asked,
-        *(Execution(method.flow(each), forward_rows=ROWS) for each in others),
+        *(FlowRun(method.flow(each), forward_rows=ROWS) for each in others),
         # Who does not want the same bits each time is evaluated with others.
-        *(Execution(method.flow(each)) for each in others),
+        *(FlowRun(method.flow(each)) for each in others),
     ]
     chance.shuffle(every)
     crowd = Crowd(model, chance.choice([1, 3, 7, 50]), chance)
@@ -191,10 +191,10 @@ def test_neither_cuts_nor_their_order_change_a_fold(fold: str, cuts: list[int]) 
     model = Summing()
     expected, pending = Pending(evaluation), Pending(evaluation)
     for start in (0, 8, 16):
-        piece = Slice(evaluation, start, min(start + 8, 23))
+        piece = RowRange(evaluation, start, min(start + 8, 23))
         expected.add(piece.start, piece.stop, evaluate(model, [piece])[0])
     ends = torch.tensor(cuts).cumsum(0).tolist()
-    pieces = [Slice(evaluation, end - cut, end) for cut, end in zip(cuts, ends, strict=True)]
+    pieces = [RowRange(evaluation, end - cut, end) for cut, end in zip(cuts, ends, strict=True)]
     random.Random(len(cuts)).shuffle(pieces)
     for piece in pieces:
         pending.add(piece.start, piece.stop, evaluate(model, [piece])[0])
@@ -211,7 +211,7 @@ def test_rows_of_a_forward_are_of_one_evaluation() -> None:
     model = Summing()
     one, two = (Evaluation(Given((numbers(3, 4, seed=s),))).apart(8) for s in range(2))
     assert one.key == two.key
-    parts = evaluate(model, [Slice(one, 0, 3), Slice(two, 0, 3)])
+    parts = evaluate(model, [RowRange(one, 0, 3), RowRange(two, 0, 3)])
     assert model.shapes == [3, 3]
     assert torch.equal(parts[1].values, model(numbers(3, 4, seed=1)))
 

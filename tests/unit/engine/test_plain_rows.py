@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine import METHODS, Explicand
-from adcaptum.engine.execution.flow_run import Execution
+from adcaptum.engine.execution.flow_run import FlowRun
 from adcaptum.engine.execution.packing import Pending
 from adcaptum.engine.execution.parts import Part
 from adcaptum.engine.games.coalitions import (
@@ -118,7 +118,7 @@ def test_an_integral_is_the_same_without_the_ends_that_weigh_nothing() -> None:
 
 def test_rows_that_were_known_count_for_the_budget_and_not_as_used() -> None:
     method = METHODS["feature_ablation"]()
-    execution = Execution(method.flow(Explicand.of(X, target=0)), max_rows=15)
+    execution = FlowRun(method.flow(Explicand.of(X, target=0)), max_rows=15)
     (pending,) = execution.start()
     for row in range(15):
         pending.know(row, values(row))

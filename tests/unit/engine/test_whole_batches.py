@@ -13,7 +13,7 @@ from adcaptum.engine.execution.whole_batch import WholeBatch
 from adcaptum.engine.rows.sources import Path
 from adcaptum.engine.vocabulary.evaluation import Neuron
 from adcaptum.engine.vocabulary.flow import in_step
-from adcaptum.engine.vocabulary.sample_major import Turned
+from adcaptum.engine.vocabulary.sample_major import SampleMajor
 from tests.models import mlp, numbers, two_inputs
 
 METHOD = METHODS["feature_ablation"]()
@@ -23,7 +23,7 @@ def test_turned_rows_stand_sample_by_sample_however_they_are_cut() -> None:
     rows = Path((numbers(3, 2),), (numbers(3, 2, seed=1),), torch.linspace(0, 1, 4))
     (straight,) = rows.take(0, 12)
     expected = straight.view(3, 4, 2).transpose(0, 1).reshape(12, 2)
-    turned = Turned(rows)
+    turned = SampleMajor(rows)
     for size in (1, 2, 3, 5, 12):
         parts = [turned.take(a, min(a + size, 12))[0] for a in range(0, 12, size)]
         assert torch.equal(torch.cat(parts), expected)

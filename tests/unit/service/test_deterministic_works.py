@@ -17,8 +17,8 @@ from adcaptum.engine.vocabulary.flow import Flow
 from adcaptum.engine.vocabulary.parameters import resolve
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.runtime.engine_runner import EngineLoop
-from adcaptum.service.runtime.work import Ask, Work
+from adcaptum.service.runtime.engine_runner import EngineRunner
+from adcaptum.service.runtime.work import PlannedFlow, Work
 from tests.unit.service.tiny_model import served
 
 METHOD = resolve(METHODS["integrated_gradients"], {"n_steps": 70})
@@ -30,16 +30,16 @@ class Explaining:
     def __init__(self, flow: Flow[Any]) -> None:
         self._flow = flow
 
-    def first(self) -> Sequence[Ask]:
-        return (Ask(self._flow),)
+    def first(self) -> Sequence[PlannedFlow]:
+        return (PlannedFlow(self._flow),)
 
-    def following(self, results: list[Any]) -> Sequence[Ask]:
+    def following(self, results: list[Any]) -> Sequence[PlannedFlow]:
         return ()
 
 
 @pytest.fixture(params=[0, 1, 2], ids=["in the event loop", "one thread", "two threads"])
-async def engine(request: pytest.FixtureRequest) -> AsyncIterator[EngineLoop]:
-    loop = EngineLoop(
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[EngineRunner]:
+    loop = EngineRunner(
         asyncio.get_running_loop(),
         torch.device("cpu"),
         Metrics(),
@@ -73,7 +73,7 @@ def bits(attribution: Attribution) -> list[bytes]:
 
 
 async def test_a_deterministic_answer_is_the_library_s_whatever_shares_the_device(
-    engine: EngineLoop,
+    engine: EngineRunner,
 ) -> None:
     model, module = served()
     asked = [question(seed, 1 + seed % 3) for seed in range(4)]
@@ -90,7 +90,7 @@ async def test_a_deterministic_answer_is_the_library_s_whatever_shares_the_devic
 
 
 async def test_a_model_whose_rows_depend_on_each_other_gets_one_at_a_time(
-    engine: EngineLoop,
+    engine: EngineRunner,
 ) -> None:
     model, module = served()
     dependent = replace(model, checks=replace(model.checks, independent=False))

@@ -11,15 +11,15 @@ from torch import Tensor
 from adcaptum.engine import METHODS, Explicand, explain
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.runtime.engine_runner import EngineLoop
+from adcaptum.service.runtime.engine_runner import EngineRunner
 from tests.unit.service.tiny_model import served
 from tests.unit.service.works import work
 
 
 @pytest.fixture(params=[0, 2], ids=["in the event loop", "two threads"])
-async def engine(request: pytest.FixtureRequest) -> AsyncIterator[EngineLoop]:
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[EngineRunner]:
     crashes: list[BaseException] = []
-    loop = EngineLoop(
+    loop = EngineRunner(
         asyncio.get_running_loop(),
         torch.device("cpu"),
         Metrics(),
@@ -39,7 +39,7 @@ def question(seed: int) -> Explicand:
 
 
 async def answer(
-    engine: EngineLoop, model: ServedModel, seed: int, *, deterministic: bool = False
+    engine: EngineRunner, model: ServedModel, seed: int, *, deterministic: bool = False
 ) -> Tensor:
     flow = METHODS["deep_lift"]().flow(question(seed))
     one = work(model, flow, deterministic=deterministic)
@@ -50,7 +50,7 @@ async def answer(
     return values[0]
 
 
-async def test_a_baseline_is_evaluated_twice_and_never_again(engine: EngineLoop) -> None:
+async def test_a_baseline_is_evaluated_twice_and_never_again(engine: EngineRunner) -> None:
     model, module = served()
     # Of one row each, which no batch can cut.
     for seed in range(0, 18, 3):
@@ -58,7 +58,7 @@ async def test_a_baseline_is_evaluated_twice_and_never_again(engine: EngineLoop)
     assert module.batches == [2, 2, 1, 1, 1, 1]
 
 
-async def test_answers_are_those_without_a_memory(engine: EngineLoop) -> None:
+async def test_answers_are_those_without_a_memory(engine: EngineRunner) -> None:
     model, module = served()
     found = await asyncio.gather(*(answer(engine, model, seed) for seed in range(40)))
     again = await asyncio.gather(*(answer(engine, model, seed) for seed in range(40)))
@@ -70,7 +70,7 @@ async def test_answers_are_those_without_a_memory(engine: EngineLoop) -> None:
     assert len(model.references) == 1
 
 
-async def test_deterministic_works_evaluate_their_baselines(engine: EngineLoop) -> None:
+async def test_deterministic_works_evaluate_their_baselines(engine: EngineRunner) -> None:
     model, module = served()
     for seed in range(0, 12, 3):
         await answer(engine, model, seed, deterministic=True)

@@ -11,7 +11,7 @@ from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.evaluation import Evaluation
 from adcaptum.engine.vocabulary.flow import Flow, ask
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.runtime.work import Ask, Work
+from adcaptum.service.runtime.work import PlannedFlow, Work
 
 
 class Plan:
@@ -20,11 +20,11 @@ class Plan:
     def __init__(self, *stages: Flow[Any]) -> None:
         self._stages = list(stages)
 
-    def first(self) -> Sequence[Ask]:
-        return (Ask(self._stages.pop(0)),)
+    def first(self) -> Sequence[PlannedFlow]:
+        return (PlannedFlow(self._stages.pop(0)),)
 
-    def following(self, results: list[Any]) -> Sequence[Ask]:
-        return (Ask(self._stages.pop(0)),) if self._stages else ()
+    def following(self, results: list[Any]) -> Sequence[PlannedFlow]:
+        return (PlannedFlow(self._stages.pop(0)),) if self._stages else ()
 
 
 def outputs(rows: Tensor) -> Flow[Any]:

@@ -17,7 +17,7 @@ from adcaptum.attr.facade.attribution import (
 )
 from adcaptum.attr.facade.captum_call import (
     BaselineType,
-    Question,
+    CaptumCall,
     Selector,
     TargetType,
     Tensors,
@@ -116,7 +116,7 @@ class DeepLift(_Differing, GradientAttribution):
             custom_attribution_func: Makes attributions of the multipliers, the inputs and the
                 baselines, tuples each; it may take one, two or all three.
         """
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -160,7 +160,7 @@ class DeepLiftShap(_Differing, GradientAttribution):
         As DeepLift's; the baselines are tensors of any number of rows, or a function of the inputs
         or of nothing that makes them, and deltas are those of the pairs, (examples * baselines,).
         """
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -194,7 +194,7 @@ class LayerDeepLift(_DifferingInside, LayerAttribution, GradientAttribution):
     ) -> Tensors | tuple[Tensors, Tensor]:
         """Attributes the target's difference to the layer's values; as for the inputs."""
         check_grad_kwargs(grad_kwargs)
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -224,7 +224,7 @@ class LayerDeepLiftShap(_DifferingInside, LayerAttribution, GradientAttribution)
         custom_attribution_func: CustomFunction | None = None,
     ) -> Tensors | tuple[Tensors, Tensor]:
         """Attributes the target's mean difference to the layer's values; as for the inputs."""
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -253,7 +253,7 @@ class NeuronDeepLift(_DifferingInside, NeuronAttribution, GradientAttribution):
         custom_attribution_func: CustomFunction | None = None,
     ) -> Tensors:
         """Attributes a neuron's difference from the baseline to the inputs."""
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=neuron_of(self.module, neuron_selector, of_input=attribute_to_neuron_input),
@@ -277,7 +277,7 @@ class NeuronDeepLiftShap(_DifferingInside, NeuronAttribution, GradientAttributio
         custom_attribution_func: CustomFunction | None = None,
     ) -> Tensors:
         """Attributes a neuron's mean difference from the baselines to the inputs."""
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=neuron_of(self.module, neuron_selector, of_input=attribute_to_neuron_input),

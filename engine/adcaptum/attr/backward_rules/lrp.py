@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from adcaptum.attr.backward_rules.lrp_rules import rules_of
-from adcaptum.attr.facade.answer import explained, like_inputs, sum_of_rows
+from adcaptum.attr.facade.answer import explain, like_inputs, sum_of_rows
 from adcaptum.attr.facade.attribution import GradientAttribution, LayerAttribution
-from adcaptum.attr.facade.captum_call import Layers, Question, TargetType, Tensors
+from adcaptum.attr.facade.captum_call import CaptumCall, Layers, TargetType, Tensors
 from adcaptum.attr.facade.layers import at_layers
 from adcaptum.engine.methods.backward_rules.relevance import CompositeLRP
 from adcaptum.engine.rules.lrp.affine_rules import Epsilon
@@ -84,8 +84,8 @@ class LRP(GradientAttribution):
 
     def _explained(
         self, inputs: Tensors, target: TargetType, arguments: object, at: Site, verbose: bool
-    ) -> tuple[Question, Attribution]:
-        question = Question.of(
+    ) -> tuple[CaptumCall, Attribution]:
+        question = CaptumCall.of(
             self.forward_func, inputs, target=target, additional_forward_args=arguments, at=at
         )
         own = rules_of(self.model)
@@ -95,7 +95,7 @@ class LRP(GradientAttribution):
                 print(f"Applied {rule} on layer {names[module] or type(module).__name__}")  # noqa: T201
             print(f"Applied {self.composite.default} on all others")  # noqa: T201
         method = CompositeLRP(self.composite.overridden(own), strict=self.strict)
-        return question, explained(question, method)
+        return question, explain(question, method)
 
     def _lost(self, answer: Attribution) -> Tensor:
         assert answer.output is not None, "relevance begins there"

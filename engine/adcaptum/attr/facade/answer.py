@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from adcaptum.attr.errors import InvalidInput, translated
-from adcaptum.attr.facade.captum_call import Question, Tensors
+from adcaptum.attr.facade.captum_call import CaptumCall, Tensors
 from adcaptum.engine.execution.driver import run
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.flow import Flow
@@ -28,8 +28,8 @@ from adcaptum.engine.vocabulary.method import Method
 T = TypeVar("T")
 
 
-def explained(
-    question: Question,
+def explain(
+    question: CaptumCall,
     method: Method,
     *,
     batch_rows: int | None = None,
@@ -49,7 +49,7 @@ def explained(
     with translated():
         total = None if progress is None else method.rows(explicand)
         flow = method.flow(explicand)
-        answer = ran(question, flow, batch_rows=batch_rows, progress=progress, total=total)
+        answer = run_flow(question, flow, batch_rows=batch_rows, progress=progress, total=total)
     if answer.uncovered_ops:
         warnings.warn(
             f"{method.name} has no rule for {', '.join(answer.uncovered_ops)}: there the gradient "
@@ -59,8 +59,8 @@ def explained(
     return answer
 
 
-def ran(
-    question: Question,
+def run_flow(
+    question: CaptumCall,
     flow: Flow[T],
     *,
     batch_rows: int | None = None,
@@ -86,7 +86,7 @@ def drawn_seed() -> int:
     return int(torch.randint(1 << 62, ()))
 
 
-def like_inputs(question: Question, values: tuple[Tensor, ...]) -> Tensors:
+def like_inputs(question: CaptumCall, values: tuple[Tensor, ...]) -> Tensors:
     """Values in the container of the inputs: a tuple if they came as one."""
     return values if question.is_tuple else values[0]
 

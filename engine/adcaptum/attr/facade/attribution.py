@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adcaptum.attr.errors import InvalidInput, translated
-from adcaptum.attr.facade.answer import ran, sum_of_rows
+from adcaptum.attr.facade.answer import run_flow, sum_of_rows
 from adcaptum.attr.facade.captum_call import (
     BaselineType,
+    CaptumCall,
     Forward,
     Layer,
     Layers,
-    Question,
     TargetType,
     Tensors,
 )
@@ -112,7 +112,7 @@ class GradientAttribution(Attribution):
             One number per example, (examples,).
         """
         values = attributions if isinstance(attributions, tuple) else (attributions,)
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             end_point,
             target=target,
@@ -128,7 +128,7 @@ class GradientAttribution(Attribution):
                     f"as many as end_point, {question.explicand.count}",
                 )
         with translated():
-            end, start = ran(question, _outputs_at_ends(question))
+            end, start = run_flow(question, _outputs_at_ends(question))
         return sum_of_rows(values) - (end - start)
 
 
@@ -192,7 +192,7 @@ class NeuronAttribution(InternalAttribution):
     """A way that attributes one neuron's value to the inputs."""
 
 
-def _outputs_at_ends(question: Question) -> Flow[list[Tensor]]:
+def _outputs_at_ends(question: CaptumCall) -> Flow[list[Tensor]]:
     explicand = question.explicand
     target = explicand.target
     single = None if isinstance(target, EveryOutput) else target

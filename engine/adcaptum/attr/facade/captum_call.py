@@ -33,7 +33,7 @@ Forward = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Question:
+class CaptumCall:
     """What is to be explained, and of what.
 
     Attributes:

@@ -9,8 +9,8 @@ from inspect import signature
 from torch import Tensor
 
 from adcaptum.attr.errors import InvalidInput
-from adcaptum.attr.facade.answer import convergence_delta, explained, ran
-from adcaptum.attr.facade.captum_call import Question
+from adcaptum.attr.facade.answer import convergence_delta, explain, run_flow
+from adcaptum.attr.facade.captum_call import CaptumCall
 from adcaptum.engine.methods.backward_rules.deep_lift import DeepLift
 from adcaptum.engine.methods.backward_rules.deep_lift_shap import DeepLiftShap
 from adcaptum.engine.rules.deep_lift.named import DifferenceRule
@@ -34,16 +34,16 @@ class Differences:
     rule: DifferenceRule
     strict: bool
 
-    def of(self, question: Question, custom: Custom) -> tuple[tuple[Tensor, ...], Tensor]:
+    def of(self, question: CaptumCall, custom: Custom) -> tuple[tuple[Tensor, ...], Tensor]:
         """The values, and what they sum to less the difference of the outputs, (examples,)."""
         multiply = self.multiply_by_inputs and custom is None
-        answer = explained(question, DeepLift(self.rule, multiply, self.strict))
+        answer = explain(question, DeepLift(self.rule, multiply, self.strict))
         if custom is not None:
             answer = replace(answer, values=_made(custom, question, answer.values))
         return answer.values, convergence_delta(answer)
 
     def mean(
-        self, question: Question, custom: Custom, *, with_delta: bool
+        self, question: CaptumCall, custom: Custom, *, with_delta: bool
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """The means over the baselines; and the deltas of all pairs, (examples * baselines,).
 
@@ -51,13 +51,13 @@ class Differences:
         """
         if custom is None and not with_delta:
             method = DeepLiftShap(self.rule, self.multiply_by_inputs, self.strict)
-            return explained(question, method).values, None
+            return explain(question, method).values, None
         count = question.explicand.count
         values, deltas = self.of(_pairs(question), custom)
         return tuple(v.unflatten(0, (count, -1)).mean(1) for v in values), deltas
 
 
-def _pairs(question: Question) -> Question:
+def _pairs(question: CaptumCall) -> CaptumCall:
     """Each example with each baseline, example by example."""
     explicand = question.explicand
     given = explicand.baselines
@@ -70,7 +70,7 @@ def _pairs(question: Question) -> Question:
 
 
 def _made(
-    custom: Callable[..., tuple[Tensor, ...]], question: Question, multipliers: tuple[Tensor, ...]
+    custom: Callable[..., tuple[Tensor, ...]], question: CaptumCall, multipliers: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
     if not callable(custom):
         raise InvalidInput("custom_attribution_func", repr(custom), "a function")
@@ -81,5 +81,5 @@ def _made(
             f"of {wanted} arguments",
             "at least one and at most 3: the multipliers, the inputs, the baselines",
         )
-    ends, starts = ran(question, endpoints(question.explicand)) if wanted > 1 else ((), ())
+    ends, starts = run_flow(question, endpoints(question.explicand)) if wanted > 1 else ((), ())
     return custom(*(multipliers, ends, starts)[:wanted])

@@ -23,9 +23,9 @@ from torch.futures import Future
 from tqdm.auto import tqdm
 
 from adcaptum.attr.errors import InvalidInput, translated
-from adcaptum.attr.facade.answer import drawn_seed, ran
+from adcaptum.attr.facade.answer import drawn_seed, run_flow
 from adcaptum.attr.facade.attribution import Attribution as BaseAttribution
-from adcaptum.attr.facade.captum_call import Question, selecting
+from adcaptum.attr.facade.captum_call import CaptumCall, selecting
 from adcaptum.engine.errors import EngineError, NotPerRow
 from adcaptum.engine.execution.driver import check_mode
 from adcaptum.engine.execution.futures import following, run_later
@@ -65,7 +65,7 @@ class Perturbed:
 
 
 def perturbed(
-    question: Question,
+    question: CaptumCall,
     method: Method,
     *,
     per_eval: int = 1,
@@ -95,7 +95,7 @@ def perturbed(
 
 
 def perturbed_later(
-    question: Question, method: Method, *, per_eval: int = 1, progress: str | None = None
+    question: CaptumCall, method: Method, *, per_eval: int = 1, progress: str | None = None
 ) -> Future[Perturbed]:
     """The same of a forward that gives futures; for the arguments see `perturbed`.
 
@@ -153,23 +153,25 @@ def check_per_eval(per_eval: object) -> None:
         raise InvalidInput("perturbations_per_eval", repr(per_eval), "a whole number, at least 1")
 
 
-def seeded(question: Question, method: Method) -> Question:
+def seeded(question: CaptumCall, method: Method) -> CaptumCall:
     """The question with a seed from torch's global generator, if the method draws."""
     if not method.random:
         return question
     return replace(question, explicand=replace(question.explicand, seed=drawn_seed()))
 
 
-def output_form(question: Question) -> WholeBatch:
+def output_form(question: CaptumCall) -> WholeBatch:
     """Calls the forward with the inputs themselves, to see what it answers."""
     whole = WholeBatch(question.model, question.explicand.count)
     with translated():
         check_mode(question.model)
-        ran(replace(question, model=whole), _asking(question), batch_rows=question.explicand.count)
+        run_flow(
+            replace(question, model=whole), _asking(question), batch_rows=question.explicand.count
+        )
     return whole
 
 
-def output_form_later(question: Question) -> Future[WholeBatch]:
+def output_form_later(question: CaptumCall) -> Future[WholeBatch]:
     """The same of a forward that gives futures."""
     count = question.explicand.count
     whole = WholeBatch(question.model, count)
@@ -178,7 +180,7 @@ def output_form_later(question: Question) -> Future[WholeBatch]:
     return following(asked, lambda _: whole)
 
 
-def _known(question: Question) -> bool:
+def _known(question: CaptumCall) -> bool:
     """Whether the output has one number per row that the target names, for all that is known."""
     target = question.explicand.target
     if isinstance(target, Neuron):
@@ -188,18 +190,18 @@ def _known(question: Question) -> bool:
     return named and isinstance(model, nn.Module) and model in _row_by_row
 
 
-def _remember(question: Question) -> None:
+def _remember(question: CaptumCall) -> None:
     # Of a single example a tensor of one entry says nothing yet.
     if isinstance(question.model, nn.Module) and question.explicand.count > 1:
         _row_by_row.add(question.model)
 
 
-def _forget(question: Question) -> None:
+def _forget(question: CaptumCall) -> None:
     if isinstance(question.model, nn.Module):
         _row_by_row.discard(question.model)
 
 
-def _leaves_several(question: Question, whole: WholeBatch) -> bool:
+def _leaves_several(question: CaptumCall, whole: WholeBatch) -> bool:
     """Whether one index for all examples leaves several numbers of each: all are explained."""
     target = question.explicand.target
     if not isinstance(target, Output) or target.indices is None or whole.shape is None:
@@ -208,7 +210,7 @@ def _leaves_several(question: Question, whole: WholeBatch) -> bool:
     return whole.per_row and alike and target.indices.shape[1] < len(whole.shape) - 1
 
 
-def _of_several(question: Question) -> Question:
+def _of_several(question: CaptumCall) -> CaptumCall:
     target = question.explicand.target
     assert isinstance(target, Output), "checked before"
     assert target.indices is not None, "checked before"
@@ -219,19 +221,19 @@ def _of_several(question: Question) -> Question:
 
 
 def _begun(
-    question: Question, method: Method, progress: str | None
+    question: CaptumCall, method: Method, progress: str | None
 ) -> tuple[int | None, Flow[Attribution]]:
     with translated():
         total = None if progress is None else method.rows(question.explicand)
         return total, method.flow(question.explicand)
 
 
-def _asking(question: Question) -> Flow[Reading]:
+def _asking(question: CaptumCall) -> Flow[Reading]:
     explicand = question.explicand
     return (yield from ask(Evaluation(Given(explicand.inputs), arguments=explicand.arguments)))
 
 
-def _after_asking(question: Question, flow: Flow[Attribution]) -> Flow[Attribution]:
+def _after_asking(question: CaptumCall, flow: Flow[Attribution]) -> Flow[Attribution]:
     yield from _asking(question)
     return (yield from flow)
 
@@ -248,7 +250,7 @@ def _not_together(error: NotPerRow) -> InvalidInput:
 class _Task:
     """A question, a method, and how it may run; see `perturbed`."""
 
-    question: Question
+    question: CaptumCall
     method: Method
     of_whole: Method
     per_eval: int
@@ -284,7 +286,9 @@ class _Task:
         rows = None if self.per_eval == 1 else self.per_eval * count
         total, flow = _begun(self.question, self.method, self.progress)
         try:
-            answer = ran(self.question, flow, batch_rows=rows, progress=self.progress, total=total)
+            answer = run_flow(
+                self.question, flow, batch_rows=rows, progress=self.progress, total=total
+            )
         except NotPerRow as error:
             if self.per_eval > 1:
                 raise _not_together(error) from error
@@ -304,7 +308,7 @@ class _Task:
         method = self.method if whole.per_row else self.of_whole
         total, flow = _begun(self.question, method, self.progress)
         try:
-            answer = ran(
+            answer = run_flow(
                 replace(self.question, model=whole),
                 in_step(flow),
                 batch_rows=self.per_eval * count,
@@ -316,7 +320,7 @@ class _Task:
         return _of_outputs(self.question, answer, whole)
 
 
-def _of_outputs(question: Question, answer: Attribution, whole: WholeBatch) -> Perturbed:
+def _of_outputs(question: CaptumCall, answer: Attribution, whole: WholeBatch) -> Perturbed:
     """Keeps what is said once of each output."""
     explicand = question.explicand
     assert whole.shape is not None, "it was asked"
@@ -336,6 +340,6 @@ def _of_outputs(question: Question, answer: Attribution, whole: WholeBatch) -> P
     return Perturbed(replace(answer, values=values), shape)
 
 
-def _masks(question: Question) -> list[tuple[Tensor, Tensor]]:
+def _masks(question: CaptumCall) -> list[tuple[Tensor, Tensor]]:
     explicand = question.explicand
     return list(zip(explicand.feature_mask or (), explicand.inputs, strict=False))

@@ -5,18 +5,18 @@ from __future__ import annotations
 from torch import Tensor
 
 from adcaptum.attr.errors import InvalidInput, translated
-from adcaptum.attr.facade.answer import ran
-from adcaptum.attr.facade.captum_call import Question, Tensors
+from adcaptum.attr.facade.answer import run_flow
+from adcaptum.attr.facade.captum_call import CaptumCall, Tensors
 from adcaptum.engine.vocabulary.flow import Flow, ask, values_at_site
 
 
-def activations(question: Question) -> tuple[Tensor, ...]:
+def activations(question: CaptumCall) -> tuple[Tensor, ...]:
     """What the model makes of the inputs at the explained layer.
 
     All examples go together, since a forward may take them only so.
     """
     with translated():
-        return ran(question, _reading(question), batch_rows=question.explicand.count)
+        return run_flow(question, _reading(question), batch_rows=question.explicand.count)
 
 
 def like_values(masks: Tensors | None, values: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
@@ -41,7 +41,7 @@ def like_values(masks: Tensors | None, values: tuple[Tensor, ...]) -> tuple[Tens
     )
 
 
-def _reading(question: Question) -> Flow[tuple[Tensor, ...]]:
+def _reading(question: CaptumCall) -> Flow[tuple[Tensor, ...]]:
     explicand = question.explicand
     reading = yield from ask(values_at_site(explicand, explicand.inputs))
     return reading.activations

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from adcaptum.attr.facade.answer import convergence_delta, explained, like_inputs, like_layer
+from adcaptum.attr.facade.answer import convergence_delta, explain, like_inputs, like_layer
 from adcaptum.attr.facade.attribution import (
     GradientAttribution,
     LayerAttribution,
@@ -16,7 +16,7 @@ from adcaptum.attr.facade.attribution import (
 )
 from adcaptum.attr.facade.captum_call import (
     BaselineType,
-    Question,
+    CaptumCall,
     Selector,
     TargetType,
     Tensors,
@@ -68,7 +68,7 @@ class LayerConductance(LayerAttribution, GradientAttribution):
             grad_kwargs: See `check_grad_kwargs`.
         """
         check_grad_kwargs(grad_kwargs)
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -78,7 +78,7 @@ class LayerConductance(LayerAttribution, GradientAttribution):
             with_error=return_convergence_delta,
         )
         conductance = Conductance(n_steps, checked_rule(method, n_steps))
-        answer = explained(question, conductance, batch_rows=internal_batch_size)
+        answer = explain(question, conductance, batch_rows=internal_batch_size)
         values = like_layer(answer.values)
         return (values, convergence_delta(answer)) if return_convergence_delta else values
 
@@ -111,7 +111,7 @@ class NeuronConductance(MultiplyingInside, NeuronAttribution):
                 "row, not to compute with several.",
                 stacklevel=2,
             )
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -122,5 +122,5 @@ class NeuronConductance(MultiplyingInside, NeuronAttribution):
         through = replace(question, explicand=replace(question.explicand, through=neuron))
         rule = checked_rule(method, n_steps)
         integrated = IntegratedGradients(n_steps, rule, self._multiply_by_inputs)
-        answer = explained(through, integrated, batch_rows=internal_batch_size)
+        answer = explain(through, integrated, batch_rows=internal_batch_size)
         return like_inputs(question, answer.values)

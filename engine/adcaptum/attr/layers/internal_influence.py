@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from adcaptum.attr.facade.answer import explained, like_layer
+from adcaptum.attr.facade.answer import explain, like_layer
 from adcaptum.attr.facade.attribution import GradientAttribution, LayerAttribution
-from adcaptum.attr.facade.captum_call import BaselineType, Question, TargetType, Tensors, site_of
+from adcaptum.attr.facade.captum_call import BaselineType, CaptumCall, TargetType, Tensors, site_of
 from adcaptum.attr.facade.path import check_grad_kwargs, checked_rule
 from adcaptum.engine.methods.layers import internal_influence as engine
 
@@ -28,7 +28,7 @@ class InternalInfluence(LayerAttribution, GradientAttribution):
     ) -> Tensors:
         """Attributes the target to the layer, along the inputs' way from the baselines."""
         check_grad_kwargs(grad_kwargs)
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -37,4 +37,4 @@ class InternalInfluence(LayerAttribution, GradientAttribution):
             at=site_of(self.module, of_input=attribute_to_layer_input),
         )
         influence = engine.InternalInfluence(n_steps, checked_rule(method, n_steps))
-        return like_layer(explained(question, influence, batch_rows=internal_batch_size).values)
+        return like_layer(explain(question, influence, batch_rows=internal_batch_size).values)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from adcaptum.attr.errors import InvalidInput
-from adcaptum.attr.facade.answer import drawn_seed, explained, like_inputs, like_layer, ran
+from adcaptum.attr.facade.answer import drawn_seed, explain, like_inputs, like_layer, run_flow
 from adcaptum.attr.facade.attribution import LayerAttribution, NeuronAttribution
 from adcaptum.attr.facade.captum_call import (
+    CaptumCall,
     Forward,
-    Question,
     Selector,
     TargetType,
     Tensors,
@@ -145,7 +145,7 @@ def _question(
     target: TargetType | Neuron,
     additional_forward_args: object,
     at: Site,
-) -> Question:
+) -> CaptumCall:
     tensors = input_tensors(inputs)
     given = baselines_of(baselines, inputs)
     each = given if isinstance(given, tuple) else (given,)
@@ -156,7 +156,7 @@ def _question(
             "baselines", f"of type {type(each[0])}", "a distribution: a tensor of rows"
         )
     rows = lcm(*(len(b) for b in each if isinstance(b, Tensor)))
-    return Question.of(
+    return CaptumCall.of(
         forward_func,
         inputs,
         target=target,
@@ -177,7 +177,7 @@ def _rows(baseline: Tensor | float | None, like: Tensor, rows: int) -> Tensor:
 
 
 def _sampled(
-    question: Question, n_samples: int, stdevs: Stdevs, *, multiply: bool, deltas: bool
+    question: CaptumCall, n_samples: int, stdevs: Stdevs, *, multiply: bool, deltas: bool
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """The mean over the samples, and each sample's delta if wanted, (examples * samples,)."""
     stdev = checked_stdevs(stdevs, len(question.explicand.inputs))
@@ -186,10 +186,10 @@ def _sampled(
     if question.explicand.at == INPUT and not deltas and isinstance(stdev, float):
         # Their mean alone is folded as it comes.
         method = engine.GradientShap(n_samples, stdev, multiply)
-        return explained(question, method).values, torch.empty(0)
+        return explain(question, method).values, torch.empty(0)
     explicand = replace(question.explicand, seed=drawn_seed())
     samples = LineSamples(explicand, stdev, multiply, deltas)
-    return ran(question, _mean(samples, n_samples))
+    return run_flow(question, _mean(samples, n_samples))
 
 
 def _mean(samples: LineSamples, n_samples: int) -> Flow[tuple[tuple[Tensor, ...], Tensor]]:

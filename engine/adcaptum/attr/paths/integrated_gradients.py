@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
-from adcaptum.attr.facade.answer import convergence_delta, explained, like_inputs, like_layer
+from adcaptum.attr.facade.answer import convergence_delta, explain, like_inputs, like_layer
 from adcaptum.attr.facade.attribution import LayerAttribution, NeuronAttribution
 from adcaptum.attr.facade.captum_call import (
     BaselineType,
+    CaptumCall,
     Forward,
     Layers,
-    Question,
     Selector,
     TargetType,
     Tensors,
@@ -59,7 +59,7 @@ class IntegratedGradients(Multiplying):
             return_convergence_delta: Whether to return what the attributions sum to, less the
                 output's difference to the baseline, (examples,), too.
         """
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -69,7 +69,7 @@ class IntegratedGradients(Multiplying):
         )
         rule = checked_rule(method, n_steps)
         integrated = engine.IntegratedGradients(n_steps, rule, self._multiply_by_inputs)
-        answer = explained(question, integrated, batch_rows=internal_batch_size)
+        answer = explain(question, integrated, batch_rows=internal_batch_size)
         values = like_inputs(question, answer.values)
         return (values, convergence_delta(answer)) if return_convergence_delta else values
 
@@ -121,7 +121,7 @@ class LayerIntegratedGradients(MultiplyingInside, LayerAttribution):
         rule = checked_rule(method, n_steps)
         integrated = engine.IntegratedGradients(n_steps, rule, self._multiply_by_inputs)
         at = site_of(self.layer, of_input=attribute_to_layer_input)
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -129,11 +129,11 @@ class LayerIntegratedGradients(MultiplyingInside, LayerAttribution):
             additional_forward_args=additional_forward_args,
             at=at,
         )
-        answer = explained(question, integrated, batch_rows=internal_batch_size)
+        answer = explain(question, integrated, batch_rows=internal_batch_size)
 
         def tensors(at: Site) -> int:
             explicand = replace(question.explicand, at=at)
-            return len(explained(replace(question, explicand=explicand), Activation()).values)
+            return len(explain(replace(question, explicand=explicand), Activation()).values)
 
         found: Tensors | list[Tensors]
         if isinstance(self.layer, list):
@@ -163,7 +163,7 @@ class NeuronIntegratedGradients(MultiplyingInside, NeuronAttribution):
         attribute_to_neuron_input: bool = False,
     ) -> Tensors:
         """Attributes a neuron to the inputs."""
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=neuron_of(self.module, neuron_selector, of_input=attribute_to_neuron_input),
@@ -172,5 +172,5 @@ class NeuronIntegratedGradients(MultiplyingInside, NeuronAttribution):
         )
         rule = checked_rule(method, n_steps)
         integrated = engine.IntegratedGradients(n_steps, rule, self._multiply_by_inputs)
-        answer = explained(question, integrated, batch_rows=internal_batch_size)
+        answer = explain(question, integrated, batch_rows=internal_batch_size)
         return like_inputs(question, answer.values)

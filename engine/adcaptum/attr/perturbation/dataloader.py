@@ -18,9 +18,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from adcaptum.attr.errors import InvalidInput, translated
-from adcaptum.attr.facade.answer import ran
+from adcaptum.attr.facade.answer import run_flow
 from adcaptum.attr.facade.attribution import Attribution
-from adcaptum.attr.facade.captum_call import BaselineType, Question, Tensors, callable_of
+from adcaptum.attr.facade.captum_call import BaselineType, CaptumCall, Tensors, callable_of
 from adcaptum.attr.facade.perturbation import check_per_eval, title
 from adcaptum.attr.perturbation.feature_ablation import FeatureAblation
 from adcaptum.engine.execution.evaluator import Model
@@ -213,9 +213,9 @@ def _ablated(metric: _Metric, features: int, per_pass: int) -> Tensor:
     # Coalitions are the inputs: one example of ones, of the metric's own precision or better.
     with translated():
         explicand = Explicand.of(torch.ones(1, features, dtype=torch.float64), target=EveryOutput())
-    question = Question(metric, explicand, is_tuple=False)
+    question = CaptumCall(metric, explicand, is_tuple=False)
     flow = feature_ablation.FeatureAblation().flow(explicand)
-    (values,) = ran(question, flow, batch_rows=per_pass).values
+    (values,) = run_flow(question, flow, batch_rows=per_pass).values
     return values.to(accumulator_dtype(metric.dtype))
 
 

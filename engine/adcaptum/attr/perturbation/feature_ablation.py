@@ -16,7 +16,7 @@ from adcaptum.attr.facade.attribution import (
 )
 from adcaptum.attr.facade.captum_call import (
     BaselineType,
-    Question,
+    CaptumCall,
     Selector,
     TargetType,
     Tensors,
@@ -56,7 +56,7 @@ class FeatureAblation(PerturbationAttribution):
         loose = Unaligned.of(self.forward_func, inputs, baselines, feature_mask)
         if loose is not None:
             inputs, baselines, feature_mask = loose.inputs, loose.baselines, loose.feature_mask
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func if loose is None else loose.forward,
             inputs,
             target=target,
@@ -88,7 +88,7 @@ class FeatureAblation(PerturbationAttribution):
     ) -> Future[Tensors]:
         """The same of a forward that gives a `torch.futures.Future` of its output."""
         warn_of_ignored(self, kwargs)
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -123,7 +123,7 @@ class LayerFeatureAblation(LayerAttribution, PerturbationAttribution):
         perturbations_per_eval: int = 1,
     ) -> Tensors:
         """Ablates each feature of the layer in turn."""
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -160,7 +160,7 @@ class NeuronFeatureAblation(NeuronAttribution, PerturbationAttribution):
         perturbations_per_eval: int = 1,
     ) -> Tensors:
         """Ablates each feature of the inputs in turn."""
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=neuron_of(self.module, neuron_selector, of_input=attribute_to_neuron_input),

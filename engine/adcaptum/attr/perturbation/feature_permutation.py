@@ -13,7 +13,14 @@ from torch.futures import Future
 
 from adcaptum.attr.facade.answer import like_inputs, like_layer
 from adcaptum.attr.facade.attribution import LayerAttribution, PerturbationAttribution
-from adcaptum.attr.facade.captum_call import Forward, Layers, Question, TargetType, Tensors, site_of
+from adcaptum.attr.facade.captum_call import (
+    CaptumCall,
+    Forward,
+    Layers,
+    TargetType,
+    Tensors,
+    site_of,
+)
 from adcaptum.attr.facade.perturbation import (
     output_form,
     output_form_later,
@@ -118,8 +125,8 @@ class FeaturePermutation(PerturbationAttribution):
         target: TargetType,
         additional_forward_args: object,
         feature_mask: Tensors | None,
-    ) -> Question:
-        return Question.of(
+    ) -> CaptumCall:
+        return CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -149,7 +156,7 @@ class LayerFeaturePermutation(LayerAttribution, PerturbationAttribution):
         perturbations_per_eval: int = 1,
     ) -> Tensors:
         """Permutes each feature of the layer in turn."""
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -178,17 +185,17 @@ def _method(perm_func: Permute) -> feature_permutation.FeaturePermutation | _Cus
     return _Custom(perm_func)
 
 
-def _nothing(question: Question, like: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _nothing(question: CaptumCall, like: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return _zeros(question, like, output_form(question))
 
 
-def _nothing_later(question: Question) -> Future[Tensors]:
+def _nothing_later(question: CaptumCall) -> Future[Tensors]:
     inputs = question.explicand.inputs
     asked = output_form_later(question)
     return following(asked, lambda whole: like_inputs(question, _zeros(question, inputs, whole)))
 
 
-def _zeros(question: Question, like: tuple[Tensor, ...], whole: WholeBatch) -> tuple[Tensor, ...]:
+def _zeros(question: CaptumCall, like: tuple[Tensor, ...], whole: WholeBatch) -> tuple[Tensor, ...]:
     """What each number of the output loses where nobody is there to exchange with."""
     logger.warning("a single example has nobody to exchange its features with: all values are zero")
     outputs = 1 if isinstance(question.explicand.target, Output) else whole.outputs

@@ -9,7 +9,7 @@ from torch import Tensor
 from adcaptum.attr.errors import InvalidInput
 from adcaptum.attr.facade.answer import like_inputs
 from adcaptum.attr.facade.attribution import PerturbationAttribution
-from adcaptum.attr.facade.captum_call import BaselineType, Question, TargetType, Tensors
+from adcaptum.attr.facade.captum_call import BaselineType, CaptumCall, TargetType, Tensors
 from adcaptum.attr.facade.perturbation import perturbed, title
 from adcaptum.engine.methods.perturbation import occlusion
 
@@ -47,7 +47,7 @@ class Occlusion(PerturbationAttribution):
             perturbations_per_eval: See `attr/perturbation.py`.
             show_progress: Whether to draw a bar.
         """
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,

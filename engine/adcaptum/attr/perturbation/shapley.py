@@ -8,7 +8,7 @@ from torch.futures import Future
 
 from adcaptum.attr.facade.answer import like_inputs
 from adcaptum.attr.facade.attribution import PerturbationAttribution
-from adcaptum.attr.facade.captum_call import BaselineType, Question, TargetType, Tensors
+from adcaptum.attr.facade.captum_call import BaselineType, CaptumCall, TargetType, Tensors
 from adcaptum.attr.facade.perturbation import (
     check_samples,
     perturbed,
@@ -125,8 +125,8 @@ def _question(
     target: TargetType,
     additional_forward_args: object,
     feature_mask: Tensors | None,
-) -> Question:
-    return Question.of(
+) -> CaptumCall:
+    return CaptumCall.of(
         attribution.forward_func,
         inputs,
         target=target,
@@ -138,13 +138,13 @@ def _question(
 
 
 def _later(
-    question: Question, method: Method, per_eval: int, progress: str | None
+    question: CaptumCall, method: Method, per_eval: int, progress: str | None
 ) -> Future[Tensors]:
     answer = perturbed_later(question, method, per_eval=per_eval, progress=progress)
     return following(answer, lambda found: like_inputs(question, found.in_shape))
 
 
-def _warn_of_many(question: Question) -> None:
+def _warn_of_many(question: CaptumCall) -> None:
     features = feature_count(question.explicand)
     if features >= _MANY_FEATURES:
         warnings.warn(

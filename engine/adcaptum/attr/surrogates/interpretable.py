@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.attr.errors import InvalidInput
-from adcaptum.attr.facade.captum_call import Question, Tensors
+from adcaptum.attr.facade.captum_call import CaptumCall, Tensors
 from adcaptum.attr.facade.perturbation import perturbed
 from adcaptum.engine.games.game import by_game
 from adcaptum.engine.rows.sources import Rows
@@ -55,7 +55,7 @@ class Samples:
         return samples if samples.weights else None
 
     @staticmethod
-    def at_once(question: Question, per_eval: int) -> int:
+    def at_once(question: CaptumCall, per_eval: int) -> int:
         """How many to hold with their inputs."""
         size = sum(t.numel() for t in question.explicand.inputs)
         some = max(1, min(_SAMPLES_AT_ONCE, _NUMBERS_AT_ONCE // max(size, 1)))
@@ -76,7 +76,9 @@ class Samples:
         return interpretable, outputs, weights
 
 
-def sampled_outputs(question: Question, samples: list[tuple[Tensor, ...]], per_eval: int) -> Tensor:
+def sampled_outputs(
+    question: CaptumCall, samples: list[tuple[Tensor, ...]], per_eval: int
+) -> Tensor:
     """What the model says of each sample of the inputs, (samples,).
 
     Raises:
@@ -99,15 +101,15 @@ def sampled_outputs(question: Question, samples: list[tuple[Tensor, ...]], per_e
 
 
 def example(
-    question: Question, masks: tuple[Tensor, ...], i: int
-) -> tuple[Question, tuple[Tensor, ...]]:
+    question: CaptumCall, masks: tuple[Tensor, ...], i: int
+) -> tuple[CaptumCall, tuple[Tensor, ...]]:
     """The question about one example, and its masks."""
     own = tuple(m[i : i + 1] if _own(m, t) else m for m, t in _with_inputs(question, masks))
     return replace(question, explicand=question.explicand.example(i)), own
 
 
 def spread(
-    coefficients: Tensor, masks: tuple[Tensor, ...], question: Question
+    coefficients: Tensor, masks: tuple[Tensor, ...], question: CaptumCall
 ) -> tuple[Tensor, ...]:
     """Gives each element its feature's coefficient, (surrogates, *features) for each input."""
     rows = len(coefficients)
@@ -129,7 +131,7 @@ def coefficients_of(values: tuple[Tensor, ...], masks: tuple[Tensor, ...], featu
     return found
 
 
-def _with_inputs(question: Question, masks: tuple[Tensor, ...]) -> list[tuple[Tensor, Tensor]]:
+def _with_inputs(question: CaptumCall, masks: tuple[Tensor, ...]) -> list[tuple[Tensor, Tensor]]:
     return list(zip(masks, question.explicand.inputs, strict=True))
 
 

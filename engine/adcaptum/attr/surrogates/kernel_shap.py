@@ -6,7 +6,7 @@ import warnings
 
 from adcaptum.attr.facade.answer import like_inputs
 from adcaptum.attr.facade.attribution import PerturbationAttribution
-from adcaptum.attr.facade.captum_call import BaselineType, Question, TargetType, Tensors
+from adcaptum.attr.facade.captum_call import BaselineType, CaptumCall, TargetType, Tensors
 from adcaptum.attr.facade.perturbation import check_samples, perturbed, title
 from adcaptum.attr.surrogates.interpretable import coefficients_of
 from adcaptum.attr.surrogates.lime import check_one_number
@@ -57,7 +57,7 @@ class KernelShap(PerturbationAttribution):
             show_progress: Whether to draw a bar.
         """
         check_samples(n_samples)
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adcaptum.attr.errors import InvalidInput
 from adcaptum.attr.facade.answer import like_inputs
-from adcaptum.attr.facade.captum_call import BaselineType, Forward, Question, TargetType, Tensors
+from adcaptum.attr.facade.captum_call import BaselineType, CaptumCall, Forward, TargetType, Tensors
 from adcaptum.attr.facade.perturbation import (
     Perturbed,
     check_samples,
@@ -93,7 +93,7 @@ class Lime(LimeBase):
             show_progress: Whether to draw a bar.
         """
         check_samples(n_samples)
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -121,7 +121,7 @@ class Lime(LimeBase):
         return like_inputs(question, values) if return_input_shape else coefficients
 
     def _of_all(
-        self, question: Question, n_samples: int, per_eval: int, show_progress: bool
+        self, question: CaptumCall, n_samples: int, per_eval: int, show_progress: bool
     ) -> Perturbed:
         kernel = self._kernel
         assert isinstance(kernel, ExponentialSimilarity), "else each example is fitted in turn"
@@ -144,7 +144,7 @@ class Lime(LimeBase):
 
     def _of_each(
         self,
-        question: Question,
+        question: CaptumCall,
         masks: tuple[Tensor, ...],
         features: int,
         n_samples: int,
@@ -185,7 +185,7 @@ class Lime(LimeBase):
         return torch.cat(found)
 
 
-def check_one_number(answer: Perturbed, question: Question) -> None:
+def check_one_number(answer: Perturbed, question: CaptumCall) -> None:
     """Raises InvalidInput unless one number was explained of each example, or of all."""
     if prod(answer.shape) not in {1, question.explicand.count}:
         raise _several(answer.shape)

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from adcaptum.attr.errors import InvalidInput
 from adcaptum.attr.facade.answer import like_inputs
 from adcaptum.attr.facade.attribution import PerturbationAttribution
-from adcaptum.attr.facade.captum_call import Forward, Question, TargetType, Tensors
+from adcaptum.attr.facade.captum_call import CaptumCall, Forward, TargetType, Tensors
 from adcaptum.attr.facade.perturbation import check_per_eval, check_samples, title
 from adcaptum.attr.surrogates.interpretable import Samples, sampled_outputs
 from adcaptum.attr.surrogates.linear_models import Model
@@ -81,7 +81,7 @@ class LimeBase(PerturbationAttribution):
         **kwargs: Any,
     ) -> Any:
         """Gives the fitted model's representation; keyword arguments go to all functions."""
-        question = Question.of(
+        question = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -92,7 +92,7 @@ class LimeBase(PerturbationAttribution):
 
     def _fitted(
         self,
-        question: Question,
+        question: CaptumCall,
         n_samples: int,
         per_eval: int,
         show_progress: bool,

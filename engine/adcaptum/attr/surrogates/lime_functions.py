@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from adcaptum.attr.errors import InvalidInput
-from adcaptum.attr.facade.captum_call import Question, Tensors
+from adcaptum.attr.facade.captum_call import CaptumCall, Tensors
 
 Distance = Literal["cosine", "euclidean"]
 
@@ -87,7 +87,7 @@ def default_from_interp_rep_transform(
     )
 
 
-def interpretable_masks(question: Question) -> tuple[tuple[Tensor, ...], int]:
+def interpretable_masks(question: CaptumCall) -> tuple[tuple[Tensor, ...], int]:
     """Each element's interpretable feature, from 0, and how many features there are.
 
     Numbers that no element has are features, too: of them nothing is shown.

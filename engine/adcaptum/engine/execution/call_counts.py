@@ -58,7 +58,7 @@ _lock = Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Calls:
+class CallCounts:
     """What is known of one setting.
 
     Attributes:
@@ -109,7 +109,7 @@ class _Watch:
     def __init__(self, seen: _Seen, once: Callable[[], Iterable[nn.Module]]) -> None:
         self._seen = seen
         self._once = once
-        self._looks = _Looks()
+        self._looks = DataDependence()
         self._modes = ExitStack()
 
     def __enter__(self) -> None:
@@ -126,7 +126,7 @@ class _Watch:
                 self._seen.once.update(self._once())
 
 
-class _Looks(TorchDispatchMode):
+class DataDependence(TorchDispatchMode):
     """Notes whether an operation shows what numbers are."""
 
     def __init__(self) -> None:
@@ -146,7 +146,7 @@ class _Looks(TorchDispatchMode):
 class _Exports(TorchFunctionMode):
     """Notes whether a tensor is brought to where torch does not see it."""
 
-    def __init__(self, looks: _Looks) -> None:
+    def __init__(self, looks: DataDependence) -> None:
         super().__init__()
         self._looks = looks
 

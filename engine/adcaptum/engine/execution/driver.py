@@ -13,11 +13,11 @@ from torch import nn
 from adcaptum.engine.errors import ModelError
 from adcaptum.engine.execution.clock import batch_clock
 from adcaptum.engine.execution.evaluator import Model, evaluate
-from adcaptum.engine.execution.flow_run import Execution
+from adcaptum.engine.execution.flow_run import FlowRun
 from adcaptum.engine.execution.modules import every_module
-from adcaptum.engine.execution.packing import Pending, Slice
+from adcaptum.engine.execution.packing import Pending, RowRange
 from adcaptum.engine.execution.reference_cache import ReferenceMemory
-from adcaptum.engine.scheduling.batch_sizer import Capacity
+from adcaptum.engine.scheduling.batch_sizer import BatchSizer
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import FORWARD_ROWS
 from adcaptum.engine.vocabulary.explicand import Explicand
@@ -27,7 +27,7 @@ from adcaptum.engine.vocabulary.method import Method
 T = TypeVar("T")
 
 # What was learnt of each model's best batch sizes, kept as long as the model.
-_capacities: WeakKeyDictionary[nn.Module, Capacity] = WeakKeyDictionary()
+_capacities: WeakKeyDictionary[nn.Module, BatchSizer] = WeakKeyDictionary()
 _lock = Lock()
 
 # Nobody waits between batches here, so that only the best rate counts; but memory is that of a
@@ -109,12 +109,10 @@ def run(
 ) -> T:
     """Runs a flow to its end; for the arguments see `explain`."""
     forward_rows = (batch_rows or FORWARD_ROWS) if deterministic else None
-    execution = Execution(
-        flow, max_rows=max_rows, on_progress=on_progress, forward_rows=forward_rows
-    )
+    execution = FlowRun(flow, max_rows=max_rows, on_progress=on_progress, forward_rows=forward_rows)
     try:
         check_mode(model)
-        capacity = _capacity(model) if batch_rows is None else Capacity(fixed=batch_rows)
+        capacity = _capacity(model) if batch_rows is None else BatchSizer(fixed=batch_rows)
         round_ = execution.start()
         while round_:
             try:
@@ -176,7 +174,7 @@ class _Trace(NamedTuple):
     row_bytes: int
 
 
-def _capacity(model: Model) -> Capacity:
+def _capacity(model: Model) -> BatchSizer:
     if not isinstance(model, nn.Module):
         return _new_capacity()
     known = _capacities.get(model)
@@ -186,8 +184,8 @@ def _capacity(model: Model) -> Capacity:
         return _capacities.setdefault(model, _new_capacity())
 
 
-def _new_capacity() -> Capacity:
-    return Capacity(target_seconds=_LONGEST_BATCH_SECONDS, max_rows=_most_rows)
+def _new_capacity() -> BatchSizer:
+    return BatchSizer(target_seconds=_LONGEST_BATCH_SECONDS, max_rows=_most_rows)
 
 
 def _most_rows(key: Hashable) -> int:
@@ -209,7 +207,7 @@ def _by_key(round_: tuple[Pending, ...]) -> Iterable[Sequence[Pending]]:
 def _evaluate_all(
     model: Model,
     group: Sequence[Pending],
-    capacity: Capacity,
+    capacity: BatchSizer,
     on_rows: Callable[[int], None] | None,
     memory: ReferenceMemory | None,
 ) -> None:
@@ -225,10 +223,10 @@ def _evaluate_all(
     while waiting:
         usual = capacity.rows(key)
         room = most = _room(capacity, key, usual, sum([p.rows - p.done for p in waiting]))
-        pieces: list[Slice] = []
+        pieces: list[RowRange] = []
         for pending in waiting:
             stop = min(pending.rows, pending.done + room)
-            pieces.append(Slice(pending.evaluation, pending.done, stop))
+            pieces.append(RowRange(pending.evaluation, pending.done, stop))
             room -= stop - pending.done
             if room == 0:
                 break
@@ -270,14 +268,14 @@ def _evaluate_apart(model: Model, pending: Pending, on_rows: Callable[[int], Non
     """Evaluates every row of a pending evaluation that has forwards of its own, one at a time."""
     if not pending.rows:
         return
-    for piece in Slice(pending.evaluation, 0, pending.rows).forwards:
+    for piece in RowRange(pending.evaluation, 0, pending.rows).forwards:
         (part,) = evaluate(model, [piece])
         pending.add(piece.start, piece.stop, part)
         if on_rows is not None:
             on_rows(len(piece))
 
 
-def _room(capacity: Capacity, key: Hashable, usual: int, left: int) -> int:
+def _room(capacity: BatchSizer, key: Hashable, usual: int, left: int) -> int:
     """How many rows the next batch may have: a small rest is taken along, not left to its own."""
     if usual < left <= _REST * usual and capacity.fixed is None:
         return max(usual, min(left, capacity.limit(key)))

@@ -20,19 +20,19 @@ from adcaptum.engine.errors import (
 )
 from adcaptum.engine.execution.backward import gradients, kept, out_of_range
 from adcaptum.engine.execution.packing import (
-    Slice,
+    RowRange,
     columns_of,
     pack_arguments,
     pack_rows,
 )
 from adcaptum.engine.execution.parts import Part, joined
-from adcaptum.engine.execution.reference_batch import ComparedBatch
+from adcaptum.engine.execution.reference_batch import ReferenceBatch
 from adcaptum.engine.execution.reference_cache import ReferenceMemory
 from adcaptum.engine.execution.taps import Taps
 from adcaptum.engine.rows.distinct import Distinct
 from adcaptum.engine.rows.sources import some
 from adcaptum.engine.rules import Interception
-from adcaptum.engine.rules.reference_trace import Disagreement
+from adcaptum.engine.rules.reference_trace import TraceMismatch
 from adcaptum.engine.vocabulary.arguments import Shared
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Neuron
 
@@ -48,7 +48,7 @@ Look = Callable[[Sequence[Tensor]], Distinct | None]
 
 def evaluate(
     model: Model,
-    slices: Sequence[Slice],
+    slices: Sequence[RowRange],
     *,
     look: Look | None = None,
     memory: ReferenceMemory | None = None,
@@ -75,13 +75,13 @@ def evaluate(
         return [_in_own_forwards(model, piece) for piece in slices]
     try:
         return _together(model, slices, look, memory)
-    except Disagreement:
+    except TraceMismatch:
         assert memory is not None, "nothing else knows anything to disagree with"
         memory.disagree()
     return _together(model, slices, look)
 
 
-def _in_own_forwards(model: Model, piece: Slice) -> Part:
+def _in_own_forwards(model: Model, piece: RowRange) -> Part:
     """Whatever the slice is, its forwards are those of the evaluation: whole, and of no other."""
     forwards = piece.forwards
     whole = joined([part for each in forwards for part in _together(model, [each])])
@@ -91,14 +91,14 @@ def _in_own_forwards(model: Model, piece: Slice) -> Part:
 
 def _together(
     model: Model,
-    slices: Sequence[Slice],
+    slices: Sequence[RowRange],
     look: Look | None = None,
     memory: ReferenceMemory | None = None,
 ) -> list[Part]:
     """Runs the model on the rows of all slices in one forward."""
     first = slices[0].evaluation
     examples = sum([piece.stop - piece.start for piece in slices])
-    compared = ComparedBatch.of(slices, memory)
+    compared = ReferenceBatch.of(slices, memory)
     rows = examples if compared is None else examples + compared.rows
     columns = [columns_of(piece) for piece in slices]
     with _normal_tensors(), torch.set_grad_enabled(first.wrt is not None):
@@ -152,7 +152,7 @@ def _together(
 
 
 def _values_apart(
-    slices: Sequence[Slice], objective: Tensor, columns: Sequence[Tensor | None]
+    slices: Sequence[RowRange], objective: Tensor, columns: Sequence[Tensor | None]
 ) -> tuple[Tensor, ...]:
     """The values of slices of which some have a target and others want the outputs."""
     parts = objective.split([len(piece) for piece in slices])
@@ -162,7 +162,7 @@ def _values_apart(
     )
 
 
-def _apart(slices: Sequence[Slice], whole: Part, values: Sequence[Tensor]) -> list[Part]:
+def _apart(slices: Sequence[RowRange], whole: Part, values: Sequence[Tensor]) -> list[Part]:
     """Cuts what a batch says into what it says of each slice."""
     found, activations, of_references = whole.gradients, whole.activations, whole.reference_values
     sizes = [len(piece) for piece in slices]
@@ -190,7 +190,7 @@ def _normal_tensors() -> AbstractContextManager[object]:
 
 
 def _interception(
-    model: Model, first: Evaluation, compared: ComparedBatch | None
+    model: Model, first: Evaluation, compared: ReferenceBatch | None
 ) -> Interception | None:
     """The rule at work on this batch, if there is one."""
     if first.rule is None:
@@ -198,7 +198,7 @@ def _interception(
     return first.rule.interception(model, None if compared is None else compared.pairs)
 
 
-def _set_taps(taps: Taps, first: Evaluation, slices: Sequence[Slice]) -> None:
+def _set_taps(taps: Taps, first: Evaluation, slices: Sequence[RowRange]) -> None:
     if first.wrt is not None and first.wrt != INPUT:
         taps.differentiate(first.wrt)
     if first.read is not None:
@@ -279,7 +279,7 @@ def first_tensor(output: object, rows: int) -> Tensor:
     return tensor
 
 
-def _share_target(slices: Sequence[Slice]) -> bool:
+def _share_target(slices: Sequence[RowRange]) -> bool:
     """Whether every slice has a target: then all are read at once. Predictions read raw outputs."""
     return all(piece.evaluation.target is not None for piece in slices)
 
@@ -395,7 +395,7 @@ def _values(objective: Tensor, places: Tensor | None) -> Tensor:
     return flat.gather(1, places).squeeze(1)
 
 
-def call(model: Model, slices: Sequence[Slice]) -> torch.Future[object]:
+def call(model: Model, slices: Sequence[RowRange]) -> torch.Future[object]:
     """Calls a model that answers later on the rows of all slices, without gradients or hooks.
 
     Raises:
@@ -413,7 +413,7 @@ def call(model: Model, slices: Sequence[Slice]) -> torch.Future[object]:
     return promised
 
 
-def outputs_read(output: object, slices: Sequence[Slice]) -> list[Part]:
+def outputs_read(output: object, slices: Sequence[RowRange]) -> list[Part]:
     """What a batch's output says of slices that read nothing else; raises as `evaluate` does."""
     sizes = [len(piece) for piece in slices]
     parts = first_tensor(output, sum(sizes)).detach().split(sizes)

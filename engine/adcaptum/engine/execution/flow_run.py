@@ -21,7 +21,7 @@ from adcaptum.engine.vocabulary.flow import Flow, Progress, Round
 T = TypeVar("T")
 
 
-class Execution(Generic[T]):
+class FlowRun(Generic[T]):
     """A flow under way.
 
     Attributes:

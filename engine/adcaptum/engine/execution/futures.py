@@ -15,8 +15,8 @@ import torch
 from torch.futures import Future
 
 from adcaptum.engine.execution.evaluator import Model, call, outputs_read
-from adcaptum.engine.execution.flow_run import Execution
-from adcaptum.engine.execution.packing import Pending, Slice
+from adcaptum.engine.execution.flow_run import FlowRun
+from adcaptum.engine.execution.packing import Pending, RowRange
 from adcaptum.engine.vocabulary.flow import Flow
 
 S = TypeVar("S")
@@ -69,7 +69,7 @@ class _Batch:
     """A batch that the forward was called with."""
 
     pending: Pending
-    piece: Slice
+    piece: RowRange
     answer: torch.Future[object]
 
 
@@ -84,7 +84,7 @@ class _Run(Generic[T]):
         on_rows: Callable[[int], None] | None,
     ) -> None:
         self._model = model
-        self._execution = Execution(flow)
+        self._execution = FlowRun(flow)
         self._batch_rows = batch_rows
         self._on_rows = on_rows
         self._result: Future[T] = Future()
@@ -117,7 +117,7 @@ class _Run(Generic[T]):
 
     def _call(self, pending: Pending, start: int) -> _Batch:
         stop = min(start + self._batch_rows, pending.rows)
-        piece = Slice(pending.evaluation, start, stop)
+        piece = RowRange(pending.evaluation, start, stop)
         return _Batch(pending, piece, call(self._model, [piece]))
 
     def _answered(self, rows: int) -> None:

@@ -23,14 +23,14 @@ from adcaptum.engine.vocabulary.evaluation import Evaluation, Neuron, Output, Re
 from adcaptum.engine.vocabulary.references import ReferenceRows
 
 __all__ = [
-    "Part", "Pending", "Slice", "columns_of", "pack_arguments", "pack_references", "pack_rows",
+    "Part", "Pending", "RowRange", "columns_of", "pack_arguments", "pack_references", "pack_rows",
 ]  # fmt: skip
 
 _STACK = Stack()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Slice:
+class RowRange:
     """Rows start..stop of an evaluation."""
 
     evaluation: Evaluation
@@ -41,14 +41,14 @@ class Slice:
         return self.stop - self.start
 
     @property
-    def forwards(self) -> list[Slice]:
+    def forwards(self) -> list[RowRange]:
         """The whole forwards that these rows stand in, of an evaluation that has its own."""
         evaluation = self.evaluation
         each = evaluation.forward_rows
         assert each is not None, "it has forwards of its own"
         last = len(evaluation.rows)
         starts = range(self.start // each * each, self.stop, each)
-        return [Slice(evaluation, start, min(start + each, last)) for start in starts]
+        return [RowRange(evaluation, start, min(start + each, last)) for start in starts]
 
 
 def pack_rows(slices: Sequence[tuple[Rows, int, int]]) -> tuple[Tensor, ...]:
@@ -63,7 +63,7 @@ def pack_rows(slices: Sequence[tuple[Rows, int, int]]) -> tuple[Tensor, ...]:
     return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
 
 
-def pack_arguments(slices: Sequence[Slice]) -> list[object]:
+def pack_arguments(slices: Sequence[RowRange]) -> list[object]:
     """Makes the further arguments of all slices' rows."""
     packed: list[object] = []
     for i, argument in enumerate(slices[0].evaluation.arguments.values):
@@ -80,7 +80,7 @@ def pack_arguments(slices: Sequence[Slice]) -> list[object]:
     return packed
 
 
-def pack_references(slices: Sequence[Slice], *, printed: bool = False) -> ReferenceRows | None:
+def pack_references(slices: Sequence[RowRange], *, printed: bool = False) -> ReferenceRows | None:
     """The distinct rows that all slices' rows are compared with; None if they are not compared.
 
     Args:
@@ -125,7 +125,7 @@ def _pair_prints(evaluation: Evaluation, pairs: Tensor) -> tuple[Hashable, ...]:
     return tuple([(of_rows[row], of_examples[example]) for row, example in pairs.tolist()])
 
 
-def columns_of(piece: Slice) -> Tensor | None:
+def columns_of(piece: RowRange) -> Tensor | None:
     """The index of each row's target, (rows, dims), on the CPU; None if it needs none."""
     target, rows = piece.evaluation.target, piece.evaluation.rows
     if isinstance(target, Neuron) and target.one:

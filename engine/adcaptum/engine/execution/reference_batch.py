@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from adcaptum.engine.execution.packing import Slice, pack_references
+from adcaptum.engine.execution.packing import RowRange, pack_references
 from adcaptum.engine.execution.reference_cache import ReferenceMemory
 from adcaptum.engine.rows.reduce import widened
 from adcaptum.engine.rules import Pairs
@@ -53,7 +53,7 @@ class Starts:
         return tuple(made)
 
 
-class ComparedBatch:
+class ReferenceBatch:
     """Reference rows beside the examples of a batch.
 
     Attributes:
@@ -74,7 +74,9 @@ class ComparedBatch:
             self.pairs = Pairs(known.index, known.rows, known.tape)
 
     @classmethod
-    def of(cls, slices: Sequence[Slice], memory: ReferenceMemory | None) -> ComparedBatch | None:
+    def of(
+        cls, slices: Sequence[RowRange], memory: ReferenceMemory | None
+    ) -> ReferenceBatch | None:
         """The reference rows of slices of equal keys; None if they are compared with none.
 
         Args:

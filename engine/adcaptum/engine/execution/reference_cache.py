@@ -28,7 +28,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from adcaptum.engine.rules.reference_trace import Record, Source, Tape
+from adcaptum.engine.rules.reference_trace import Record, ReferenceTrace, Source
 from adcaptum.engine.vocabulary.evaluation import Evaluation, Key, Neuron
 from adcaptum.engine.vocabulary.references import ReferenceRows
 
@@ -50,7 +50,7 @@ _Name = tuple[Key, Hashable]
 _NOTHING: Final[dict[Hashable, Any]] = {}
 
 
-class Sighting(NamedTuple):
+class FirstUse(NamedTuple):
     """That a row has come.
 
     Attributes:
@@ -75,7 +75,7 @@ class _Kept:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Recollection:
+class Lookup:
     """What is known of the reference rows of one batch.
 
     Attributes:
@@ -88,13 +88,13 @@ class Recollection:
         seen: When each of these came before; None: never.
     """
 
-    tape: Tape
+    tape: ReferenceTrace
     index: Tensor
     rows: int
     fresh: list[int]
     names: tuple[_Name, ...]
     kept: Tensor | None
-    seen: tuple[Sighting | None, ...]
+    seen: tuple[FirstUse | None, ...]
 
 
 class ReferenceMemory:
@@ -125,7 +125,7 @@ class ReferenceMemory:
         self._bytes = 0
         self._rows: dict[Key, dict[Hashable, tuple[_Kept, int]]] = {}
         self._records: OrderedDict[_Kept, None] = OrderedDict()
-        self._sightings: OrderedDict[_Name, Sighting] = OrderedDict()
+        self._sightings: OrderedDict[_Name, FirstUse] = OrderedDict()
         self._row_bytes: dict[Key, int] = {}
         self._disagreements = 0
 
@@ -155,7 +155,7 @@ class ReferenceMemory:
             )
         )
 
-    def recall(self, key: Key, references: ReferenceRows) -> Recollection:
+    def recall(self, key: Key, references: ReferenceRows) -> Lookup:
         """What is known of the reference rows of a batch.
 
         Args:
@@ -185,12 +185,12 @@ class ReferenceMemory:
         index = references.index
         if known and len(places) > 1:
             index = torch.tensor(places)[index]
-        tape = Tape(sources, len(fresh), kept, room)
-        return Recollection(tape, index, count, fresh, names, kept, seen)
+        tape = ReferenceTrace(sources, len(fresh), kept, room)
+        return Lookup(tape, index, count, fresh, names, kept, seen)
 
     def keep(
         self,
-        recollection: Recollection,
+        recollection: Lookup,
         outputs: Tensor,
         leaves: tuple[Tensor, ...],
         *,
@@ -239,18 +239,18 @@ class ReferenceMemory:
         with self._lock:
             self._disagree()
 
-    def _see(self, name: _Name) -> Sighting | None:
+    def _see(self, name: _Name) -> FirstUse | None:
         """A row has come that is not known; says when it came before."""
         if self._at_once:
             return None
         before = self._sightings.pop(name, None)
         outputs = None if before is None else before.outputs
-        self._sightings[name] = Sighting(self._time, outputs)
+        self._sightings[name] = FirstUse(self._time, outputs)
         if len(self._sightings) > SIGHTINGS:
             self._sightings.popitem(last=False)
         return before
 
-    def _wanted(self, key: Key, seen: tuple[Sighting | None, ...]) -> tuple[int, list[int]]:
+    def _wanted(self, key: Key, seen: tuple[FirstUse | None, ...]) -> tuple[int, list[int]]:
         """What records may take, and which of the rows that are not known are recorded."""
         if self._at_once:
             again = list(range(len(seen)))
@@ -272,7 +272,7 @@ class ReferenceMemory:
         for name, outputs in first:
             sighting = self._sightings.get(name)
             if sighting is not None and sighting.outputs is None:
-                self._sightings[name] = Sighting(sighting.time, outputs)
+                self._sightings[name] = FirstUse(sighting.time, outputs)
 
     def _add(self, names: Sequence[_Name], record: Record) -> None:
         if all(print_ in self._rows.get(key, _NOTHING) for key, print_ in names):
@@ -337,7 +337,7 @@ def _arranged(
     return sources, places, start
 
 
-def _same(before: Sighting | None, outputs: Tensor) -> bool:
+def _same(before: FirstUse | None, outputs: Tensor) -> bool:
     """Whether outputs are those of another batch but for rounding."""
     if before is None or before.outputs is None:
         return True

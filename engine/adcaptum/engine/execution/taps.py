@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.hooks import RemovableHandle
 
 from adcaptum.engine.errors import InvalidArgument, ModelError
-from adcaptum.engine.execution.call_counts import Calls
+from adcaptum.engine.execution.call_counts import CallCounts
 from adcaptum.engine.vocabulary.evaluation import Layer, Site
 
 # How many tensors a module takes and gives, of those that were read together with others.
@@ -70,11 +70,11 @@ class _Tap:
             return None
         return self._act(value)
 
-    def settled(self, calls: Calls | None) -> bool:
+    def settled(self, calls: CallCounts | None) -> bool:
         """Whether the values are there, and no second call is to be feared."""
         return bool(self.values) and self.sure(calls)
 
-    def sure(self, calls: Calls | None) -> bool:
+    def sure(self, calls: CallCounts | None) -> bool:
         """Whether the call that is meant is the only one, or named."""
         if self.site.call is not None:
             return True
@@ -199,7 +199,7 @@ class Taps:
         every = [tap for taps in self._taps.values() for tap in taps]
         thread = get_ident()
         handles: list[RemovableHandle] = []
-        calls: Calls | None = None
+        calls: CallCounts | None = None
 
         def seen(tap: _Tap, value: object) -> object | None:
             made = tap(value)
@@ -214,7 +214,7 @@ class Taps:
                 handles.append(_register(tap, seen))
             self._hand_out()
             if enough and any(tap.site.call is None for tap in every):
-                calls = Calls.of(model, arguments)
+                calls = CallCounts.of(model, arguments)
             unsure = watch and calls is not None and not all(tap.sure(calls) for tap in every)
             with calls.watched(lambda: _once(every)) if calls and unsure else nullcontext():
                 yield

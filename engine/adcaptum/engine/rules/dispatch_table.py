@@ -25,7 +25,7 @@ _HARMLESS = frozenset({Tensor, int, float, bool, str, type(None), torch.dtype, t
 _CHECKS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 
 
-class Table:
+class DispatchTable:
     """What a rule does with operations.
 
     Attributes:

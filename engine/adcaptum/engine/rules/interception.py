@@ -23,7 +23,7 @@ autograd would keep for their gradients. Handlers see them as they are, so that 
 module.weight` says which layer a linear operation belongs to.
 
 To write a rule: a frozen dataclass (it is part of the evaluation's key) with `interception(model,
-pairs)`, which makes an `Interception` with a `Table`, shared by all batches.
+pairs)`, which makes an `Interception` with a `DispatchTable`, shared by all batches.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from adcaptum.engine.rules.audit import Node, nodes_behind, strangers
-from adcaptum.engine.rules.dispatch_table import Func, Table
+from adcaptum.engine.rules.dispatch_table import DispatchTable, Func
 from adcaptum.engine.rules.pairs import Pairs
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Interception(TorchFunctionMode):
         pairs: Which row is compared with which, for rules that do.
     """
 
-    def __init__(self, table: Table, pairs: Pairs | None = None) -> None:
+    def __init__(self, table: DispatchTable, pairs: Pairs | None = None) -> None:
         super().__init__()
         self.pairs = pairs
         self._table = table

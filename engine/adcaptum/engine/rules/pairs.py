@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from adcaptum.engine.rules.reference_trace import Tape
+from adcaptum.engine.rules.reference_trace import ReferenceTrace
 from adcaptum.engine.rules.row_places import RowPlaces
 
 
@@ -23,7 +23,7 @@ class Pairs(RowPlaces):
         tape: What is known of reference rows, or is written down; None: nothing.
     """
 
-    def __init__(self, index: Tensor, references: int, tape: Tape | None = None) -> None:
+    def __init__(self, index: Tensor, references: int, tape: ReferenceTrace | None = None) -> None:
         """Takes the pairs.
 
         Args:
@@ -123,7 +123,7 @@ class Pairs(RowPlaces):
             t[self.examples :] = 0
 
     @property
-    def _taped(self) -> Tape:
+    def _taped(self) -> ReferenceTrace:
         assert self.tape is not None, "a row without a reference row in the batch has one on a tape"
         return self.tape
 

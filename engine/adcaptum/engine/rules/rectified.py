@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adcaptum.engine.rules.dispatch_table import Func, Table
+from adcaptum.engine.rules.dispatch_table import DispatchTable, Func
 from adcaptum.engine.rules.interception import Interception
 from adcaptum.engine.rules.operations import (
     BILINEAR,
@@ -102,5 +102,5 @@ _PLAIN = words("""
     scaled_dot_product_attention linalg_vector_norm cosine_similarity std std_mean var_mean
 """)
 _ALL_PLAIN = LINEAR | MOVEMENT | BILINEAR | QUADRATIC | BINARY | _PLAIN
-_GUIDED = Table({"relu": _guided}, _ALL_PLAIN, ELEMENTWISE)
-_DECONVOLVED = Table({"relu": _deconvolved}, _ALL_PLAIN, ELEMENTWISE)
+_GUIDED = DispatchTable({"relu": _guided}, _ALL_PLAIN, ELEMENTWISE)
+_DECONVOLVED = DispatchTable({"relu": _deconvolved}, _ALL_PLAIN, ELEMENTWISE)

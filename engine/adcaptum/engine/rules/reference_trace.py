@@ -4,7 +4,7 @@ A rule that compares rows asks, operation by operation, for what reference rows 
 (`Pairs.of`). Nothing else of them is needed: where all that would be asked for is known, they need
 not be evaluated. It is asked for in the same order in each batch of a model, because a model does
 the same operations whatever its rows are. Where it does others, or in other shapes, that is a
-`Disagreement`, and the batch has to be evaluated with its references.
+`TraceMismatch`, and the batch has to be evaluated with its references.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 
-class Disagreement(BaseException):  # a model may catch every Exception
+class TraceMismatch(BaseException):  # a model may catch every Exception
     """The model does not do what was recorded of it."""
 
 
@@ -97,7 +97,7 @@ class Source:
         return values.index_select(dim, self.rows.to(values.device))
 
 
-class Tape:
+class ReferenceTrace:
     """Reads what is known of a batch's reference rows, and writes down what is evaluated of them.
 
     The batch's reference rows are those of the sources, then those that it evaluates.
@@ -154,10 +154,10 @@ class Tape:
         if not self._sources:
             return
         if self._asked < len(self._entries) or number >= len(self._operations):
-            raise Disagreement
+            raise TraceMismatch
         recorded, entries = self._operations[number]
         if recorded != name or not all(_alike(each, number, name) for each in self._sources[1:]):
-            raise Disagreement
+            raise TraceMismatch
         self._asked, self._entries = 0, entries
 
     def lost(self) -> None:
@@ -167,7 +167,7 @@ class Tape:
             Disagreement: If something was.
         """
         if self._sources:
-            raise Disagreement
+            raise TraceMismatch
         self.spoilt = True
 
     def starts(self, own: Tensor, dim: int) -> Tensor:
@@ -189,18 +189,18 @@ class Tape:
             known.append(own)
         for t in known:
             if t.shape[:dim] != own.shape[:dim] or t.shape[dim + 1 :] != own.shape[dim + 1 :]:
-                raise Disagreement
+                raise TraceMismatch
         return known[0] if len(known) == 1 else torch.cat(known, dim)
 
     def one(self, x: Tensor) -> Tensor:
         """What the reference row has in a tensor that is all of a batch's only row."""
         if self._asked >= len(self._entries):
-            raise Disagreement
+            raise TraceMismatch
         (start,) = self._next(x.dtype, self._entries[self._asked].dim)
         if start.shape == x.shape:
             return start
         if start.numel() != x.numel():
-            raise Disagreement
+            raise TraceMismatch
         return start.reshape(x.shape)
 
     def outputs(self, own: Tensor) -> Tensor:
@@ -229,7 +229,7 @@ class Tape:
             Disagreement: If the model did less than was recorded.
         """
         if self._sources and (self.more or (whole and self.begun < len(self._operations))):
-            raise Disagreement
+            raise TraceMismatch
         if not self._writes:
             return None
         written = tuple(Operation(name, tuple(entries)) for name, entries in self._written)
@@ -255,16 +255,16 @@ class Tape:
         """What each source has of the tensor that is asked for."""
         asked = self._asked
         if asked >= len(self._entries):
-            raise Disagreement
+            raise TraceMismatch
         self._asked = asked + 1
         found = []
         for source in self._sources:
             entries = source.record.operations[self.begun - 1].entries
             if asked >= len(entries) or entries[asked].dim != dim:
-                raise Disagreement
+                raise TraceMismatch
             values = entries[asked].values
             if values.dtype != dtype:
-                raise Disagreement
+                raise TraceMismatch
             found.append(source.of(values, dim))
         return found
 

@@ -262,7 +262,7 @@ def _largest_proportional(cells: Mapping[int, _Cell], largest: int, target: floa
     return max(exponent, 0)
 
 
-class Capacity:
+class BatchSizer:
     """Learns the rows per batch of every key.
 
     Args:

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from adcaptum.engine.scheduling.requests import Job, Request, Slice
+from adcaptum.engine.scheduling.requests import Job, JobSlice, Request
 
 P = TypeVar("P")
 
@@ -24,7 +24,7 @@ class Batch(Generic[P]):
 
     sequence: int
     key: Hashable
-    slices: Sequence[Slice[P]]
+    slices: Sequence[JobSlice[P]]
     rows: int
     capacity: int
     isolated: bool
@@ -44,7 +44,7 @@ class Update(NamedTuple, Generic[P]):
     """
 
     finished: list[Job[P]]
-    wasted: list[Slice[P]]
+    wasted: list[JobSlice[P]]
 
 
 @dataclass(frozen=True, slots=True)

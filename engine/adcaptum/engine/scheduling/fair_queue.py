@@ -41,7 +41,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
 from typing import Any, Final, Generic, TypeVar
 
-from adcaptum.engine.scheduling.requests import Job, Request, Slice
+from adcaptum.engine.scheduling.requests import Job, JobSlice, Request
 
 P = TypeVar("P")
 
@@ -170,7 +170,7 @@ class FairQueue(Generic[P]):
             else:
                 heappop(self._heads)
 
-    def take(self, key: Hashable, rows: int, capacity: int) -> list[Slice[P]]:
+    def take(self, key: Hashable, rows: int, capacity: int) -> list[JobSlice[P]]:
         """Give out up to `rows` rows of a key, for a batch that holds `capacity` of them."""
         lane = self._lanes.get(key)
         if lane is None or rows <= 0:
@@ -182,7 +182,7 @@ class FairQueue(Generic[P]):
         # Sums and differences of weights are inexact; the true one is never below any of its parts.
         weight = max(self._weight, granted[0].caller.weight)
         self.clock += sum([slot.granted for slot in granted]) / weight
-        slices: list[Slice[P]] = []
+        slices: list[JobSlice[P]] = []
         for slot in granted:
             _cut(slot, slices)
             self._forgive(slot, capacity)
@@ -390,7 +390,7 @@ def _to_a_block(slot: Slot, share: int, *, some: bool) -> int:
     return share
 
 
-def _cut(slot: Slot, slices: list[Slice[Any]]) -> None:
+def _cut(slot: Slot, slices: list[JobSlice[Any]]) -> None:
     """Turn the rows granted to a slot into slices of its jobs."""
     rows = slot.granted
     slot.granted = 0
@@ -399,7 +399,7 @@ def _cut(slot: Slot, slices: list[Slice[Any]]) -> None:
         job = jobs[0]
         start = job.next_row
         stop = min(start + rows, job.rows)
-        slices.append(Slice(job, start, stop))
+        slices.append(JobSlice(job, start, stop))
         job.next_row = stop
         rows -= stop - start
         if stop == job.rows:

@@ -154,7 +154,7 @@ class Job(Generic[P]):
         return f"<Job {self.key!r}, {self.done_rows} of {self.rows} rows done>"
 
 
-class Slice(NamedTuple, Generic[P]):
+class JobSlice(NamedTuple, Generic[P]):
     """The rows start..stop (exclusive) of a job."""
 
     job: Job[P]
@@ -162,6 +162,6 @@ class Slice(NamedTuple, Generic[P]):
     stop: int
 
 
-def rows_of(slices: list[Slice[Any]]) -> int:
+def rows_of(slices: list[JobSlice[Any]]) -> int:
     """How many rows some slices have."""
     return sum([stop - start for _, start, stop in slices])

@@ -29,14 +29,14 @@ from collections.abc import Callable, Hashable, Sequence
 from itertools import count
 from typing import Generic, TypeVar
 
-from adcaptum.engine.scheduling.batch_sizer import Capacity
+from adcaptum.engine.scheduling.batch_sizer import BatchSizer
 from adcaptum.engine.scheduling.batches import Batch, Statistics, Update
 from adcaptum.engine.scheduling.deadlines import Deadlines
 from adcaptum.engine.scheduling.fair_queue import FairQueue, equal_shares
 from adcaptum.engine.scheduling.ledger import Ledger
-from adcaptum.engine.scheduling.requests import Job, Priority, Request, Slice, rows_of
+from adcaptum.engine.scheduling.requests import Job, JobSlice, Priority, Request, rows_of
 
-__all__ = ["Batch", "Job", "Priority", "Request", "Scheduler", "Slice", "Statistics", "Update"]
+__all__ = ["Batch", "Job", "JobSlice", "Priority", "Request", "Scheduler", "Statistics", "Update"]
 
 P = TypeVar("P")
 
@@ -46,7 +46,7 @@ class _Returned(Generic[P]):
 
     __slots__ = ("isolated", "slices")
 
-    def __init__(self, slices: list[Slice[P]], *, isolated: bool) -> None:
+    def __init__(self, slices: list[JobSlice[P]], *, isolated: bool) -> None:
         self.slices = deque(slices)
         self.isolated = isolated
 
@@ -76,7 +76,7 @@ class Scheduler(Generic[P]):
 
     def __init__(
         self,
-        capacity: Capacity,
+        capacity: BatchSizer,
         *,
         quantum: int = 64,
         share: Callable[[Hashable], float] = equal_shares,
@@ -228,7 +228,7 @@ class Scheduler(Generic[P]):
             self._drop(batch.slices)
             return False
         first = set(requests[: (len(requests) + 1) // 2])
-        halves: tuple[list[Slice[P]], list[Slice[P]]] = ([], [])
+        halves: tuple[list[JobSlice[P]], list[JobSlice[P]]] = ([], [])
         for piece in batch.slices:
             halves[piece.job.request not in first].append(piece)
         for half in reversed(halves):
@@ -292,17 +292,17 @@ class Scheduler(Generic[P]):
         group = returned[0]
         key = group.slices[0].job.key
         capacity = room = self.capacity.rows(key)
-        slices: list[Slice[P]] = []
+        slices: list[JobSlice[P]] = []
         while room and group.slices:
             job, start, stop = group.slices[0]
             middle = min(stop, start + room)
-            slices.append(Slice(job, start, middle))
+            slices.append(JobSlice(job, start, middle))
             room -= middle - start
             job.request.returned_rows -= middle - start
             if middle == stop:
                 group.slices.popleft()
             else:
-                group.slices[0] = Slice(job, middle, stop)
+                group.slices[0] = JobSlice(job, middle, stop)
         if not group.slices:
             returned.popleft()
         priority = slices[0].job.request.priority
@@ -313,7 +313,7 @@ class Scheduler(Generic[P]):
         self,
         key: Hashable,
         capacity: int,
-        slices: list[Slice[P]],
+        slices: list[JobSlice[P]],
         now: float,
         *,
         isolated: bool = False,
@@ -345,7 +345,7 @@ class Scheduler(Generic[P]):
             raise ValueError(f"batch {batch.sequence} is not running")
         self.running_rows -= batch.rows
 
-    def _drop(self, slices: Sequence[Slice[P]]) -> None:
+    def _drop(self, slices: Sequence[JobSlice[P]]) -> None:
         """Rows that were running will not run again."""
         for job, start, stop in slices:
             request = job.request
@@ -354,7 +354,7 @@ class Scheduler(Generic[P]):
             if not request.cancelled:
                 self._settle(request, stop - start)
 
-    def _return(self, slices: Sequence[Slice[P]], *, isolated: bool) -> None:
+    def _return(self, slices: Sequence[JobSlice[P]], *, isolated: bool) -> None:
         """Put slices in front of all that waits, without those of cancelled requests."""
         self._drop([piece for piece in slices if piece.job.request.cancelled])
         for priority, tier in zip(Priority, self._tiers, strict=True):

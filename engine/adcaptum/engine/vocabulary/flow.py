@@ -30,7 +30,7 @@ from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.attribution import Attribution, joined
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Reading
 from adcaptum.engine.vocabulary.explicand import Explicand
-from adcaptum.engine.vocabulary.sample_major import turned, turned_back
+from adcaptum.engine.vocabulary.sample_major import example_major, sample_major
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -159,8 +159,8 @@ def in_step(flow: Flow[T]) -> Flow[T]:
                 yield asked
                 asked = flow.send(())
                 continue
-            readings = yield tuple(turned(evaluation) for evaluation in asked)
-            asked = flow.send(tuple(map(turned_back, asked, readings)))
+            readings = yield tuple(sample_major(evaluation) for evaluation in asked)
+            asked = flow.send(tuple(map(example_major, asked, readings)))
     except StopIteration as stop:
         result: T = stop.value
         return result

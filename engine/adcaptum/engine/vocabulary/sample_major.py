@@ -17,7 +17,7 @@ from adcaptum.engine.vocabulary.evaluation import Evaluation, Patch, Reading
 
 
 @dataclass(frozen=True, eq=False)
-class Turned(Rows):
+class SampleMajor(Rows):
     """The rows of another source, the first samples of all examples first.
 
     Attributes:
@@ -52,17 +52,17 @@ class Turned(Rows):
         return tuple(t[start - offset : stop - offset] for t in sides)
 
 
-def turned(evaluation: Evaluation) -> Evaluation:
+def sample_major(evaluation: Evaluation) -> Evaluation:
     """The same evaluation, sample by sample."""
     patch = evaluation.patch
     return replace(
         evaluation,
-        rows=Turned(evaluation.rows),
-        patch=None if patch is None else Patch(patch.site, Turned(patch.rows)),
+        rows=SampleMajor(evaluation.rows),
+        patch=None if patch is None else Patch(patch.site, SampleMajor(patch.rows)),
     )
 
 
-def turned_back(evaluation: Evaluation, reading: Reading) -> Reading:
+def example_major(evaluation: Evaluation, reading: Reading) -> Reading:
     """What the evaluation would have read without being turned."""
     each = (evaluation.rows.per_example, evaluation.rows.count)
 

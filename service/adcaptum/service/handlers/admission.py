@@ -13,9 +13,9 @@ from adcaptum.service.errors import DeadlineExceeded, InvalidRequest, TooLate
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests.inputs import Inputs
-from adcaptum.service.requests.parsed_request import Piece, Question
-from adcaptum.service.runtime.dispatcher import Ahead, Engines
-from adcaptum.service.runtime.engine_runner import EngineLoop
+from adcaptum.service.requests.parsed_request import ParsedRequest, Piece
+from adcaptum.service.runtime.dispatcher import Ahead, Dispatcher
+from adcaptum.service.runtime.engine_runner import EngineRunner
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
 
 SURE: Final = 2.0
@@ -55,10 +55,10 @@ class Cost:
     seconds: float
     first_seconds: float
     nbytes: int
-    engine: EngineLoop
+    engine: EngineRunner
 
     @classmethod
-    def of_explanation(cls, question: Question, engines: Engines) -> "Cost":
+    def of_explanation(cls, question: ParsedRequest, engines: Dispatcher) -> "Cost":
         """Foretells an explanation's."""
         rows = question.estimated_rows()
         # Who may use few of the rows that there are has all of them planned.
@@ -80,7 +80,7 @@ class Cost:
         )
 
     @classmethod
-    def of_prediction(cls, inputs: Inputs, model: ServedModel, engines: Engines) -> "Cost":
+    def of_prediction(cls, inputs: Inputs, model: ServedModel, engines: Dispatcher) -> "Cost":
         """Foretells a prediction's."""
         rows = {"forward": inputs.count}
         engine = engines.of(model, rows)
@@ -155,14 +155,14 @@ def _nbytes(tensors: tuple[Tensor, ...]) -> int:
     return sum([each.nbytes for each in tensors])
 
 
-def _plain(question: Question, rows: int) -> bool:
+def _plain(question: ParsedRequest, rows: int) -> bool:
     """Whether the methods of an explanation take hardly any time beside so many rows."""
     elements = sum(each[0].numel() for each in question.inputs.tensors)
     of_coalitions = any(each.method.feature_masks for each in question.methods)
     return not of_coalitions or rows * elements <= PLAIN_NUMBERS
 
 
-def learn(question: Question, answered: Sequence[tuple[Piece, Attribution]]) -> None:
+def learn(question: ParsedRequest, answered: Sequence[tuple[Piece, Attribution]]) -> None:
     """Has the model know what an explanation to a tolerance has taken, for those that follow.
 
     Args:

@@ -16,16 +16,22 @@ from adcaptum.service.handlers.admission import Cost
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.handlers.plans import Explanation, Prediction
 from adcaptum.service.handlers.request_metrics import RequestMetrics
-from adcaptum.service.handlers.shared_computation import Answered, Flight, Flights, Terms, Waiter
+from adcaptum.service.handlers.shared_computation import (
+    Answered,
+    SharedComputation,
+    SharedComputations,
+    Terms,
+    Waiter,
+)
 from adcaptum.service.models.catalogue import Catalogue
-from adcaptum.service.models.output_cache import KnownRows
+from adcaptum.service.models.output_cache import OutputCache
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import answers, budgets, inputs, parsed_request as questions
-from adcaptum.service.requests.parsed_request import Question
+from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.request_key import request_key
-from adcaptum.service.runtime.dispatcher import Ahead, Engines
-from adcaptum.service.runtime.engine_runner import EngineLoop
-from adcaptum.service.runtime.row_lookup import Recall
+from adcaptum.service.runtime.dispatcher import Ahead, Dispatcher
+from adcaptum.service.runtime.engine_runner import EngineRunner
+from adcaptum.service.runtime.row_lookup import RowLookup
 from adcaptum.service.runtime.work import Work
 from adcaptum.service.wire import tensors
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
@@ -48,7 +54,7 @@ class Boarded(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Explanations:
+class Inference:
     """Answers predictions and explanations.
 
     Attributes:
@@ -60,9 +66,9 @@ class Explanations:
     """
 
     catalogue: Catalogue
-    engines: Engines
+    engines: Dispatcher
     metrics: RequestMetrics
-    flights: Flights
+    flights: SharedComputations
     max_image_pixels: int
 
     async def predict(self, request: pb.PredictRequest, call: Call) -> pb.PredictResponse:
@@ -198,7 +204,9 @@ class Explanations:
                 return self._take_off(question, terms, key, call)
         return Boarded(flight.join(terms), None, NOTHING_AHEAD)
 
-    def _take_off(self, question: Question, terms: Terms, key: bytes | None, call: Call) -> Boarded:
+    def _take_off(
+        self, question: ParsedRequest, terms: Terms, key: bytes | None, call: Call
+    ) -> Boarded:
         """Has the engine begin, if there is time and room."""
         cost, ahead = Cost.of_explanation(question, self.engines), NOTHING_AHEAD
         if terms.due is not None or terms.stream:
@@ -221,7 +229,7 @@ class Explanations:
             deterministic=question.deterministic,
             recall=self._recall(question, cost.engine, shared=key is not None),
         )
-        flight = Flight(
+        flight = SharedComputation(
             question,
             plan,
             work,
@@ -233,15 +241,17 @@ class Explanations:
         self.flights.add(key, flight)
         return Boarded(flight.join(terms, joined=False), cost, ahead)
 
-    def _recall(self, question: Question, engine: EngineLoop, *, shared: bool) -> Recall | None:
+    def _recall(
+        self, question: ParsedRequest, engine: EngineRunner, *, shared: bool
+    ) -> RowLookup | None:
         """What finds the rows that others have asked for, or this request's other methods."""
         if not shared and len(question.methods) == 1:
             return None
         model = question.model
-        known = model.known if shared else KnownRows()
-        return Recall(model, known, self.engines.row_seconds(engine, model))
+        known = model.known if shared else OutputCache()
+        return RowLookup(model, known, self.engines.row_seconds(engine, model))
 
-    async def _question(self, request: pb.ExplainRequest, model: ServedModel) -> Question:
+    async def _question(self, request: pb.ExplainRequest, model: ServedModel) -> ParsedRequest:
         limit = self.max_image_pixels
         if inputs.is_slow(request.inputs):
             return await asyncio.to_thread(questions.read, request, model, limit)
@@ -281,7 +291,7 @@ class Explanations:
         response.request_id = call.id
         return response
 
-    def _write(self, flight: Flight, answered: Answered) -> pb.ExplainResponse:
+    def _write(self, flight: SharedComputation, answered: Answered) -> pb.ExplainResponse:
         question = flight.question
         self.metrics.explained(question, answered)
         predictions, outputs = answers.told_outputs(question, flight.outputs)

@@ -8,8 +8,8 @@ from torch import Tensor
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import Evaluation
 from adcaptum.engine.vocabulary.flow import ask
-from adcaptum.service.requests.parsed_request import Piece, Question
-from adcaptum.service.runtime.work import Ask
+from adcaptum.service.requests.parsed_request import ParsedRequest, Piece
+from adcaptum.service.runtime.work import PlannedFlow
 
 
 class Prediction:
@@ -20,11 +20,11 @@ class Prediction:
     def __init__(self, evaluation: Evaluation) -> None:
         self._evaluation = evaluation
 
-    def first(self) -> Sequence[Ask]:
+    def first(self) -> Sequence[PlannedFlow]:
         """Returns the one flow."""
-        return (Ask(ask(self._evaluation)),)
+        return (PlannedFlow(ask(self._evaluation)),)
 
-    def following(self, results: list[Any]) -> Sequence[Ask]:  # noqa: ARG002
+    def following(self, results: list[Any]) -> Sequence[PlannedFlow]:  # noqa: ARG002
         """Returns nothing: there is no second stage."""
         return ()
 
@@ -43,19 +43,19 @@ class Explanation:
 
     __slots__ = ("_asks_outputs", "_question", "outputs", "pieces", "rows")
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: ParsedRequest) -> None:
         self._question = question
         self._asks_outputs = question.needs_outputs or question.tells_outputs
         self.pieces: list[Piece] = []
         self.rows = 0
         self.outputs: Tensor | None = None
 
-    def first(self) -> Sequence[Ask]:
+    def first(self) -> Sequence[PlannedFlow]:
         """Returns the flow that asks for the outputs, or those of the attributions."""
-        outputs = [Ask(ask(self._question.asks_outputs()))] if self._asks_outputs else []
+        outputs = [PlannedFlow(ask(self._question.asks_outputs()))] if self._asks_outputs else []
         return outputs if self._question.needs_outputs else [*outputs, *self._explain(None)]
 
-    def following(self, results: list[Any]) -> Sequence[Ask]:
+    def following(self, results: list[Any]) -> Sequence[PlannedFlow]:
         """Returns the flows of the attributions, if these were not they."""
         if self._asks_outputs and self.outputs is None:
             self.outputs = results[0].values
@@ -65,7 +65,7 @@ class Explanation:
         """Returns what was asked, with its answers."""
         return list(zip(self.pieces, results[-len(self.pieces) :], strict=True))
 
-    def _explain(self, outputs: Tensor | None) -> Sequence[Ask]:
+    def _explain(self, outputs: Tensor | None) -> Sequence[PlannedFlow]:
         question = self._question
         methods = [method.method for method in question.methods]
         self.pieces = question.pieces(outputs)
@@ -78,6 +78,6 @@ class Explanation:
         if self.rows > budget or question.budget.tolerance is not None:
             shares = [max(1, budget * own // max(1, self.rows)) for own in rows]
         return [
-            Ask(methods[piece.method].flow(piece.explicand), share, piece)
+            PlannedFlow(methods[piece.method].flow(piece.explicand), share, piece)
             for piece, share in zip(self.pieces, shares, strict=True)
         ]

@@ -7,7 +7,7 @@ from prometheus_client import Counter, Histogram
 from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.requests import answers
-from adcaptum.service.requests.parsed_request import Piece, Question
+from adcaptum.service.requests.parsed_request import ParsedRequest, Piece
 from adcaptum.v1 import explanation_service_pb2 as pb
 
 
@@ -33,7 +33,9 @@ class RequestMetrics:
         times[0].observe(queue_seconds)
         times[1].observe(compute_seconds)
 
-    def explained(self, question: Question, answered: Sequence[tuple[Piece, Attribution]]) -> None:
+    def explained(
+        self, question: ParsedRequest, answered: Sequence[tuple[Piece, Attribution]]
+    ) -> None:
         """Counts what explanations cost, and how exact they are."""
         model = question.model.name
         for index, resolved in enumerate(question.methods):

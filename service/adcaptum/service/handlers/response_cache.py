@@ -9,7 +9,7 @@ ENTRY_BYTES: Final = 256
 """What an answer takes beside its bytes: its key, its place, the objects of Python."""
 
 
-class ResultCache:
+class ResponseCache:
     """Keeps answers, as the bytes of their messages."""
 
     def __init__(self, max_bytes: int, max_entries: int, metrics: Metrics) -> None:

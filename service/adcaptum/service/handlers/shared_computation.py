@@ -24,8 +24,8 @@ from torch import Tensor
 from adcaptum.engine.scheduling.scheduler import Priority
 from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
 from adcaptum.service.handlers.plans import Explanation
-from adcaptum.service.handlers.response_cache import ResultCache
-from adcaptum.service.requests.parsed_request import Piece, Question
+from adcaptum.service.handlers.response_cache import ResponseCache
+from adcaptum.service.requests.parsed_request import ParsedRequest, Piece
 from adcaptum.service.runtime.work import Work
 from adcaptum.v1 import explanation_service_pb2 as pb
 
@@ -61,7 +61,7 @@ class Waiter:
 
     __slots__ = ("_clock", "flight", "joined", "news", "overdue", "terms")
 
-    def __init__(self, flight: "Flight", terms: Terms, *, joined: bool) -> None:
+    def __init__(self, flight: "SharedComputation", terms: Terms, *, joined: bool) -> None:
         self.flight = flight
         self.joined = joined
         self.terms = terms
@@ -98,7 +98,7 @@ class Waiter:
         self.news.set()
 
 
-class Flight:
+class SharedComputation:
     """A computation under way.
 
     Attributes:
@@ -123,13 +123,13 @@ class Flight:
 
     def __init__(
         self,
-        question: Question,
+        question: ParsedRequest,
         plan: Explanation,
         work: Work,
         rows: int,
         *,
         stop: Callable[[Work, str], None],
-        ended: Callable[["Flight"], None],
+        ended: Callable[["SharedComputation"], None],
     ) -> None:
         """Takes a work that has been submitted.
 
@@ -176,7 +176,7 @@ class Flight:
         found = self._so_far()
         return found if found and len(found) == len(self.plan.pieces) else None
 
-    def partial(self, write: Callable[[Question, Answered], list[Any]]) -> pb.Partial:
+    def partial(self, write: Callable[[ParsedRequest, Answered], list[Any]]) -> pb.Partial:
         """Returns how far it is, written once for all who wait."""
         if self._partial is None:
             done = self.work.rows_done
@@ -222,30 +222,30 @@ class Flight:
             waiter.news.set()
 
 
-class Flights:
+class SharedComputations:
     """Finds answers and computations by what they are about.
 
     Attributes:
         cache: The answers that are kept.
     """
 
-    def __init__(self, cache: ResultCache) -> None:
+    def __init__(self, cache: ResponseCache) -> None:
         self.cache = cache
-        self._flights: dict[bytes, Flight] = {}
+        self._flights: dict[bytes, SharedComputation] = {}
 
-    def find(self, key: bytes | None, priority: Priority) -> Flight | None:
+    def find(self, key: bytes | None, priority: Priority) -> SharedComputation | None:
         """Returns a flight that somebody of a class may join; without a key there is none."""
         flight = None if key is None else self._flights.get(key)
         if flight is None or flight.work.request.priority > priority:
             return None
         return flight
 
-    def add(self, key: bytes | None, flight: Flight) -> None:
+    def add(self, key: bytes | None, flight: SharedComputation) -> None:
         """Lets a flight be found until it has ended; without a key it cannot be."""
         if key is not None:
             self._flights[key] = flight
 
-    def remove(self, key: bytes | None, flight: Flight) -> None:
+    def remove(self, key: bytes | None, flight: SharedComputation) -> None:
         """Lets it be found no longer."""
         if key is not None and self._flights.get(key) is flight:
             del self._flights[key]

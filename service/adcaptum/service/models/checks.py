@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from adcaptum.engine.errors import ModelError
 from adcaptum.engine.execution.evaluator import evaluate
-from adcaptum.engine.execution.packing import Slice
+from adcaptum.engine.execution.packing import RowRange
 from adcaptum.engine.execution.taps import layer_shapes
 from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.arguments import Arguments, PerExample
@@ -79,7 +79,7 @@ def example_evaluation(model: LoadedModel, rows: Sequence[Tensor], *, gradient: 
     return Evaluation(Given(explained), Output(), wrt=at, arguments=further)
 
 
-def example_batch(model: LoadedModel, checks: Checks, rows: int, *, gradient: bool) -> Slice:
+def example_batch(model: LoadedModel, checks: Checks, rows: int, *, gradient: bool) -> RowRange:
     """Returns as many rows as one likes, the examples again and again.
 
     Args:
@@ -96,13 +96,13 @@ def example_batch(model: LoadedModel, checks: Checks, rows: int, *, gradient: bo
     if gradient and checks.output_shape:
         target = Output(torch.zeros(rows, len(checks.output_shape), dtype=torch.int64))
         evaluation = replace(evaluation, target=target)
-    return Slice(evaluation, 0, rows)
+    return RowRange(evaluation, 0, rows)
 
 
 def outputs(model: LoadedModel, rows: Sequence[Tensor]) -> Tensor:
     """Returns the first output, `(rows, *output)`."""
     evaluation = example_evaluation(model, rows, gradient=False)
-    return evaluate(model.module, [Slice(evaluation, 0, len(rows[0]))])[0].values
+    return evaluate(model.module, [RowRange(evaluation, 0, len(rows[0]))])[0].values
 
 
 def _dependence(model: LoadedModel, together: Tensor) -> str:
@@ -147,7 +147,7 @@ def _obstacle(model: LoadedModel, together: Tensor) -> str:
     if any(not rows.is_floating_point() for rows in asked.rows.like) and asked.wrt == INPUT:
         return "an input is of whole numbers, and model.toml names no embedding for it"
     try:
-        part = evaluate(model.module, [Slice(evaluation, 0, 1)])[0]
+        part = evaluate(model.module, [RowRange(evaluation, 0, 1)])[0]
     except (ModelError, RuntimeError) as error:
         return str(error)
     if not all(bool(torch.isfinite(gradient).all()) for gradient in part.gradients):

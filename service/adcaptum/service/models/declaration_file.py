@@ -23,7 +23,7 @@ from adcaptum.service.models.declaration import (
     TokenBaseline,
     Value,
 )
-from adcaptum.service.models.toml_table import Table
+from adcaptum.service.models.toml_table import TomlTable
 from adcaptum.service.nearest import did_you_mean, shortened
 from adcaptum.service.wire.tensors import DATATYPES
 
@@ -42,13 +42,13 @@ def read(folder: Path) -> Declaration:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DeclarationError(f"{path}: {error}") from error
-    table = Table(values, str(path))
+    table = TomlTable(values, str(path))
     declaration = _declaration(table, folder)
     table.finish()
     return declaration
 
 
-def _declaration(table: Table, folder: Path) -> Declaration:
+def _declaration(table: TomlTable, folder: Path) -> Declaration:
     defaults, limits, examples = (table.table(k) for k in ("defaults", "limits", "examples"))
     factory = table.text("factory")
     if factory.count(":") != 1:
@@ -84,7 +84,7 @@ def _declaration(table: Table, folder: Path) -> Declaration:
     return declaration
 
 
-def _runtime(table: Table) -> Runtime:
+def _runtime(table: TomlTable) -> Runtime:
     runtime = Runtime(
         precision=cast(
             "Precision", table.text("precision", "as loaded", choices=get_args(Precision))
@@ -99,7 +99,7 @@ def _runtime(table: Table) -> Runtime:
     return runtime
 
 
-def _auto(table: Table, key: str) -> bool:
+def _auto(table: TomlTable, key: str) -> bool:
     """Reads `"auto"`, which is also the default, or false."""
     value = table.raw(key) if key in table else "auto"
     if value is not False and value != "auto":
@@ -107,7 +107,7 @@ def _auto(table: Table, key: str) -> bool:
     return value == "auto"
 
 
-def _input(table: Table, folder: Path) -> InputDeclaration:
+def _input(table: TomlTable, folder: Path) -> InputDeclaration:
     kind = cast("Kind", table.text("kind", "tensor", choices=get_args(Kind)))
     name = table.text("name")
     shape = _shape(table)
@@ -146,7 +146,7 @@ def _input(table: Table, folder: Path) -> InputDeclaration:
     return declared
 
 
-def _output(table: Table, folder: Path) -> OutputDeclaration:
+def _output(table: TomlTable, folder: Path) -> OutputDeclaration:
     shape = _shape(table)
     labels = table.texts("labels")
     path = _file(table, "labels_file", folder)
@@ -165,7 +165,7 @@ def _output(table: Table, folder: Path) -> OutputDeclaration:
     return output
 
 
-def _baselines(table: Table, kind: Kind, folder: Path) -> dict[str, NamedBaseline]:
+def _baselines(table: TomlTable, kind: Kind, folder: Path) -> dict[str, NamedBaseline]:
     found: dict[str, NamedBaseline] = {ZERO: NumberBaseline(0.0)}
     if kind == "text":
         del found[ZERO]
@@ -188,14 +188,14 @@ def _baselines(table: Table, kind: Kind, folder: Path) -> dict[str, NamedBaselin
     return found
 
 
-def _shape(table: Table) -> tuple[int, ...]:
+def _shape(table: TomlTable) -> tuple[int, ...]:
     shape = table.integers("shape")
     if not shape or shape[0] != -1 or any(length < -1 or length == 0 for length in shape):
         raise table.error("shape", f"{list(shape)} is not -1, then lengths above 0 or -1 for any")
     return shape
 
 
-def _file(table: Table, key: str, folder: Path) -> Path | None:
+def _file(table: TomlTable, key: str, folder: Path) -> Path | None:
     if key not in table:
         return None
     path = folder / table.text(key)
@@ -207,7 +207,7 @@ def _file(table: Table, key: str, folder: Path) -> Path | None:
     return path
 
 
-def _accuracy(table: Table) -> float | None:
+def _accuracy(table: TomlTable) -> float | None:
     if "accuracy" not in table:
         return None
     accuracy = table.number("accuracy")
@@ -216,7 +216,7 @@ def _accuracy(table: Table) -> float | None:
     return accuracy
 
 
-def _params(table: Table) -> dict[str, Value]:
+def _params(table: TomlTable) -> dict[str, Value]:
     params: dict[str, Value] = {}
     for name in table.names():
         value = table.raw(name)
@@ -231,14 +231,14 @@ def _params(table: Table) -> dict[str, Value]:
     return params
 
 
-def _texts(table: Table) -> dict[str, str]:
+def _texts(table: TomlTable) -> dict[str, str]:
     return {key: table.text(key) for key in table.names()}
 
 
-def _plain(table: Table) -> dict[str, Any]:
+def _plain(table: TomlTable) -> dict[str, Any]:
     return {key: table.raw(key) for key in table.names()}
 
 
-def _distinct(table: Table, key: str, names: list[str]) -> None:
+def _distinct(table: TomlTable, key: str, names: list[str]) -> None:
     if len(set(names)) != len(names):
         raise table.error(key, f"the names {names} are not distinct")

@@ -29,7 +29,7 @@ ROW_BYTES: Final = 512
 """What an entry takes beside its numbers: its key, its place, the objects of Python and PyTorch."""
 
 
-class KnownRows:
+class OutputCache:
     """Outputs of rows, bounded in number and memory: those longest not asked for go first.
 
     Device threads and the event loop share it.

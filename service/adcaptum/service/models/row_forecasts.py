@@ -15,7 +15,7 @@ FORETOLD: Final = 0.25
 Bucket = tuple[str, int]
 
 
-class RowRatios:
+class RowForecasts:
     """The rows that a model's explanations took, relative to those that were foretold.
 
     For each method, and tolerances within a factor of two, the geometric mean, which one odd

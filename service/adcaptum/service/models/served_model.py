@@ -17,8 +17,8 @@ from adcaptum.service.models.declaration import Declaration, DeclarationError
 from adcaptum.service.models.layouts.choice import Layout
 from adcaptum.service.models.layouts.variants import AS_LOADED
 from adcaptum.service.models.loading import LoadedModel
-from adcaptum.service.models.output_cache import KnownRows
-from adcaptum.service.models.row_forecasts import RowRatios
+from adcaptum.service.models.output_cache import OutputCache
+from adcaptum.service.models.row_forecasts import RowForecasts
 from adcaptum.service.wire import method_specs
 from adcaptum.service.wire.method_specs import ResolvedMethod
 from adcaptum.v1 import model_pb2
@@ -55,9 +55,9 @@ class ServedModel:
     embedding: Site | None
     scales: tuple[Tensor, ...] | None
     default_method: ResolvedMethod
-    known: KnownRows = field(default_factory=KnownRows)
+    known: OutputCache = field(default_factory=OutputCache)
     references: ReferenceMemory | None = field(default_factory=ReferenceMemory)
-    row_ratios: RowRatios = field(default_factory=RowRatios)
+    row_ratios: RowForecasts = field(default_factory=RowForecasts)
 
     @classmethod
     def of(

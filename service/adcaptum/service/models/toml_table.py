@@ -10,7 +10,7 @@ from adcaptum.service.nearest import did_you_mean, shortened
 MISSING: Final[Any] = object()
 
 
-class Table:
+class TomlTable:
     """Reads typed values from a table; `finish` refuses what nobody asked for.
 
     Every error names the file, the field, the value and what is allowed.
@@ -64,17 +64,17 @@ class Table:
         """Reads a list of whole numbers; empty where absent."""
         return self._items(key, int, "a list of whole numbers")
 
-    def table(self, key: str) -> "Table":
+    def table(self, key: str) -> "TomlTable":
         """Reads a table; empty where absent."""
-        return Table(self._get(key, dict, "a table", {}), self._file, self._name(key))
+        return TomlTable(self._get(key, dict, "a table", {}), self._file, self._name(key))
 
-    def tables(self, key: str) -> tuple["Table", ...]:
+    def tables(self, key: str) -> tuple["TomlTable", ...]:
         """Reads a list of tables, at least one."""
         values = self._get(key, list, "a list of tables", MISSING)
         if not values or not all(isinstance(value, dict) for value in values):
             raise self.error(key, f"{shortened(values)} is not a list of at least one table")
         return tuple(
-            Table(value, self._file, f"{self._name(key)}[{index}]")
+            TomlTable(value, self._file, f"{self._name(key)}[{index}]")
             for index, value in enumerate(values)
         )
 

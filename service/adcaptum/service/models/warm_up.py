@@ -10,7 +10,7 @@ from typing import Final
 
 import torch
 
-from adcaptum.engine.execution.packing import Slice
+from adcaptum.engine.execution.packing import RowRange
 from adcaptum.service.device.batch_memory import BatchMemory
 from adcaptum.service.device.streams import CUDA_THREADS
 from adcaptum.service.models.checks import example_batch
@@ -161,5 +161,5 @@ def _rate(model: ServedModel, rows: int, threads: Threads) -> float:
         return sum(future.result() for future in [pool.submit(work) for _ in range(threads.device)])
 
 
-def _seconds(model: ServedModel, batch: Slice) -> float:
+def _seconds(model: ServedModel, batch: RowRange) -> float:
     return trials.seconds(model.module(batch.evaluation), [batch])

@@ -11,7 +11,7 @@ from torch import Tensor
 from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, StopReason
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests.feature_names import feature_names
-from adcaptum.service.requests.parsed_request import Piece, Question, dtype_of
+from adcaptum.service.requests.parsed_request import ParsedRequest, Piece, dtype_of
 from adcaptum.service.wire import tensors
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb, tensor_pb2
 
@@ -29,7 +29,7 @@ DEFAULT_TOP_K: Final = 5
 
 
 def explanations(
-    question: Question, answered: Iterable[tuple[Piece, Attribution]]
+    question: ParsedRequest, answered: Iterable[tuple[Piece, Attribution]]
 ) -> list[explanation_pb2.Explanation]:
     """Writes explanations, in the order of methods, examples and targets."""
     made = [
@@ -46,7 +46,7 @@ def explanations(
 
 
 def reports(
-    question: Question, answered: Sequence[tuple[Piece, Attribution]]
+    question: ParsedRequest, answered: Sequence[tuple[Piece, Attribution]]
 ) -> list[explanation_pb2.MethodReport]:
     """Writes what each method cost."""
     made = []
@@ -73,7 +73,7 @@ def stop_reason(attributions: Iterable[Attribution]) -> StopReason:
 
 
 def _explanation(
-    question: Question, piece: Piece, attribution: Attribution, example: int
+    question: ParsedRequest, piece: Piece, attribution: Attribution, example: int
 ) -> explanation_pb2.Explanation:
     declaration = question.model.loaded.declaration
     labels = declaration.outputs[0].labels
@@ -101,7 +101,7 @@ def _explanation(
 
 
 def _attribution(
-    question: Question, piece: Piece, attribution: Attribution, example: int, index: int
+    question: ParsedRequest, piece: Piece, attribution: Attribution, example: int, index: int
 ) -> explanation_pb2.Attribution:
     options = question.output
     values = attribution.values[index][example]
@@ -140,7 +140,7 @@ def _attribution(
     return message
 
 
-def _name(question: Question, piece: Piece, attribution: Attribution, index: int) -> str:
+def _name(question: ParsedRequest, piece: Piece, attribution: Attribution, index: int) -> str:
     declared = question.model.loaded.declaration.inputs
     site = question.inside(piece.method)
     if site is not None:
@@ -189,7 +189,7 @@ def _likely(scores: NDArray[np.float64], kind: str) -> list[list[float]] | None:
 
 
 def told_outputs(
-    question: Question, outputs: Tensor | None
+    question: ParsedRequest, outputs: Tensor | None
 ) -> tuple[list[pb.Prediction], list[tensor_pb2.Tensor]]:
     """Writes what the model says, as far as it is known and wanted: predictions and outputs."""
     if outputs is None or not question.tells_outputs:

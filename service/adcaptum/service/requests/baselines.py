@@ -25,7 +25,7 @@ STREAM: Final = 0xBA5E
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Compared:
+class Baselines:
     """What inputs, or a layer's values, are compared with.
 
     Attributes:
@@ -57,7 +57,7 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class References:
+class BaselineReader:
     """Reads the baselines of one request.
 
     Attributes:
@@ -72,7 +72,7 @@ class References:
     seed: int
     max_image_pixels: int
 
-    def read(self, messages: Sequence[explanation_pb2.Baseline]) -> Compared:
+    def read(self, messages: Sequence[explanation_pb2.Baseline]) -> Baselines:
         """Returns a baseline for each input.
 
         Raises:
@@ -81,7 +81,7 @@ class References:
         """
         declared = self.model.declaration.inputs
         if not messages:
-            return Compared(tuple(map(self._default, declared, self.inputs.tensors)))
+            return Baselines(tuple(map(self._default, declared, self.inputs.tensors)))
         names = [message.input for message in messages]
         placed = request_inputs.place(names, declared, "baselines")
         tensors = tuple(
@@ -158,7 +158,7 @@ class References:
         return rows[drawn.to(rows.device)]
 
 
-def at_layer(messages: Sequence[explanation_pb2.Baseline], inputs: Inputs) -> Compared | None:
+def at_layer(messages: Sequence[explanation_pb2.Baseline], inputs: Inputs) -> Baselines | None:
     """Reads baselines in a layer's own space; None where there are none.
 
     Whether they are of the layer's shape shows when the model runs.
@@ -182,7 +182,7 @@ def compared(
     placed: Sequence[int | None],
     count: int,
     field: str,
-) -> Compared:
+) -> Baselines:
     """Finds out whether there is a distribution, and brings it to as many rows for all.
 
     Args:
@@ -202,14 +202,14 @@ def compared(
         if own and (kind == "samples" or (kind == "tensor" and len(tensor) != count)):
             found = found or f"{field}[{index}].{kind}"
     if not found:
-        return Compared(tensors)
+        return Baselines(tensors)
     rows = {len(each) for each in tensors if each.ndim and len(each) > 1}
     if len(rows) > 1:
         raise InvalidRequest(
             field, f"of {sorted(rows)} rows; a distribution has one number of rows"
         )
     (most,) = rows
-    return Compared(
+    return Baselines(
         tuple(each.expand(most, *each.shape[1:]) if each.ndim else each for each in tensors), found
     )
 

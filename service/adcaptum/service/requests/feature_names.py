@@ -6,10 +6,10 @@ from math import prod
 import torch
 
 from adcaptum.service.models.texts import TokenisedTexts
-from adcaptum.service.requests.parsed_request import Piece, Question
+from adcaptum.service.requests.parsed_request import ParsedRequest, Piece
 
 
-def feature_names(question: Question, piece: Piece, count: int) -> list[str]:
+def feature_names(question: ParsedRequest, piece: Piece, count: int) -> list[str]:
     """Names the features of a piece, in the order of their numbers.
 
     Args:
@@ -37,7 +37,7 @@ def _tokens(texts: TokenisedTexts) -> list[str]:
     return [*own, " ".join(added) or "added"] if any(special) else own
 
 
-def _elements(question: Question, piece: Piece) -> Iterator[str]:
+def _elements(question: ParsedRequest, piece: Piece) -> Iterator[str]:
     declared = question.model.loaded.declaration.inputs
     for each, values in zip(declared, piece.part.inputs.tensors, strict=True):
         elements = prod(values.shape[1:])

@@ -18,7 +18,7 @@ from adcaptum.service.requests import (
     suitability,
     targets,
 )
-from adcaptum.service.requests.baselines import Compared, References, at_layer
+from adcaptum.service.requests.baselines import BaselineReader, Baselines, at_layer
 from adcaptum.service.requests.budgets import Budget
 from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.requests.targets import TargetChoice
@@ -45,8 +45,8 @@ class Part:
 
     first: int
     inputs: Inputs
-    baselines: Compared
-    starts: Compared | None
+    baselines: Baselines
+    starts: Baselines | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +69,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Question:
+class ParsedRequest:
     """What a request asks.
 
     Attributes:
@@ -209,7 +209,7 @@ class Question:
         return Piece(method, target, own, part, explicand)
 
 
-def read(request: pb.ExplainRequest, model: ServedModel, max_image_pixels: int) -> Question:
+def read(request: pb.ExplainRequest, model: ServedModel, max_image_pixels: int) -> ParsedRequest:
     """Reads a request.
 
     Raises:
@@ -232,7 +232,9 @@ def read(request: pb.ExplainRequest, model: ServedModel, max_image_pixels: int) 
         choice = NEURON
     else:
         raise InvalidRequest("target", "set; must be unset where a neuron is explained")
-    baselines = References(loaded, inputs, request.seed, max_image_pixels).read(request.baselines)
+    baselines = BaselineReader(loaded, inputs, request.seed, max_image_pixels).read(
+        request.baselines
+    )
     starts = at_layer(request.layer_baselines, inputs)
     if starts is not None and request.baselines:
         raise InvalidRequest("layer_baselines", "given beside baselines; must be one of the two")
@@ -241,7 +243,7 @@ def read(request: pb.ExplainRequest, model: ServedModel, max_image_pixels: int) 
     for each in methods:
         suitability.check_layer(each.abilities, layer, model)
         suitability.check_baselines(each.abilities, baselines, starts, inputs.count)
-    return Question(
+    return ParsedRequest(
         model=model,
         inputs=inputs,
         parts=_parts(inputs, baselines, starts),
@@ -288,7 +290,7 @@ def _output(options: explanation_pb2.OutputOptions) -> explanation_pb2.OutputOpt
     return made
 
 
-def _parts(inputs: Inputs, baselines: Compared, starts: Compared | None) -> tuple[Part, ...]:
+def _parts(inputs: Inputs, baselines: Baselines, starts: Baselines | None) -> tuple[Part, ...]:
     texts = inputs.texts
     if texts is None:
         return (Part(0, inputs, baselines, starts),)
@@ -303,7 +305,7 @@ def _parts(inputs: Inputs, baselines: Compared, starts: Compared | None) -> tupl
             Part(
                 index,
                 replace(inputs, tensors=(own.ids,), texts=own),
-                Compared((ids,)),
+                Baselines((ids,)),
                 starts and starts.of_example(index, inputs.count),
             )
         )

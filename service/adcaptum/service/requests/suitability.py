@@ -9,7 +9,7 @@ from adcaptum.engine.vocabulary.method import needs_layer
 from adcaptum.engine.vocabulary.parameters import describe
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests.baselines import Compared
+from adcaptum.service.requests.baselines import Baselines
 from adcaptum.service.wire.abilities import NEURON, Abilities
 from adcaptum.service.wire.method_specs import ResolvedMethod
 
@@ -52,7 +52,7 @@ def check_layer(method: Abilities, layer: Site | None, model: ServedModel) -> No
 
 
 def check_baselines(
-    method: Abilities, baselines: Compared, starts: Compared | None, count: int
+    method: Abilities, baselines: Baselines, starts: Baselines | None, count: int
 ) -> None:
     """Raises `InvalidRequest` if a method cannot compare with what a request gives.
 

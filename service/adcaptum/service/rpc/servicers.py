@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from adcaptum.service.handlers.inference import Explanations
+from adcaptum.service.handlers.inference import Inference
 from adcaptum.service.models.catalogue import Catalogue
 from adcaptum.service.rpc import descriptions
 from adcaptum.service.rpc.interceptors import CALL
@@ -18,7 +18,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ExplanationServicer(pb_grpc.ExplanationServiceServicer):
     """Hands every call to what answers it."""
 
-    def __init__(self, catalogue: Catalogue, explanations: Explanations, device: str) -> None:
+    def __init__(self, catalogue: Catalogue, explanations: Inference, device: str) -> None:
         self._catalogue = catalogue
         self._explanations = explanations
         self._device = device

@@ -23,7 +23,7 @@ from adcaptum.service.errors import TooBusy
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.models.warm_up import NO_MEMORY, Curve, Threads, row_seconds
-from adcaptum.service.runtime.engine_runner import EngineLoop
+from adcaptum.service.runtime.engine_runner import EngineRunner
 from adcaptum.service.runtime.work import Work
 
 LIGHT_ROW_SECONDS: Final = 100e-6
@@ -58,7 +58,7 @@ class Ahead(NamedTuple):
     seconds: float
 
 
-class Engines:
+class Dispatcher:
     """Runs the works of one device."""
 
     def __init__(
@@ -86,10 +86,10 @@ class Engines:
         self.limits = limits
         self.caller_limits = caller_limits
         self._device = device
-        self._heavy = EngineLoop(
+        self._heavy = EngineRunner(
             loop, device, metrics, target_batch_seconds=target_batch_seconds, crashed=crashed
         )
-        self._light = EngineLoop(
+        self._light = EngineRunner(
             loop,
             device,
             metrics,
@@ -128,7 +128,9 @@ class Engines:
             for engine in (self._heavy, self._light):
                 engine.capacity.seed((model, kind), curve, memory.get(kind))
 
-    def of(self, model: ServedModel, rows: Mapping[str, int], *, plain: bool = True) -> EngineLoop:
+    def of(
+        self, model: ServedModel, rows: Mapping[str, int], *, plain: bool = True
+    ) -> EngineRunner:
         """Returns what runs a work.
 
         Args:
@@ -146,15 +148,15 @@ class Engines:
         """Whether a model's rows may be evaluated in the event loop."""
         return model in self._light_models
 
-    def seconds(self, engine: EngineLoop, model: ServedModel, rows: Mapping[str, int]) -> float:
+    def seconds(self, engine: EngineRunner, model: ServedModel, rows: Mapping[str, int]) -> float:
         """Estimates how long rows take, by kind, with all of an engine for them alone."""
         return self._wall(engine, _seconds(engine, model, rows))
 
-    def row_seconds(self, engine: EngineLoop, model: ServedModel) -> float:
+    def row_seconds(self, engine: EngineRunner, model: ServedModel) -> float:
         """Estimates how long one more row takes in a batch, at least."""
         return engine.capacity.kind_line((model, "forward")).row
 
-    def submit(self, work: Work, engine: EngineLoop) -> None:
+    def submit(self, work: Work, engine: EngineRunner) -> None:
         """Has a work done, if there is room for it. To be called in the event loop.
 
         What this costs does not depend on how much is under way.
@@ -189,7 +191,7 @@ class Engines:
             held.nbytes += part.nbytes
         return held
 
-    def ahead(self, engine: EngineLoop, priority: Priority = Priority.INTERACTIVE) -> Ahead:
+    def ahead(self, engine: EngineRunner, priority: Priority = Priority.INTERACTIVE) -> Ahead:
         """Returns what is under way before a request of a class that comes now."""
         backlogs = [engine.scheduler.ledger.backlogs[each] for each in Priority if each <= priority]
         return Ahead(
@@ -198,7 +200,7 @@ class Engines:
             self._wall(engine, sum(each.seconds for each in backlogs)),
         )
 
-    def _wall(self, engine: EngineLoop, seconds: float) -> float:
+    def _wall(self, engine: EngineRunner, seconds: float) -> float:
         return seconds if engine is self._light else seconds / self._threads
 
     def retry_seconds(
@@ -240,6 +242,6 @@ class Engines:
         await asyncio.to_thread(self._heavy.stop)
 
 
-def _seconds(engine: EngineLoop, model: ServedModel, rows: Mapping[str, int]) -> float:
+def _seconds(engine: EngineRunner, model: ServedModel, rows: Mapping[str, int]) -> float:
     lines = {kind: engine.capacity.kind_line((model, kind)) for kind in rows}
     return sum(lines[kind].seconds(n) for kind, n in rows.items())

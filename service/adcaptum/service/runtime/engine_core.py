@@ -23,7 +23,7 @@ from adcaptum.engine.execution.clock import batch_clock
 from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.packing import Part
 from adcaptum.engine.rows.distinct import Distinct, Duplicates
-from adcaptum.engine.scheduling.batch_sizer import Capacity
+from adcaptum.engine.scheduling.batch_sizer import BatchSizer
 from adcaptum.engine.scheduling.scheduler import Batch, Request, Scheduler
 from adcaptum.engine.vocabulary.attribution import StopReason
 from adcaptum.service.device.batch_memory import BatchMemory
@@ -32,7 +32,7 @@ from adcaptum.service.errors import Cancelled, DeadlineExceeded
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.batch_metrics import BatchMetrics
-from adcaptum.service.runtime.work import Asked, EngineJob, EngineKey, Running, Work
+from adcaptum.service.runtime.work import EngineJob, EngineKey, JobPayload, Running, Work
 
 NEWS_SECONDS: Final = 0.1
 """How often at most a stream is told of a work under way."""
@@ -44,7 +44,7 @@ MOST_ROWS: Final = 4096
 """The most rows in a batch, whatever a device could hold."""
 
 
-class Taken(NamedTuple):
+class Step(NamedTuple):
     """What there is to do in a turn.
 
     Attributes:
@@ -57,7 +57,7 @@ class Taken(NamedTuple):
     arrived: list[Work]
     expired: list[Work]
     cancelled: list[tuple[Work, str]]
-    batch: Batch[Asked] | None
+    batch: Batch[JobPayload] | None
 
 
 class _Look:
@@ -81,7 +81,7 @@ class _Look:
         return found
 
 
-class Turns:
+class EngineCore:
     """Takes turns, for whoever has the time: device threads, or the event loop.
 
     Attributes:
@@ -108,11 +108,11 @@ class Turns:
             target_batch_seconds: How long a batch may take.
             tell: Tells the event loop of works that have ended, and of works that have news.
         """
-        self.capacity = Capacity(
+        self.capacity = BatchSizer(
             target_seconds=target_batch_seconds, max_rows=_most_rows, kind=batch_kind
         )
         self.condition = threading.Condition(threading.Lock())
-        self.scheduler: Scheduler[Asked] = Scheduler(self.capacity)
+        self.scheduler: Scheduler[JobPayload] = Scheduler(self.capacity)
         self.inbox: deque[Work] = deque()
         self.cancelled: deque[tuple[Work, str]] = deque()
         self._device = device
@@ -134,7 +134,7 @@ class Turns:
             free, _ = torch.cuda.mem_get_info(self._device)
             self.capacity.memory_bytes = MEMORY_SHARE * free / max(1, threads)
 
-    def take(self) -> Taken:
+    def take(self) -> Step:
         """Takes what there is to do. Holds the condition."""
         arrived, cancelled = [*self.inbox], [*self.cancelled]
         self.inbox.clear()
@@ -143,9 +143,9 @@ class Turns:
         overdue = [_work(request) for request in self.scheduler.expired(now)]
         expired = [work for work in overdue if work.expires]
         batch = None if arrived else self.scheduler.schedule(now)
-        return Taken(arrived, expired, cancelled, batch)
+        return Step(arrived, expired, cancelled, batch)
 
-    def run(self, taken: Taken, stream: Stream = HERE) -> None:
+    def run(self, taken: Step, stream: Stream = HERE) -> None:
         """Does what was taken, and runs its batch where it is told."""
         arrived, expired, cancelled, batch = taken
         ended = self._stop_works(expired, cancelled)
@@ -170,7 +170,7 @@ class Turns:
             self.scheduler.update(batch, seconds=1.0)
         return left
 
-    def _process(self, batch: Batch[Asked], stream: Stream) -> None:
+    def _process(self, batch: Batch[JobPayload], stream: Stream) -> None:
         """Evaluates a batch and goes on with the flows that it completes."""
         ended: list[Work] = []
         begin, clock = monotonic(), batch_clock(self._device)
@@ -214,7 +214,7 @@ class Turns:
         self._step_all([(running.work, running) for running in finished], ended)
         self._tell(ended, news)
 
-    def _look(self, model: ServedModel, batch: Batch[Asked]) -> "_Look | None":
+    def _look(self, model: ServedModel, batch: Batch[JobPayload]) -> "_Look | None":
         """What finds equal rows in a batch, where they may be evaluated once."""
         if not model.checks.independent:
             return None
@@ -224,7 +224,7 @@ class Turns:
         return _Look(duplicates, self.capacity.line(batch.key).row, batch.rows)
 
     def _evaluate(
-        self, batch: Batch[Asked], look: "_Look | None", ended: list[Work], stream: Stream
+        self, batch: Batch[JobPayload], look: "_Look | None", ended: list[Work], stream: Stream
     ) -> list[Part] | None:
         """Evaluates a batch; None if it failed."""
         model = batch.slices[0].job.payload.running.work.model
@@ -284,9 +284,9 @@ class Turns:
 
     def _fail(
         self,
-        batch: Batch[Asked],
+        batch: Batch[JobPayload],
         error: Exception,
-        end: Callable[[Batch[Asked]], bool],
+        end: Callable[[Batch[JobPayload]], bool],
         ended: list[Work],
     ) -> None:
         """Runs the rows of a failed batch again by themselves, or fails the request they are of."""

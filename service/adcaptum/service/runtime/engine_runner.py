@@ -11,17 +11,17 @@ from typing import Final
 
 import torch
 
-from adcaptum.engine.scheduling.batch_sizer import Capacity
+from adcaptum.engine.scheduling.batch_sizer import BatchSizer
 from adcaptum.engine.scheduling.scheduler import Scheduler
 from adcaptum.service import logs
 from adcaptum.service.device import streams
 from adcaptum.service.device.streams import Stream
 from adcaptum.service.errors import Cancelled
 from adcaptum.service.metrics import Metrics
-from adcaptum.service.runtime.engine_core import Taken, Turns
-from adcaptum.service.runtime.work import Asked, Work
+from adcaptum.service.runtime.engine_core import EngineCore, Step
+from adcaptum.service.runtime.work import JobPayload, Work
 
-PATIENCE: Final = 8
+IDLE_PASSES: Final = 8
 """For how many passes of the event loop, of some microseconds each, requests that arrive are
 awaited.
 
@@ -29,7 +29,7 @@ Without threads, saliency of a small model by 32 callers: 1.05 requests a batch 
 with 0, 4 a batch and 2,100 a second with 10, no more with 40.
 """
 
-BREATHS: Final = 24
+YIELDS_BETWEEN_STEPS: Final = 24
 """How many passes of the event loop there are between turns while rows wait.
 
 A request that arrives needs several of them before it is one, and so does an answer that leaves:
@@ -41,7 +41,7 @@ MOST_ARRIVALS: Final = 256
 """How many requests are awaited at most."""
 
 
-class EngineLoop:
+class EngineRunner:
     """Runs works on one device."""
 
     def __init__(
@@ -64,7 +64,7 @@ class EngineLoop:
             crashed: Called in the event loop if a turn fails, which is a fault of ours.
             threaded: Whether device threads take the turns, or the event loop does.
         """
-        self._turns = Turns(
+        self._turns = EngineCore(
             device, metrics, target_batch_seconds=target_batch_seconds, tell=self._tell
         )
         self._device = device
@@ -79,7 +79,7 @@ class EngineLoop:
         self._breaths = 0
 
     @property
-    def capacity(self) -> Capacity:
+    def capacity(self) -> BatchSizer:
         """How many rows a batch may have."""
         return self._turns.capacity
 
@@ -89,7 +89,7 @@ class EngineLoop:
         return self._turns.scheduler.waiting_rows
 
     @property
-    def scheduler(self) -> Scheduler[Asked]:
+    def scheduler(self) -> Scheduler[JobPayload]:
         """What divides the device; its counts may be read by any thread."""
         return self._turns.scheduler
 
@@ -168,7 +168,7 @@ class EngineLoop:
             return
         self._passes = self._passes + 1 if waiting == self._seen else 0
         self._seen = waiting
-        if 0 < waiting < MOST_ARRIVALS and self._passes < PATIENCE:
+        if 0 < waiting < MOST_ARRIVALS and self._passes < IDLE_PASSES:
             self._loop.call_soon(self._turn_in_loop)
             return
         self._turn_is_due = False
@@ -182,7 +182,7 @@ class EngineLoop:
             raise
         if self._turns.inbox or self._turns.cancelled or self._turns.scheduler.waiting_rows:
             self._wake()
-            self._breaths = BREATHS
+            self._breaths = YIELDS_BETWEEN_STEPS
 
     def _run(self, intra_op_threads: int) -> None:
         torch.set_num_threads(intra_op_threads)
@@ -201,7 +201,7 @@ class EngineLoop:
             taken = self._next()
         self._turns.run(taken, stream)
 
-    def _next(self) -> Taken:
+    def _next(self) -> Step:
         """Waits until there is something to do, and takes it. Holds the condition."""
         while True:
             taken = self._turns.take()

@@ -19,7 +19,7 @@ from torch import Tensor
 from adcaptum.engine.execution.packing import Pending
 from adcaptum.engine.rows.sources import MOST_PLAIN, Plain
 from adcaptum.engine.vocabulary.evaluation import Evaluation, Output
-from adcaptum.service.models.output_cache import KnownRows, chosen, row_key
+from adcaptum.service.models.output_cache import OutputCache, chosen, row_key
 from adcaptum.service.models.served_model import ServedModel
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class _Wanted(NamedTuple):
     own_key: bytes
 
 
-class Recall:
+class RowLookup:
     """Finds the rows of a work that are known.
 
     Attributes:
@@ -59,7 +59,7 @@ class Recall:
 
     __slots__ = ("_claims", "_known", "_model", "_row_seconds", "_wanted", "rows")
 
-    def __init__(self, model: ServedModel, known: KnownRows, row_seconds: float) -> None:
+    def __init__(self, model: ServedModel, known: OutputCache, row_seconds: float) -> None:
         """Begins.
 
         Args:

@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Protocol
 
-from adcaptum.engine.execution.flow_run import Execution
-from adcaptum.engine.execution.packing import Part, Pending, Slice
+from adcaptum.engine.execution.flow_run import FlowRun
+from adcaptum.engine.execution.packing import Part, Pending, RowRange
 from adcaptum.engine.scheduling.scheduler import Job, Priority, Request
 from adcaptum.engine.vocabulary.attribution import StopReason
 from adcaptum.engine.vocabulary.evaluation import FORWARD_ROWS
 from adcaptum.engine.vocabulary.flow import Flow
 from adcaptum.service.device.busy_time import BusyTime
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.runtime.row_lookup import Recall
+from adcaptum.service.runtime.row_lookup import RowLookup
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ask:
+class PlannedFlow:
     """One flow of a stage.
 
     Attributes:
@@ -42,11 +42,11 @@ class Ask:
 class Plan(Protocol):
     """The stages of a work: flows that run side by side, then others that need their results."""
 
-    def first(self) -> Sequence[Ask]:
+    def first(self) -> Sequence[PlannedFlow]:
         """Returns the flows to begin with."""
         ...
 
-    def following(self, results: list[Any]) -> Sequence[Ask]:
+    def following(self, results: list[Any]) -> Sequence[PlannedFlow]:
         """Returns the flows that follow, none at the end, when the ones before gave `results`."""
         ...
 
@@ -63,12 +63,12 @@ class Running:
     """
 
     work: "Work"
-    execution: Execution[Any]
+    execution: FlowRun[Any]
     about: object = None
     outstanding: int = 0
 
 
-class Asked:
+class JobPayload:
     """Rows of an evaluation of a flow: the payload of a job.
 
     Attributes:
@@ -84,16 +84,16 @@ class Asked:
         self.pending = pending
         self.first = first
 
-    def slice(self, start: int, stop: int) -> Slice:
+    def slice(self, start: int, stop: int) -> RowRange:
         """Returns rows start..stop of the job."""
-        return Slice(self.pending.evaluation, self.first + start, self.first + stop)
+        return RowRange(self.pending.evaluation, self.first + start, self.first + stop)
 
     def add(self, start: int, stop: int, part: Part) -> None:
         """Takes what a batch said of rows start..stop of the job."""
         self.pending.add(self.first + start, self.first + stop, part)
 
 
-EngineJob = Job[Asked]
+EngineJob = Job[JobPayload]
 EngineKey = tuple[ServedModel, tuple[Hashable, ...]]
 """The keys of jobs: the model, and what the engine says must be equal."""
 
@@ -161,7 +161,7 @@ class Work:
         partial: bool = False,
         expires: bool = True,
         deterministic: bool = False,
-        recall: Recall | None = None,
+        recall: RowLookup | None = None,
         progressed: Callable[[], None] | None = None,
     ) -> None:
         """Makes one; `Engines.submit` has it done.
@@ -273,11 +273,11 @@ class Work:
         self.request.name = None
         self.running = []
 
-    def _begin(self, asks: Sequence[Ask]) -> list[EngineJob]:
+    def _begin(self, asks: Sequence[PlannedFlow]) -> list[EngineJob]:
         self.running = [
             Running(
                 self,
-                Execution(ask.flow, max_rows=ask.max_rows, forward_rows=self.forward_rows),
+                FlowRun(ask.flow, max_rows=ask.max_rows, forward_rows=self.forward_rows),
                 ask.about,
             )
             for ask in asks
@@ -311,9 +311,9 @@ class Work:
         key = self.model, pending.evaluation.key
         block = pending.evaluation.forward_rows or 1
         if self.recall is None:
-            return [Job(key, pending.rows, Asked(running, pending), block)]
+            return [Job(key, pending.rows, JobPayload(running, pending), block)]
         return [
-            Job(key, stop - start, Asked(running, pending, start), block)
+            Job(key, stop - start, JobPayload(running, pending, start), block)
             for start, stop in self.recall.missing(running, pending)
         ]
 

@@ -23,7 +23,7 @@ from adcaptum.engine import (
     gather,
     run,
 )
-from adcaptum.engine.execution.flow_run import Execution
+from adcaptum.engine.execution.flow_run import FlowRun
 from adcaptum.engine.execution.packing import Part, Pending
 from adcaptum.engine.methods.paths.gradient_shap import GradientShap
 from adcaptum.engine.methods.paths.integrated_gradients import IntegratedGradients
@@ -48,7 +48,7 @@ def asks(times: int) -> Flow[float]:
 
 
 def test_gathered_flows_share_rounds_and_keep_their_order() -> None:
-    execution = Execution(gather([asks(3), asks(1), asks(2)]))
+    execution = FlowRun(gather([asks(3), asks(1), asks(2)]))
     sizes = []
     pending = execution.start()
     while pending:
@@ -111,8 +111,8 @@ def test_a_flow_is_closed_whatever_happens() -> None:
 
     with pytest.raises(KeyError):
         run(broken, gather([flow(), flow()]))
-    Execution(flow()).close()
-    stopped = Execution(flow())
+    FlowRun(flow()).close()
+    stopped = FlowRun(flow())
     stopped.start()
     stopped.close()
     assert len(closed) == 3
@@ -138,7 +138,7 @@ def test_a_method_without_an_early_answer_is_refused_with_the_rows_it_needs() ->
 
 
 def test_stopping_without_an_answer_is_not_an_end() -> None:
-    execution = Execution(asks(2))
+    execution = FlowRun(asks(2))
     execution.start()
     assert not execution.stop(StopReason.DEADLINE)
     assert not execution.done
@@ -153,7 +153,7 @@ def test_stopping_gives_the_last_report_with_its_cost() -> None:
         yield from ask(question().at_inputs())
         return Attribution(())
 
-    execution = Execution(flow())
+    execution = FlowRun(flow())
     pending = execution.start()
     for _ in range(2):
         (only,) = pending

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from adcaptum.engine import METHODS, Evaluation, Explicand, Neuron, Site, explain
 from adcaptum.engine.execution.evaluator import evaluate
-from adcaptum.engine.execution.packing import Part, Slice
+from adcaptum.engine.execution.packing import Part, RowRange
 from adcaptum.engine.execution.reference_cache import MOST_BYTES, SIGHTINGS, ReferenceMemory
 from adcaptum.engine.methods.backward_rules.reference_rows import (
     compared_with_background,
@@ -61,7 +61,7 @@ def against(first: int, last: int, seed: int = 0) -> Evaluation:
 
 
 def run(model: Counted, evaluation: Evaluation, memory: ReferenceMemory | None = None) -> Part:
-    (part,) = evaluate(model, [Slice(evaluation, 0, len(evaluation.rows))], memory=memory)
+    (part,) = evaluate(model, [RowRange(evaluation, 0, len(evaluation.rows))], memory=memory)
     return part
 
 
@@ -91,7 +91,7 @@ def test_what_is_known_of_some_rows_serves_beside_others_that_are_evaluated() ->
     run(model, compared(start=98), memory)
     run(model, compared(start=97), memory)
     asked = [compared(start=start, seed=start) for start in (97, 99, 98)]
-    parts = evaluate(model, [Slice(e, 0, 3) for e in asked], memory=memory)
+    parts = evaluate(model, [RowRange(e, 0, 3) for e in asked], memory=memory)
     assert model.rows[-1] == 9 + 1
     for evaluation, part in zip(asked, parts, strict=True):
         expected = run(model, evaluation)

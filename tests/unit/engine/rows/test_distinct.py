@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.execution.evaluator import evaluate
-from adcaptum.engine.execution.packing import Slice
+from adcaptum.engine.execution.packing import RowRange
 from adcaptum.engine.rows.distinct import LONGEST_WAIT, Distinct, Duplicates, distinct
 from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.arguments import Arguments, PerExample, Shared
@@ -86,12 +86,12 @@ def test_batches_that_cost_little_are_not_looked_at(rows: int, seconds: float) -
     assert next(ticks) <= 2
 
 
-def pieces() -> list[Slice]:
+def pieces() -> list[RowRange]:
     rows = torch.tensor([[1.0, 2.0], [0.0, 0.0], [1.0, 2.0], [0.0, 0.0], [3.0, 1.0]])
     target = Output(torch.tensor([[0], [1], [1], [0], [0]]))
     return [
-        Slice(Evaluation(Given((rows,)), target), 0, 5),
-        Slice(Evaluation(Given((rows.flip(0),))), 1, 4),
+        RowRange(Evaluation(Given((rows,)), target), 0, 5),
+        RowRange(Evaluation(Given((rows.flip(0),))), 1, 4),
     ]
 
 
@@ -119,13 +119,13 @@ def test_rows_with_more_than_themselves_are_all_evaluated(what: str) -> None:
     else:
         scale = PerExample(torch.arange(4.0)[:, None])
         evaluation = Evaluation(rows, target, arguments=Arguments((scale,)))
-    evaluate(model, [Slice(evaluation, 0, 4)], look=look)
+    evaluate(model, [RowRange(evaluation, 0, 4)], look=look)
     assert (model.rows, looked) == ([4], [])
 
 
 def test_arguments_that_all_rows_share_do_no_harm() -> None:
     model = Counted()
     evaluation = Evaluation(Given((torch.ones(4, 2),)), arguments=Arguments((Shared(3.0),)))
-    (part,) = evaluate(model, [Slice(evaluation, 0, 4)], look=distinct)
+    (part,) = evaluate(model, [RowRange(evaluation, 0, 4)], look=distinct)
     assert model.rows == [1]
     assert torch.equal(part.values, torch.tensor([[6.0, 6.0]]).expand(4, 2))

@@ -3,7 +3,7 @@ from timeit import repeat
 import pytest
 
 from adcaptum.engine.scheduling.backlog import ANY, Account, Backlog, Limits, Line
-from adcaptum.engine.scheduling.batch_sizer import Capacity
+from adcaptum.engine.scheduling.batch_sizer import BatchSizer
 from adcaptum.engine.scheduling.scheduler import Job, Priority, Request, Scheduler
 
 LINE = Line(row=0.001, batch=0.01, rows=8)
@@ -17,7 +17,7 @@ def account(requests: int = 0, rows: int = 0, nbytes: int = 0) -> Account:
 
 def scheduler(rows: int = 8) -> Scheduler[None]:
     """Batches of 8 rows, of which each takes a millisecond, and each batch ten."""
-    capacity = Capacity(target_seconds=0.02, max_rows=rows)
+    capacity = BatchSizer(target_seconds=0.02, max_rows=rows)
     capacity.seed("key", {n: 0.001 * n + 0.01 for n in (1, 2, 4, 8)})
     return Scheduler(capacity)
 

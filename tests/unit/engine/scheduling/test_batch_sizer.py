@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from adcaptum.engine.scheduling.batch_sizer import Capacity, nearest_exponent
+from adcaptum.engine.scheduling.batch_sizer import BatchSizer, nearest_exponent
 from adcaptum.engine.scheduling.memory_limit import PROBE
 
 TARGET = 0.025
@@ -46,7 +46,7 @@ def best_rate(curve: Seconds, target: float | None) -> float:
 
 
 def drive(
-    capacity: Capacity, curve: Seconds, batches: int, rng: random.Random, noise: float = 0.2
+    capacity: BatchSizer, curve: Seconds, batches: int, rng: random.Random, noise: float = 0.2
 ) -> list[int]:
     """Run full batches; returns their sizes."""
     sizes = []
@@ -70,7 +70,7 @@ def test_reaches_nine_tenths_of_the_best_throughput_despite_noise(
     fractions = []
     for seed in range(20):
         rng = random.Random(seed)
-        capacity = Capacity(target_seconds=target)
+        capacity = BatchSizer(target_seconds=target)
         drive(capacity, curve, 60, rng)
         steady = drive(capacity, curve, 200, rng)
         fractions.append(reached(steady, curve) / best_rate(curve, target))
@@ -82,7 +82,7 @@ def test_reaches_nine_tenths_of_the_best_throughput_despite_noise(
 @pytest.mark.parametrize("name", CURVES)
 def test_converges_within_two_dozen_batches_without_noise(name: str) -> None:
     curve = CURVES[name]
-    capacity = Capacity(target_seconds=TARGET)
+    capacity = BatchSizer(target_seconds=TARGET)
     drive(capacity, curve, 24, random.Random(0), noise=0)
     steady = drive(capacity, curve, 40, random.Random(0), noise=0)
     assert reached(steady, curve) >= 0.85 * best_rate(curve, TARGET)
@@ -93,7 +93,7 @@ def test_batches_take_no_longer_than_the_target(name: str) -> None:
     curve = CURVES[name]
     for seed in range(20):
         rng = random.Random(seed)
-        capacity = Capacity(target_seconds=TARGET)
+        capacity = BatchSizer(target_seconds=TARGET)
         drive(capacity, curve, 60, rng)
         seconds = [curve(rows) for rows in drive(capacity, curve, 100, rng)]
         assert sum(seconds) / len(seconds) <= TARGET
@@ -101,30 +101,30 @@ def test_batches_take_no_longer_than_the_target(name: str) -> None:
 
 
 def test_gives_one_row_if_even_one_takes_longer_than_the_target() -> None:
-    sizes = drive(Capacity(), affine(0.01, 0.2), 50, random.Random(0))
+    sizes = drive(BatchSizer(), affine(0.01, 0.2), 50, random.Random(0))
     assert set(sizes) == {1}
 
 
 def test_prefers_the_smaller_of_two_sizes_that_are_equally_fast() -> None:
-    capacity = Capacity(target_seconds=None)
+    capacity = BatchSizer(target_seconds=None)
     steady = drive(capacity, affine(1e-3, 1e-3), 400, random.Random(0), noise=0)[-20:]
     assert max(steady) <= 64
 
 
 def test_grows_by_doubling() -> None:
-    sizes = drive(Capacity(), affine(5e-3, 1e-6), 13, random.Random(0), noise=0)
+    sizes = drive(BatchSizer(), affine(5e-3, 1e-6), 13, random.Random(0), noise=0)
     assert sizes == SIZES
 
 
 def test_never_tries_more_than_twice_the_largest_size_that_paid() -> None:
-    capacity = Capacity(target_seconds=None)
+    capacity = BatchSizer(target_seconds=None)
     sizes = drive(capacity, cliff(5e-3, 60e-3, 4, 3), 1000, random.Random(0), noise=0)
     assert max(sizes) <= 8
 
 
 def test_tries_a_size_that_did_not_pay_less_and_less_often() -> None:
     curve = cliff(1e-3, 1e-3, 16, 4)
-    sizes = drive(Capacity(target_seconds=None), curve, 1000, random.Random(0), noise=0)
+    sizes = drive(BatchSizer(target_seconds=None), curve, 1000, random.Random(0), noise=0)
     trials = [index for index, rows in enumerate(sizes) if rows == 32]
     gaps = [after - before for before, after in pairwise(trials)]
     assert len(trials) <= 15
@@ -133,7 +133,7 @@ def test_tries_a_size_that_did_not_pay_less_and_less_often() -> None:
 
 def test_a_slow_first_batch_of_every_size_does_not_mislead() -> None:
     curve = CURVES["small perceptron"]
-    capacity = Capacity()
+    capacity = BatchSizer()
     seen: set[int] = set()
     for _ in range(80):
         rows = capacity.rows("key")
@@ -146,7 +146,7 @@ def test_a_slow_first_batch_of_every_size_does_not_mislead() -> None:
 @pytest.mark.parametrize("factor", [1.6, 10])
 def test_a_smaller_size_that_was_unlucky_is_measured_again(factor: float) -> None:
     curve = cliff(8e-3, 1e-3, 8, 2.5)
-    capacity = Capacity(target_seconds=None)
+    capacity = BatchSizer(target_seconds=None)
     for rows in (1, 2, 4, 8, 16):
         for _ in range(2):
             capacity.observe("key", rows, curve(rows) * (factor if rows == 8 else 1))
@@ -157,14 +157,14 @@ def test_a_smaller_size_that_was_unlucky_is_measured_again(factor: float) -> Non
 
 @pytest.mark.parametrize("times", [(0.018, 0.010), (0.010, 0.018)], ids=str)
 def test_of_the_first_two_batches_of_a_size_the_faster_counts(times: tuple[float, float]) -> None:
-    capacity = Capacity()
+    capacity = BatchSizer()
     for seconds in times:
         capacity.observe("key", 4, seconds)
     assert [(point.seconds, point.samples) for point in capacity.curve("key")] == [(0.010, 2)]
 
 
 def test_a_single_spike_does_not_change_the_choice() -> None:
-    capacity = Capacity()
+    capacity = BatchSizer()
     drive(capacity, CURVES["accelerator"], 200, random.Random(0), noise=0)
     before = capacity.rows("key")
     capacity.observe("key", before, 3.0)
@@ -172,7 +172,7 @@ def test_a_single_spike_does_not_change_the_choice() -> None:
 
 
 def test_follows_a_machine_that_becomes_slower_and_recovers() -> None:
-    capacity = Capacity()
+    capacity = BatchSizer()
     fast, slow = affine(1e-3, 1e-4), affine(4e-3, 4e-4)
     drive(capacity, fast, 100, random.Random(0))
     slowed = drive(capacity, slow, 100, random.Random(1))[-20:]
@@ -183,7 +183,7 @@ def test_follows_a_machine_that_becomes_slower_and_recovers() -> None:
 
 def test_batches_that_are_not_full_teach_as_well() -> None:
     curve = CURVES["accelerator"]
-    capacity = Capacity()
+    capacity = BatchSizer()
     rng = random.Random(0)
     for _ in range(300):
         rows = rng.randint(1, capacity.rows("key"))
@@ -193,14 +193,14 @@ def test_batches_that_are_not_full_teach_as_well() -> None:
 
 
 def test_keys_are_learnt_separately() -> None:
-    capacity = Capacity()
+    capacity = BatchSizer()
     drive(capacity, CURVES["small perceptron"], 50, random.Random(0))
     assert capacity.rows("key") > 64
     assert capacity.rows("another") == 1
 
 
 def test_a_new_key_starts_where_its_kind_is() -> None:
-    capacity = Capacity(kind=lambda key: str(key)[:3])
+    capacity = BatchSizer(kind=lambda key: str(key)[:3])
     drive(capacity, CURVES["small perceptron"], 50, random.Random(0))
     assert capacity.rows("key 2") > 64
     assert capacity.rows("other") == 1
@@ -208,21 +208,21 @@ def test_a_new_key_starts_where_its_kind_is() -> None:
 
 def test_a_seeded_kind_starts_at_its_best_size() -> None:
     curve = CURVES["convolutions on a CPU"]
-    capacity = Capacity(kind=lambda key: "gradient")
+    capacity = BatchSizer(kind=lambda key: "gradient")
     capacity.seed("gradient", {rows: curve(rows) for rows in (1, 2, 4, 8, 16)})
     assert capacity.rows("key") == 8
     assert [point.samples for point in capacity.curve("key")] == [0, 0, 0, 0, 0]
 
 
 def test_a_seed_may_say_what_rows_take_of_memory() -> None:
-    capacity = Capacity(memory_bytes=1000, kind=lambda key: "gradient")
+    capacity = BatchSizer(memory_bytes=1000, kind=lambda key: "gradient")
     curve = CURVES["small perceptron"]
     capacity.seed("gradient", {rows: curve(rows) for rows in SIZES[:9]}, (256, 25_600))
     assert capacity.rows("key") == 8
 
 
 def test_a_wrong_seed_is_corrected_by_one_measurement() -> None:
-    capacity = Capacity()
+    capacity = BatchSizer()
     capacity.seed("key", {rows: 1e-4 * rows + 1e-3 for rows in (1, 8, 64, 128, 256)})
     assert capacity.rows("key") == 128
     capacity.observe("key", 128, 1.0)
@@ -230,7 +230,7 @@ def test_a_wrong_seed_is_corrected_by_one_measurement() -> None:
 
 
 def test_half_the_rows_that_ran_out_of_memory_are_the_limit_at_first() -> None:
-    capacity = Capacity()
+    capacity = BatchSizer()
     drive(capacity, CURVES["small perceptron"], 100, random.Random(0))
     capacity.out_of_memory("key", 256)
     assert capacity.limit("key") == 128
@@ -238,30 +238,30 @@ def test_half_the_rows_that_ran_out_of_memory_are_the_limit_at_first() -> None:
 
 
 def test_the_limit_is_never_below_one_row() -> None:
-    capacity = Capacity()
+    capacity = BatchSizer()
     capacity.out_of_memory("key", 1)
     assert capacity.limit("key") == capacity.rows("key") == 1
 
 
 def test_fixed_answers_the_same_until_memory_runs_out() -> None:
-    capacity = Capacity(fixed=48)
+    capacity = BatchSizer(fixed=48)
     assert set(drive(capacity, CURVES["small perceptron"], 20, random.Random(0))) == {48}
     capacity.out_of_memory("key", 48)
     assert capacity.rows("key") == 24
 
 
 def test_max_rows_may_depend_on_the_key() -> None:
-    capacity = Capacity(max_rows=lambda key: 1 if key == "key" else 4096)
+    capacity = BatchSizer(max_rows=lambda key: 1 if key == "key" else 4096)
     assert set(drive(capacity, CURVES["small perceptron"], 20, random.Random(0))) == {1}
 
 
 def test_only_powers_of_two_are_chosen_below_any_limit() -> None:
-    sizes = drive(Capacity(max_rows=100), affine(5e-3, 1e-6), 30, random.Random(0))
+    sizes = drive(BatchSizer(max_rows=100), affine(5e-3, 1e-6), 30, random.Random(0))
     assert set(sizes) == {1, 2, 4, 8, 16, 32, 64}
 
 
 def test_the_curve_shows_what_was_measured() -> None:
-    capacity = Capacity()
+    capacity = BatchSizer()
     assert capacity.curve("key") == ()
     capacity.observe("key", 1, 0.002)
     capacity.observe("key", 2, 0.003)
@@ -274,7 +274,7 @@ def test_the_curve_shows_what_was_measured() -> None:
 
 
 def test_the_number_of_keys_kept_is_bounded() -> None:
-    capacity = Capacity()
+    capacity = BatchSizer()
     for key in range(3000):
         capacity.observe(key, 1, 0.01)
     assert sum(bool(capacity.curve(key)) for key in range(3000)) <= 1024
@@ -282,15 +282,15 @@ def test_the_number_of_keys_kept_is_bounded() -> None:
 
 def test_refuses_limits_that_are_not_positive() -> None:
     with pytest.raises(ValueError, match="target_seconds"):
-        Capacity(target_seconds=0.0)
+        BatchSizer(target_seconds=0.0)
     with pytest.raises(ValueError, match="max_rows"):
-        Capacity(max_rows=0)
+        BatchSizer(max_rows=0)
     with pytest.raises(ValueError, match="fixed"):
-        Capacity(fixed=0)
+        BatchSizer(fixed=0)
 
 
 def test_a_batch_of_no_measurable_time_is_accepted() -> None:
-    capacity = Capacity()
+    capacity = BatchSizer()
     capacity.observe("key", 1, 0.0)
     assert capacity.rows("key") == 2
 
@@ -302,7 +302,7 @@ def test_rows_belong_to_the_nearest_power_of_two(rows: int, exponent: int) -> No
 
 @pytest.mark.parametrize(("overhead", "row"), [(1e-3, 1e-4), (5e-3, 1e-3), (0.0, 1e-3)])
 def test_seconds_are_a_line_over_rows(overhead: float, row: float) -> None:
-    capacity = Capacity()
+    capacity = BatchSizer()
     drive(capacity, affine(overhead, row), 60, random.Random(0), noise=0)
     line = capacity.line("key")
     assert line.row == pytest.approx(row, rel=0.01)
@@ -311,7 +311,7 @@ def test_seconds_are_a_line_over_rows(overhead: float, row: float) -> None:
 
 
 def test_the_line_is_that_of_the_sizes_in_use() -> None:
-    capacity = Capacity(target_seconds=None)
+    capacity = BatchSizer(target_seconds=None)
     drive(capacity, cliff(1e-3, 1e-3, 16, 4), 100, random.Random(0), noise=0)
     line = capacity.line("key")
     assert line.rows <= 32
@@ -319,7 +319,7 @@ def test_the_line_is_that_of_the_sizes_in_use() -> None:
 
 
 def test_no_part_of_a_line_is_negative() -> None:
-    capacity = Capacity()
+    capacity = BatchSizer()
     for rows, seconds in ((1, 1e-3), (2, 8e-3), (4, 64e-3)):
         capacity.observe("faster than proportional", rows, seconds)
     for rows, seconds in ((1, 9e-3), (2, 8e-3), (4, 7e-3)):
@@ -332,12 +332,12 @@ def test_no_part_of_a_line_is_negative() -> None:
 
 
 def test_nothing_is_known_of_a_key_that_was_never_measured() -> None:
-    assert Capacity().line("key").seconds(1000) == 0
-    assert Capacity().kind_line("kind").seconds(1000) == 0
+    assert BatchSizer().line("key").seconds(1000) == 0
+    assert BatchSizer().kind_line("kind").seconds(1000) == 0
 
 
 def test_a_kind_is_told_by_its_seed_and_then_by_what_was_measured() -> None:
-    capacity = Capacity(target_seconds=1.0, kind=lambda key: "kind")
+    capacity = BatchSizer(target_seconds=1.0, kind=lambda key: "kind")
     capacity.seed("kind", {rows: 1e-3 * rows + 1e-2 for rows in (1, 2, 4, 8)})
     assert capacity.kind_line("kind").seconds(1) == pytest.approx(11e-3)
     for _ in range(100):
@@ -346,7 +346,7 @@ def test_a_kind_is_told_by_its_seed_and_then_by_what_was_measured() -> None:
 
 
 def test_no_size_is_tried_that_is_not_expected_to_fit_in_memory() -> None:
-    capacity = Capacity(memory_bytes=1000, target_seconds=None)
+    capacity = BatchSizer(memory_bytes=1000, target_seconds=None)
     tried = []
     for _ in range(100):
         rows = capacity.rows("key")
@@ -357,12 +357,12 @@ def test_no_size_is_tried_that_is_not_expected_to_fit_in_memory() -> None:
 
 
 def test_a_row_that_takes_more_than_all_memory_is_tried_alone() -> None:
-    capacity = Capacity(memory_bytes=10)
+    capacity = BatchSizer(memory_bytes=10)
     capacity.observe("key", 4, 0.001, nbytes=400)
     assert capacity.rows("key") == 1
 
 
 def test_memory_that_is_not_measured_bounds_nothing() -> None:
-    capacity = Capacity(memory_bytes=10)
+    capacity = BatchSizer(memory_bytes=10)
     assert max(drive(capacity, affine(5e-3, 1e-6), 30, random.Random(0))) > 1000
     assert capacity.row_bytes("key") is None

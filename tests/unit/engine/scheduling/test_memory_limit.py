@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import pytest
 
-from adcaptum.engine.scheduling.batch_sizer import Capacity
+from adcaptum.engine.scheduling.batch_sizer import BatchSizer
 from adcaptum.engine.scheduling.memory_limit import PROBE
 
 
-def fitting(capacity: Capacity, memory: int) -> int:
+def fitting(capacity: BatchSizer, memory: int) -> int:
     """Run a full batch where so many rows fit into memory; returns how many were tried."""
     rows = capacity.rows("key")
     if rows > memory:
@@ -20,14 +20,14 @@ def fitting(capacity: Capacity, memory: int) -> int:
 
 
 def test_of_several_limits_of_memory_the_least_counts() -> None:
-    capacity = Capacity(max_rows=512)
+    capacity = BatchSizer(max_rows=512)
     capacity.out_of_memory("key", 100)
     capacity.out_of_memory("key", 400)
     assert capacity.limit("key") == 50
 
 
 def test_a_limit_from_a_moment_of_pressure_does_not_last() -> None:
-    capacity = Capacity(max_rows=512, fixed=512)
+    capacity = BatchSizer(max_rows=512, fixed=512)
     assert fitting(capacity, 512) == 512
     while fitting(capacity, 20) > 20:
         pass
@@ -39,7 +39,7 @@ def test_a_limit_from_a_moment_of_pressure_does_not_last() -> None:
 
 
 def test_a_limit_that_is_real_is_probed_less_and_less_often() -> None:
-    capacity = Capacity(max_rows=512, fixed=512)
+    capacity = BatchSizer(max_rows=512, fixed=512)
     tried = [fitting(capacity, 100) for _ in range(100 * PROBE)]
     probes = [index for index, rows in enumerate(tried) if rows == 128]
     gaps = [after - before for before, after in pairwise(probes)]
@@ -49,7 +49,7 @@ def test_a_limit_that_is_real_is_probed_less_and_less_often() -> None:
 
 
 def test_a_limit_that_was_overcome_is_forgotten() -> None:
-    capacity = Capacity(max_rows=512, fixed=512)
+    capacity = BatchSizer(max_rows=512, fixed=512)
     for _ in range(8 * PROBE):
         fitting(capacity, 300)
     for _ in range(16 * PROBE):
@@ -61,7 +61,7 @@ def test_a_limit_that_was_overcome_is_forgotten() -> None:
 
 
 def test_batches_that_are_not_full_do_not_lift_a_limit() -> None:
-    capacity = Capacity(max_rows=512, fixed=512)
+    capacity = BatchSizer(max_rows=512, fixed=512)
     capacity.out_of_memory("key", 256)
     for _ in range(10 * PROBE):
         capacity.observe("key", 127, 0.01)
@@ -69,7 +69,7 @@ def test_batches_that_are_not_full_do_not_lift_a_limit() -> None:
 
 
 def test_two_batches_that_fail_at_the_same_moment_are_one_failure() -> None:
-    capacity = Capacity(max_rows=512, fixed=512)
+    capacity = BatchSizer(max_rows=512, fixed=512)
     capacity.out_of_memory("key", 512)
     capacity.observe("key", 256, 0.01)
     capacity.out_of_memory("key", 512)
@@ -80,7 +80,7 @@ def test_two_batches_that_fail_at_the_same_moment_are_one_failure() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_whatever_memory_does_limits_are_kept_and_failures_are_few(seed: int) -> None:
     rng = random.Random(seed)
-    capacity = Capacity(max_rows=lambda key: 512)
+    capacity = BatchSizer(max_rows=lambda key: 512)
     memory, failures, changes = 512, 0, 0
     for _ in range(4000):
         if rng.random() < 0.002:

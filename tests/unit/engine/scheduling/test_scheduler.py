@@ -4,14 +4,14 @@ from time import process_time
 
 import pytest
 
-from adcaptum.engine.scheduling.batch_sizer import Capacity
+from adcaptum.engine.scheduling.batch_sizer import BatchSizer
 from adcaptum.engine.scheduling.scheduler import Batch, Job, Priority, Request, Scheduler
 
 Rows = dict[object, list[tuple[int, int]]]
 
 
 def scheduler(rows: int = 8, quantum: int = 64) -> Scheduler[object]:
-    return Scheduler(Capacity(fixed=rows), quantum=quantum)
+    return Scheduler(BatchSizer(fixed=rows), quantum=quantum)
 
 
 def add(
@@ -437,7 +437,7 @@ def test_the_time_of_the_first_batch_is_kept() -> None:
 
 
 def test_the_capacity_learns_from_every_batch() -> None:
-    target: Scheduler[object] = Scheduler(Capacity())
+    target: Scheduler[object] = Scheduler(BatchSizer())
     add(target, "a", 1000)
     sizes = []
     for _ in range(6):
@@ -487,7 +487,7 @@ def test_a_job_needs_rows() -> None:
 
 def test_a_quantum_needs_rows() -> None:
     with pytest.raises(ValueError, match="quantum"):
-        Scheduler(Capacity(), quantum=0)
+        Scheduler(BatchSizer(), quantum=0)
 
 
 def test_extreme_weights_do_not_upset_the_clock() -> None:
@@ -554,7 +554,7 @@ def test_a_caller_gets_no_more_for_sending_a_hundred_requests() -> None:
 
 def test_callers_may_have_weights() -> None:
     target: Scheduler[object] = Scheduler(
-        Capacity(fixed=8), quantum=8, share=lambda caller: 3.0 if caller == "large" else 1.0
+        BatchSizer(fixed=8), quantum=8, share=lambda caller: 3.0 if caller == "large" else 1.0
     )
     requests = [add(target, str(n), 10_000, caller="large") for n in range(3)]
     small = add(target, "small", 10_000, caller="small")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from adcaptum.engine import METHODS, Evaluation, Explicand, Site, explain
 from adcaptum.engine.execution.evaluator import evaluate
-from adcaptum.engine.execution.packing import Slice, pack_references
+from adcaptum.engine.execution.packing import RowRange, pack_references
 from adcaptum.engine.methods.backward_rules.reference_rows import (
     compared_with_background,
     compared_with_baselines,
@@ -36,8 +36,8 @@ def compared(x: Tensor, x0: Tensor | None, target: object = 1, **rest: object) -
     return compared_with_baselines(question, Rescale(), multiply=True)
 
 
-def whole(evaluation: Evaluation) -> Slice:
-    return Slice(evaluation, 0, len(evaluation.rows))
+def whole(evaluation: Evaluation) -> RowRange:
+    return RowRange(evaluation, 0, len(evaluation.rows))
 
 
 def test_requests_with_baselines_and_targets_of_their_own_share_a_batch() -> None:
@@ -63,13 +63,13 @@ def test_a_background_is_evaluated_once_a_batch_however_many_examples_there_are(
     evaluation = compared_with_background(question, Rescale(), multiply=True)
     evaluate(model, [whole(evaluation)])
     assert model.rows == [4 * 5 + 5]
-    evaluate(model, [Slice(evaluation, 3, 7)])
+    evaluate(model, [RowRange(evaluation, 3, 7)])
     assert model.rows[1:] == [4 + 4]
 
 
 def test_a_slice_brings_only_the_references_of_its_rows() -> None:
     evaluation = compared(numbers(5, 8), numbers(5, 8, seed=1))
-    references = pack_references([Slice(evaluation, 1, 3)])
+    references = pack_references([RowRange(evaluation, 1, 3)])
     assert references is not None
     torch.testing.assert_close(references.tensors[0], numbers(5, 8, seed=1)[1:3])
     assert references.index.tolist() == [0, 1]

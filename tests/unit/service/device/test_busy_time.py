@@ -14,8 +14,8 @@ from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Output
 from adcaptum.engine.vocabulary.flow import ask
 from adcaptum.service.device.busy_time import BusyTime
 from adcaptum.service.metrics import Metrics
-from adcaptum.service.runtime.engine_runner import EngineLoop
-from adcaptum.service.runtime.work import Ask, Work
+from adcaptum.service.runtime.engine_runner import EngineRunner
+from adcaptum.service.runtime.work import PlannedFlow, Work
 from tests.unit.service.tiny_model import served
 from tests.unit.service.works import outputs
 
@@ -49,10 +49,10 @@ class Twofold:
         self._gradients = ask(Evaluation(Given((rows,)), Output(indices), INPUT))
         self._outputs = outputs(rows)
 
-    def first(self) -> Sequence[Ask]:
-        return (Ask(self._outputs), Ask(self._gradients))
+    def first(self) -> Sequence[PlannedFlow]:
+        return (PlannedFlow(self._outputs), PlannedFlow(self._gradients))
 
-    def following(self, results: list[Any]) -> Sequence[Ask]:
+    def following(self, results: list[Any]) -> Sequence[PlannedFlow]:
         return ()
 
 
@@ -68,7 +68,7 @@ async def test_a_work_computes_no_longer_than_it_takes_with_batches_in_two_threa
     module.watch = meet
     crashes: list[BaseException] = []
     loop = asyncio.get_running_loop()
-    engine = EngineLoop(
+    engine = EngineRunner(
         loop, torch.device("cpu"), Metrics(), target_batch_seconds=0.025, crashed=crashes.append
     )
     engine.start(2, 1)

@@ -18,8 +18,8 @@ from adcaptum.service.device.batch_memory import BatchMemory
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.layouts.choice import Layout
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.runtime.engine_core import Turns
-from adcaptum.service.runtime.engine_runner import EngineLoop
+from adcaptum.service.runtime.engine_core import EngineCore
+from adcaptum.service.runtime.engine_runner import EngineRunner
 from adcaptum.service.runtime.work import Work
 from adcaptum.service.wire import tensors
 from tests.unit.service.tiny_model import Watched, served
@@ -46,8 +46,8 @@ class Told:
             self.events.append("end")
 
 
-def taking_turns(one: Work, stream: Told) -> Turns:
-    turns = Turns(CPU, Metrics(), target_batch_seconds=0.025, tell=lambda ended, news: None)
+def taking_turns(one: Work, stream: Told) -> EngineCore:
+    turns = EngineCore(CPU, Metrics(), target_batch_seconds=0.025, tell=lambda ended, news: None)
     turns.scheduler.announce(one.request)
     turns.inbox.append(one)
     while not one.ended:
@@ -213,7 +213,7 @@ def gradients(rows: Tensor) -> Flow[object]:
 async def test_two_threads_give_every_work_its_own_rows(device: torch.device) -> None:
     model, module = on_device(device)
     crashes: list[BaseException] = []
-    engine = EngineLoop(
+    engine = EngineRunner(
         asyncio.get_running_loop(),
         device,
         Metrics(),

@@ -10,7 +10,7 @@ from adcaptum.service.handlers.admission import Cost
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import parsed_request as question
-from adcaptum.service.runtime.dispatcher import Engines
+from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.v1 import (
     explanation_pb2,
     explanation_service_pb2 as pb,
@@ -22,19 +22,19 @@ from tests.unit.service.tiny_model import served
 LIGHT = {"forward": {1: 1e-4, 64: 2e-4}, "gradient": {1: 1e-4, 64: 2e-4}}
 
 
-def engines(model: ServedModel, curves: dict[str, dict[int, float]] = LIGHT) -> Engines:
+def engines(model: ServedModel, curves: dict[str, dict[int, float]] = LIGHT) -> Dispatcher:
     def crashed(error: BaseException) -> None:
         raise error
 
     loop = asyncio.get_running_loop()
-    made = Engines(
+    made = Dispatcher(
         loop, torch.device("cpu"), Metrics(), target_batch_seconds=0.025, crashed=crashed
     )
     made.add(model, curves)
     return made
 
 
-def asked(model: ServedModel, name: str, rows: int = 1, **budget: Any) -> question.Question:
+def asked(model: ServedModel, name: str, rows: int = 1, **budget: Any) -> question.ParsedRequest:
     data = np.ones((rows, 3), np.float32)
     return question.read(
         pb.ExplainRequest(

@@ -2,13 +2,13 @@
 
 import random
 
-from adcaptum.service.handlers.response_cache import ENTRY_BYTES, ResultCache
+from adcaptum.service.handlers.response_cache import ENTRY_BYTES, ResponseCache
 from adcaptum.service.metrics import Metrics
 
 
-def cache(nbytes: int = 1 << 20, entries: int = 100) -> tuple[ResultCache, Metrics]:
+def cache(nbytes: int = 1 << 20, entries: int = 100) -> tuple[ResponseCache, Metrics]:
     metrics = Metrics()
-    return ResultCache(nbytes, entries, metrics), metrics
+    return ResponseCache(nbytes, entries, metrics), metrics
 
 
 def test_those_longest_not_asked_for_go_first() -> None:

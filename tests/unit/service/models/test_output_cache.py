@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from adcaptum.engine.vocabulary.arguments import NO_ARGUMENTS, Arguments, PerExample, Shared
-from adcaptum.service.models.output_cache import ROW_BYTES, KnownRows, chosen, row_key
+from adcaptum.service.models.output_cache import ROW_BYTES, OutputCache, chosen, row_key
 
 MODULE = nn.Linear(2, 2)
 OTHER = nn.Linear(2, 2)
@@ -90,7 +90,7 @@ def test_the_output_of_an_index_is_chosen() -> None:
 
 
 def test_what_is_kept_is_nobody_elses() -> None:
-    known, batch = KnownRows(), torch.ones(4, 2)
+    known, batch = OutputCache(), torch.ones(4, 2)
     known.put(b"a", batch[1])
     batch.zero_()
     found = known.get(b"a")
@@ -100,7 +100,7 @@ def test_what_is_kept_is_nobody_elses() -> None:
 
 
 def test_rows_longest_not_asked_for_go_first() -> None:
-    known = KnownRows(max_rows=2)
+    known = OutputCache(max_rows=2)
     known.put(b"a", torch.ones(1))
     known.put(b"b", torch.ones(1))
     known.get(b"a")
@@ -110,7 +110,7 @@ def test_rows_longest_not_asked_for_go_first() -> None:
 
 def test_memory_is_bounded_whatever_arrives() -> None:
     chance, most = random.Random(0), 20_000
-    known = KnownRows(max_bytes=most, max_rows=12)
+    known = OutputCache(max_bytes=most, max_rows=12)
     for _ in range(2000):
         known.put(bytes([chance.randrange(40)]), torch.zeros(chance.choice([1, 50, 900, 9000])))
         assert known.nbytes <= most
@@ -120,7 +120,7 @@ def test_memory_is_bounded_whatever_arrives() -> None:
 
 
 def test_threads_may_read_and_write_at_the_same_time() -> None:
-    known = KnownRows(max_rows=16)
+    known = OutputCache(max_rows=16)
 
     def use(seed: int) -> list[float]:
         chance, wrong = random.Random(seed), []

@@ -9,7 +9,7 @@ from adcaptum.engine import Attribution, StopReason, explain
 from adcaptum.engine.scheduling.ledger import Ledger
 from adcaptum.engine.scheduling.scheduler import Request
 from adcaptum.service.handlers import admission
-from adcaptum.service.models.row_forecasts import MOST, RowRatios
+from adcaptum.service.models.row_forecasts import MOST, RowForecasts
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import parsed_request as question
 from adcaptum.v1 import (
@@ -21,15 +21,15 @@ from adcaptum.v1 import (
 from tests.unit.service.tiny_model import served
 
 
-def learnt(*used: int, tolerance: float = 0.05, foretold: int = 100) -> RowRatios:
-    ratios = RowRatios()
+def learnt(*used: int, tolerance: float = 0.05, foretold: int = 100) -> RowForecasts:
+    ratios = RowForecasts()
     for rows in used:
         ratios.learn("rise", tolerance, foretold, rows, whole=True)
     return ratios
 
 
 def test_what_a_method_foretells_is_expected_until_something_is_known() -> None:
-    assert RowRatios().expected("rise", 0.05, 100) == 100
+    assert RowForecasts().expected("rise", 0.05, 100) == 100
 
 
 def test_the_first_requests_already_count_for_more_than_what_is_foretold() -> None:
@@ -76,7 +76,7 @@ def test_what_was_cut_short_tells_only_that_more_is_needed() -> None:
     assert ratios.expected("rise", 0.05, 100) > before
 
 
-def asked(model: ServedModel, tolerance: float, *methods: str, seed: int = 0) -> question.Question:
+def asked(model: ServedModel, tolerance: float, *methods: str, seed: int = 0) -> question.ParsedRequest:
     data = np.linspace(0.1, 1, 6, dtype=np.float32).reshape(2, 3)
     return question.read(
         pb.ExplainRequest(
@@ -91,7 +91,7 @@ def asked(model: ServedModel, tolerance: float, *methods: str, seed: int = 0) ->
     )
 
 
-def answered(of: question.Question) -> list[tuple[question.Piece, Attribution]]:
+def answered(of: question.ParsedRequest) -> list[tuple[question.Piece, Attribution]]:
     module = of.model.loaded.module
     return [
         (piece, explain(module, of.methods[piece.method].method, piece.explicand))

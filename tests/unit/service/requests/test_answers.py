@@ -11,12 +11,12 @@ from torch import Tensor
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.service.models.texts import TokenisedText, TokenisedTexts
 from adcaptum.service.requests import answers, parsed_request as question
-from adcaptum.service.requests.parsed_request import Piece, Question
+from adcaptum.service.requests.parsed_request import ParsedRequest, Piece
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb, method_pb2, tensor_pb2
 from tests.unit.service.tiny_model import IDS, served, tokens
 
 
-def asked(**fields: Any) -> tuple[Question, Piece]:
+def asked(**fields: Any) -> tuple[ParsedRequest, Piece]:
     """One row of three features."""
     data = np.ones((1, 3), np.float32)
     values = tensor_pb2.Tensor(datatype="FP32", shape=data.shape, data=data.tobytes())
@@ -27,7 +27,7 @@ def asked(**fields: Any) -> tuple[Question, Piece]:
     return read, read.pieces(None)[0]
 
 
-def asked_at(layer: str) -> tuple[Question, Piece]:
+def asked_at(layer: str) -> tuple[ParsedRequest, Piece]:
     """Two rows of token ids, at a layer."""
     values = tensor_pb2.Tensor(datatype="INT64", shape=IDS.shape, data=IDS.numpy().tobytes())
     target = explanation_pb2.Target(indices=explanation_pb2.TargetIndices(values=[1]))
@@ -38,12 +38,12 @@ def asked_at(layer: str) -> tuple[Question, Piece]:
     return read, read.pieces(None)[0]
 
 
-def names(read: Question, piece: Piece, *values: Tensor) -> list[str]:
+def names(read: ParsedRequest, piece: Piece, *values: Tensor) -> list[str]:
     (one, *_) = answers.explanations(read, [(piece, Attribution(values))])
     return [each.values.name for each in one.attributions]
 
 
-def pairs(read: Question, piece: Piece, count: int) -> explanation_pb2.Attribution:
+def pairs(read: ParsedRequest, piece: Piece, count: int) -> explanation_pb2.Attribution:
     values = torch.arange(float(count**2)).view(1, count, count)
     (one,) = answers.explanations(read, [(piece, Attribution((values,), pairs=True))])
     return one.attributions[0]

@@ -32,7 +32,7 @@ def request(rows: int = 2, **fields: Any) -> pb.ExplainRequest:
     return pb.ExplainRequest(inputs=[values], **fields)
 
 
-def read(asked: pb.ExplainRequest) -> question.Question:
+def read(asked: pb.ExplainRequest) -> question.ParsedRequest:
     return question.read(asked, served()[0], 1000)
 
 
@@ -251,11 +251,11 @@ def test_inputs_with_distributions_of_different_sizes_are_refused() -> None:
 
 
 def test_a_text_has_its_own_row_of_the_baselines_at_a_layer() -> None:
-    found = references.Compared((torch.arange(6.0).view(3, 2), torch.tensor(0.5)))
+    found = references.Baselines((torch.arange(6.0).view(3, 2), torch.tensor(0.5)))
     own = found.of_example(1, 3)
     assert own.tensors[0].tolist() == [[2.0, 3.0]]
     assert own.tensors[1].item() == 0.5
-    shared = references.Compared((torch.ones(3, 2),), "layer_baselines[0].tensor")
+    shared = references.Baselines((torch.ones(3, 2),), "layer_baselines[0].tensor")
     assert shared.of_example(1, 3) is shared
 
 

@@ -18,9 +18,9 @@ from adcaptum.service.errors import TooBusy
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.models.warm_up import Threads
-from adcaptum.service.runtime.dispatcher import Engines
-from adcaptum.service.runtime.engine_runner import EngineLoop
-from adcaptum.service.runtime.work import Ask, Work
+from adcaptum.service.runtime.dispatcher import Dispatcher
+from adcaptum.service.runtime.engine_runner import EngineRunner
+from adcaptum.service.runtime.work import PlannedFlow, Work
 from tests.unit.service.tiny_model import served
 
 LIGHT = {"forward": {1: 1e-4, 64: 2e-4}, "gradient": {1: 1e-4, 64: 2e-4}}
@@ -33,11 +33,11 @@ class Rows:
     def __init__(self, rows: int, value: float) -> None:
         self._rows = torch.full((rows, 3), value)
 
-    def first(self) -> Sequence[Ask]:
+    def first(self) -> Sequence[PlannedFlow]:
         flow: Flow[Any] = ask(Evaluation(Given((self._rows,))))
-        return (Ask(flow),)
+        return (PlannedFlow(flow),)
 
-    def following(self, results: list[Any]) -> Sequence[Ask]:
+    def following(self, results: list[Any]) -> Sequence[PlannedFlow]:
         return ()
 
 
@@ -47,23 +47,23 @@ def work(model: ServedModel, rows: int = 1, value: float = 1.0, **about: Any) ->
     return Work(model, plan, finished=finished, arrival=monotonic(), rows=rows, **about)
 
 
-def lane(engines: Engines, model: ServedModel, rows: int = 1) -> EngineLoop:
+def lane(engines: Dispatcher, model: ServedModel, rows: int = 1) -> EngineRunner:
     return engines.of(model, {"forward": rows})
 
 
-def seconds(engines: Engines, model: ServedModel, **rows: int) -> float:
+def seconds(engines: Dispatcher, model: ServedModel, **rows: int) -> float:
     return engines.seconds(engines.of(model, rows), model, rows)
 
 
-def submit(engines: Engines, work: Work) -> None:
+def submit(engines: Dispatcher, work: Work) -> None:
     engines.submit(work, lane(engines, work.model, work.request.expected_rows))
 
 
-def engines(limits: Limits = ANY, caller_limits: Limits = ANY) -> Engines:
+def engines(limits: Limits = ANY, caller_limits: Limits = ANY) -> Dispatcher:
     def crashed(error: BaseException) -> None:
         raise error
 
-    return Engines(
+    return Dispatcher(
         asyncio.get_running_loop(),
         torch.device("cpu"),
         Metrics(),
@@ -75,7 +75,7 @@ def engines(limits: Limits = ANY, caller_limits: Limits = ANY) -> Engines:
 
 
 @pytest.fixture
-async def idle() -> AsyncIterator[Engines]:
+async def idle() -> AsyncIterator[Dispatcher]:
     """Engines whose threads were never started: what is submitted waits."""
     made = engines(Limits(requests=3, rows=100, nbytes=1000), Limits(requests=2))
     yield made
@@ -92,7 +92,7 @@ async def idle() -> AsyncIterator[Engines]:
     ids=["rows", "bytes", "requests of a caller"],
 )
 async def test_a_work_for_which_there_is_no_room_is_refused(
-    idle: Engines, about: dict[str, Any], message: str
+    idle: Dispatcher, about: dict[str, Any], message: str
 ) -> None:
     model, _ = served()
     idle.add(model, HEAVY)
@@ -105,7 +105,7 @@ async def test_a_work_for_which_there_is_no_room_is_refused(
         submit(idle, work(model, caller="c"))
 
 
-async def test_who_is_refused_is_told_when_there_will_be_room(idle: Engines) -> None:
+async def test_who_is_refused_is_told_when_there_will_be_room(idle: Dispatcher) -> None:
     model, _ = served()
     idle.add(model, HEAVY)
     for _ in range(2):
@@ -118,7 +118,7 @@ async def test_who_is_refused_is_told_when_there_will_be_room(idle: Engines) -> 
     assert tenth.value.retry_s == pytest.approx(0.8)
 
 
-async def test_what_is_under_way_counts_over_light_and_heavy_models(idle: Engines) -> None:
+async def test_what_is_under_way_counts_over_light_and_heavy_models(idle: Dispatcher) -> None:
     light, heavy = served()[0], served()[0]
     idle.add(light, LIGHT)
     idle.add(heavy, HEAVY)
@@ -130,7 +130,7 @@ async def test_what_is_under_way_counts_over_light_and_heavy_models(idle: Engine
         submit(idle, work(light, caller="a"))
 
 
-async def test_who_comes_is_told_what_is_ahead_of_it(idle: Engines) -> None:
+async def test_who_comes_is_told_what_is_ahead_of_it(idle: Dispatcher) -> None:
     model, _ = served()
     idle.add(model, HEAVY)
     submit(idle, work(model, 4, seconds=seconds(idle, model, forward=4)))
@@ -143,7 +143,7 @@ async def test_who_comes_is_told_what_is_ahead_of_it(idle: Engines) -> None:
     assert everything.seconds == pytest.approx(first.seconds + 9.0)
 
 
-async def test_only_small_requests_of_light_models_run_in_the_event_loop(idle: Engines) -> None:
+async def test_only_small_requests_of_light_models_run_in_the_event_loop(idle: Dispatcher) -> None:
     light, heavy = served()[0], served()[0]
     idle.add(light, LIGHT)
     idle.add(heavy, HEAVY)
@@ -153,7 +153,7 @@ async def test_only_small_requests_of_light_models_run_in_the_event_loop(idle: E
     assert lane(idle, heavy) is lane(idle, light, 3000)
 
 
-async def test_seconds_are_those_of_rows_and_batches(idle: Engines) -> None:
+async def test_seconds_are_those_of_rows_and_batches(idle: Dispatcher) -> None:
     light, heavy = served()[0], served()[0]
     idle.add(light, LIGHT)
     idle.add(heavy, HEAVY)

@@ -18,17 +18,17 @@ from adcaptum.engine.vocabulary.flow import Flow, report
 from adcaptum.service.errors import Cancelled, DeadlineExceeded
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.runtime.engine_runner import EngineLoop
+from adcaptum.service.runtime.engine_runner import EngineRunner
 from adcaptum.service.runtime.work import Work
 from tests.unit.service.tiny_model import Watched, served
 from tests.unit.service.works import outputs, work
 
 
 @pytest.fixture(params=[0, 1, 2], ids=["in the event loop", "one thread", "two threads"])
-async def engine(request: pytest.FixtureRequest) -> AsyncIterator[EngineLoop]:
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[EngineRunner]:
     crashes: list[BaseException] = []
     metrics = Metrics()
-    loop = EngineLoop(
+    loop = EngineRunner(
         asyncio.get_running_loop(),
         torch.device("cpu"),
         metrics,
@@ -57,7 +57,7 @@ def expected(module: Watched, rows: Tensor) -> Tensor:
 
 
 async def test_every_work_gets_its_own_rows(
-    engine: EngineLoop, model: tuple[ServedModel, Watched]
+    engine: EngineRunner, model: tuple[ServedModel, Watched]
 ) -> None:
     inputs = [torch.randn(1 + i % 5, 3) for i in range(50)]
     works = [work(model[0], outputs(rows)) for rows in inputs]
@@ -70,7 +70,7 @@ async def test_every_work_gets_its_own_rows(
 
 
 async def test_works_that_come_together_share_batches(
-    engine: EngineLoop, model: tuple[ServedModel, Watched]
+    engine: EngineRunner, model: tuple[ServedModel, Watched]
 ) -> None:
     works = [work(model[0], outputs(torch.ones(1, 3))) for _ in range(50)]
     for each in works:
@@ -81,7 +81,7 @@ async def test_works_that_come_together_share_batches(
 
 
 async def test_stages_follow_each_other(
-    engine: EngineLoop, model: tuple[ServedModel, Watched]
+    engine: EngineRunner, model: tuple[ServedModel, Watched]
 ) -> None:
     one = work(model[0], outputs(torch.ones(1, 3)), outputs(torch.zeros(2, 3)))
     engine.submit(one)
@@ -90,7 +90,7 @@ async def test_stages_follow_each_other(
 
 
 async def test_only_the_culprit_fails(
-    engine: EngineLoop, model: tuple[ServedModel, Watched]
+    engine: EngineRunner, model: tuple[ServedModel, Watched]
 ) -> None:
     def watch(rows: Tensor) -> None:
         if bool((rows > 100).any()):
@@ -107,7 +107,7 @@ async def test_only_the_culprit_fails(
 
 
 async def test_a_batch_that_does_not_fit_runs_again_in_parts(
-    engine: EngineLoop, model: tuple[ServedModel, Watched]
+    engine: EngineRunner, model: tuple[ServedModel, Watched]
 ) -> None:
     model[1].watch = four_rows_fit
     rows = torch.randn(33, 3)
@@ -119,7 +119,7 @@ async def test_a_batch_that_does_not_fit_runs_again_in_parts(
 
 
 async def test_what_does_not_fit_is_hardly_ever_tried_again(
-    engine: EngineLoop, model: tuple[ServedModel, Watched]
+    engine: EngineRunner, model: tuple[ServedModel, Watched]
 ) -> None:
     model[1].watch = four_rows_fit
     failed = []
@@ -137,7 +137,7 @@ async def test_what_does_not_fit_is_hardly_ever_tried_again(
 
 
 async def test_a_row_that_does_not_fit_fails_its_work(
-    engine: EngineLoop, model: tuple[ServedModel, Watched]
+    engine: EngineRunner, model: tuple[ServedModel, Watched]
 ) -> None:
     def watch(rows: Tensor) -> None:
         raise torch.OutOfMemoryError("pretended")
@@ -150,7 +150,7 @@ async def test_a_row_that_does_not_fit_fails_its_work(
 
 
 async def test_the_error_of_an_evaluation_is_thrown_into_the_flow(
-    engine: EngineLoop, model: tuple[ServedModel, Watched]
+    engine: EngineRunner, model: tuple[ServedModel, Watched]
 ) -> None:
     seen: list[Exception] = []
 
@@ -172,7 +172,7 @@ async def test_the_error_of_an_evaluation_is_thrown_into_the_flow(
 
 
 async def test_a_cancelled_work_closes_its_flow(
-    engine: EngineLoop, model: tuple[ServedModel, Watched]
+    engine: EngineRunner, model: tuple[ServedModel, Watched]
 ) -> None:
     loop, begun, closed = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
@@ -194,7 +194,7 @@ async def test_a_cancelled_work_closes_its_flow(
 
 
 async def test_a_deadline_ends_a_work(
-    engine: EngineLoop, model: tuple[ServedModel, Watched]
+    engine: EngineRunner, model: tuple[ServedModel, Watched]
 ) -> None:
     def flow() -> Flow[Any]:
         while True:
@@ -207,7 +207,7 @@ async def test_a_deadline_ends_a_work(
 
 
 async def test_a_deadline_may_take_the_best_answer_so_far(
-    engine: EngineLoop, model: tuple[ServedModel, Watched]
+    engine: EngineRunner, model: tuple[ServedModel, Watched]
 ) -> None:
     best = Attribution((torch.ones(1, 3),))
 
@@ -225,7 +225,7 @@ async def test_a_deadline_may_take_the_best_answer_so_far(
 
 
 async def test_whatever_is_cancelled_or_fails_survivors_get_their_own_rows(
-    engine: EngineLoop, model: tuple[ServedModel, Watched]
+    engine: EngineRunner, model: tuple[ServedModel, Watched]
 ) -> None:
     def watch(rows: Tensor) -> None:
         if bool((rows[:, 0] > 100).any()):
@@ -257,7 +257,7 @@ async def test_whatever_is_cancelled_or_fails_survivors_get_their_own_rows(
 
 
 async def test_a_stopped_engine_fails_what_it_has_left(model: tuple[ServedModel, Watched]) -> None:
-    loop = EngineLoop(
+    loop = EngineRunner(
         asyncio.get_running_loop(),
         torch.device("cpu"),
         Metrics(),
@@ -272,7 +272,7 @@ async def test_a_stopped_engine_fails_what_it_has_left(model: tuple[ServedModel,
 
 
 async def test_the_memory_of_an_ended_work_does_not_wait_for_the_garbage_collector(
-    engine: EngineLoop, model: tuple[ServedModel, Watched]
+    engine: EngineRunner, model: tuple[ServedModel, Watched]
 ) -> None:
     def watch(rows: Tensor) -> None:
         if bool((rows > 100).any()):

@@ -18,10 +18,10 @@ from adcaptum.engine.vocabulary.flow import Flow, ask
 from adcaptum.engine.vocabulary.parameters import resolve
 from adcaptum.service.errors import Cancelled
 from adcaptum.service.metrics import Metrics
-from adcaptum.service.models.output_cache import KnownRows
-from adcaptum.service.runtime.engine_runner import EngineLoop
-from adcaptum.service.runtime.row_lookup import Recall
-from adcaptum.service.runtime.work import Ask, Work
+from adcaptum.service.models.output_cache import OutputCache
+from adcaptum.service.runtime.engine_runner import EngineRunner
+from adcaptum.service.runtime.row_lookup import RowLookup
+from adcaptum.service.runtime.work import PlannedFlow, Work
 from tests.unit.service.tiny_model import served
 
 METHODS_WITH_ENDS: dict[str, dict[str, Any]] = {
@@ -42,10 +42,10 @@ class Stages:
     def __init__(self, *stages: Sequence[Flow[Any]]) -> None:
         self._stages = list(stages)
 
-    def first(self) -> Sequence[Ask]:
-        return [Ask(flow) for flow in self._stages.pop(0)]
+    def first(self) -> Sequence[PlannedFlow]:
+        return [PlannedFlow(flow) for flow in self._stages.pop(0)]
 
-    def following(self, results: list[Any]) -> Sequence[Ask]:
+    def following(self, results: list[Any]) -> Sequence[PlannedFlow]:
         return self.first() if self._stages else ()
 
 
@@ -56,7 +56,7 @@ class Engine:
         self.crashes: list[BaseException] = []
         self.metrics = Metrics()
         self.model, self.module = served()
-        self.loop = EngineLoop(
+        self.loop = EngineRunner(
             asyncio.get_running_loop(),
             torch.device("cpu"),
             self.metrics,
@@ -69,13 +69,13 @@ class Engine:
     def submit(
         self,
         *stages: Sequence[Flow[Any]],
-        known: KnownRows | None = None,
+        known: OutputCache | None = None,
         row_seconds: float = 1.0,
         **options: Any,
     ) -> Work:
         """Has flows done by stages, with rows that are worth being looked for among others."""
         known = self.model.known if known is None else known
-        given = {"recall": Recall(self.model, known, row_seconds), **options}
+        given = {"recall": RowLookup(self.model, known, row_seconds), **options}
         made = asyncio.get_running_loop().create_future()
         work = Work(self.model, Stages(*stages), finished=made, arrival=monotonic(), **given)
         self.loop.submit(work)
@@ -202,7 +202,7 @@ async def test_flows_side_by_side_share_their_rows(engine: Engine) -> None:
     names = ["integrated_gradients", "feature_ablation", "shapley_values", "saliency"]
     expected = [alone(engine, name, asked) for name in names]
     flows = [outputs(asked.inputs[0]), *(flow(name, asked) for name in names)]
-    told, *found = await engine.do(flows, known=KnownRows())
+    told, *found = await engine.do(flows, known=OutputCache())
     for one, other in zip(found, expected, strict=True):
         assert_same(one, other)
     torch.testing.assert_close(told.values[:, 1], found[-1].output)

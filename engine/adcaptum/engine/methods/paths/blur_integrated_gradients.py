@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from adcaptum.engine.methods.paths.blur import Blurred, Spectra
-from adcaptum.engine.methods.paths.quadrature import Rule, way
+from adcaptum.engine.methods.paths.quadrature import Rule, nodes_with_ends
 from adcaptum.engine.methods.paths.refinement import USUAL_POINTS, Trapezoid, refined
 from adcaptum.engine.rows.reduce import WeightedSum
 from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
@@ -67,7 +67,7 @@ class BlurIntegratedGradients:
         if explicand.tolerance is not None:
             return (yield from example_by_example(self._refined, explicand))
         integral = yield from self._integral(explicand)
-        alphas, weights = way(self.method, self.n_steps, with_ends=explicand.with_error)
+        alphas, weights = nodes_with_ends(self.method, self.n_steps, with_ends=explicand.with_error)
         reading = yield from ask(integral.points(alphas, weights))
         return integral.answer(reading.gradients, reading.values)
 

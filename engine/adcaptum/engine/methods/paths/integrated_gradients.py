@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from adcaptum.engine.methods.paths.quadrature import Rule, way
+from adcaptum.engine.methods.paths.quadrature import Rule, nodes_with_ends
 from adcaptum.engine.methods.paths.refinement import USUAL_POINTS, Trapezoid, refined
 from adcaptum.engine.rows.reduce import WeightedSum, widened
 from adcaptum.engine.rows.sources import Path
@@ -48,7 +48,7 @@ class IntegratedGradients:
         if explicand.tolerance is not None:
             return (yield from example_by_example(self._refined, explicand))
         ends, starts = yield from endpoints(explicand)
-        alphas, weights = way(self.method, self.n_steps, with_ends=explicand.with_error)
+        alphas, weights = nodes_with_ends(self.method, self.n_steps, with_ends=explicand.with_error)
         reading = yield from ask(
             explicand.evaluation(
                 Path(ends, starts, alphas), gradient=True, reduce=WeightedSum(weights)

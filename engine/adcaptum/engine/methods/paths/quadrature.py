@@ -46,7 +46,7 @@ def nodes_and_weights(rule: Rule, n: int) -> tuple[Tensor, Tensor]:
 
 
 @lru_cache(maxsize=256)
-def way(rule: Rule, n: int, *, with_ends: bool) -> tuple[Tensor, Tensor]:
+def nodes_with_ends(rule: Rule, n: int, *, with_ends: bool) -> tuple[Tensor, Tensor]:
     """The nodes and weights; with the ends first and last, which tell the error and weigh nothing.
 
     Args:

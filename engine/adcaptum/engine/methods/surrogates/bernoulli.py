@@ -14,7 +14,7 @@ _BITS = 63
 
 
 @dataclass(frozen=True, slots=True)
-class CoinFlips:
+class Bernoulli:
     """Random coalitions, each addressed by the seed and its number.
 
     Attributes:

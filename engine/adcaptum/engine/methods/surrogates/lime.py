@@ -13,7 +13,7 @@ from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.games.coalitions import Enumerated, Listed
 from adcaptum.engine.games.features import feature_count
 from adcaptum.engine.games.game import Game, exact, game
-from adcaptum.engine.methods.surrogates.bernoulli import CoinFlips
+from adcaptum.engine.methods.surrogates.bernoulli import Bernoulli
 from adcaptum.engine.methods.surrogates.linear_surrogate import fit, fit_with_parts
 from adcaptum.engine.methods.surrogates.similarity import ExponentialKernel
 from adcaptum.engine.rows.moments import rounds
@@ -100,7 +100,7 @@ class Lime:
         targets: list[Tensor] = []
         answer: Attribution | None = None
         for size in rounds(self._samples(features), max(_FIRST, 2 * features)):
-            flips = CoinFlips(features, size, explicand.seed, sum(map(len, drawn)) - 1)
+            flips = Bernoulli(features, size, explicand.seed, sum(map(len, drawn)) - 1)
             asked = [played.targets(flips)]
             if not targets:
                 asked.insert(0, played.targets(Listed(everybody)))
@@ -126,7 +126,7 @@ class Lime:
             if every is not None and size >= every:
                 worths = yield from played.targets(Enumerated(features))
                 return self._exact(played, worths)
-            flips = CoinFlips(features, size, explicand.seed, sum(map(len, drawn)) - 1)
+            flips = Bernoulli(features, size, explicand.seed, sum(map(len, drawn)) - 1)
             targets.append((yield from played.targets(flips)))
             drawn.append(flips.take(0, size, torch.device("cpu")))
             return self._estimate(played, torch.cat(drawn), targets)

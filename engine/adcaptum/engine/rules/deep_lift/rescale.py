@@ -30,7 +30,7 @@ from adcaptum.engine.rules.deep_lift.maxima import MAXIMA
 from adcaptum.engine.rules.deep_lift.norms import NORMS
 from adcaptum.engine.rules.deep_lift.products import midpoint, power, product
 from adcaptum.engine.rules.deep_lift.softmaxes import SOFTMAXES
-from adcaptum.engine.rules.dispatch_table import Func, Handler, Table, run_plain
+from adcaptum.engine.rules.dispatch_table import DispatchTable, Func, Handler, run_plain
 from adcaptum.engine.rules.interception import Interception
 from adcaptum.engine.rules.operations import (
     BILINEAR,
@@ -161,4 +161,4 @@ _LAYERS = words("""
 
 HIDDEN = ELEMENTWISE | _LAYERS
 
-RESCALE = Table(HANDLERS, PLAIN, HIDDEN)
+RESCALE = DispatchTable(HANDLERS, PLAIN, HIDDEN)

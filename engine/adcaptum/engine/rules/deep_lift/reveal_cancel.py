@@ -20,7 +20,7 @@ from torch import Tensor
 from adcaptum.engine.rules.deep_lift.differences import operand
 from adcaptum.engine.rules.deep_lift.products import product
 from adcaptum.engine.rules.deep_lift.rescale import HANDLERS, HIDDEN, PLAIN
-from adcaptum.engine.rules.dispatch_table import Func, Handler, Table, any_depends
+from adcaptum.engine.rules.dispatch_table import DispatchTable, Func, Handler, any_depends
 from adcaptum.engine.rules.interception import Interception, attach, depends
 from adcaptum.engine.rules.operations import ELEMENTWISE, words
 from adcaptum.engine.rules.pairs import Pairs
@@ -58,7 +58,7 @@ class _Origin:
 class _Revealing(Interception):
     """Remembers what affine maps have made."""
 
-    def __init__(self, table: Table, pairs: Pairs | None) -> None:
+    def __init__(self, table: DispatchTable, pairs: Pairs | None) -> None:
         super().__init__(table, pairs)
         self._origins: dict[int, tuple[ref[Tensor], int, _Origin]] = {}
 
@@ -168,7 +168,7 @@ def _revealing(interception: Interception) -> _Revealing:
     return interception
 
 
-_REVEAL_CANCEL = Table(
+_REVEAL_CANCEL = DispatchTable(
     {
         **HANDLERS,
         **{name: _revealed(HANDLERS[name]) for name in ELEMENTWISE},

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from adcaptum.engine.rules.dispatch_table import Func, Table
+from adcaptum.engine.rules.dispatch_table import DispatchTable, Func
 from adcaptum.engine.rules.interception import Interception
 from adcaptum.engine.rules.lrp.affine_maps import AffineMap
 from adcaptum.engine.rules.lrp.affine_rules import LayerRule
@@ -87,7 +87,7 @@ class Propagation(Interception):
         composite: Which rule each operation has.
     """
 
-    def __init__(self, table: Table, composite: Composite, model: object) -> None:
+    def __init__(self, table: DispatchTable, composite: Composite, model: object) -> None:
         super().__init__(table)
         self.composite = composite
         self._model = model

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from adcaptum.engine.rules.dispatch_table import Handler, Table
+from adcaptum.engine.rules.dispatch_table import DispatchTable, Handler
 from adcaptum.engine.rules.interception import Interception
 from adcaptum.engine.rules.lrp.composites import Composite
 from adcaptum.engine.rules.lrp.elementwise import (
@@ -101,7 +101,7 @@ HIDDEN = ELEMENTWISE | words("""
     scaled_dot_product_flash_attention_for_cpu scaled_dot_product_efficient_attention
 """)
 
-RELEVANCE = Table(
+RELEVANCE = DispatchTable(
     {name: handler for name, handler in HANDLERS.items() if name not in PLAIN},
     PLAIN,
     HIDDEN,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from adcaptum.engine.execution.clock import batch_clock
 from adcaptum.engine.execution.evaluator import evaluate
-from adcaptum.engine.execution.packing import Slice
+from adcaptum.engine.execution.packing import RowRange
 from adcaptum.service.models.checks import Checks, example_batch
 from adcaptum.service.models.loading import LoadedModel
 
@@ -43,7 +43,7 @@ def widened(model: LoadedModel) -> LoadedModel:
     return replace(model, module=module, examples=examples)
 
 
-def batches(model: LoadedModel, checks: Checks, rows: int) -> list[Slice]:
+def batches(model: LoadedModel, checks: Checks, rows: int) -> list[RowRange]:
     """What an arrangement is tried on: gradients of a layer's values are not for it."""
     kinds = [False, True] if checks.differentiable else [False]
     made = [example_batch(model, checks, rows, gradient=kind) for kind in kinds]
@@ -87,7 +87,7 @@ def rates(
     return {name: rows / each for name, each in best.items()}
 
 
-def trial_batches(model: LoadedModel, checks: Checks, target_seconds: float) -> list[Slice]:
+def trial_batches(model: LoadedModel, checks: Checks, target_seconds: float) -> list[RowRange]:
     """Batches of as many rows as a model, as it was loaded, evaluates in the time of one."""
     single = batches(model, checks, 1)
     alone = min(seconds(model.module, single) for _ in range(2))
@@ -97,7 +97,7 @@ def trial_batches(model: LoadedModel, checks: Checks, target_seconds: float) -> 
     return batches(model, checks, rows)
 
 
-def seconds(module: nn.Module, made: list[Slice]) -> float:
+def seconds(module: nn.Module, made: list[RowRange]) -> float:
     """What batches cost, one after another."""
     clock = batch_clock(made[0].evaluation.rows.like[0].device)
     begin = clock()

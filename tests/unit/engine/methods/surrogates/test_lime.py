@@ -9,7 +9,7 @@ from torch import Tensor
 
 from adcaptum.engine import ErrorKind, EveryOutput, Explicand, InvalidArgument, Site, explain
 from adcaptum.engine.games.features import Features
-from adcaptum.engine.methods.surrogates.bernoulli import CoinFlips
+from adcaptum.engine.methods.surrogates.bernoulli import Bernoulli
 from adcaptum.engine.methods.surrogates.lime import Lime
 from adcaptum.engine.methods.surrogates.linear_surrogate import fit
 from adcaptum.engine.methods.surrogates.similarity import ExponentialKernel
@@ -18,7 +18,7 @@ from tests.models import mlp, numbers
 
 def samples(x: Tensor, x0: Tensor, seed: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """The coalitions of one example, the perturbed examples, and their weights."""
-    flips = CoinFlips(8, count, seed).take(0, count, torch.device("cpu"))
+    flips = Bernoulli(8, count, seed).take(0, count, torch.device("cpu"))
     coalitions = torch.cat([torch.ones(1, 8, dtype=torch.bool), flips])
     features = Features.of(Explicand.of(x), (x,))
     weights = ExponentialKernel("cosine", 1.0).weights((x,), (x0,), features, coalitions)
@@ -137,7 +137,7 @@ def test_a_background_set_is_refused() -> None:
 
 
 def test_fewer_rows_than_features_are_solved_in_the_rows() -> None:
-    coalitions = CoinFlips(30, 12, 0).take(0, 12, torch.device("cpu"))
+    coalitions = Bernoulli(30, 12, 0).take(0, 12, torch.device("cpu"))
     weights, y = torch.rand(1, 12, dtype=torch.float64), numbers(1, 1, 12)
     (values,), _ = fit("ridge", 0.3, coalitions, weights, y)
     oracle = Ridge(alpha=0.3 * float(weights.sum()))

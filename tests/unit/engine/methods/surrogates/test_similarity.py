@@ -11,7 +11,7 @@ from torch.nn.functional import cosine_similarity
 
 from adcaptum.engine import Explicand
 from adcaptum.engine.games.features import Features
-from adcaptum.engine.methods.surrogates.bernoulli import CoinFlips
+from adcaptum.engine.methods.surrogates.bernoulli import Bernoulli
 from adcaptum.engine.methods.surrogates.similarity import Distance, ExponentialKernel
 from tests.models import numbers
 
@@ -33,7 +33,7 @@ def test_it_is_the_kernel_of_the_perturbed_example(
     x0 = tuple(numbers(*t.shape, seed=9) * with_baseline for t in x)
     mask = (torch.tensor([[0, 1, 1, 2]]), torch.tensor([[2, 3, 3]]))
     features = Features.of(Explicand.of(x, feature_mask=mask), x)
-    coalitions = CoinFlips(4, 20, seed=2).take(0, 20, torch.device("cpu"))
+    coalitions = Bernoulli(4, 20, seed=2).take(0, 20, torch.device("cpu"))
     kernel = ExponentialKernel(distance, 0.7)
     weights = kernel.weights(x, x0, features, coalitions)
     for e in range(2):
@@ -58,11 +58,11 @@ def test_nothing_present_over_zeros_is_at_a_right_angle() -> None:
 
 def test_coin_flips_do_not_depend_on_how_they_are_cut() -> None:
     cpu = torch.device("cpu")
-    flips = CoinFlips(130, 40, seed=4)
+    flips = Bernoulli(130, 40, seed=4)
     whole = flips.take(0, 40, cpu)
     assert torch.equal(torch.cat([flips.take(0, 7, cpu), flips.take(7, 40, cpu)]), whole)
-    assert torch.equal(CoinFlips(130, 33, seed=4, first=7).take(0, 33, cpu), whole[7:])
-    many = CoinFlips(130, 4000, seed=4).take(0, 4000, cpu).double()
+    assert torch.equal(Bernoulli(130, 33, seed=4, first=7).take(0, 33, cpu), whole[7:])
+    many = Bernoulli(130, 4000, seed=4).take(0, 4000, cpu).double()
     assert (many.mean(0) - 0.5).abs().max() < 0.04  # five standard deviations
     apart = (many - 0.5).T @ (many - 0.5) / 4000 - torch.eye(130) / 4
     assert apart.abs().max() < 0.025
