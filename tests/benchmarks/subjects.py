@@ -96,9 +96,9 @@ class Subject:
 
     def view(self, method: type[Method]) -> View:
         """How a method sees it."""
-        if needs_layer(method.layer):
+        if needs_layer(method.traits.layer):
             return self.inside
-        return self.smooth if method.gradient else self.plain
+        return self.smooth if method.traits.gradient else self.plain
 
 
 def load_subject(name: str) -> Subject:

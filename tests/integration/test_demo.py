@@ -98,7 +98,6 @@ def test_the_examples_of_the_engine_run() -> None:
     exec(
         "from dataclasses import dataclass\nfrom typing import ClassVar\n"
         "from adcaptum.engine import *\n"
-        "from adcaptum.engine.vocabulary.parameters import parameter\n"
         f"{second}\nanswer = explain(model, MyGradient(power=2.0), question)",
         scope,
     )

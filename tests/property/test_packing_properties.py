@@ -54,7 +54,7 @@ def ask(seed: int) -> tuple[Method, Explicand]:
     target = Output(torch.tensor([[chance.randrange(3)] for _ in range(count)]))
     x, x0 = numbers(count, 6, seed=seed), numbers(1, 6, seed=seed + 1)
     method: Method = resolve(METHODS[name], SHORT.get(name, {}))
-    at = Site("2") if needs_layer(method.layer) else INPUT
+    at = Site("2") if needs_layer(method.traits.layer) else INPUT
     return method, Explicand((x,), target, (x0,), at, seed=seed)
 
 

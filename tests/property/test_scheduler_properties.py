@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from adcaptum.engine.scheduling.batch_sizer import BatchSizer
-from adcaptum.engine.scheduling.scheduler import Batch, Job, Priority, Request, Scheduler, JobSlice
+from adcaptum.engine.scheduling.scheduler import Batch, Job, JobSlice, Priority, Request, Scheduler
 
 WAITING, RUNNING, DONE, LOST = range(4)
 

@@ -135,7 +135,7 @@ def test_an_activation_is_what_the_layer_gives() -> None:
 @pytest.mark.parametrize(
     "method",
     [Activation(), Conductance(), InternalInfluence(), NeuronConductance(), LayerGradientShap()],
-    ids=lambda m: m.name,
+    ids=lambda m: m.traits.name,
 )
 def test_without_a_layer_there_is_nothing_to_explain(method: Activation) -> None:
     with pytest.raises(InvalidArgument, match="layer"):

@@ -1,8 +1,8 @@
-"""The engine: attribution methods as flows of evaluations, and what runs them.
+"""The engine: attribution methods as flows of evaluations, and the code that runs them.
 
-`evaluation`, `rows`, `reduce`, `explicand`, `attribution` and `flow` are the vocabulary; `methods`
-and the mathematics speak it; `packing`, `hooks`, `evaluator` and `driver` run it; `scheduler`
-decides what runs next.
+Methods and their mathematics (`methods`, `games`, `sampling`) speak the `vocabulary`: explicands,
+evaluations, rows. `execution` runs flows on a model, `rules` replace the chain rule for a batch,
+and `scheduling` decides which rows run next.
 """
 
 from adcaptum.engine.errors import (
@@ -32,6 +32,8 @@ from adcaptum.engine.vocabulary.evaluation import (
 )
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, Progress, ask, gather
+from adcaptum.engine.vocabulary.method import Method, Traits
+from adcaptum.engine.vocabulary.parameters import parameter
 
 __all__ = [
     "INPUT",
@@ -45,6 +47,7 @@ __all__ = [
     "Explicand",
     "Flow",
     "InvalidArgument",
+    "Method",
     "ModelError",
     "Neuron",
     "NotDifferentiable",
@@ -59,9 +62,11 @@ __all__ = [
     "Shared",
     "Site",
     "StopReason",
+    "Traits",
     "UncoveredOperations",
     "ask",
     "explain",
     "gather",
+    "parameter",
     "run",
 ]

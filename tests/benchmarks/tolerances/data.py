@@ -124,7 +124,7 @@ class Data:
 
     def embedded(self, case: Case) -> bool:
         """Whether the embeddings of tokens are explained, which have gradients."""
-        return self.name == "reviews" and METHODS[case.method].gradient and not case.layered
+        return self.name == "reviews" and METHODS[case.method].traits.gradient and not case.layered
 
     @property
     def layer(self) -> str:

@@ -84,8 +84,8 @@ CASES = [
     pytest.param(name, place, id=f"{name}-{place.model}-{place.layer or 'inputs'}")
     for name, method in METHODS.items()
     for place in (ROW, PIXELS, HIDDEN, MAPS)
-    if (method.layer != "never" if place.layer else not needs_layer(method.layer))
-    if place is not HIDDEN or method.layer == "optional"
+    if (method.traits.layer != "never" if place.layer else not needs_layer(method.traits.layer))
+    if place is not HIDDEN or method.traits.layer == "optional"
 ]
 
 
@@ -128,7 +128,7 @@ def prepared(name: str, place: Place, loaded: LoadedModel) -> tuple[Method, Expl
 
 def needs_mask(made: Method, explicand: Explicand) -> bool:
     """Whether each element for itself is too many features, or takes long."""
-    if not made.feature_masks:
+    if not made.traits.feature_masks:
         return False
     try:
         # How many elements a layer has only the model knows.

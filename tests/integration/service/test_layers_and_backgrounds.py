@@ -90,7 +90,7 @@ def test_a_layer_is_compared_with_a_baseline_of_its_own(
 ) -> None:
     start = explanation_pb2.Baseline(tensor=tensor(START))
     mask = np.arange(128)[None] // 20
-    masked = METHODS[name].feature_masks
+    masked = METHODS[name].traits.feature_masks
     request = explain(X, spec(name), layer=HIDDEN, layer_baselines=[start], target=index(1), seed=3)
     if masked:
         request.feature_masks.append(tensor(mask))
@@ -142,7 +142,7 @@ def test_rows_of_the_background_set_are_baselines_of_every_example(
     samples = explanation_pb2.Baseline(samples=explanation_pb2.Samples(count=count))
     request = explain(X, spec(name), baselines=[samples], target=index(1), seed=3)
     explicand = question(model, baselines=(background(model, count, 3),), background=True)
-    if METHODS[name].feature_masks:
+    if METHODS[name].traits.feature_masks:
         request.feature_masks.append(tensor(GROUPS))
         explicand = replace(explicand, feature_mask=(torch.from_numpy(GROUPS),))
     assert_close(told(stub.Explain(request)), asked(model, name, explicand))
@@ -290,7 +290,7 @@ def test_methods_say_what_they_take(stub: ExplanationServiceStub) -> None:
     listed = {each.name: each for each in stub.ListMethods(request).methods}
     assert listed.keys() == METHODS.keys()
     for name, each in METHODS.items():
-        assert listed[name].layers == (each.layer != "never")
-        assert listed[name].layer_required == needs_layer(each.layer)
-        assert listed[name].background == each.background
+        assert listed[name].layers == (each.traits.layer != "never")
+        assert listed[name].layer_required == needs_layer(each.traits.layer)
+        assert listed[name].background == each.traits.background
         assert listed[name].available

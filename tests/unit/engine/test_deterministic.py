@@ -45,7 +45,7 @@ def case(name: str, shape: str, *, seed: int = 0) -> tuple[nn.Module, Method, Ex
     parameters = {key: few for key, few in FEW.items() if key in known} | MORE.get(name, {})
     method = resolve(METHODS[name], parameters)
     features = (8,) if shape == "vector" else (1, 8, 8)
-    layer = method.layer in {"required", "through"}
+    layer = method.traits.layer in {"required", "through"}
     vector = signals() if layer else mlp()
     x, x0 = numbers(3, *features, seed=seed).float(), numbers(3, *features, seed=seed + 1).float()
     explicand = Explicand(

@@ -43,7 +43,7 @@ FEWER_SAMPLES = {"kernel_shap": {"n_samples": 60}, "leverage_shap": {"n_samples"
 
 def needs_mask(method: Method, explicand: Explicand) -> bool:
     """Whether 64 pixels are too many features, or take long."""
-    if not method.feature_masks:
+    if not method.traits.feature_masks:
         return False
     try:
         return method.rows(explicand) > 100 * explicand.count
@@ -63,7 +63,7 @@ THROUGH_INPUTS = {
 def case(name: str, shape: str) -> tuple[nn.Module, Method, Explicand]:
     """A model, a method and five examples with targets and baselines of their own."""
     method = resolve(METHODS[name], QUICK.get(name, {}))
-    inside = needs_layer(method.layer)
+    inside = needs_layer(method.traits.layer)
     target = Output(torch.tensor([[0], [2], [1], [2], [0]]))
     if shape == "vector":
         x, x0 = numbers(5, 8), numbers(5, 8, seed=1)
@@ -122,7 +122,7 @@ def test_an_example_alone_is_explained_as_in_a_batch(name: str, shape: str) -> N
 
 
 @pytest.mark.parametrize(
-    "name", [n for n, m in METHODS.items() if m.feature_masks and n != "feature_permutation"]
+    "name", [n for n, m in METHODS.items() if m.traits.feature_masks and n != "feature_permutation"]
 )
 def test_an_example_with_a_mask_of_its_own_is_explained_as_alone(name: str) -> None:
     model, method, explicand = case(name, "vector")
@@ -156,7 +156,7 @@ def test_the_same_seed_gives_the_same_answer_and_leaves_the_global_one_alone(
     assert_same(explain(model, method, explicand, batch_rows=64), first, tolerance=0)
 
 
-@pytest.mark.parametrize("name", [name for name, m in METHODS.items() if m.random])
+@pytest.mark.parametrize("name", [name for name, m in METHODS.items() if m.traits.random])
 def test_another_seed_gives_another_answer(name: str) -> None:
     model, method, explicand = case(name, "vector")
     method = resolve(METHODS[name], FEWER_SAMPLES.get(name, {}))
@@ -223,7 +223,8 @@ def test_threads_that_share_a_model_do_not_disturb_each_other(name: str, shape: 
 FORETOLD = [
     c
     for c in CASES
-    if METHODS[str(c.values[0])].gradient or not needs_layer(METHODS[str(c.values[0])].layer)
+    if METHODS[str(c.values[0])].traits.gradient
+    or not needs_layer(METHODS[str(c.values[0])].traits.layer)
 ]
 
 
@@ -234,13 +235,13 @@ def test_the_rows_foretold_are_the_rows_used(name: str, shape: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, m in METHODS.items() if m.gradient and m.layer != "never"]
+    "name", [name for name, m in METHODS.items() if m.traits.gradient and m.traits.layer != "never"]
 )
 def test_the_rows_foretold_at_a_layer_are_the_rows_used(name: str) -> None:
     model, method, explicand = case(name, "vector")
     at_layer = replace(explicand, at=Site("1"))
     assert explain(model, method, at_layer).rows_used == method.rows(at_layer)
-    if name in THROUGH_INPUTS or method.layer == "through":
+    if name in THROUGH_INPUTS or method.traits.layer == "through":
         return
     text, ids = text_classifier(), torch.tensor([[1, 4, 7], [2, 2, 5]])
     at_embedding = Explicand.of(
@@ -271,7 +272,7 @@ def test_float32_agrees_with_float64(name: str) -> None:
 def test_a_method_describes_itself(name: str) -> None:
     method = METHODS[name]
     assert method.__doc__
-    assert method.paper.startswith("https://")
+    assert method.traits.paper.startswith("https://")
     assert isinstance(resolve(method, {}), Method)
     for parameter in describe(method):
         assert parameter.text.endswith(".")
@@ -279,7 +280,9 @@ def test_a_method_describes_itself(name: str) -> None:
             resolve(method, {parameter.name: parameter.default})
 
 
-@pytest.mark.parametrize("name", [name for name, m in METHODS.items() if needs_layer(m.layer)])
+@pytest.mark.parametrize(
+    "name", [name for name, m in METHODS.items() if needs_layer(m.traits.layer)]
+)
 def test_a_layer_has_to_be_named(name: str) -> None:
     model, method, explicand = case(name, "image")
     with pytest.raises(InvalidArgument, match="layer is not given"):

@@ -17,7 +17,6 @@ from adcaptum.engine.methods.gradients.smooth_grad import SmoothGrad
 from adcaptum.engine.methods.paths.gradient_shap import GradientShap
 from adcaptum.engine.methods.perturbation.feature_ablation import FeatureAblation
 from adcaptum.engine.methods.perturbation.rise import Rise
-from adcaptum.engine.vocabulary.method import Distributional
 from tests.models import mlp, numbers
 
 X = numbers(3, 8)
@@ -25,12 +24,14 @@ ROWS = numbers(3, 8, seed=1)
 
 
 def test_the_methods_of_a_distribution_say_so() -> None:
-    named = {name for name, method in METHODS.items() if isinstance(method(), Distributional)}
+    named = {name for name, method in METHODS.items() if method.traits.distribution}
     assert named == {"deep_lift_shap", "expected_gradients", "gradient_shap", "layer_gradient_shap"}
 
 
 @pytest.mark.parametrize("tolerance", [None, 0.3])
-@pytest.mark.parametrize("of", [DeepLiftShap(), GradientShap(n_samples=3)], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "of", [DeepLiftShap(), GradientShap(n_samples=3)], ids=lambda m: m.traits.name
+)
 def test_noise_leaves_a_distribution_of_as_many_rows_as_examples_whole(
     of: Any, tolerance: float | None
 ) -> None:
@@ -100,7 +101,9 @@ def test_a_mask_at_a_layer_with_as_many_rows_as_examples_is_one_for_each() -> No
             )
 
 
-@pytest.mark.parametrize("method", [FeatureAblation(), Rise(n_samples=20)], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "method", [FeatureAblation(), Rise(n_samples=20)], ids=lambda m: m.traits.name
+)
 def test_a_mask_of_each_example_along_the_last_dimensions_says_the_same_in_a_batch(
     method: Any,
 ) -> None:

@@ -23,7 +23,7 @@ from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import numbers
 
-TAKERS = [name for name, method in METHODS.items() if method.tolerance]
+TAKERS = [name for name, method in METHODS.items() if method.traits.tolerance]
 SHAPLEY = ("shapley_value_sampling", "kernel_shap", "leverage_shap", "owen_sampling")
 AT_LAYER = ("conductance", "internal_influence", "neuron_conductance", "layer_gradient_shap")
 FEATURES = 9

@@ -17,8 +17,8 @@ REFUSED = {
 }  # fmt: skip
 # These look at each input by itself.
 REFUSED_BESIDE_OTHERS = {"occlusion", "rise"}
-AT_INPUTS = [name for name, method in METHODS.items() if not needs_layer(method.layer)]
-AT_LAYERS = [name for name, method in METHODS.items() if method.layer != "never"]
+AT_INPUTS = [name for name, method in METHODS.items() if not needs_layer(method.traits.layer)]
+AT_LAYERS = [name for name, method in METHODS.items() if method.traits.layer != "never"]
 
 
 class Joined(nn.Module):
@@ -59,7 +59,7 @@ def test_nothing_has_no_gradients_and_cannot_be_perturbed(
     name: str, shape: tuple[int, ...]
 ) -> None:
     method = METHODS[name]()
-    for tolerance in (None, 0.1) if method.tolerance else (None,):
+    for tolerance in (None, 0.1) if method.traits.tolerance else (None,):
         explicand = question(shape, tolerance=tolerance)
         if name not in REFUSED:
             assert_nothing(explained(method, explicand), explicand)
@@ -88,7 +88,7 @@ def test_an_input_without_elements_beside_another_has_no_values(name: str) -> No
 @pytest.mark.parametrize("name", AT_LAYERS)
 def test_a_layer_without_elements_is_explained_or_refused_as_one(name: str) -> None:
     method = METHODS[name]()
-    for tolerance in (None, 0.1) if method.tolerance else (None,):
+    for tolerance in (None, 0.1) if method.traits.tolerance else (None,):
         explicand = question((2, 0), at=Site("joint"), tolerance=tolerance)
         assert method.rows(explicand) > 0
         if name in REFUSED | {"score_cam"}:

@@ -43,7 +43,7 @@ def explain(
         batch_rows: How many rows the model sees at once, at most; None: what is fastest.
         progress: What a progress bar of the rows is called; None: no bar.
     """
-    if method.random:
+    if method.traits.random:
         question = replace(question, explicand=replace(question.explicand, seed=drawn_seed()))
     explicand = question.explicand
     with translated():
@@ -52,8 +52,8 @@ def explain(
         answer = run_flow(question, flow, batch_rows=batch_rows, progress=progress, total=total)
     if answer.uncovered_ops:
         warnings.warn(
-            f"{method.name} has no rule for {', '.join(answer.uncovered_ops)}: there the gradient "
-            "is the plain one; strict=True refuses such models",
+            f"{method.traits.name} has no rule for {', '.join(answer.uncovered_ops)}: there the "
+            "gradient is the plain one; strict=True refuses such models",
             stacklevel=3,
         )
     return answer

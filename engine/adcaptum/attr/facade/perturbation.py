@@ -155,7 +155,7 @@ def check_per_eval(per_eval: object) -> None:
 
 def seeded(question: CaptumCall, method: Method) -> CaptumCall:
     """The question with a seed from torch's global generator, if the method draws."""
-    if not method.random:
+    if not method.traits.random:
         return question
     return replace(question, explicand=replace(question.explicand, seed=drawn_seed()))
 

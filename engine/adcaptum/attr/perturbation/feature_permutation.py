@@ -38,6 +38,7 @@ from adcaptum.engine.methods.perturbation.permutations import donors
 from adcaptum.engine.rows.reduce import accumulator_dtype
 from adcaptum.engine.rows.sources import Rows
 from adcaptum.engine.vocabulary.evaluation import Output
+from adcaptum.engine.vocabulary.method import Traits
 
 logger = logging.getLogger(__name__)
 
@@ -214,7 +215,7 @@ def _zeros(question: CaptumCall, like: tuple[Tensor, ...], whole: WholeBatch) ->
 class _Custom(feature_permutation.FeaturePermutation):
     """Feature permutation with a user's function."""
 
-    random: ClassVar[bool] = False
+    traits: ClassVar[Traits] = replace(feature_permutation.FeaturePermutation.traits, random=False)
 
     perm_func: Permute
 

@@ -17,7 +17,7 @@ from adcaptum.engine.rows.sources import Rows
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 
 _SAMPLES_AT_ONCE = 64
 _NUMBERS_AT_ONCE = 1 << 24
@@ -169,15 +169,7 @@ class _Outputs:
         tensors: The samples, each (examples, samples, *features).
     """
 
-    name: ClassVar[str] = "outputs"
-    paper: ClassVar[str] = ""
-    gradient: ClassVar[bool] = False
-    baseline: ClassVar[bool] = False
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "never"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(name="outputs", paper="", layer="never")
 
     tensors: tuple[Tensor, ...]
 

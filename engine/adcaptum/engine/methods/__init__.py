@@ -1,13 +1,13 @@
 """The attribution methods, one paper a file, and the registry that finds them.
 
-A class is a method of the registry if its `name` is the name of its file, so that a family's
+A class is a method of the registry if its traits have the name of its file, so that a family's
 mathematics may live beside its papers.
 """
 
 from importlib import import_module
 from pkgutil import walk_packages
 
-from adcaptum.engine.vocabulary.method import Method
+from adcaptum.engine.vocabulary.method import Method, Traits
 
 __all__ = ["METHODS"]
 
@@ -19,7 +19,8 @@ def _discover() -> dict[str, type[Method]]:
         name = module_info.name.rsplit(".", 1)[1]
         for value in vars(module).values():
             own = isinstance(value, type) and value.__module__ == module.__name__
-            if own and vars(value).get("name") == name:
+            traits = vars(value).get("traits") if own else None
+            if isinstance(traits, Traits) and traits.name == name:
                 found[name] = value
     return dict(sorted(found.items()))
 

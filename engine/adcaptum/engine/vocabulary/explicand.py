@@ -60,8 +60,8 @@ class Explicand:
             broadcasts to it; None: that.
         background: Whether every row of the baselines is a baseline of every example, and the
             explanation an expectation over them; so is, at a site, every row of the starts. False:
-            one for all, or one per example. Methods of a distribution (`Distributional`) take them
-            for a background whatever this says.
+            one for all, or one per example. Methods of a distribution
+            (`Traits.distribution`) take them for a background whatever this says.
         through: Neurons inside the model: only the gradients that flow through them are explained.
             None: all.
         tolerance: How far the values of an example may be off: the sum of the errors' magnitudes,

@@ -1,7 +1,8 @@
-"""What a method is."""
+"""Methods and their traits."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from adcaptum.engine.vocabulary.attribution import Attribution
@@ -9,13 +10,44 @@ from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow
 
 LayerUse = Literal["never", "optional", "required", "through"]
-"""Whether a method may explain the values at a layer instead of the inputs, or must; or whether it
-explains the inputs by way of a layer, which has to be named."""
+"""The use of a layer: never; optional or required, to explain the values at the layer instead of
+the inputs; or through, to explain the inputs by way of a layer that has to be named."""
 
 
 def needs_layer(use: LayerUse) -> bool:
-    """Whether a layer has to be named."""
+    """Says whether a layer has to be named."""
     return use in {"required", "through"}
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """The facts about a method that callers, drivers and the service need.
+
+    Attributes:
+        name: Its name on the wire and in the registry, such as integrated_gradients.
+        paper: The paper that defines it, as a link.
+        gradient: Whether it needs gradients of the model.
+        baseline: Whether it compares with a baseline.
+        random: Whether its result depends on the explicand's seed.
+        feature_masks: Whether it groups elements by feature masks.
+        layer: Its use of a layer.
+        background: Whether it takes a background set: several baselines for each example.
+        distribution: Whether the rows of the baselines are a background set even where there are
+            as many of them as examples.
+        tolerance: Whether it evaluates rows until the explicand's tolerance is met. Other methods
+            are exact, or ignore it.
+    """
+
+    name: str
+    paper: str
+    gradient: bool = False
+    baseline: bool = False
+    random: bool = False
+    feature_masks: bool = False
+    layer: LayerUse = "optional"
+    background: bool = False
+    distribution: bool = False
+    tolerance: bool = False
 
 
 @runtime_checkable
@@ -23,43 +55,15 @@ class Method(Protocol):
     """An attribution method: a frozen dataclass whose fields are its parameters.
 
     Attributes:
-        name: Its name on the wire and in the registry, such as integrated_gradients.
-        paper: The paper that defines it.
-        gradient: Whether it needs gradients of the model.
-        baseline: Whether it compares with a baseline.
-        random: Whether its result depends on the explicand's seed.
-        feature_masks: Whether it groups elements by feature masks.
-        layer: What it does with a layer.
-        background: Whether it takes a background set: several baselines for each example.
-        tolerance: Whether it goes on until the explicand's tolerance is met. Other methods are
-            exact, or take no notice of it.
+        traits: The facts about it, which hold whatever its parameters are.
     """
 
-    name: ClassVar[str]
-    paper: ClassVar[str]
-    gradient: ClassVar[bool]
-    baseline: ClassVar[bool]
-    random: ClassVar[bool]
-    feature_masks: ClassVar[bool]
-    layer: ClassVar[LayerUse]
-    background: ClassVar[bool]
-    tolerance: ClassVar[bool]
+    traits: ClassVar[Traits]
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains."""
+        """Explains an explicand."""
         ...
 
     def rows(self, explicand: Explicand) -> int:
-        """How many rows that takes, as far as is known beforehand."""
+        """Estimates the number of rows that the flow evaluates."""
         ...
-
-
-@runtime_checkable
-class Distributional(Protocol):
-    """What takes the rows of the baselines for a background, also as many as there are examples.
-
-    Attributes:
-        distribution: True.
-    """
-
-    distribution: ClassVar[Literal[True]]

@@ -132,7 +132,7 @@ def _checked(known: Parameter, value: object, prefix: str) -> object:
             numbers = value if isinstance(value, Sequence) else (value,)
             if numbers and all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
                 return tuple(_bounded(known, name, n) for n in numbers)
-        case ParameterType.METHOD if isinstance(getattr(type(value), "name", None), str):
+        case ParameterType.METHOD if "traits" in dir(type(value)):
             return value
     allowed = (
         f"one of {', '.join(known.choices)}" if known.choices else f"of type {known.type.value}"

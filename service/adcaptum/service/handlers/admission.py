@@ -158,7 +158,7 @@ def _nbytes(tensors: tuple[Tensor, ...]) -> int:
 def _plain(question: ParsedRequest, rows: int) -> bool:
     """Whether the methods of an explanation take hardly any time beside so many rows."""
     elements = sum(each[0].numel() for each in question.inputs.tensors)
-    of_coalitions = any(each.method.feature_masks for each in question.methods)
+    of_coalitions = any(each.method.traits.feature_masks for each in question.methods)
     return not of_coalitions or rows * elements <= PLAIN_NUMBERS
 
 

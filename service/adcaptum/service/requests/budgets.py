@@ -41,8 +41,8 @@ def read(
         raise InvalidRequest("budget.tolerance", f"{tolerance:g}; must be at least 0 and below 1")
     if tolerance:
         for each in methods:
-            if not each.method.tolerance:
-                able = ", ".join(name for name, known in METHODS.items() if known.tolerance)
+            if not each.method.traits.tolerance:
+                able = ", ".join(name for name, known in METHODS.items() if known.traits.tolerance)
                 raise InvalidRequest(
                     "budget.tolerance",
                     f"{tolerance:g}; {each.spec.name} takes none. Those that do: {able}",

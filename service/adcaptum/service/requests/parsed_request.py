@@ -141,7 +141,7 @@ class ParsedRequest:
         first = torch.zeros(self.inputs.count, len(self.model.checks.output_shape)).long()
         rows = {"forward": 0, "gradient": 0}
         for index, resolved in enumerate(self.methods):
-            kind = "gradient" if resolved.method.gradient else "forward"
+            kind = "gradient" if resolved.method.traits.gradient else "forward"
             pieces = [self._piece(index, 0, first, part) for part in self.parts]
             foretold = sum(map(self.rows, pieces)) * self.choice.count
             rows[kind] += self.model.row_ratios.expected(
@@ -183,7 +183,7 @@ class ParsedRequest:
         ]
 
     def _piece(self, method: int, target: int, indices: Tensor, part: Part) -> Piece:
-        gradient = self.methods[method].method.gradient
+        gradient = self.methods[method].method.traits.gradient
         inputs = part.inputs
         own = indices
         if len(self.parts) > 1:

@@ -67,7 +67,7 @@ def check_baselines(
         raise InvalidRequest("layer_baselines", f"given; {method.name} compares {compared}")
     given = starts or baselines
     if given.distribution and method.baseline and not method.background:
-        able = ", ".join(name for name, each in METHODS.items() if each.background)
+        able = ", ".join(name for name, each in METHODS.items() if each.traits.background)
         raise InvalidRequest(
             given.distribution,
             f"{given.rows} rows; {method.name} compares each example with one baseline: there "

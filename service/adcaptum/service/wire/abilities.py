@@ -50,7 +50,7 @@ class Abilities:
         """Looks at a method; of a class, at the class alone."""
         inside = list(_inside(method))
         every = [method, *inside]
-        uses = {each.layer for each in every}
+        uses = {each.traits.layer for each in every}
         layer: LayerUse = "optional"
         if "never" in uses:
             layer = "never"
@@ -59,16 +59,16 @@ class Abilities:
         elif "required" in uses:
             layer = "required"
         return cls(
-            name=method.name,
-            gradient=any(each.gradient for each in every),
+            name=method.traits.name,
+            gradient=any(each.traits.gradient for each in every),
             layer=layer,
-            starts=layer == "optional" and any(each.baseline for each in inside or every),
+            starts=layer == "optional" and any(each.traits.baseline for each in inside or every),
             through=any(NEURON in (p.name for p in describe(_class(each))) for each in every),
             of_inputs=layer == "through",
             alone=_explains_one(method, layer),
             # What wraps a method hands the baselines on, and has no use for them itself.
-            baseline=any(each.baseline for each in inside or every),
-            background=any(each.background for each in inside or every),
+            baseline=any(each.traits.baseline for each in inside or every),
+            background=any(each.traits.background for each in inside or every),
         )
 
 

@@ -75,26 +75,26 @@ def write(method: Method) -> method_pb2.MethodSpec:
         value = _write_value(parameter, getattr(method, parameter.name))
         if value is not None:
             params[parameter.name] = value
-    return method_pb2.MethodSpec(name=method.name, params=params)
+    return method_pb2.MethodSpec(name=method.traits.name, params=params)
 
 
 def describe_method(method: type[Method]) -> method_pb2.Method:
     """Describes a method, as available to any model."""
     return method_pb2.Method(
-        name=method.name,
+        name=method.traits.name,
         title=method.__name__,
         summary=(inspect.getdoc(method) or "").split("\n\n")[0].replace("\n", " "),
-        paper=method.paper,
+        paper=method.traits.paper,
         parameters=[_describe_parameter(parameter) for parameter in describe(method)],
-        gradient=method.gradient,
-        baseline=method.baseline,
-        random=method.random,
+        gradient=method.traits.gradient,
+        baseline=method.traits.baseline,
+        random=method.traits.random,
         available=True,
-        layers=method.layer != "never",
-        layer_required=needs_layer(method.layer),
-        feature_masks=method.feature_masks,
-        background=method.background,
-        tolerance=method.tolerance,
+        layers=method.traits.layer != "never",
+        layer_required=needs_layer(method.traits.layer),
+        feature_masks=method.traits.feature_masks,
+        background=method.traits.background,
+        tolerance=method.traits.tolerance,
     )
 
 

@@ -241,13 +241,17 @@ def test_a_background_that_does_not_fit_the_layer_is_refused(starts: tuple[Tenso
 
 
 # What smooth_grad wraps decides; in its default form that has no baseline.
-PAIRED = [n for n, m in METHODS.items() if m.baseline and not m.background and n != "smooth_grad"]
+PAIRED = [
+    n
+    for n, m in METHODS.items()
+    if m.traits.baseline and not m.traits.background and n != "smooth_grad"
+]
 
 
 @pytest.mark.parametrize("name", PAIRED)
 def test_methods_without_expectations_refuse_a_background(name: str) -> None:
     own = resolve(METHODS[name], {})
-    at = Site("1") if needs_layer(own.layer) else INPUT
+    at = Site("1") if needs_layer(own.traits.layer) else INPUT
     with pytest.raises(InvalidArgument, match="background set of 4 rows"):
         explain(mlp(), own, replace(QUESTION, at=at))
 

@@ -76,7 +76,9 @@ def test_what_was_cut_short_tells_only_that_more_is_needed() -> None:
     assert ratios.expected("rise", 0.05, 100) > before
 
 
-def asked(model: ServedModel, tolerance: float, *methods: str, seed: int = 0) -> question.ParsedRequest:
+def asked(
+    model: ServedModel, tolerance: float, *methods: str, seed: int = 0
+) -> question.ParsedRequest:
     data = np.linspace(0.1, 1, 6, dtype=np.float32).reshape(2, 3)
     return question.read(
         pb.ExplainRequest(

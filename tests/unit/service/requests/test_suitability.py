@@ -28,7 +28,11 @@ def test_of_token_ids_what_is_listed_can_run_and_what_is_not_cannot(name: str) -
     model = tokens()
     (listed,) = (each for each in methods(model) if each.name == name)
     method = resolve(METHODS[name], QUICK.get(name, {}))
-    at = Site("embedding") if needs_layer(method.layer) else model.site(gradient=method.gradient)
+    at = (
+        Site("embedding")
+        if needs_layer(method.traits.layer)
+        else model.site(gradient=method.traits.gradient)
+    )
     explicand = Explicand.of(IDS, target=1, baselines=torch.zeros_like(IDS[:1]), at=at)
     if listed.available:
         assert explain(model.loaded.module, method, explicand).values

@@ -14,7 +14,7 @@ from adcaptum.engine.rules.deep_lift.named import DifferenceRule, difference_rul
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -27,15 +27,9 @@ class DeepLift:
     one row for each baseline, however many examples share it.
     """
 
-    name: ClassVar[str] = "deep_lift"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1704.02685"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="deep_lift", paper="https://arxiv.org/abs/1704.02685", gradient=True, baseline=True
+    )
 
     rule: DifferenceRule = parameter(
         "rescale",

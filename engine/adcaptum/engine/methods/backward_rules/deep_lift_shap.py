@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from adcaptum.engine.methods.backward_rules.reference_rows import (
     compared_rows,
@@ -14,7 +14,7 @@ from adcaptum.engine.rules.deep_lift.named import DifferenceRule, difference_rul
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -27,16 +27,14 @@ class DeepLiftShap:
     pair of example and baseline, and one row for each baseline in each batch.
     """
 
-    name: ClassVar[str] = "deep_lift_shap"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1705.07874"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = True
-    distribution: ClassVar[Literal[True]] = True
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="deep_lift_shap",
+        paper="https://arxiv.org/abs/1705.07874",
+        gradient=True,
+        baseline=True,
+        background=True,
+        distribution=True,
+    )
 
     rule: DifferenceRule = parameter("rescale", "As of deep_lift.")
     multiply_by_inputs: bool = parameter(

@@ -11,7 +11,7 @@ from adcaptum.engine.rules.lrp.composites import CompositeName, composite
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -27,15 +27,9 @@ class LRP:
     `adcaptum.engine.methods.backward_rules.relevance.CompositeLRP`.
     """
 
-    name: ClassVar[str] = "lrp"
-    paper: ClassVar[str] = "https://doi.org/10.1371/journal.pone.0130140"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = False
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="lrp", paper="https://doi.org/10.1371/journal.pone.0130140", gradient=True
+    )
 
     composite: CompositeName = parameter(
         "epsilon_plus",

@@ -14,7 +14,7 @@ from adcaptum.engine.rules.lrp.rule import Relevance
 from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 
 Start = Literal["output", "one"]
 
@@ -32,15 +32,9 @@ class CompositeLRP:
         strict: Whether to refuse operations for which there is no rule.
     """
 
-    name: ClassVar[str] = "lrp"
-    paper: ClassVar[str] = "https://doi.org/10.1371/journal.pone.0130140"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = False
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="lrp", paper="https://doi.org/10.1371/journal.pone.0130140", gradient=True
+    )
 
     composite: Composite = field(default_factory=Composite)
     start: Start = "output"

@@ -12,7 +12,7 @@ from adcaptum.engine.methods.cam.maps import RESHAPE_TEXT, SUM_TEXT, Maps, Resha
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -25,15 +25,9 @@ class GradCam:
     itself is the weight.
     """
 
-    name: ClassVar[str] = "grad_cam"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1610.02391"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = False
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "required"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="grad_cam", paper="https://arxiv.org/abs/1610.02391", gradient=True, layer="required"
+    )
 
     relu: bool = parameter(
         False, "Keep only what is positive, as the paper does; not by default, as in Captum."

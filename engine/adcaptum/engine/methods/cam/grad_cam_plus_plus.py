@@ -19,7 +19,7 @@ from adcaptum.engine.methods.cam.maps import (
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -33,15 +33,12 @@ class GradCamPlusPlus:
     (examples, 1, *positions).
     """
 
-    name: ClassVar[str] = "grad_cam_plus_plus"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1710.11063"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = False
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "required"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="grad_cam_plus_plus",
+        paper="https://arxiv.org/abs/1710.11063",
+        gradient=True,
+        layer="required",
+    )
 
     relu: bool = parameter(True, RELU_TEXT)
     sum_channels: bool = parameter(True, SUM_TEXT)

@@ -12,7 +12,7 @@ from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import INPUT
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, both
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -24,15 +24,12 @@ class GuidedGradCam:
     resolution, is enlarged to that of the inputs; the values are the inputs'.
     """
 
-    name: ClassVar[str] = "guided_grad_cam"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1610.02391"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = False
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "through"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="guided_grad_cam",
+        paper="https://arxiv.org/abs/1610.02391",
+        gradient=True,
+        layer="through",
+    )
 
     enlarging: Enlarging = parameter(
         "nearest", "How the map is enlarged: to the nearest of its values, or between them."

@@ -11,7 +11,7 @@ from adcaptum.engine.methods.cam.maps import RELU_TEXT, RESHAPE_TEXT, SUM_TEXT, 
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -25,15 +25,9 @@ class HiResCam:
     layer's resolution, (examples, 1, *positions).
     """
 
-    name: ClassVar[str] = "hires_cam"
-    paper: ClassVar[str] = "https://arxiv.org/abs/2011.08891"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = False
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "required"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="hires_cam", paper="https://arxiv.org/abs/2011.08891", gradient=True, layer="required"
+    )
 
     relu: bool = parameter(False, RELU_TEXT)
     sum_channels: bool = parameter(True, SUM_TEXT)

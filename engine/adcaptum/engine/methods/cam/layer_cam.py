@@ -11,7 +11,7 @@ from adcaptum.engine.methods.cam.maps import RELU_TEXT, RESHAPE_TEXT, SUM_TEXT, 
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -25,15 +25,12 @@ class LayerCam:
     *positions).
     """
 
-    name: ClassVar[str] = "layer_cam"
-    paper: ClassVar[str] = "https://doi.org/10.1109/TIP.2021.3089943"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = False
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "required"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="layer_cam",
+        paper="https://doi.org/10.1109/TIP.2021.3089943",
+        gradient=True,
+        layer="required",
+    )
 
     relu: bool = parameter(True, RELU_TEXT)
     sum_channels: bool = parameter(True, SUM_TEXT)

@@ -25,7 +25,7 @@ from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import INPUT
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 # What is foretold of a layer whose channels only the model knows.
@@ -42,15 +42,9 @@ class ScoreCam:
     each channel. The values are at the layer's resolution, (examples, 1, *positions).
     """
 
-    name: ClassVar[str] = "score_cam"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1910.01279"
-    gradient: ClassVar[bool] = False
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "required"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="score_cam", paper="https://arxiv.org/abs/1910.01279", baseline=True, layer="required"
+    )
 
     relu: bool = parameter(True, RELU_TEXT)
     sum_channels: bool = parameter(True, SUM_TEXT)

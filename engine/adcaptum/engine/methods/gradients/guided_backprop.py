@@ -11,7 +11,7 @@ from adcaptum.engine.rules.rectified import Guided
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -24,15 +24,9 @@ class GuidedBackprop:
     plain gradient and are listed as uncovered.
     """
 
-    name: ClassVar[str] = "guided_backprop"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1412.6806"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = False
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="guided_backprop", paper="https://arxiv.org/abs/1412.6806", gradient=True
+    )
 
     strict: bool = parameter(
         False, "Refuse a model with non-linearities other than ReLU, instead of listing them."

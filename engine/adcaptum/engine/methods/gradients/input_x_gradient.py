@@ -10,7 +10,7 @@ from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import INPUT
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -21,15 +21,9 @@ class InputXGradient:
     Shrikumar, Greenside, Shcherbina, Kundaje (2016), https://arxiv.org/abs/1605.01713, section 3.1.
     """
 
-    name: ClassVar[str] = "input_x_gradient"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1605.01713"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = False
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="input_x_gradient", paper="https://arxiv.org/abs/1605.01713", gradient=True
+    )
 
     abs: bool = parameter(False, "Take the product's magnitude.")
 

@@ -9,7 +9,7 @@ from adcaptum.engine.rows.reduce import widened
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -20,15 +20,9 @@ class Saliency:
     Simonyan, Vedaldi, Zisserman (2013), https://arxiv.org/abs/1312.6034, section 3.
     """
 
-    name: ClassVar[str] = "saliency"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1312.6034"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = False
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="saliency", paper="https://arxiv.org/abs/1312.6034", gradient=True
+    )
 
     abs: bool = parameter(True, "Take the gradient's magnitude; false keeps its sign.")
 

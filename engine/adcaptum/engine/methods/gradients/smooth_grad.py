@@ -25,7 +25,7 @@ from adcaptum.engine.vocabulary.flow import (
     target_at_inputs,
     values_at_site,
 )
-from adcaptum.engine.vocabulary.method import Distributional, LayerUse, Method
+from adcaptum.engine.vocabulary.method import Method, Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 _INNER = 3
@@ -52,15 +52,15 @@ class SmoothGrad:
     other method keeps its settings.
     """
 
-    name: ClassVar[str] = "smooth_grad"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1706.03825"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = True
-    feature_masks: ClassVar[bool] = True
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(
+        name="smooth_grad",
+        paper="https://arxiv.org/abs/1706.03825",
+        gradient=True,
+        baseline=True,
+        random=True,
+        feature_masks=True,
+        tolerance=True,
+    )
 
     of: Method = parameter(default_factory=Saliency, text="The method whose results are averaged.")
     n_samples: int = parameter(20, "Noisy copies of each example.", minimum=1, maximum=100_000)
@@ -74,7 +74,7 @@ class SmoothGrad:
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains; reports after each round of samples. The output is the target at the input."""
-        if isinstance(self.of, Distributional):
+        if self.of.traits.distribution:
             explicand = replace(explicand, background=True)
         if explicand.tolerance is not None:
             return (yield from example_by_example(self._to_tolerance, explicand))
@@ -90,7 +90,7 @@ class SmoothGrad:
             noisy = Noisy(values, scales, explicand.seed, moments.count, size)
             copies = self._copies(explicand, noisy, moments.count)
             if explicand.with_error and output is None:
-                asked = target_at_inputs(explicand, gradient=self.of.gradient)
+                asked = target_at_inputs(explicand, gradient=self.of.traits.gradient)
                 output, inner = yield from both(asked, self.of.flow(copies))
             else:
                 inner = yield from self.of.flow(copies)
@@ -134,7 +134,7 @@ class SmoothGrad:
                 told = inner
                 pairs += some
             if explicand.with_error and output is None:
-                output = yield from target_at_inputs(explicand, gradient=self.of.gradient)
+                output = yield from target_at_inputs(explicand, gradient=self.of.traits.gradient)
             answer, wrong = replicates.answer(output)
             return replace(answer, pairs=told.pairs, uncovered_ops=told.uncovered_ops), wrong
 

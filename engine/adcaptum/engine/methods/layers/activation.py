@@ -11,7 +11,7 @@ from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import INPUT
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask, values_at_site
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +21,9 @@ class Activation:
     Zeiler, Fergus (2013), https://arxiv.org/abs/1311.2901, section 2, look at models so.
     """
 
-    name: ClassVar[str] = "activation"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1311.2901"
-    gradient: ClassVar[bool] = False
-    baseline: ClassVar[bool] = False
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "required"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="activation", paper="https://arxiv.org/abs/1311.2901", layer="required"
+    )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Reads the layer.

@@ -18,7 +18,7 @@ from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, compl
 from adcaptum.engine.vocabulary.evaluation import Reading
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask, example_by_example
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 # How many values and gradients of one example's layer are kept.
@@ -37,15 +37,14 @@ class Conductance:
     output at the baseline, up to the error of the sum.
     """
 
-    name: ClassVar[str] = "conductance"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1805.12233"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "required"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(
+        name="conductance",
+        paper="https://arxiv.org/abs/1805.12233",
+        gradient=True,
+        baseline=True,
+        layer="required",
+        tolerance=True,
+    )
 
     n_steps: int = parameter(50, "Steps on the way.", minimum=1, maximum=10_000)
     method: Rule = parameter("gausslegendre", "The rule whose points are taken.")

@@ -16,7 +16,7 @@ from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import Evaluation
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask, example_by_example
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -28,15 +28,14 @@ class InternalInfluence:
     distribution on the way.
     """
 
-    name: ClassVar[str] = "internal_influence"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1802.03788"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "required"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(
+        name="internal_influence",
+        paper="https://arxiv.org/abs/1802.03788",
+        gradient=True,
+        baseline=True,
+        layer="required",
+        tolerance=True,
+    )
 
     n_steps: int = parameter(50, "Points on the way.", minimum=1, maximum=10_000)
     method: Rule = parameter("gausslegendre", "The rule of the quadrature.")

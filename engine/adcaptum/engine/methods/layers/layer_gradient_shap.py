@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -21,7 +21,7 @@ from adcaptum.engine.vocabulary.backgrounds import backgrounds
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask, example_by_example, report
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 _REPLICATES = 16
@@ -38,16 +38,17 @@ class LayerGradientShap:
     attributions sum to the output's difference.
     """
 
-    name: ClassVar[str] = "layer_gradient_shap"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1705.07874"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = True
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "required"
-    background: ClassVar[bool] = True
-    distribution: ClassVar[Literal[True]] = True
-    tolerance: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(
+        name="layer_gradient_shap",
+        paper="https://arxiv.org/abs/1705.07874",
+        gradient=True,
+        baseline=True,
+        random=True,
+        layer="required",
+        background=True,
+        distribution=True,
+        tolerance=True,
+    )
 
     n_samples: int = parameter(50, "Random points for each example.", minimum=1, maximum=1_000_000)
     stdevs: float = parameter(

@@ -13,7 +13,7 @@ from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import INPUT, Neuron
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -26,15 +26,14 @@ class NeuronConductance:
     only way through the model they sum to the integrated gradients.
     """
 
-    name: ClassVar[str] = "neuron_conductance"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1805.12233"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "through"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(
+        name="neuron_conductance",
+        paper="https://arxiv.org/abs/1805.12233",
+        gradient=True,
+        baseline=True,
+        layer="through",
+        tolerance=True,
+    )
 
     neuron: tuple[int, ...] | None = parameter(
         None, "The neuron's index in the layer, without the examples; all of them where not given."

@@ -15,7 +15,7 @@ from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, compl
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask, example_by_example, values_at_site
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -31,15 +31,12 @@ class BlurIntegratedGradients:
     zeros).
     """
 
-    name: ClassVar[str] = "blur_integrated_gradients"
-    paper: ClassVar[str] = "https://arxiv.org/abs/2004.03383"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = False
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(
+        name="blur_integrated_gradients",
+        paper="https://arxiv.org/abs/2004.03383",
+        gradient=True,
+        tolerance=True,
+    )
 
     n_steps: int = parameter(50, "Points on the way.", minimum=1, maximum=10_000)
     max_sigma: float | None = parameter(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ from adcaptum.engine.vocabulary.flow import (
     report,
     target_at_inputs,
 )
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 _REPLICATES = 10
@@ -45,16 +45,16 @@ class ExpectedGradients:
     output, up to that error.
     """
 
-    name: ClassVar[str] = "expected_gradients"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1906.10670"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = True
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = True
-    distribution: ClassVar[Literal[True]] = True
-    tolerance: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(
+        name="expected_gradients",
+        paper="https://arxiv.org/abs/1906.10670",
+        gradient=True,
+        baseline=True,
+        random=True,
+        background=True,
+        distribution=True,
+        tolerance=True,
+    )
 
     n_samples: int = parameter(
         200,

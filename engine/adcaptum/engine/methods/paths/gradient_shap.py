@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -23,7 +23,7 @@ from adcaptum.engine.vocabulary.flow import (
     report,
     target_at_inputs,
 )
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 _FIRST_ROUND = 16
@@ -38,16 +38,16 @@ class GradientShap:
     attributions, and their spread its standard error.
     """
 
-    name: ClassVar[str] = "gradient_shap"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1906.10670"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = True
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = True
-    distribution: ClassVar[Literal[True]] = True
-    tolerance: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(
+        name="gradient_shap",
+        paper="https://arxiv.org/abs/1906.10670",
+        gradient=True,
+        baseline=True,
+        random=True,
+        background=True,
+        distribution=True,
+        tolerance=True,
+    )
 
     n_samples: int = parameter(50, "Random points for each example.", minimum=1, maximum=1_000_000)
     stdevs: float = parameter(

@@ -26,7 +26,7 @@ from adcaptum.engine.vocabulary.flow import (
     endpoints,
     example_by_example,
 )
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 Tensors = tuple[Tensor, ...]
@@ -49,15 +49,13 @@ class GuidedIntegratedGradients:
     steps have nothing in common but their ends.
     """
 
-    name: ClassVar[str] = "guided_integrated_gradients"
-    paper: ClassVar[str] = "https://arxiv.org/abs/2106.09788"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(
+        name="guided_integrated_gradients",
+        paper="https://arxiv.org/abs/2106.09788",
+        gradient=True,
+        baseline=True,
+        tolerance=True,
+    )
 
     n_steps: int = parameter(50, "Steps on the way.", minimum=1, maximum=10_000)
     fraction: float = parameter(

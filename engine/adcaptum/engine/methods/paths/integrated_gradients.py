@@ -15,7 +15,7 @@ from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, compl
 from adcaptum.engine.vocabulary.evaluation import Evaluation
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask, endpoint_rows, endpoints, example_by_example
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -27,15 +27,13 @@ class IntegratedGradients:
     sum to the output less the output at the baseline, up to the error of the quadrature.
     """
 
-    name: ClassVar[str] = "integrated_gradients"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1703.01365"
-    gradient: ClassVar[bool] = True
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(
+        name="integrated_gradients",
+        paper="https://arxiv.org/abs/1703.01365",
+        gradient=True,
+        baseline=True,
+        tolerance=True,
+    )
 
     n_steps: int = parameter(50, "Points on the way.", minimum=1, maximum=10_000)
     method: Rule = parameter("gausslegendre", "The rule of the quadrature.")

@@ -11,7 +11,7 @@ from adcaptum.engine.games.game import exact, game, game_rows
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +23,13 @@ class FeatureAblation:
     With a background set the loss is the mean over its rows.
     """
 
-    name: ClassVar[str] = "feature_ablation"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1311.2901"
-    gradient: ClassVar[bool] = False
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = True
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = True
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="feature_ablation",
+        paper="https://arxiv.org/abs/1311.2901",
+        baseline=True,
+        feature_masks=True,
+        background=True,
+    )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains; the output is the target at the input."""

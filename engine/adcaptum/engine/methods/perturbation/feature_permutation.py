@@ -16,7 +16,7 @@ from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import INPUT
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask, values_at_site
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +29,12 @@ class FeaturePermutation:
     value of its feature.
     """
 
-    name: ClassVar[str] = "feature_permutation"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1801.01489"
-    gradient: ClassVar[bool] = False
-    baseline: ClassVar[bool] = False
-    random: ClassVar[bool] = True
-    feature_masks: ClassVar[bool] = True
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="feature_permutation",
+        paper="https://arxiv.org/abs/1801.01489",
+        random=True,
+        feature_masks=True,
+    )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Explains; the output is the target at the input.

@@ -28,7 +28,7 @@ from adcaptum.engine.vocabulary.flow import (
     example_by_example,
     report,
 )
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -43,15 +43,9 @@ class Occlusion:
     what is between them interpolated, until a finer level changes little; the last is all of them.
     """
 
-    name: ClassVar[str] = "occlusion"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1311.2901"
-    gradient: ClassVar[bool] = False
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = False
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(
+        name="occlusion", paper="https://arxiv.org/abs/1311.2901", baseline=True, tolerance=True
+    )
 
     sliding_window_shapes: tuple[int, ...] | None = parameter(
         None,

@@ -34,7 +34,7 @@ from adcaptum.engine.vocabulary.flow import (
     report,
     target_at_inputs,
 )
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 _FIRST_ROUND = 64
@@ -56,15 +56,14 @@ class Rise:
     features all masks are taken where that is no more.
     """
 
-    name: ClassVar[str] = "rise"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1806.07421"
-    gradient: ClassVar[bool] = False
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = True
-    feature_masks: ClassVar[bool] = True
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(
+        name="rise",
+        paper="https://arxiv.org/abs/1806.07421",
+        baseline=True,
+        random=True,
+        feature_masks=True,
+        tolerance=True,
+    )
 
     n_samples: int = parameter(1000, "Masks of each example.", minimum=1, maximum=1_000_000)
     cells: int = parameter(

@@ -9,7 +9,7 @@ from adcaptum.engine.methods.shapley.regression import SAMPLES_TEXT, Regression
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -27,15 +27,15 @@ class LeverageShap:
     sample linearised, are those of the coalitions alone. Each element has the value of its feature.
     """
 
-    name: ClassVar[str] = "leverage_shap"
-    paper: ClassVar[str] = "https://arxiv.org/abs/2410.01917"
-    gradient: ClassVar[bool] = False
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = True
-    feature_masks: ClassVar[bool] = True
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = True
-    tolerance: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(
+        name="leverage_shap",
+        paper="https://arxiv.org/abs/2410.01917",
+        baseline=True,
+        random=True,
+        feature_masks=True,
+        background=True,
+        tolerance=True,
+    )
 
     n_samples: int | None = parameter(None, SAMPLES_TEXT, minimum=1, maximum=10_000_000)
 
@@ -57,4 +57,4 @@ class LeverageShap:
 
     @property
     def _regression(self) -> Regression:
-        return Regression(self.name, "leverage", self.n_samples)
+        return Regression(self.traits.name, "leverage", self.n_samples)

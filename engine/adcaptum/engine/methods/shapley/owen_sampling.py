@@ -18,7 +18,7 @@ from adcaptum.engine.sampling.pooled import Pooled
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, example_by_example, gather, report
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 _STREAM = 22
@@ -44,15 +44,15 @@ class OwenSampling:
     value of its feature.
     """
 
-    name: ClassVar[str] = "owen_sampling"
-    paper: ClassVar[str] = "https://arxiv.org/abs/2010.12082"
-    gradient: ClassVar[bool] = False
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = True
-    feature_masks: ClassVar[bool] = True
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = True
-    tolerance: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(
+        name="owen_sampling",
+        paper="https://arxiv.org/abs/2010.12082",
+        baseline=True,
+        random=True,
+        feature_masks=True,
+        background=True,
+        tolerance=True,
+    )
 
     n_samples: int = parameter(
         25,

@@ -16,7 +16,7 @@ from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import INPUT
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, gather, report
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 _FIRST_SPLITS = 8
@@ -37,15 +37,13 @@ class PartitionShap:
     worth is the mean over its rows. Each element has the value of its feature.
     """
 
-    name: ClassVar[str] = "partition_shap"
-    paper: ClassVar[str] = "https://doi.org/10.1007/978-3-642-45494-3_7"
-    gradient: ClassVar[bool] = False
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = True
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = True
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="partition_shap",
+        paper="https://doi.org/10.1007/978-3-642-45494-3_7",
+        baseline=True,
+        feature_masks=True,
+        background=True,
+    )
 
     max_evals: int = parameter(
         500,

@@ -13,7 +13,7 @@ from adcaptum.engine.rows.reduce import accumulator_dtype
 from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -32,15 +32,13 @@ class ShapleyInteractions:
     rows.
     """
 
-    name: ClassVar[str] = "shapley_interactions"
-    paper: ClassVar[str] = "https://doi.org/10.1007/s001820050125"
-    gradient: ClassVar[bool] = False
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = True
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = True
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="shapley_interactions",
+        paper="https://doi.org/10.1007/s001820050125",
+        baseline=True,
+        feature_masks=True,
+        background=True,
+    )
 
     index: Literal["k_sii", "sii"] = parameter(
         "k_sii",

@@ -18,7 +18,7 @@ from adcaptum.engine.sampling.replicates import Replicates
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, example_by_example, gather, report
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 _STREAM = 20
@@ -41,15 +41,15 @@ class ShapleyValueSampling:
     of the orders alone. Each element has the value of its feature.
     """
 
-    name: ClassVar[str] = "shapley_value_sampling"
-    paper: ClassVar[str] = "https://arxiv.org/abs/2104.12199"
-    gradient: ClassVar[bool] = False
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = True
-    feature_masks: ClassVar[bool] = True
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = True
-    tolerance: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(
+        name="shapley_value_sampling",
+        paper="https://arxiv.org/abs/2104.12199",
+        baseline=True,
+        random=True,
+        feature_masks=True,
+        background=True,
+        tolerance=True,
+    )
 
     n_samples: int = parameter(
         25,

@@ -12,7 +12,7 @@ from adcaptum.engine.games.game import exact, game, game_rows
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
@@ -26,15 +26,13 @@ class ShapleyValues:
     over its rows. Each element has the value of its feature.
     """
 
-    name: ClassVar[str] = "shapley_values"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1705.07874"
-    gradient: ClassVar[bool] = False
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = False
-    feature_masks: ClassVar[bool] = True
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = True
-    tolerance: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits(
+        name="shapley_values",
+        paper="https://arxiv.org/abs/1705.07874",
+        baseline=True,
+        feature_masks=True,
+        background=True,
+    )
 
     max_features: int = parameter(
         16,

@@ -21,7 +21,7 @@ from adcaptum.engine.sampling.adaptive import MOST_ROWS, sampled, usual_samples
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, endpoint_rows, example_by_example, gather, report
-from adcaptum.engine.vocabulary.method import LayerUse
+from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 _FIRST = 256
@@ -45,15 +45,14 @@ class Lime:
     them they are all evaluated as soon as that takes no more rows.
     """
 
-    name: ClassVar[str] = "lime"
-    paper: ClassVar[str] = "https://arxiv.org/abs/1602.04938"
-    gradient: ClassVar[bool] = False
-    baseline: ClassVar[bool] = True
-    random: ClassVar[bool] = True
-    feature_masks: ClassVar[bool] = True
-    layer: ClassVar[LayerUse] = "optional"
-    background: ClassVar[bool] = False
-    tolerance: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(
+        name="lime",
+        paper="https://arxiv.org/abs/1602.04938",
+        baseline=True,
+        random=True,
+        feature_masks=True,
+        tolerance=True,
+    )
 
     n_samples: int | None = parameter(
         None,
