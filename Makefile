@@ -10,7 +10,7 @@ MODELS := build/models
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup apt-tools models demo serve test check format proto proto-check proto-release bench clean
+.PHONY: help setup apt-tools models demo serve test check format proto proto-check proto-release bench clean gpu-check gpu-bundle
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,18 @@ test: apt-tools models  ## set up everything and run the tests
 
 bench: models  ## run the benchmarks and print their tables
 	$(BIN)/python -m tests.benchmarks
+
+gpu-check: $(STAMP)  ## check everything on the machine's CUDA device, or smaller on its processor
+	$(BIN)/python -m tests.gpu
+
+# What a machine with PyTorch, gRPC and pytest but without a network still needs, for its Python 3.12.
+gpu-bundle: $(STAMP)  ## collect the wheels that a bare GPU machine needs into .wheels
+	rm -rf .wheels && mkdir .wheels
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+		--platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
+		--constraint constraints.txt --dest .wheels structlog pydantic-settings pydantic pydantic-core \
+		annotated-types typing-inspection python-dotenv starlette uvicorn grpcio grpcio-health-checking \
+		grpcio-reflection grpcio-status googleapis-common-protos protobuf pytest-asyncio hypothesis tomli-w
 
 check: $(STAMP) proto-check  ## formatting, lint, types, layering, spelling, protobuf
 	$(BIN)/ruff format --check .

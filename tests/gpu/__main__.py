@@ -1,0 +1,75 @@
+"""The check of everything on a device: `python -m tests.gpu [STEP...]`.
+
+Each step is a process of its own with its own time limit, and prints JSON lines; the runner adds
+them to `build/gpu-check.jsonl` (or the file that GPU_CHECK_OUT names) as they come, so that a step
+that hangs or a machine that is taken away loses nothing that was measured before. Without a CUDA
+device the steps run on the processor, smaller: to know that they work.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+STEPS: Final = {
+    "ceilings": 60,
+    "marked": 120,
+    "precision": 90,
+    "registry": 120,
+    "rates": 120,
+    "mixed": 90,
+    "memory": 60,
+    "bad_ids": 60,
+    "served": 150,
+}
+"""The steps, in order, and how long each may take, in seconds."""
+
+
+def main() -> int:
+    """Runs the steps named on the command line, or all of them."""
+    out = Path(os.environ.get("GPU_CHECK_OUT", "build/gpu-check.jsonl"))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    failed = []
+    with out.open("a") as file:
+        for step in sys.argv[1:] or STEPS:
+            begin = perf_counter()
+            code = _run(step, file)
+            seconds = round(perf_counter() - begin, 1)
+            _add(file, {"step": step, "exit": code, "seconds": seconds})
+            if code:
+                failed.append(step)
+    print("failed:", ", ".join(failed) or "nothing")
+    return len(failed)
+
+
+def _run(step: str, file: Any) -> int | str:
+    command = [sys.executable, "-u", "-m", f"tests.gpu.{step}"]
+    with subprocess.Popen(
+        ["timeout", "--kill-after=5", str(STEPS[step]), *command],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("{"):
+                _add(file, {"step": step, **json.loads(line)})
+            else:
+                print(f"  [{step}] {line.rstrip()}", flush=True)
+    return process.returncode
+
+
+def _add(file: Any, record: dict[str, Any]) -> None:
+    line = json.dumps(record)
+    file.write(line + "\n")
+    file.flush()
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
