@@ -114,7 +114,7 @@ def run(
         check_mode(model)
         capacity = _capacity(model) if batch_rows is None else BatchSizer(fixed=batch_rows)
         round_ = execution.start()
-        while round_:
+        while not execution.done:
             try:
                 for pending in _by_key(round_):
                     _evaluate_all(model, pending, capacity, on_rows, memory)

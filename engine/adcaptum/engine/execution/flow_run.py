@@ -1,8 +1,8 @@
 """One flow under way: its rounds, its budget, its best answer so far. Whoever evaluates drives it.
 
 Rules:
-1. `start` and `advance` give the pending evaluations of the next round; none: the flow has ended
-   and `result` is there.
+1. `start` and `advance` give the pending evaluations of the next round. Where there are none the
+   flow is either `done`, and `result` is there, or `paused`: `advance` goes on with it.
 2. `advance` is called when every evaluation of the round is complete.
 3. A flow is closed once: at its end, at `stop`, at `fail` or at `close`.
 """
@@ -92,6 +92,11 @@ class FlowRun(Generic[T]):
         """Ends the flow without a result."""
         self.pending = ()
         self._flow.close()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the flow waits for nothing but to be resumed: its own mathematics comes next."""
+        return not self.pending and not self.done
 
     @property
     def result(self) -> T:

@@ -103,7 +103,9 @@ class _Run(Generic[T]):
         return self._result
 
     def _ask(self, round_: tuple[Pending, ...]) -> None:
-        if not round_:
+        while self._execution.paused:
+            round_ = self._execution.advance()
+        if self._execution.done:
             self._result.set_result(self._execution.result)
             return
         self._batches = [self._call(pending, start) for pending, start in self._starts(round_)]

@@ -5,21 +5,24 @@ is sent a tuple of readings, in the same order. It never calls the model, so the
 alone in a notebook and coalesced with others in the service.
 
 Rules:
-1. Methods compose with `yield from ask(...)`, `gather(...)` and `report(...)`; a bare `yield`
-   stands only here.
+1. Methods compose with `yield from ask(...)`, `gather(...)`, `report(...)` and `pause()`; a bare
+   `yield` stands only here.
 2. Whoever drives a flow closes it, also after an error, and throws into it the error of a failed
    evaluation.
 3. A flow may yield `Progress`: the best answer so far. It is sent an empty tuple for it.
 4. `gather` runs flows in lock-step: their evaluations share rounds, and so batches. The progress
    of a gathered flow is its parent's business and is dropped; that of examples side by side is
    joined.
+5. An empty round is a pause: the flow has a piece of mathematics of its own to do next. The driver
+   looks at deadlines and cancellations, may run something else first, and sends an empty tuple. A
+   flow ends by returning, never by an empty round.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor
@@ -51,6 +54,9 @@ class Progress:
 Round = tuple[Evaluation, ...]
 Flow = Generator[Round | Progress, tuple[Reading, ...], T]
 
+PIECE_MULTIPLY_ADDS: Final = 4e9
+"""The multiply-adds between two pauses: 0.1 s to 0.4 s on a core."""
+
 
 def ask(evaluation: Evaluation) -> Flow[Reading]:
     """Asks one thing."""
@@ -61,6 +67,15 @@ def ask(evaluation: Evaluation) -> Flow[Reading]:
 def report(attribution: Attribution) -> Flow[None]:
     """Tells the best answer so far."""
     yield Progress(attribution)
+
+
+def pause() -> Flow[None]:
+    """Lets the driver look at deadlines and cancellations before the next piece of mathematics.
+
+    A method whose own mathematics takes long pauses between pieces of at most about
+    `PIECE_MULTIPLY_ADDS`.
+    """
+    yield ()
 
 
 def gather(flows: Iterable[Flow[T]]) -> Flow[list[T]]:
@@ -178,7 +193,6 @@ def endpoints(explicand: Explicand) -> Flow[tuple[tuple[Tensor, ...], tuple[Tens
         wanted.append(inputs)
     if explicand.starts is None:
         wanted.append(explicand.paired_baselines())
-    # A round has evaluations in it: what drives a flow takes an empty one for its end.
     asked = tuple(values_at_site(explicand, tensors) for tensors in wanted)
     readings = (yield asked) if asked else ()
     ends = readings[0].activations if explicand.values is None else explicand.values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Final, Literal, Protocol, runtime_checkable
 
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
@@ -67,3 +67,32 @@ class Method(Protocol):
     def rows(self, explicand: Explicand) -> int:
         """Estimates the number of rows that the flow evaluates."""
         ...
+
+
+@runtime_checkable
+class Costly(Protocol):
+    """A method whose own mathematics (a regression, a plan, a sum over pairs) may take long."""
+
+    def multiply_adds(self, explicand: Explicand) -> float:
+        """Estimates the multiply-adds of that mathematics for all examples together.
+
+        The rows of the model are not among them. Cheap: no more work than `rows`.
+
+        Raises:
+            InvalidArgument: As `rows` does.
+        """
+        ...
+
+
+MULTIPLY_ADDS_PER_SECOND: Final = 1e10
+"""The rate at which one core does a method's mathematics: dense products and factorisations in
+float64, a quarter of their best rate."""
+
+
+def multiply_adds(method: Method, explicand: Explicand) -> float:
+    """Estimates the multiply-adds of a method's own mathematics; 0 for methods that have little.
+
+    They take no device and no batch: whoever runs flows runs them apart from the model, and refuses
+    what cannot end before its deadline. Divided by `MULTIPLY_ADDS_PER_SECOND` they are seconds.
+    """
+    return method.multiply_adds(explicand) if isinstance(method, Costly) else 0.0

@@ -27,7 +27,7 @@ from adcaptum.engine.execution.flow_run import FlowRun
 from adcaptum.engine.execution.packing import Part, Pending
 from adcaptum.engine.methods.paths.gradient_shap import GradientShap
 from adcaptum.engine.methods.paths.integrated_gradients import IntegratedGradients
-from adcaptum.engine.vocabulary.flow import report
+from adcaptum.engine.vocabulary.flow import pause, report
 from tests.models import mlp, numbers
 
 
@@ -170,3 +170,51 @@ def test_a_reading_is_given_only_when_every_row_is_there() -> None:
     pending.add(0, 1, part(1.0))
     with pytest.raises(AssertionError, match="1 of 2 rows"):
         pending.reading()
+
+
+def thinks(times: int) -> Flow[int]:
+    for _ in range(times):
+        yield from pause()
+    return times
+
+
+def test_a_flow_that_pauses_is_resumed_to_its_end() -> None:
+    assert run(double, thinks(3)) == 3
+
+
+def test_pauses_and_rows_share_rounds() -> None:
+    gathered: Flow[list[float]] = gather([thinks(2), asks(3), thinks(0)])
+    assert run(double, gathered) == [2, 12.0, 0]
+
+
+def test_a_paused_flow_is_not_done_and_may_be_stopped_or_closed() -> None:
+    closed = []
+
+    def flow() -> Flow[Attribution]:
+        try:
+            yield from report(Attribution((torch.ones(1, 2),)))
+            yield from thinks(1000)
+        finally:
+            closed.append(True)
+        return Attribution(())
+
+    execution = FlowRun(flow(), max_rows=0)
+    assert execution.start() == ()
+    assert execution.paused
+    assert not execution.done
+    execution.advance()
+    assert execution.paused
+    assert execution.stop(StopReason.DEADLINE)
+    assert execution.done
+    assert not execution.paused
+    assert execution.result.stop_reason is StopReason.DEADLINE
+    assert closed == [True]
+
+
+def test_an_error_while_a_flow_thinks_reaches_the_caller() -> None:
+    def flow() -> Flow[int]:
+        yield from pause()
+        raise ValueError("of the mathematics")
+
+    with pytest.raises(ValueError, match="of the mathematics"):
+        run(double, flow())

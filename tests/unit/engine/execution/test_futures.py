@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.futures import Future
 
-from adcaptum.engine import METHODS, Explicand, explain
+from adcaptum.engine import METHODS, Explicand, Flow, ask, explain
 from adcaptum.engine.errors import ModelError, NotPerRow, OutOfRange
 from adcaptum.engine.execution.futures import run_later
+from adcaptum.engine.vocabulary.flow import pause
 from tests.models import mlp, numbers
 
 MODEL = mlp()
@@ -119,3 +120,18 @@ def test_a_forward_that_answers_at_once_is_refused() -> None:
     flow = METHODS["feature_ablation"]().flow(Explicand.of(numbers(1, 8), target=0))
     with pytest.raises(ModelError, match="Future"):
         run_later(MODEL, flow, batch_rows=4)
+
+
+def test_a_flow_that_pauses_between_answers_goes_on_by_itself() -> None:
+    def flow() -> Flow[float]:
+        yield from pause()
+        reading = yield from ask(Explicand.of(numbers(2, 8), target=0).at_inputs())
+        yield from pause()
+        yield from pause()
+        return float(reading.values.detach().sum())
+
+    later = Later()
+    future = run_later(later, flow(), batch_rows=1)
+    assert not future.done()
+    later.answer(0)
+    assert future.value() == pytest.approx(MODEL(numbers(2, 8))[:, 0].sum().item())

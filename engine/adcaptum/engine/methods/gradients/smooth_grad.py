@@ -25,7 +25,7 @@ from adcaptum.engine.vocabulary.flow import (
     target_at_inputs,
     values_at_site,
 )
-from adcaptum.engine.vocabulary.method import Method, Traits
+from adcaptum.engine.vocabulary.method import Method, Traits, multiply_adds
 from adcaptum.engine.vocabulary.parameters import parameter
 
 _INNER = 3
@@ -157,6 +157,14 @@ class SmoothGrad:
         read = explicand.count * (_noise_is_at_site(explicand) and explicand.values is None)
         each = self._inner_rows(explicand)
         return samples * each + explicand.count * explicand.with_error + read
+
+    def multiply_adds(self, explicand: Explicand) -> float:
+        """Those of the other method for each copy."""
+        one = replace(explicand, with_error=False, tolerance=None)
+        copies = self.n_samples
+        if explicand.tolerance is not None:
+            copies = usual_samples(explicand.tolerance, least=2 * _REPLICATES * _FIRST)
+        return copies * multiply_adds(self.of, one)
 
     def _inner_rows(self, explicand: Explicand) -> int:
         """The rows of the other method for one copy of every example."""
