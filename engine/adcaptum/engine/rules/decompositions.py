@@ -82,6 +82,7 @@ def vector_norm(
 ) -> Tensor:
     """The p-norm of vectors."""
     x = x if dtype is None else x.to(dtype)
+    x = torch.abs(x) if x.is_complex() else x
     dims = tuple(range(x.dim())) if dim is None else dim
     if ord == 2:
         return torch.sqrt(torch.square(x).sum(dims, keepdim))
@@ -98,11 +99,17 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     return ((x1 / norms[0]) * (x2 / norms[1])).sum(dim)
 
 
+def polar(abs: Tensor, angle: Tensor) -> Tensor:  # noqa: A002 - torch's name
+    """The complex number of a modulus and an angle."""
+    return torch.complex(abs * torch.cos(angle), abs * torch.sin(angle))
+
+
 DECOMPOSITIONS: dict[str, Callable[..., Any]] = {
     "addcdiv": addcdiv,
     "cosine_similarity": cosine_similarity,
     "glu": glu,
     "linalg_vector_norm": vector_norm,
+    "polar": polar,
     "scaled_dot_product_attention": attention,
     "std": std,
     "std_mean": std_mean,

@@ -96,7 +96,8 @@ LINEAR = words("""
     upsample_trilinear3d upsample_bicubic2d _upsample_nearest_exact1d _upsample_nearest_exact2d
     _upsample_nearest_exact3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa trapezoid trapz
     fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_ifft2 fft_rfft2 fft_irfft2 fft_fftn fft_ifftn
-    fft_rfftn fft_irfftn max_unpool1d max_unpool2d max_unpool3d __radd__
+    fft_rfftn fft_irfftn fft_hfft fft_ihfft stft istft complex max_unpool1d
+    max_unpool2d max_unpool3d __radd__
 """)
 """Operations that are linear, or affine, in all their differentiable arguments together."""
 

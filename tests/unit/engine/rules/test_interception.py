@@ -186,7 +186,7 @@ UNCOVERED: dict[str, tuple[Function, str]] = {
     "index by an activation": (lambda x: x[torch.arange(len(x))[:, None], x.argsort(1)], "getitem"),
     "choice, rows second": (lambda x: _chosen_by_first(x.view(-1, 2, 4).transpose(0, 1)), "where"),
     "pick, rows second": (lambda x: _largest(x.view(-1, 2, 4).transpose(0, 1)), "gather"),
-    "modulus": (lambda x: torch.fft.fft(x).abs(), "abs"),
+    "exponential of a spectrum": (lambda x: torch.fft.fft(x).exp().real, "exp"),
     "three factors": (lambda x: torch.einsum("bi,bi,bi->bi", x, x.tanh(), x), "einsum"),
 }
 

@@ -67,6 +67,8 @@ def binary(
 ) -> Any:
     """A function of two elements: each one's share is its Shapley value in the game of two."""
     a, b, call = two(func, args, kwargs)
+    if any(isinstance(t, Tensor) and t.is_complex() for t in (a, b)):
+        return uncovered(interception, func, args, kwargs)
     if not depends(b):
         return rescaled(pairs_of(interception), a, lambda t: call(t, b))
     if not depends(a):
@@ -102,7 +104,8 @@ def division(
         y = call(a, b.detach())
         z, z0 = b.detach(), pairs.of(b)
         r, r0, middle = 1 / z, 1 / z0, (z + z0) / 2
-        alike = z * z0 > 0
+        # Complex divisors are alike where the angle between them is less than a right one.
+        alike = (z * z0.conj()).real > 0
         of_a = torch.where(alike, 1 / middle, (r + r0) / 2).nan_to_num_(0, 0, 0)
         x, x0 = (a.detach(), pairs.of(a)) if depends(a) else (a, a)
         of_b = torch.where(alike, (x * r + x0 * r0) / middle, (x + x0) * (r * r0))

@@ -47,7 +47,8 @@ def product(
     if len(args) == 2 and not kwargs and depends(args[0]) and depends(args[1]):
         a, b = args
         matrices = name in {"matmul", "bmm"} and a.dim() > 2 and a.shape[:-2] == b.shape[:-2]
-        if matrices or (name == "mul" and a.shape == b.shape):
+        alike = a.is_complex() == b.is_complex()
+        if alike and (matrices or (name == "mul" and a.shape == b.shape)):
             pairs = pairs_of(interception)
             with torch.no_grad():
                 value = run_plain(func, args, kwargs)
@@ -66,7 +67,8 @@ def _of_examples(
 ) -> Any:
     """A linear operation: plain, but without the gradients of reference rows."""
     x = args[0] if args else None
-    if func is linear and not kwargs and x is not None and depends(x) and large(x):
+    real = x is not None and depends(x) and not x.is_complex()
+    if func is linear and not kwargs and x is not None and real and large(x):
         pairs = pairs_of(interception)
         count = pairs.explained(x)
         same = count is not None and x.dtype == args[1].dtype and args[1].dim() == 2
@@ -119,8 +121,9 @@ class _Product(torch.autograd.Function):
         a, b = ctx.saved_tensors
         rows = len(gradients[0])
         gradient = gradients[0][: len(a)]
-        of_a = torch.matmul(gradient, b.transpose(-2, -1)) if ctx.mm else gradient * b
-        of_b = torch.matmul(a.transpose(-2, -1), gradient) if ctx.mm else gradient * a
+        # Autograd's gradient g of a complex z is the one with dL = Re(conj(g) dz).
+        of_a = torch.matmul(gradient, b.mH) if ctx.mm else gradient * b.conj()
+        of_b = torch.matmul(a.mH, gradient) if ctx.mm else gradient * a.conj()
         return completed(of_a, rows), completed(of_b, rows), None, None, None, None
 
 

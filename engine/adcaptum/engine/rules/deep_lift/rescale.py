@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_leaves
 
+from adcaptum.engine.rules.deep_lift.complex_numbers import COMPLEX
 from adcaptum.engine.rules.deep_lift.differences import (
     binary,
     division,
@@ -134,6 +135,7 @@ HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(BINARY, binary),
     **dict.fromkeys(BILINEAR, product),
     **dict.fromkeys(QUADRATIC, midpoint),
+    **COMPLEX,
     **MAXIMA,
     **NORMS,
     **SOFTMAXES,

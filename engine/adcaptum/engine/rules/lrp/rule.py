@@ -62,7 +62,9 @@ class Relevance:
 
 
 # Relevance is a real number; of complex ones nothing has been said.
-_COMPLEX = frozenset(name for name in LINEAR if name.startswith("fft_"))
+_COMPLEX = frozenset(name for name in LINEAR if name.startswith("fft_")) | words(
+    "stft istft complex"
+)
 _SUMS = words("fold col2im index_add scatter_add trace")
 _PASSING = words("neg square rad2deg deg2rad log_softmax rms_norm float_power")
 
