@@ -11,7 +11,7 @@ from adcaptum.service import logs
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models import checks, loading, repository, warm_up
 from adcaptum.service.models.catalogue import Catalogue
-from adcaptum.service.models.layouts import choice as layouts
+from adcaptum.service.models.layouts import choice
 from adcaptum.service.models.repository import StoredModel
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.models.warm_up import Curve, Threads
@@ -68,7 +68,6 @@ class ModelLoader:
             if made is not None:
                 prepared[entry.name] = made
         threads = await asyncio.to_thread(self._divide_cores, prepared)
-        await asyncio.to_thread(_prepare_layouts, prepared, threads)
         self._engines.start(threads)
         for name, made in prepared.items():
             self._catalogue.set_ready(name, made.versions)
@@ -102,11 +101,11 @@ class ModelLoader:
                 dependence=served.checks.dependence,
                 differentiable=served.checks.differentiable,
                 obstacle=served.checks.obstacle,
-                layout=served.layout.name,
-                layout_distance=served.layout.distance._asdict(),
-                layout_rounding=served.layout.rounding._asdict(),
-                layout_rows_per_second=dict(served.layout.rows_per_second),
-                layout_failures=dict(served.layout.failures),
+                variant=served.variant.name,
+                variant_distance=served.variant.distance._asdict(),
+                variant_rounding=served.variant.trials.rounding._asdict(),
+                variant_rows_per_second=dict(served.variant.trials.rows_per_second),
+                variant_failures=dict(served.variant.trials.failures),
                 light=self._engines.is_light(served),
                 row_seconds={kind: warm_up.row_seconds(curve) for kind, curve in kinds.items()},
                 batch_rows={kind: warm_up.best_rows(curve) for kind, curve in kinds.items()},
@@ -123,9 +122,9 @@ class ModelLoader:
         for name, version in stored.versions.items():
             loaded = loading.load(stored, version, self._device)
             checked = checks.check(loaded)
-            layout = layouts.choose(loaded, checked, self._settings.target_batch_seconds)
+            variant = choice.choose(loaded, checked, self._settings.target_batch_seconds)
             served = ServedModel.of(
-                loaded, checked, layout, reference_bytes=self._settings.reference_bytes
+                loaded, checked, variant, reference_bytes=self._settings.reference_bytes
             )
             versions[name] = served
             curves[name] = dict(warm_up.curves(served, self._settings.target_batch_seconds))
@@ -146,14 +145,3 @@ class ModelLoader:
             settings.device_threads or measured.device,
             settings.intra_op_threads or measured.intra_op,
         )
-
-
-def _prepare_layouts(prepared: dict[str, _Prepared], threads: Threads) -> None:
-    """What is compiled is compiled for a number of threads, and was for those of the warm-up."""
-    torch.set_num_threads(threads.intra_op)
-    for made in prepared.values():
-        for version, served in made.versions.items():
-            try:
-                served.layout.prepare()
-            except Exception:  # noqa: BLE001  # without it the model runs as it was arranged
-                logs.logger().exception("not compiled", model=served.name, version=version)

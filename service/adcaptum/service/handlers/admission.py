@@ -174,7 +174,7 @@ def learn(question: ParsedRequest, answered: Sequence[tuple[Piece, Attribution]]
         return
     for index, resolved in enumerate(question.methods):
         own = [(piece, found) for piece, found in answered if piece.method == index]
-        question.model.row_ratios.learn(
+        question.model.row_forecasts.learn(
             resolved.spec.name,
             tolerance,
             sum(question.rows(piece) for piece, _ in own),

@@ -113,13 +113,11 @@ class Runtime:
         memory_format: Where the channels of images stand in memory; `auto`: wherever is faster.
         fold_batch_norm: Whether batch norms may be folded into the layers before them, where that
             is faster.
-        compile: Whether it may be compiled, where that is faster.
     """
 
     precision: Precision = "as loaded"
     memory_format: MemoryFormat = "auto"
     fold_batch_norm: bool = True
-    compile: bool = False
 
 
 @dataclass(frozen=True, slots=True)

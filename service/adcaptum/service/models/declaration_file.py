@@ -93,7 +93,6 @@ def _runtime(table: TomlTable) -> Runtime:
             "MemoryFormat", table.text("memory_format", "auto", choices=get_args(MemoryFormat))
         ),
         fold_batch_norm=_auto(table, "fold_batch_norm"),
-        compile=table.text("compile", "off", choices=("off", "auto")) == "auto",
     )
     table.finish()
     return runtime

@@ -1,24 +1,24 @@
-"""How many rows methods take to a tolerance, learnt: they cannot know the model beforehand."""
+"""Forecasts of the rows that a method takes to reach a tolerance, learnt per model."""
 
 from math import exp2, floor, log2
 from typing import Final
 
 MOST: Final = 1024.0
-"""A request counts for so many times the rows that were foretold at most, or for the inverse."""
+"""The largest ratio of rows used to rows planned that a request counts for; the least: 1/1024."""
 
 MEMORY: Final = 32.0
-"""The mean is that of about so many of the last requests."""
+"""The number of recent requests over which the mean runs, about."""
 
-FORETOLD: Final = 0.25
-"""How much what is foretold counts, as a share of a request."""
+PRIOR_WEIGHT: Final = 0.25
+"""The weight of the method's own plan, as a share of a request."""
 
 Bucket = tuple[str, int]
 
 
 class RowForecasts:
-    """The rows that a model's explanations took, relative to those that were foretold.
+    """The rows that a model's explanations used, relative to those that their methods planned.
 
-    For each method, and tolerances within a factor of two, the geometric mean, which one odd
+    Keeps the geometric mean for each method and each factor of two of the tolerance, which one odd
     request hardly changes.
     """
 
@@ -27,34 +27,32 @@ class RowForecasts:
     def __init__(self) -> None:
         self._logs: dict[Bucket, tuple[float, float]] = {}
 
-    def expected(self, method: str, tolerance: float | None, foretold: int) -> int:
-        """How many rows to expect of a method that foretells so many; without a tolerance, those.
+    def expected(self, method: str, tolerance: float | None, planned: int) -> int:
+        """Returns the rows to expect of a method; without a tolerance, those that it plans.
 
         Args:
-            method: Its name.
-            tolerance: What it goes on until, between 0 and 1; None: it takes what it says.
-            foretold: The rows that it foretells.
+            method: The method's name.
+            tolerance: The relative error to reach, between 0 and 1; None: no tolerance.
+            planned: The rows that the method plans.
         """
         if tolerance is None:
-            return foretold
-        mean, _ = self._logs.get(_bucket(method, tolerance), (0.0, FORETOLD))
-        return max(1, round(exp2(mean) * foretold))
+            return planned
+        mean, _ = self._logs.get(_bucket(method, tolerance), (0.0, PRIOR_WEIGHT))
+        return max(1, round(exp2(mean) * planned))
 
-    def learn(
-        self, method: str, tolerance: float, foretold: int, used: int, *, whole: bool
-    ) -> None:
-        """Notes what a method took.
+    def learn(self, method: str, tolerance: float, planned: int, used: int, *, whole: bool) -> None:
+        """Records the rows that a method used.
 
         Args:
-            method: Its name.
-            tolerance: What it went on until.
-            foretold: The rows that it foretold.
-            used: The rows that it took.
-            whole: Whether it went on to its end; if not, it would have taken more.
+            method: The method's name.
+            tolerance: The relative error to reach.
+            planned: The rows that it planned.
+            used: The rows that it used.
+            whole: Whether it ran to its end; if not, it would have used more.
         """
         key = _bucket(method, tolerance)
-        mean, weight = self._logs.get(key, (0.0, FORETOLD))
-        ratio = log2(min(MOST, max(1 / MOST, used / max(1, foretold))))
+        mean, weight = self._logs.get(key, (0.0, PRIOR_WEIGHT))
+        ratio = log2(min(MOST, max(1 / MOST, used / max(1, planned))))
         if not whole and ratio <= mean:
             return
         weight = min(weight + 1, MEMORY)
@@ -62,5 +60,5 @@ class RowForecasts:
 
 
 def _bucket(method: str, tolerance: float) -> Bucket:
-    # Beyond a millionth nobody goes, and there is one bucket.
+    # One bucket for everything below a millionth, which bounds their number.
     return method, floor(log2(max(tolerance, 1e-6)))

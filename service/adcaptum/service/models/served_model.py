@@ -1,7 +1,6 @@
 """A version of a model that answers requests."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Self
@@ -14,8 +13,7 @@ from adcaptum.engine.vocabulary.method import needs_layer
 from adcaptum.service.errors import NotFound
 from adcaptum.service.models.checks import Checks
 from adcaptum.service.models.declaration import Declaration, DeclarationError
-from adcaptum.service.models.layouts.choice import Layout
-from adcaptum.service.models.layouts.variants import AS_LOADED
+from adcaptum.service.models.layouts.variants import ModelVariant
 from adcaptum.service.models.loading import LoadedModel
 from adcaptum.service.models.output_cache import OutputCache
 from adcaptum.service.models.row_forecasts import RowForecasts
@@ -26,29 +24,29 @@ from adcaptum.v1 import model_pb2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedModel:
-    """What is kept at hand so that a request costs little.
+    """A version of a model with everything that requests look up, computed once.
 
     Attributes:
-        name: The model's.
+        name: The model's name.
         loaded: The module and the files beside it.
-        checks: What was found out about it.
-        layout: How its weights are arranged for speed.
-        identity: Sent with every reply.
+        checks: The facts found about it at load.
+        variant: The module that evaluates rows at its inputs and outputs.
+        identity: Name, version and digest, sent with every reply.
         modules: The class of each module by qualified name.
         label_index: A class's index by its name.
-        embedding: Where integer inputs are explained; None: directly.
-        scales: What counts as one unit of noise: the range of each feature in the background set,
-            because a table's features are of all sizes; None: the range of each example's values.
-        default_method: The method where a request names none.
-        known: What it says of rows that may be asked for again.
-        references: What it makes of rows that others are compared with; None: that is not kept.
-        row_ratios: How many rows its explanations to a tolerance take.
+        embedding: The site at which integer inputs are explained; None: the input.
+        scales: One unit of noise for each feature: its range in the background set, because a
+            table's features have all magnitudes; None: the range of each example's values.
+        default_method: The method of requests that name none.
+        known: Outputs of rows that requests may ask for again.
+        references: Traces of baseline rows; None: nothing is kept.
+        row_forecasts: The rows that its explanations to a tolerance take.
     """
 
     name: str
     loaded: LoadedModel
     checks: Checks
-    layout: Layout
+    variant: ModelVariant
     identity: model_pb2.ModelIdentity
     modules: Mapping[str, str]
     label_index: Mapping[str, int]
@@ -57,14 +55,14 @@ class ServedModel:
     default_method: ResolvedMethod
     known: OutputCache = field(default_factory=OutputCache)
     references: ReferenceMemory | None = field(default_factory=ReferenceMemory)
-    row_ratios: RowForecasts = field(default_factory=RowForecasts)
+    row_forecasts: RowForecasts = field(default_factory=RowForecasts)
 
     @classmethod
     def of(
         cls,
         loaded: LoadedModel,
         checks: Checks,
-        layout: Layout | None = None,
+        variant: ModelVariant | None = None,
         *,
         reference_bytes: int = MOST_BYTES,
     ) -> Self:
@@ -72,13 +70,13 @@ class ServedModel:
 
         Args:
             loaded: The model.
-            checks: What was found out about it.
-            layout: How it is arranged; None: as it was loaded.
-            reference_bytes: What is kept of rows that others are compared with takes at most so
-                many bytes. Nothing is where rows depend on others of their batch.
+            checks: The facts found about it.
+            variant: Its chosen variant; None: the module as loaded.
+            reference_bytes: The most bytes of memory that traces of baseline rows take. Nothing
+                is kept where rows depend on others of their batch.
 
         Raises:
-            DeclarationError: Its default method is not one.
+            DeclarationError: Its default method does not exist or needs a layer.
         """
         declaration = loaded.declaration
         modules = {
@@ -93,7 +91,7 @@ class ServedModel:
             name=declaration.name,
             loaded=loaded,
             checks=checks,
-            layout=layout or Layout(AS_LOADED, loaded.module),
+            variant=variant or ModelVariant(loaded.module),
             identity=model_pb2.ModelIdentity(
                 name=declaration.name, version=loaded.version, digest=loaded.digest
             ),
@@ -110,17 +108,13 @@ class ServedModel:
         )
 
     def module(self, evaluation: Evaluation) -> nn.Module:
-        """Returns what is to be evaluated: the arrangement that is fastest, or the model itself.
+        """Returns the module to evaluate: the fastest variant, or the model as loaded.
 
-        Layers and rules on operations are those of the model itself, and bits that must not change
-        shall not depend on which arrangement was the fastest when the server started.
+        Layers and rules on operations are those of the model as loaded, and deterministic answers
+        must not depend on the variant that was fastest when the server started.
         """
         at_ends = evaluation.at_ends and evaluation.forward_rows is None
-        return self.layout.module if at_ends else self.loaded.module
-
-    def turn(self, module: nn.Module) -> AbstractContextManager[object]:
-        """Returns what to hold while a batch of what `module` gave runs."""
-        return self.layout.turn if module is self.layout.module else nullcontext()
+        return self.variant.module if at_ends else self.loaded.module
 
     def layer(self, name: str) -> str:
         """Returns the qualified name of a layer or alias.
@@ -135,14 +129,14 @@ class ServedModel:
         return qualified
 
     def some_layers(self, most: int = 8) -> str:
-        """Names some of the layers, those with an alias first, by it."""
+        """Returns the names of some layers for a message, aliases first."""
         aliases = self.loaded.declaration.layers
         named = [*aliases, *(each for each in self.modules if each not in aliases.values())]
         more = " and others" if len(named) > most else ""
         return ", ".join(map(repr, named[:most])) + more
 
     def site(self, *, gradient: bool) -> Site:
-        """Returns where inputs are explained: token ids have no gradient, their embeddings do."""
+        """Returns the site of inputs: for gradients of token ids, their embedding."""
         return self.embedding if gradient and self.embedding is not None else INPUT
 
 

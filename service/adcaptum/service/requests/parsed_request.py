@@ -144,7 +144,7 @@ class ParsedRequest:
             kind = "gradient" if resolved.method.traits.gradient else "forward"
             pieces = [self._piece(index, 0, first, part) for part in self.parts]
             foretold = sum(map(self.rows, pieces)) * self.choice.count
-            rows[kind] += self.model.row_ratios.expected(
+            rows[kind] += self.model.row_forecasts.expected(
                 resolved.spec.name, self.budget.tolerance, foretold
             )
         return rows

@@ -4,7 +4,7 @@ from adcaptum.engine.methods import METHODS
 from adcaptum.engine.vocabulary.evaluation import Site
 from adcaptum.service.models.catalogue import Entry, State, version_name
 from adcaptum.service.models.declaration import InputDeclaration
-from adcaptum.service.models.layouts.choice import Layout
+from adcaptum.service.models.layouts.variants import ModelVariant
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests.suitability import obstacle
 from adcaptum.service.wire.abilities import Abilities
@@ -93,15 +93,15 @@ def _input(declared: InputDeclaration, served: ServedModel | None) -> model_pb2.
     )
 
 
-def _layout(layout: Layout) -> model_pb2.ModelLayout:
+def _variant(variant: ModelVariant) -> model_pb2.ModelLayout:
     return model_pb2.ModelLayout(
-        name=layout.name,
-        output_distance=layout.distance.outputs,
-        gradient_distance=layout.distance.gradients,
-        own_output_rounding=layout.rounding.outputs,
-        own_gradient_rounding=layout.rounding.gradients,
-        rows_per_second=layout.rows_per_second,
-        failures=layout.failures,
+        name=variant.name,
+        output_distance=variant.distance.outputs,
+        gradient_distance=variant.distance.gradients,
+        own_output_rounding=variant.trials.rounding.outputs,
+        own_gradient_rounding=variant.trials.rounding.gradients,
+        rows_per_second=variant.trials.rows_per_second,
+        failures=variant.trials.failures,
     )
 
 
@@ -109,7 +109,7 @@ def _add_findings(message: model_pb2.Model, served: ServedModel, *, layers: bool
     message.identity.CopyFrom(served.identity)
     message.checks.independent = served.checks.independent
     message.checks.differentiable = served.checks.differentiable
-    message.layout.CopyFrom(_layout(served.layout))
+    message.layout.CopyFrom(_variant(served.variant))
     accuracy = served.loaded.declaration.accuracy
     if accuracy is not None:
         message.checks.accuracy = accuracy

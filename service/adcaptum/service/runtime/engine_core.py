@@ -232,8 +232,7 @@ class EngineCore:
         try:
             module = model.module(pieces[0].evaluation)
             run = partial(evaluate, module, pieces, look=look, memory=model.references)
-            with model.turn(module):
-                parts = stream.run(run)
+            parts = stream.run(run)
         except torch.OutOfMemoryError as error:
             self._metrics.out_of_memory.labels(model.name).inc()
             self._fail(batch, error, self.scheduler.out_of_memory, ended)

@@ -16,7 +16,6 @@ from adcaptum.engine.vocabulary.flow import Flow, ask
 from adcaptum.service.device import streams
 from adcaptum.service.device.batch_memory import BatchMemory
 from adcaptum.service.metrics import Metrics
-from adcaptum.service.models.layouts.choice import Layout
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.engine_core import EngineCore
 from adcaptum.service.runtime.engine_runner import EngineRunner
@@ -107,27 +106,6 @@ async def test_a_batch_that_does_not_fit_into_memory_runs_again_in_halves(told: 
         turns.run(turns.take(), told)
     assert one.error is None
     torch.testing.assert_close(one.results[0].values, module.weight.T[:2] ** 2)
-
-
-class Turn:
-    """Something to hold, that writes down when it is held."""
-
-    def __init__(self, events: list[str]) -> None:
-        self._events = events
-
-    def __enter__(self) -> None:
-        self._events.append("held")
-
-    def __exit__(self, *_: object) -> None:
-        self._events.append("free")
-
-
-async def test_what_runs_one_batch_at_a_time_is_held_until_the_batch_has_ended(told: Told) -> None:
-    model, _ = served()
-    layout = Layout("compiled", model.loaded.module, turn=Turn(told.events))
-    one = work(replace(model, layout=layout), outputs(torch.ones(1, 3)))
-    taking_turns(one, told)
-    assert told.events == ["held", "begin", "end", "free"]
 
 
 def test_a_processor_has_no_streams() -> None:

@@ -54,15 +54,14 @@ def test_how_a_model_may_be_arranged_is_read(tmp_path: Path) -> None:
 precision = "bfloat16"
 memory_format = "channels last"
 fold_batch_norm = false
-compile = "auto"
 """
     read = declaration_file.read(write(tmp_path, GOOD + asked))
-    assert read.runtime == Runtime("bfloat16", "channels last", fold_batch_norm=False, compile=True)
+    assert read.runtime == Runtime("bfloat16", "channels last", fold_batch_norm=False)
 
 
 def test_an_arrangement_is_measured_and_no_precision_changed_by_default(tmp_path: Path) -> None:
     read = declaration_file.read(write(tmp_path, GOOD))
-    assert read.runtime == Runtime("as loaded", "auto", fold_batch_norm=True, compile=False)
+    assert read.runtime == Runtime("as loaded", "auto", fold_batch_norm=True)
 
 
 def test_zero_is_always_a_baseline(tmp_path: Path) -> None:
@@ -103,12 +102,7 @@ def test_zero_is_always_a_baseline(tmp_path: Path) -> None:
             "[runtime]\nfold_batch_norm = true\n[limits]",
             "runtime.fold_batch_norm: True is not 'auto' or false",
         ),
-        (
-            "[limits]",
-            "[runtime]\ncompile = 'always'\n[limits]",
-            "runtime.compile: 'always' is not one of 'off', 'auto'",
-        ),
-        ("[limits]", "[runtime]\ncompiled = 'auto'\n[limits]", "runtime.compiled: unknown field"),
+        ("[limits]", "[runtime]\ncompile = 'auto'\n[limits]", "runtime.compile: unknown field"),
         ("[[outputs]]", "[[outputs", "model.toml"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Rows that methods take to a tolerance are foretold by what such requests have taken."""
+"""Forecasts of the rows that methods take to a tolerance, from those that requests took."""
 
 from typing import Any
 
@@ -21,10 +21,10 @@ from adcaptum.v1 import (
 from tests.unit.service.tiny_model import served
 
 
-def learnt(*used: int, tolerance: float = 0.05, foretold: int = 100) -> RowForecasts:
+def learnt(*used: int, tolerance: float = 0.05, planned: int = 100) -> RowForecasts:
     ratios = RowForecasts()
     for rows in used:
-        ratios.learn("rise", tolerance, foretold, rows, whole=True)
+        ratios.learn("rise", tolerance, planned, rows, whole=True)
     return ratios
 
 

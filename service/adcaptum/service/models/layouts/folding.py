@@ -27,7 +27,7 @@ Pair = tuple[str, str]
 
 
 class _Watch(TorchFunctionMode):
-    """Sees what becomes of the outputs of layers, operation by operation."""
+    """Records, operation by operation, which use the outputs of layers."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class _Watch(TorchFunctionMode):
             if isinstance(part, _NORMS) and part.running_mean is not None
         }
         self._made: dict[int, str] = {}
-        # Whose number belongs to a tensor only as long as it is there.
+        # An id belongs to a tensor only as long as the tensor exists.
         self._kept: list[Tensor] = []
         self.calls: Counter[str] = Counter()
         self.users: dict[str, list[str]] = {}
@@ -56,9 +56,9 @@ class _Watch(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Runs an operation, and notes what it works on."""
+        """Runs an operation and records the tensors that it takes."""
         result = func(*args, **(kwargs or {}))
-        # What gives no tensor asks for a shape or the like.
+        # An operation that returns no tensor reads a shape or the like.
         if not any(isinstance(made, Tensor) for made in tree_leaves(result)):
             return result
         given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
@@ -80,7 +80,7 @@ class _Watch(TorchFunctionMode):
 
 
 def foldable(module: nn.Module, run: Callable[[], object]) -> list[Pair]:
-    """Finds batch norms that take all that a layer gives, and take nothing else.
+    """Finds pairs of a layer and a batch norm that is the only user of its output.
 
     Args:
         module: The model, in evaluation mode.
@@ -96,15 +96,15 @@ def foldable(module: nn.Module, run: Callable[[], object]) -> list[Pair]:
 
 
 def folded(module: nn.Module, pairs: Sequence[Pair]) -> nn.Module:
-    """Copies a model and folds the batch norms of the copy."""
+    """Returns a copy of a model whose batch norms are folded."""
     made = copy.deepcopy(module)
     for layer, norm in pairs:
         first, second = made.get_submodule(layer), made.get_submodule(norm)
-        assert isinstance(second, _NORMS), "it was seen to be one"
+        assert isinstance(second, _NORMS), "foldable found it"
         if isinstance(first, nn.Linear):
             _replace(made, layer, fuse_linear_bn_eval(first, second))
         else:
-            assert isinstance(first, nn.Conv1d | nn.Conv2d | nn.Conv3d), "it was seen to be one"
+            assert isinstance(first, nn.Conv1d | nn.Conv2d | nn.Conv3d), "foldable found it"
             _replace(made, layer, fuse_conv_bn_eval(first, second))
         _replace(made, norm, nn.Identity())
     return made.eval().requires_grad_(requires_grad=False)

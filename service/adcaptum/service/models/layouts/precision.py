@@ -1,4 +1,4 @@
-"""A model that computes in another precision than it takes and gives."""
+"""A model copy that computes in another precision than its inputs and outputs have."""
 
 import copy
 from typing import Final
@@ -12,14 +12,14 @@ DTYPES: Final = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-"""By the names in `model.toml`, which are PyTorch's."""
+"""Dtypes by their names in `model.toml`, which are PyTorch's."""
 
 
 class InPrecision(nn.Module):
     """A copy of a model whose weights are of another dtype.
 
-    Rows are cast on their way in, and what the model gives on its way out; gradients come back in
-    the dtype of the rows, because autograd casts them likewise.
+    Rows are cast on their way in and outputs on their way out; autograd casts gradients back to
+    the dtype of the rows.
     """
 
     def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
@@ -27,7 +27,7 @@ class InPrecision(nn.Module):
 
         Args:
             module: The model.
-            dtype: What its copy computes with.
+            dtype: The dtype that the copy computes with.
         """
         super().__init__()
         self._dtype = dtype
@@ -35,13 +35,13 @@ class InPrecision(nn.Module):
         self._module = copy.deepcopy(module).to(dtype)
 
     def forward(self, *arguments: object) -> object:
-        """Does what the model does."""
+        """Casts the arguments, runs the copy and casts its outputs back."""
         given = [_cast(each, self._dtype) for each in arguments]
         return tree_map(lambda made: _cast(made, self._given), self._module(*given))
 
 
 def own_dtype(module: nn.Module) -> torch.dtype:
-    """Returns what a model computes with; float32 where nothing in it tells."""
+    """Returns the dtype of the first floating-point parameter or buffer; float32 without any."""
     kept = [*module.parameters(), *module.buffers()]
     return next((each.dtype for each in kept if each.is_floating_point()), torch.float32)
 

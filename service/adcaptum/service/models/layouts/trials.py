@@ -1,10 +1,11 @@
-"""How far arrangements of a model are from it, and how fast they are."""
+"""Distances of variants from their model, and their speed."""
 
 import copy
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from math import inf, isnan
 from time import perf_counter
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from torch import Tensor, nn
@@ -16,42 +17,63 @@ from adcaptum.service.models.checks import Checks, example_batch
 from adcaptum.service.models.loading import LoadedModel
 
 TRIAL_SECONDS: Final = 0.2
-"""How long all arrangements are tried, together."""
+"""Seconds of trials of all variants together, at least."""
 
 FEWEST_ROUNDS: Final = 2
 MOST_ROWS: Final = 32
 
 
 class Distance(NamedTuple):
-    """How far one evaluation is from another: sums of differences, relative to the magnitudes."""
+    """Sums of absolute differences, relative to the sums of magnitudes.
+
+    Attributes:
+        outputs: Of the outputs.
+        gradients: Of the gradients of the first output with respect to the inputs.
+    """
 
     outputs: float
     gradients: float
 
     def within(self, outputs: float, gradients: float) -> bool:
-        """Whether neither is further off."""
+        """Returns whether neither distance exceeds its bound."""
         return self.outputs <= outputs and self.gradients <= gradients
 
 
-NOTHING: Final = Distance(0.0, 0.0)
+SAME: Final = Distance(0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialReport:
+    """The comparison of a model's variants.
+
+    Attributes:
+        rounding: The distance of the model from itself in float64, at the examples.
+        rows_per_second: Of each variant that was tried, by name: each row once without and once
+            with gradients, as far as the model has them. Empty where nothing was tried.
+        failures: Why other variants were refused, by name.
+    """
+
+    rounding: Distance = SAME
+    rows_per_second: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    failures: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def widened(model: LoadedModel) -> LoadedModel:
-    """The model and its examples in float64."""
+    """Returns the model and its examples in float64."""
     module = copy.deepcopy(model.module).double()
     examples = tuple(t.double() if t.is_floating_point() else t for t in model.examples)
     return replace(model, module=module, examples=examples)
 
 
 def batches(model: LoadedModel, checks: Checks, rows: int) -> list[RowRange]:
-    """What an arrangement is tried on: gradients of a layer's values are not for it."""
+    """Returns trial batches without and with gradients; not those with gradients at a layer."""
     kinds = [False, True] if checks.differentiable else [False]
     made = [example_batch(model, checks, rows, gradient=kind) for kind in kinds]
     return [batch for batch in made if batch.evaluation.at_ends]
 
 
 def distance(expected: LoadedModel, found: LoadedModel, checks: Checks) -> Distance:
-    """How far a model is from another, each at its own examples."""
+    """Returns the distance of a model from another, each at its own examples."""
     values: list[float] = []
     gradients: list[float] = []
     rows = len(expected.examples[0])
@@ -68,13 +90,13 @@ def distance(expected: LoadedModel, found: LoadedModel, checks: Checks) -> Dista
 def rates(
     model: LoadedModel, checks: Checks, modules: Mapping[str, nn.Module], target_seconds: float
 ) -> dict[str, float]:
-    """Rows per second of each, in turns: what else the machine does is the same for all.
+    """Returns rows per second of each module, measured in turns so that other load hits all alike.
 
     Args:
         model: The model.
-        checks: What was found out about it.
-        modules: Arrangements of it, by name.
-        target_seconds: How long a batch may take.
+        checks: The facts found about it.
+        modules: Variants of it, by name.
+        target_seconds: The longest that a batch may take.
     """
     usual = trial_batches(model, checks, target_seconds)
     rows = len(usual[0])
@@ -88,7 +110,7 @@ def rates(
 
 
 def trial_batches(model: LoadedModel, checks: Checks, target_seconds: float) -> list[RowRange]:
-    """Batches of as many rows as a model, as it was loaded, evaluates in the time of one."""
+    """Returns batches of as many rows as the model as loaded evaluates within the target time."""
     single = batches(model, checks, 1)
     alone = min(seconds(model.module, single) for _ in range(2))
     rows = 1
@@ -98,7 +120,7 @@ def trial_batches(model: LoadedModel, checks: Checks, target_seconds: float) -> 
 
 
 def seconds(module: nn.Module, made: list[RowRange]) -> float:
-    """What batches cost, one after another."""
+    """Returns the seconds that batches take, one after another."""
     clock = batch_clock(made[0].evaluation.rows.like[0].device)
     begin = clock()
     for batch in made:
@@ -109,5 +131,5 @@ def seconds(module: nn.Module, made: list[RowRange]) -> float:
 def _difference(expected: Tensor, found: Tensor) -> float:
     difference = (found.double() - expected.double()).abs().sum()
     ratio = (difference / expected.double().abs().sum().clamp(min=1e-12)).item()
-    # Of what is not a number nothing is known.
+    # A NaN makes the distance unknown.
     return inf if isnan(ratio) else ratio

@@ -1,4 +1,4 @@
-"""Arrangements of a model's weights: what is chosen, and for which evaluations."""
+"""Variants of a model: the choice, and the evaluations that use it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,16 +20,9 @@ from adcaptum.service.models.declaration import (
     Precision,
     Runtime,
 )
-from adcaptum.service.models.layouts import choice as layouts, trials
-from adcaptum.service.models.layouts.choice import Layout
-from adcaptum.service.models.layouts.compiled import Compiled
-from adcaptum.service.models.layouts.variants import (
-    AS_LOADED,
-    BOTH,
-    CHANNELS_LAST,
-    COMPILED,
-    FOLDED,
-)
+from adcaptum.service.models.layouts import choice, trials
+from adcaptum.service.models.layouts.transforms import AS_LOADED, BOTH, CHANNELS_LAST, FOLDED
+from adcaptum.service.models.layouts.variants import ModelVariant
 from adcaptum.service.models.loading import LoadedModel
 from adcaptum.service.models.served_model import ServedModel
 from tests.models import cnn, mlp
@@ -60,13 +53,13 @@ def loaded(module: nn.Module, rows: Tensor, runtime: Runtime | None = None) -> L
     )
 
 
-def chosen(model: LoadedModel) -> Layout:
-    return layouts.choose(model, checks.check(model), 0.001)
+def chosen(model: LoadedModel) -> ModelVariant:
+    return choice.choose(model, checks.check(model), 0.001)
 
 
 @pytest.fixture
 def rate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Says how fast arrangements are, instead of measuring them."""
+    """Says how fast variants are, instead of measuring them."""
 
     def say(**rates: float) -> None:
         by_name = {AS_LOADED: 1.0, FOLDED: 1.0, CHANNELS_LAST: 1.0, BOTH: 1.0}
@@ -82,28 +75,28 @@ def rate(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def test_the_fastest_is_chosen(rate: Callable[..., None]) -> None:
     rate(folded=1.2, channels_last=1.3)
-    layout = chosen(loaded(cnn(), ROWS))
-    assert layout.name == CHANNELS_LAST
-    assert set(layout.rows_per_second) == {AS_LOADED, FOLDED, CHANNELS_LAST, BOTH}
+    variant = chosen(loaded(cnn(), ROWS))
+    assert variant.name == CHANNELS_LAST
+    assert set(variant.trials.rows_per_second) == {AS_LOADED, FOLDED, CHANNELS_LAST, BOTH}
 
 
 def test_what_is_hardly_faster_is_not_chosen(rate: Callable[..., None]) -> None:
     rate(folded=1.09)
     model = loaded(cnn(), ROWS)
-    layout = chosen(model)
-    assert layout.name == AS_LOADED
-    assert layout.module is model.module
-    assert layout.rows_per_second[FOLDED] == 1.09
+    variant = chosen(model)
+    assert variant.name == AS_LOADED
+    assert variant.module is model.module
+    assert variant.trials.rows_per_second[FOLDED] == 1.09
 
 
 def test_a_chosen_copy_says_what_the_model_says(rate: Callable[..., None]) -> None:
     rate(folded=2.0)
     model = loaded(cnn(), ROWS)
-    layout = chosen(model)
-    assert isinstance(layout.module.get_submodule("2.norm"), nn.Identity)
-    assert 0 < layout.distance.gradients < 1e-5
-    assert 0 < layout.rounding.gradients < 1e-5
-    torch.testing.assert_close(layout.module(ROWS), model.module(ROWS), rtol=1e-5, atol=1e-6)
+    variant = chosen(model)
+    assert isinstance(variant.module.get_submodule("2.norm"), nn.Identity)
+    assert 0 < variant.distance.gradients < 1e-5
+    assert 0 < variant.trials.rounding.gradients < 1e-5
+    torch.testing.assert_close(variant.module(ROWS), model.module(ROWS), rtol=1e-5, atol=1e-6)
 
 
 class Doubled(nn.Module):
@@ -119,9 +112,9 @@ class Doubled(nn.Module):
 
 
 def test_a_copy_that_is_another_function_is_not_tried() -> None:
-    layout = chosen(loaded(Doubled(), ROWS))
-    assert FOLDED not in layout.rows_per_second
-    assert BOTH not in layout.rows_per_second
+    variant = chosen(loaded(Doubled(), ROWS))
+    assert FOLDED not in variant.trials.rows_per_second
+    assert BOTH not in variant.trials.rows_per_second
 
 
 class Views(nn.Module):
@@ -151,22 +144,22 @@ class Asks(nn.Module):
 
 
 @pytest.mark.parametrize(("module", "works"), [(Views(), FOLDED), (Asks(), CHANNELS_LAST)])
-def test_arrangements_with_which_a_model_does_not_work_are_not_tried(
+def test_variants_with_which_a_model_does_not_work_are_not_tried(
     module: nn.Module, works: str
 ) -> None:
-    layout = chosen(loaded(module, ROWS))
-    assert set(layout.rows_per_second) == {AS_LOADED, works}
-    assert layout.failures
+    variant = chosen(loaded(module, ROWS))
+    assert set(variant.trials.rows_per_second) == {AS_LOADED, works}
+    assert variant.trials.failures
 
 
 def test_where_nothing_can_be_gained_nothing_is_tried() -> None:
-    layout = chosen(loaded(mlp(), torch.rand(4, 8)))
-    assert layout.name == AS_LOADED
-    assert not layout.rows_per_second
+    variant = chosen(loaded(mlp(), torch.rand(4, 8)))
+    assert variant.name == AS_LOADED
+    assert not variant.trials.rows_per_second
 
 
-def test_arrangements_are_measured() -> None:
-    rates = chosen(loaded(cnn(), ROWS)).rows_per_second
+def test_variants_are_measured() -> None:
+    rates = chosen(loaded(cnn(), ROWS)).trials.rows_per_second
     assert set(rates) == {AS_LOADED, FOLDED, CHANNELS_LAST, BOTH}
     assert all(rate > 0 for rate in rates.values())
 
@@ -176,7 +169,7 @@ def served(rate: Callable[..., None]) -> ServedModel:
     rate(**{"folded,_channels_last": 2.0})
     model = loaded(cnn(), ROWS)
     found = checks.check(model)
-    return ServedModel.of(model, found, layouts.choose(model, found, 0.001))
+    return ServedModel.of(model, found, choice.choose(model, found, 0.001))
 
 
 GIVEN = Given((ROWS,))
@@ -190,8 +183,8 @@ TARGET = Output(torch.zeros(4, 1, dtype=torch.int64))
 def test_inputs_and_outputs_are_evaluated_by_the_fastest(
     served: ServedModel, evaluation: Evaluation
 ) -> None:
-    assert served.module(evaluation) is served.layout.module
-    assert served.layout.name == BOTH
+    assert served.module(evaluation) is served.variant.module
+    assert served.variant.name == BOTH
 
 
 @pytest.mark.parametrize(
@@ -232,7 +225,7 @@ def test_attributions_by_the_fastest_are_those_by_the_model(served: ServedModel,
     method = resolve(METHODS[name], {})
     explicand = Explicand.of(ROWS, target=1, baselines=0.0)
     expected = explain(served.loaded.module, method, explicand)
-    found = explain(served.layout.module, method, explicand)
+    found = explain(served.variant.module, method, explicand)
     torch.testing.assert_close(found.values[0], expected.values[0], rtol=1e-4, atol=1e-6)
     assert found.values[0].is_contiguous()
 
@@ -240,21 +233,21 @@ def test_attributions_by_the_fastest_are_those_by_the_model(served: ServedModel,
 def test_a_model_whose_rows_depend_on_each_other_is_left_as_it_is() -> None:
     model = loaded(cnn(), ROWS)
     dependent = replace(checks.check(model), independent=False)
-    assert not layouts.choose(model, dependent, 0.001).rows_per_second
+    assert not choice.choose(model, dependent, 0.001).trials.rows_per_second
 
 
 def test_what_may_not_be_tried_is_not() -> None:
     runtime = Runtime(memory_format="as loaded", fold_batch_norm=False)
-    assert not chosen(loaded(cnn(), ROWS, runtime)).rows_per_second
+    assert not chosen(loaded(cnn(), ROWS, runtime)).trials.rows_per_second
 
 
 def test_a_memory_format_that_is_asked_for_is_chosen_though_it_is_slower(
     rate: Callable[..., None],
 ) -> None:
     rate(channels_last=0.5, **{"folded,_channels_last": 0.6})
-    layout = chosen(loaded(cnn(), ROWS, Runtime(memory_format="channels last")))
-    assert layout.name == BOTH
-    assert set(layout.rows_per_second) == {AS_LOADED, CHANNELS_LAST, BOTH}
+    variant = chosen(loaded(cnn(), ROWS, Runtime(memory_format="channels last")))
+    assert variant.name == BOTH
+    assert set(variant.trials.rows_per_second) == {AS_LOADED, CHANNELS_LAST, BOTH}
 
 
 @pytest.mark.parametrize(("precision", "off"), [("bfloat16", 2e-2), ("float16", 2e-3)])
@@ -262,29 +255,29 @@ def test_a_precision_that_is_asked_for_is_chosen_and_says_how_far_it_is_off(
     precision: Precision, off: float
 ) -> None:
     runtime = Runtime(precision, memory_format="as loaded", fold_batch_norm=False)
-    layout = chosen(loaded(cnn(), ROWS, runtime))
-    assert layout.name == precision
-    assert off / 100 < layout.distance.outputs < off
-    assert off / 100 < layout.distance.gradients < 10 * off
+    variant = chosen(loaded(cnn(), ROWS, runtime))
+    assert variant.name == precision
+    assert off / 100 < variant.distance.outputs < off
+    assert off / 100 < variant.distance.gradients < 10 * off
 
 
 def test_in_another_precision_rows_and_gradients_keep_their_dtype() -> None:
     model = loaded(cnn(), ROWS, Runtime("bfloat16"))
-    layout = chosen(model)
+    variant = chosen(model)
     rows = ROWS.clone().requires_grad_()
-    made = layout.module(rows)
+    made = variant.module(rows)
     (gradient,) = torch.autograd.grad(made.sum(), rows)
     assert made.dtype == gradient.dtype == torch.float32
     expected = model.module(ROWS).to(torch.bfloat16)
     torch.testing.assert_close(made.to(torch.bfloat16), expected, rtol=0.1, atol=0.05)
-    assert {each.dtype for each in layout.module.parameters()} == {torch.bfloat16}
+    assert {each.dtype for each in variant.module.parameters()} == {torch.bfloat16}
     assert {each.dtype for each in model.module.parameters()} == {torch.float32}
 
 
 def test_the_precision_of_the_model_itself_changes_nothing() -> None:
-    layout = chosen(loaded(mlp(), torch.rand(4, 8), Runtime("float32")))
-    assert layout.name == AS_LOADED
-    assert not layout.rows_per_second
+    variant = chosen(loaded(mlp(), torch.rand(4, 8), Runtime("float32")))
+    assert variant.name == AS_LOADED
+    assert not variant.trials.rows_per_second
 
 
 class Large(nn.Module):
@@ -295,93 +288,27 @@ class Large(nn.Module):
 
 
 def test_a_precision_in_which_the_model_gives_no_numbers_is_refused() -> None:
-    layout = chosen(loaded(Large(), ROWS, Runtime("float16")))
-    assert layout.name == AS_LOADED
-    assert layout.failures == {"float16": "gives what is not a number"}
+    variant = chosen(loaded(Large(), ROWS, Runtime("float16")))
+    assert variant.name == AS_LOADED
+    assert variant.trials.failures == {"float16": "gives what is not a number"}
 
 
 def test_where_rows_depend_on_each_other_it_is_said_why_nothing_is_done() -> None:
     model = loaded(cnn(), ROWS, Runtime("bfloat16"))
     dependent = replace(checks.check(model), independent=False)
-    layout = layouts.choose(model, dependent, 0.001)
-    assert layout.name == AS_LOADED
-    assert "depend on each other" in layout.failures["what model.toml asks for"]
-
-
-def test_without_a_compiler_the_model_serves_as_it_is_and_says_why(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("no compiler\nand a long story")
-
-    monkeypatch.setattr(Compiled, "prepare", fail)
-    layout = chosen(loaded(mlp(), torch.rand(4, 8), Runtime(compile=True)))
-    assert layout.name == AS_LOADED
-    assert layout.failures == {COMPILED: "RuntimeError: no compiler"}
-
-
-@pytest.fixture
-def without_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is compiled is traced, and then run operation by operation: that takes no compiler."""
-
-    def traced(made: Compiled) -> Callable[..., object]:
-        run: Callable[..., object] = torch.compile(made._module, backend="aot_eager")
-        return run
-
-    monkeypatch.setattr(Compiled, "_compiler", traced)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("without_compiler")
-@pytest.mark.parametrize(("worth", "name"), [(1.2, COMPILED), (1.05, AS_LOADED)])
-def test_a_model_is_compiled_where_that_is_worth_it(
-    rate: Callable[..., None], worth: float, name: str
-) -> None:
-    rate(compiled=worth)
-    rows = torch.rand(4, 8)
-    model = loaded(mlp(), rows, Runtime(compile=True))
-    layout = chosen(model)
-    assert layout.name == name
-    assert layout.rows_per_second == {AS_LOADED: 1.0, COMPILED: worth}
-    assert not layout.failures
-    torch.testing.assert_close(layout.module(rows), model.module(rows))
-
-
-@pytest.mark.usefixtures("without_compiler")
-def test_a_compiled_model_is_made_ready_for_another_number_of_threads(
-    rate: Callable[..., None],
-) -> None:
-    rate(compiled=2.0)
-    layout = chosen(loaded(mlp(), torch.rand(4, 8), Runtime(compile=True)))
-    assert isinstance(layout.module, Compiled)
-    kinds, threads = len(layout.module._ready), torch.get_num_threads()
-    torch.set_num_threads(threads + 1)
-    try:
-        layout.prepare()
-    finally:
-        torch.set_num_threads(threads)
-    assert len(layout.module._ready) == 2 * kinds
-
-
-@pytest.mark.usefixtures("without_compiler")
-def test_a_compiled_model_in_another_precision_may_be_as_far_off_as_that_is(
-    rate: Callable[..., None],
-) -> None:
-    rate(bfloat16=0.5, **{"bfloat16,_compiled": 2.0})
-    runtime = Runtime("bfloat16", compile=True)
-    layout = chosen(loaded(mlp(), torch.rand(4, 8), runtime))
-    assert layout.name == "bfloat16, compiled"
-    assert 1e-4 < layout.distance.outputs < 1e-1
+    variant = choice.choose(model, dependent, 0.001)
+    assert variant.name == AS_LOADED
+    assert "depend on each other" in variant.trials.failures["what model.toml asks for"]
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("precision", ["as loaded", "bfloat16", "float16"])
-def test_arrangements_are_measured_on_cuda_too(precision: Precision) -> None:
+def test_variants_are_measured_on_cuda_too(precision: Precision) -> None:
     model = loaded(cnn(), ROWS, Runtime(precision))
     device = torch.device("cuda")
     module, rows = model.module.to(device), ROWS.to(device)
-    layout = chosen(replace(model, module=module, device=device, examples=(rows,)))
-    assert AS_LOADED in layout.rows_per_second
-    assert precision in (AS_LOADED, layout.name.split(", ")[-1])
-    torch.testing.assert_close(layout.module(rows), module(rows), rtol=0.1, atol=0.05)
+    variant = chosen(replace(model, module=module, device=device, examples=(rows,)))
+    assert AS_LOADED in variant.trials.rows_per_second
+    assert precision in (AS_LOADED, variant.name.split(", ")[-1])
+    torch.testing.assert_close(variant.module(rows), module(rows), rtol=0.1, atol=0.05)
