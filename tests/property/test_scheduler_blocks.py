@@ -7,8 +7,12 @@ from collections import deque
 
 from hypothesis import given, settings, strategies as st
 
+from adcaptum.engine.scheduling.batch import Batch
 from adcaptum.engine.scheduling.batch_sizer import BatchSizer
-from adcaptum.engine.scheduling.scheduler import Batch, Job, Priority, Request, Scheduler
+from adcaptum.engine.scheduling.job import Job
+from adcaptum.engine.scheduling.priority import Priority
+from adcaptum.engine.scheduling.request import Request
+from adcaptum.engine.scheduling.scheduler import Scheduler
 
 BLOCK = 8
 

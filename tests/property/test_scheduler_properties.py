@@ -8,8 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from adcaptum.engine.scheduling.batch import Batch
 from adcaptum.engine.scheduling.batch_sizer import BatchSizer
-from adcaptum.engine.scheduling.scheduler import Batch, Job, JobSlice, Priority, Request, Scheduler
+from adcaptum.engine.scheduling.job import Job, JobSlice
+from adcaptum.engine.scheduling.priority import Priority
+from adcaptum.engine.scheduling.request import Request
+from adcaptum.engine.scheduling.scheduler import Scheduler
 
 WAITING, RUNNING, DONE, LOST = range(4)
 
@@ -62,7 +66,7 @@ class Ledger:
             assert not waiting, "nothing was given out although rows wait"
             return None
         assert batch.rows == sum(piece.stop - piece.start for piece in batch.slices)
-        assert 1 <= batch.rows <= batch.capacity == self.scheduler.capacity.rows(batch.key)
+        assert 1 <= batch.rows <= batch.capacity == self.scheduler.batch_sizer.rows(batch.key)
         assert all(piece.job.key == batch.key for piece in batch.slices)
         first = min(job.request.priority for job in waiting)
         assert batch.slices[0].job.request.priority is first
@@ -108,7 +112,7 @@ class Ledger:
     def out_of_memory(self, batch: Batch[Record]) -> None:
         again = self.scheduler.out_of_memory(batch)
         assert again == (batch.rows > 1)
-        assert self.scheduler.capacity.rows(batch.key) <= max(1, batch.rows // 2)
+        assert self.scheduler.batch_sizer.rows(batch.key) <= max(1, batch.rows // 2)
         self.mark(batch, WAITING if again else LOST)
         if not again:
             self.cancel(batch.requests[0])
@@ -175,16 +179,17 @@ class Ledger:
             assert (backlog.seconds == 0) or backlog.rows + backlog.expected_rows > 0
 
     def check_queues(self) -> None:
-        """No entry of a lane is later than its request's virtual finish time."""
-        for tier in self.scheduler._tiers:
-            queue = tier.queue
-            for lane in queue._lanes.values():
-                valid = [entry for entry in lane.heap if entry[3].serial == entry[2]]
-                assert len(valid) == lane.size > 0
-                assert len(lane.heap) <= 2 * lane.size + 32
-                for finish, _, _, slot in valid:
-                    rows = min(slot.waiting_rows, queue.quantum)
-                    now = slot.request.virtual_time + rows * slot.request.pace
+        """No entry of a key's queue is later than its request's virtual finish time."""
+        for of_class in self.scheduler._classes:
+            queue = of_class.queue
+            for of_key in queue._keys.values():
+                valid = [entry for entry in of_key.heap if entry[3].serial == entry[2]]
+                assert len(valid) == of_key.size > 0
+                assert len(of_key.heap) <= 2 * of_key.size + 32
+                for finish, _, _, jobs in valid:
+                    assert jobs.owner is not None
+                    rows = min(jobs.waiting_rows, queue.quantum)
+                    now = jobs.owner.virtual_time + rows * jobs.owner.pace
                     assert finish <= now + 1e-9 * abs(now)
 
     def finish(self) -> None:
@@ -215,7 +220,6 @@ class SchedulerMachine(RuleBasedStateMachine):
         priority=st.sampled_from(Priority),
         key=st.sampled_from("xyz"),
         sizes=st.lists(st.integers(1, 20), min_size=0, max_size=3),
-        weight=st.sampled_from([0.1, 1.0, 7.0]),
         deadline=st.one_of(st.none(), st.floats(0, 20)),
         caller=st.sampled_from([None, "a", "b", "c"]),
         expected=st.one_of(st.none(), st.integers(0, 30)),
@@ -226,14 +230,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         priority: Priority,
         key: str,
         sizes: list[int],
-        weight: float,
         deadline: float | None,
         caller: str | None,
         expected: int | None,
     ) -> None:
         request = Request(
             priority=priority,
-            weight=weight,
             deadline=deadline,
             caller=caller,
             rows=expected or 0,
@@ -366,7 +368,6 @@ def test_thousands_of_steps_lose_no_row(seed: int) -> None:
     quantum=st.sampled_from([1, 8, 64]),
     keys=st.integers(1, 5),
     crowd=st.sampled_from([2, 5, 20, 60]),
-    weights=st.sampled_from([[1.0], [0.25, 1.0, 4.0], [0.01, 1.0, 100.0]]),
     callers=st.sampled_from([0, 1, 3, 20]),
 )
 def test_nobody_starves(
@@ -376,7 +377,6 @@ def test_nobody_starves(
     quantum: int,
     keys: int,
     crowd: int,
-    weights: list[float],
     callers: int,
 ) -> None:
     """Rule 6 of `fair_queue`, in an overloaded system: whoever is done is replaced at once.
@@ -385,40 +385,30 @@ def test_nobody_starves(
     """
     rng = random.Random(seed)
     limits = [capacity] + [rng.choice([capacity, 1, max(1, capacity // 4)]) for _ in range(keys)]
-    shares = {caller: rng.choice(weights) for caller in range(callers)}
     scheduler: Scheduler[None] = Scheduler(
         BatchSizer(fixed=capacity, max_rows=lambda key: limits[hash(key)]),
         quantum=quantum,
-        share=lambda caller: shares[hash(caller)],
     )
     arrived_at: dict[Request, int] = {}
-    heaviest: dict[Request, list[float]] = {}
+    largest: dict[Request, list[int]] = {}
     given_out = 0
 
-    def share(request: Request) -> float:
-        return request.weight if request.caller is None else shares[hash(request.caller)]
-
-    def weigh() -> None:
-        """Rule 6's W and S, at their largest since each request came."""
-        loads: dict[object, float] = {}
-        total = 0.0
-        for request in arrived_at:
-            caller = request if request.caller is None else request.caller
-            total += share(request) if caller not in loads else 0
-            loads[caller] = loads.get(caller, 0.0) + request.weight
+    def count() -> None:
+        """Rule 6's C and S, at their largest since each request came."""
+        loads = Counter(r if r.caller is None else r.caller for r in arrived_at)
         for request in arrived_at:
             load = loads[request if request.caller is None else request.caller]
-            most = heaviest.setdefault(request, [0.0, 0.0])
-            most[:] = [max(most[0], total), max(most[1], load)]
+            most = largest.setdefault(request, [0, 0])
+            most[:] = [max(most[0], len(loads)), max(most[1], load)]
 
     for _ in range(400):
         while len(arrived_at) < crowd and rng.random() < 0.95:
             sizes = [1, 1, 2, rng.randint(1, 3 * quantum), rng.randint(1, 20 * capacity)]
             caller = rng.randrange(callers) if callers and rng.random() < 0.8 else None
-            request = Request(weight=rng.choice(weights), caller=caller)
+            request = Request(caller=caller)
             scheduler.add(request, [Job(rng.randrange(keys), rng.choice(sizes), None)])
             arrived_at[request] = given_out
-            weigh()
+            count()
         if callers and rng.random() < 0.02:
             gone = rng.randrange(callers)
             for request in [r for r in arrived_at if r.caller == gone][1:]:
@@ -432,10 +422,9 @@ def test_nobody_starves(
             if stop == job.rows and job.request in arrived_at:
                 request = job.request
                 waited = given_out - arrived_at.pop(request)
-                total, load = heaviest[request]
-                ahead = capacity if load > request.weight else 0
-                virtual = load / request.weight * job.rows + ahead
-                bound = total / share(request) * virtual + crowd * (quantum + capacity)
+                total, load = largest[request]
+                ahead = capacity if load > 1 else 0
+                bound = total * (load * job.rows + ahead) + crowd * (quantum + capacity)
                 assert waited <= bound * (1 + 1e-9)
         scheduler.update(batch, seconds=0.01)
 

@@ -11,9 +11,13 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from adcaptum.engine.scheduling.backlog import Limits
+from adcaptum.engine.scheduling.batch import Batch
 from adcaptum.engine.scheduling.batch_sizer import BatchSizer
-from adcaptum.engine.scheduling.scheduler import Batch, Job, Priority, Request, Scheduler
+from adcaptum.engine.scheduling.job import Job
+from adcaptum.engine.scheduling.limits import Limits
+from adcaptum.engine.scheduling.priority import Priority
+from adcaptum.engine.scheduling.request import Request
+from adcaptum.engine.scheduling.scheduler import Scheduler
 
 WAITING, RUNNING, DONE, LOST = b"w", b"r", b"d", b"l"
 QUANTUM = 32
@@ -72,7 +76,7 @@ class ClassView:
     waiting_rows: int = 0
     given: int = 0
     rows_of: Counter[Request] = field(default_factory=Counter)
-    loads: dict[object, float] = field(default_factory=dict)
+    loads: dict[object, int] = field(default_factory=dict)
     requests: Highest = field(default_factory=Highest)
     callers: Highest = field(default_factory=Highest)
     load: dict[object, Highest] = field(default_factory=dict)
@@ -86,8 +90,8 @@ class Simulation:
 
     def __init__(self, seed: int, *, devices: int) -> None:
         self.rng = random.Random(seed)
-        self.capacity = BatchSizer(target_seconds=0.025, max_rows=MOST_ROWS)
-        self.scheduler: Scheduler[Rows] = Scheduler(self.capacity, quantum=QUANTUM)
+        self.batch_sizer = BatchSizer(target_seconds=0.025, max_rows=MOST_ROWS)
+        self.scheduler: Scheduler[Rows] = Scheduler(self.batch_sizer, quantum=QUANTUM)
         self.now = 0.0
         self.moment = 0
         self.devices = devices
@@ -118,7 +122,6 @@ class Simulation:
         request = Request(
             priority=rng.choice((Priority.PREDICT, *Priority, Priority.INTERACTIVE)),
             caller=caller,
-            weight=rng.choice((0.5, 1.0, 1.0, 1.0, 2.0)),
             deadline=self.now + rng.expovariate(0.5) if rng.random() < 0.3 else None,
             rows=rng.choice((0, rows, 2 * rows)),
             seconds=0.001,
@@ -183,13 +186,11 @@ class Simulation:
             return
         view.requests.record(self.moment, len(view.rows_of))
         caller = request if request.caller is None else request.caller
-        load = view.loads.get(caller, 0.0) + change * request.weight
-        was, share = caller in view.loads, request.weight if request.caller is None else 1.0
+        load = view.loads.get(caller, 0) + change
         view.loads[caller] = load
-        if load < 0.25:
+        if not load:
             del view.loads[caller]
-        total = view.callers.last + ((caller in view.loads) - was) * share
-        view.callers.record(self.moment, total)
+        view.callers.record(self.moment, len(view.loads))
         if request.caller is not None:
             view.load.setdefault(caller, Highest()).record(self.moment, load)
 
@@ -235,13 +236,10 @@ class Simulation:
         view = self.views[request.priority]
         came = min([other.payload.came for other in self.jobs[request][-2:]])
         rows = sum([other.rows for other in self.jobs[request]])
-        share, load = request.weight, request.weight
-        if request.caller is not None:
-            share, load = 1.0, view.load[request.caller].since(came)
-        ahead = MOST_ROWS if load > request.weight else 0
-        virtual = load / request.weight * rows + ahead
+        load = 1.0 if request.caller is None else view.load[request.caller].since(came)
+        ahead = MOST_ROWS if load > 1 else 0
         crowd = view.requests.since(came)
-        bound = view.callers.since(came) / share * virtual + crowd * (QUANTUM + MOST_ROWS)
+        bound = view.callers.since(came) * (load * rows + ahead) + crowd * (QUANTUM + MOST_ROWS)
         assert view.given - about.given_before <= bound * (1 + 1e-9), "somebody starves"
 
     def end(self) -> None:
@@ -253,7 +251,7 @@ class Simulation:
         if batch.rows > memory:
             again = self.scheduler.out_of_memory(batch)
             assert again == (batch.rows > 1)
-            assert self.capacity.rows(batch.key) <= max(1, batch.rows // 2)
+            assert self.batch_sizer.rows(batch.key) <= max(1, batch.rows // 2)
             self.failed(batch, "out of memory", again=again)
         elif self.poisoned.intersection(requests):
             again = self.scheduler.split(batch)
@@ -337,13 +335,13 @@ class Simulation:
         scheduler = self.scheduler
         assert len(scheduler._deadlines) <= 2 * MOST_REQUESTS + 33
         assert len(scheduler.ledger) <= len(self.living)
-        for tier in scheduler._tiers:
-            queue = tier.queue
-            assert len(queue._lanes) <= len(TRUTH)
+        for of_class in scheduler._classes:
+            queue = of_class.queue
+            assert len(queue._keys) <= len(TRUTH)
             assert len(queue._heads) <= 4 * len(TRUTH) + 33
-            assert len(queue._callers) <= len(self.living)
-            for lane in queue._lanes.values():
-                assert len(lane.heap) <= 2 * lane.size + 33
+            assert len(queue._callers) <= len(queue._requests) <= len(self.living)
+            for of_key in queue._keys.values():
+                assert len(of_key.heap) <= 2 * of_key.size + 33
 
     def step(self) -> None:
         """Something happens, and the rules are checked."""
@@ -367,7 +365,7 @@ class Simulation:
 
 def test_a_hundred_thousand_arrivals_break_no_rule() -> None:
     """10 to 18 s of one core, depending on what else runs."""
-    simulation = Simulation(0, devices=2)
+    simulation = Simulation(1, devices=2)
     rng = simulation.rng
     following = 0.0
     for _ in range(100_000):

@@ -25,7 +25,6 @@ CIRCLES = [
         "adcaptum.client.results.prediction",
     },
     {"adcaptum.engine.rules.dispatch_table", "adcaptum.engine.rules.interception"},
-    {"adcaptum.engine.scheduling.fair_queue", "adcaptum.engine.scheduling.requests"},
     {"adcaptum.service.runtime.row_lookup", "adcaptum.service.runtime.work"},
 ]
 

@@ -15,7 +15,7 @@ import uvloop
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import disable_created_metrics
 
-from adcaptum.engine.scheduling.backlog import Limits
+from adcaptum.engine.scheduling.limits import Limits
 from adcaptum.service import logs
 from adcaptum.service.device import allocator
 from adcaptum.service.handlers.inference import Inference

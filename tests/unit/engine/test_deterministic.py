@@ -16,8 +16,11 @@ from adcaptum.engine.execution.flow_run import FlowRun
 from adcaptum.engine.execution.packing import Pending, RowRange
 from adcaptum.engine.rows.reduce import Moments, WeightedSum
 from adcaptum.engine.rows.sources import Given, Path
+from adcaptum.engine.scheduling.batch import Batch
 from adcaptum.engine.scheduling.batch_sizer import BatchSizer
-from adcaptum.engine.scheduling.scheduler import Batch, Job, Request, Scheduler
+from adcaptum.engine.scheduling.job import Job
+from adcaptum.engine.scheduling.request import Request
+from adcaptum.engine.scheduling.scheduler import Scheduler
 from adcaptum.engine.vocabulary.evaluation import FORWARD_BYTES, Evaluation, Patch
 from adcaptum.engine.vocabulary.method import Method
 from adcaptum.engine.vocabulary.parameters import describe, resolve

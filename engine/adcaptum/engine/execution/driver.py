@@ -27,7 +27,7 @@ from adcaptum.engine.vocabulary.method import Method
 T = TypeVar("T")
 
 # What was learnt of each model's best batch sizes, kept as long as the model.
-_capacities: WeakKeyDictionary[nn.Module, BatchSizer] = WeakKeyDictionary()
+_batch_sizers: WeakKeyDictionary[nn.Module, BatchSizer] = WeakKeyDictionary()
 _lock = Lock()
 
 # Nobody waits between batches here, so that only the best rate counts; but memory is that of a
@@ -112,12 +112,12 @@ def run(
     execution = FlowRun(flow, max_rows=max_rows, on_progress=on_progress, forward_rows=forward_rows)
     try:
         check_mode(model)
-        capacity = _capacity(model) if batch_rows is None else BatchSizer(fixed=batch_rows)
+        batch_sizer = _batch_sizer_of(model) if batch_rows is None else BatchSizer(fixed=batch_rows)
         round_ = execution.start()
         while not execution.done:
             try:
                 for pending in _by_key(round_):
-                    _evaluate_all(model, pending, capacity, on_rows, memory)
+                    _evaluate_all(model, pending, batch_sizer, on_rows, memory)
             # The flow decides what becomes of an error; it raises what it does not handle.
             except Exception as error:  # noqa: BLE001
                 round_ = execution.fail(error)
@@ -174,17 +174,17 @@ class _Trace(NamedTuple):
     row_bytes: int
 
 
-def _capacity(model: Model) -> BatchSizer:
+def _batch_sizer_of(model: Model) -> BatchSizer:
     if not isinstance(model, nn.Module):
-        return _new_capacity()
-    known = _capacities.get(model)
+        return _new_batch_sizer()
+    known = _batch_sizers.get(model)
     if known is not None:
         return known
     with _lock:
-        return _capacities.setdefault(model, _new_capacity())
+        return _batch_sizers.setdefault(model, _new_batch_sizer())
 
 
-def _new_capacity() -> BatchSizer:
+def _new_batch_sizer() -> BatchSizer:
     return BatchSizer(target_seconds=_LONGEST_BATCH_SECONDS, max_rows=_most_rows)
 
 
@@ -207,7 +207,7 @@ def _by_key(round_: tuple[Pending, ...]) -> Iterable[Sequence[Pending]]:
 def _evaluate_all(
     model: Model,
     group: Sequence[Pending],
-    capacity: BatchSizer,
+    batch_sizer: BatchSizer,
     on_rows: Callable[[int], None] | None,
     memory: ReferenceMemory | None,
 ) -> None:
@@ -221,8 +221,8 @@ def _evaluate_all(
     clock = batch_clock(group[0].evaluation.rows.like[0].device)
     waiting = [p for p in group if p.rows]
     while waiting:
-        usual = capacity.rows(key)
-        room = most = _room(capacity, key, usual, sum([p.rows - p.done for p in waiting]))
+        usual = batch_sizer.rows(key)
+        room = most = _room(batch_sizer, key, usual, sum([p.rows - p.done for p in waiting]))
         pieces: list[RowRange] = []
         for pending in waiting:
             stop = min(pending.rows, pending.done + room)
@@ -241,10 +241,10 @@ def _evaluate_all(
         except torch.OutOfMemoryError:
             if rows == 1:
                 raise
-            capacity.out_of_memory(key, rows)
+            batch_sizer.out_of_memory(key, rows)
             continue
         if telling:
-            capacity.observe(key, rows, clock() - begin)
+            batch_sizer.observe(key, rows, clock() - begin)
         for pending, piece, part in zip(waiting, pieces, parts, strict=False):
             pending.add(piece.start, piece.stop, part)
         if on_rows is not None:
@@ -275,8 +275,8 @@ def _evaluate_apart(model: Model, pending: Pending, on_rows: Callable[[int], Non
             on_rows(len(piece))
 
 
-def _room(capacity: BatchSizer, key: Hashable, usual: int, left: int) -> int:
+def _room(batch_sizer: BatchSizer, key: Hashable, usual: int, left: int) -> int:
     """How many rows the next batch may have: a small rest is taken along, not left to its own."""
-    if usual < left <= _REST * usual and capacity.fixed is None:
-        return max(usual, min(left, capacity.limit(key)))
+    if usual < left <= _REST * usual and batch_sizer.fixed is None:
+        return max(usual, min(left, batch_sizer.limit(key)))
     return usual

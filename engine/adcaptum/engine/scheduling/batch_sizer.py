@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from math import inf, log2
 from typing import Final
 
-from adcaptum.engine.scheduling.backlog import UNKNOWN, Line
+from adcaptum.engine.scheduling.cost_line import UNKNOWN, CostLine
 from adcaptum.engine.scheduling.memory_limit import MemoryLimit
 
 ENOUGH: Final = 0.95  # of the best rows per second
@@ -130,14 +130,14 @@ class _Curve:
         self.batches = 0
         self.choice = 1
         self.cells: dict[int, _Cell] = {}
-        self._line: Line | None = None
+        self._line: CostLine | None = None
         if prior is not None:
             self.cells = {e: _Cell(c.rows, c.seconds, 0, 0) for e, c in prior.cells.items()}
             self.measured = prior.measured
             self.choose()
 
     @property
-    def line(self) -> Line:
+    def line(self) -> CostLine:
         """The straight line through the sizes in use, up to the chosen one."""
         if self._line is None:
             largest = self.choice.bit_length() - 1
@@ -221,7 +221,7 @@ class _Curve:
         return chosen
 
 
-def _fit(cells: Sequence[_Cell], rows: int) -> Line:
+def _fit(cells: Sequence[_Cell], rows: int) -> CostLine:
     """The line with the least squares of relative errors, neither of its parts negative."""
     if not cells:
         return UNKNOWN
@@ -237,10 +237,10 @@ def _fit(cells: Sequence[_Cell], rows: int) -> Line:
         row = (x1 * yy - y1 * xy) / determinant
         batch = (y1 * xx - x1 * xy) / determinant
         if row >= 0 and batch >= 0:
-            return Line(row, batch, rows)
+            return CostLine(row, batch, rows)
         if row < 0:
-            return Line(0.0, y1 / yy, rows)
-    return Line(x1 / xx, 0.0, rows)
+            return CostLine(0.0, y1 / yy, rows)
+    return CostLine(x1 / xx, 0.0, rows)
 
 
 def _extrapolate(cells: Mapping[int, _Cell], exponent: int) -> float:
@@ -360,14 +360,14 @@ class BatchSizer:
             return ()
         return tuple(Point(c.rows, c.seconds, c.samples) for c in curve.cells.values())
 
-    def line(self, key: Hashable) -> Line:
+    def line(self, key: Hashable) -> CostLine:
         """What batches of a key take: the straight line through what is known of it."""
         curve = self._curves.get(key)
         if curve is None:
             curve = self._start(key)
         return curve.line
 
-    def kind_line(self, kind: Hashable) -> Line:
+    def kind_line(self, kind: Hashable) -> CostLine:
         """What batches of a kind take, by the key of it that was measured last, or by its seed."""
         prior = self._priors.get(kind)
         return UNKNOWN if prior is None else prior.line

@@ -1,9 +1,9 @@
-"""When requests are due: a heap of those that have rows pending."""
+"""A heap of the requests that have rows pending, by deadline."""
 
 from heapq import heapify, heappop, heappush
 from itertools import count
 
-from adcaptum.engine.scheduling.requests import Request
+from adcaptum.engine.scheduling.request import Request
 
 
 class Deadlines:
@@ -35,7 +35,7 @@ class Deadlines:
             heapify(kept)
 
     def passed(self, now: float) -> list[Request]:
-        """The requests with rows pending whose deadline has passed; each is returned once."""
+        """Returns the requests with rows pending whose deadline has passed, each once."""
         overdue = []
         while self._heap and self._heap[0][0] <= now:
             _, _, request = heappop(self._heap)

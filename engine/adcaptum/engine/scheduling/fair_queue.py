@@ -1,406 +1,301 @@
-"""Where rows wait: weighted fair queueing over callers and requests, with a lane for every key.
+"""The waiting rows of one class, queued fairly over callers and requests, by key.
 
-Callers have equal shares of the rows (or by weight), whatever the number of their requests; the
-waiting requests of a caller divide its share by their weights. Each request has a virtual time,
-which advances with every row that it is given by its *pace*: the weight of its caller's waiting
-requests over its own, divided by its caller's share. The queue has a clock that runs as fast as the
-virtual times would if all had exactly their share.
+Callers have equal shares of the rows, whatever the number of their requests; the waiting requests
+of a caller divide its share equally. Each request has a virtual time, which advances with every row
+that it is given by its *pace*: the number of its caller's waiting requests. The queue has a clock
+that runs as fast as the virtual times would if all had exactly their share.
 
 Rules:
 1. A request that comes (back) with rows to do starts at the clock, or at its own virtual time or
    its caller's if that is later: neither newcomers nor those who were idle have an advantage to
-   spend. (A caller's virtual time is where it would stand if its requests were one.)
-2. Rows are given out in quanta, in order of virtual finish time: where a request's virtual time
-   will stand after its next quantum. Ties go to the earlier deadline, then to the earlier arrival.
-   So requests that need less than a quantum come first and are not cut up without need; larger ones
-   take turns.
+   spend. (A caller's virtual time is the one that it would have if its requests were one.)
+2. Rows are given out in quanta, in order of virtual finish time: the virtual time of a request
+   after its next quantum. Ties go to the earlier deadline, then to the earlier arrival. So requests
+   that need less than a quantum come first and are not cut up without need; larger ones alternate.
 3. A pace is set when a request comes and after each of its quanta. So the requests that a caller
    sends at once are due one after the other, as fast as its share allows. When half of them have
    gone, the paces of the others are set anew: they are due when all of them can be.
 4. Only rows of one key are given out at a time. The key is that of the request which comes first;
    the requests of other keys wait, and rule 2 lets them lead as soon as they are behind.
-5. Whoever merely fills up a batch that another leads is never charged more than one batch ahead of
-   the clock: what would have been left empty is nearly free.
-6. Nobody starves. While a request with r rows waits, at most W / w * (S / v * r + d) + n * (q + c)
-   rows of its class are given out: W is the weight of all callers who wait, w its caller's, S the
-   weight of its caller's waiting requests, v its own, n the number of requests that wait, q the
-   quantum, c the capacity of a batch, and d is c if its caller has others, else 0. Rows that fill
-   up batches of other classes are not counted. (Held by tests; a single row is the case r = 1.)
+5. A request that only fills up a batch which another leads is never charged more than one batch
+   ahead of the clock: the places would have been left empty, and are nearly free.
+6. No request starves. While a request with r rows waits, at most C * (S * r + d) + n * (q + c) rows
+   of its class are given out: C is the number of callers with waiting rows, S the number of its
+   caller's waiting requests, n the number of waiting requests, q the quantum, c the capacity of a
+   batch, and d is c if its caller has other requests, else 0. Rows that fill up batches of other
+   classes are not counted. (Held by tests; a single row is the case r = 1.)
 7. The jobs of a request with the same key are given out in the order in which they were added, and
    the rows of a job in their order.
-8. What is kept grows with what waits, not with what has passed.
+8. Memory grows with the waiting rows, not with those that have passed.
 
 Prior art: start-time fair queueing (Goyal, Vin and Cheng, 1996), WF2Q+ (Bennett and Zhang, 1997)
 and hierarchical packet fair queueing (Bennett and Zhang, 1996), with batches in the place of
 packets.
 """
 
-from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
-from typing import Any, Final, Generic, TypeVar
+from math import inf
+from typing import Generic, TypeVar
 
-from adcaptum.engine.scheduling.requests import Job, JobSlice, Request
+from adcaptum.engine.scheduling.job import Job, JobSlice
+from adcaptum.engine.scheduling.key_queue import (
+    Entry,
+    KeyQueue,
+    WaitingCaller,
+    WaitingJobs,
+    WaitingRequest,
+)
+from adcaptum.engine.scheduling.request import Request
 
 P = TypeVar("P")
-
-
-class Lane:
-    """The requests that have rows of one key waiting, as a heap by virtual finish time.
-
-    An entry may be out of date, because a request was cancelled, or served in another lane, or has
-    more to do than when the entry was made. Virtual finish times grow in all these cases, so an old
-    entry comes up too early, never too late, and is put right then. Where one shrinks, a new entry
-    is made at once.
-    """
-
-    __slots__ = ("heap", "key", "size")
-
-    def __init__(self, key: Hashable) -> None:
-        self.key = key
-        self.heap: list[_Entry] = []
-        self.size = 0
-
-
-class Slot:
-    """The waiting jobs of one request in one lane; `serial` is that of its valid entry."""
-
-    __slots__ = ("caller", "granted", "jobs", "lane", "request", "serial", "waiting_rows")
-
-    def __init__(self, request: Request, caller: "_Caller", lane: Lane) -> None:
-        self.request = request
-        self.caller = caller
-        self.lane = lane
-        self.jobs: deque[Job[Any]] = deque()
-        self.waiting_rows = 0
-        self.granted = 0
-        self.serial = 0
-
-
-class _Caller:
-    """A caller who has rows waiting.
-
-    `load` is the weight of its requests that wait, `peak` the largest since their paces were set.
-    `virtual_time` is where it would stand if its requests were one.
-    """
-
-    __slots__ = ("load", "name", "peak", "requests", "virtual_time", "weight")
-
-    def __init__(self, name: Hashable, weight: float, clock: float) -> None:
-        self.name = name
-        self.weight = weight
-        self.virtual_time = clock
-        self.load = 0.0
-        self.peak = 0.0
-        self.requests: dict[Request, None] = {}
-
-    def pace(self, request: Request) -> float:
-        """What a row of a request costs it in virtual time."""
-        # Differences of weights are inexact; the true load is no less than the request's own.
-        return max(self.load / request.weight, 1.0) / self.weight
-
-
-_NOBODY: Final = Request()
-
-# virtual finish time, (deadline, arrival), serial number, slot
-_Entry = tuple[float, tuple[float, int], int, Slot]
-
-
-def equal_shares(caller: Hashable) -> float:  # noqa: ARG001
-    """Gives every caller the same weight."""
-    return 1.0
 
 
 class FairQueue(Generic[P]):
     """The waiting rows of one class.
 
     Args:
-        quantum: The most rows that a request of weight 1 may be ahead of the others of its lane.
-        share: The weight of a caller; must be positive. A request without a caller is its own, and
-            has its own weight.
+        quantum: The most rows that a request may be ahead of the others of its key.
     """
 
-    def __init__(self, quantum: int, share: Callable[[Hashable], float] = equal_shares) -> None:
+    def __init__(self, quantum: int) -> None:
         self.quantum = quantum
         self.clock = 0.0
-        self._share = share
-        self._weight = 0.0  # of the callers who have rows waiting here
-        self._callers: dict[Hashable, _Caller] = {}
-        self._lanes: dict[Hashable, Lane] = {}
-        self._heads: list[_Entry] = []  # a heap that has the first entry of every lane
+        self._callers: dict[Hashable, WaitingCaller] = {}
+        self._requests: dict[Request, WaitingRequest] = {}
+        self._keys: dict[Hashable, KeyQueue] = {}
+        self._heads: list[Entry] = []  # a heap that has the first entry of every key's queue
         self._serials = count(1)
         self._arrivals = count()
 
     def __bool__(self) -> bool:
-        return bool(self._lanes)
+        return bool(self._keys)
 
     def add(self, request: Request, jobs: Iterable[Job[P]]) -> None:
-        """Let the rows of some new jobs wait."""
+        """Lets the rows of some new jobs wait."""
         if request.arrival < 0:
             request.arrival = next(self._arrivals)
-            request.rank = (request.rank[0], request.arrival)
-        caller = None
+        waiter = self._requests.get(request)
         for job in jobs:
-            if caller is None:
-                caller = self._caller_of(request)
-            lane = self._lanes.get(job.key)
-            if lane is None:
-                lane = self._lanes[job.key] = Lane(job.key)
-            slot = request.slots.get(lane)
-            if slot is None:
-                slot = request.slots[lane] = Slot(request, caller, lane)
-                lane.size += 1
-                slot.waiting_rows = job.rows
-                self._enter(slot)
+            if waiter is None:
+                waiter = self._come(request)
+            queue = self._keys.get(job.key)
+            if queue is None:
+                queue = self._keys[job.key] = KeyQueue(job.key)
+            waiting = waiter.by_key.get(queue)
+            if waiting is None:
+                waiting = waiter.by_key[queue] = WaitingJobs(waiter, queue)
+                queue.size += 1
+                waiting.waiting_rows = job.rows
+                self._enter(waiter, waiting)
             else:
-                slot.waiting_rows += job.rows
-            slot.jobs.append(job)
+                waiting.waiting_rows += job.rows
+            waiting.jobs.append(job)
 
     def leader(self) -> Hashable:
-        """The key of the rows to be given out next. The queue must not be empty."""
+        """Returns the key of the rows to be given out next. The queue must not be empty."""
         while True:
             entry = self._heads[0]
-            lane = entry[3].lane
-            if lane.heap and lane.heap[0] is entry:
-                first = self._settle(lane)
+            queue = entry[3].queue
+            if queue.heap and queue.heap[0] is entry:
+                first = self._settle(queue)
                 if first is entry:
-                    return lane.key
+                    return queue.key
                 heapreplace(self._heads, first)
             else:
                 heappop(self._heads)
 
     def take(self, key: Hashable, rows: int, capacity: int) -> list[JobSlice[P]]:
-        """Give out up to `rows` rows of a key, for a batch that holds `capacity` of them."""
-        lane = self._lanes.get(key)
-        if lane is None or rows <= 0:
+        """Gives out up to `rows` rows of a key, for a batch that holds `capacity` of them."""
+        queue = self._keys.get(key)
+        if queue is None or rows <= 0:
             return []
-        granted = self._grant(lane, rows, some=rows == capacity)
+        granted = self._grant(queue, rows, some=rows == capacity)
         if not granted:
-            self._tidy(lane)
+            self._tidy(queue)
             return []
-        # Sums and differences of weights are inexact; the true one is never below any of its parts.
-        weight = max(self._weight, granted[0].caller.weight)
-        self.clock += sum([slot.granted for slot in granted]) / weight
+        self.clock += sum([waiting.granted for _, waiting in granted]) / len(self._callers)
         slices: list[JobSlice[P]] = []
-        for slot in granted:
-            _cut(slot, slices)
-            self._forgive(slot, capacity)
-            if not slot.waiting_rows:
-                self._leave(slot)
-        self._tidy(lane)
+        for waiter, waiting in granted:
+            waiting.cut(slices)
+            self._forgive(waiter, capacity)
+            if not waiting.waiting_rows:
+                self._leave(waiter, waiting)
+        self._tidy(queue)
         return slices
 
     def drop(self, request: Request) -> list[tuple[Hashable, int]]:
-        """Forget the waiting rows of a request; returns how many there were of each key."""
+        """Forgets the waiting rows of a request; returns how many there were of each key."""
+        waiter = self._requests.get(request)
+        if waiter is None:
+            return []
         dropped = []
-        for slot in list(request.slots.values()):
-            dropped.append((slot.lane.key, slot.waiting_rows))
-            slot.jobs.clear()
-            slot.serial = 0
-            self._leave(slot)
-            self._tidy(slot.lane)
+        for queue, waiting in list(waiter.by_key.items()):
+            dropped.append((queue.key, waiting.waiting_rows))
+            waiting.jobs.clear()
+            waiting.serial = 0
+            self._leave(waiter, waiting)
+            self._tidy(queue)
         return dropped
 
-    def _caller_of(self, request: Request) -> _Caller:
-        """A request's caller; both are taken in if they had no rows waiting."""
-        for slot in request.slots.values():
-            return slot.caller
+    def _come(self, request: Request) -> WaitingRequest:
+        """Takes in a request that had no rows waiting, and its caller if it had none."""
         name = request if request.caller is None else request.caller
         caller = self._callers.get(name)
         if caller is None:
-            weight = request.weight if request.caller is None else self._share(request.caller)
-            caller = self._callers[name] = _Caller(name, weight, self.clock)
-            self._weight += weight
-        caller.requests[request] = None
-        caller.load += request.weight
-        caller.peak = max(caller.peak, caller.load)
-        request.virtual_time = max(request.virtual_time, self.clock, caller.virtual_time)
-        request.pace = caller.pace(request)
-        request.paced_rows = self.quantum
-        return caller
+            caller = self._callers[name] = WaitingCaller(name, self.clock)
+        due = inf if request.deadline is None else request.deadline
+        waiter = WaitingRequest(request, caller, (due, request.arrival), self.quantum)
+        self._requests[request] = waiter
+        caller.requests[waiter] = None
+        caller.peak = max(caller.peak, len(caller.requests))
+        waiter.virtual_time = max(waiter.virtual_time, self.clock, caller.virtual_time)
+        waiter.pace = caller.pace
+        return waiter
 
-    def _leave(self, slot: Slot) -> None:
-        """A request has no more rows waiting in a lane."""
-        request = slot.request
-        del request.slots[slot.lane]
-        slot.lane.size -= 1
-        # Entries that are out of date shall not keep what has ended.
-        slot.request = _NOBODY
-        if request.slots:
+    def _leave(self, waiter: WaitingRequest, waiting: WaitingJobs) -> None:
+        """Takes out the jobs of a request that has no more rows of their key."""
+        del waiter.by_key[waiting.queue]
+        waiting.queue.size -= 1
+        # Entries that are out of date shall not keep a request that has ended.
+        waiting.owner = None
+        if waiter.by_key:
             return
-        caller = slot.caller
-        del caller.requests[request]
+        waiter.request.virtual_time = waiter.virtual_time
+        del self._requests[waiter.request]
+        caller = waiter.caller
+        del caller.requests[waiter]
         if not caller.requests:
             del self._callers[caller.name]
-            self._weight = self._weight - caller.weight if self._callers else 0.0
-            return
-        caller.load -= request.weight
-        if 2 * caller.load <= caller.peak:
+        elif 2 * len(caller.requests) <= caller.peak:
             self._hasten(caller)
 
-    def _hasten(self, caller: _Caller) -> None:
-        """Rule 3: half of a caller's requests have gone; the others shall not wait for their sake.
+    def _hasten(self, caller: WaitingCaller) -> None:
+        """Sets the paces of a caller's requests anew when half of them have gone (rule 3).
 
         This looks at no more requests than have gone since it last did.
         """
-        caller.peak = caller.load
+        caller.peak = len(caller.requests)
         steps = {
-            request: min(self.quantum, max([slot.waiting_rows for slot in request.slots.values()]))
-            for request in caller.requests
+            waiter: min(self.quantum, max([w.waiting_rows for w in waiter.by_key.values()]))
+            for waiter in caller.requests
         }
-        start = max(self.clock, caller.virtual_time)
-        due = start + sum(steps.values()) / caller.weight
-        for request, step in steps.items():
-            if step and request.virtual_time + step * request.pace > due:
-                request.pace = caller.pace(request)
-                request.virtual_time = due - step * request.pace
-                self._enter_all(request)
+        due = max(self.clock, caller.virtual_time) + sum(steps.values())
+        for waiter, step in steps.items():
+            if step and waiter.virtual_time + step * waiter.pace > due:
+                waiter.pace = caller.pace
+                waiter.virtual_time = due - step * waiter.pace
+                self._enter_all(waiter)
 
-    def _entry(self, slot: Slot) -> _Entry:
-        request = slot.request
-        rows = min(slot.waiting_rows, self.quantum)
-        slot.serial = serial = next(self._serials)
-        return (request.virtual_time + rows * request.pace, request.rank, serial, slot)
+    def _entry(self, waiter: WaitingRequest, waiting: WaitingJobs) -> Entry:
+        rows = min(waiting.waiting_rows, self.quantum)
+        waiting.serial = serial = next(self._serials)
+        return (waiter.virtual_time + rows * waiter.pace, waiter.rank, serial, waiting)
 
-    def _enter(self, slot: Slot) -> None:
-        """Make a new entry for a slot; the one that it had is out of date."""
-        entry = self._entry(slot)
-        lane = slot.lane
-        heappush(lane.heap, entry)
-        if len(lane.heap) > 2 * lane.size + 32:
-            _compact(lane)
-        if lane.heap[0] is entry:
+    def _enter(self, waiter: WaitingRequest, waiting: WaitingJobs) -> None:
+        """Makes a new entry for a request's jobs; the one that they had is out of date."""
+        entry = self._entry(waiter, waiting)
+        queue = waiting.queue
+        heappush(queue.heap, entry)
+        if queue.bloated:
+            queue.compact()
+        if queue.heap[0] is entry:
             self._lead(entry)
 
-    def _enter_all(self, request: Request, *, but: Slot | None = None) -> None:
-        for slot in request.slots.values():
-            if slot is not but and slot.waiting_rows:
-                self._enter(slot)
+    def _enter_all(self, waiter: WaitingRequest, *, but: WaitingJobs | None = None) -> None:
+        for waiting in waiter.by_key.values():
+            if waiting is not but and waiting.waiting_rows:
+                self._enter(waiter, waiting)
 
-    def _lead(self, entry: _Entry) -> None:
-        """Take in the first entry of a lane."""
+    def _lead(self, entry: Entry) -> None:
+        """Takes in the first entry of a key's queue."""
         heappush(self._heads, entry)
-        if len(self._heads) > 4 * len(self._lanes) + 32:
-            self._heads = [lane.heap[0] for lane in self._lanes.values() if lane.heap]
+        if len(self._heads) > 4 * len(self._keys) + 32:
+            self._heads = [queue.heap[0] for queue in self._keys.values() if queue.heap]
             heapify(self._heads)
 
-    def _settle(self, lane: Lane) -> _Entry:
-        """The lane's first entry, once those that are out of date were put right."""
-        heap = lane.heap
+    def _settle(self, queue: KeyQueue) -> Entry:
+        """Puts right the entries that are out of date until the first is valid; returns it."""
+        heap = queue.heap
         while True:
-            finish, _, serial, slot = entry = heap[0]
-            if slot.serial != serial:
+            finish, _, serial, waiting = entry = heap[0]
+            waiter = waiting.owner
+            if waiter is None or waiting.serial != serial:
                 heappop(heap)
                 continue
-            rows = min(slot.waiting_rows, self.quantum)
-            request = slot.request
-            if request.virtual_time + rows * request.pace <= finish:
+            rows = min(waiting.waiting_rows, self.quantum)
+            if waiter.virtual_time + rows * waiter.pace <= finish:
                 return entry
-            heapreplace(heap, self._entry(slot))
+            heapreplace(heap, self._entry(waiter, waiting))
 
-    def _grant(self, lane: Lane, rows: int, *, some: bool) -> list[Slot]:
-        """Divide `rows` among the slots of a lane; returns those that got some.
+    def _grant(
+        self, queue: KeyQueue, rows: int, *, some: bool
+    ) -> list[tuple[WaitingRequest, WaitingJobs]]:
+        """Divides `rows` among the requests of a key; returns those that got some.
 
         With `some`, one does, even if its rows come in blocks that are larger.
         """
-        granted: list[Slot] = []
-        heap = lane.heap
-        left = lane.size
+        granted: list[tuple[WaitingRequest, WaitingJobs]] = []
+        heap = queue.heap
+        left = queue.size
         while rows > 0 and left:
-            slot = self._settle(lane)[3]
-            share = slot.waiting_rows
+            waiting = self._settle(queue)[3]
+            waiter = waiting.owner
+            assert waiter is not None, "a valid entry has a request"
+            share = waiting.waiting_rows
             if share > self.quantum and left > 1:
                 share = self.quantum
             share = min(share, rows)
-            if slot.jobs[0].block > 1:
-                share = _to_a_block(slot, share, some=some and not granted)
+            if waiting.jobs[0].block > 1:
+                share = waiting.to_a_block(share, some=some and not granted)
                 if not share:
                     break
             rows -= share
-            if not slot.granted:
-                granted.append(slot)
-            slot.granted += share
-            slot.waiting_rows -= share
-            self._charge(slot, share)
-            if slot.waiting_rows:
-                heapreplace(heap, self._entry(slot))
+            if not waiting.granted:
+                granted.append((waiter, waiting))
+            waiting.granted += share
+            waiting.waiting_rows -= share
+            self._charge(waiter, waiting, share)
+            if waiting.waiting_rows:
+                heapreplace(heap, self._entry(waiter, waiting))
             else:
                 heappop(heap)
-                slot.serial = 0
+                waiting.serial = 0
                 left -= 1
         return granted
 
-    def _charge(self, slot: Slot, rows: int) -> None:
-        """Advance the virtual times of a request that is given rows, and of its caller."""
-        request = slot.request
-        caller = slot.caller
-        caller.virtual_time = max(caller.virtual_time, self.clock) + rows / caller.weight
-        request.virtual_time += rows * request.pace
-        request.paced_rows -= rows
-        if request.paced_rows > 0:
+    def _charge(self, waiter: WaitingRequest, waiting: WaitingJobs, rows: int) -> None:
+        """Advances the virtual times of a request that is given rows, and of its caller."""
+        caller = waiter.caller
+        caller.virtual_time = max(caller.virtual_time, self.clock) + rows
+        waiter.virtual_time += rows * waiter.pace
+        waiter.paced_rows -= rows
+        if waiter.paced_rows > 0:
             return
-        request.paced_rows = self.quantum
-        pace = caller.pace(request)
-        if pace < request.pace and len(request.slots) > 1:
-            request.pace = pace
-            self._enter_all(request, but=slot)
-        request.pace = pace
+        waiter.paced_rows = self.quantum
+        faster = caller.pace < waiter.pace
+        waiter.pace = caller.pace
+        if faster and len(waiter.by_key) > 1:
+            self._enter_all(waiter, but=waiting)
 
-    def _forgive(self, slot: Slot, capacity: int) -> None:
-        """Rule 5: bring back to one batch ahead of the clock who filled up too many."""
-        request, caller = slot.request, slot.caller
-        caller.virtual_time = min(caller.virtual_time, self.clock + capacity / caller.weight)
-        latest = self.clock + capacity * request.pace
-        if request.virtual_time > latest:
-            request.virtual_time = latest
-            self._enter_all(request)
+    def _forgive(self, waiter: WaitingRequest, capacity: int) -> None:
+        """Brings a request that filled up batches back to one ahead of the clock (rule 5)."""
+        caller = waiter.caller
+        caller.virtual_time = min(caller.virtual_time, self.clock + capacity)
+        latest = self.clock + capacity * waiter.pace
+        if waiter.virtual_time > latest:
+            waiter.virtual_time = latest
+            self._enter_all(waiter)
 
-    def _tidy(self, lane: Lane) -> None:
-        """After rows left a lane: drop it if it is empty, and keep its head where it belongs."""
-        if not lane.size:
-            lane.heap.clear()
-            # A lane that was dropped already may have a successor of the same key.
-            if self._lanes.get(lane.key) is lane:
-                del self._lanes[lane.key]
+    def _tidy(self, queue: KeyQueue) -> None:
+        """Drops a key's queue if it is empty, and else takes in its first entry."""
+        if not queue.size:
+            queue.heap.clear()
+            # A queue that was dropped already may have a successor of the same key.
+            if self._keys.get(queue.key) is queue:
+                del self._keys[queue.key]
             return
-        if len(lane.heap) > 2 * lane.size + 32:
-            _compact(lane)
-        self._lead(lane.heap[0])
-
-
-def _compact(lane: Lane) -> None:
-    lane.heap = [entry for entry in lane.heap if entry[3].serial == entry[2]]
-    heapify(lane.heap)
-
-
-def _to_a_block(slot: Slot, share: int, *, some: bool) -> int:
-    """How many of `share` more rows end where a block does; at least one block's if `some`."""
-    end = slot.granted + share
-    passed = 0  # the rows of the jobs before
-    for job in slot.jobs:
-        first, left = job.next_row, job.rows - job.next_row
-        if passed + left > end:
-            below = (first + end - passed) // job.block * job.block - first
-            share = passed + max(below, 0) - slot.granted
-            if share <= 0 and some:
-                share = passed + min(left, job.block - first % job.block) - slot.granted
-            return max(share, 0)
-        passed += left
-    return share
-
-
-def _cut(slot: Slot, slices: list[JobSlice[Any]]) -> None:
-    """Turn the rows granted to a slot into slices of its jobs."""
-    rows = slot.granted
-    slot.granted = 0
-    jobs = slot.jobs
-    while rows:
-        job = jobs[0]
-        start = job.next_row
-        stop = min(start + rows, job.rows)
-        slices.append(JobSlice(job, start, stop))
-        job.next_row = stop
-        rows -= stop - start
-        if stop == job.rows:
-            jobs.popleft()
+        if queue.bloated:
+            queue.compact()
+        self._lead(queue.heap[0])

@@ -1,48 +1,71 @@
-"""Who has how much under way: accounts of callers, backlogs of classes."""
+"""The work under way, by caller and by class."""
 
 from collections.abc import Hashable
 
-from adcaptum.engine.scheduling.backlog import Account, Backlog
-from adcaptum.engine.scheduling.requests import Priority, Request
+from adcaptum.engine.scheduling.backlog import Backlog
+from adcaptum.engine.scheduling.priority import Priority
+from adcaptum.engine.scheduling.request import Request
+
+
+class Account:
+    """The work that a caller, or all of them together, has under way.
+
+    Attributes:
+        requests: Number of requests.
+        rows: Rows that were expected or added, and have not been evaluated.
+        nbytes: The memory that the requests hold, in bytes.
+    """
+
+    __slots__ = ("nbytes", "requests", "rows")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.rows = 0
+        self.nbytes = 0
 
 
 class Ledger:
     """Counts requests from when they are announced, or have rows, to their end.
 
     Attributes:
-        total: What all callers together have under way.
-        backlogs: What waits, by class.
+        total: The work that all callers together have under way.
+        backlogs: The waiting rows, by class.
     """
 
-    __slots__ = ("_accounts", "backlogs", "total")
+    __slots__ = ("_callers", "_open", "backlogs", "total")
 
     def __init__(self) -> None:
         self.total = Account()
         self.backlogs = tuple(Backlog() for _ in Priority)
-        self._accounts: dict[Hashable, Account] = {}
+        self._callers: dict[Hashable, Account] = {}
+        self._open: dict[Request, tuple[Account, ...]] = {}
 
     def __len__(self) -> int:
-        """The number of callers who have something under way."""
-        return len(self._accounts)
+        """Returns the number of callers with work under way."""
+        return len(self._callers)
+
+    def __contains__(self, request: Request) -> bool:
+        """Says whether a request is counted."""
+        return request in self._open
 
     def account(self, caller: Hashable) -> Account:
-        """What a caller has under way."""
-        account = self._accounts.get(caller)
+        """Returns the work that a caller has under way."""
+        account = self._callers.get(caller)
         return Account() if account is None else account
 
     def seconds(self, priority: Priority) -> float:
-        """How long all takes that waits of a class and of those before it."""
+        """Returns the time of all waiting rows of a class and of those before it."""
         return sum([backlog.seconds for backlog in self.backlogs[: priority + 1]])
 
     def open(self, request: Request) -> None:
         """Counts a request as under way."""
         accounts = [self.total]
         if request.caller is not None:
-            account = self._accounts.get(request.caller)
+            account = self._callers.get(request.caller)
             if account is None:
-                account = self._accounts[request.caller] = Account()
+                account = self._callers[request.caller] = Account()
             accounts.append(account)
-        request.accounts = tuple(accounts)
+        self._open[request] = tuple(accounts)
         for account in accounts:
             account.requests += 1
             account.rows += request.expected_rows
@@ -53,23 +76,23 @@ class Ledger:
 
     def close(self, request: Request) -> None:
         """Counts a request as under way no more, if it was."""
-        if not request.accounts:
+        accounts = self._open.pop(request, ())
+        if not accounts:
             return
         backlog = self.backlogs[request.priority]
         backlog.requests -= 1
         backlog.expect(-request.expected_rows, -request.expected_seconds)
-        for account in request.accounts:
+        for account in accounts:
             account.requests -= 1
             account.rows -= request.expected_rows + request.pending_rows
             account.nbytes -= request.nbytes
-        if request.caller is not None and not request.accounts[-1].requests:
-            del self._accounts[request.caller]
-        request.accounts = ()
+        if request.caller is not None and not accounts[-1].requests:
+            del self._callers[request.caller]
         request.expected_rows, request.expected_seconds = 0, 0.0
 
     def count(self, request: Request, rows: int) -> None:
         """Counts rows of a request in its accounts."""
-        for account in request.accounts:
+        for account in self._open.get(request, ()):
             account.rows += rows
 
     def come(self, request: Request, rows: int) -> None:

@@ -1,9 +1,9 @@
-"""How many rows a batch may have since memory ran out.
+"""The most rows of a batch after memory has run out.
 
 Rules:
 1. After an out-of-memory error a batch gets at most half of the rows that failed.
-2. What was short may have been taken by somebody else for a moment, so that twice the limit is
-   allowed again after `PROBE` full batches, and again until all rows are.
+2. Another program may have held the memory for a moment, so that twice the limit is allowed again
+   after `PROBE` full batches, and again until all rows are.
 3. Each time that fails, the number of batches doubles: a limit that is real is probed less and less
    often. It begins anew once a full batch of the larger size has fitted.
 4. A batch that was on its way when the limit fell says nothing new, and several halvings until
@@ -36,7 +36,7 @@ class MemoryLimit:
         self._falling = False
 
     def fail(self, rows: int) -> bool:
-        """A batch did not fit; returns whether that changes the limit."""
+        """Learns that a batch did not fit; returns whether that changes the limit."""
         fallen = max(1, rows // 2)
         if fallen >= self.rows:
             return False
@@ -46,7 +46,7 @@ class MemoryLimit:
         return True
 
     def fit(self, rows: int) -> bool:
-        """A batch did fit; returns whether that changes the limit."""
+        """Learns that a batch did fit; returns whether that changes the limit."""
         self._falling = False
         if not self._failures or rows < 1 << (self.rows.bit_length() - 1):
             return False
@@ -54,7 +54,7 @@ class MemoryLimit:
             self._tried, self._since = self.rows, 0
             self._failures = 1 if self.rows < self._most else 0
         self._since += 1
-        # Shifted no further than anybody could count.
+        # A larger shift would be a number of batches that is never reached.
         if self.rows == self._most or self._since < PROBE << min(self._failures - 1, 32):
             return False
         self._since = 0

@@ -1,16 +1,16 @@
-"""Which rows the device evaluates next: continuous batching over all requests in flight.
+"""Continuous batching over all requests in flight: the scheduler decides which rows run next.
 
 The caller loops over `schedule`, evaluating the batch, and `update`; requests are added and
-cancelled in between. This is bookkeeping only: time comes in as arguments, and what a row is stays
-with the caller (jobs carry an opaque payload).
+cancelled in between. This is bookkeeping only: time comes in as arguments, and jobs carry an
+opaque payload.
 
 Rules:
-1. `schedule` never waits: whatever can run now is in the batch, up to the capacity of its key.
+1. `schedule` never waits: every row that can run now is in the batch, up to its key's capacity.
 2. All rows of a batch have the same key.
 3. While a request of a class waits, the next batch is led by that class or by one before it; rows
-   of later classes only fill it up. Within a class, rows are given out by weighted fair share: see
-   `fair_queue`. So nobody starves for the sake of others of the same class; but a class may starve
-   as long as those before it fill the device, and BATCH is there to be starved.
+   of later classes only fill it up. Within a class, rows are given out by fair shares: see
+   `fair_queue`. So no request starves for the sake of others of the same class; but a class may
+   starve as long as those before it fill the device, and BATCH is there to be starved.
 4. Several batches may be running at once. A row is in one of them at most, and it is evaluated
    once, unless its batch failed.
 5. Every batch ends with exactly one of `update` (it was evaluated), `out_of_memory` or `split` (it
@@ -18,25 +18,25 @@ Rules:
    again in halves, without the rows of requests that were not in it, until only the culprit fails.
 6. A cancelled request is given nothing more. Its rows in running batches count as wasted.
 7. added = evaluated + wasted + dropped + waiting + running, in rows, at any time.
-8. `ledger` says at any time what is under way.
+8. `ledger` counts the work under way at any time.
 
 Not thread-safe: device threads that share a scheduler hold a lock around its methods. Counts may be
 read without it.
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from itertools import count
 from typing import Generic, TypeVar
 
+from adcaptum.engine.scheduling.batch import Batch, Statistics, Update
 from adcaptum.engine.scheduling.batch_sizer import BatchSizer
-from adcaptum.engine.scheduling.batches import Batch, Statistics, Update
 from adcaptum.engine.scheduling.deadlines import Deadlines
-from adcaptum.engine.scheduling.fair_queue import FairQueue, equal_shares
+from adcaptum.engine.scheduling.fair_queue import FairQueue
+from adcaptum.engine.scheduling.job import Job, JobSlice, rows_of
 from adcaptum.engine.scheduling.ledger import Ledger
-from adcaptum.engine.scheduling.requests import Job, JobSlice, Priority, Request, rows_of
-
-__all__ = ["Batch", "Job", "JobSlice", "Priority", "Request", "Scheduler", "Statistics", "Update"]
+from adcaptum.engine.scheduling.priority import Priority
+from adcaptum.engine.scheduling.request import Request
 
 P = TypeVar("P")
 
@@ -51,13 +51,13 @@ class _Returned(Generic[P]):
         self.isolated = isolated
 
 
-class _Tier(Generic[P]):
-    """Everything that waits of one class."""
+class _PriorityClass(Generic[P]):
+    """The waiting rows of one class: those of failed batches, and the queue behind them."""
 
     __slots__ = ("queue", "returned")
 
-    def __init__(self, quantum: int, share: Callable[[Hashable], float]) -> None:
-        self.queue: FairQueue[P] = FairQueue(quantum, share)
+    def __init__(self, quantum: int) -> None:
+        self.queue: FairQueue[P] = FairQueue(quantum)
         self.returned: deque[_Returned[P]] = deque()
 
 
@@ -65,29 +65,22 @@ class Scheduler(Generic[P]):
     """Divides a device among requests, in batches of rows.
 
     Args:
-        capacity: How many rows a batch of a key may have. It learns from `update`.
-        quantum: Rows that are given to a request of weight 1 at once before its competitors have
-            their turn. Smaller requests are not cut up; larger ones take turns.
-        share: The weight of a caller against others of the same class.
+        batch_sizer: Chooses the most rows of a batch of each key. It learns from `update`.
+        quantum: Rows that are given to a request at once before its competitors have their turn.
+            Smaller requests are not cut up; larger ones alternate.
 
     Attributes:
-        ledger: What is under way, by class and by caller.
+        ledger: The work under way, by class and by caller.
     """
 
-    def __init__(
-        self,
-        capacity: BatchSizer,
-        *,
-        quantum: int = 64,
-        share: Callable[[Hashable], float] = equal_shares,
-    ) -> None:
+    def __init__(self, batch_sizer: BatchSizer, *, quantum: int = 64) -> None:
         if quantum < 1:
             raise ValueError(f"quantum must be at least 1, not {quantum}")
-        self.capacity = capacity
+        self.batch_sizer = batch_sizer
         self.waiting_rows = 0
         self.running_rows = 0
         self.ledger = Ledger()
-        self._tiers: list[_Tier[P]] = [_Tier(quantum, share) for _ in Priority]
+        self._classes: list[_PriorityClass[P]] = [_PriorityClass(quantum) for _ in Priority]
         self._running: dict[int, Batch[P]] = {}
         self._requests: dict[Request, None] = {}
         self._deadlines = Deadlines()
@@ -95,22 +88,22 @@ class Scheduler(Generic[P]):
         self._batches = self._added = self._evaluated = self._wasted = self._dropped = 0
 
     def __len__(self) -> int:
-        """The number of requests that have rows waiting or running."""
+        """Returns the number of requests that have rows waiting or running."""
         return len(self._requests)
 
     def announce(self, request: Request) -> None:
-        """Count a request as under way, with the rows that it expects, until it is cancelled.
+        """Counts a request as under way, with the rows that it expects, until it is cancelled.
 
         Raises:
             ValueError: It was cancelled, or has been announced or added before.
         """
-        if request.cancelled or request.accounts:
+        if request.cancelled or request in self.ledger:
             raise ValueError(f"{request!r} is not new")
         request.announced = True
         self.ledger.open(request)
 
     def add(self, request: Request, jobs: Sequence[Job[P]]) -> None:
-        """Let the rows of new jobs wait. A request may add jobs as often as it likes.
+        """Lets the rows of new jobs wait. A request may add jobs as often as it likes.
 
         Raises:
             ValueError: The request was cancelled, or a job was added before.
@@ -128,8 +121,8 @@ class Scheduler(Generic[P]):
             job.added = True
             job.request = request
             rows += job.rows
-            backlog.add(job.key, job.rows, self.capacity.line(job.key))
-        if not request.accounts:
+            backlog.add(job.key, job.rows, self.batch_sizer.line(job.key))
+        if request not in self.ledger:
             self.ledger.open(request)
         self.ledger.come(request, rows)
         request.pending_rows += rows
@@ -138,16 +131,20 @@ class Scheduler(Generic[P]):
             self._deadlines.add(request, len(self._requests))
         self._added += rows
         self.waiting_rows += rows
-        self._tiers[request.priority].queue.add(request, jobs)
+        self._classes[request.priority].queue.add(request, jobs)
 
     def schedule(self, now: float) -> Batch[P] | None:
-        """The next batch, or None if nothing waits. `now` is the caller's clock in seconds."""
-        for tier in self._tiers:
-            if tier.returned:
-                return self._run_again(tier.returned, now)
-            if tier.queue:
-                key = tier.queue.leader()
-                return self._run(key, self.capacity.rows(key), [], now)
+        """Returns the next batch, or None if nothing waits.
+
+        Args:
+            now: The time on the caller's clock, in seconds.
+        """
+        for waiting in self._classes:
+            if waiting.returned:
+                return self._run_again(waiting.returned, now)
+            if waiting.queue:
+                key = waiting.queue.leader()
+                return self._run(key, self.batch_sizer.rows(key), [], now)
         return None
 
     def update(
@@ -158,20 +155,20 @@ class Scheduler(Generic[P]):
         rows: int | None = None,
         nbytes: int | None = None,
     ) -> Update[P]:
-        """End a batch that was evaluated.
+        """Ends a batch that was evaluated.
 
         Args:
             batch: The batch.
-            seconds: How long it took.
-            rows: How many of its rows the device had to do with; None: all.
-            nbytes: What it took of memory; None: not known.
+            seconds: The time that it took.
+            rows: The number of distinct rows that were evaluated; None: all.
+            nbytes: The memory that it took; None: not known.
 
         Raises:
             ValueError: The batch is not running.
         """
         self._end(batch)
-        self.capacity.observe(batch.key, rows or batch.rows, seconds, nbytes)
-        line = self.capacity.line(batch.key)
+        self.batch_sizer.observe(batch.key, rows or batch.rows, seconds, nbytes)
+        line = self.batch_sizer.line(batch.key)
         for backlog in self.ledger.backlogs:
             backlog.price(batch.key, line)
         result: Update[P] = Update([], [])
@@ -195,7 +192,7 @@ class Scheduler(Generic[P]):
         return result
 
     def out_of_memory(self, batch: Batch[P]) -> bool:
-        """End a batch that did not fit in memory: its rows run again in smaller ones.
+        """Ends a batch that did not fit in memory: its rows run again in smaller ones.
 
         Returns:
             False if the batch had but one row, which cannot shrink: the row is dropped, and the
@@ -205,7 +202,7 @@ class Scheduler(Generic[P]):
             ValueError: The batch is not running.
         """
         self._end(batch)
-        self.capacity.out_of_memory(batch.key, batch.rows)
+        self.batch_sizer.out_of_memory(batch.key, batch.rows)
         if batch.rows == 1:
             self._drop(batch.slices)
             return False
@@ -213,7 +210,7 @@ class Scheduler(Generic[P]):
         return True
 
     def split(self, batch: Batch[P]) -> bool:
-        """End a batch that failed: its rows run again, those of half of the requests at a time.
+        """Ends a batch that failed: its rows run again, those of half of the requests at a time.
 
         Returns:
             False if all rows were of one request, the culprit: they are dropped, and the caller has
@@ -236,20 +233,20 @@ class Scheduler(Generic[P]):
         return True
 
     def cancel(self, request: Request) -> int:
-        """Give a request nothing more; returns how many waiting rows were dropped.
+        """Gives a request nothing more; returns how many waiting rows were dropped.
 
-        This is also right for a request that has all it wants; one that was announced is under way
-        until then. To do it twice does no harm.
+        Also ends a request that needs no more; one that was announced is under way until then.
+        A second call does nothing.
         """
         if request.cancelled:
             return 0
         request.cancelled = True
-        tier = self._tiers[request.priority]
+        waiting = self._classes[request.priority]
         backlog = self.ledger.backlogs[request.priority]
         dropped = request.returned_rows
         if dropped:
-            self._forget_returned(request, tier)
-        for key, rows in tier.queue.drop(request):
+            self._forget_returned(request, waiting)
+        for key, rows in waiting.queue.drop(request):
             dropped += rows
             backlog.remove(key, rows)
         self.ledger.close(request)
@@ -260,14 +257,14 @@ class Scheduler(Generic[P]):
         return dropped
 
     def expired(self, now: float) -> list[Request]:
-        """The requests with rows pending whose deadline has passed; each is returned once.
+        """Returns the requests with rows pending whose deadline has passed, each once.
 
         They are served on until the caller cancels them.
         """
         return self._deadlines.passed(now)
 
     def statistics(self) -> Statistics:
-        """Counts for metrics and tests."""
+        """Returns counts of rows and batches since the start."""
         return Statistics(
             requests=len(self._requests),
             waiting_rows=self.waiting_rows,
@@ -281,7 +278,7 @@ class Scheduler(Generic[P]):
         )
 
     def _settle(self, request: Request, rows: int) -> None:
-        """Rows of a request that is not cancelled are not pending any more."""
+        """Counts rows of a request that is not cancelled as pending no more."""
         self.ledger.count(request, -rows)
         if not request.pending_rows:
             del self._requests[request]
@@ -291,7 +288,7 @@ class Scheduler(Generic[P]):
     def _run_again(self, returned: deque[_Returned[P]], now: float) -> Batch[P]:
         group = returned[0]
         key = group.slices[0].job.key
-        capacity = room = self.capacity.rows(key)
+        capacity = room = self.batch_sizer.rows(key)
         slices: list[JobSlice[P]] = []
         while room and group.slices:
             job, start, stop = group.slices[0]
@@ -318,12 +315,12 @@ class Scheduler(Generic[P]):
         *,
         isolated: bool = False,
     ) -> Batch[P]:
-        """Fill up a batch, and give it out."""
+        """Fills up a batch, and gives it out."""
         rows = rows_of(slices)
         if not isolated:
-            for tier, backlog in zip(self._tiers, self.ledger.backlogs, strict=True):
-                if rows < capacity and tier.queue:
-                    more = tier.queue.take(key, capacity - rows, capacity)
+            for waiting, backlog in zip(self._classes, self.ledger.backlogs, strict=True):
+                if rows < capacity and waiting.queue:
+                    more = waiting.queue.take(key, capacity - rows, capacity)
                     if more:
                         taken = rows_of(more)
                         backlog.remove(key, taken)
@@ -346,7 +343,7 @@ class Scheduler(Generic[P]):
         self.running_rows -= batch.rows
 
     def _drop(self, slices: Sequence[JobSlice[P]]) -> None:
-        """Rows that were running will not run again."""
+        """Counts rows that were running and will not run again."""
         for job, start, stop in slices:
             request = job.request
             self._dropped += stop - start
@@ -355,29 +352,29 @@ class Scheduler(Generic[P]):
                 self._settle(request, stop - start)
 
     def _return(self, slices: Sequence[JobSlice[P]], *, isolated: bool) -> None:
-        """Put slices in front of all that waits, without those of cancelled requests."""
+        """Puts slices in front of all that waits, without those of cancelled requests."""
         self._drop([piece for piece in slices if piece.job.request.cancelled])
-        for priority, tier in zip(Priority, self._tiers, strict=True):
+        for priority, waiting in zip(Priority, self._classes, strict=True):
             own = [
                 piece
                 for piece in slices
                 if piece.job.request.priority is priority and not piece.job.request.cancelled
             ]
             if own:
-                tier.returned.appendleft(_Returned(own, isolated=isolated))
+                waiting.returned.appendleft(_Returned(own, isolated=isolated))
                 key = own[0].job.key
                 rows = rows_of(own)
-                self.ledger.backlogs[priority].add(key, rows, self.capacity.line(key))
+                self.ledger.backlogs[priority].add(key, rows, self.batch_sizer.line(key))
                 self.waiting_rows += rows
                 for job, start, stop in own:
                     job.request.returned_rows += stop - start
 
-    def _forget_returned(self, request: Request, tier: _Tier[P]) -> None:
-        for group in tier.returned:
+    def _forget_returned(self, request: Request, waiting: _PriorityClass[P]) -> None:
+        for group in waiting.returned:
             own = [piece for piece in group.slices if piece.job.request is request]
             if own:
                 backlog = self.ledger.backlogs[request.priority]
                 backlog.remove(own[0].job.key, rows_of(own))
                 group.slices = deque(p for p in group.slices if p.job.request is not request)
-        tier.returned = deque(group for group in tier.returned if group.slices)
+        waiting.returned = deque(group for group in waiting.returned if group.slices)
         request.returned_rows = 0

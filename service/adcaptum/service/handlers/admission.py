@@ -7,7 +7,7 @@ from typing import Final
 
 from torch import Tensor
 
-from adcaptum.engine.scheduling.scheduler import Priority
+from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
 from adcaptum.service.errors import DeadlineExceeded, InvalidRequest, TooLate
 from adcaptum.service.handlers.call import Call

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from adcaptum.engine.rows.sources import Given
-from adcaptum.engine.scheduling.scheduler import Priority
+from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.engine.vocabulary.evaluation import Evaluation
 from adcaptum.service.errors import DeadlineExceeded
 from adcaptum.service.handlers import admission

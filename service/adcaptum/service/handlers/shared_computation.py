@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from adcaptum.engine.scheduling.scheduler import Priority
+from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
 from adcaptum.service.handlers.plans import Explanation
 from adcaptum.service.handlers.response_cache import ResponseCache

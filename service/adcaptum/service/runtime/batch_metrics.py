@@ -6,7 +6,8 @@ from typing import Any, Self
 import torch
 from prometheus_client import Counter, Gauge, Histogram
 
-from adcaptum.engine.scheduling.scheduler import Batch, Priority
+from adcaptum.engine.scheduling.batch import Batch
+from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 

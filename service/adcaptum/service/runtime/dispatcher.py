@@ -17,8 +17,9 @@ from typing import Final, NamedTuple
 
 import torch
 
-from adcaptum.engine.scheduling.backlog import ANY, Account, Excess, Limits
-from adcaptum.engine.scheduling.scheduler import Priority
+from adcaptum.engine.scheduling.ledger import Account
+from adcaptum.engine.scheduling.limits import ANY, Excess, Limits
+from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.service.errors import TooBusy
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
@@ -126,7 +127,7 @@ class Dispatcher:
             self._light_models[model] = best
         for kind, curve in curves.items():
             for engine in (self._heavy, self._light):
-                engine.capacity.seed((model, kind), curve, memory.get(kind))
+                engine.batch_sizer.seed((model, kind), curve, memory.get(kind))
 
     def of(
         self, model: ServedModel, rows: Mapping[str, int], *, plain: bool = True
@@ -154,7 +155,7 @@ class Dispatcher:
 
     def row_seconds(self, engine: EngineRunner, model: ServedModel) -> float:
         """Estimates how long one more row takes in a batch, at least."""
-        return engine.capacity.kind_line((model, "forward")).row
+        return engine.batch_sizer.kind_line((model, "forward")).row
 
     def submit(self, work: Work, engine: EngineRunner) -> None:
         """Has a work done, if there is room for it. To be called in the event loop.
@@ -243,5 +244,5 @@ class Dispatcher:
 
 
 def _seconds(engine: EngineRunner, model: ServedModel, rows: Mapping[str, int]) -> float:
-    lines = {kind: engine.capacity.kind_line((model, kind)) for kind in rows}
+    lines = {kind: engine.batch_sizer.kind_line((model, kind)) for kind in rows}
     return sum(lines[kind].seconds(n) for kind, n in rows.items())

@@ -23,8 +23,10 @@ from adcaptum.engine.execution.clock import batch_clock
 from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.packing import Part
 from adcaptum.engine.rows.distinct import Distinct, Duplicates
+from adcaptum.engine.scheduling.batch import Batch
 from adcaptum.engine.scheduling.batch_sizer import BatchSizer
-from adcaptum.engine.scheduling.scheduler import Batch, Request, Scheduler
+from adcaptum.engine.scheduling.request import Request
+from adcaptum.engine.scheduling.scheduler import Scheduler
 from adcaptum.engine.vocabulary.attribution import StopReason
 from adcaptum.service.device.batch_memory import BatchMemory
 from adcaptum.service.device.streams import HERE, Stream
@@ -85,7 +87,7 @@ class EngineCore:
     """Takes turns, for whoever has the time: device threads, or the event loop.
 
     Attributes:
-        capacity: How many rows a batch may have.
+        batch_sizer: Chooses the rows of a batch.
         condition: Guards what follows; device threads wait for it.
         scheduler: Divides the device among the works.
         inbox: Works to begin.
@@ -108,11 +110,11 @@ class EngineCore:
             target_batch_seconds: How long a batch may take.
             tell: Tells the event loop of works that have ended, and of works that have news.
         """
-        self.capacity = BatchSizer(
+        self.batch_sizer = BatchSizer(
             target_seconds=target_batch_seconds, max_rows=_most_rows, kind=batch_kind
         )
         self.condition = threading.Condition(threading.Lock())
-        self.scheduler: Scheduler[JobPayload] = Scheduler(self.capacity)
+        self.scheduler: Scheduler[JobPayload] = Scheduler(self.batch_sizer)
         self.inbox: deque[Work] = deque()
         self.cancelled: deque[tuple[Work, str]] = deque()
         self._device = device
@@ -132,7 +134,7 @@ class EngineCore:
             # What is kept for the default stream is of no use to batches, which have their own.
             torch.cuda.empty_cache()
             free, _ = torch.cuda.mem_get_info(self._device)
-            self.capacity.memory_bytes = MEMORY_SHARE * free / max(1, threads)
+            self.batch_sizer.memory_bytes = MEMORY_SHARE * free / max(1, threads)
 
     def take(self) -> Step:
         """Takes what there is to do. Holds the condition."""
@@ -221,7 +223,7 @@ class EngineCore:
         duplicates = self._duplicates.get(model)
         if duplicates is None:
             duplicates = self._duplicates[model] = Duplicates(batch_clock(self._device))
-        return _Look(duplicates, self.capacity.line(batch.key).row, batch.rows)
+        return _Look(duplicates, self.batch_sizer.line(batch.key).row, batch.rows)
 
     def _evaluate(
         self, batch: Batch[JobPayload], look: "_Look | None", ended: list[Work], stream: Stream

@@ -79,9 +79,9 @@ class EngineRunner:
         self._breaths = 0
 
     @property
-    def capacity(self) -> BatchSizer:
+    def batch_sizer(self) -> BatchSizer:
         """How many rows a batch may have."""
-        return self._turns.capacity
+        return self._turns.batch_sizer
 
     @property
     def waiting_rows(self) -> int:

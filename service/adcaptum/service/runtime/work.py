@@ -15,7 +15,9 @@ from typing import Any, Protocol
 
 from adcaptum.engine.execution.flow_run import FlowRun
 from adcaptum.engine.execution.packing import Part, Pending, RowRange
-from adcaptum.engine.scheduling.scheduler import Job, Priority, Request
+from adcaptum.engine.scheduling.job import Job
+from adcaptum.engine.scheduling.priority import Priority
+from adcaptum.engine.scheduling.request import Request
 from adcaptum.engine.vocabulary.attribution import StopReason
 from adcaptum.engine.vocabulary.evaluation import FORWARD_ROWS
 from adcaptum.engine.vocabulary.flow import Flow

@@ -2,11 +2,17 @@ from timeit import repeat
 
 import pytest
 
-from adcaptum.engine.scheduling.backlog import ANY, Account, Backlog, Limits, Line
+from adcaptum.engine.scheduling.backlog import Backlog
 from adcaptum.engine.scheduling.batch_sizer import BatchSizer
-from adcaptum.engine.scheduling.scheduler import Job, Priority, Request, Scheduler
+from adcaptum.engine.scheduling.cost_line import CostLine
+from adcaptum.engine.scheduling.job import Job
+from adcaptum.engine.scheduling.ledger import Account
+from adcaptum.engine.scheduling.limits import ANY, Limits
+from adcaptum.engine.scheduling.priority import Priority
+from adcaptum.engine.scheduling.request import Request
+from adcaptum.engine.scheduling.scheduler import Scheduler
 
-LINE = Line(row=0.001, batch=0.01, rows=8)
+LINE = CostLine(row=0.001, batch=0.01, rows=8)
 
 
 def account(requests: int = 0, rows: int = 0, nbytes: int = 0) -> Account:
@@ -30,7 +36,7 @@ def test_rows_take_their_batches_too(rows: int, seconds: float) -> None:
 def test_a_backlog_knows_its_rows_and_seconds() -> None:
     backlog = Backlog()
     backlog.add("x", 6, LINE)
-    backlog.add("y", 8, Line(0.1, 0.0, 4))
+    backlog.add("y", 8, CostLine(0.1, 0.0, 4))
     backlog.add("x", 6, LINE)
     backlog.remove("y", 7)
     assert backlog.rows == 13
@@ -40,7 +46,7 @@ def test_a_backlog_knows_its_rows_and_seconds() -> None:
 def test_what_is_learnt_of_a_key_counts_for_the_rows_that_wait() -> None:
     backlog = Backlog()
     backlog.add("x", 10, LINE)
-    backlog.price("x", Line(0.002, 0.0, 8))
+    backlog.price("x", CostLine(0.002, 0.0, 8))
     backlog.price("unknown", LINE)
     assert backlog.seconds == pytest.approx(0.02)
 
@@ -48,7 +54,7 @@ def test_what_is_learnt_of_a_key_counts_for_the_rows_that_wait() -> None:
 def test_an_empty_backlog_takes_exactly_no_time() -> None:
     backlog = Backlog()
     for rows in (3, 1, 7):
-        backlog.add("x", rows, Line(0.1, 1 / 3, 8))
+        backlog.add("x", rows, CostLine(0.1, 1 / 3, 8))
         backlog.expect(rows, 0.1)
     for rows in (1, 3, 7):
         backlog.remove("x", rows)

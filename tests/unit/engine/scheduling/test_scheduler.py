@@ -4,8 +4,12 @@ from time import process_time
 
 import pytest
 
+from adcaptum.engine.scheduling.batch import Batch
 from adcaptum.engine.scheduling.batch_sizer import BatchSizer
-from adcaptum.engine.scheduling.scheduler import Batch, Job, Priority, Request, Scheduler
+from adcaptum.engine.scheduling.job import Job
+from adcaptum.engine.scheduling.priority import Priority
+from adcaptum.engine.scheduling.request import Request
+from adcaptum.engine.scheduling.scheduler import Scheduler
 
 Rows = dict[object, list[tuple[int, int]]]
 
@@ -210,14 +214,14 @@ def test_turns_within_a_batch_make_one_slice_of_each_job() -> None:
     assert contents(take(target)) == [("a", 0, 16), ("b", 0, 16)]
 
 
-def test_rows_are_shared_by_weight() -> None:
+def test_rows_are_shared_equally() -> None:
     target = scheduler(rows=16, quantum=4)
-    light = add(target, "light", 10_000)
-    heavy = add(target, "heavy", 10_000, weight=3.0)
+    one = add(target, "one", 10_000)
+    other = add(target, "other", 10_000)
     for _ in range(100):
         target.update(take(target), seconds=0.01)
-    assert heavy.served_rows == pytest.approx(1200, abs=20)
-    assert light.served_rows == pytest.approx(400, abs=20)
+    assert one.served_rows == pytest.approx(800, abs=20)
+    assert other.served_rows == pytest.approx(800, abs=20)
 
 
 def test_rows_are_shared_between_keys() -> None:
@@ -436,7 +440,7 @@ def test_the_time_of_the_first_batch_is_kept() -> None:
     assert request.scheduled_at == 1.5
 
 
-def test_the_capacity_learns_from_every_batch() -> None:
+def test_the_batch_sizer_learns_from_every_batch() -> None:
     target: Scheduler[object] = Scheduler(BatchSizer())
     add(target, "a", 1000)
     sizes = []
@@ -474,12 +478,6 @@ def test_statistics_count_every_row_once() -> None:
     assert first.served_rows == 4
 
 
-@pytest.mark.parametrize("weight", [0.0, -1.0, float("inf"), float("nan")])
-def test_a_weight_must_be_positive(weight: float) -> None:
-    with pytest.raises(ValueError, match="weight"):
-        Request(weight=weight)
-
-
 def test_a_job_needs_rows() -> None:
     with pytest.raises(ValueError, match="at least one row"):
         Job("key", 0, None)
@@ -490,23 +488,16 @@ def test_a_quantum_needs_rows() -> None:
         Scheduler(BatchSizer(), quantum=0)
 
 
-def test_extreme_weights_do_not_upset_the_clock() -> None:
-    target = scheduler(rows=4)
-    heavy = add(target, "heavy", 8, weight=1e12)
-    add(target, "light", 8, weight=1e-6)
-    target.cancel(heavy)
-    assert run(target) == ["light"]
-
-
 def test_cancelled_requests_leave_nothing_behind() -> None:
     target = scheduler(rows=8)
     add(target, "prediction", 10**6, priority=Priority.PREDICT, key="forward")
     add(target, "explanation", 1)
     for _ in range(2000):
         target.cancel(add(target, "gone", 100))
-    queue = target._tiers[Priority.INTERACTIVE].queue
+    queue = target._classes[Priority.INTERACTIVE].queue
     assert len(queue._heads) < 100
-    assert sum(len(lane.heap) for lane in queue._lanes.values()) < 100
+    assert sum(len(of_key.heap) for of_key in queue._keys.values()) < 100
+    assert len(queue._requests) == 1
 
 
 def test_an_explanation_costs_little_bookkeeping() -> None:
@@ -552,26 +543,14 @@ def test_a_caller_gets_no_more_for_sending_a_hundred_requests() -> None:
     assert one.served_rows == pytest.approx(2000, abs=100)
 
 
-def test_callers_may_have_weights() -> None:
-    target: Scheduler[object] = Scheduler(
-        BatchSizer(fixed=8), quantum=8, share=lambda caller: 3.0 if caller == "large" else 1.0
-    )
-    requests = [add(target, str(n), 10_000, caller="large") for n in range(3)]
-    small = add(target, "small", 10_000, caller="small")
-    for _ in range(500):
-        target.update(take(target), seconds=0.01)
-    assert small.served_rows == pytest.approx(1000, abs=100)
-    assert [request.served_rows for request in requests] == pytest.approx([1000] * 3, abs=100)
-
-
 def test_the_requests_of_a_caller_share_what_it_gets() -> None:
     target = scheduler(rows=8, quantum=8)
-    light = add(target, "light", 10_000, caller="a")
-    heavy = add(target, "heavy", 10_000, caller="a", weight=3.0)
-    for _ in range(400):
+    requests = [add(target, str(n), 10_000, caller="several") for n in range(3)]
+    alone = add(target, "alone", 10_000, caller="one")
+    for _ in range(600):
         target.update(take(target), seconds=0.01)
-    assert light.served_rows == pytest.approx(800, abs=64)
-    assert heavy.served_rows == pytest.approx(2400, abs=64)
+    assert alone.served_rows == pytest.approx(2400, abs=100)
+    assert [request.served_rows for request in requests] == pytest.approx([800] * 3, abs=100)
 
 
 def test_a_small_request_does_not_wait_for_a_large_one_of_its_own_caller() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from adcaptum.engine import Attribution, StopReason, explain
 from adcaptum.engine.scheduling.ledger import Ledger
-from adcaptum.engine.scheduling.scheduler import Request
+from adcaptum.engine.scheduling.request import Request
 from adcaptum.service.handlers import admission
 from adcaptum.service.models.row_forecasts import MOST, RowForecasts
 from adcaptum.service.models.served_model import ServedModel

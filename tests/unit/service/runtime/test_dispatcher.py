@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.rows.sources import Given
-from adcaptum.engine.scheduling.backlog import ANY, Limits
-from adcaptum.engine.scheduling.scheduler import Priority
+from adcaptum.engine.scheduling.limits import ANY, Limits
+from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.engine.vocabulary.evaluation import Evaluation
 from adcaptum.engine.vocabulary.flow import Flow, ask
 from adcaptum.service.errors import TooBusy

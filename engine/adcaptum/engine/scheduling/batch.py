@@ -1,10 +1,11 @@
-"""What the scheduler gives out, and what comes of it."""
+"""Batches that the scheduler gives out, and their results."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from adcaptum.engine.scheduling.requests import Job, JobSlice, Request
+from adcaptum.engine.scheduling.job import Job, JobSlice
+from adcaptum.engine.scheduling.request import Request
 
 P = TypeVar("P")
 
@@ -16,10 +17,10 @@ class Batch(Generic[P]):
     Attributes:
         sequence: Its number; later batches have larger ones.
         key: The key of all its jobs.
-        slices: Which rows, in the order in which they stand in the batch.
-        rows: How many there are.
-        capacity: How many there could have been.
-        isolated: Whether it runs again, without rows that were not in it, after an error.
+        slices: Its rows, in the order in which they stand in the batch.
+        rows: The number of rows.
+        capacity: The most rows that it could have had.
+        isolated: Whether it runs again after an error, without rows that were not in it.
     """
 
     sequence: int
@@ -36,11 +37,11 @@ class Batch(Generic[P]):
 
 
 class Update(NamedTuple, Generic[P]):
-    """What an evaluated batch came to.
+    """The effects of an evaluated batch.
 
     Attributes:
-        finished: The jobs whose last row it was, in the order of the batch.
-        wasted: The slices of requests that were cancelled meanwhile; nobody wants their results.
+        finished: The jobs that it completed, in the order of the batch.
+        wasted: The slices of requests that were cancelled meanwhile.
     """
 
     finished: list[Job[P]]
@@ -49,7 +50,7 @@ class Update(NamedTuple, Generic[P]):
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Counts since the scheduler was made; those of rows add up by rule 7.
+    """Counts since the scheduler was made; those of rows add up by its rule 7.
 
     Attributes:
         requests: Requests with rows waiting or running.
@@ -57,7 +58,7 @@ class Statistics:
         running_rows: Rows in running batches, those of cancelled requests included.
         running_batches: Batches given out and not ended.
         added_rows: Rows of all jobs ever added.
-        evaluated_rows: Rows evaluated for requests that still wanted them.
+        evaluated_rows: Rows evaluated for requests that were not cancelled.
         wasted_rows: Rows that were in a running batch when their request was cancelled.
         dropped_rows: Rows that were never evaluated, because of a cancellation or an error.
         batches: Batches given out.
