@@ -1,9 +1,13 @@
-"""One JSON object a line on standard error, each with the id of the request it is about."""
+"""One JSON object a line on standard error, each with the id of the request it is about.
+
+Callers cause lines, so these are bounded: in length, and in number for each kind of line.
+"""
 
 import logging
 import sys
 from collections.abc import MutableMapping
 from contextvars import ContextVar
+from time import monotonic
 from typing import Any, Final, cast
 
 import structlog
@@ -21,6 +25,58 @@ LEVELS: Final = {
 }
 
 
+MOST_CHARACTERS: Final = 4000
+"""The longest text in a line, a traceback included."""
+
+BURST: Final = 200
+"""The most lines of one kind at once."""
+
+PER_SECOND: Final = 20.0
+"""The most lines of one kind a second, after a burst."""
+
+MOST_KINDS: Final = 256
+"""The most kinds that are told apart; names of events are the program's, not callers'."""
+
+
+class RateLimit:
+    """Counts lines by kind, and says which are too many.
+
+    Each kind has a bucket of `BURST` lines that fills at `PER_SECOND`.
+    """
+
+    def __init__(self) -> None:
+        self._buckets: dict[str, tuple[float, float, int]] = {}
+
+    def allow(self, kind: str, now: float) -> int | None:
+        """Returns how many lines of the kind were left out before this one; None: leave it out."""
+        if len(self._buckets) >= MOST_KINDS and kind not in self._buckets:
+            kind = ""
+        left, since, omitted = self._buckets.get(kind, (float(BURST), now, 0))
+        left = min(float(BURST), left + (now - since) * PER_SECOND)
+        if left < 1:
+            self._buckets[kind] = (left, now, omitted + 1)
+            return None
+        self._buckets[kind] = (left - 1, now, 0)
+        return omitted
+
+
+class _ForeignLimit(logging.Filter):
+    """Leaves out lines of libraries of which there are too many, and those that we write better.
+
+    gRPC logs a traceback for metadata that is not UTF-8; such calls are answered and logged as
+    every invalid request is.
+    """
+
+    def __init__(self, limit: RateLimit) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("grpc") and str(record.msg).startswith("Invalid encoding"):
+            return False
+        return self._limit.allow(record.name, monotonic()) is not None
+
+
 def configure(level: str) -> None:
     """Sends the lines of this program and of the libraries it uses to standard error."""
     shared: list[structlog.typing.Processor] = [
@@ -28,10 +84,24 @@ def configure(level: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        _shorten,
     ]
+    limit = RateLimit()
+
+    def limited(_: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        # Whoever sets the level to debug wants every request.
+        if method == "debug":
+            return event
+        omitted = limit.allow(str(event["event"]), monotonic())
+        if omitted is None:
+            raise structlog.DropEvent
+        if omitted:
+            event["omitted"] = omitted
+        return event
+
     renderer = structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[limited, *shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
@@ -43,6 +113,7 @@ def configure(level: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(_ForeignLimit(limit))
     logging.basicConfig(handlers=[handler], level=max(LEVELS[level], logging.WARNING), force=True)
 
 
@@ -59,4 +130,17 @@ def _add_request_id(
     request_id = REQUEST_ID.get()
     if request_id:
         event.setdefault("request_id", request_id)
+    return event
+
+
+def _shorten(
+    _: Any,
+    __: str,
+    event: MutableMapping[str, Any],
+) -> MutableMapping[str, Any]:
+    for name, value in event.items():
+        if isinstance(value, str) and len(value) > MOST_CHARACTERS:
+            half = MOST_CHARACTERS // 2
+            # A traceback says most at its ends.
+            event[name] = f"{value[:half]} [...] {value[-half:]}"
     return event

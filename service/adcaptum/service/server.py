@@ -28,7 +28,7 @@ from adcaptum.service.models import repository
 from adcaptum.service.models.catalogue import Catalogue, State
 from adcaptum.service.models.declaration import DeclarationError
 from adcaptum.service.rpc import health, http
-from adcaptum.service.rpc.interceptors import Interceptor
+from adcaptum.service.rpc.interceptors import MOST_OTHERS, Interceptor
 from adcaptum.service.rpc.servicers import ExplanationServicer
 from adcaptum.service.runtime.dispatcher import RETRY_SECONDS, Dispatcher
 from adcaptum.service.settings import Settings
@@ -106,7 +106,11 @@ class Server:
             SharedComputations(cache),
             settings.max_image_pixels,
         )
-        grpc_server = grpc.aio.server(interceptors=[self._interceptor], options=self._options())
+        grpc_server = grpc.aio.server(
+            interceptors=[self._interceptor],
+            options=self._options(),
+            maximum_concurrent_rpcs=2 * self._most_streams,
+        )
         pb_grpc.add_ExplanationServiceServicer_to_server(
             ExplanationServicer(self._catalogue, explanations, settings.device), grpc_server
         )
@@ -187,11 +191,17 @@ class Server:
         self._failed = True
         self._ended.set()
 
+    @property
+    def _most_streams(self) -> int:
+        """The most calls of one connection: all that are served, and some to be refused."""
+        return self._settings.max_requests + MOST_OTHERS
+
     def _options(self) -> list[tuple[str, int]]:
         most = self._settings.max_message_bytes
         return [
             ("grpc.max_receive_message_length", most),
             ("grpc.max_send_message_length", most),
+            ("grpc.max_concurrent_streams", self._most_streams),
             # Two servers on one port would share its connections by chance.
             ("grpc.so_reuseport", 0),
         ]

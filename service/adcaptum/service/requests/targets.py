@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.nearest import did_you_mean, shortened
 from adcaptum.v1 import explanation_pb2
+
+MOST_CACHED_INDICES: Final = 16
+"""The longest list of indices in the cache, whose entries then take less than 1 kB each."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +60,9 @@ def read(message: explanation_pb2.Target, model: ServedModel, count: int) -> Tar
     if kind is None or kind == "argmax":
         return _all(shape, count) if outputs == 1 else TargetChoice(most=1)
     if kind == "indices":
-        return _indices(tuple(message.indices.values), shape, count)
+        values = tuple(message.indices.values)
+        few = len(values) <= MOST_CACHED_INDICES
+        return (_few_indices if few else _indices)(values, shape, count)
     if kind == "label":
         return TargetChoice((_label(message.label, model).expand(count, 1),))
     if kind == "all":
@@ -66,7 +72,6 @@ def read(message: explanation_pb2.Target, model: ServedModel, count: int) -> Tar
     return TargetChoice(most=message.top_k)
 
 
-@lru_cache(maxsize=1024)
 def _indices(values: tuple[int, ...], shape: tuple[int, ...], count: int) -> TargetChoice:
     dims = len(shape)
     if len(values) not in (dims, dims * count):
@@ -83,6 +88,9 @@ def _indices(values: tuple[int, ...], shape: tuple[int, ...], count: int) -> Tar
     return TargetChoice(
         (torch.tensor(values, dtype=torch.int64).view(-1, dims).expand(count, dims),)
     )
+
+
+_few_indices = lru_cache(maxsize=1024)(_indices)
 
 
 def _label(label: str, model: ServedModel) -> Tensor:

@@ -1,4 +1,4 @@
-"""What happens around every call: its id, its metrics, its line in the log, its error's status."""
+"""The frame of every call: its id, metrics, log line, and the status of its error."""
 
 import asyncio
 import re
@@ -13,21 +13,26 @@ import grpc
 from prometheus_client import Gauge, Histogram
 
 from adcaptum.service import logs
-from adcaptum.service.errors import TooBusy, TooLate, Unavailable
+from adcaptum.service.errors import Cancelled, InvalidRequest, TooBusy, TooLate, Unavailable
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.catalogue import Catalogue
+from adcaptum.service.nearest import shortened
 from adcaptum.service.rpc import status
+from adcaptum.service.rpc.messages import Context, MessageReader, received
 
 CALL: Final[ContextVar[Call]] = ContextVar("call")
-"""The call that this task serves."""
+"""The call that the running task serves."""
+
+GONE: Final = Cancelled("the caller went away")
+MOST_OTHERS: Final = 256
+"""The most calls of other services at a time: watchers of health may stay for days."""
 
 ID_KEY: Final = "x-request-id"
 CALLER_KEY: Final = "x-caller-id"
 SERVICE: Final = "/adcaptum.v1.ExplanationService/"
 GOOD_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
-Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 MaybeHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 Unary = Callable[[Any, Context], Awaitable[Any]]
@@ -35,11 +40,14 @@ Streaming = Callable[[Any, Context], AsyncIterator[Any]]
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
-    """Stands before every method of the service; others, such as health, pass by.
+    """Surrounds every method: admission, metrics, log lines and statuses.
+
+    Methods of other services, such as health, have only their requests decoded and their errors
+    told; they are served while the server drains.
 
     Attributes:
         draining: Whether new calls are refused.
-        in_flight: How many calls are being served.
+        in_flight: The number of calls of the service that are being served.
     """
 
     def __init__(
@@ -52,14 +60,15 @@ class Interceptor(grpc.aio.ServerInterceptor):
         """Prepares it.
 
         Args:
-            metrics: What to count.
+            metrics: The metrics to count with.
             catalogue: The models.
-            max_requests: How many calls may be in flight.
-            retry_seconds: Says when it is worth while to try again if there are too many.
+            max_requests: The most calls in flight.
+            retry_seconds: Returns after how many seconds a refused call should be tried again.
         """
         self._retry_seconds = retry_seconds
         self.draining = False
         self.in_flight = 0
+        self._others = 0
         self._idle = asyncio.Event()
         self._metrics = metrics
         self._catalogue = catalogue
@@ -73,63 +82,115 @@ class Interceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MaybeHandler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> MaybeHandler:
-        """Returns the method's handler, with what stands around it."""
+        """Returns the method's handler, surrounded."""
         method = handler_call_details.method
         known = self._handlers.get(method)
         if known is not None:
             return known
         handler = await continuation(handler_call_details)
         # An unknown method has no handler, and must not be remembered: callers choose its name.
-        if handler is None or not method.startswith(SERVICE):
-            return handler
-        wrapped = self._handlers[method] = self._wrap(handler, method.removeprefix(SERVICE))
+        if handler is None:
+            return None
+        if method.startswith(SERVICE):
+            wrapped = self._wrap(handler, method.removeprefix(SERVICE))
+        else:
+            wrapped = self._wrap_other(handler, method.removeprefix("/"))
+        self._handlers[method] = wrapped
         return wrapped
 
     def _wrap(self, handler: Handler, rpc: str) -> Handler:
         gauge = self._metrics.in_flight.labels(rpc)
+        reader = MessageReader.of(handler.request_deserializer)
         # Which of the two a handler has, its response_streaming says; the stubs know it no better.
         answer_once = cast("Unary", handler.unary_unary)
         answer_often = cast("Streaming", handler.unary_stream)
 
-        async def unary(request: Any, context: Context) -> Any:
-            call = _call(context)
+        async def unary(_: Any, context: Context) -> Any:
+            call, request, entered = _call(context), None, False
             error: Exception | None = None
-            self.in_flight += 1
-            gauge.inc()
             try:
+                raw = await received(context)
+                entered = self._enter(gauge)
                 self._admit(rpc, call, context)
+                request = reader.decode(raw)
+                del raw
                 return await answer_once(request, context)
+            except asyncio.CancelledError:
+                error = GONE
+                raise
             except Exception as raised:  # noqa: BLE001  # every error is answered, below
                 error = raised
             finally:
-                self._leave(gauge)
+                self._leave(gauge, entered=entered)
                 self._observe(rpc, _model_name(request), call, error)
             return await _abort(context, call, error)
 
-        async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
-            call = _call(context)
+        async def stream(_: Any, context: Context) -> AsyncIterator[Any]:
+            call, request, entered = _call(context), None, False
             error: Exception | None = None
-            self.in_flight += 1
-            gauge.inc()
             try:
+                raw = await received(context)
+                entered = self._enter(gauge)
                 self._admit(rpc, call, context)
+                request = reader.decode(raw)
+                del raw
                 async for message in answer_often(request, context):
                     yield message
+            except asyncio.CancelledError:
+                error = GONE
+                raise
             except Exception as raised:  # noqa: BLE001  # every error is answered, below
                 error = raised
             finally:
-                self._leave(gauge)
+                self._leave(gauge, entered=entered)
                 self._observe(rpc, _model_name(request), call, error)
             if error is not None:
                 await _abort(context, call, error)
 
+        # Handlers of streams, because only these read the request themselves.
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                stream, handler.request_deserializer, handler.response_serializer
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            unary, handler.request_deserializer, handler.response_serializer
+            return grpc.stream_stream_rpc_method_handler(stream, None, handler.response_serializer)
+        return grpc.stream_unary_rpc_method_handler(unary, None, handler.response_serializer)
+
+    def _wrap_other(self, handler: Handler, rpc: str) -> Handler:
+        reader = MessageReader.of(handler.request_deserializer)
+        behaviour = cast(
+            "Callable[[Any, Context], Any]",
+            handler.unary_unary or handler.unary_stream or handler.stream_stream,
         )
+
+        async def requests(context: Context) -> AsyncIterator[Any]:
+            while isinstance(raw := await context.read(), bytes):
+                yield reader.decode(raw)
+
+        async def answer(_: Any, context: Context) -> Any:
+            call = _call(context)
+            self._others += 1
+            try:
+                self._admit_other(context)
+                if handler.request_streaming:
+                    request = requests(context)
+                else:
+                    request = reader.decode(await received(context))
+                answered = behaviour(request, context)
+                if not hasattr(answered, "__aiter__"):
+                    return await answered
+                async for message in answered:
+                    await context.write(message)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as raised:  # noqa: BLE001  # every error is answered, below
+                error = raised
+            else:
+                return None
+            finally:
+                self._others -= 1
+            self._tell(rpc, "", call, error)
+            return await _abort(context, call, error)
+
+        if handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(answer, None, handler.response_serializer)
+        return grpc.stream_unary_rpc_method_handler(answer, None, handler.response_serializer)
 
     async def drain(self, seconds: float) -> None:
         """Refuses new calls, and waits for those being served, but no longer than `seconds`."""
@@ -138,7 +199,14 @@ class Interceptor(grpc.aio.ServerInterceptor):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), seconds)
 
-    def _leave(self, gauge: Gauge) -> None:
+    def _enter(self, gauge: Gauge) -> bool:
+        self.in_flight += 1
+        gauge.inc()
+        return True
+
+    def _leave(self, gauge: Gauge, *, entered: bool) -> None:
+        if not entered:
+            return
         self.in_flight -= 1
         gauge.dec()
         if self.draining and not self.in_flight:
@@ -157,6 +225,16 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 retry_s=self._retry_seconds(),
                 reason="requests",
             )
+        _check_metadata(context)
+
+    def _admit_other(self, context: Context) -> None:
+        if self._others > MOST_OTHERS:
+            raise TooBusy(
+                f"{MOST_OTHERS} calls of health and reflection are being served",
+                retry_s=self._retry_seconds(),
+                reason="requests",
+            )
+        _check_metadata(context)
 
     def _observe(self, rpc: str, model: str, call: Call, error: Exception | None) -> None:
         code = "OK" if error is None else status.code(error).name
@@ -165,19 +243,24 @@ class Interceptor(grpc.aio.ServerInterceptor):
         duration = self._durations.get(key)
         if duration is None:
             duration = self._durations[key] = self._metrics.request_seconds.labels(*key)
+        duration.observe(monotonic() - call.arrival)
+        self._tell(rpc, key[0], call, error)
+
+    def _tell(self, rpc: str, model: str, call: Call, error: Exception | None) -> None:
+        """Logs one line, and counts refusals."""
+        code = "OK" if error is None else status.code(error).name
         seconds = monotonic() - call.arrival
-        duration.observe(seconds)
         if error is None:
-            self._log.debug("request", rpc=rpc, model=key[0], code=code, seconds=seconds)
+            self._log.debug("request", rpc=rpc, model=model, code=code, seconds=seconds)
         elif status.is_fault(error):
-            self._log.error("request", rpc=rpc, model=key[0], code=code, exc_info=error)
+            self._log.error("request", rpc=rpc, model=model, code=code, exc_info=error)
         else:
             if isinstance(error, TooBusy):
                 self._metrics.rejected.labels(rpc, error.reason).inc()
             elif isinstance(error, TooLate):
                 self._metrics.rejected.labels(rpc, "deadline").inc()
             self._log.info(
-                "request", rpc=rpc, model=key[0], code=code, seconds=seconds, error=str(error)
+                "request", rpc=rpc, model=model, code=code, seconds=seconds, error=str(error)
             )
 
 
@@ -209,8 +292,15 @@ def _call(context: Context) -> Call:
     )
 
 
+def _check_metadata(context: Context) -> None:
+    for key, value in context.invocation_metadata() or ():
+        # gRPC leaves text that is not UTF-8 as bytes.
+        if not isinstance(value, str) and not key.endswith("-bin"):
+            raise InvalidRequest("metadata", f"{shortened(key)} is not UTF-8")
+
+
 def _host(peer: str) -> str:
-    """The address that a peer calls from: what opens many connections is still one caller."""
+    """Returns the address of a peer without the port: many connections are still one caller."""
     return peer.rpartition(":")[0] if peer.startswith("ip") else peer
 
 

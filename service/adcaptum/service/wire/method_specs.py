@@ -25,7 +25,16 @@ TYPES: Final[Mapping[ParameterType, method_pb2.ParameterType.ValueType]] = {
     ParameterType.METHOD: method_pb2.PARAMETER_TYPE_METHOD,
 }
 DEEPEST: Final = 8
-"""How far methods may wrap methods."""
+"""The most methods inside one another."""
+
+MOST_INTEGERS: Final = 256
+"""The most numbers in a list; they are lengths of dimensions, or indices, of each input."""
+
+MOST_CACHED: Final = 1024
+"""The most resolved methods in the cache."""
+
+MOST_CACHED_BYTES: Final = 1024
+"""The longest method in the cache, serialised: with what it resolves to, all take some 10 MB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +64,11 @@ def read(spec: method_pb2.MethodSpec, field: str) -> ResolvedMethod:
         NotFound: There is none of that name.
         InvalidRequest: A parameter is unknown, of another type or out of bounds.
     """
-    return _cached(spec.SerializeToString(deterministic=True), field)
+    spec.DiscardUnknownFields()
+    content = spec.SerializeToString(deterministic=True)
+    if len(content) > MOST_CACHED_BYTES:
+        return _resolved(content, field)
+    return _cached(content, field)
 
 
 def by_name(name: str, params: Mapping[str, object]) -> ResolvedMethod:
@@ -110,8 +123,12 @@ def _describe_parameter(parameter: Parameter) -> method_pb2.Parameter:
     )
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=MOST_CACHED)
 def _cached(spec: bytes, field: str) -> ResolvedMethod:
+    return _resolved(spec, field)
+
+
+def _resolved(spec: bytes, field: str) -> ResolvedMethod:
     return ResolvedMethod.of(_read(method_pb2.MethodSpec.FromString(spec), field, DEEPEST))
 
 
@@ -163,6 +180,9 @@ def _read_value(
     if kind == "number" and not math.isfinite(value.number):
         raise InvalidRequest(field, f"{value.number}; must be finite")
     if kind == "integers":
+        count = len(value.integers.values)
+        if count > MOST_INTEGERS:
+            raise InvalidRequest(field, f"{count} numbers; at most {MOST_INTEGERS} are allowed")
         return tuple(value.integers.values)
     if kind == "method":
         return _read(value.method, f"{field}.method", depth - 1)

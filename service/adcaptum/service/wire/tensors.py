@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,6 +32,15 @@ DATATYPES: Final[Mapping[str, torch.dtype | None]] = MappingProxyType(
 )
 NAMES: Final = {dtype: name for name, dtype in DATATYPES.items() if dtype is not None}
 LENGTH: Final = struct.Struct("<I")
+
+MOST_DIMENSIONS: Final = 32
+"""The most dimensions of a tensor."""
+
+MOST_SHOWN: Final = 8
+"""The most dimensions of a shape that messages repeat."""
+
+LARGE_COPY: Final = 1 << 20
+"""From how many bytes on a copy is left to NumPy."""
 
 FEWEST_PINNED_BYTES: Final = 1 << 16
 """From which size on a tensor comes back from CUDA by way of pinned memory; CUDA stages smaller
@@ -65,12 +75,13 @@ def decode(message: tensor_pb2.Tensor, field: str) -> Tensor | Bytes:
     if datatype not in DATATYPES:
         hint = did_you_mean(datatype, DATATYPES)
         raise InvalidRequest(f"{field}.datatype", f"{shortened(datatype)} is unknown. {hint}")
+    check_rank(message.shape, field)
     shape = tuple(message.shape)
     for index, length in enumerate(shape):
         if length <= 0:
             # An empty batch asks nothing, and an empty tensor cannot be explained.
             what = "negative" if length < 0 else "empty batch" if index == 0 else "empty"
-            raise InvalidRequest(f"{field}.shape", f"{list(shape)}: {what}; must be at least 1")
+            raise InvalidRequest(f"{field}.shape", f"{shown(shape)}: {what}; must be at least 1")
     dtype = DATATYPES[datatype]
     if dtype is None:
         return _decode_bytes(message.data, shape, field)
@@ -79,16 +90,43 @@ def decode(message: tensor_pb2.Tensor, field: str) -> Tensor | Bytes:
     if len(data) != expected:
         raise InvalidRequest(
             f"{field}.data",
-            f"{len(data)} bytes; {datatype} of shape {list(shape)} takes {expected}",
+            f"{len(data)} bytes; {datatype} of shape {shown(shape)} takes {_amount(expected)}",
         )
-    # A copy: PyTorch would warn of memory that cannot be written, and rightly.
-    flat = torch.frombuffer(bytearray(data), dtype=dtype)
+    flat = _copied(data).view(dtype)
     if dtype is torch.bool:
-        if any(byte > 1 for byte in set(data)):
+        if int(flat.view(torch.uint8).max()) > 1:
             raise InvalidRequest(f"{field}.data", "a BOOL must be the byte 0 or 1")
     elif dtype.is_floating_point:
         require_finite(flat, f"{field}.data")
     return flat.view(shape)
+
+
+def check_rank(shape: Sequence[int], field: str) -> None:
+    """Raises `InvalidRequest` if a shape has more dimensions than a tensor can have."""
+    if len(shape) > MOST_DIMENSIONS:
+        raise InvalidRequest(
+            f"{field}.shape",
+            f"{len(shape)} dimensions; at most {MOST_DIMENSIONS} are allowed",
+        )
+
+
+def shown(shape: Sequence[int]) -> str:
+    """Returns a shape for a message, its first dimensions if there are many."""
+    if len(shape) <= MOST_SHOWN:
+        return str(list(shape))
+    return f"[{', '.join(map(str, shape[:MOST_SHOWN]))}, ...]"
+
+
+def _amount(number: int) -> str:
+    return str(number) if number < 1 << 63 else "more than 2**63"
+
+
+def _copied(data: bytes) -> Tensor:
+    """Copies bytes: PyTorch would warn of memory that cannot be written, and rightly."""
+    if len(data) < LARGE_COPY:
+        return torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    # NumPy copies without holding up other threads.
+    return torch.from_numpy(np.frombuffer(data, np.uint8).copy())
 
 
 def require_finite(values: Tensor, field: str) -> None:
@@ -152,7 +190,7 @@ def require_shape(actual: Sequence[int], declared: Sequence[int], field: str) ->
     allowed = list(declared)
     what = "rank" if len(actual) != len(declared) else "length"
     raise InvalidRequest(
-        f"{field}.shape", f"{list(actual)} has the wrong {what}; must be {allowed}, -1 for any"
+        f"{field}.shape", f"{shown(actual)} has the wrong {what}; must be {allowed}, -1 for any"
     )
 
 
@@ -169,9 +207,10 @@ def _decode_bytes(data: bytes, shape: tuple[int, ...], field: str) -> Bytes:
             )
         items.append(data[offset + LENGTH.size : end])
         offset = end
-    if len(items) != math.prod(shape):
+    expected = math.prod(shape)
+    if len(items) != expected:
         raise InvalidRequest(
             f"{field}.data",
-            f"{len(items)} items; BYTES of shape {list(shape)} takes {math.prod(shape)}",
+            f"{len(items)} items; BYTES of shape {shown(shape)} takes {_amount(expected)}",
         )
     return Bytes(tuple(items), shape)

@@ -51,3 +51,36 @@ def test_a_wrong_parameter_inside_a_method_is_named_by_its_path() -> None:
     with pytest.raises(InvalidRequest) as caught:
         method_specs.read(spec, "methods[0]")
     assert caught.value.violations[0].field == "methods[0].params.of.method.params.n_steps"
+
+
+def test_unknown_fields_take_no_place_in_the_cache() -> None:
+    plain = method_pb2.MethodSpec(name="occlusion")
+    first = method_specs.read(plain, "methods[0]")
+    before = method_specs._cached.cache_info().currsize
+    for number in range(4):
+        # Field 15, which no server knows.
+        unknown = plain.SerializeToString() + bytes([15 << 3 | 2, 100]) + bytes([number]) * 100
+        spec = method_pb2.MethodSpec.FromString(unknown)
+        assert method_specs.read(spec, "methods[0]") is first
+    assert method_specs._cached.cache_info().currsize == before
+
+
+def test_long_methods_take_no_place_in_the_cache() -> None:
+    before = method_specs._cached.cache_info().currsize
+    shapes = method_pb2.IntegerList(values=range(1 << 40, (1 << 40) + method_specs.MOST_INTEGERS))
+    spec = method_pb2.MethodSpec(
+        name="occlusion",
+        params={"sliding_window_shapes": method_pb2.ParameterValue(integers=shapes)},
+    )
+    method_specs.read(spec, "methods[0]")
+    assert method_specs._cached.cache_info().currsize == before
+
+
+def test_lists_of_more_numbers_than_any_method_takes_are_refused() -> None:
+    shapes = method_pb2.IntegerList(values=[1] * (method_specs.MOST_INTEGERS + 1))
+    spec = method_pb2.MethodSpec(
+        name="occlusion",
+        params={"sliding_window_shapes": method_pb2.ParameterValue(integers=shapes)},
+    )
+    with pytest.raises(InvalidRequest, match="257 numbers"):
+        method_specs.read(spec, "methods[0]")

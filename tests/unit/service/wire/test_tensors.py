@@ -71,3 +71,19 @@ def test_an_item_that_ends_beyond_the_bytes_is_refused() -> None:
     message = tensor_pb2.Tensor(datatype="BYTES", shape=[1], data=b"\xff\xff\xff\xffab")
     with pytest.raises(InvalidRequest, match="ends beyond"):
         tensors.decode(message, "x")
+
+
+@pytest.mark.parametrize("shape", [[10**9] * 32, [10**9] * 600, [1] * 1_000_000])
+def test_shapes_are_told_shortened_whatever_they_are(shape: list[int]) -> None:
+    message = tensor_pb2.Tensor(datatype="FP32", shape=shape, data=b"\0" * 4)
+    with pytest.raises(InvalidRequest) as caught:
+        tensors.decode(message, "inputs[0]")
+    assert len(str(caught.value)) < 300
+
+
+def test_large_tensors_are_copied_as_they_are() -> None:
+    values = torch.arange(1 << 19, dtype=torch.float32)
+    message = tensors.encode(values)
+    read = tensors.decode(message, "inputs[0]")
+    assert isinstance(read, torch.Tensor)
+    torch.testing.assert_close(read, values, rtol=0, atol=0)
