@@ -1,7 +1,4 @@
-from typing import cast
-
 import pytest
-from google.protobuf.descriptor import Descriptor
 
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.wire.structure import (
@@ -12,7 +9,7 @@ from adcaptum.service.wire.structure import (
 )
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb, method_pb2, tensor_pb2
 
-FIELDS = payloads(cast("Descriptor", pb.ExplainRequest.DESCRIPTOR))
+FIELDS = payloads(pb.ExplainRequest.DESCRIPTOR)
 INTEGERS = method_pb2.ParameterValue(integers=method_pb2.IntegerList(values=[1] * 70000))
 
 
@@ -32,7 +29,7 @@ def test_data_of_tensors_are_not_structure_wherever_they_are() -> None:
     )
     check_structure(request.SerializeToString(), FIELDS)
     stream = pb.ExplainStreamRequest(explain=request)
-    fields = payloads(cast("Descriptor", pb.ExplainStreamRequest.DESCRIPTOR))
+    fields = payloads(pb.ExplainStreamRequest.DESCRIPTOR)
     check_structure(stream.SerializeToString(), fields)
 
 
