@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from adcaptum.engine import Explicand, InvalidArgument, OutOfRange, Site, explain
+from adcaptum.engine import (
+    INPUT,
+    Explicand,
+    InvalidArgument,
+    Neuron,
+    OutOfRange,
+    Site,
+    explain,
+)
 from adcaptum.engine.methods.layers.activation import Activation
 from adcaptum.engine.methods.layers.conductance import Conductance
 from adcaptum.engine.methods.layers.internal_influence import InternalInfluence
@@ -108,6 +118,45 @@ def test_a_neuron_that_the_layer_does_not_have_is_refused() -> None:
         explain(MODEL, NeuronConductance(neuron=(16,)), question())
     with pytest.raises(InvalidArgument, match="neuron"):
         explain(MODEL, NeuronConductance(neuron=(1, 1)), question())
+
+
+SELECTORS: dict[str, Callable[[Tensor], Tensor]] = {
+    "a sum per row": lambda t: t.sum(1),
+    "a sum of the whole batch": lambda t: t.sum(),
+    "one number per row in a column": lambda t: t.sum(1, keepdim=True),
+}
+
+
+@pytest.mark.parametrize("selector", SELECTORS.values(), ids=SELECTORS.keys())
+@pytest.mark.parametrize("steps", [10, 50])
+@pytest.mark.parametrize("batch_rows", [1, 7, 1000])
+def test_a_function_that_adds_up_neurons_has_the_conductance_of_their_block(
+    selector: Callable[[Tensor], Tensor], steps: int, batch_rows: int
+) -> None:
+    """The block's neurons conduct [0, 15, 12] of BasicModel_MultiLayer of Captum's tests."""
+    second, last = nn.Linear(3, 4), nn.Linear(4, 2, bias=False)
+    with torch.no_grad():
+        second.weight.fill_(1)
+        second.bias.copy_(torch.tensor([-10.0, 1, 1, 1]))
+        last.weight.fill_(1)
+    model = nn.Sequential(second, nn.ReLU(), last)
+    explicand = Explicand.of(
+        torch.tensor([[0.0, 5.0, 4.0], [1.0, 5.0, 3.0]]),
+        target=0,
+        with_error=False,
+    )
+    explicand = replace(explicand, through=Neuron(Site("0"), selector))
+    answer = explain(model, IntegratedGradients(n_steps=steps), explicand, batch_rows=batch_rows)
+    torch.testing.assert_close(answer.values[0], torch.tensor([[0.0, 15, 12], [3, 15, 9]]))
+
+
+@pytest.mark.parametrize("selector", [lambda t: t[:, :2], lambda t: 1.0])
+def test_a_function_that_gives_several_numbers_per_row_is_refused(
+    selector: Callable[[Tensor], Tensor],
+) -> None:
+    at_inputs = replace(question(), at=INPUT, through=Neuron(Site("1"), selector), with_error=False)
+    with pytest.raises(InvalidArgument, match="one number per row"):
+        explain(MODEL, IntegratedGradients(n_steps=4), at_inputs)
 
 
 def test_gradient_shap_at_a_layer_is_its_mean() -> None:

@@ -1,6 +1,8 @@
-"""The way back from a target: gradients, and what of them flows through chosen neurons."""
+"""Gradients of a target, and the part of them that flows through chosen neurons."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -19,8 +21,8 @@ def gradients(
     """The product of seeds and Jacobian; zeros for a leaf that the outputs do not depend on.
 
     Args:
-        outputs: What is differentiated.
-        leaves: With respect to what.
+        outputs: The differentiated numbers.
+        leaves: The tensors with respect to which they are differentiated.
         seeds: A weight for each number of the outputs.
         again: Whether the same graph will be walked once more.
     """
@@ -38,19 +40,25 @@ def kept(
     neuron dF/dy, to be multiplied with its dy/dx. Of a block each neuron has its own, so that the
     block's conductance is the sum of its neurons'.
 
+    A function of the layer's values says by its own derivative how much of each neuron it takes:
+    1 of those that it selects or adds up, 0 of the others.
+
     Args:
-        neuron: Which. A function has to choose an element of each row, not to compute with them.
+        neuron: The neurons.
         tensors: The layer's values, (rows, *features) each.
         above: The target's gradient with respect to them.
 
     Raises:
-        InvalidArgument: If the index does not fit the layer.
+        InvalidArgument: If the index does not fit the layer, or the function gives more than one
+            number per row.
     """
     if callable(neuron.index):
         copies = tuple(t.detach().requires_grad_() for t in tensors)
-        chosen, weight = neuron.index(*copies), neuron.index(*above)
-        ways = gradients((chosen,), copies, (torch.ones_like(chosen),))
-        return tuple(weight.reshape(-1, *(1,) * (w.dim() - 1)) * w for w in ways)
+        chosen = _number_of_each_row(neuron.index, copies)
+        if not chosen.requires_grad:
+            return tuple(torch.zeros_like(t) for t in above)
+        shares = gradients((chosen,), copies, (torch.ones_like(chosen),))
+        return tuple(share * gradient for share, gradient in zip(shares, above, strict=True))
     if neuron.one and len(neuron.index) != tensors[0].dim() - 1:
         raise out_of_range(neuron.index, tensors[0])
     rest = tuple(torch.zeros_like(t) for t in above)
@@ -60,6 +68,24 @@ def kept(
     except IndexError as error:
         raise out_of_range(neuron.index, tensors[0]) from error
     return rest
+
+
+def _number_of_each_row(function: Callable[..., Tensor], tensors: tuple[Tensor, ...]) -> Tensor:
+    """The number that a function of a layer's values gives each row, (rows,).
+
+    A function that gives one number for the whole batch is called for each row alone.
+    """
+    rows = len(tensors[0])
+    number: object = function(*tensors)
+    if isinstance(number, Tensor) and number.numel() == 1 < rows:
+        each = [function(*(t[row : row + 1] for t in tensors)) for row in range(rows)]
+        number = torch.stack([n.reshape(()) for n in each])
+    if not isinstance(number, Tensor) or number.numel() != rows:
+        form = tuple(number.shape) if isinstance(number, Tensor) else type(number).__name__
+        raise InvalidArgument(
+            "neuron", f"a function that gave {form}", f"one number per row, ({rows},)"
+        )
+    return number.reshape(rows)
 
 
 def out_of_range(index: tuple[int | slice, ...], tensor: Tensor) -> InvalidArgument:

@@ -1,7 +1,8 @@
 """Streaming sinks: how the gradients of an evaluation's rows are folded as they arrive.
 
-Memory is that of the result, not of the rows: it does not grow with n_steps or n_samples.
-Half-precision gradients are accumulated in float32.
+Memory is that of the result, not of the rows: it does not grow with n_steps or n_samples. Sums are
+accumulated in float64 and rounded once, at the end, to float32 at least: they do not depend on how
+the rows were cut into batches.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from adcaptum.engine.rows.accumulator import Accumulator, summable, summing_dtype, weighted
 from adcaptum.engine.rows.moments import merged
 from adcaptum.engine.rows.sources import Rows, blocks
 
@@ -78,16 +80,20 @@ class WeightedSum(Reduce):
     Attributes:
         weights: Of each of an example's rows, float64 of shape (per_example,).
         scale: What to multiply each row's gradient with, row for row; None: nothing.
+        along: A direction for each row. The result then ends with one more tensor: each row's
+            slope, its gradient times the direction, summed over all features, float64 of shape
+            (examples, per_example). None: no slopes.
     """
 
     weights: Tensor
     scale: Rows | None = None
+    along: Rows | None = None
 
     def sink(self, rows: Rows) -> Sink:
         return _WeightedSums(self, rows)
 
     def passes_over(self, sample: int) -> bool:
-        return not self.with_activations and bool(self.weights[sample] == 0)
+        return self.along is None and not self.with_activations and bool(self.weights[sample] == 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,12 +113,12 @@ class Moments(Reduce):
 
 
 def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which numbers of that dtype are summed: float32 at least."""
+    """The dtype of a sum of numbers of that dtype: float32 at least."""
     return torch.promote_types(dtype, torch.float32)
 
 
 def widened(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The tensors in the dtype in which they are summed."""
+    """The tensors in the dtype of their sums."""
     return tuple([t.to(accumulator_dtype(t.dtype)) for t in tensors])
 
 
@@ -147,58 +153,79 @@ class _Nothing:
 
 
 class _WeightedSums:
-    __slots__ = ("_reduce", "_rows", "_sums", "_weights")
+    __slots__ = ("_dtypes", "_reduce", "_rows", "_slopes", "_sums", "_weights")
 
     def __init__(self, reduce: WeightedSum, rows: Rows) -> None:
         self._reduce = reduce
         self._rows = rows
-        self._sums: list[Tensor] = []
+        self._dtypes: list[torch.dtype] = []
+        self._slopes: Tensor | None = None
+        self._sums: list[Accumulator] = []
         self._weights: list[Tensor] = []
 
     def add(self, start: int, stop: int, tensors: tuple[Tensor, ...]) -> None:
-        tensors = _scaled(self._reduce.scale, start, stop, tensors)
+        scale = self._reduce.scale
+        scaled = tensors if scale is None else _scaled(scale, start, stop, tensors)
+        wide = [summable(t) for t in scaled]
+        if self._reduce.along is not None:
+            self._add_slopes(start, stop, tensors, wide)
         count = self._rows.count
         if not self._sums:
-            dtypes = [accumulator_dtype(t.dtype) for t in tensors]
-            weights = self._reduce.weights
-            self._weights = [weights.to(t.device, d) for t, d in zip(tensors, dtypes, strict=True)]
+            self._dtypes = [accumulator_dtype(t.dtype) for t in scaled]
+            self._weights = [self._reduce.weights.to(t.device, t.dtype) for t in wide]
             if stop - start == len(self._rows):
                 # All rows at once, which is how small requests come.
+                shape = (count, stop // count)
                 self._sums = [
-                    torch.matmul(w, t.to(w.dtype).reshape(count, len(w), -1)).view(
-                        count, *t.shape[1:]
-                    )
-                    for w, t in zip(self._weights, tensors, strict=True)
+                    Accumulator(weighted(w, t.view(*shape, *t.shape[1:])))
+                    for w, t in zip(self._weights, wide, strict=True)
                 ]
                 return
-            self._sums = [
-                t.new_zeros((count, *t.shape[1:]), dtype=d)
-                for t, d in zip(tensors, dtypes, strict=True)
-            ]
+            self._sums = [Accumulator(t.new_zeros(count, *t.shape[1:])) for t in wide]
         at = 0
         for e0, e1, s0, s1 in blocks(start, stop, self._rows.per_example):
             rows = (e1 - e0) * (s1 - s0)
-            for total, weights, tensor in zip(self._sums, self._weights, tensors, strict=True):
-                part = tensor[at : at + rows].to(total.dtype).reshape(e1 - e0, s1 - s0, -1)
-                total[e0:e1].view(e1 - e0, -1).add_(torch.matmul(weights[s0:s1], part))
+            for total, weights, t in zip(self._sums, self._weights, wide, strict=True):
+                block = t[at : at + rows].unflatten(0, (e1 - e0, s1 - s0))
+                total.add(e0, e1, weighted(weights[s0:s1], block))
             at += rows
 
+    def _add_slopes(
+        self, start: int, stop: int, tensors: tuple[Tensor, ...], scaled: list[Tensor]
+    ) -> None:
+        along, scale = self._reduce.along, self._reduce.scale
+        assert along is not None, "slopes are along something"
+        # Gradients that are scaled by the direction have been multiplied already.
+        products = (
+            scaled
+            if along is scale
+            else [summable(t) * by for t, by in zip(tensors, along.take(start, stop), strict=True)]
+        )
+        if self._slopes is None:
+            self._slopes = torch.zeros(len(self._rows), dtype=torch.float64)
+        found = torch.stack([t.flatten(1).sum(1) for t in products]).sum(0)
+        self._slopes[start:stop] = found.to(self._slopes)
+
     def result(self) -> tuple[Tensor, ...]:
-        return tuple(self._sums)
+        sums = [s.result(dtype) for s, dtype in zip(self._sums, self._dtypes, strict=True)]
+        slopes = [] if self._slopes is None else [self._slopes.view(self._rows.count, -1)]
+        return (*sums, *slopes)
 
 
 class _Moments:
-    __slots__ = ("_counts", "_m2", "_means", "_reduce", "_rows")
+    __slots__ = ("_counts", "_dtypes", "_m2", "_means", "_reduce", "_rows")
 
     def __init__(self, reduce: Moments, rows: Rows) -> None:
         self._reduce = reduce
         self._rows = rows
         self._counts = [0] * rows.count
+        self._dtypes: list[torch.dtype] = []
         self._means: list[Tensor] = []
         self._m2: list[Tensor] = []
 
     def add(self, start: int, stop: int, tensors: tuple[Tensor, ...]) -> None:
         tensors = _scaled(self._reduce.scale, start, stop, tensors)
+        self._dtypes = [accumulator_dtype(t.dtype) for t in tensors]
         count, each = self._rows.count, self._rows.per_example
         if stop - start == len(self._rows):
             # All rows at once, which is how small requests come.
@@ -208,8 +235,7 @@ class _Moments:
             return
         if not self._means:
             self._means = [
-                t.new_zeros((count, *t.shape[1:]), dtype=accumulator_dtype(t.dtype))
-                for t in tensors
+                t.new_zeros((count, *t.shape[1:]), dtype=summing_dtype(t)) for t in tensors
             ]
             self._m2 = [torch.zeros_like(mean) for mean in self._means]
         at = 0
@@ -227,12 +253,14 @@ class _Moments:
 
     def result(self) -> tuple[Tensor, ...]:
         degrees = max(self._counts[0] - 1, 1)
-        return (*self._means, *(m2 / degrees for m2 in self._m2))
+        means = [m.to(dtype) for m, dtype in zip(self._means, self._dtypes, strict=True)]
+        squares = [m2.to(dtype) for m2, dtype in zip(self._m2, self._dtypes, strict=True)]
+        return (*means, *(m2 / degrees for m2 in squares))
 
 
 def _summary(samples: Tensor) -> tuple[Tensor, Tensor]:
     """The mean of each example's samples, (examples, samples, *features), and the squares' sum."""
-    wide = samples.to(accumulator_dtype(samples.dtype))
+    wide = summable(samples)
     means = wide.mean(1)
     return means, (wide - means.unsqueeze(1)).square_().sum(1)
 

@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from adcaptum.engine.rows.reduce import Reduce, Sink, accumulator_dtype, widened
+from adcaptum.engine.rows.accumulator import Accumulator, summable
+from adcaptum.engine.rows.reduce import Reduce, Sink, accumulator_dtype
 from adcaptum.engine.rows.sources import Rows, blocks
 
 Tensors = tuple[Tensor, ...]
@@ -35,12 +36,13 @@ class Increments(Reduce):
 
 
 class _Increments:
-    __slots__ = ("_arrived", "_reduce", "_rows", "_sums", "_waiting")
+    __slots__ = ("_arrived", "_dtypes", "_reduce", "_rows", "_sums", "_waiting")
 
     def __init__(self, reduce: Increments, rows: Rows) -> None:
         self._reduce = reduce
         self._rows = rows
-        self._sums: Tensors = ()
+        self._dtypes: list[torch.dtype] = []
+        self._sums: list[Accumulator] = []
         # By example and row: values whose predecessor is not there yet, and gradients and values
         # whose successor is not.
         self._arrived: dict[tuple[int, int], Tensors] = {}
@@ -50,20 +52,20 @@ class _Increments:
         half = len(tensors) // 2
         if not self._sums:
             count = self._rows.count
-            self._sums = tuple(
-                t.new_zeros((count, *t.shape[1:]), dtype=accumulator_dtype(t.dtype))
-                for t in tensors[:half]
-            )
+            self._dtypes = [accumulator_dtype(t.dtype) for t in tensors[:half]]
+            self._sums = [
+                Accumulator(summable(t.new_zeros(count, *t.shape[1:]))) for t in tensors[:half]
+            ]
         at = 0
         for e0, e1, s0, s1 in blocks(start, stop, self._rows.per_example):
             size = (e1 - e0) * (s1 - s0)
             low, high = max(s0, self._reduce.first), min(s1, self._reduce.last)
             if low < high:
-                block = widened(
-                    [
+                block = tuple(
+                    summable(
                         t[at : at + size].unflatten(0, (e1 - e0, s1 - s0))[:, low - s0 : high - s0]
-                        for t in tensors
-                    ]
+                    )
+                    for t in tensors
                 )
                 self._add_block(e0, e1, block[:half], block[half:])
                 self._join(e0, low, high, block[:half], block[half:])
@@ -71,12 +73,12 @@ class _Increments:
 
     def result(self) -> Tensors:
         assert not self._waiting, "every row has arrived"
-        return self._sums
+        return tuple(s.result(dtype) for s, dtype in zip(self._sums, self._dtypes, strict=True))
 
     def _add_block(self, e0: int, e1: int, gradients: Tensors, values: Tensors) -> None:
         """Adds the steps inside a block, each tensor (examples, samples, *features)."""
         for total, g, v in zip(self._sums, gradients, values, strict=True):
-            total[e0:e1] += (g[:, :-1] * v.diff(dim=1)).sum(1)
+            total.add(e0, e1, (g[:, :-1] * v.diff(dim=1)).sum(1))
 
     def _join(self, e: int, low: int, high: int, gradients: Tensors, values: Tensors) -> None:
         """Adds the steps between this block and its neighbours, or keeps its ends for them."""
@@ -97,7 +99,7 @@ class _Increments:
 
     def _step(self, e: int, gradients: Tensors, values: Tensors, following: Tensors) -> None:
         for total, g, v, w in zip(self._sums, gradients, values, following, strict=True):
-            total[e] += g * (w - v)
+            total.add(e, e + 1, (g * (w - v))[None])
 
 
 def _copied(tensors: Tensors) -> Tensors:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from adcaptum.engine.rows.accumulator import Accumulator, summable
 from adcaptum.engine.rows.reduce import Reduce, Sink, accumulator_dtype
 from adcaptum.engine.rows.sources import Rows
 
@@ -29,32 +30,30 @@ class GroupedSums(Reduce):
 
 
 class _GroupedSums:
-    __slots__ = ("_reduce", "_rows", "_sums")
+    __slots__ = ("_dtypes", "_reduce", "_rows", "_sums")
 
     def __init__(self, reduce: GroupedSums, rows: Rows) -> None:
         self._reduce = reduce
         self._rows = rows
-        self._sums: list[Tensor] = []
+        self._dtypes: list[torch.dtype] = []
+        self._sums: list[Accumulator] = []
 
     def add(self, start: int, stop: int, tensors: tuple[Tensor, ...]) -> None:
         scale = self._reduce.scale
-        by = scale.take(start, stop) if scale is not None else (None,) * len(tensors)
+        wide = [summable(t) for t in tensors]
+        if scale is not None:
+            wide = [t * by for t, by in zip(wide, scale.take(start, stop), strict=True)]
         groups = self._rows.count * self._reduce.groups
         if not self._sums:
-            self._sums = [
-                t.new_zeros((groups, *t.shape[1:]), dtype=accumulator_dtype(t.dtype))
-                for t in tensors
-            ]
+            self._dtypes = [accumulator_dtype(t.dtype) for t in tensors]
+            self._sums = [Accumulator(t.new_zeros(groups, *t.shape[1:])) for t in wide]
         each = len(self._rows) // groups
-        first, last = start // each, (stop - 1) // each + 1
-        of_row = torch.arange(start, stop).div(each, rounding_mode="floor")
-        member = of_row == torch.arange(first, last)[:, None]
-        for total, t, factor in zip(self._sums, tensors, by, strict=True):
-            wide = t.to(total.dtype)
-            scaled = wide if factor is None else wide * factor
-            share = member.to(device=t.device, dtype=total.dtype)
-            part = share @ scaled.reshape(stop - start, -1)
-            total[first:last] += part.view(last - first, *t.shape[1:])
+        # Groups follow each other: one sum for each that these rows touch.
+        for group in range(start // each, (stop - 1) // each + 1):
+            low, high = max(start, group * each) - start, min(stop, (group + 1) * each) - start
+            for total, t in zip(self._sums, wide, strict=True):
+                total.add(group, group + 1, t[low:high].sum(0, keepdim=True))
 
     def result(self) -> tuple[Tensor, ...]:
-        return tuple(t.unflatten(0, (self._rows.count, -1)) for t in self._sums)
+        sums = [s.result(dtype) for s, dtype in zip(self._sums, self._dtypes, strict=True)]
+        return tuple(t.unflatten(0, (self._rows.count, -1)) for t in sums)
