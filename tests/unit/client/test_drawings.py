@@ -23,14 +23,17 @@ from adcaptum.client import (
     Timings,
     Token,
 )
+from adcaptum.client.codec.descriptions import decode_model
 from adcaptum.client.codec.replies import decode_explanations, decode_prediction
 from adcaptum.client.drawing.png import draw
+from adcaptum.client.drawing.summary import heading
 from adcaptum.client.drawing.terminal import (
     render_explanation,
     render_explanations,
     render_prediction,
 )
 from adcaptum.client.drawing.view import BarChart, HeatMap, TokenStrip, views_of
+from adcaptum.client.results.rendering import renderer
 from adcaptum.v1 import explanation_pb2
 from tests.unit.client import canned
 
@@ -153,6 +156,64 @@ def test_the_lack_of_matplotlib_is_told() -> None:
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     )
     assert "pip install 'adcaptum[plot]'" in done.stdout
+
+
+def test_results_are_drawn_by_the_registered_renderer_alone() -> None:
+    program = (
+        "import sys, adcaptum.client\n"
+        "from adcaptum.client.results import rendering\n"
+        "print(type(rendering.renderer()).__module__)\n"
+        "print([name for name in sys.modules if name.startswith(('matplotlib', 'rich'))])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.split("\n")[:2] == ["adcaptum.client.drawing", "[]"]
+
+
+def test_what_is_no_result_has_no_html() -> None:
+    with pytest.raises(TypeError, match="int has no drawing"):
+        renderer().html(1)
+
+
+@pytest.mark.parametrize(("lowest", "values"), [(0.0, [[0, 1], [2, 3]]), (-3.0, [[0, -1], [2, 3]])])
+def test_the_colour_scale_has_a_negative_half_where_it_is_used(
+    lowest: float, values: list[list[int]]
+) -> None:
+    attribution = dataclasses.replace(
+        one(canned.image()).attributions["image"], values=np.array([values])
+    )
+    explanation = dataclasses.replace(one(canned.image()), attributions={"image": attribution})
+    scale = explanation.plot().subfigs[0].axes[-1].get_ylim()
+    assert scale == pytest.approx((lowest, 3))
+    assert f"{lowest:.3g}<span" in explanation._repr_html_()
+
+
+def test_signs_tell_positive_from_negative_without_colours() -> None:
+    values = np.linspace(-1, 1, 16).reshape(1, 1, 16).repeat(4, axis=1)
+    attribution = dataclasses.replace(one(canned.image()).attributions["image"], values=values)
+    written = io.StringIO()
+    explanation = dataclasses.replace(one(canned.image()), attributions={"image": attribution})
+    render_explanation(explanation, Console(file=written, width=80, color_system=None))
+    drawn = written.getvalue()
+    assert "==--~~~  :::++##" in drawn
+    assert "~ - = negative, : + # positive" in drawn
+
+
+def test_the_title_names_an_output_without_labels() -> None:
+    described = canned.model()
+    del described.outputs[0].labels[:]
+    described.outputs[0].name = "price"
+    table = canned.table()
+    table.label = ""
+    model = decode_model(described)
+    (explanation,) = decode_explanations(canned.explained(table), model)
+    place = ", ".join(map(str, explanation.target))
+    assert heading(explanation).endswith(f"why price[{place}]")
+    del described.outputs[0].shape[:]
+    described.outputs[0].shape.extend([-1, 1])
+    (explanation,) = decode_explanations(canned.explained(table), decode_model(described))
+    assert heading(explanation).endswith("why price")
 
 
 def test_html_is_one_piece_that_fetches_nothing() -> None:

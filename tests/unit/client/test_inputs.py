@@ -1,13 +1,17 @@
 """The ways to write an input."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from adcaptum.client import InvalidRequest
-from adcaptum.client.codec.inputs import Inputs, encode_inputs
+from adcaptum.client.codec.descriptions import decode_model
+from adcaptum.client.codec.inputs import Inputs, encode_inputs, names_files, with_files
 from adcaptum.client.codec.tensors import decode_tensor
+from adcaptum.client.results.model_info import InputInfo
+from tests.unit.client import canned
 
 
 def test_an_array_needs_no_name() -> None:
@@ -50,3 +54,30 @@ def test_ragged_lists_are_refused() -> None:
 def test_no_input_at_all_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="at least one"):
         encode_inputs({})
+
+
+def image_input() -> InputInfo:
+    (described, *_) = decode_model(canned.model()).inputs
+    return replace(described, name="picture", kind="image", shape=(-1, 3, 4, 4))
+
+
+def test_the_path_of_an_image_may_be_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "cat.png"
+    path.write_bytes(b"\x89PNG")
+    for written in (str(path), [str(path)], {"picture": str(path)}):
+        assert names_files(written)
+        (tensor,) = encode_inputs(with_files(written, [image_input()]))
+        assert decode_tensor(tensor).tolist() == [b"\x89PNG"]
+
+
+def test_a_text_that_happens_to_name_a_file_stays_a_text_for_other_models(tmp_path: Path) -> None:
+    path = tmp_path / "review"
+    path.write_text("Good.")
+    text = replace(image_input(), kind="text")
+    (tensor,) = encode_inputs(with_files(str(path), [text]))
+    assert decode_tensor(tensor).tolist() == [str(path).encode()]
+
+
+@pytest.mark.parametrize("text", ["A gripping film.", "no\0file", "x" * 100_000, ""])
+def test_other_texts_name_no_file(text: str) -> None:
+    assert not names_files(text)

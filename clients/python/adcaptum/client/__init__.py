@@ -1,5 +1,6 @@
-"""The Python client of adcaptum: what a model answers, and why."""
+"""The Python client of adcaptum: predictions and explanations of served models."""
 
+import adcaptum.client.drawing  # noqa: F401 - registers the renderer of results
 from adcaptum.client.async_client import AsyncClient
 from adcaptum.client.baseline import Blur, Samples
 from adcaptum.client.client import Client

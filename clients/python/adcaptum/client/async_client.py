@@ -1,4 +1,4 @@
-"""The client for asyncio: `Client`, with await."""
+"""The asynchronous client: `Client`, with await."""
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
@@ -31,9 +31,9 @@ _Result = TypeVar("_Result")
 
 
 class AsyncClient:
-    """Asks a server what its models answer, and why.
+    """Predictions and explanations from a server.
 
-    Make it inside the event loop in which it is used; many tasks may share it. Its methods raise
+    Create it inside the event loop that uses it; many tasks may share it. Its methods raise
     the errors of `adcaptum.client.errors`; cancelling a task cancels its call. Use it as an
     asynchronous context manager, or close it.
     """
@@ -52,21 +52,21 @@ class AsyncClient:
         metadata: Mapping[str, str] | None = None,
         channel: grpc.aio.Channel | None = None,
     ) -> None:
-        """Prepare a connection; it is made by the first call.
+        """Prepare a connection; the first call opens it.
 
         Args:
             address: The server's host and port.
-            timeout: Seconds that a call may take where it does not say; None for no end.
+            timeout: Default timeout of a call in seconds; None for no limit.
             tls: Whether to encrypt; certificates imply it.
             root_certificates: PEM certificates to trust instead of the system's.
             client_key: PEM private key that proves who the client is.
             client_certificates: PEM certificate chain that belongs to client_key.
-            max_attempts: How often a call is tried in all while the server is unavailable, from 1
-                (never repeat) to 5.
-            compression: gzip or deflate, if messages are to be compressed.
+            max_attempts: Total number of attempts of a call while the server is unavailable,
+                from 1 (no retry) to 5.
+            compression: Compression of messages: gzip, deflate, or None.
             metadata: Sent with every call, such as an authorization.
-            channel: An open channel to use instead; address, TLS, attempts and compression are
-                then its own.
+            channel: An open channel to use instead; it then determines address, TLS, attempts and
+                compression.
         """
         connection = Connection(
             tls, root_certificates, client_key, client_certificates, max_attempts, compression
@@ -88,17 +88,17 @@ class AsyncClient:
         timeout: float | None = None,  # noqa: ASYNC109 - gRPC tells it to the server, too
         request_id: str | None = None,
     ) -> PredictResult:
-        """Ask what a model answers.
+        """Return the outputs of a model and the largest labels.
 
         Args:
             model: The model's name.
             inputs: Its input, or its inputs by name: arrays with the batch first, texts, or encoded
                 images as bytes or as paths of files.
-            version: Which version answers; the default one without.
+            version: The version that answers; by default the model's default version.
             alias: The alias of the version that answers.
-            top_k: How many labels to return per example.
-            timeout: Seconds that the call may take; the client's own without.
-            request_id: The id under which the server logs the call; made up without.
+            top_k: Number of labels per example.
+            timeout: Timeout in seconds; by default the client's.
+            request_id: The id under which the server logs the call; by default generated.
         """
         return await self._run(
             exchange.predict(
@@ -122,13 +122,13 @@ class AsyncClient:
         request_id: str | None = None,
         **options: Unpack[ExplainOptions],
     ) -> Explanations:
-        """Ask what each part of the inputs contributed to an output.
+        """Return attributions: the contribution of each part of the inputs to an output.
 
         Args:
             model: The model's name.
             inputs: Its input, or its inputs by name, as for `predict`.
-            timeout: Seconds that the call may take; the client's own without.
-            request_id: The id under which the server logs the call; made up without.
+            timeout: Timeout in seconds; by default the client's.
+            request_id: The id under which the server logs the call; by default generated.
             **options: See `ExplainOptions`: version, alias, target, method, params, baselines,
                 feature_masks, layer, layer_baselines, neuron, max_rows, tolerance, on_deadline,
                 sum_channels, top_features, datatype, return_inputs, return_outputs,
@@ -149,9 +149,9 @@ class AsyncClient:
         request_id: str | None = None,
         **options: Unpack[ExplainOptions],
     ) -> AsyncIterator[Event]:
-        """Ask like `explain`, and be told on the way.
+        """Explain like `explain`, and yield progress and partial results.
 
-        Errors are raised by the iteration; ending it early cancels the call.
+        The iteration raises the errors; ending it early cancels the call.
 
         Returns:
             Accepted, any number of Partial, Final.
@@ -172,11 +172,11 @@ class AsyncClient:
         return await self._run(exchange.model(name, version=version, alias=alias))
 
     async def methods(self, model: str | None = None) -> tuple[MethodInfo, ...]:
-        """List the attribution methods; with a model, say which of them it can run."""
+        """List the attribution methods; with a model, mark those that it can run."""
         return await self._run(exchange.methods(model))
 
     async def close(self) -> None:
-        """End the calls that are under way and the connection."""
+        """Cancel the running calls and close the connection."""
         await self._channel.close()
 
     async def __aenter__(self) -> Self:

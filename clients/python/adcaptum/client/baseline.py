@@ -1,4 +1,4 @@
-"""What an input is compared with."""
+"""Baselines: what attributions compare an input with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True)
 class Blur:
-    """The image itself, out of focus.
+    """A Gaussian blur of the image itself.
 
     Attributes:
-        sigma: The standard deviation of the Gaussian, in pixels; above 0.
+        sigma: Standard deviation of the Gaussian in pixels; above 0.
     """
 
     sigma: float
@@ -26,13 +26,13 @@ class Samples:
     ``MethodInfo.background`` is true.
 
     Attributes:
-        count: How many rows are drawn, without replacement; at least one.
+        count: Number of rows drawn without replacement; at least one.
     """
 
     count: int
 
 
-# A number stands everywhere in the input. An array has the input's shape, with one row for all
+# A number fills the whole input. An array has the input's shape, with one row for all
 # examples, one for each, or any other number of rows, which are then a distribution. A text names
 # one of the model's baselines, of which "zero" always exists.
 Baseline: TypeAlias = float | str | npt.NDArray[Any] | Blur | Samples

@@ -1,4 +1,4 @@
-"""How a client reaches its server."""
+"""Channel settings: encryption, retries, compression, keepalive."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ DEFAULT_MAX_ATTEMPTS = 4
 Compression: TypeAlias = Literal["gzip", "deflate"]
 
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-# Servers of gRPC hang up on clients that ping a quiet connection oftener than every five minutes.
+# gRPC servers close connections that are pinged more than once in five minutes while idle.
 _KEEPALIVE_MS = 5 * 60 * 1000
 _KEEPALIVE_TIMEOUT_MS = 20 * 1000
 _COMPRESSIONS = {
@@ -25,17 +25,17 @@ _COMPRESSIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How a client reaches its server.
+    """Channel settings of a client.
 
     Attributes:
         tls: Whether to encrypt; certificates imply it.
         root_certificates: PEM certificates to trust instead of the system's.
         client_key: PEM private key that proves who the client is.
         client_certificates: PEM certificate chain that belongs to client_key.
-        max_attempts: How often a call is tried in all while the server is unavailable, 1 to 5; it
-            waits 0.1 s before the second attempt and twice as long before each further one, with
-            jitter. 1 never repeats.
-        compression: How messages are compressed, if at all.
+        max_attempts: Total number of attempts of a call while the server is unavailable, from 1 (no
+            retry) to 5. The delay before the second attempt is 0.1 s and doubles with each further
+            one, up to 2 s, with jitter.
+        compression: Compression of messages: gzip, deflate, or None.
     """
 
     tls: bool = False
@@ -55,7 +55,7 @@ class Connection:
 
     @property
     def credentials(self) -> grpc.ChannelCredentials | None:
-        """The credentials of an encrypted channel; None for a plain one."""
+        """Credentials of an encrypted channel; None for a plain one."""
         if not (self.tls or self.root_certificates or self.client_key):
             return None
         return grpc.ssl_channel_credentials(
@@ -66,19 +66,20 @@ class Connection:
 
     @property
     def grpc_compression(self) -> grpc.Compression:
-        """The compression in gRPC's words."""
+        """The compression as a gRPC enum."""
         return _COMPRESSIONS[self.compression]
 
     @property
     def options(self) -> list[tuple[str, Any]]:
-        """The channel's options, in gRPC's words."""
+        """The channel's options, as gRPC takes them."""
         return [
             ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
             ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
             ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
             ("grpc.enable_retries", int(self.max_attempts > 1)),
-            # gRPC does not repeat a call that does not fit here; its default holds no image.
+            # gRPC does not retry a call that exceeds this buffer; its default is too small for an
+            # image.
             ("grpc.per_rpc_retry_buffer_size", _MAX_MESSAGE_BYTES),
             ("grpc.service_config", json.dumps(self._service_config())),
         ]
@@ -95,8 +96,7 @@ class Connection:
                         "initialBackoff": "0.1s",
                         "maxBackoff": "2s",
                         "backoffMultiplier": 2,
-                        # Every call of the service is pure, but only this code promises that
-                        # trying again may help.
+                        # Every call is pure; only after UNAVAILABLE can a retry help.
                         "retryableStatusCodes": ["UNAVAILABLE"],
                     },
                 }

@@ -1,29 +1,30 @@
-"""What can go wrong with a call.
+"""Errors of calls.
 
 AdcaptumError
-  + InvalidRequest      the request is wrong, and stays wrong when it is sent again
-  + NotFound            the model, version, method or layer is not there
-  + Unauthenticated     the server wants credentials
+  + InvalidRequest      the request is wrong; a retry cannot help
+  + NotFound            the model, version, method or layer does not exist
+  + Unauthenticated     credentials are missing or wrong
   + PermissionDenied    the credentials do not allow it
-  + ResourceExhausted   the server has too much to do
-  + DeadlineExceeded    the time was not enough
-  + Cancelled           the call was ended on this side
+  + ResourceExhausted   the server has too much work
+  + DeadlineExceeded    the timeout passed
+  + Cancelled           this side ended the call
   + Unavailable         no server, or one that is loading or draining
-  + Unsupported         the server is older than this client
+  + Unsupported         the server lacks the call
   + Internal            the server failed
 
-The gRPC error that one of them was made from is its ``__cause__``.
+The ``__cause__`` of each is the gRPC error.
 """
 
 from dataclasses import dataclass
 
 
 class AdcaptumError(Exception):
-    """A call did not succeed; every error of this package is one.
+    """Base class of the errors of calls.
 
     Attributes:
-        message: What went wrong, for people.
-        request_id: The id under which the server logged the call; empty if it never got there.
+        message: The reason, for people.
+        request_id: The id under which the server logged the call; empty if the call did not
+            reach the server.
     """
 
     def __init__(self, message: str, *, request_id: str = "") -> None:
@@ -34,11 +35,11 @@ class AdcaptumError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One thing that is wrong with a request.
+    """An invalid field of a request.
 
     Attributes:
         field: The field of the request, as the protocol names it, such as ``target.indices``.
-        description: What is wrong with it and what would be right.
+        description: The fault, and what is allowed.
     """
 
     field: str
@@ -49,10 +50,10 @@ class FieldViolation:
 
 
 class InvalidRequest(AdcaptumError):
-    """The request is wrong: raised by the server's checks, or here before anything is sent.
+    """The request is wrong; raised by the server, or by the client before it sends anything.
 
     Attributes:
-        violations: What is wrong, field by field; may be empty.
+        violations: The faults, field by field; may be empty.
     """
 
     def __init__(
@@ -62,17 +63,17 @@ class InvalidRequest(AdcaptumError):
         self.violations = violations
 
     def __str__(self) -> str:
-        # A server may repeat a violation in its message; nobody wants to read it twice.
+        # A server may repeat a violation in its message.
         new = [str(each) for each in self.violations if each.description not in self.message]
         return "; ".join([self.message, *new])
 
 
 class NotFound(AdcaptumError):
-    """There is no such model, version, method or layer; the message names what is nearest.
+    """The model, version, method or layer does not exist; the message has the nearest names.
 
     Attributes:
-        resource_type: What kind of thing was looked for; empty if the server did not say.
-        resource_name: The name that is not there; empty if the server did not say.
+        resource_type: The kind of the missing resource; empty if unknown.
+        resource_name: The missing name; empty if unknown.
     """
 
     def __init__(
@@ -89,19 +90,19 @@ class NotFound(AdcaptumError):
 
 
 class Unauthenticated(AdcaptumError):
-    """The server wants credentials and got none, or wrong ones."""
+    """Credentials are missing or wrong."""
 
 
 class PermissionDenied(AdcaptumError):
-    """The credentials are good but do not allow this call."""
+    """The credentials do not allow this call."""
 
 
 class ResourceExhausted(AdcaptumError):
     """The server's queue is full, or a message is too large.
 
     Attributes:
-        retry_after_s: When to try again, in seconds; None if the server did not say, which means
-            that waiting may not help.
+        retry_after_s: Seconds to wait before a retry; None if the server gave none: waiting may
+            then not help.
     """
 
     def __init__(
@@ -112,20 +113,20 @@ class ResourceExhausted(AdcaptumError):
 
 
 class DeadlineExceeded(AdcaptumError):
-    """The timeout passed, or the server saw beforehand that it would not be enough."""
+    """The timeout passed, or the server predicted that it would not suffice."""
 
 
 class Cancelled(AdcaptumError):
-    """The call was ended on this side: the client was closed while it was under way."""
+    """This side ended the call: the client was closed while it ran."""
 
 
 class Unavailable(AdcaptumError):
-    """No server answered, or the model is still loading, or the server is draining.
+    """No server answered, or the model is loading, or the server is draining.
 
-    Calls are repeated before this is raised; see the client's ``max_attempts``.
+    The client retries before it raises this; see its ``max_attempts``.
 
     Attributes:
-        retry_after_s: When to try again, in seconds; None if nobody said.
+        retry_after_s: Seconds to wait before a retry; None if unknown.
     """
 
     def __init__(
@@ -136,8 +137,8 @@ class Unavailable(AdcaptumError):
 
 
 class Unsupported(AdcaptumError):
-    """The server does not have this call: it is older than this client, or another service."""
+    """The server lacks this call: it is older than the client, or a different service."""
 
 
 class Internal(AdcaptumError):
-    """The server failed in a way that is not the request's fault; ``request_id`` finds it."""
+    """The server failed through no fault of the request; its log has ``request_id``."""

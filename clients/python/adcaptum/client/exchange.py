@@ -1,8 +1,7 @@
-"""What is said to the server and in which order, for both clients.
+"""The sequence of calls of each operation, shared by both clients.
 
-An exchange is a generator: it yields calls, is sent their responses, and returns the result. Its
-driver decides whether to block or to await, so nothing here has to be written twice. It is the
-engine's idea of a method, and httpx's of an authentication scheme.
+An exchange is a generator: it yields calls, receives their responses, and returns the result. Its
+driver, the blocking or the asynchronous client, decides whether to block or to await.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -12,7 +11,13 @@ from typing import Any, Generic, TypeAlias, TypeVar, Unpack
 from google.protobuf.message import Message
 
 from adcaptum.client.codec.descriptions import decode_method_info, decode_model
-from adcaptum.client.codec.inputs import Inputs, convert_to_declared, has_default_datatype
+from adcaptum.client.codec.inputs import (
+    Inputs,
+    convert_to_declared,
+    has_default_datatype,
+    names_files,
+    with_files,
+)
 from adcaptum.client.codec.replies import (
     decode_event,
     decode_explanations,
@@ -38,7 +43,7 @@ _Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response", bound=Message)
 _Result = TypeVar("_Result")
 
-# A look-up must not hold up an answer that is already here.
+# A look-up of names must not delay an answer that has arrived.
 _LOOK_UP_TIMEOUT_S = 5.0
 
 
@@ -47,10 +52,10 @@ class Call(Generic[_Request, _Response]):
     """A call of the service.
 
     Attributes:
-        rpc: Chooses the method of the stub, blocking or awaitable: the driver knows which.
-        request: What is sent.
-        timeout_s: Seconds that the call may take; None for the client's own.
-        request_id: The id under which the server logs it; None lets the server make one up.
+        rpc: Selects the method of the stub; blocking or awaitable, as the stub is.
+        request: The message to send.
+        timeout_s: Timeout in seconds; None for the client's default.
+        request_id: The id under which the server logs it; None lets the server generate one.
     """
 
     rpc: Callable[[explanation_service_pb2_grpc.ExplanationServiceStub], Any]
@@ -59,7 +64,7 @@ class Call(Generic[_Request, _Response]):
     request_id: str | None = None
 
     def metadata(self, shared: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-        """What is sent beside the request, with what every call of the client brings."""
+        """Return the metadata of the call: the client's own and the request's id."""
         own = {REQUEST_ID_KEY: self.request_id} if self.request_id else {}
         return tuple({**shared, **own}.items())
 
@@ -83,7 +88,8 @@ def predict(
     timeout: float | None,
     request_id: str | None,
 ) -> Exchange[PredictResult]:
-    """Ask what a model answers."""
+    """Predict."""
+    inputs = yield from _read_files(cache, model_ref(model, version, alias), inputs)
     request = predict_request(model, inputs, version=version, alias=alias, top_k=top_k)
     yield from _convert(cache, request.model, request.inputs)
     call: Call[explanation_service_pb2.PredictRequest, explanation_service_pb2.PredictResponse] = (
@@ -101,7 +107,9 @@ def explain(
     request_id: str | None,
     **options: Unpack[ExplainOptions],
 ) -> Exchange[Explanations]:
-    """Ask why."""
+    """Explain."""
+    ref = model_ref(model, options.get("version"), options.get("alias"))
+    inputs = yield from _read_files(known, ref, inputs)
     request = explain_request(model, inputs, options)
     yield from _convert(known, request.model, _numbers_of(request))
     call: Call[explanation_service_pb2.ExplainRequest, explanation_service_pb2.ExplainResponse] = (
@@ -120,7 +128,9 @@ def explain_stream(
     request_id: str | None,
     **options: Unpack[ExplainOptions],
 ) -> Exchange[StreamCall]:
-    """Find the call that asks why and is answered by a stream; `event` reads what it brings."""
+    """Prepare the streaming call; `event` reads its responses."""
+    ref = model_ref(model, options.get("version"), options.get("alias"))
+    inputs = yield from _read_files(known, ref, inputs)
     explain = explain_request(model, inputs, options)
     yield from _convert(known, explain.model, _numbers_of(explain))
     request = explanation_service_pb2.ExplainStreamRequest(explain=explain)
@@ -145,7 +155,7 @@ def event(
 
 
 def models() -> Exchange[tuple[ModelInfo, ...]]:
-    """Ask which models there are."""
+    """List the models."""
     call: Call[
         explanation_service_pb2.ListModelsRequest, explanation_service_pb2.ListModelsResponse
     ] = Call(lambda stub: stub.ListModels, explanation_service_pb2.ListModelsRequest())
@@ -154,13 +164,13 @@ def models() -> Exchange[tuple[ModelInfo, ...]]:
 
 
 def model(name: str, *, version: str | None, alias: str | None) -> Exchange[ModelInfo]:
-    """Ask about a model."""
+    """Describe a model."""
     response = yield from _ask(_get_model(model_ref(name, version, alias)))
     return decode_model(response.model)
 
 
 def methods(name: str | None) -> Exchange[tuple[MethodInfo, ...]]:
-    """Ask which methods there are, and which of them a model can run."""
+    """List the methods, and mark those that a model can run."""
     ref = None if name is None else model_ref(name)
     call: Call[
         explanation_service_pb2.ListMethodsRequest, explanation_service_pb2.ListMethodsResponse
@@ -174,8 +184,16 @@ def _ask(call: Call[_Request, _Response]) -> Exchange[_Response]:
     return response
 
 
+def _read_files(cache: ModelCache, ref: model_pb2.ModelRef, inputs: Inputs) -> Exchange[Inputs]:
+    """Read the images that a text names by its path; only the model tells them from texts."""
+    if not names_files(inputs):
+        return inputs
+    model = yield from _look_up(cache, ref)
+    return inputs if model is None else with_files(inputs, model.inputs)
+
+
 def _numbers_of(request: explanation_service_pb2.ExplainRequest) -> list[tensor_pb2.Tensor]:
-    """Return what is given in the datatypes of the model's inputs."""
+    """Return the tensors that have the datatypes of the model's inputs."""
     baselines = [each.tensor for each in request.baselines if each.HasField("tensor")]
     return [*request.inputs, *baselines]
 
@@ -183,7 +201,7 @@ def _numbers_of(request: explanation_service_pb2.ExplainRequest) -> list[tensor_
 def _convert(
     cache: ModelCache, ref: model_pb2.ModelRef, tensors: Iterable[tensor_pb2.Tensor]
 ) -> Exchange[None]:
-    """Convert numbers to what the model declares, if only numpy chose their datatypes."""
+    """Convert tensors of numpy's default datatypes to those that the model declares."""
     chosen = [tensor for tensor in tensors if has_default_datatype(tensor)]
     model = (yield from _look_up(cache, ref)) if chosen else None
     if model is not None:
@@ -194,7 +212,7 @@ def _convert(
 def _described(
     cache: ModelCache, response: explanation_service_pb2.ExplainResponse
 ) -> Exchange[ModelInfo | None]:
-    """Return the model that answered, if names of its features are wanted."""
+    """Return the model that answered, if the reply lacks feature names."""
     if not has_unnamed_features(response.explanations):
         return None
     identity = response.model
@@ -210,8 +228,8 @@ def _look_up(
         try:
             response = yield from _ask(_get_model(ref, _LOOK_UP_TIMEOUT_S))
         except AdcaptumError:
-            # An explanation that was paid for is worth having without the names of its features,
-            # and a request that is wrong gets its answer when it is sent.
+            # An explanation is useful without feature names, and sending an invalid request
+            # brings the precise error.
             return None
         cache[key] = decode_model(response.model)
     return cache[key]

@@ -1,4 +1,4 @@
-"""An attribution method with its parameters, as a request names it."""
+"""An attribution method with its parameters, as requests name it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Method:
     params: Mapping[str, ParameterValue]
 
     def __init__(self, name: str, /, **params: ParameterValue) -> None:
-        # A frozen dataclass offers no other way to set what its own __init__ computes.
+        # The only way to set a field in the __init__ of a frozen dataclass.
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "params", params)
 
@@ -32,7 +32,7 @@ class Method:
         return f"Method({', '.join([repr(self.name), *self._written()])})"
 
     def __str__(self) -> str:
-        """The method as people write it: ``smooth_grad(of=saliency, n_samples=20)``."""
+        """The method in short form: ``smooth_grad(of=saliency, n_samples=20)``."""
         params = ", ".join(f"{name}={value}" for name, value in self.params.items())
         return f"{self.name}({params})" if params else self.name
 

@@ -1,4 +1,4 @@
-"""Places inside a model."""
+"""Layers and neurons of a model, as requests name them."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -12,7 +12,7 @@ class Layer:
 
     Attributes:
         name: Its name or alias, as ``Client.model(name).layers`` lists them.
-        input: Whether the place is the layer's input instead of its output.
+        input: Explain the layer's input instead of its output.
     """
 
     name: str
@@ -21,12 +21,12 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Neuron:
-    """One number inside the model, to be explained instead of an output.
+    """A neuron, or a block of them, to explain instead of an output.
 
     Attributes:
-        layer: The layer in whose output it is.
+        layer: The layer whose output contains it.
         index: Its index there, without the batch dimension: one number for each dimension; with
-            slices that say where they begin and end, the sum of the block.
+            slices that have a start and an end, the sum of the block.
     """
 
     layer: str | Layer

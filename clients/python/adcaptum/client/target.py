@@ -1,4 +1,4 @@
-"""Which outputs are explained."""
+"""Choice of the outputs to explain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ class TopK:
     """The k classes with the largest outputs, each explained.
 
     Attributes:
-        k: How many, at least one.
+        k: The number of classes, at least one.
     """
 
     k: int
@@ -18,10 +18,10 @@ class TopK:
 
 @dataclass(frozen=True, slots=True)
 class AllTargets:
-    """Every class, each explained. ``"all"`` says the same."""
+    """Every class, each explained; the same as ``"all"``."""
 
 
 # None stands for the largest output, a number for one class, numbers for one class per example, and
-# a text for a class by its label; "all" for every class. A class that is really labelled "all" can
-# be named by its number.
+# a text for a class by its label; "all" for every class. A class labelled "all" can be named by
+# its number.
 Target: TypeAlias = int | Sequence[int] | str | TopK | AllTargets | None

@@ -1,1 +1,1 @@
-"""Between what callers write and read and what goes over the wire: pure, no connection here."""
+"""Pure conversion between the protocol's messages and the client's values."""

@@ -1,4 +1,4 @@
-"""Descriptions of models and methods, as what callers read."""
+"""Decoding of the descriptions of models and methods."""
 
 from adcaptum.client.method import Method, ParameterValue
 from adcaptum.client.results.method_info import MethodInfo, ParameterInfo, ParameterType
@@ -30,12 +30,12 @@ _TYPES = {
 
 
 def decode_identity(identity: model_pb2.ModelIdentity) -> ModelIdentity:
-    """Read which weights answered."""
+    """Decode the identity of a model."""
     return ModelIdentity(identity.name, identity.version, identity.digest)
 
 
 def decode_model(model: model_pb2.Model) -> ModelInfo:
-    """Read the description of a model."""
+    """Decode the description of a model."""
     return ModelInfo(
         identity=decode_identity(model.identity),
         versions=tuple(model.versions),
@@ -58,13 +58,13 @@ def decode_model(model: model_pb2.Model) -> ModelInfo:
 
 
 def decode_method(spec: method_pb2.MethodSpec) -> Method:
-    """Read a method with its parameters."""
+    """Decode a method with its parameters."""
     params = {name: _decode_value(value) for name, value in sorted(spec.params.items())}
     return Method(spec.name, **{name: value for name, value in params.items() if value is not None})
 
 
 def decode_method_info(method: method_pb2.Method) -> MethodInfo:
-    """Read the description of a method."""
+    """Decode the description of a method."""
     return MethodInfo(
         name=method.name,
         title=method.title,

@@ -1,4 +1,4 @@
-"""The many ways to write an input, as tensors."""
+"""Encoding of inputs: arrays, texts, images and nested lists."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +11,8 @@ from adcaptum.client.codec.tensors import decode_tensor, encode_tensor
 from adcaptum.client.errors import InvalidRequest
 from adcaptum.client.results.model_info import InputInfo
 from adcaptum.v1 import tensor_pb2
+
+_LONGEST_PATH = 4096
 
 # An array with the batch first; a text or texts; an encoded image or images, as bytes or as the
 # path of a file; or numbers nested in lists.
@@ -31,17 +33,36 @@ def encode_inputs(inputs: Inputs) -> list[tensor_pb2.Tensor]:
     return [encode_tensor(as_array(value), name) for name, value in named.items()]
 
 
+def names_files(inputs: Inputs) -> bool:
+    """True if a text among the inputs is the path of an existing file."""
+    named = inputs.values() if isinstance(inputs, Mapping) else [inputs]
+    return any(_is_file(text) for value in named for text in _texts(value))
+
+
+def with_files(inputs: Inputs, declared: Sequence[InputInfo]) -> Inputs:
+    """Replace the texts that are paths of files by paths, in inputs that are images."""
+    named = inputs if isinstance(inputs, Mapping) else {"": inputs}
+    images = {each.name for each in declared if each.kind == "image"}
+    first = declared[0].name if declared else ""
+    found = {
+        name: [Path(text) for text in texts]
+        for name, value in named.items()
+        if (name or first) in images and all(map(_is_file, texts := _texts(value))) and texts
+    }
+    return {**named, **found}
+
+
 def has_default_datatype(tensor: tensor_pb2.Tensor) -> bool:
-    """Whether the datatype is one that numpy chooses where the caller does not."""
+    """True for the datatypes that numpy chooses by default."""
     return tensor.datatype in {"FP64", "INT64"}
 
 
 def convert_to_declared(tensor: tensor_pb2.Tensor, inputs: Sequence[InputInfo]) -> None:
-    """Give numbers the datatype that the model declares: a caller's 1.0 is a double to numpy.
+    """Convert a tensor to the datatype that the model declares: to numpy, 1.0 is a double.
 
     Args:
-        tensor: An input or a baseline; it is changed.
-        inputs: The model's.
+        tensor: An input or a baseline; changed in place.
+        inputs: The inputs that the model declares.
     """
     if not has_default_datatype(tensor):
         return
@@ -51,7 +72,7 @@ def convert_to_declared(tensor: tensor_pb2.Tensor, inputs: Sequence[InputInfo]) 
 
 
 def as_array(value: Input) -> npt.NDArray[Any]:
-    """Turn an input into an array with the batch first.
+    """Convert an input to an array with the batch first.
 
     Raises:
         OSError: The file of an image cannot be read.
@@ -65,6 +86,22 @@ def as_array(value: Input) -> npt.NDArray[Any]:
     if elements and all(isinstance(each, str | bytes | Path) for each in elements):
         return _as_objects(elements)
     return _as_numbers(elements)
+
+
+def _texts(value: Input) -> list[str]:
+    """Return the texts of an input; empty where it is not of texts alone."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
+        return list(value)
+    return []
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return len(text) <= _LONGEST_PATH and Path(text).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _as_objects(values: Sequence[str | bytes | Path]) -> npt.NDArray[np.object_]:
@@ -83,5 +120,5 @@ def _as_numbers(values: Sequence[Any]) -> npt.NDArray[Any]:
 def _may_convert(tensor: tensor_pb2.Tensor, declared: InputInfo) -> bool:
     if declared.datatype == tensor.datatype or not declared.datatype.startswith(("FP", "BF")):
         return False
-    # Whole numbers in an image are from 0 to 255, real ones from 0 to 1.
+    # Images of integers range from 0 to 255, those of real numbers from 0 to 1.
     return tensor.datatype == "FP64" or declared.kind != "image"

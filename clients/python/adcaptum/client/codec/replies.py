@@ -1,4 +1,4 @@
-"""The protocol's replies, as what callers read."""
+"""Decoding of replies."""
 
 import math
 from collections.abc import Iterable
@@ -46,7 +46,7 @@ _CACHE = {
 
 
 def decode_prediction(response: explanation_service_pb2.PredictResponse) -> PredictResult:
-    """Read what a model answered."""
+    """Decode a prediction."""
     return PredictResult(
         model=decode_identity(response.model),
         outputs=_decode_tensors(response.outputs),
@@ -59,11 +59,11 @@ def decode_prediction(response: explanation_service_pb2.PredictResponse) -> Pred
 def decode_explanations(
     response: explanation_service_pb2.ExplainResponse, model: ModelInfo | None
 ) -> Explanations:
-    """Read why.
+    """Decode explanations.
 
     Args:
         response: The reply.
-        model: Where the names of features come from; None if they are not known.
+        model: The source of feature names; None if unknown.
     """
     reports = tuple(_decode_report(each) for each in response.reports)
     inputs = _decode_tensors(response.inputs)
@@ -71,7 +71,7 @@ def decode_explanations(
     return Explanations(
         model=decode_identity(response.model),
         explanations=tuple(
-            # Explanations come method by method, and as many for each.
+            # Explanations are ordered by method, with equally many for each.
             _decode_explanation(
                 each, model, inputs, reports[index * len(reports) // count] if reports else None
             )
@@ -91,7 +91,7 @@ def decode_explanations(
 def decode_event(
     response: explanation_service_pb2.ExplainStreamResponse, model: ModelInfo | None
 ) -> Event | None:
-    """Read an event of a stream; None for a kind that this client does not know yet."""
+    """Decode an event of a stream; None for a kind that this client does not know."""
     match response.WhichOneof("event"):
         case "accepted":
             accepted = response.accepted
@@ -114,7 +114,7 @@ def decode_event(
 
 
 def has_unnamed_features(explanations: Iterable[explanation_pb2.Explanation]) -> bool:
-    """Whether an attribution may be of a row of a table, whose features the reply does not name."""
+    """True if an attribution may be tabular: the reply does not name its features."""
     return any(
         len(attribution.values.shape) == 1 and not attribution.tokens and not attribution.pairs
         for explanation in explanations
@@ -149,7 +149,18 @@ def _decode_explanation(
             for name, array in inputs.items()
             if explanation.example < len(array)
         },
+        output_name="" if model is None or explanation.label else _output_name(explanation, model),
     )
+
+
+def _output_name(explanation: explanation_pb2.Explanation, model: ModelInfo) -> str:
+    """Return the name of the explained number; of an output of several, with its place."""
+    if not model.outputs:
+        return ""
+    output = model.outputs[0]
+    if all(size == 1 for size in output.shape[1:]):
+        return output.name
+    return f"{output.name}[{', '.join(map(str, explanation.target))}]"
 
 
 def _features(described: InputInfo) -> tuple[Feature, ...]:
@@ -180,11 +191,11 @@ def _decode_tokens(
 ) -> tuple[Token, ...]:
     starts, ends = attribution.token_starts, attribution.token_ends
     if not len(attribution.tokens) == len(starts) == len(ends):
-        raise Internal("the server sent tokens without saying where in the text they are")
+        raise Internal("the server sent tokens without their places in the text")
     tokens = tuple(map(Token, attribution.tokens, starts, ends))
     if indices is None or not tokens or len(tokens) == indices.size:
         return tokens
-    # The server names all tokens, but gives the attributions of a few.
+    # The server names all tokens, but sends the attributions of some only.
     return tuple(tokens[index] for index in indices.ravel().tolist())
 
 

@@ -1,4 +1,4 @@
-"""What callers ask, as the protocol's requests."""
+"""Encoding of requests."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
@@ -38,47 +38,45 @@ _Value = TypeVar("_Value")
 
 
 class ExplainOptions(TypedDict, total=False):
-    """What may be said about an explanation, besides the model and its inputs.
+    """Options of an explanation besides the model and its inputs.
 
     Attributes:
-        version: Which version answers; the default one without.
+        version: The version that answers; by default the model's default version.
         alias: The alias of the version that answers.
-        target: Which outputs are explained: None for the largest, the number or label of a class,
+        target: The outputs to explain: None for the largest, the number or label of a class,
             numbers for one class per example, ``TopK(k)`` or ``AllTargets()``.
-        method: A method or several, by name or as ``Method``; the model's default without.
-        params: The parameters of the method, if it is one and given by name.
-        baselines: What the inputs are compared with, for all inputs or by input.
+        method: One or several methods, by name or as ``Method``; by default the model's default.
+        params: The parameters of the method, for a single method given by name.
+        baselines: The baselines, for all inputs or by input.
         feature_masks: For all inputs or by input, an integer array of the input's shape with a
             batch of one; elements with the same number are one feature.
         layer: Explain this layer's values instead of the inputs; feature masks are then of its
             shape.
-        layer_baselines: What the layer's values are compared with, instead of what the model makes
-            of the baselines: a number, or an array of the layer's shape as for ``baselines``; a
-            sequence of them where there are several tensors at the layer.
-        neuron: Explain this neuron, or the sum of a block of them, instead of an output. With
-            methods that have a parameter of this name, such as neuron_conductance, it is what the
-            target is explained by way of.
+        layer_baselines: Baselines of the layer's values, instead of the layer's values at
+            ``baselines``: a number, or an array of the layer's shape; a sequence of them for a
+            layer of several tensors.
+        neuron: Explain this neuron, or the sum of a block of them, instead of an output. For
+            methods with a parameter of this name, such as neuron_conductance: the neuron through
+            which the target is explained.
         max_rows: The largest number of rows (evaluations of the model on one input) to use.
-        tolerance: How far attributions may be off, as a share of all of an explanation's together,
-            such as 0.05: methods that estimate go on until they are as exact, or max_rows are used.
-        on_deadline: What to answer when the time is over: fail, or partial for the best answer so
-            far; by default ``explain`` without a tolerance fails, all else answers.
+        tolerance: Allowed relative error, such as 0.05: the sum of the errors of an explanation
+            over the sum of its magnitudes. Methods that estimate continue until they reach it or
+            have used max_rows.
+        on_deadline: Behaviour at the timeout: fail, or partial for the best answer so far; by
+            default ``explain`` without a tolerance fails, everything else answers.
         sum_channels: Sum attributions over the channels of an image.
-        top_features: Keep only so many features per input, largest magnitude first.
+        top_features: Number of features to keep per input, largest magnitude first.
         datatype: The datatype of attributions: FP32 (the default), FP64 or FP16.
-        return_inputs: Also return the inputs as the model saw them.
+        return_inputs: Also return the inputs after preprocessing.
         return_outputs: Also return the model's outputs.
-        return_predictions: Whether to return predictions, for models with labels; without, they
-            come where they cost nothing: where the targets depend on them, and with several
-            methods.
-        top_k: How many labels a prediction has; 5 without.
-        seed: Where the randomness of sampling methods begins; equal seeds give equal answers.
-        priority: interactive (the default) where somebody waits for it, or batch: only while
-            nobody else wants the device.
-        cache: use (the default) where the answer may be that of another request that asked exactly
-            the same, or bypass.
-        deterministic: Have the answer be the same to the last bit each time, whatever else runs;
-            it takes longer.
+        return_predictions: Return predictions, for models with labels; by default they come where
+            they cost nothing: where the targets depend on them, and with several methods.
+        top_k: Number of labels of a prediction; by default 5.
+        seed: Seed of sampling methods; equal seeds give equal answers.
+        priority: interactive (the default), or batch: run only while no interactive request needs
+            the device.
+        cache: use (the default): the answer may come from another, identical request; or bypass.
+        deterministic: Return the same bits each time, whatever else runs; slower.
     """
 
     version: str | None
@@ -113,7 +111,7 @@ def predict_request(
     """Build a request for a prediction.
 
     Raises:
-        InvalidRequest: Something cannot be said in the protocol.
+        InvalidRequest: The protocol cannot express the request.
     """
     return explanation_service_pb2.PredictRequest(
         model=model_ref(model, version, alias), inputs=encode_inputs(inputs), top_k=top_k
@@ -126,7 +124,7 @@ def explain_request(
     """Build a request for explanations.
 
     Raises:
-        InvalidRequest: Something cannot be said in the protocol.
+        InvalidRequest: The protocol cannot express the request.
     """
     if unknown := options.keys() - ExplainOptions.__annotations__.keys():
         raise TypeError(f"there are no options {', '.join(sorted(unknown))}")
@@ -153,7 +151,7 @@ def explain_request(
 def model_ref(
     name: str, version: str | None = None, alias: str | None = None
 ) -> model_pb2.ModelRef:
-    """Name a model.
+    """Encode the reference to a model.
 
     Raises:
         InvalidRequest: Both a version and an alias are given.
@@ -168,10 +166,10 @@ def model_ref(
 
 
 def encode_target(target: Target) -> explanation_pb2.Target | None:
-    """Say which outputs are explained; None for the largest.
+    """Encode the target; None for the largest output.
 
     Raises:
-        InvalidRequest: It is not one of the ways to choose outputs.
+        InvalidRequest: It is not a target.
     """
     match target:
         case None:
@@ -193,10 +191,10 @@ def encode_target(target: Target) -> explanation_pb2.Target | None:
 
 
 def encode_method(method: str | Method) -> method_pb2.MethodSpec:
-    """Name a method with its parameters.
+    """Encode a method with its parameters.
 
     Raises:
-        InvalidRequest: A parameter has a type that no parameter has.
+        InvalidRequest: A parameter has an unknown type.
     """
     if isinstance(method, str):
         return method_pb2.MethodSpec(name=method)
@@ -209,7 +207,7 @@ def _encode_methods(
 ) -> list[method_pb2.MethodSpec]:
     if params:
         if not isinstance(methods, str):
-            raise InvalidRequest("params: they need one method, given by its name")
+            raise InvalidRequest("params: they need a single method, given by its name")
         methods = Method(methods, **params)
     if methods is None:
         return []

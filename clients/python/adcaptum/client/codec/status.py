@@ -1,4 +1,4 @@
-"""The errors of gRPC, as the errors of this package."""
+"""Conversion of gRPC errors to the errors of this package."""
 
 from typing import TypeVar
 
@@ -24,7 +24,7 @@ from adcaptum.client.errors import (
 
 REQUEST_ID_KEY = "x-request-id"
 
-# Those that say nothing more than their message.
+# Errors without details.
 _PLAIN: dict[grpc.StatusCode, type[AdcaptumError]] = {
     grpc.StatusCode.CANCELLED: Cancelled,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
@@ -45,7 +45,7 @@ _Detail = TypeVar("_Detail", bound=Message)
 
 
 def error_of(failure: grpc.RpcError) -> AdcaptumError:
-    """Say in this package's words why a call failed."""
+    """Return the error of this package for a gRPC error."""
     if not isinstance(failure, grpc.Call | grpc.aio.AioRpcError):
         return Internal(str(failure))
     status = _status_of(failure)
@@ -73,7 +73,7 @@ def _status_of(failure: grpc.Call | grpc.aio.AioRpcError) -> status_pb2.Status:
     try:
         status = rpc_status.from_call(failure)
     except (ValueError, DecodeError):
-        # A proxy that rewrites code or message leaves details that no longer belong to them.
+        # A proxy that rewrites code or message leaves details that no longer match.
         status = None
     return status_pb2.Status() if status is None else status
 

@@ -1,4 +1,4 @@
-"""Arrays as the protocol's tensors, and back."""
+"""Conversion between arrays and the protocol's tensors."""
 
 import itertools
 import math
@@ -68,7 +68,7 @@ def decode_tensor(tensor: tensor_pb2.Tensor) -> npt.NDArray[Any]:
 def _datatype_of(array: npt.NDArray[Any], name: str) -> str:
     if array.dtype.kind in "OSU":
         return "BYTES"
-    # The type that torch users know through ml_dtypes registers itself under this name.
+    # The type of the package ml_dtypes.
     if array.dtype.name == "bfloat16":
         return "BF16"
     try:
@@ -95,7 +95,7 @@ def _decode_data(tensor: tensor_pb2.Tensor) -> npt.NDArray[Any]:
         upper = np.frombuffer(tensor.data, "<u2").astype(np.uint32)
         return (upper << np.uint32(16)).view(np.float32)
     dtype = _DTYPES[tensor.datatype]
-    # A copy, so that callers may write into what they get.
+    # A copy, so that callers may write into the array.
     return np.frombuffer(tensor.data, dtype).astype(dtype.newbyteorder("="))
 
 

@@ -1,4 +1,4 @@
-"""The colours of attributions: red speaks for the output, blue against it, white says nothing."""
+"""Colours of attributions: red for positive, blue for negative, white for zero."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 RGB = tuple[int, int, int]
 
-# ColorBrewer's RdBu, reversed: told apart by colour-blind people, and by its lightness in print.
+# ColorBrewer's RdBu, reversed: readable for colour-blind people and in grey print.
 _ANCHORS: npt.NDArray[np.float64] = np.array(
     [
         (33, 102, 172),
@@ -48,7 +48,7 @@ def colour_of(value: float) -> RGB:
 
 
 def text_colour_on(background: RGB) -> RGB:
-    """Black or white, whichever can be read on the background."""
+    """Return black or white, whichever is readable on the background."""
     red, green, blue = background
     return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
 
@@ -64,7 +64,7 @@ def overlay(values: npt.NDArray[Any], image: npt.NDArray[np.uint8]) -> npt.NDArr
         Of the image's shape.
     """
     finite = np.clip(np.nan_to_num(values), -1, 1)[..., np.newaxis]
-    # Grey and pale, so that every colour in the result is an attribution.
+    # Pale grey, so that every colour of the result is an attribution.
     grey = 255 - 0.6 * (255 - image.mean(axis=-1, keepdims=True))
     ink = np.where(finite > 0, np.array(POSITIVE), np.array(NEGATIVE))
     opacity = 0.9 * np.abs(finite) ** 0.7

@@ -1,8 +1,10 @@
-"""Explanations as HTML for notebooks: one piece, no scripts, nothing to fetch."""
+"""Results as self-contained HTML for notebooks, without scripts."""
 
 import base64
 import html
 from collections.abc import Iterable
+from functools import singledispatch
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,20 +45,31 @@ _CELL = (
 )
 
 
-def explanation_html(explanation: Explanation) -> str:
-    """Render one explanation."""
+@singledispatch
+def to_html(result: Any) -> str:
+    """Render an explanation, the explanations of a request, or a prediction.
+
+    Raises:
+        TypeError: It is none of these.
+    """
+    raise TypeError(f"a {type(result).__name__} has no drawing")
+
+
+@to_html.register
+def _explanation_html(explanation: Explanation) -> str:
     return _boxed([_explanation(explanation)])
 
 
-def explanations_html(explanations: Explanations) -> str:
-    """Render all explanations of a request and where its time went."""
+@to_html.register
+def _explanations_html(explanations: Explanations) -> str:
     parts = [_explanation(each) for each in explanations]
     foot = answer_facts(explanations)
     return _boxed([*parts, _small(foot)])
 
 
-def prediction_html(result: PredictResult) -> str:
-    """Render the largest outputs of each example, or the shapes of the outputs without labels."""
+@to_html.register
+def _prediction_html(result: PredictResult) -> str:
+    # The largest outputs of each example, or all numbers of outputs without labels.
     tables = [_scores(labels) for labels in result.predictions]
     if not tables:
         tables = [
@@ -96,12 +109,14 @@ def _heat_map(view: HeatMap) -> str:
     if view.image is not None:
         pictures = [view.image, overlay(view.scaled, view.image)]
     images = " ".join(_picture(picture, view.name) for picture in pictures)
-    stops = ",".join(_css(colour_of(place)) for place in np.linspace(-1, 1, 9))
+    stops = ",".join(
+        _css(colour_of(place)) for place in np.linspace(view.lowest / view.limit, 1, 9)
+    )
     scale = (
         f'<span style="display:inline-block;width:120px;height:9px;margin:0 6px;'
         f'border:1px solid #ccc;background:linear-gradient(to right,{stops})"></span>'
     )
-    legend = f"{-view.limit:.3g}{scale}{view.limit:.3g}"
+    legend = f"{view.lowest:.3g}{scale}{view.limit:.3g}"
     return f'<div style="margin-top:6px">{images}</div><div style="font-size:12px">{legend}</div>'
 
 

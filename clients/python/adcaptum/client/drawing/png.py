@@ -1,7 +1,7 @@
 """Explanations as matplotlib figures; the only module that needs matplotlib."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,7 @@ _HIGHEST_PICTURE_INCHES = 5.0
 _DPI = 120
 _GREY = "#555555"
 _COLOURS = ListedColormap(diverging(np.linspace(-1, 1, 255)) / 255.0, "adcaptum")
+_POSITIVE_COLOURS = ListedColormap(diverging(np.linspace(0, 1, 128)) / 255.0, "adcaptum_positive")
 
 # Measures of a line of tokens, in points.
 _TOKEN_SIZE = 11
@@ -59,7 +60,7 @@ def draw(explanations: Sequence[Explanation], *, image: npt.NDArray[Any] | None 
 
     Args:
         explanations: At least one.
-        image: The image to lay heat maps over; by default the one that an explanation brings.
+        image: The image to lay heat maps over; by default the one in an explanation.
 
     Raises:
         ValueError: There is nothing to draw, or image does not have the shape of an image.
@@ -133,8 +134,12 @@ def _draw_heat_map(part: SubFigure, view: HeatMap, height: float) -> None:
         axes.spines[:].set_color("#cccccc")
         left += wide + 0.12
     axes = part.add_axes(_place(left + 0.05, bottom, 0.14, high, height))
-    colours = ScalarMappable(Normalize(-view.limit, view.limit), _COLOURS)
-    bar = part.colorbar(colours, cax=axes, extend="both" if view.clipped else "neither")
+    both = view.lowest < 0
+    colours = ScalarMappable(
+        Normalize(view.lowest, view.limit), _COLOURS if both else _POSITIVE_COLOURS
+    )
+    beyond: Literal["both", "max"] = "both" if both else "max"
+    bar = part.colorbar(colours, cax=axes, extend=beyond if view.clipped else "neither")
     bar.ax.tick_params(labelsize=8, color="#cccccc", labelcolor=_GREY)
     bar.outline.set_edgecolor("#cccccc")
 
@@ -142,7 +147,7 @@ def _draw_heat_map(part: SubFigure, view: HeatMap, height: float) -> None:
 def _place(
     left: float, bottom: float, wide: float, high: float, height: float
 ) -> tuple[float, float, float, float]:
-    """Turn inches into shares of a part of this height."""
+    """Convert inches to fractions of a part of this height."""
     return left / _WIDTH_INCHES, bottom / height, wide / _WIDTH_INCHES, high / height
 
 
@@ -264,5 +269,5 @@ def _fraction(colour: RGB) -> tuple[float, float, float]:
 
 
 def _plain(text: str) -> str:
-    """Keep matplotlib from reading formulas into names."""
+    """Escape dollar signs, which matplotlib takes for formulas."""
     return text.replace("$", r"\$")

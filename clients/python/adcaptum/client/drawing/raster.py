@@ -1,4 +1,4 @@
-"""Pictures as arrays: what images, heat maps and their files have in common."""
+"""Pictures as arrays: conversion to RGB, resizing, PNG encoding."""
 
 import struct
 import zlib
@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 
 def as_rgb(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Turn an image as models or programs hold it into one to look at.
+    """Convert an image of a common layout and range to RGB bytes.
 
     Args:
         image: Of shape (height, width), (height, width, 1 or 3 or 4) or (1 or 3, height, width);
-            integers from 0 to 255, or numbers from 0 to 1, or any others, which are stretched.
+            integers from 0 to 255, or numbers from 0 to 1; others are stretched to that range.
 
     Returns:
         Of shape (height, width, 3).
@@ -34,12 +34,12 @@ def as_rgb(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def is_image(array: npt.NDArray[Any]) -> bool:
-    """Whether an example of an input looks like an image in channels-first order."""
+    """True if an example has the shape of a channels-first image."""
     return array.ndim == 3 and array.shape[0] in {1, 3} and min(array.shape[1:]) > 3
 
 
 def enlarge(values: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.float64]:
-    """Interpolate linearly between the centres of a map's cells.
+    """Enlarge a map by linear interpolation between the centres of its cells.
 
     Args:
         values: Of shape (rows, columns).
@@ -51,12 +51,12 @@ def enlarge(values: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np
 
 
 def shrink(values: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.float64]:
-    """Average over blocks.
+    """Shrink a map by averages over blocks.
 
     Args:
         values: Of shape (rows, columns, ...).
-        height: The new number of rows, at most as many as there are.
-        width: The new number of columns, at most as many as there are.
+        height: The new number of rows, at most the present one.
+        width: The new number of columns, at most the present one.
     """
     return _average(_average(np.asarray(values, dtype=np.float64), height, 0), width, 1)
 

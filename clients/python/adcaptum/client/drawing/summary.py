@@ -1,4 +1,4 @@
-"""The words beside a drawing of an explanation."""
+"""Texts beside the drawing of an explanation."""
 
 from adcaptum.client.results.explanation import ErrorKind, Explanation, ExplanationError, StopReason
 from adcaptum.client.results.explanations import CacheStatus, Explanations
@@ -16,13 +16,13 @@ _SHARED = {
 
 
 def heading(explanation: Explanation) -> str:
-    """Say which method explains what: ``saliency: why "cat"``."""
+    """Return the title, such as ``saliency: why "cat"``."""
     example = f" in example {explanation.example}" if explanation.example else ""
     return f"{explanation.method}: why {_target(explanation)}{example}"
 
 
 def facts(explanation: Explanation) -> list[str]:
-    """List the numbers that belong to an explanation, each in a few words."""
+    """List the numbers of an explanation, each in a few words."""
     told = []
     if explanation.output is not None:
         told.append(f"output {explanation.output:.4g}")
@@ -41,7 +41,7 @@ def facts(explanation: Explanation) -> list[str]:
 
 
 def warnings(explanation: Explanation) -> list[str]:
-    """List what makes an explanation doubtful, each in a sentence."""
+    """List the reasons to doubt an explanation, each in a sentence."""
     report = explanation.report
     if report is None or not report.uncovered_ops:
         return []
@@ -51,7 +51,7 @@ def warnings(explanation: Explanation) -> list[str]:
 
 
 def time_facts(timings: Timings) -> list[str]:
-    """List where the time went, each in a few words."""
+    """List the timings, each in a few words."""
     return [
         f"{_milliseconds(timings.total_s)} in all",
         f"{_milliseconds(timings.queue_s)} in the queue",
@@ -61,7 +61,7 @@ def time_facts(timings: Timings) -> list[str]:
 
 
 def answer_facts(explanations: Explanations) -> list[str]:
-    """List what all explanations of a request share: who answered, how, and in what time."""
+    """List the common facts of a request: model, prediction, cache and timings."""
     model = explanations.model
     told = [f"{model.name} {model.version}", *_predicted(explanations)]
     if explanations.cache in _SHARED:
@@ -70,7 +70,7 @@ def answer_facts(explanations: Explanations) -> list[str]:
 
 
 def _predicted(explanations: Explanations) -> list[str]:
-    """Say what the model answers, where that is known and of one example."""
+    """Return the prediction, if it is known and of one example."""
     if len(explanations.predictions) != 1 or not explanations.labels:
         return []
     best = explanations.predictions[0][0]
@@ -81,6 +81,8 @@ def _predicted(explanations: Explanations) -> list[str]:
 def _target(explanation: Explanation) -> str:
     if explanation.label:
         return f"\u201c{explanation.label}\u201d"
+    if explanation.output_name:
+        return explanation.output_name
     if explanation.target:
         return f"output {', '.join(map(str, explanation.target))}"
     return "the output"

@@ -41,8 +41,9 @@ _LABEL_COLUMNS = 30
 _CELL_COLUMNS = 9
 # The share of the largest attribution below which a token is not coloured.
 _NEUTRAL = 0.08
-# Without colours: against the output, hardly anything, for the output.
-_SIGNS = np.array(list("=-\u00b7 \u00b7+#"))
+# Without colours, from strongly negative over nothing to strongly positive.
+_SIGNS = np.array(list("=-~ :+#"))
+_SIGNS_LEGEND = "~ - = negative, : + # positive"
 
 
 def render_prediction(result: PredictResult, console: Console) -> None:
@@ -83,8 +84,8 @@ def render_explanation(
 
     Args:
         explanation: The explanation.
-        console: Where to print; without colours, signs stand for them.
-        timings: Where the time of the request went, if that is to be printed, too.
+        console: The console to print on; without colours, signs stand for them.
+        timings: The timings of the request, to print them, too.
         max_bars: The largest number of features to show.
     """
     console.print(Text(heading(explanation), style="bold"))
@@ -138,7 +139,8 @@ def _blocks(picture: npt.NDArray[np.uint8]) -> Text:
 def _signs(view: HeatMap, width: int) -> Text:
     heat = _fitted(view.values, width, cell_height=2)
     levels = np.rint(3 * _scaled(heat)).astype(int) + 3
-    return Text("\n".join("".join(_SIGNS[row]) for row in levels), no_wrap=True)
+    drawn = "\n".join("".join(_SIGNS[row]) for row in levels)
+    return Text(f"{drawn}\n{_SIGNS_LEGEND}", no_wrap=True)
 
 
 def _fitted(
@@ -150,7 +152,7 @@ def _fitted(
 
 
 def _scaled(heat: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    # Averages are smaller than what they were made from, so the map's own limit is too large.
+    # The averages of a shrunk map are below its own limit.
     finite = np.nan_to_num(heat)
     return finite / (float(np.abs(finite).max()) or 1.0)
 
@@ -160,7 +162,7 @@ def _token(token: ScoredToken, limit: float, coloured: bool) -> Text:
         return Text(f"{token.text}({token.value:+.2g})")
     share = token.value / limit
     if abs(share) < _NEUTRAL:
-        # White boxes would shout in a dark terminal.
+        # White boxes are too bright in a dark terminal.
         return Text(token.text, style="dim" if token.added else "")
     background = colour_of(share)
     return Text(token.text, f"{_style(text_colour_on(background))} on {_style(background)}")

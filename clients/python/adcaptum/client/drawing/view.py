@@ -1,4 +1,4 @@
-"""What is drawn of an explanation, before it is known where: figure, notebook or terminal."""
+"""Views of an explanation, independent of the medium: heat map, tokens, bars, matrix."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,9 +10,9 @@ import numpy.typing as npt
 from adcaptum.client.drawing.raster import as_rgb, enlarge, is_image
 from adcaptum.client.results.explanation import Attribution, Explanation, Token
 
-# In a map of many pixels, a few outliers would turn all others white.
+# In a map of many pixels, a few outliers would make all others white.
 _MANY_PIXELS = 1000
-_CLIPPED_PERCENTILE = 99.5
+_CLIPPED_PERCENTILE = 98.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,8 +37,13 @@ class HeatMap:
         return np.clip(self.values / self.limit, -1, 1)
 
     @property
+    def lowest(self) -> float:
+        """The lower end of the colour scale: 0 if no value is negative, else -limit."""
+        return -self.limit if (self.values < 0).any() else 0.0
+
+    @property
     def clipped(self) -> bool:
-        """Whether some values are beyond the limit."""
+        """True if some values are beyond the limit."""
         return bool((np.abs(self.values) > self.limit).any())
 
 
@@ -47,10 +52,10 @@ class ScoredToken:
     """A token and its attribution.
 
     Attributes:
-        text: What to show.
+        text: The text to show.
         value: The attribution.
-        glued: Whether it follows the one before without a space.
-        added: Whether the tokeniser added it: it is not in the text.
+        glued: It follows the previous token without a space.
+        added: The tokeniser added it: it is not in the text.
     """
 
     text: str
@@ -96,7 +101,7 @@ class BarChart:
     Attributes:
         name: The input or layer.
         bars: Largest magnitude first.
-        hidden: How many further features there are.
+        hidden: Number of further features.
         hidden_sum: The sum of their attributions.
         limit: The magnitude of the longest bar; above 0.
     """
@@ -116,7 +121,7 @@ class Matrix:
         name: The input or inputs.
         labels: The features', in their own order.
         values: Of shape (labels, labels).
-        hidden: How many further features there are, which weigh less than these.
+        hidden: Number of further features of smaller weight.
         limit: The magnitude that gets the strongest colour; above 0.
     """
 
@@ -132,7 +137,7 @@ class Matrix:
         return np.nan_to_num(self.values) / self.limit
 
     def heaviest(self, most: int) -> "Matrix":
-        """The same for the features of the largest magnitudes only, still in their order."""
+        """Return the matrix of the features of the largest magnitudes, in their order."""
         weights = np.abs(np.nan_to_num(self.values)).sum(axis=1)
         kept = np.sort(np.argsort(-weights, kind="stable")[:most])
         return replace(
@@ -149,11 +154,11 @@ View: TypeAlias = HeatMap | TokenStrip | BarChart | Matrix
 def views_of(
     explanation: Explanation, *, image: npt.NDArray[Any] | None = None, max_bars: int = 15
 ) -> tuple[View, ...]:
-    """Decide how each attribution of an explanation is shown.
+    """Return the view of each attribution of an explanation.
 
     Args:
         explanation: The explanation.
-        image: The image to show heat maps on; by default the one that the explanation brings.
+        image: The image to show heat maps on; by default the one in the explanation.
         max_bars: The largest number of features to show.
 
     Raises:
@@ -164,7 +169,7 @@ def views_of(
     views: list[View] = []
     for name, attribution in explanation.attributions.items():
         example = explanation.inputs.get(name)
-        # What a layer has of two dimensions, such as tokens and components, is no map of places.
+        # Two dimensions of a layer, such as tokens and components, are not places in an image.
         is_map = example is not None or attribution.values.ndim > 2
         below = given if given is not None else brought if is_map else None
         views.append(_view(name, attribution, example, below, max_bars))
@@ -222,14 +227,14 @@ def _token_strip(name: str, attribution: Attribution) -> TokenStrip:
 
 
 def _order_of_text(attribution: Attribution) -> list[int]:
-    """Undo the order of magnitude, in which only some features are kept."""
+    """Return the places in text order; kept features come in order of magnitude."""
     if attribution.indices is None:
         return list(range(len(attribution.tokens)))
     return np.argsort(attribution.indices.ravel(), kind="stable").tolist()
 
 
 def _readable(token: Token) -> str:
-    # The marks by which tokenisers say "inside a word" and "after a space".
+    # Tokenisers' marks for "inside a word" and "after a space".
     return token.text.removeprefix("##").lstrip("\u2581\u0120") or token.text
 
 

@@ -1,4 +1,4 @@
-"""What ``explain_stream`` reports on the way."""
+"""Events of ``explain_stream``."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -9,14 +9,14 @@ from adcaptum.client.results.explanations import Explanations
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The request is valid and waits for its turn: the first event.
+    """The first event: the request is valid and queued.
 
     Attributes:
         request_id: The request's id, as in the server's log.
-        rows: How many rows it will take, as far as is known beforehand.
-        rows_ahead: How many rows of other requests wait, of its class and of those before it.
-        position: How many requests are under way in these classes; they share the device.
-        seconds: How long it will take among them, as far as is known.
+        rows: Estimated number of rows of the request.
+        rows_ahead: Number of waiting rows of other requests of its priority and of higher ones.
+        position: Number of running requests of these priorities; they share the device.
+        seconds: Estimated seconds until the answer.
     """
 
     request_id: str
@@ -28,13 +28,12 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Partial:
-    """How far the request is.
+    """Progress, with the best explanations so far.
 
     Attributes:
-        rows_done: How many of its rows are done.
-        rows: How many it will take, as far as is known.
-        explanations: The best explanations so far; empty for methods that have none before their
-            end.
+        rows_done: Number of finished rows.
+        rows: Estimated total number of rows.
+        explanations: The best explanations so far; empty for methods without partial results.
     """
 
     rows_done: int
@@ -44,10 +43,10 @@ class Partial:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Final:
-    """The answer: the last event.
+    """The last event: the answer.
 
     Attributes:
-        explanations: What ``explain`` would have returned.
+        explanations: The value that ``explain`` would have returned.
     """
 
     explanations: Explanations

@@ -1,4 +1,4 @@
-"""Why a model gave one output for one example, according to one method."""
+"""The explanation of one output for one example by one method."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from adcaptum.client.method import Method
+from adcaptum.client.results.rendering import renderer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 class ErrorKind(StrEnum):
-    """What the error of an explanation measures."""
+    """Kind of the error of an explanation."""
 
     UNKNOWN = "unknown"
     COMPLETENESS = "completeness"
@@ -24,7 +25,7 @@ class ErrorKind(StrEnum):
 
 
 class StopReason(StrEnum):
-    """Why a method ended."""
+    """Reason why a method stopped."""
 
     UNKNOWN = "unknown"
     CONVERGED = "converged"
@@ -34,15 +35,15 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExplanationError:
-    """How far an explanation may be off.
+    """Error of an explanation.
 
     Attributes:
-        kind: What value measures: completeness is |sum of attributions - (output - baseline
-            output)|, the standard error is the largest one of any attribution; none where there
-            is nothing but relative.
-        value: The error, in units of the output; not a number where kind is none.
+        kind: The meaning of value: completeness is |sum of attributions - (output - baseline
+            output)|, standard_error is the largest standard error of any attribution; none means
+            that only relative is given.
+        value: The error in units of the output; NaN where kind is none.
         relative: The estimated sum of the errors over the sum of the attributions' magnitudes,
-            which a tolerance is compared with; None without one.
+            to compare with the tolerance; None without a tolerance.
     """
 
     kind: ErrorKind
@@ -52,14 +53,14 @@ class ExplanationError:
 
 @dataclass(frozen=True, slots=True)
 class MethodReport:
-    """What a method cost in a request and how to run it again.
+    """Cost of a method in a request, and its resolved parameters.
 
     Attributes:
         method: The method with every parameter, defaults included.
-        rows_used: How many rows were evaluated, for all examples and targets together.
-        stop_reason: Why it ended.
-        uncovered_ops: The model's operations for which the method's backward rule says nothing:
-            the attributions may not add up. Empty if there are none.
+        rows_used: Number of rows evaluated for all examples and targets together.
+        stop_reason: The reason why it stopped.
+        uncovered_ops: Operations of the model without a backward rule of the method: the
+            attributions may not add up. Usually empty.
     """
 
     method: Method
@@ -74,8 +75,8 @@ class Token:
 
     Attributes:
         text: The token as the tokeniser writes it.
-        start: Where it begins in the text, in characters; -1 for added tokens.
-        end: Where it ends in the text, in characters; -1 for added tokens.
+        start: Its first character's offset in the text; -1 for added tokens.
+        end: The offset after its last character; -1 for added tokens.
     """
 
     text: str
@@ -84,7 +85,7 @@ class Token:
 
     @property
     def added(self) -> bool:
-        """Whether the tokeniser added it: it is not in the text."""
+        """True if the tokeniser added it: it is not in the text."""
         return self.start < 0
 
 
@@ -103,7 +104,7 @@ class Feature:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attribution:
-    """What each element of one input, or of a layer, contributed.
+    """Contributions of the elements of one input or layer.
 
     Attributes:
         values: The attributions, without the batch: of the input's or layer's shape, for class
@@ -114,9 +115,9 @@ class Attribution:
             methods that do not sample.
         tokens: For texts, the token of each attribution; empty otherwise.
         features: For tabular inputs, all features of the input, where the client knows them; for
-            pairs, those that the rows and columns of values are of.
-        pairs: Whether values are of pairs of features instead of elements; the diagonal is each
-            feature alone.
+            pairs, the features of the rows and columns of values.
+        pairs: The values belong to pairs of features instead of elements; the diagonal belongs to
+            each feature alone.
     """
 
     values: npt.NDArray[Any]
@@ -129,19 +130,21 @@ class Attribution:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
-    """Why the model gave one output for one example, according to one method.
+    """The explanation of one output for one example by one method.
 
     Attributes:
         method: The method's name.
         example: The example's index in the request.
         target: The explained output's index, without the batch; empty if each example has one.
         label: The explained output's label; empty if the model declares none.
-        attributions: What each input contributed, by the name of the input or layer.
+        attributions: The contributions, by the name of the input or layer.
         output: The explained output; None if the method did not evaluate it.
         baseline_output: The same output at the baseline; None if the method did not evaluate it.
-        error: How far the attributions may be off; None if the method gives no error.
-        report: What the method cost; None in partial results.
-        inputs: With ``return_inputs``, this example as the model saw it, by name of the input.
+        error: The error of the attributions; None if the method gives none.
+        report: The cost of the method; None in partial results.
+        inputs: With ``return_inputs``, this example after preprocessing, by name of the input.
+        output_name: The name of the explained number, such as ``price`` or ``scores[2]``, for
+            outputs without labels; empty if the client does not know it.
     """
 
     method: str
@@ -154,20 +157,19 @@ class Explanation:
     error: ExplanationError | None = None
     report: MethodReport | None = None
     inputs: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    output_name: str = ""
 
     def plot(self, input: npt.NDArray[Any] | None = None) -> "Figure":  # noqa: A002 - the field's word
         """Draw the explanation: a heat map, coloured tokens or signed bars.
 
         Args:
             input: The image to lay the heat map over, of shape (height, width), (height, width, 3)
-                or (3, height, width); by default the one that ``return_inputs`` brought.
+                or (3, height, width); by default the one from ``return_inputs``.
 
         Raises:
             ImportError: matplotlib is not installed; the extra ``adcaptum[plot]`` brings it.
         """
-        from adcaptum.client.drawing.png import draw  # noqa: PLC0415 - matplotlib is optional
-
-        return draw([self], image=input)
+        return renderer().figure([self], image=input)
 
     def save_png(self, path: str | Path) -> None:
         """Write the drawing as a PNG file.
@@ -178,6 +180,4 @@ class Explanation:
         self.plot().savefig(path, format="png")
 
     def _repr_html_(self) -> str:
-        from adcaptum.client.drawing.html import explanation_html  # noqa: PLC0415 - drawing knows results
-
-        return explanation_html(self)
+        return renderer().html(self)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from adcaptum.client.results.explanation import Explanation, MethodReport
 from adcaptum.client.results.model_info import ModelIdentity
 from adcaptum.client.results.prediction import LabelScore
+from adcaptum.client.results.rendering import renderer
 from adcaptum.client.results.timings import Timings
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class CacheStatus(StrEnum):
-    """Where an answer came from: bypassed and miss were computed for this request."""
+    """Origin of an answer: bypassed and miss were computed for this request."""
 
     UNKNOWN = "unknown"
     BYPASSED = "bypassed"
@@ -29,19 +30,19 @@ class CacheStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanations:
-    """The explanations of one request: a sequence, and what they share.
+    """The explanations of one request, as a sequence, and their common facts.
 
     Attributes:
-        model: Which weights answered.
+        model: The model and version that answered.
         explanations: One per method, example and target, in this order.
-        reports: What each method cost, in the request's order.
-        inputs: With ``return_inputs``, the inputs as the model saw them, of shape (examples, ...).
-        seed: Where the randomness of sampling methods began.
-        timings: Where the time went.
+        reports: The cost of each method, in the order of the request.
+        inputs: With ``return_inputs``, the inputs after preprocessing, of shape (examples, ...).
+        seed: The seed of sampling methods.
+        timings: The timings of the request.
         request_id: The request's id, as in the server's log.
-        cache: Where the answer came from; reports tell what it cost when it was computed.
+        cache: The origin of the answer; reports have its cost when it was computed.
         predictions: For each example its largest outputs, largest first; empty for models without
-            labels, and where they were neither asked for nor known anyway.
+            labels, and where they were neither requested nor free.
         outputs: With ``return_outputs``, the outputs by name, arrays of shape (examples, ...).
     """
 
@@ -76,9 +77,7 @@ class Explanations:
         Raises:
             ImportError: matplotlib is not installed; the extra ``adcaptum[plot]`` brings it.
         """
-        from adcaptum.client.drawing.png import draw  # noqa: PLC0415 - matplotlib is optional
-
-        return draw(self.explanations)
+        return renderer().figure(self.explanations)
 
     def save_png(self, path: str | Path) -> None:
         """Write the drawing of all explanations as one PNG file.
@@ -89,6 +88,4 @@ class Explanations:
         self.plot().savefig(path, format="png")
 
     def _repr_html_(self) -> str:
-        from adcaptum.client.drawing.html import explanations_html  # noqa: PLC0415 - drawing knows results
-
-        return explanations_html(self)
+        return renderer().html(self)

@@ -1,4 +1,4 @@
-"""What is known of an attribution method."""
+"""Descriptions of attribution methods and their parameters."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,11 +25,11 @@ class ParameterInfo:
     Attributes:
         name: The name.
         type: The type.
-        default: The default; None where it is chosen by the input, see text.
+        default: The default; None where it depends on the input, see text.
         minimum: The smallest allowed value; None if there is none.
         maximum: The largest allowed value; None if there is none.
         choices: The allowed words of a choice.
-        text: What it does.
+        text: Its description.
     """
 
     name: str
@@ -48,20 +48,20 @@ class MethodInfo:
     Attributes:
         name: The name in requests, such as integrated_gradients.
         title: The name that people and papers use, such as IntegratedGradients.
-        summary: What it does, in a sentence.
+        summary: A description in a sentence.
         paper: The paper that defines it.
         parameters: Its parameters, in order.
-        gradient: Whether it needs gradients of the model.
-        baseline: Whether it uses a baseline.
-        random: Whether the result depends on the seed.
-        available: Whether the named model can run it; true where no model was named.
-        reason: Why the model cannot run it.
-        layers: Whether it can explain a layer inside the model.
-        layer_required: Whether a layer has to be named: it explains layers only, or the inputs by
-            way of one.
-        feature_masks: Whether it takes feature masks.
-        background: Whether its baseline may be a distribution, such as ``Samples``.
-        tolerance: Whether it takes a tolerance: it goes on until its estimated error is below it.
+        gradient: It needs gradients of the model.
+        baseline: It uses a baseline.
+        random: The result depends on the seed.
+        available: The named model can run it; true where no model was named.
+        reason: The reason why the model cannot run it.
+        layers: It can explain a layer inside the model.
+        layer_required: The request has to name a layer: the method explains layers only, or the
+            inputs through one.
+        feature_masks: It takes feature masks.
+        background: Its baseline may be a distribution, such as ``Samples``.
+        tolerance: It takes a tolerance: it continues until its estimated error is below it.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What is known of a served model."""
+"""Descriptions of served models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """Exactly which weights answered.
+    """Identity of a model: name, version and digest of the weights.
 
     Attributes:
         name: The model's name.
@@ -21,7 +21,7 @@ class ModelIdentity:
 
 
 class ModelState(StrEnum):
-    """Where a model is on its way to serving."""
+    """Serving state of a model."""
 
     UNKNOWN = "unknown"
     LOADING = "loading"
@@ -35,16 +35,16 @@ class InputInfo:
 
     Attributes:
         name: The name by which requests refer to it.
-        datatype: What the model computes with, such as FP32.
+        datatype: The datatype that the model takes, such as FP32.
         shape: The shape, batch first; -1 stands for any length.
         kind: image, text, tabular or tensor.
         features: The name of each feature of a tabular input.
         units: The unit of each feature of a tabular input; empty where unknown.
-        default_baseline: The baseline that is used where a request gives none.
+        default_baseline: The baseline of requests that give none.
         baselines: The named baselines.
-        background_rows: How many rows ``Samples`` can draw from.
-        embedding: The layer at whose output an integer input is explained; empty if it is
-            explained directly.
+        background_rows: Number of rows of the background set of ``Samples``.
+        embedding: The layer at whose output an integer input is explained; empty for inputs that
+            are explained directly.
     """
 
     name: str
@@ -80,14 +80,14 @@ class OutputInfo:
 
 @dataclass(frozen=True, slots=True)
 class LayerInfo:
-    """A place inside a model at which it can be explained.
+    """A layer that can be explained.
 
     Attributes:
         name: The qualified name of the module.
         alias: A readable name; empty if the model declares none.
         type: The class of the module.
-        shape: The shape of what it gives for one example, without the batch; empty where it gives
-            no floating-point numbers.
+        shape: The shape of its output for one example, without the batch; empty if the output is
+            not of floating-point numbers.
     """
 
     name: str
@@ -98,11 +98,11 @@ class LayerInfo:
 
 @dataclass(frozen=True, slots=True)
 class ModelChecks:
-    """What was found out about a model when it was loaded.
+    """Results of the checks at load.
 
     Attributes:
-        independent: Whether a row's answer does not depend on the rows beside it.
-        differentiable: Whether gradients of the output reach the inputs.
+        independent: The output of a row does not depend on the other rows of its batch.
+        differentiable: Gradients of the output reach the inputs.
         accuracy: Held-out accuracy from 0 to 1; None if it was not measured.
     """
 
@@ -113,20 +113,20 @@ class ModelChecks:
 
 @dataclass(frozen=True, slots=True)
 class LayoutInfo:
-    """How a model's weights are arranged for evaluations of its inputs and outputs.
+    """The memory layout and precision of a model in evaluations of its inputs and outputs.
 
     Distances are sums of differences, relative to the sum of the magnitudes, at the examples that
     the model was checked with.
 
     Attributes:
-        name: In words: as loaded, or what was done.
-        output_distance: How far its outputs are from those of the model as it was loaded.
+        name: A description: "as loaded", or the changes.
+        output_distance: Distance of its outputs from those of the model as loaded.
         gradient_distance: The same of its gradients.
-        own_output_rounding: How far the outputs of the model as it was loaded are from those in
-            float64; 0 where nothing was tried.
+        own_output_rounding: Distance of the outputs of the model as loaded from those in float64; 0
+            where nothing was tried.
         own_gradient_rounding: The same of its gradients.
-        rows_per_second: Of each arrangement that was tried, by name.
-        failures: Why others were not tried, or not taken whatever their speed, by name.
+        rows_per_second: The speed of each layout that was tried, by name.
+        failures: The reasons against the layouts that were refused, by name.
     """
 
     name: str
@@ -140,24 +140,24 @@ class LayoutInfo:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A served model and all that a caller needs to know to use it.
+    """Description of a served model.
 
     Attributes:
         identity: The default version.
         versions: All versions that are served.
         aliases: Alias to version.
-        state: Whether it serves.
-        reason: Why it does not; empty if it does.
-        description: What it is, for people.
+        state: The serving state.
+        reason: The reason why it does not serve; empty if it does.
+        description: A description for people.
         inputs: Its inputs, in the order of the forward method.
-        outputs: Its outputs; the first is the one explained.
-        layers: The places inside it; only ``Client.model`` fills them.
-        checks: What was found out when it was loaded.
-        default_method: The method that is used where a request names none.
+        outputs: Its outputs; the first is explained.
+        layers: Its layers; only ``Client.model`` fills them.
+        checks: Results of the checks at load.
+        default_method: The method of requests that name none.
         device: The device it runs on.
         max_rows: The largest number of rows that one explanation may use.
         max_examples: The largest number of examples in one request.
-        layout: How it is arranged for speed; None if it does not serve yet.
+        layout: Its memory layout and precision; None before it serves.
     """
 
     identity: ModelIdentity

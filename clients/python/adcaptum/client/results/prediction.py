@@ -1,4 +1,4 @@
-"""What a model answered."""
+"""Predictions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 import numpy.typing as npt
 
 from adcaptum.client.results.model_info import ModelIdentity
+from adcaptum.client.results.rendering import renderer
 from adcaptum.client.results.timings import Timings
 
 
@@ -30,14 +31,14 @@ class LabelScore:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictResult:
-    """What a model answered.
+    """The answer to a request for a prediction.
 
     Attributes:
-        model: Which weights answered.
+        model: The model and version that answered.
         outputs: The outputs by name, arrays of shape (examples, ...).
         predictions: For each example its largest outputs, largest first; empty for models without
             labels.
-        timings: Where the time went.
+        timings: The timings of the request.
         request_id: The request's id, as in the server's log.
     """
 
@@ -53,6 +54,4 @@ class PredictResult:
         return tuple(labels[0].label for labels in self.predictions if labels)
 
     def _repr_html_(self) -> str:
-        from adcaptum.client.drawing.html import prediction_html  # noqa: PLC0415 - drawing knows results
-
-        return prediction_html(self)
+        return renderer().html(self)

@@ -1,18 +1,18 @@
-"""Where the time of a request went."""
+"""Timings of a request."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where the time of a request went, as the server measured it.
+    """Timings of a request, measured by the server.
 
     Attributes:
         queue_s: Seconds from the arrival to the first device batch with a row of the request.
-        compute_s: Seconds in which device batches with rows of the request were under way: those
-            side by side count once, those shared with other requests whole.
+        compute_s: Seconds during which device batches with rows of the request ran: concurrent
+            batches count once, batches shared with other requests count in full.
         total_s: Seconds from the arrival to the reply.
-        batches: How many device batches held rows of the request.
+        batches: Number of device batches with rows of the request.
     """
 
     queue_s: float
