@@ -15,6 +15,7 @@ from adcaptum.engine.games.features import Features
 from adcaptum.engine.methods.surrogates.lime import Lime
 from adcaptum.engine.methods.surrogates.linear_surrogate import fit
 from adcaptum.engine.vocabulary.arguments import PerExample
+from adcaptum.engine.vocabulary.flow import computed
 from adcaptum.engine.vocabulary.method import Method
 from adcaptum.engine.vocabulary.parameters import resolve
 from tests.benchmarks.tolerances.cases import Case
@@ -79,8 +80,8 @@ def _by_flips(data: Data, case: Case, question: Explicand) -> Tensor:
     assert isinstance(method, Lime)
     ends, starts = question.inputs, question.paired_baselines()
     weights = method.kernel.weights(ends, starts, Features.of(question, ends), shown)
-    found, _ = fit(method.surrogate, method.alpha, shown, weights, outputs[None, None])
-    return _spread(question, found[0])
+    found = computed(fit(method.surrogate, method.alpha, shown, weights, outputs[None, None]))
+    return _spread(question, found.values[0])
 
 
 def _worths(model: nn.Module, question: Explicand) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from adcaptum.engine.methods.surrogates.linear_surrogate import fit
+from adcaptum.engine.vocabulary.flow import computed
 
 
 class Model(Protocol):
@@ -77,10 +78,10 @@ class PenalisedRegression(LinearModel):
     def fit(self, train_data: DataLoader[Any], **_kwargs: object) -> None:
         """Solves for the coefficients."""
         x, y, weights = (t.cpu().double() for t in _whole(train_data))
-        coefficients, _ = fit(self.kind, self.alpha, x, weights[None], y[None, None])
+        found = computed(fit(self.kind, self.alpha, x, weights[None], y[None, None]))
         share = weights / weights.sum()
-        bias = share @ (y - x @ coefficients[0])
-        self._became(coefficients.float(), bias.float())
+        bias = share @ (y - x @ found.values[0])
+        self._became(found.values.float(), bias.float())
 
 
 class SkLearnLinearModel(LinearModel):

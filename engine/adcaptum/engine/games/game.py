@@ -165,6 +165,8 @@ class Game:
         error, kind = None, ErrorKind.NONE
         spread_errors: tuple[Tensor, ...] = ()
         if standard_errors is not None:
+            # What is no number has no error.
+            standard_errors = standard_errors.where(values.isfinite(), torch.nan)
             error, kind = standard_errors.amax(1), ErrorKind.STANDARD_ERROR
             spread_errors = self.features.spread(standard_errors, self.ends, output.dtype)
         elif baseline_output is not None:

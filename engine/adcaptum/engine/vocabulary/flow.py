@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -54,9 +54,6 @@ class Progress:
 Round = tuple[Evaluation, ...]
 Flow = Generator[Round | Progress, tuple[Reading, ...], T]
 
-PIECE_MULTIPLY_ADDS: Final = 4e9
-"""The multiply-adds between two pauses: 0.1 s to 0.4 s on a core."""
-
 
 def ask(evaluation: Evaluation) -> Flow[Reading]:
     """Asks one thing."""
@@ -72,8 +69,7 @@ def report(attribution: Attribution) -> Flow[None]:
 def pause() -> Flow[None]:
     """Lets the driver look at deadlines and cancellations before the next piece of mathematics.
 
-    A method whose own mathematics takes long pauses between pieces of at most about
-    `PIECE_MULTIPLY_ADDS`.
+    `Pace` pauses often enough, and no more.
     """
     yield ()
 
@@ -123,6 +119,19 @@ def _together(
         for flow in running:
             flow.close()
     return [results[i] for i in range(len(running))]
+
+
+def computed(flow: Flow[T]) -> T:
+    """Runs a flow that evaluates nothing, and at most pauses, to its end."""
+    try:
+        while True:
+            asked = next(flow)
+            assert asked == (), "it evaluates nothing"
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        flow.close()
 
 
 def both(one: Flow[A], other: Flow[B]) -> Flow[tuple[A, B]]:

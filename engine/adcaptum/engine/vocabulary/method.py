@@ -84,9 +84,9 @@ class Costly(Protocol):
         ...
 
 
-MULTIPLY_ADDS_PER_SECOND: Final = 1e10
-"""The rate at which one core does a method's mathematics: dense products and factorisations in
-float64, a quarter of their best rate."""
+MULTIPLY_ADDS_PER_SECOND: Final = 2e10
+"""The rate at which one core does a method's mathematics, mostly dense products and factorisations
+in float64: half of the best rate of a core with AVX-512."""
 
 
 def multiply_adds(method: Method, explicand: Explicand) -> float:

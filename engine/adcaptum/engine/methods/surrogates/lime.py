@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import ClassVar, Literal
 
 import torch
@@ -14,7 +15,7 @@ from adcaptum.engine.games.coalitions import Enumerated, Listed
 from adcaptum.engine.games.features import feature_count
 from adcaptum.engine.games.game import Game, exact, game
 from adcaptum.engine.methods.surrogates.bernoulli import Bernoulli
-from adcaptum.engine.methods.surrogates.linear_surrogate import fit, fit_with_parts
+from adcaptum.engine.methods.surrogates.linear_surrogate import fit, fit_multiply_adds
 from adcaptum.engine.methods.surrogates.similarity import ExponentialKernel
 from adcaptum.engine.rows.moments import rounds
 from adcaptum.engine.sampling.adaptive import MOST_ROWS, sampled, usual_samples
@@ -29,6 +30,9 @@ _FIRST_TO_TOLERANCE = 64
 _MOST_ENUMERATED = 16
 # Of a design, with a tolerance.
 _MOST_NUMBERS = 1 << 24
+# Of any: a gigabyte, and at our rate half a minute for each output.
+_MOST_NUMBERS_OF_ANY = 1 << 27
+_MOST_MULTIPLY_ADDS = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,15 @@ class Lime:
 
     Ribeiro, Singh, Guestrin (2016), https://arxiv.org/abs/1602.04938, equation 2 and algorithm 1.
     Coalitions of features are drawn by coin flips, the input itself is one of them, and each
-    counts by its similarity to the input. The penalty is relative to the outputs' spread, so that
-    small outputs are explained like large ones. The standard errors are those of the regression on
-    the features that the surrogate keeps. Each element has the value of its feature.
+    counts by its similarity to the input. Where there are no more coalitions than samples, all are
+    evaluated, each once: the surrogate is exact then. The penalty is relative to the outputs'
+    spread, so that small outputs are explained like large ones. The standard errors are those of
+    the regression on the features that the surrogate keeps. Each element has the value of its
+    feature.
 
-    With a tolerance, what is estimated is the surrogate of all coalitions. Where there are few of
-    them they are all evaluated as soon as that takes no more rows.
+    With a tolerance, the surrogate of all coalitions is estimated; where they are few, all are
+    evaluated as soon as that takes no more rows. A regression of more than 2^27 numbers, or of more
+    than 10^12 multiply-adds, is refused.
     """
 
     traits: ClassVar[Traits] = Traits(
@@ -82,7 +89,8 @@ class Lime:
         """Explains; reports after each round of coalitions.
 
         Raises:
-            InvalidArgument: If there is a background set: similarity is that to one baseline.
+            InvalidArgument: If there is a background set: similarity is that to one baseline. If
+                the regression would be too large.
         """
         if explicand.background_rows > 1:
             raise InvalidArgument(
@@ -94,6 +102,10 @@ class Lime:
             return (yield from example_by_example(self._to_tolerance, explicand))
         played = yield from game(explicand)
         features = played.features.count
+        _check(features, self._samples(features))
+        if self._enumerates(features):
+            worths = yield from played.targets(Enumerated(features))
+            return (yield from self._exact(played, worths))
         everybody = torch.ones(1, features, dtype=torch.bool)
         drawn = [everybody]
         targets: list[Tensor] = []
@@ -105,7 +117,7 @@ class Lime:
                 asked.insert(0, played.targets(Listed(everybody)))
             targets += yield from gather(asked)
             drawn.append(flips.take(0, size, torch.device("cpu")))
-            answer = self._answer(played, torch.cat(drawn), targets)
+            answer = yield from self._answer(played, torch.cat(drawn), targets)
             yield from report(answer)
         assert answer is not None, "there is at least one sample"
         return answer
@@ -116,6 +128,7 @@ class Lime:
         played = yield from game(explicand)
         features = played.features.count
         first = _first(features)
+        _check(features, first)
         every = 1 << features if features <= _MOST_ENUMERATED else None
         drawn = [torch.ones(1, features, dtype=torch.bool)]
         targets = [(yield from played.targets(Listed(drawn[0])))]
@@ -124,61 +137,83 @@ class Lime:
             """Draws so many coalitions, or takes all."""
             if every is not None and size >= every:
                 worths = yield from played.targets(Enumerated(features))
-                return self._exact(played, worths)
+                answer = yield from self._exact(played, worths)
+                return answer, torch.zeros(len(worths), device=played.ends[0].device)
             flips = Bernoulli(features, size, explicand.seed, sum(map(len, drawn)) - 1)
             targets.append((yield from played.targets(flips)))
             drawn.append(flips.take(0, size, torch.device("cpu")))
-            return self._estimate(played, torch.cat(drawn), targets)
+            return (yield from self._estimate(played, torch.cat(drawn), targets))
 
-        most = max(first, min(MOST_ROWS, _MOST_NUMBERS // features))
+        most = _most_to_tolerance(features)
         return (yield from sampled(draw, explicand.tolerance, first=first, most=most))
 
     def rows(self, explicand: Explicand) -> int:
-        """The samples and the input; with a tolerance, as many as it usually takes."""
+        """The samples and the input; with a tolerance, as many as it usually takes.
+
+        Raises:
+            InvalidArgument: If the regression would be too large.
+        """
         features = feature_count(explicand)
-        each = self._samples(features) + 1
+        tolerant = explicand.tolerance is not None
+        _check(features, _first(features) if tolerant else self._samples(features))
+        each = 1 << features if self._enumerates(features) else self._samples(features) + 1
         if explicand.tolerance is not None:
             each = usual_samples(explicand.tolerance, least=_first(features)) + 1
             if features <= _MOST_ENUMERATED:
                 each = min(each, (1 << features) + 1)
         return endpoint_rows(explicand) + explicand.count * each
 
+    def multiply_adds(self, explicand: Explicand) -> float:
+        """Those of the fits: one for each round of samples, example and output."""
+        features = feature_count(explicand)
+        if explicand.tolerance is None:
+            sizes = rounds(self._samples(features), max(_FIRST, 2 * features))
+        else:
+            usual = usual_samples(explicand.tolerance, least=_first(features))
+            sizes = rounds(min(usual, _most_to_tolerance(features)), _first(features))
+        made = sum(fit_multiply_adds(rows, features) for rows in accumulate(sizes))
+        return explicand.count * made
+
     @property
     def kernel(self) -> ExponentialKernel:
         """How samples are weighted."""
         return ExponentialKernel(self.distance, self.kernel_width)
 
+    def _enumerates(self, features: int) -> bool:
+        return features < 40 and 1 << features <= self._samples(features)
+
     def _samples(self, features: int) -> int:
         return 4 * features + 256 if self.n_samples is None else self.n_samples
 
-    def _answer(self, played: Game, coalitions: Tensor, targets: Sequence[Tensor]) -> Attribution:
+    def _answer(
+        self, played: Game, coalitions: Tensor, targets: Sequence[Tensor]
+    ) -> Flow[Attribution]:
         weights, outputs = self._regression(played, coalitions, targets)
-        values, errors = fit(self.surrogate, self.alpha, coalitions, weights, outputs)
-        return played.attribution(values, targets[0][:, 0], standard_errors=errors)
+        found = yield from fit(self.surrogate, self.alpha, coalitions, weights, outputs)
+        return played.attribution(found.values, targets[0][:, 0], standard_errors=found.errors)
 
     def _estimate(
         self, played: Game, coalitions: Tensor, targets: Sequence[Tensor]
-    ) -> tuple[Attribution, Tensor]:
+    ) -> Flow[tuple[Attribution, Tensor]]:
         """The surrogate, and how much of its values may be wrong, (games,)."""
         weights, outputs = self._regression(played, coalitions, targets)
-        values, errors, parts = fit_with_parts(
-            self.surrogate, self.alpha, coalitions, weights, outputs
+        found = yield from fit(
+            self.surrogate, self.alpha, coalitions, weights, outputs, with_parts=True
         )
         # So many equal weights would err as much.
         rows = float((weights.sum(1).square() / weights.square().sum(1)).min())
         freedom = int(rows) - coalitions.shape[1] - 1
-        answer = played.attribution(values, targets[0][:, 0], standard_errors=errors)
-        return answer, played.wrong(parts, freedom)
+        answer = played.attribution(found.values, targets[0][:, 0], standard_errors=found.errors)
+        return answer, played.wrong(found.parts, freedom)
 
-    def _exact(self, played: Game, worths: Tensor) -> tuple[Attribution, Tensor]:
-        """The surrogate of all coalitions, with which nothing is wrong."""
+    def _exact(self, played: Game, worths: Tensor) -> Flow[Attribution]:
+        """The surrogate of all coalitions: its error is zero."""
         features = played.features.count
         coalitions = Enumerated(features).take(0, 1 << features, torch.device("cpu"))
         weights, outputs = self._regression(played, coalitions, [worths])
-        values, _ = fit(self.surrogate, self.alpha, coalitions, weights, outputs)
-        errors = torch.zeros_like(values)
-        answer = played.attribution(values, worths[:, -1], standard_errors=errors)
-        return answer, torch.zeros(len(values), device=played.ends[0].device)
+        found = yield from fit(self.surrogate, self.alpha, coalitions, weights, outputs)
+        errors = torch.zeros_like(found.values)
+        return played.attribution(found.values, worths[:, -1], standard_errors=errors)
 
     def _regression(
         self, played: Game, coalitions: Tensor, targets: Sequence[Tensor]
@@ -187,6 +222,23 @@ class Lime:
         weights = self.kernel.weights(played.ends, played.starts, played.features, coalitions)
         outputs = exact(torch.cat(list(targets), 1)).unflatten(0, (len(weights), -1))
         return weights, outputs
+
+
+def _check(features: int, samples: int) -> None:
+    """Raises InvalidArgument if a regression would be too large."""
+    numbers, made = samples * features, fit_multiply_adds(samples, features)
+    if numbers > _MOST_NUMBERS_OF_ANY or made > _MOST_MULTIPLY_ADDS:
+        raise InvalidArgument(
+            "feature_mask",
+            f"{features} features",
+            f"too many for a regression on {samples} samples: group elements into fewer features, "
+            "or take fewer samples",
+        )
+
+
+def _most_to_tolerance(features: int) -> int:
+    """The most coalitions to draw with a tolerance."""
+    return max(_first(features), min(MOST_ROWS, _MOST_NUMBERS // features))
 
 
 def _first(features: int) -> int:

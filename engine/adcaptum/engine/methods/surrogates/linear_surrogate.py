@@ -7,142 +7,146 @@ care of the intercept. With X and y so centred, and each row times the root of i
     lasso: minimises |y - X b|^2 / 2 + alpha s |b|_1, where s = |y|, the weighted standard deviation
 
 so that alpha has no unit, and an explanation scales with the outputs that it explains.
+
+The standard errors are those of a regression whose rows are drawn by chance and need not be linear
+(White 1980, grown as in MacKinnon, White 1985, HC3). Of a lasso they are those of the features that
+it keeps, as if only these had been there, and zero for the others; infinite where there are no more
+rows than coefficients. They are not a number where the coefficients are not.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from math import nan
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
 
-from adcaptum.engine.methods.surrogates.lasso import lasso
+from adcaptum.engine.methods.surrogates.weighted_regression import WeightedRegression
 from adcaptum.engine.sampling.replicates import signs
+from adcaptum.engine.vocabulary.flow import Flow
+from adcaptum.engine.vocabulary.pace import Pace
 
 Kind = Literal["lasso", "ridge"]
 
 
-def fit(
-    kind: Kind, alpha: float, coalitions: Tensor, weights: Tensor, outputs: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Fits a surrogate to each game.
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearSurrogate:
+    """Fits to some games.
 
-    The standard errors are those of a regression whose rows are drawn by chance and need not be
-    linear (White 1980, grown as in MacKinnon, White 1985, HC3). Of a lasso they are those of the
-    features that it keeps, as if only these had been there, and zero for the others; infinite
-    where there are no more rows than coefficients.
+    Attributes:
+        values: The coefficients, float64 of shape (games, features).
+        errors: Their standard errors, of the same shape.
+        parts: The coefficients' errors if each row were off by its residual, with random signs,
+            (games, draws, features), divided by the root of draws; no draws if not asked for.
+    """
+
+    values: Tensor
+    errors: Tensor
+    parts: Tensor
+
+    @classmethod
+    def joined(cls, fits: list[Self]) -> Self:
+        """Fits to several games as one."""
+        return cls(
+            torch.cat([f.values for f in fits]),
+            torch.cat([f.errors for f in fits]),
+            torch.cat([f.parts for f in fits]),
+        )
+
+    @classmethod
+    def same(cls, number: float, features: int, draws: int) -> Self:
+        """A fit of one game that has the same number everywhere: zero, or none at all."""
+        values = torch.full((1, features), number, dtype=torch.float64)
+        return cls(values, values, values.expand(draws, -1)[None])
+
+
+def fit(
+    kind: Kind,
+    alpha: float,
+    coalitions: Tensor,
+    weights: Tensor,
+    outputs: Tensor,
+    *,
+    with_parts: bool = False,
+) -> Flow[LinearSurrogate]:
+    """Fits a surrogate to each game, which is not a number where an output of the game is not.
 
     Args:
         kind: Which surrogate.
         alpha: The penalty.
-        coalitions: bool of shape (rows, features), the same for all.
+        coalitions: bool, or other numbers, of shape (rows, features), the same for all games.
         weights: Of each row, float64 of shape (examples, rows).
         outputs: Of each row, float64 of shape (examples, outputs, rows).
-
-    Returns:
-        The coefficients and their standard errors, float64 of shape (examples * outputs, features).
+        with_parts: Whether to make `LinearSurrogate.parts`.
     """
-    fits = _fits(kind, alpha, coalitions, weights, outputs)
-    return torch.stack([f.values for f in fits]), torch.stack([f.errors for f in fits])
+    fitting = _Fitting(kind, alpha, coalitions.cpu(), len(signs(1)) if with_parts else 0, Pace())
+    fits: list[LinearSurrogate] = []
+    for own, of_example in zip(weights, outputs, strict=True):
+        shares = _shares(own)
+        for output in of_example:
+            found = yield from fitting.one(shares, output)
+            fits += (found,)
+    return LinearSurrogate.joined(fits)
 
 
-def fit_with_parts(
-    kind: Kind, alpha: float, coalitions: Tensor, weights: Tensor, outputs: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Fits a surrogate to each game, as `fit` does, and tells how the coefficients err together.
-
-    Returns:
-        The coefficients; their standard errors; and what they would be off by if each row were off
-        by its residual, with random signs, (games, draws, features), divided by the root of draws.
-    """
-    fits = _fits(kind, alpha, coalitions, weights, outputs)
-    flips = signs(len(coalitions)).double() / len(signs(1)) ** 0.5
-    values, errors, parts = zip(
-        *((f.values, f.errors, flips @ f.added.T) for f in fits), strict=True
-    )
-    return torch.stack(values), torch.stack(errors), torch.stack(parts)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Fit:
-    """A surrogate of one game.
-
-    Attributes:
-        values: The coefficients, (features,).
-        added: What each row by itself adds to them, (features, rows).
-    """
-
-    values: Tensor
-    added: Tensor
-
-    @property
-    def errors(self) -> Tensor:
-        """The standard errors of the coefficients."""
-        return self.added.square().sum(1).sqrt()
-
-
-def _fits(
-    kind: Kind, alpha: float, coalitions: Tensor, weights: Tensor, outputs: Tensor
-) -> list[_Fit]:
-    design = coalitions.cpu().double()
-    return [
-        _one(kind, alpha, design, _shares(own), output)
-        for own, of_example in zip(weights, outputs, strict=True)
-        for output in of_example
-    ]
+def fit_multiply_adds(rows: int, features: int) -> float:
+    """Estimates the multiply-adds of the fit of one game: those of a lasso, which are more."""
+    if features <= rows:
+        return 2.5 * rows * features**2 + 3 * features**3
+    # Some forty steps of Newton's method on the dual; their line searches wait for memory.
+    return 40 * rows**3 + 2000 * rows * features
 
 
 def _shares(weights: Tensor) -> Tensor:
     """Weights with a sum of one. Where none is near enough to count, all are as near."""
     total = weights.sum()
-    return weights / total if total > 0 else torch.full_like(weights, 1 / len(weights))
+    return torch.full_like(weights, 1 / len(weights)) if total == 0 else weights / total
 
 
-def _one(kind: Kind, alpha: float, design: Tensor, weights: Tensor, output: Tensor) -> _Fit:
-    root = weights.sqrt()
-    x = (design - weights @ design) * root[:, None]
-    y = (output - weights @ output) * root
-    spread = float(y.norm())
-    if spread <= 1e-12 * float(output.abs().max()):
-        # The output is the same whatever is there: rounding errors are nothing to explain.
-        return _Fit(torch.zeros_like(x[0]), torch.zeros_like(x).T)
-    if kind == "ridge":
-        solution = _ridge(x, alpha)
-        values = solution @ y
-        return _Fit(values, _added(x, solution, y - x @ values, weights))
-    rows, right = x, y
-    if len(x) > x.shape[1]:
-        # As many rows as features say the same.
-        basis, rows = torch.linalg.qr(x)
-        right = basis.T @ y
-    values = lasso(rows, right, max(alpha, 1e-9) * spread)
-    kept = values.nonzero()[:, 0]
-    added = torch.zeros_like(x).T
-    if len(kept):
-        chosen = x[:, kept]
-        added[kept] = _added(chosen, _ridge(chosen, 0.0), y - x @ values, weights)
-    return _Fit(values, added)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fitting:
+    """The settings that the fits of one call have in common.
 
+    Attributes:
+        kind: Which surrogate.
+        alpha: The penalty.
+        coalitions: (rows, features).
+        draws: How many sums with random signs to make.
+        pace: Pauses between pieces.
+    """
 
-def _ridge(x: Tensor, alpha: float) -> Tensor:
-    """What takes y to the coefficients, (features, rows)."""
-    rows, features = x.shape
-    wide = features > rows
-    matrix = x @ x.T if wide else x.T @ x
-    matrix = matrix + alpha * torch.eye(len(matrix), dtype=x.dtype)
-    factor, failed = torch.linalg.cholesky_ex(matrix)
-    smallest = factor.diagonal().square().min() if len(matrix) else torch.ones(())
-    if failed or smallest <= 1e-12 * matrix.diagonal().max():
-        inverse = torch.linalg.pinv(matrix, hermitian=True)
-        return x.T @ inverse if wide else inverse @ x.T
-    return torch.cholesky_solve(x, factor).T if wide else torch.cholesky_solve(x.T, factor)
+    kind: Kind
+    alpha: float
+    coalitions: Tensor
+    draws: int
+    pace: Pace
 
+    def one(self, weights: Tensor, output: Tensor) -> Flow[LinearSurrogate]:
+        """Fits a surrogate to one game.
 
-def _added(x: Tensor, solution: Tensor, residual: Tensor, weights: Tensor) -> Tensor:
-    """What each row adds to the coefficients, if it is off by its residual; or nobody knows."""
-    if len(x) <= x.shape[1] + 1:
-        return torch.full_like(solution, torch.inf)
-    # What each row's own output adds to its fit; the intercept fits, too.
-    leverage = (solution * x.T).sum(0) + weights
-    return solution * (residual / (1 - leverage).clamp_min(1e-9))
+        Args:
+            weights: Of each row, in all one, (rows,).
+            output: Of each row, (rows,).
+        """
+        features = self.coalitions.shape[1]
+        if not (weights.isfinite().all() and output.isfinite().all()):
+            return LinearSurrogate.same(nan, features, self.draws)
+        right = (output - weights @ output) * weights.sqrt()
+        spread = float(right.norm())
+        if spread <= 1e-12 * float(output.abs().max()):
+            # The output is the same whatever is there: rounding errors are nothing to explain.
+            return LinearSurrogate.same(0.0, features, self.draws)
+        regression = yield from WeightedRegression.of(self.coalitions, weights, right, self.pace)
+        alpha = self.alpha
+        if self.kind == "ridge":
+            values = yield from regression.ridge(alpha)
+            kept = torch.arange(features)
+        else:
+            values = yield from regression.lasso(max(alpha, 1e-9) * spread)
+            kept, alpha = values.nonzero()[:, 0], 0.0
+        found, sums = yield from regression.errors(values, kept, alpha, self.draws)
+        errors, parts = torch.zeros_like(values), values.new_zeros(self.draws, features)
+        errors[kept], parts[:, kept] = found, sums
+        return LinearSurrogate(values[None], errors[None], parts[None])

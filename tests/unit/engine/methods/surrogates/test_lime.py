@@ -8,11 +8,16 @@ from sklearn.linear_model import Lasso, Ridge
 from torch import Tensor
 
 from adcaptum.engine import ErrorKind, EveryOutput, Explicand, InvalidArgument, Site, explain
+from adcaptum.engine.execution.evaluator import evaluate
+from adcaptum.engine.execution.flow_run import FlowRun
+from adcaptum.engine.execution.packing import RowRange
 from adcaptum.engine.games.features import Features
 from adcaptum.engine.methods.surrogates.bernoulli import Bernoulli
 from adcaptum.engine.methods.surrogates.lime import Lime
 from adcaptum.engine.methods.surrogates.linear_surrogate import fit
 from adcaptum.engine.methods.surrogates.similarity import ExponentialKernel
+from adcaptum.engine.vocabulary.flow import computed
+from adcaptum.engine.vocabulary.method import multiply_adds
 from tests.models import mlp, numbers
 
 
@@ -37,7 +42,7 @@ def slopes(kind: str, coalitions: Tensor, weights: Tensor, y: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", ["lasso", "ridge"])
-@pytest.mark.parametrize("count", [40, 600])
+@pytest.mark.parametrize("count", [40, 200])
 def test_it_is_the_regression_of_scikit_learn(kind: str, count: int) -> None:
     model, x, x0 = mlp(), numbers(1, 8), numbers(1, 8, seed=1)
     method = Lime(n_samples=count, surrogate=kind, alpha=0.02)  # type: ignore[arg-type]
@@ -80,7 +85,7 @@ def test_an_output_that_never_changes_is_nothing_to_explain() -> None:
 
 def test_its_standard_errors_are_those_that_other_seeds_show() -> None:
     model, x = mlp(), numbers(1, 8)
-    method = Lime(n_samples=300, surrogate="ridge", alpha=0.0)
+    method = Lime(n_samples=200, surrogate="ridge", alpha=0.0)
     answers = [explain(model, method, Explicand.of(x, target=1, seed=s)) for s in range(60)]
     values = torch.stack([a.values[0][0] for a in answers])
     told = torch.stack([a.standard_errors[0][0] for a in answers]).mean(0)
@@ -139,7 +144,7 @@ def test_a_background_set_is_refused() -> None:
 def test_fewer_rows_than_features_are_solved_in_the_rows() -> None:
     coalitions = Bernoulli(30, 12, 0).take(0, 12, torch.device("cpu"))
     weights, y = torch.rand(1, 12, dtype=torch.float64), numbers(1, 1, 12)
-    (values,), _ = fit("ridge", 0.3, coalitions, weights, y)
+    (values,) = computed(fit("ridge", 0.3, coalitions, weights, y)).values
     oracle = Ridge(alpha=0.3 * float(weights.sum()))
     oracle.fit(coalitions.numpy().astype(float), y[0, 0].numpy(), sample_weight=weights[0].numpy())
     torch.testing.assert_close(values, torch.tensor(oracle.coef_), rtol=1e-8, atol=1e-10)
@@ -188,3 +193,99 @@ def test_where_hardly_a_sample_counts_the_error_is_not_known() -> None:
     answer = explain(lambda t: t.square(), method, asked, max_rows=500)
     assert answer.relative_error is not None
     assert not bool((answer.relative_error <= 0.05).any())
+
+
+@pytest.mark.parametrize("kind", ["lasso", "ridge"])
+@pytest.mark.parametrize("samples", [256, 1000, None])
+def test_where_all_coalitions_fit_into_the_samples_each_is_evaluated_once(
+    kind: str, samples: int | None
+) -> None:
+    model, x, x0 = mlp(), numbers(2, 8), numbers(1, 8, seed=1)
+    method = Lime(samples, kind, alpha=0.02)  # type: ignore[arg-type]
+    asked = Explicand.of(x, target=1, baselines=x0)
+    answer = explain(model, method, asked)
+    assert answer.rows_used == method.rows(asked) == 512
+    assert answer.error is not None
+    assert not answer.error.any()
+    coalitions = (torch.arange(256)[:, None] >> torch.arange(8) & 1).bool()
+    for i in range(2):
+        perturbed = torch.where(coalitions, x[i], x0)
+        with torch.no_grad():
+            y = model(perturbed)[:, 1]
+        cosines = torch.nn.functional.cosine_similarity(perturbed, x[i : i + 1])
+        weights = (-((1 - cosines).square()) / 2).exp()
+        expected = slopes(kind, coalitions, weights, y)
+        torch.testing.assert_close(answer.values[0][i], expected, rtol=1e-6, atol=1e-8)
+
+
+def test_one_sample_fewer_draws_them() -> None:
+    method = Lime(n_samples=255)
+    answer = explain(mlp(), method, Explicand.of(numbers(1, 8), target=1))
+    assert answer.rows_used == 256
+    assert answer.error is not None
+    assert answer.error.all()
+
+
+@pytest.mark.parametrize("kind", ["lasso", "ridge"])
+@pytest.mark.parametrize("samples", [20, 100, 600])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_an_example_that_is_no_number_spoils_no_other(kind: str, samples: int, bad: float) -> None:
+    x = numbers(3, 8)
+    x[1, 2] = bad
+    method = Lime(samples, kind)  # type: ignore[arg-type]
+    answer = explain(mlp(), method, Explicand.of(x, target=1, seed=2))
+    good = Explicand.of(x[[0, 2]], target=1, seed=2)
+    expected = explain(mlp(), method, good)
+    torch.testing.assert_close(answer.values[0][[0, 2]], expected.values[0])
+    torch.testing.assert_close(
+        answer.standard_errors[0][[0, 2]], expected.standard_errors[0], equal_nan=True
+    )
+    assert answer.values[0][1].isnan().all()
+    assert answer.standard_errors[0][1].isnan().all()
+    assert answer.error is not None
+    assert answer.error[1].isnan()
+
+
+def test_the_fit_of_many_features_pauses_and_may_be_closed() -> None:
+    features = 1200
+    weights = numbers(features, seed=3) / features**0.5
+    execution = FlowRun(Lime().flow(Explicand.of(numbers(1, features))))
+    pauses = 0
+    try:
+        execution.start()
+        while not execution.done and pauses < 2:
+            for pending in execution.pending:
+                if pending.rows:
+                    parts = evaluate(
+                        lambda t: (t @ weights).tanh(),
+                        [RowRange(pending.evaluation, 0, pending.rows)],
+                    )
+                    pending.add(0, pending.rows, parts[0])
+            execution.advance()
+            pauses += execution.paused
+    finally:
+        execution.close()
+    assert pauses == 2
+
+
+@pytest.mark.parametrize("method", [Lime(), Lime(surrogate="ridge"), Lime(n_samples=3000)])
+def test_a_regression_that_is_too_large_is_refused_before_the_model_runs(method: Lime) -> None:
+    explicand = Explicand.of(torch.zeros(1, 60_000))
+    for ask in (method.rows, lambda x: explain(never, method, x)):
+        with pytest.raises(InvalidArgument, match="group elements"):
+            ask(explicand)
+
+
+def never(_: Tensor) -> Tensor:
+    raise AssertionError("the model is not asked")
+
+
+def test_what_the_fits_cost_grows_with_features_examples_and_accuracy() -> None:
+    def cost(features: int, examples: int = 1, tolerance: float | None = None) -> float:
+        asked = Explicand.of(torch.zeros(examples, features), tolerance=tolerance)
+        return multiply_adds(Lime(), asked)
+
+    assert cost(8) < 1e7
+    assert cost(3072) > 1e11
+    assert cost(192, 4) == 4 * cost(192)
+    assert cost(192, tolerance=0.01) > cost(192, tolerance=0.1)

@@ -1,0 +1,138 @@
+"""One weighted regression with an intercept: its ridge, its lasso, and the errors of either."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from adcaptum.engine.methods.surrogates.lasso import lasso
+from adcaptum.engine.sampling.replicates import signs
+from adcaptum.engine.vocabulary.flow import Flow
+from adcaptum.engine.vocabulary.pace import PIECE_MULTIPLY_ADDS, Pace
+
+_SINGULAR = 1e-12
+_JITTER = 1e-10
+_MOST_NUMBERS = 1 << 22
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightedRegression:
+    """Rows, centred by their weighted means and multiplied by the roots of their weights.
+
+    Attributes:
+        design: X, float64 of shape (rows, features).
+        right: y, (rows,).
+        weights: Of each row, in all one, (rows,).
+        products: X'X, where there are no fewer rows than features.
+        pace: Pauses between pieces.
+    """
+
+    design: Tensor
+    right: Tensor
+    weights: Tensor
+    products: Tensor | None
+    pace: Pace
+
+    @classmethod
+    def of(cls, design: Tensor, weights: Tensor, right: Tensor, pace: Pace) -> Flow[Self]:
+        """Centres and weights rows, and multiplies them out.
+
+        Args:
+            design: Numbers of any dtype, (rows, features).
+            weights: Of each row, float64 of shape (rows,), in all one.
+            right: The rows' outputs, centred and weighted, float64 of shape (rows,).
+            pace: Pauses between pieces.
+        """
+        x = design.to(torch.float64, copy=True)
+        rows, features = x.shape
+        x.sub_(weights @ x).mul_(weights.sqrt()[:, None])
+        if features > rows:
+            return cls(x, right, weights, None, pace)
+        products = x.new_zeros(features, features)
+        for some in x.split(_rows_at_once(features)):
+            yield from pace.before(len(some) * features**2)
+            products.addmm_(some.T, some)
+        return cls(x, right, weights, products, pace)
+
+    def ridge(self, alpha: float) -> Flow[Tensor]:
+        """The minimum of |y - X b|^2 + alpha |b|^2, (features,)."""
+        rows, features = self.design.shape
+        if self.products is not None:
+            yield from self.pace.before(features**3 / 3)
+            sides = (self.design.T @ self.right)[:, None]
+            return torch.cholesky_solve(sides, _factor(self.products, alpha))[:, 0]
+        yield from self.pace.before(rows**2 * features)
+        factor = _factor(self.design @ self.design.T, alpha)
+        return self.design.T @ torch.cholesky_solve(self.right[:, None], factor)[:, 0]
+
+    def lasso(self, penalty: float) -> Flow[Tensor]:
+        """The minimum of |y - X b|^2 / 2 + penalty |b|_1, (features,)."""
+        return (yield from lasso(self.design, self.right, penalty, products=self.products))
+
+    def errors(
+        self, values: Tensor, kept: Tensor, alpha: float, draws: int
+    ) -> Flow[tuple[Tensor, Tensor]]:
+        """What each row adds to some coefficients if it is off by its residual.
+
+        Args:
+            values: All coefficients, (features,).
+            kept: Which of them were free, int64 of shape (kept,).
+            alpha: The penalty on the squares of these.
+            draws: How many sums with random signs to make.
+
+        Returns:
+            The standard errors, (kept,), and the sums divided by the root of draws, (draws, kept).
+        """
+        rows, count = len(self.design), len(kept)
+        squares = self.design.new_zeros(count)
+        sums = self.design.new_zeros(draws, count)
+        if not count:
+            return squares, sums
+        if rows <= count + 1:
+            return squares + inf, sums + inf
+        everything = count == self.design.shape[1]
+        chosen = self.design if everything else self.design[:, kept]
+        if self.products is None:
+            yield from self.pace.before(rows * count**2)
+            products = chosen.T @ chosen
+        else:
+            products = self.products if everything else self.products[kept[:, None], kept]
+        yield from self.pace.before(count**3 / 3)
+        factor = _factor(products, alpha)
+        residual = self.right - self.design @ values
+        flips = signs(rows) if draws else None
+        size = _rows_at_once(count)
+        for start in range(0, rows, size):
+            some = slice(start, min(start + size, rows))
+            yield from self.pace.before((some.stop - start) * count**2)
+            solution = torch.cholesky_solve(chosen[some].T, factor)
+            # What each row's own output adds to its fit; the intercept fits, too.
+            leverage = (solution * chosen[some].T).sum(0) + self.weights[some]
+            added = solution * (residual[some] / (1 - leverage).clamp_min(1e-9))
+            squares += added.square().sum(1)
+            if flips is not None:
+                sums += flips[:, some].double() @ added.T
+        return squares.sqrt(), sums / max(draws, 1) ** 0.5
+
+
+def _rows_at_once(features: int) -> int:
+    """How many rows one piece has."""
+    features = max(features, 1)
+    return max(1, min(int(PIECE_MULTIPLY_ADDS / features**2), _MOST_NUMBERS // features))
+
+
+def _factor(products: Tensor, alpha: float) -> Tensor:
+    """The Cholesky factor of the products with alpha, or if they are singular little, added."""
+    matrix = products.clone()
+    matrix.diagonal().add_(alpha)
+    largest = matrix.diagonal().max() if len(matrix) else matrix.new_zeros(())
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if failed or (len(matrix) and factor.diagonal().square().min() <= _SINGULAR * largest):
+        # Nearly the solution of the least length.
+        matrix.diagonal().add_(max(_JITTER * float(largest), 1e-300))
+        factor = torch.linalg.cholesky(matrix)
+    return factor
