@@ -84,8 +84,8 @@ def with_relative_error(answer: Attribution, wrong: Tensor, tolerance: float) ->
         tolerance: What the relative error should be below.
     """
     size = magnitude(answer.values)
-    # Where nothing is wrong nothing is, however small the values are; of values that are infinite or
-    # not a number nothing is known.
+    # Where nothing is wrong nothing is, however small the values are; of values that are infinite,
+    # or not a number, nothing is known.
     relative = torch.where(wrong == 0, 0, wrong / size).where(size.isfinite(), torch.nan)
     met = bool((relative <= tolerance).all())
     reason = StopReason.CONVERGED if met else StopReason.BUDGET
