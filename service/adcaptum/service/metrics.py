@@ -60,9 +60,6 @@ class Metrics:
             "batch_requests", "Requests that shared a device batch.", by_kind, COUNTS
         )
         self.rows = counter("rows_total", "Rows evaluated.", by_kind)
-        self.known_rows = counter(
-            "known_rows_total", "Rows not evaluated: what the model says was known.", ("model",)
-        )
         self.wasted_rows = counter(
             "wasted_rows_total", "Rows evaluated for nobody.", ("model", "reason")
         )

@@ -18,10 +18,11 @@ from prometheus_client import disable_created_metrics
 from adcaptum.engine.scheduling.limits import Limits
 from adcaptum.service import logs
 from adcaptum.service.device import allocator
-from adcaptum.service.handlers.inference import Inference
+from adcaptum.service.handlers.explainer import Explainer
+from adcaptum.service.handlers.predictor import Predictor
 from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.response_cache import ResponseCache
-from adcaptum.service.handlers.shared_computation import SharedComputations
+from adcaptum.service.handlers.shared_computations import SharedComputations
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.model_loader import ModelLoader
 from adcaptum.service.models import repository
@@ -99,12 +100,10 @@ class Server:
             ),
         )
         cache = ResponseCache(settings.cache_bytes, settings.cache_entries, self._metrics)
-        explanations = Inference(
-            self._catalogue,
-            engines,
-            RequestMetrics(self._metrics),
-            SharedComputations(cache),
-            settings.max_image_pixels,
+        metrics, pixels = RequestMetrics(self._metrics), settings.max_image_pixels
+        predictor = Predictor(self._catalogue, engines, metrics, pixels)
+        explainer = Explainer(
+            self._catalogue, engines, metrics, cache, SharedComputations(), pixels
         )
         grpc_server = grpc.aio.server(
             interceptors=[self._interceptor],
@@ -112,7 +111,7 @@ class Server:
             maximum_concurrent_rpcs=2 * self._most_streams,
         )
         pb_grpc.add_ExplanationServiceServicer_to_server(
-            ExplanationServicer(self._catalogue, explanations, settings.device), grpc_server
+            ExplanationServicer(self._catalogue, predictor, explainer, settings.device), grpc_server
         )
         health.register(self._health, grpc_server)
         reflection.enable_server_reflection(

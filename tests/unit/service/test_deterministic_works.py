@@ -15,11 +15,12 @@ from adcaptum.engine import METHODS, Explicand, explain
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.flow import Flow
 from adcaptum.engine.vocabulary.parameters import resolve
-from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.engine_runner import EngineRunner
-from adcaptum.service.runtime.work import PlannedFlow, Work
+from adcaptum.service.runtime.planned_flow import PlannedFlow
+from adcaptum.service.runtime.work import Work
 from tests.unit.service.tiny_model import served
+from tests.unit.service.works import cost, running, stop
 
 METHOD = resolve(METHODS["integrated_gradients"], {"n_steps": 70})
 
@@ -39,17 +40,10 @@ class Explaining:
 
 @pytest.fixture(params=[0, 1, 2], ids=["in the event loop", "one thread", "two threads"])
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[EngineRunner]:
-    loop = EngineRunner(
-        asyncio.get_running_loop(),
-        torch.device("cpu"),
-        Metrics(),
-        target_batch_seconds=0.025,
-        crashed=lambda error: None,
-        threaded=request.param > 0,
-    )
-    loop.start(request.param, torch.get_num_threads())
-    yield loop
-    await asyncio.to_thread(loop.stop)
+    intra_op_threads = torch.get_num_threads()
+    runner = running(request.param, lambda error: None, intra_op_threads=intra_op_threads)
+    yield runner
+    await stop(runner)
 
 
 def question(seed: int, examples: int = 1) -> Explicand:
@@ -61,6 +55,7 @@ def work(model: ServedModel, explicand: Explicand, *, deterministic: bool) -> Wo
     return Work(
         model,
         Explaining(METHOD.flow(explicand)),
+        cost(),
         finished=asyncio.get_running_loop().create_future(),
         arrival=monotonic(),
         deterministic=deterministic,

@@ -9,27 +9,18 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine import METHODS, Explicand, explain
-from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.engine_runner import EngineRunner
 from tests.unit.service.tiny_model import served
-from tests.unit.service.works import work
+from tests.unit.service.works import running, stop, work
 
 
 @pytest.fixture(params=[0, 2], ids=["in the event loop", "two threads"])
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[EngineRunner]:
     crashes: list[BaseException] = []
-    loop = EngineRunner(
-        asyncio.get_running_loop(),
-        torch.device("cpu"),
-        Metrics(),
-        target_batch_seconds=0.025,
-        crashed=crashes.append,
-        threaded=request.param > 0,
-    )
-    loop.start(request.param, 1)
-    yield loop
-    await asyncio.to_thread(loop.stop)
+    runner = running(request.param, crashes.append)
+    yield runner
+    await stop(runner)
     assert crashes == []
 
 

@@ -1,6 +1,11 @@
-"""What is known of a call beside its request."""
+"""A call: the facts about a request that its message does not hold."""
 
 from dataclasses import dataclass
+from time import monotonic
+from typing import Final
+
+CLOCK_SECONDS: Final = 0.05
+"""How much earlier than ours a caller's clock may reach its deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -8,13 +13,19 @@ class Call:
     """A call.
 
     Attributes:
-        id: Of the request, for logs.
-        arrival: When it came, on the monotonic clock, in seconds.
+        id: The request's id, for logs and answers.
+        arrival: When it arrived, on the monotonic clock, in seconds.
         deadline: When its answer is due, on the same clock; None for never.
-        caller: Who asks: callers share the device evenly.
+        caller: The caller's name; callers share the device evenly.
     """
 
     id: str
     arrival: float
     deadline: float | None = None
     caller: str = ""
+
+    @property
+    def end_reason(self) -> str:
+        """Why a call that was cancelled has ended: `deadline` or `cancelled`."""
+        late = self.deadline is not None and monotonic() > self.deadline - CLOCK_SECONDS
+        return "deadline" if late else "cancelled"

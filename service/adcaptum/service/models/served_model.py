@@ -15,7 +15,6 @@ from adcaptum.service.models.checks import Checks
 from adcaptum.service.models.declaration import Declaration, DeclarationError
 from adcaptum.service.models.layouts.variants import ModelVariant
 from adcaptum.service.models.loading import LoadedModel
-from adcaptum.service.models.output_cache import OutputCache
 from adcaptum.service.models.row_forecasts import RowForecasts
 from adcaptum.service.wire import method_specs
 from adcaptum.service.wire.method_specs import ResolvedMethod
@@ -38,7 +37,6 @@ class ServedModel:
         scales: One unit of noise for each feature: its range in the background set, because a
             table's features have all magnitudes; None: the range of each example's values.
         default_method: The method of requests that name none.
-        known: Outputs of rows that requests may ask for again.
         references: Traces of baseline rows; None: nothing is kept.
         row_forecasts: The rows that its explanations to a tolerance take.
     """
@@ -53,7 +51,6 @@ class ServedModel:
     embedding: Site | None
     scales: tuple[Tensor, ...] | None
     default_method: ResolvedMethod
-    known: OutputCache = field(default_factory=OutputCache)
     references: ReferenceMemory | None = field(default_factory=ReferenceMemory)
     row_forecasts: RowForecasts = field(default_factory=RowForecasts)
 

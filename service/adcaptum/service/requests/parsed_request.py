@@ -209,8 +209,20 @@ class ParsedRequest:
         return Piece(method, target, own, part, explicand)
 
 
-def read(request: pb.ExplainRequest, model: ServedModel, max_image_pixels: int) -> ParsedRequest:
+def read(
+    request: pb.ExplainRequest,
+    model: ServedModel,
+    max_image_pixels: int,
+    *,
+    methods: tuple[ResolvedMethod, ...] | None = None,
+) -> ParsedRequest:
     """Reads a request.
+
+    Args:
+        request: The request.
+        model: The model that it names.
+        max_image_pixels: The largest image that is decoded.
+        methods: Its methods, where they have been read; None: they are read here.
 
     Raises:
         InvalidRequest: Something in it is not allowed.
@@ -219,7 +231,7 @@ def read(request: pb.ExplainRequest, model: ServedModel, max_image_pixels: int) 
     """
     loaded = model.loaded
     inputs = request_inputs.read(request.inputs, loaded, max_image_pixels)
-    methods = read_methods(request, model)
+    methods = read_methods(request, model) if methods is None else methods
     layer = places.site(request.layer, model) if request.HasField("layer") else None
     neuron = places.neuron(request.neuron, model) if request.HasField("neuron") else None
     if neuron is not None and any(each.abilities.through for each in methods):

@@ -6,7 +6,8 @@ from typing import Any
 
 import grpc
 
-from adcaptum.service.handlers.inference import Inference
+from adcaptum.service.handlers.explainer import Explainer
+from adcaptum.service.handlers.predictor import Predictor
 from adcaptum.service.models.catalogue import Catalogue
 from adcaptum.service.rpc import descriptions
 from adcaptum.service.rpc.interceptors import CALL
@@ -18,24 +19,27 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ExplanationServicer(pb_grpc.ExplanationServiceServicer):
     """Hands every call to what answers it."""
 
-    def __init__(self, catalogue: Catalogue, explanations: Inference, device: str) -> None:
+    def __init__(
+        self, catalogue: Catalogue, predictor: Predictor, explainer: Explainer, device: str
+    ) -> None:
         self._catalogue = catalogue
-        self._explanations = explanations
+        self._predictor = predictor
+        self._explainer = explainer
         self._device = device
 
     async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
         """Evaluates a model."""
-        return await self._explanations.predict(request, CALL.get())
+        return await self._predictor.predict(request, CALL.get())
 
     async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.ExplainResponse:
         """Says what each part of the input contributed."""
-        return await self._explanations.explain(request, CALL.get())
+        return await self._explainer.explain(request, CALL.get())
 
     async def ExplainStream(
         self, request: pb.ExplainStreamRequest, context: Context
     ) -> AsyncIterator[pb.ExplainStreamResponse]:
         """Does the same and reports on the way."""
-        async for event in self._explanations.explain_stream(request, CALL.get()):
+        async for event in self._explainer.explain_stream(request, CALL.get()):
             yield event
 
     async def ListModels(

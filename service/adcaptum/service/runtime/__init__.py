@@ -1,1 +1,1 @@
-"""The runtime: engine cores, their runners, and the dispatcher over them."""
+"""The runtime: works, engine cores, the runners that step them, and the dispatcher over them."""

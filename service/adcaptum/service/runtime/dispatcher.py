@@ -1,66 +1,56 @@
-"""The engine loops of a device: one for requests that take next to nothing, one for the others.
+"""The dispatcher: admits works, and runs each in the lane that costs least.
 
-Threads of one process share Python's lock. Where a request costs a few microseconds, handing it to
-a device thread and back costs more than answering it: a small table model, saliency, 32 callers:
-1.1 ms of processor time a request with device threads, 0.5 without. So such requests are evaluated
-in the event loop itself, in batches so short that nobody notices; all others in device threads,
-which run on the other cores while the event loop reads requests.
-
-Each loop has a scheduler of its own, so that the order of classes and the shares of callers hold
-within a loop. Between the two nobody waits for anybody's turn: batches of both run side by side,
-and share what cores and lock they have. What is under way is counted over both.
+There are two lanes: the event loop for light works, device threads for all others. Threads of one
+process share Python's lock, and to hand a request of some microseconds to a device thread and back
+costs more than to answer it (docs/decisions/0050-light-requests-in-the-event-loop.md). Each lane
+has a scheduler of its own, so that the order of classes and the shares of callers hold within a
+lane; batches of both run side by side. What is under way is counted over both. Whoever submits a
+work knows of no lanes.
 """
 
 import asyncio
 from collections.abc import Callable, Hashable, Mapping
-from typing import Final, NamedTuple
+from dataclasses import replace
+from typing import Final
 
 import torch
 
 from adcaptum.engine.scheduling.ledger import Account
 from adcaptum.engine.scheduling.limits import ANY, Excess, Limits
 from adcaptum.engine.scheduling.priority import Priority
-from adcaptum.service.errors import TooBusy
+from adcaptum.service import logs
+from adcaptum.service.errors import TooBusy, Unavailable
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.models.warm_up import NO_MEMORY, Curve, Threads, row_seconds
-from adcaptum.service.runtime.engine_runner import EngineRunner
+from adcaptum.service.runtime.cost import Ahead, Cost, Forecast
+from adcaptum.service.runtime.engine_runner import EngineRunner, EngineSetup
+from adcaptum.service.runtime.loop_runner import LoopRunner
+from adcaptum.service.runtime.planning_threads import PlanningThreads
+from adcaptum.service.runtime.thread_runner import ThreadRunner
 from adcaptum.service.runtime.work import Work
 
 LIGHT_ROW_SECONDS: Final = 100e-6
-"""What a row of a light model costs at most, in a batch of the best size."""
+"""The most that a row of a light model takes in a batch of the best size."""
 
 LIGHT_REQUEST_SECONDS: Final = 0.0015
-"""What the rows of a light request add to batches at most.
-
-Two cores, 8 callers: saliency of a small CNN, 0.1 ms, 780 a second in the event loop and 390 in
-device threads; integrated gradients of it, 2.5 ms, 120 and 220.
-"""
+"""The most that the rows of a light request add to batches."""
 
 LIGHT_BATCH_SECONDS: Final = 0.005
 """How long a batch of a light model may keep the event loop."""
 
+LIGHT_PLANNING_SECONDS: Final = 0.002
+"""The longest that the mathematics of a light request's methods takes."""
 
 RETRY_SECONDS: Final = (0.05, 60.0)
-"""The shortest and the longest that a caller is asked to wait before it tries again."""
+"""The shortest and the longest time after which a refused caller is asked to try again."""
 
-
-class Ahead(NamedTuple):
-    """What is under way before a request that comes now.
-
-    Attributes:
-        requests: How many.
-        rows: How many rows of them are known and wait.
-        seconds: How long these take. A small request waits for less, because shares are fair.
-    """
-
-    requests: int
-    rows: int
-    seconds: float
+WATCH_SECONDS: Final = 1.0
+"""The time between two looks for stuck models, at most."""
 
 
 class Dispatcher:
-    """Runs the works of one device."""
+    """Runs the works of one device. All methods are for the event loop."""
 
     def __init__(
         self,
@@ -72,41 +62,44 @@ class Dispatcher:
         crashed: Callable[[BaseException], None],
         limits: Limits = ANY,
         caller_limits: Limits = ANY,
+        stuck_seconds: float = 60.0,
     ) -> None:
-        """Prepares them; `start` starts them.
+        """Prepares the lanes; `start` starts them.
 
         Args:
-            loop: Where works are awaited.
-            device: Where models are.
-            metrics: What to count.
+            loop: The event loop in which works are awaited.
+            device: The device of the models.
+            metrics: Where batches are counted.
             target_batch_seconds: How long a batch may take.
-            crashed: Called in the event loop if an engine fails, which is a fault of ours.
+            crashed: Called in the event loop if the engine fails, which is a fault of ours.
             limits: How much may be under way.
-            caller_limits: How much may be of one caller.
+            caller_limits: How much of one caller may be under way.
+            stuck_seconds: The time in one batch after which a model counts as stuck.
         """
         self.limits = limits
         self.caller_limits = caller_limits
+        self._loop = loop
         self._device = device
-        self._heavy = EngineRunner(
-            loop, device, metrics, target_batch_seconds=target_batch_seconds, crashed=crashed
-        )
-        self._light = EngineRunner(
-            loop,
-            device,
-            metrics,
-            target_batch_seconds=min(target_batch_seconds, LIGHT_BATCH_SECONDS),
-            crashed=crashed,
-            threaded=False,
-        )
-        # What their rows take, by kind, in the best of the batches that were measured at load.
+        self._stuck_seconds = stuck_seconds
+        self._crashed = crashed
+        self._planning = PlanningThreads(self._planning_crashed)
+        setup = EngineSetup(loop, device, metrics, target_batch_seconds, crashed, self._planning)
+        self._threads_lane = ThreadRunner(setup)
+        batch_seconds = min(target_batch_seconds, LIGHT_BATCH_SECONDS)
+        setup = replace(setup, target_batch_seconds=batch_seconds)
+        self._loop_lane = LoopRunner(setup, self._ban)
+        self._lanes: tuple[EngineRunner, ...] = (self._threads_lane, self._loop_lane)
+        # The time of a row, by kind, in the best of the batches that were measured at load.
         self._light_models: dict[ServedModel, dict[str, float]] = {}
+        self._stuck: set[ServedModel] = set()
         self._threads = 1
+        self._watch_timer: asyncio.TimerHandle | None = None
         metrics.queue_rows.labels(str(device)).set_function(lambda: self.waiting_rows)
 
     @property
     def waiting_rows(self) -> int:
-        """How many rows wait."""
-        return self._heavy.waiting_rows + self._light.waiting_rows
+        """The number of rows that wait; readable from any thread."""
+        return sum([lane.core.waiting_rows for lane in self._lanes])
 
     def add(
         self,
@@ -114,61 +107,42 @@ class Dispatcher:
         curves: Mapping[str, Curve],
         memory: Mapping[str, tuple[int, int]] = NO_MEMORY,
     ) -> None:
-        """Takes a model.
+        """Adds a model.
 
         Args:
             model: The model.
             curves: The seconds of its batches by their rows, for each kind.
-            memory: The rows of a batch and the bytes that it took, for each kind of which that is
-                known.
+            memory: The rows and the bytes of a batch, for each kind of which they are known.
         """
         best = {kind: row_seconds(curve) for kind, curve in curves.items()}
         if self._device.type == "cpu" and max(best.values()) <= LIGHT_ROW_SECONDS:
             self._light_models[model] = best
-        for kind, curve in curves.items():
-            for engine in (self._heavy, self._light):
-                engine.batch_sizer.seed((model, kind), curve, memory.get(kind))
-
-    def of(
-        self, model: ServedModel, rows: Mapping[str, int], *, plain: bool = True
-    ) -> EngineRunner:
-        """Returns what runs a work.
-
-        Args:
-            model: What is evaluated.
-            rows: How many rows it is expected to take, by kind.
-            plain: Whether the work takes hardly any time beside its rows.
-        """
-        best = self._light_models.get(model)
-        if best is None or not plain:
-            return self._heavy
-        added = sum(best.get(kind, 0.0) * n for kind, n in rows.items())
-        return self._light if added <= LIGHT_REQUEST_SECONDS else self._heavy
+        for lane in self._lanes:
+            lane.core.sizes.seed(model, curves, memory)
 
     def is_light(self, model: ServedModel) -> bool:
-        """Whether a model's rows may be evaluated in the event loop."""
+        """Returns whether a model's rows may be evaluated in the event loop."""
         return model in self._light_models
 
-    def seconds(self, engine: EngineRunner, model: ServedModel, rows: Mapping[str, int]) -> float:
-        """Estimates how long rows take, by kind, with all of an engine for them alone."""
-        return self._wall(engine, _seconds(engine, model, rows))
+    def forecast(self, model: ServedModel, cost: Cost, priority: Priority) -> Forecast:
+        """Estimates the time of a request that comes now."""
+        lane = self._lane(model, cost)
+        sizes = lane.core.sizes
+        return Forecast(
+            self._wall(lane, sizes.seconds(model, cost.rows)) + cost.planning_seconds,
+            self._wall(lane, sizes.seconds(model, cost.first_rows)),
+            self._ahead(lane, priority),
+        )
 
-    def row_seconds(self, engine: EngineRunner, model: ServedModel) -> float:
-        """Estimates how long one more row takes in a batch, at least."""
-        return engine.batch_sizer.kind_line((model, "forward")).row
-
-    def submit(self, work: Work, engine: EngineRunner) -> None:
-        """Has a work done, if there is room for it. To be called in the event loop.
-
-        What this costs does not depend on how much is under way.
-
-        Args:
-            work: What to do.
-            engine: What runs it, see `of`.
+    def submit(self, work: Work) -> None:
+        """Starts a work, if there is room for it. The cost of it does not depend on the backlog.
 
         Raises:
             TooBusy: There is no room, for anybody or for this caller.
+            Unavailable: The model is stuck.
         """
+        if work.model in self._stuck:
+            raise _stuck(work.model)
         request = work.request
         about = request.expected_rows, request.nbytes
         excess = self.limits.excess(self.held(), *about)
@@ -179,51 +153,98 @@ class Dispatcher:
             if excess is not None:
                 reason = f"caller_{excess.unit}"
                 raise self._too_busy("this caller", excess, request.priority, reason)
-        engine.submit(work)
+        self._lane(work.model, work.cost).submit(work)
+
+    def cancel(self, work: Work, reason: str) -> None:
+        """Stops a work; does nothing if it has ended.
+
+        Args:
+            work: The work.
+            reason: For the metrics: `cancelled` or `deadline`.
+        """
+        for lane in self._lanes:
+            lane.cancel(work, reason)
 
     def held(self, caller: Hashable = None) -> Account:
         """Returns what a caller has under way; None: what all of them have."""
         held = Account()
-        for engine in (self._heavy, self._light):
-            scheduler = engine.scheduler
-            part = scheduler.ledger.total if caller is None else scheduler.ledger.account(caller)
+        for lane in self._lanes:
+            ledger = lane.core.ledger
+            part = ledger.total if caller is None else ledger.account(caller)
             held.requests += part.requests
             held.rows += part.rows
             held.nbytes += part.nbytes
         return held
 
-    def ahead(self, engine: EngineRunner, priority: Priority = Priority.INTERACTIVE) -> Ahead:
-        """Returns what is under way before a request of a class that comes now."""
-        backlogs = [engine.scheduler.ledger.backlogs[each] for each in Priority if each <= priority]
-        return Ahead(
-            sum(each.requests for each in backlogs),
-            sum(each.rows + each.expected_rows for each in backlogs),
-            self._wall(engine, sum(each.seconds for each in backlogs)),
-        )
-
-    def _wall(self, engine: EngineRunner, seconds: float) -> float:
-        return seconds if engine is self._light else seconds / self._threads
-
     def retry_seconds(
         self, share: float | None = None, priority: Priority = Priority.BATCH
     ) -> float:
-        """When to try again where there is too much to do, in seconds from now.
+        """Returns after how many seconds a refused caller should try again.
 
         Args:
-            share: How much of what is under way has to go first, from 0 to 1; None: one request.
-            priority: Whom the one who tries again will wait for.
+            share: The share of what is under way that has to go first, from 0 to 1; None: one
+                request.
+            priority: The class of the request.
         """
         if share is None:
             share = 1 / max(1, self.held().requests)
         backlog = max(
-            self._wall(engine, engine.scheduler.ledger.seconds(priority))
-            for engine in (self._heavy, self._light)
+            [self._wall(lane, lane.core.ledger.seconds(priority)) for lane in self._lanes]
         )
         least, most = RETRY_SECONDS
         return min(max(backlog * share, least), most)
 
+    def start(self, threads: Threads) -> None:
+        """Starts the device threads, once the models are on the device."""
+        torch.set_num_threads(1)
+        self._threads = threads.device
+        self._threads_lane.start(threads.device, threads.intra_op)
+        self._watch()
+
+    async def stop(self, seconds: float = 2.0) -> bool:
+        """Ends the threads after their batches, and answers UNAVAILABLE to what is left.
+
+        Args:
+            seconds: How long to wait for the threads.
+
+        Returns:
+            Whether all threads have ended; a stuck model keeps its own.
+        """
+        if self._watch_timer is not None:
+            self._watch_timer.cancel()
+        self._loop_lane.stop(seconds)
+        ended = await asyncio.to_thread(self._threads_lane.stop, seconds)
+        ended &= await asyncio.to_thread(self._planning.stop, seconds)
+        for lane in self._lanes:
+            lane.fail_all()
+        return ended
+
+    def _lane(self, model: ServedModel, cost: Cost) -> EngineRunner:
+        """Returns what runs a work of some cost.
+
+        Who may use few of the rows that its methods plan still has all of them planned, hence
+        `planned_rows`.
+        """
+        best = self._light_models.get(model)
+        if best is None or cost.planning_seconds > LIGHT_PLANNING_SECONDS:
+            return self._threads_lane
+        added = sum([best.get(kind, 0.0) * rows for kind, rows in cost.planned_rows.items()])
+        return self._loop_lane if added <= LIGHT_REQUEST_SECONDS else self._threads_lane
+
+    def _ahead(self, lane: EngineRunner, priority: Priority) -> Ahead:
+        ledger = lane.core.ledger
+        backlogs = [ledger.backlogs[each] for each in Priority if each <= priority]
+        return Ahead(
+            sum([each.requests for each in backlogs]),
+            sum([each.rows + each.expected_rows for each in backlogs]),
+            self._wall(lane, sum([each.seconds for each in backlogs])),
+        )
+
+    def _wall(self, lane: EngineRunner, seconds: float) -> float:
+        return seconds if lane is self._loop_lane else seconds / self._threads
+
     def _too_busy(self, who: str, excess: Excess, priority: Priority, reason: str) -> TooBusy:
-        """Says what there is too much of, and when as much of it will have gone as has to."""
+        """Says what there is too much of, and when enough of it will have gone."""
         share = min(1.0, excess.over / excess.held) if excess.held else 0.0
         return TooBusy(
             f"{who} has {excess.held} {excess.unit} under way, of {excess.limit} allowed",
@@ -231,18 +252,26 @@ class Dispatcher:
             reason=reason,
         )
 
-    def start(self, threads: Threads) -> None:
-        """Starts the device threads. To be called in the event loop."""
-        torch.set_num_threads(1)
-        self._threads = threads.device
-        self._heavy.start(threads.device, threads.intra_op)
+    def _planning_crashed(self, error: BaseException) -> None:
+        self._loop.call_soon_threadsafe(self._crashed, error)
 
-    async def stop(self) -> None:
-        """Ends the threads after their batches; works that are left fail."""
-        self._light.stop()
-        await asyncio.to_thread(self._heavy.stop)
+    def _ban(self, model: ServedModel) -> None:
+        self._light_models.pop(model, None)
+
+    def _watch(self) -> None:
+        """Replaces threads in which a model is stuck, and refuses requests for such models."""
+        stuck = self._threads_lane.replace_stuck(self._stuck_seconds)
+        for model in stuck - self._stuck:
+            logs.logger().error("a model is stuck", model=model.name, seconds=self._stuck_seconds)
+            self._ban(model)
+            for lane in self._lanes:
+                lane.fail_model(model, _stuck(model))
+        for model in self._stuck - stuck:
+            logs.logger().warning("a model that was stuck goes on", model=model.name)
+        self._stuck = stuck
+        period = min(WATCH_SECONDS, self._stuck_seconds)
+        self._watch_timer = self._loop.call_later(period, self._watch)
 
 
-def _seconds(engine: EngineRunner, model: ServedModel, rows: Mapping[str, int]) -> float:
-    lines = {kind: engine.batch_sizer.kind_line((model, kind)) for kind in rows}
-    return sum(lines[kind].seconds(n) for kind, n in rows.items())
+def _stuck(model: ServedModel) -> Unavailable:
+    return Unavailable(f"Model {model.name!r} is stuck: a batch of it does not end.")

@@ -1,18 +1,23 @@
-"""What is done in a turn: stop works, begin works, evaluate a batch, go on with its flows.
+"""The engine core: steps that stop works, begin works, evaluate a batch, and advance its flows.
 
 Rules:
-1. `condition` guards the scheduler and the inboxes, and is held for bookkeeping only, never while a
-   model or a flow runs. Lock order: a work's lock, then `condition`, never the other way round.
-2. Flows are touched in turns only, under their work's lock.
-3. The parts of a batch are handed to their evaluations before the scheduler learns that the batch
-   has ended, so that whoever sees a job finished sees all of its parts.
-4. The event loop is told once a batch, with all that it brought.
-5. Deadlines and cancellations are looked at between batches.
+1. `_condition` guards the scheduler and the queues of arrivals and stops. It is held for
+   bookkeeping only, never while a model or a flow runs. Lock order: a work's lock, then
+   `_condition`, never the other way round.
+2. Flows run in steps only, under their work's lock; those of works that plan apart
+   (`Cost.plans_apart`) run in planning threads only, which alone take these works' locks.
+3. The results of a batch are added to their evaluations before the scheduler learns that the batch
+   has ended: a job that is finished has all of its results. For works that plan apart the order of
+   their tasks ensures the same.
+4. The event loop is notified once per batch.
+5. Deadlines and cancellations are handled between batches.
+6. Whatever a model raises, `SystemExit` and `KeyboardInterrupt` included, fails its request and
+   nothing else.
 """
 
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
 from typing import Final, NamedTuple, cast
@@ -22,76 +27,74 @@ import torch
 from adcaptum.engine.execution.clock import batch_clock
 from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.packing import Part
-from adcaptum.engine.rows.distinct import Distinct, Duplicates
-from adcaptum.engine.scheduling.batch import Batch
-from adcaptum.engine.scheduling.batch_sizer import BatchSizer
+from adcaptum.engine.scheduling.batch import Batch, Update
+from adcaptum.engine.scheduling.ledger import Ledger
 from adcaptum.engine.scheduling.request import Request
 from adcaptum.engine.scheduling.scheduler import Scheduler
-from adcaptum.engine.vocabulary.attribution import StopReason
 from adcaptum.service.device.batch_memory import BatchMemory
 from adcaptum.service.device.streams import HERE, Stream
-from adcaptum.service.errors import Cancelled, DeadlineExceeded
+from adcaptum.service.errors import DeadlineExceeded, ModelRaised
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.batch_metrics import BatchMetrics
-from adcaptum.service.runtime.work import EngineJob, EngineKey, JobPayload, Running, Work
+from adcaptum.service.runtime.batch_sizes import BatchSizes
+from adcaptum.service.runtime.equal_rows import EqualRows, EqualRowsByModel
+from adcaptum.service.runtime.job_payload import EngineJob, JobPayload, jobs_of
+from adcaptum.service.runtime.planning_threads import PlanningThreads
+from adcaptum.service.runtime.work import RunningFlow, Work
 
-NEWS_SECONDS: Final = 0.1
-"""How often at most a stream is told of a work under way."""
+PROGRESS_SECONDS: Final = 0.1
+"""The shortest time between two notices of a work's progress."""
 
-MEMORY_SHARE: Final = 0.8
-"""How much of the memory that an accelerator has left batches may take."""
+EngineBatch = Batch[JobPayload]
 
-MOST_ROWS: Final = 4096
-"""The most rows in a batch, whatever a device could hold."""
+
+class Stop(NamedTuple):
+    """A work to end before its results are there.
+
+    Attributes:
+        work: The work.
+        error: What its caller is told.
+        waste: Why its evaluated rows serve nobody, for the metrics.
+    """
+
+    work: Work
+    error: Exception
+    waste: str
 
 
 class Step(NamedTuple):
-    """What there is to do in a turn.
+    """The content of one step.
 
     Attributes:
         arrived: Works to begin.
-        expired: Works whose deadline has passed.
-        cancelled: Works that nobody wants any more, and why.
+        stops: Works to end.
         batch: Rows to evaluate.
     """
 
     arrived: list[Work]
-    expired: list[Work]
-    cancelled: list[tuple[Work, str]]
-    batch: Batch[JobPayload] | None
+    stops: list[Stop]
+    batch: EngineBatch | None
 
 
-class _Look:
-    """Looks for equal rows in one batch.
+class RunningBatch(NamedTuple):
+    """A batch that a model evaluates now.
 
     Attributes:
-        rows: How many rows are evaluated.
+        model: The model.
+        begin: When it began, on the monotonic clock.
     """
 
-    __slots__ = ("_duplicates", "_row_seconds", "rows")
-
-    def __init__(self, duplicates: Duplicates, row_seconds: float, rows: int) -> None:
-        self._duplicates = duplicates
-        self._row_seconds = row_seconds
-        self.rows = rows
-
-    def __call__(self, tensors: Sequence[torch.Tensor]) -> Distinct | None:
-        found = self._duplicates.look(tensors, self._row_seconds)
-        if found is not None:
-            self.rows = len(found.rows[0])
-        return found
+    model: ServedModel
+    begin: float
 
 
 class EngineCore:
-    """Takes turns, for whoever has the time: device threads, or the event loop.
+    """Takes the steps, in whatever thread calls it.
 
     Attributes:
-        batch_sizer: Chooses the rows of a batch.
-        condition: Guards what follows; device threads wait for it.
-        scheduler: Divides the device among the works.
-        inbox: Works to begin.
-        cancelled: Works that nobody wants any more, and why.
+        sizes: The sizes of batches, and what rows cost.
+        running: The batches that are being evaluated, by thread.
     """
 
     def __init__(
@@ -101,251 +104,340 @@ class EngineCore:
         *,
         target_batch_seconds: float,
         tell: Callable[[Sequence[Work], Sequence[Work]], None],
+        planning: PlanningThreads,
     ) -> None:
-        """Prepares them.
+        """Prepares the core.
 
         Args:
-            device: Where models are.
-            metrics: What to count.
+            device: The device of the models.
+            metrics: Where batches are counted.
             target_batch_seconds: How long a batch may take.
-            tell: Tells the event loop of works that have ended, and of works that have news.
+            tell: Notifies the event loop of works that have ended, and of works that have advanced.
+            planning: The threads for works that plan apart.
         """
-        self.batch_sizer = BatchSizer(
-            target_seconds=target_batch_seconds, max_rows=_most_rows, kind=batch_kind
-        )
-        self.condition = threading.Condition(threading.Lock())
-        self.scheduler: Scheduler[JobPayload] = Scheduler(self.batch_sizer)
-        self.inbox: deque[Work] = deque()
-        self.cancelled: deque[tuple[Work, str]] = deque()
+        self.sizes = BatchSizes(device, target_batch_seconds)
+        self.running: dict[int, RunningBatch] = {}
+        self._condition = threading.Condition(threading.Lock())
+        self._scheduler: Scheduler[JobPayload] = Scheduler(self.sizes.sizer)
+        self._arrived: deque[Work] = deque()
+        self._stops: deque[Stop] = deque()
+        self._closed = False
         self._device = device
         self._metrics = metrics
         self._batch_metrics = BatchMetrics(metrics, device)
         self._memory = BatchMemory.of(device)
         self._tell = tell
-        self._duplicates: dict[ServedModel, Duplicates] = {}
+        self._planning = planning
+        self._equal_rows = EqualRowsByModel(device)
 
-    def measure_memory(self, threads: int) -> None:
-        """Has batches bounded by the memory that the device has left, where it tells.
+    @property
+    def waiting_rows(self) -> int:
+        """The number of rows that wait; readable from any thread."""
+        return self._scheduler.waiting_rows
+
+    @property
+    def ledger(self) -> Ledger:
+        """The accounts of works under way; readable from any thread."""
+        return self._scheduler.ledger
+
+    @property
+    def arrivals(self) -> int:
+        """The number of works that have not begun."""
+        return len(self._arrived)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is anything for a step to do."""
+        return bool(self._arrived or self._stops or self._scheduler.waiting_rows)
+
+    def submit(self, work: Work) -> None:
+        """Adds a work; callable from the event loop."""
+        with self._condition:
+            self._scheduler.announce(work.request)
+            self._arrived.append(work)
+            self._condition.notify()
+
+    def stop(self, work: Work, error: Exception, waste: str) -> None:
+        """Ends a work that has not ended; callable from the event loop.
 
         Args:
-            threads: How many batches will share it.
+            work: The work.
+            error: What its caller is told.
+            waste: Why its evaluated rows serve nobody: `cancelled`, `deadline` or `error`.
         """
-        if self._device.type == "cuda":
-            # What is kept for the default stream is of no use to batches, which have their own.
-            torch.cuda.empty_cache()
-            free, _ = torch.cuda.mem_get_info(self._device)
-            self.batch_sizer.memory_bytes = MEMORY_SHARE * free / max(1, threads)
+        with self._condition:
+            self._stops.append(Stop(work, error, waste))
+            # Waiting rows go at once; the next step closes the flows.
+            self._scheduler.cancel(work.request)
+            self._condition.notify()
 
-    def take(self) -> Step:
-        """Takes what there is to do. Holds the condition."""
-        arrived, cancelled = [*self.inbox], [*self.cancelled]
-        self.inbox.clear()
-        self.cancelled.clear()
-        now = monotonic()
-        overdue = [_work(request) for request in self.scheduler.expired(now)]
-        expired = [work for work in overdue if work.expires]
-        batch = None if arrived else self.scheduler.schedule(now)
-        return Step(arrived, expired, cancelled, batch)
+    def next_step(self) -> Step:
+        """Takes what there is to do now, which may be nothing."""
+        with self._condition:
+            return self._next_step()
 
-    def run(self, taken: Step, stream: Stream = HERE) -> None:
-        """Does what was taken, and runs its batch where it is told."""
-        arrived, expired, cancelled, batch = taken
-        ended = self._stop_works(expired, cancelled)
-        steps: list[tuple[Work, Running | None]] = [(work, None) for work in arrived]
-        if arrived:
-            # Who has just arrived shall share the next batch: once, or a flood would hold it up.
-            self._step_all(steps, ended)
-            with self.condition:
-                batch = self.scheduler.schedule(monotonic())
-                if self.scheduler.waiting_rows:
-                    self.condition.notify()
-        if ended:
-            self._tell(ended, [])
+    def wait_for_step(self, wanted: Callable[[], bool]) -> Step | None:
+        """Waits until there is something to do, and takes it.
+
+        Args:
+            wanted: Whether the calling thread is to go on; looked at when the core is woken.
+
+        Returns:
+            The step; None when the core is closed or the thread is not wanted any more.
+        """
+        with self._condition:
+            while not self._closed and wanted():
+                step = self._next_step()
+                if any(step):
+                    if self._scheduler.waiting_rows:
+                        # There is work for one more thread, which will wake the next.
+                        self._condition.notify()
+                    return step
+                self._condition.wait()
+        return None
+
+    def close(self) -> None:
+        """Ends the waiting of all threads, for ever."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
+    def step(self, step: Step, stream: Stream = HERE) -> EngineBatch | None:
+        """Takes a step: ends works, begins works, and evaluates a batch on a stream.
+
+        Returns:
+            The batch that was evaluated.
+        """
+        ended: list[Work] = []
+        for stop in step.stops:
+            if stop.work.cost.plans_apart:
+                self._planning.put(stop.work, partial(self._stop_apart, stop))
+            else:
+                self._stop(stop, ended)
+        batch = step.batch
+        if step.arrived:
+            # What has just arrived shares the next batch: once, or a flood would hold it up.
+            self._step_all([(work, None) for work in step.arrived], ended)
+            with self._condition:
+                batch = self._scheduler.schedule(monotonic())
+                if self._scheduler.waiting_rows:
+                    self._condition.notify()
+        self._tell(ended, [])
         if batch is not None:
             self._process(batch, stream)
+        return batch
 
-    def left(self) -> list[EngineJob]:
-        """The jobs that wait when the threads have ended."""
-        left = []
-        while (batch := self.scheduler.schedule(monotonic())) is not None:
-            left += [piece.job for piece in batch.slices]
-            self.scheduler.update(batch, seconds=1.0)
-        return left
+    def _next_step(self) -> Step:
+        arrived, stops = [*self._arrived], [*self._stops]
+        self._arrived.clear()
+        self._stops.clear()
+        now = monotonic()
+        for request in self._scheduler.expired(now):
+            work = cast("Work", request.name)
+            if work.expires:
+                late = DeadlineExceeded("the deadline came before the answer")
+                stops.append(Stop(work, late, "deadline"))
+        batch = None if arrived else self._scheduler.schedule(now)
+        return Step(arrived, stops, batch)
 
-    def _process(self, batch: Batch[JobPayload], stream: Stream) -> None:
-        """Evaluates a batch and goes on with the flows that it completes."""
+    def _process(self, batch: EngineBatch, stream: Stream) -> None:
+        """Evaluates a batch and advances the flows that it completes."""
         ended: list[Work] = []
-        begin, clock = monotonic(), batch_clock(self._device)
-        cost = clock()
-        works = dict.fromkeys([piece.job.payload.running.work for piece in batch.slices])
-        model = batch.slices[0].job.payload.running.work.model
+        clock = batch_clock(self._device)
+        begin, cost = monotonic(), clock()
+        works = list(dict.fromkeys([piece.job.payload.work for piece in batch.slices]))
+        model = works[0].model
+        row_seconds = self.sizes.row_seconds(batch.key)
+        equal_rows = self._equal_rows.search(model, row_seconds, batch.rows)
         for work in works:
             work.computing.begin(begin)
-        look = self._look(model, batch)
         begun = self._memory.begin()
-        parts = self._evaluate(batch, look, ended, stream)
+        parts = self._evaluate(model, batch, equal_rows, ended, stream)
         nbytes = self._memory.end(begun)
-        end = monotonic()
+        end, cost = monotonic(), clock() - cost
         for work in works:
             work.computing.end(end)
         if parts is None:
             self._tell(ended, [])
             return
-        seconds, cost = end - begin, clock() - cost
-        for (job, start, stop), part in zip(batch.slices, parts, strict=True):
-            work = job.payload.running.work
-            with work.lock:
-                if not work.ended:
-                    job.payload.add(start, stop, part)
-                    work.rows_done += stop - start
-        with self.condition:
-            rows = batch.rows if look is None else look.rows
-            update = self.scheduler.update(batch, seconds=cost, rows=rows, nbytes=nbytes)
-        for piece in update.wasted:
-            work = piece.job.payload.running.work
-            reason = work.cancel_reason or "cancelled"
-            self._metrics.wasted_rows.labels(model.name, reason).inc(piece.stop - piece.start)
-        self._batch_metrics.observe(model, batch, len(works), seconds)
-        news = []
+        self._add_parts(batch, parts)
+        with self._condition:
+            rows = batch.rows if equal_rows is None else equal_rows.rows
+            update = self._scheduler.update(batch, seconds=cost, rows=rows, nbytes=nbytes)
+        self._count(model, batch, update, len(works), end - begin)
+        advanced = []
         for work in works:
             work.batches += 1
-            if work.progressed is not None and begin - work.reported > NEWS_SECONDS:
+            if work.progressed is not None and begin - work.reported > PROGRESS_SECONDS:
                 work.reported = begin
-                news.append(work)
-        finished = [job.payload.running for job in update.finished]
-        self._step_all([(running.work, running) for running in finished], ended)
-        self._tell(ended, news)
-
-    def _look(self, model: ServedModel, batch: Batch[JobPayload]) -> "_Look | None":
-        """What finds equal rows in a batch, where they may be evaluated once."""
-        if not model.checks.independent:
-            return None
-        duplicates = self._duplicates.get(model)
-        if duplicates is None:
-            duplicates = self._duplicates[model] = Duplicates(batch_clock(self._device))
-        return _Look(duplicates, self.batch_sizer.line(batch.key).row, batch.rows)
+                advanced.append(work)
+        finished = [job.payload for job in update.finished]
+        self._step_all([(payload.work, payload.flow) for payload in finished], ended)
+        self._tell(ended, advanced)
 
     def _evaluate(
-        self, batch: Batch[JobPayload], look: "_Look | None", ended: list[Work], stream: Stream
+        self,
+        model: ServedModel,
+        batch: EngineBatch,
+        equal_rows: EqualRows | None,
+        ended: list[Work],
+        stream: Stream,
     ) -> list[Part] | None:
         """Evaluates a batch; None if it failed."""
-        model = batch.slices[0].job.payload.running.work.model
-        pieces = [job.payload.slice(a, b) for job, a, b in batch.slices]
+        pieces = [job.payload.slice(start, stop) for job, start, stop in batch.slices]
+        thread = threading.get_ident()
+        self.running[thread] = RunningBatch(model, monotonic())
         try:
             module = model.module(pieces[0].evaluation)
-            run = partial(evaluate, module, pieces, look=look, memory=model.references)
-            parts = stream.run(run)
+            run = partial(evaluate, module, pieces, look=equal_rows, memory=model.references)
+            return stream.run(run)
         except torch.OutOfMemoryError as error:
             self._metrics.out_of_memory.labels(model.name).inc()
-            self._fail(batch, error, self.scheduler.out_of_memory, ended)
+            self._fail(batch, error, self._scheduler.out_of_memory, ended)
         except Exception as error:  # noqa: BLE001  # it is the culprit's answer
-            self._fail(batch, error, self.scheduler.split, ended)
-        else:
-            return parts
+            self._fail(batch, error, self._scheduler.split, ended)
+        except BaseException as error:  # noqa: BLE001  # a model may raise SystemExit
+            self._fail(batch, ModelRaised(error), self._scheduler.split, ended)
+        finally:
+            del self.running[thread]
         return None
 
-    def _step_all(self, steps: Sequence[tuple[Work, Running | None]], ended: list[Work]) -> None:
-        """Begins works, or goes on with their flows, and has the rows that they ask for wait."""
+    def _add_parts(self, batch: EngineBatch, parts: Sequence[Part]) -> None:
+        """Adds the results of a batch to their evaluations."""
+        for (job, start, stop), part in zip(batch.slices, parts, strict=True):
+            payload, work = job.payload, job.payload.work
+            if work.cost.plans_apart:
+                self._planning.put(work, partial(payload.add, start, stop, part))
+            else:
+                with work.lock:
+                    payload.add(start, stop, part)
+
+    def _count(
+        self,
+        model: ServedModel,
+        batch: EngineBatch,
+        update: Update[JobPayload],
+        works: int,
+        seconds: float,
+    ) -> None:
+        for piece in update.wasted:
+            reason = piece.job.payload.work.waste or "cancelled"
+            self._metrics.wasted_rows.labels(model.name, reason).inc(piece.stop - piece.start)
+        self._batch_metrics.observe(model, batch, works, seconds)
+
+    def _step_all(
+        self, steps: Sequence[tuple[Work, RunningFlow | None]], ended: list[Work]
+    ) -> None:
+        """Begins works, or advances their flows, and queues the rows that they ask for."""
         jobs: list[tuple[Request, list[EngineJob]]] = []
-        for work, running in steps:
-            self._step(work, running, jobs, ended)
-        with self.condition:
-            for request, more in jobs:
-                # It may have been cancelled since.
-                if not request.cancelled:
-                    self.scheduler.add(request, more)
+        for work, flow in steps:
+            if work.cost.plans_apart:
+                self._planning.put(work, partial(self._step_apart, work, flow))
+                continue
+            paused = self._step(work, flow, jobs, ended)
+            while paused:
+                paused += self._step(work, paused.pop(), jobs, ended)
+        self._add_jobs(jobs)
+
+    def _step_apart(self, work: Work, flow: RunningFlow | None) -> None:
+        """Does the same for a work that plans apart, in a planning thread."""
+        jobs: list[tuple[Request, list[EngineJob]]] = []
+        ended: list[Work] = []
+        for paused in self._step(work, flow, jobs, ended):
+            self._planning.put(work, partial(self._step_apart, work, paused))
+        self._add_jobs(jobs)
+        self._tell(ended, [])
 
     def _step(
         self,
         work: Work,
-        running: Running | None,
+        flow: RunningFlow | None,
         jobs: list[tuple[Request, list[EngineJob]]],
         ended: list[Work],
-    ) -> None:
-        """Begins a work, or goes on with a flow of which one more evaluation is complete."""
+    ) -> list[RunningFlow]:
+        """Begins a work, or advances a flow of which one more evaluation is complete.
+
+        Returns:
+            The flows that have paused.
+        """
         with work.lock:
-            if work.ended:
-                return
+            if work.ended or work.request.cancelled:
+                return []
             try:
-                if running is None:
-                    more = work.start()
+                if flow is None:
+                    waiting = work.start()
                 else:
-                    running.outstanding -= 1
-                    if running.outstanding:
-                        return
-                    more = work.advance(running)
+                    flow.outstanding -= 1
+                    if flow.outstanding > 0:
+                        return []
+                    waiting = work.advance(flow)
             except Exception as error:  # noqa: BLE001  # it is the request's answer
                 work.fail(error)
-                more = []
+                waiting = []
             if work.ended:
                 ended.append(work)
                 self._leave(work, "error" if work.error else "")
-            elif more:
-                jobs.append((work.request, more))
+            elif waiting:
+                jobs.append((work.request, [job for each in waiting for job in jobs_of(each)]))
+            return [each for each in waiting if not each.outstanding]
+
+    def _add_jobs(self, jobs: Sequence[tuple[Request, list[EngineJob]]]) -> None:
+        """Queues rows, but for those of works that have been stopped meanwhile."""
+        with self._condition:
+            for request, more in jobs:
+                if not request.cancelled:
+                    self._scheduler.add(request, more)
+            if jobs:
+                self._condition.notify()
 
     def _fail(
         self,
-        batch: Batch[JobPayload],
+        batch: EngineBatch,
         error: Exception,
-        end: Callable[[Batch[JobPayload]], bool],
+        end: Callable[[EngineBatch], bool],
         ended: list[Work],
     ) -> None:
-        """Runs the rows of a failed batch again by themselves, or fails the request they are of."""
-        with self.condition:
+        """Runs the rows of a failed batch again by themselves, or fails the work they are of."""
+        with self._condition:
             again = end(batch)
         if again:
             return
-        culprit = batch.slices[0].job.payload.running
-        work = culprit.work
+        flow = batch.slices[0].job.payload.flow
+        if flow.work.cost.plans_apart:
+            self._planning.put(flow.work, partial(self._fail_apart, flow, error))
+        else:
+            self._fail_flow(flow, error, ended)
+
+    def _fail_apart(self, flow: RunningFlow, error: Exception) -> None:
+        ended: list[Work] = []
+        self._fail_flow(flow, error, ended)
+        self._tell(ended, [])
+
+    def _fail_flow(self, flow: RunningFlow, error: Exception, ended: list[Work]) -> None:
+        work = flow.work
         with work.lock:
             if not work.ended:
-                work.fail(error, culprit)
-                ended.append(work)
+                work.fail(error, flow)
                 self._leave(work, "error")
-
-    def _stop_works(
-        self, expired: Sequence[Work], cancelled: Sequence[tuple[Work, str]]
-    ) -> list[Work]:
-        ended = []
-        for work in expired:
-            with work.lock:
-                if work.ended:
-                    continue
-                if work.partial and work.stop(StopReason.DEADLINE):
-                    self._leave(work, "")
-                else:
-                    work.fail(DeadlineExceeded("the deadline came before the answer"))
-                    self._leave(work, "deadline")
                 ended.append(work)
-        for work, reason in cancelled:
-            with work.lock:
-                if not work.ended:
-                    work.fail(Cancelled("the caller went away"))
-                    self._leave(work, reason)
-                    ended.append(work)
-        return ended
+
+    def _stop_apart(self, stop: Stop) -> None:
+        ended: list[Work] = []
+        self._stop(stop, ended)
+        self._tell(ended, [])
+
+    def _stop(self, stop: Stop, ended: list[Work]) -> None:
+        work = stop.work
+        with work.lock:
+            if not work.ended:
+                work.fail(stop.error)
+                self._leave(work, stop.waste)
+                ended.append(work)
 
     def _leave(self, work: Work, waste: str) -> None:
-        """Takes what a work that has ended still has in the scheduler; `waste` says why it was."""
-        work.cancel_reason = waste
-        if work.recall is not None and work.recall.rows:
-            self._metrics.known_rows.labels(work.model.name).inc(work.recall.rows)
-        with self.condition:
-            self.scheduler.cancel(work.request)
+        """Removes an ended work's rows from the scheduler; `waste` says why they serve nobody."""
+        work.waste = waste
+        with self._condition:
+            self._scheduler.cancel(work.request)
         if waste and work.request.served_rows:
             self._metrics.wasted_rows.labels(work.model.name, waste).inc(work.request.served_rows)
-
-
-def batch_kind(key: Hashable) -> Hashable:
-    """Returns what keys have in common whose rows cost alike: the model, with gradients or not."""
-    model, evaluation_key = cast("EngineKey", key)
-    return model, evaluation_key[0]
-
-
-def _most_rows(key: Hashable) -> int:
-    model, _ = cast("EngineKey", key)
-    return MOST_ROWS if model.checks.independent else 1
-
-
-def _work(request: Request) -> Work:
-    return cast("Work", request.name)

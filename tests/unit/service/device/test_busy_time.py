@@ -13,11 +13,10 @@ from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Output
 from adcaptum.engine.vocabulary.flow import ask
 from adcaptum.service.device.busy_time import BusyTime
-from adcaptum.service.metrics import Metrics
-from adcaptum.service.runtime.engine_runner import EngineRunner
-from adcaptum.service.runtime.work import PlannedFlow, Work
+from adcaptum.service.runtime.planned_flow import PlannedFlow
+from adcaptum.service.runtime.work import Work
 from tests.unit.service.tiny_model import served
-from tests.unit.service.works import outputs
+from tests.unit.service.works import cost, outputs, running, stop
 
 
 def test_what_runs_side_by_side_counts_once() -> None:
@@ -68,16 +67,14 @@ async def test_a_work_computes_no_longer_than_it_takes_with_batches_in_two_threa
     module.watch = meet
     crashes: list[BaseException] = []
     loop = asyncio.get_running_loop()
-    engine = EngineRunner(
-        loop, torch.device("cpu"), Metrics(), target_batch_seconds=0.025, crashed=crashes.append
-    )
-    engine.start(2, 1)
+    engine = running(2, crashes.append)
     begin = monotonic()
-    work = Work(model, Twofold(torch.randn(1, 3)), finished=loop.create_future(), arrival=begin)
+    plan = Twofold(torch.randn(1, 3))
+    work = Work(model, plan, cost(), finished=loop.create_future(), arrival=begin)
     engine.submit(work)
     await work.finished
     total = monotonic() - begin
-    await asyncio.to_thread(engine.stop)
+    await stop(engine)
     assert crashes == []
     assert work.error is None
     assert work.batches == 2

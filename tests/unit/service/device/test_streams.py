@@ -18,11 +18,11 @@ from adcaptum.service.device.batch_memory import BatchMemory
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.engine_core import EngineCore
-from adcaptum.service.runtime.engine_runner import EngineRunner
+from adcaptum.service.runtime.planning_threads import PlanningThreads
 from adcaptum.service.runtime.work import Work
 from adcaptum.service.wire import tensors
 from tests.unit.service.tiny_model import Watched, served
-from tests.unit.service.works import outputs, work
+from tests.unit.service.works import outputs, running, stop, work
 
 CPU = torch.device("cpu")
 
@@ -45,13 +45,22 @@ class Told:
             self.events.append("end")
 
 
-def taking_turns(one: Work, stream: Told) -> EngineCore:
-    turns = EngineCore(CPU, Metrics(), target_batch_seconds=0.025, tell=lambda ended, news: None)
-    turns.scheduler.announce(one.request)
-    turns.inbox.append(one)
+def stepped(one: Work, stream: Told) -> EngineCore:
+    core = EngineCore(
+        CPU,
+        Metrics(),
+        target_batch_seconds=0.025,
+        tell=lambda ended, advanced: None,
+        planning=PlanningThreads(lambda error: None),
+    )
+    step_to_the_end(core, one, stream)
+    return core
+
+
+def step_to_the_end(core: EngineCore, one: Work, stream: Told) -> None:
+    core.submit(one)
     while not one.ended:
-        turns.run(turns.take(), stream)
-    return turns
+        core.step(core.next_step(), stream)
 
 
 @pytest.fixture
@@ -70,7 +79,7 @@ async def test_batches_run_on_the_stream_and_flows_outside_of_it(told: Told) -> 
         return reading.values
 
     one = work(model, flow())
-    taking_turns(one, told)
+    stepped(one, told)
     assert one.error is None
     assert told.events == ["flow", "begin", "model", "end", "flow"]
 
@@ -83,7 +92,7 @@ async def test_a_batch_that_fails_ends_on_its_stream_too(told: Told) -> None:
 
     module.watch = fail
     one = work(model, outputs(torch.ones(1, 3)))
-    taking_turns(one, told)
+    stepped(one, told)
     assert isinstance(one.error, ArithmeticError)
     assert told.events == ["begin", "end"]
 
@@ -98,12 +107,9 @@ async def test_a_batch_that_does_not_fit_into_memory_runs_again_in_halves(told: 
     module.watch = fill
     one = work(model, outputs(torch.eye(3)[:2]))
     one_row = work(model, outputs(torch.eye(3)[2:]))
-    turns = taking_turns(one_row, told)
+    core = stepped(one_row, told)
     assert one_row.error is None
-    turns.scheduler.announce(one.request)
-    turns.inbox.append(one)
-    while not one.ended:
-        turns.run(turns.take(), told)
+    step_to_the_end(core, one, told)
     assert one.error is None
     torch.testing.assert_close(one.results[0].values, module.weight.T[:2] ** 2)
 
@@ -191,14 +197,7 @@ def gradients(rows: Tensor) -> Flow[object]:
 async def test_two_threads_give_every_work_its_own_rows(device: torch.device) -> None:
     model, module = on_device(device)
     crashes: list[BaseException] = []
-    engine = EngineRunner(
-        asyncio.get_running_loop(),
-        device,
-        Metrics(),
-        target_batch_seconds=0.025,
-        crashed=crashes.append,
-    )
-    engine.start(2, 1)
+    engine = running(2, crashes.append, str(device))
     inputs = [torch.randn(1 + i % 7, 3) for i in range(60)]
     works = []
     for rows in inputs:
@@ -206,7 +205,7 @@ async def test_two_threads_give_every_work_its_own_rows(device: torch.device) ->
         works.append(work(model, gradients(there)))
         engine.submit(works[-1])
     await asyncio.gather(*(each.finished for each in works))
-    await asyncio.to_thread(engine.stop)
+    await stop(engine)
     assert crashes == []
     weight = module.weight.cpu()[0]
     for each, rows in zip(works, inputs, strict=True):

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from adcaptum.service.handlers.admission import Cost
+from adcaptum.service.handlers import costs
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import parsed_request as question
 from adcaptum.service.runtime.dispatcher import Dispatcher
+from adcaptum.service.runtime.engine_runner import EngineRunner
 from adcaptum.v1 import (
     explanation_pb2,
     explanation_service_pb2 as pb,
@@ -48,15 +49,19 @@ def asked(model: ServedModel, name: str, rows: int = 1, **budget: Any) -> questi
     )
 
 
+def lane(dispatcher: Dispatcher, parsed: question.ParsedRequest) -> EngineRunner:
+    return dispatcher._lane(parsed.model, costs.of_explanation(parsed))
+
+
 async def test_what_plans_many_rows_is_kept_out_of_the_event_loop_however_few_it_may_use() -> None:
     model, _ = served()
     made = engines(model)
-    light = Cost.of_explanation(asked(model, "saliency"), made)
-    heavy = Cost.of_explanation(asked(model, "rise"), made)
-    capped = Cost.of_explanation(asked(model, "rise", max_rows=2), made)
-    assert light.engine is not heavy.engine
-    assert capped.engine is heavy.engine
-    assert capped.rows == 2
+    light = lane(made, asked(model, "saliency"))
+    heavy = lane(made, asked(model, "rise"))
+    capped = asked(model, "rise", max_rows=2)
+    assert light is not heavy
+    assert lane(made, capped) is heavy
+    assert costs.of_explanation(capped).total_rows == 2
     await made.stop()
 
 
@@ -64,8 +69,8 @@ async def test_what_fits_regressions_to_many_rows_is_kept_out_of_the_event_loop(
     model, _ = served()
     # Rows that cost nothing.
     made = engines(model, {kind: {1: 1e-9, 64: 2e-9} for kind in ("forward", "gradient")})
-    light = Cost.of_explanation(asked(model, "smooth_grad", 64), made)
-    few = Cost.of_explanation(asked(model, "lime", 1), made)
-    many = Cost.of_explanation(asked(model, "lime", 11), made)
-    assert few.engine is light.engine is not many.engine
+    light = lane(made, asked(model, "smooth_grad", 64))
+    few = lane(made, asked(model, "lime", 1))
+    many = lane(made, asked(model, "lime", 11))
+    assert few is light is not many
     await made.stop()

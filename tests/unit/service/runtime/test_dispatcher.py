@@ -18,10 +18,13 @@ from adcaptum.service.errors import TooBusy
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.models.warm_up import Threads
+from adcaptum.service.runtime.cost import Ahead, Cost
 from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.runtime.engine_runner import EngineRunner
-from adcaptum.service.runtime.work import PlannedFlow, Work
+from adcaptum.service.runtime.planned_flow import PlannedFlow
+from adcaptum.service.runtime.work import Work
 from tests.unit.service.tiny_model import served
+from tests.unit.service.works import cost
 
 LIGHT = {"forward": {1: 1e-4, 64: 2e-4}, "gradient": {1: 1e-4, 64: 2e-4}}
 HEAVY = {"forward": {1: 0.02, 2: 0.03}, "gradient": {1: 0.02, 2: 0.03}}
@@ -41,22 +44,28 @@ class Rows:
         return ()
 
 
-def work(model: ServedModel, rows: int = 1, value: float = 1.0, **about: Any) -> Work:
+def work(
+    model: ServedModel, rows: int = 1, value: float = 1.0, nbytes: int = 0, **about: Any
+) -> Work:
     finished = asyncio.get_running_loop().create_future()
     plan = Rows(rows, value)
-    return Work(model, plan, finished=finished, arrival=monotonic(), rows=rows, **about)
+    expected = cost(rows, nbytes)
+    return Work(model, plan, expected, finished=finished, arrival=monotonic(), **about)
 
 
 def lane(engines: Dispatcher, model: ServedModel, rows: int = 1) -> EngineRunner:
-    return engines.of(model, {"forward": rows})
+    return engines._lane(model, cost(rows))
 
 
 def seconds(engines: Dispatcher, model: ServedModel, **rows: int) -> float:
-    return engines.seconds(engines.of(model, rows), model, rows)
+    expected = Cost(rows, rows, rows, 0.0, 0)
+    return engines.forecast(model, expected, Priority.INTERACTIVE).seconds
 
 
-def submit(engines: Dispatcher, work: Work) -> None:
-    engines.submit(work, lane(engines, work.model, work.request.expected_rows))
+def ahead(
+    engines: Dispatcher, model: ServedModel, priority: Priority = Priority.INTERACTIVE
+) -> Ahead:
+    return engines.forecast(model, cost(1), priority).ahead
 
 
 def engines(limits: Limits = ANY, caller_limits: Limits = ANY) -> Dispatcher:
@@ -97,23 +106,23 @@ async def test_a_work_for_which_there_is_no_room_is_refused(
     model, _ = served()
     idle.add(model, HEAVY)
     for _ in range(2):
-        submit(idle, work(model, 20, caller="a", nbytes=100, seconds=0.3))
+        idle.submit(work(model, 20, caller="a", nbytes=100, seconds=0.3))
     with pytest.raises(TooBusy, match=message):
-        submit(idle, work(model, **about))
-    submit(idle, work(model, 10, caller="b", nbytes=100))
+        idle.submit(work(model, **about))
+    idle.submit(work(model, 10, caller="b", nbytes=100))
     with pytest.raises(TooBusy, match="the server has 3 requests under way, of 3 allowed"):
-        submit(idle, work(model, caller="c"))
+        idle.submit(work(model, caller="c"))
 
 
 async def test_who_is_refused_is_told_when_there_will_be_room(idle: Dispatcher) -> None:
     model, _ = served()
     idle.add(model, HEAVY)
     for _ in range(2):
-        submit(idle, work(model, 50, seconds=4.0))
+        idle.submit(work(model, 50, seconds=4.0))
     with pytest.raises(TooBusy) as half:
-        submit(idle, work(model, 50))
+        idle.submit(work(model, 50))
     with pytest.raises(TooBusy) as tenth:
-        submit(idle, work(model, 10))
+        idle.submit(work(model, 10))
     assert half.value.retry_s == pytest.approx(4.0)
     assert tenth.value.retry_s == pytest.approx(0.8)
 
@@ -122,21 +131,20 @@ async def test_what_is_under_way_counts_over_light_and_heavy_models(idle: Dispat
     light, heavy = served()[0], served()[0]
     idle.add(light, LIGHT)
     idle.add(heavy, HEAVY)
-    submit(idle, work(light, 5, caller="a", nbytes=10))
-    submit(idle, work(heavy, 7, caller="a", nbytes=20))
+    idle.submit(work(light, 5, caller="a", nbytes=10))
+    idle.submit(work(heavy, 7, caller="a", nbytes=20))
     held = idle.held("a")
     assert (held.requests, held.rows, held.nbytes) == (2, 12, 30)
     with pytest.raises(TooBusy):
-        submit(idle, work(light, caller="a"))
+        idle.submit(work(light, caller="a"))
 
 
 async def test_who_comes_is_told_what_is_ahead_of_it(idle: Dispatcher) -> None:
     model, _ = served()
     idle.add(model, HEAVY)
-    submit(idle, work(model, 4, seconds=seconds(idle, model, forward=4)))
-    submit(idle, work(model, 6, priority=Priority.BATCH, seconds=9.0))
-    engine = lane(idle, model)
-    first, everything = idle.ahead(engine), idle.ahead(engine, Priority.BATCH)
+    idle.submit(work(model, 4, seconds=seconds(idle, model, forward=4)))
+    idle.submit(work(model, 6, priority=Priority.BATCH, seconds=9.0))
+    first, everything = ahead(idle, model), ahead(idle, model, Priority.BATCH)
     assert (first.requests, first.rows) == (1, 4)
     assert first.seconds == pytest.approx(0.08, rel=0.1)
     assert (everything.requests, everything.rows) == (2, 10)
@@ -177,13 +185,13 @@ async def test_works_that_have_ended_make_room(curves: dict[str, dict[int, float
     # Answered, failed, cancelled.
     for rows in (2, 5, 3):
         one = work(model, rows, caller="a", nbytes=50, seconds=0.1)
-        submit(running, one)
+        running.submit(one)
         if rows == 3:
-            lane(running, model, rows).cancel(one, "cancelled")
+            running.cancel(one, "cancelled")
         await one.finished
         held = running.held()
         assert (held.requests, held.rows, held.nbytes) == (0, 0, 0)
-        assert running.ahead(lane(running, model), Priority.BATCH) == (0, 0, 0.0)
+        assert ahead(running, model, Priority.BATCH) == (0, 0, 0.0)
     await running.stop()
 
 
@@ -201,7 +209,7 @@ async def test_every_batch_is_led_by_the_first_class_that_waits(
         for priority in reversed(Priority)
     ]
     for each in works:
-        submit(running, each)
+        running.submit(each)
     running.start(Threads(1, 1))
     await asyncio.gather(*(each.finished for each in works))
     assert led == sorted(led)

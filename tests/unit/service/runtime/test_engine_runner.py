@@ -13,32 +13,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
-from adcaptum.engine.vocabulary.flow import Flow, report
-from adcaptum.service.errors import Cancelled, DeadlineExceeded
-from adcaptum.service.metrics import Metrics
+from adcaptum.engine.vocabulary.flow import Flow
+from adcaptum.service.errors import Cancelled, DeadlineExceeded, Unavailable
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.engine_runner import EngineRunner
+from adcaptum.service.runtime.thread_runner import ThreadRunner
 from adcaptum.service.runtime.work import Work
 from tests.unit.service.tiny_model import Watched, served
-from tests.unit.service.works import outputs, work
+from tests.unit.service.works import outputs, running, setup, stop, work
 
 
 @pytest.fixture(params=[0, 1, 2], ids=["in the event loop", "one thread", "two threads"])
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[EngineRunner]:
     crashes: list[BaseException] = []
-    metrics = Metrics()
-    loop = EngineRunner(
-        asyncio.get_running_loop(),
-        torch.device("cpu"),
-        metrics,
-        target_batch_seconds=0.025,
-        crashed=crashes.append,
-        threaded=request.param > 0,
-    )
-    loop.start(request.param, 1)
-    yield loop
-    await asyncio.to_thread(loop.stop)
+    runner = running(request.param, crashes.append)
+    yield runner
+    await stop(runner)
     assert crashes == []
 
 
@@ -206,24 +196,6 @@ async def test_a_deadline_ends_a_work(
     assert isinstance(one.error, DeadlineExceeded)
 
 
-async def test_a_deadline_may_take_the_best_answer_so_far(
-    engine: EngineRunner, model: tuple[ServedModel, Watched]
-) -> None:
-    best = Attribution((torch.ones(1, 3),))
-
-    def flow() -> Flow[Any]:
-        while True:
-            yield from outputs(torch.ones(1, 3))
-            yield from report(best)
-
-    one = work(model[0], flow(), deadline=monotonic() + 0.05, partial=True)
-    engine.submit(one)
-    await one.finished
-    (answer,) = one.results
-    assert answer.stop_reason is StopReason.DEADLINE
-    assert answer.rows_used > 0
-
-
 async def test_whatever_is_cancelled_or_fails_survivors_get_their_own_rows(
     engine: EngineRunner, model: tuple[ServedModel, Watched]
 ) -> None:
@@ -253,22 +225,16 @@ async def test_whatever_is_cancelled_or_fails_survivors_get_their_own_rows(
             torch.testing.assert_close(one.results[0].values, expected(model[1], rows * 2))
         else:
             assert one.error is not None
-    assert engine.waiting_rows == 0
+    assert engine.core.waiting_rows == 0
 
 
 async def test_a_stopped_engine_fails_what_it_has_left(model: tuple[ServedModel, Watched]) -> None:
-    loop = EngineRunner(
-        asyncio.get_running_loop(),
-        torch.device("cpu"),
-        Metrics(),
-        target_batch_seconds=0.025,
-        crashed=lambda _: None,
-    )
+    runner = ThreadRunner(setup(lambda _: None))
     one = work(model[0], outputs(torch.ones(1, 3)))
-    loop.submit(one)
-    loop.stop()
+    runner.submit(one)
+    await stop(runner)
     await one.finished
-    assert isinstance(one.error, Cancelled)
+    assert isinstance(one.error, Unavailable)
 
 
 async def test_the_memory_of_an_ended_work_does_not_wait_for_the_garbage_collector(
@@ -296,7 +262,7 @@ async def test_the_memory_of_an_ended_work_does_not_wait_for_the_garbage_collect
             held.append(weakref.ref(rows))
             del one, rows
         # A device thread may tell the event loop a little before it is done.
-        await asyncio.to_thread(engine.stop)
+        await stop(engine)
         assert [each() for each in held] == [None, None, None]
     finally:
         gc.enable()

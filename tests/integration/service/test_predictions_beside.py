@@ -1,4 +1,4 @@
-"""What the model says comes with the explanation, and is not computed again."""
+"""Predictions that come with explanations."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.conftest import Server
-from tests.integration.service.asking import array, cells, digits, explain, index, method, predict
+from tests.integration.service.asking import array, digits, explain, index, method, predict
 from tests.integration.service.test_sharing import metric
 
 BYPASS = explanation_pb2.CACHE_BYPASS
@@ -97,39 +97,7 @@ def test_as_many_labels_come_as_are_asked_for_and_the_outputs_where_they_are(
     assert reply.cache == explanation_pb2.CACHE_STATUS_HIT
 
 
-def test_outputs_that_were_evaluated_before_take_no_rows(
-    server: Server, stub: ExplanationServiceStub
-) -> None:
-    values = cells(2, 31)
-    first = stub.Explain(explain(values, method("saliency")))
-    rows = metric(server, "adcaptum_rows_total", model="cells")
-    known = metric(server, "adcaptum_known_rows_total", model="cells")
-    asked = explain(values, method("input_x_gradient"))
-    reply = stub.Explain(asked)
-    assert metric(server, "adcaptum_rows_total", model="cells") - rows == 2
-    assert metric(server, "adcaptum_known_rows_total", model="cells") - known == 2
-    assert reply.predictions == first.predictions
-    asked.cache = BYPASS
-    np.testing.assert_allclose(attributions(reply), attributions(stub.Explain(asked)), rtol=1e-4)
-
-
-def test_who_bypasses_the_cache_neither_knows_nor_tells_anything(
-    server: Server, stub: ExplanationServiceStub
-) -> None:
-    known = metric(server, "adcaptum_known_rows_total", model="cells")
-    for cache in (BYPASS, BYPASS, explanation_pb2.CACHE_USE, BYPASS):
-        stub.Explain(explain(cells(1, 41), method("saliency"), cache=cache))
-    assert metric(server, "adcaptum_known_rows_total", model="cells") == known
-
-
-def test_a_deterministic_answer_knows_nothing(server: Server, stub: ExplanationServiceStub) -> None:
-    stub.Explain(explain(cells(1, 51), method("saliency")))
-    known = metric(server, "adcaptum_known_rows_total", model="cells")
-    stub.Explain(explain(cells(1, 51), method("saliency"), deterministic=True))
-    assert metric(server, "adcaptum_known_rows_total", model="cells") == known
-
-
-def test_methods_of_one_request_share_rows_and_say_what_each_took(
+def test_methods_of_one_request_say_what_each_took(
     server: Server, stub: ExplanationServiceStub
 ) -> None:
     values = digits(1, 61)
@@ -143,12 +111,8 @@ def test_methods_of_one_request_share_rows_and_say_what_each_took(
         for each in methods
     ]
     rows = metric(server, "adcaptum_rows_total", model="digits")
-    known = metric(server, "adcaptum_known_rows_total", model="digits")
     both = stub.Explain(explain(values, *methods, model="digits", target=index(1), cache=BYPASS))
-    known = metric(server, "adcaptum_known_rows_total", model="digits") - known
-    # The input's row at least, which two of them ask for by itself.
-    assert known >= 2
-    assert sum(used(both)) == sum(used(each)[0] for each in apart) - known
+    assert used(both) == [used(each)[0] for each in apart]
     assert metric(server, "adcaptum_rows_total", model="digits") - rows == 1 + sum(used(both))
     for one, other in zip(both.explanations, apart, strict=True):
         np.testing.assert_allclose(
@@ -175,11 +139,3 @@ def test_an_answer_that_the_deadline_cuts_short_says_what_the_model_says(
     assert {each.stop_reason for each in reply.reports} == {explanation_pb2.STOP_REASON_DEADLINE}
     assert len(reply.explanations) == 2 * 60
     assert_same(reply.predictions, stub.Predict(predict(values, "digits")).predictions)
-
-
-def test_predictions_leave_nothing_to_know(server: Server, stub: ExplanationServiceStub) -> None:
-    known = metric(server, "adcaptum_known_rows_total", model="cells")
-    for _ in range(2):
-        stub.Predict(predict(cells(1, 81)))
-    stub.Explain(explain(cells(1, 81), method("saliency")))
-    assert metric(server, "adcaptum_known_rows_total", model="cells") == known

@@ -1,0 +1,245 @@
+"""The explainer: answers Explain and ExplainStream, whatever the protocol.
+
+A request is answered from the cache, joins an identical computation that is running, or starts one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic
+
+from adcaptum.service.errors import DeadlineExceeded
+from adcaptum.service.handlers import admission, costs, responses
+from adcaptum.service.handlers.call import Call
+from adcaptum.service.handlers.plans import Explanation
+from adcaptum.service.handlers.request_metrics import RequestMetrics
+from adcaptum.service.handlers.response_cache import ResponseCache
+from adcaptum.service.handlers.shared_computation import SharedComputation
+from adcaptum.service.handlers.shared_computations import SharedComputations
+from adcaptum.service.handlers.waiter import Terms, Waiter
+from adcaptum.service.models.catalogue import Catalogue
+from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.requests import budgets, inputs, parsed_request
+from adcaptum.service.requests.parsed_request import ParsedRequest
+from adcaptum.service.requests.request_key import request_key
+from adcaptum.service.runtime.cost import Forecast
+from adcaptum.service.runtime.dispatcher import Dispatcher
+from adcaptum.service.runtime.work import Work
+from adcaptum.service.wire.method_specs import ResolvedMethod
+from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request with what is read of it before all of it is.
+
+    Attributes:
+        message: The request.
+        model: The model that it names.
+        methods: Its methods.
+        key: Equal for requests that may share an answer; None: it shares nothing.
+        call: Its call.
+    """
+
+    message: pb.ExplainRequest
+    model: ServedModel
+    methods: tuple[ResolvedMethod, ...]
+    key: bytes | None
+    call: Call
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explainer:
+    """Answers explanations.
+
+    Attributes:
+        catalogue: The models.
+        dispatcher: Runs the works.
+        metrics: Where answers are counted.
+        cache: The answers that are kept.
+        computations: The computations that requests may join.
+        max_image_pixels: The largest image that is decoded.
+    """
+
+    catalogue: Catalogue
+    dispatcher: Dispatcher
+    metrics: RequestMetrics
+    cache: ResponseCache
+    computations: SharedComputations
+    max_image_pixels: int
+
+    async def explain(self, request: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
+        """Explains, and answers at the end.
+
+        Raises:
+            ServiceError: The request is wrong, or the server cannot serve it.
+        """
+        asked = self._asked(request, call)
+        if (kept := self._kept(asked)) is not None:
+            return kept
+        computation, waiter, _ = await self._join_or_start(asked, stream=False)
+        try:
+            await waiter.end()
+            return self._answer(asked, computation, waiter, "Explain")
+        finally:
+            computation.leave(waiter, call.end_reason)
+
+    async def explain_stream(
+        self, request: pb.ExplainStreamRequest, call: Call
+    ) -> AsyncIterator[pb.ExplainStreamResponse]:
+        """Explains, and reports progress on the way.
+
+        Raises:
+            ServiceError: The request is wrong, or the server cannot serve it.
+        """
+        asked = self._asked(request.explain, call)
+        if (kept := self._kept(asked)) is not None:
+            yield pb.ExplainStreamResponse(accepted=pb.Accepted(request_id=call.id))
+            yield pb.ExplainStreamResponse(final=kept)
+            return
+        computation, waiter, forecast = await self._join_or_start(asked, stream=True)
+        try:
+            accepted = responses.accepted(call, computation, forecast)
+            yield pb.ExplainStreamResponse(accepted=accepted)
+            sent = 0
+            while not waiter.over:
+                await waiter.progress()
+                # Maps are sent only where they have changed; without any there are rows to count.
+                revision = computation.revision
+                if waiter.over:
+                    break
+                if not revision or revision != sent:
+                    sent = revision
+                    yield pb.ExplainStreamResponse(partial=responses.partial(computation))
+            final = self._answer(asked, computation, waiter, "ExplainStream")
+            yield pb.ExplainStreamResponse(final=final)
+        finally:
+            computation.leave(waiter, call.end_reason)
+
+    def _asked(self, request: pb.ExplainRequest, call: Call) -> _Asked:
+        model = self.catalogue.find(request.model)
+        methods = parsed_request.read_methods(request, model)
+        shares = request.cache != explanation_pb2.CACHE_BYPASS
+        key = request_key(request, model.identity, methods) if shares else None
+        return _Asked(request, model, methods, key, call)
+
+    def _kept(self, asked: _Asked) -> pb.ExplainResponse | None:
+        """Returns an answer that was kept."""
+        stored = None if asked.key is None else self.cache.get(asked.key)
+        if stored is None:
+            return None
+        response = pb.ExplainResponse.FromString(stored)
+        self.metrics.hit(asked.model.name)
+        self.metrics.repeated(asked.model.name, response)
+        response.cache = explanation_pb2.CACHE_STATUS_HIT
+        response.timings.total_seconds = monotonic() - asked.call.arrival
+        response.request_id = asked.call.id
+        return response
+
+    async def _join_or_start(
+        self, asked: _Asked, *, stream: bool
+    ) -> tuple[SharedComputation, Waiter, Forecast | None]:
+        """Joins an identical computation that is running, or starts one.
+
+        Returns:
+            The computation, this request's place in it, and, if it starts now, its forecast.
+        """
+        partial_answer = budgets.partial(asked.message.budget, stream=stream)
+        due = admission.due(asked.call, partial=partial_answer)
+        terms = Terms(admission.priority(asked.message), due, partial_answer, stream)
+        found = self.computations.find(asked.key, terms.priority)
+        if found is None:
+            parsed = await self._read(asked)
+            # An identical request may have been read faster meanwhile.
+            found = self.computations.find(asked.key, terms.priority)
+            if found is None:
+                started, forecast = self._start(asked, parsed, terms)
+                return started, started.join(terms, joined=False), forecast
+        return found, found.join(terms), None
+
+    async def _read(self, asked: _Asked) -> ParsedRequest:
+        read = partial(
+            parsed_request.read,
+            asked.message,
+            asked.model,
+            self.max_image_pixels,
+            methods=asked.methods,
+        )
+        return await asyncio.to_thread(read) if inputs.is_slow(asked.message.inputs) else read()
+
+    def _start(
+        self, asked: _Asked, parsed: ParsedRequest, terms: Terms
+    ) -> tuple[SharedComputation, Forecast]:
+        """Starts a computation, if there is time and room for it."""
+        cost = costs.of_explanation(parsed)
+        forecast = self.dispatcher.forecast(parsed.model, cost, terms.priority)
+        if terms.due is not None:
+            admission.check_time(cost, forecast, terms.due, partial=terms.partial)
+        plan = Explanation(parsed)
+        work = Work(
+            parsed.model,
+            plan,
+            cost,
+            finished=asyncio.get_running_loop().create_future(),
+            arrival=asked.call.arrival,
+            priority=terms.priority,
+            caller=asked.call.caller or None,
+            seconds=forecast.seconds,
+            deadline=terms.due,
+            expires=False,
+            deterministic=parsed.deterministic,
+        )
+        computation = SharedComputation(
+            parsed,
+            plan,
+            work,
+            cancel=self.dispatcher.cancel,
+            ended=partial(self.computations.remove, asked.key),
+        )
+        self.dispatcher.submit(work)
+        self.computations.add(asked.key, computation)
+        return computation, forecast
+
+    def _answer(
+        self, asked: _Asked, computation: SharedComputation, waiter: Waiter, rpc: str
+    ) -> pb.ExplainResponse:
+        """Returns the answer of a computation that has ended, or the best one so far."""
+        work, model = computation.work, asked.model.name
+        response = self._response(asked, computation, waiter)
+        queued = responses.queue_seconds(work, asked.call)
+        self.metrics.answered(model, rpc, queued, work.compute_seconds)
+        if waiter.joined:
+            response.cache = explanation_pb2.CACHE_STATUS_JOINED
+            self.metrics.joined(model)
+        elif asked.key is not None:
+            response.cache = explanation_pb2.CACHE_STATUS_MISS
+            self.metrics.missed(model)
+        response.timings.CopyFrom(responses.timings(work, asked.call))
+        response.request_id = asked.call.id
+        return response
+
+    def _response(
+        self, asked: _Asked, computation: SharedComputation, waiter: Waiter
+    ) -> pb.ExplainResponse:
+        work, parsed = computation.work, computation.parsed
+        if not work.finished.done():
+            best = computation.best() if waiter.terms.partial else None
+            if best is None:
+                raise DeadlineExceeded("the deadline came before the answer")
+            self.metrics.explained(parsed, best)
+            return responses.explanation(computation, best)
+        if work.error is not None:
+            raise work.error
+        if computation.stored is not None:
+            response = pb.ExplainResponse.FromString(computation.stored)
+            self.metrics.repeated(parsed.model.name, response)
+            return response
+        answered = computation.plan.answered(work.results)
+        costs.learn(parsed, answered)
+        self.metrics.explained(parsed, answered)
+        response = responses.explanation(computation, answered)
+        if asked.key is not None:
+            computation.stored = response.SerializeToString()
+            self.cache.put(asked.key, computation.stored)
+        return response

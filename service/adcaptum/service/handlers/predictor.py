@@ -1,0 +1,90 @@
+"""The predictor: answers Predict, whatever the protocol."""
+
+import asyncio
+from dataclasses import dataclass
+
+from adcaptum.engine.rows.sources import Given
+from adcaptum.engine.scheduling.priority import Priority
+from adcaptum.engine.vocabulary.evaluation import Evaluation
+from adcaptum.service.handlers import admission, costs, responses
+from adcaptum.service.handlers.call import Call
+from adcaptum.service.handlers.plans import Prediction
+from adcaptum.service.handlers.request_metrics import RequestMetrics
+from adcaptum.service.models.catalogue import Catalogue
+from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.requests import answers, inputs
+from adcaptum.service.requests.inputs import Inputs
+from adcaptum.service.runtime.dispatcher import Dispatcher
+from adcaptum.service.runtime.work import Work
+from adcaptum.service.wire import tensors
+from adcaptum.v1 import explanation_service_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictor:
+    """Answers predictions.
+
+    Attributes:
+        catalogue: The models.
+        dispatcher: Runs the works.
+        metrics: Where answers are counted.
+        max_image_pixels: The largest image that is decoded.
+    """
+
+    catalogue: Catalogue
+    dispatcher: Dispatcher
+    metrics: RequestMetrics
+    max_image_pixels: int
+
+    async def predict(self, request: pb.PredictRequest, call: Call) -> pb.PredictResponse:
+        """Evaluates a model.
+
+        Raises:
+            ServiceError: The request is wrong, or the server cannot serve it.
+        """
+        model = self.catalogue.find(request.model)
+        work = self._submit(await self._read(request, model), model, call)
+        try:
+            await work.finished
+        except asyncio.CancelledError:
+            self.dispatcher.cancel(work, call.end_reason)
+            raise
+        if work.error is not None:
+            raise work.error
+        outputs = work.results[0].values
+        queued = responses.queue_seconds(work, call)
+        self.metrics.answered(model.name, "Predict", queued, work.compute_seconds)
+        return pb.PredictResponse(
+            model=model.identity,
+            outputs=[tensors.encode(outputs, model.loaded.declaration.outputs[0].name)],
+            predictions=answers.predictions(model, outputs, request.top_k),
+            timings=responses.timings(work, call),
+            request_id=call.id,
+        )
+
+    async def _read(self, request: pb.PredictRequest, model: ServedModel) -> Inputs:
+        if inputs.is_slow(request.inputs):
+            return await asyncio.to_thread(
+                inputs.read, request.inputs, model.loaded, self.max_image_pixels
+            )
+        return inputs.read(request.inputs, model.loaded, self.max_image_pixels)
+
+    def _submit(self, read: Inputs, model: ServedModel, call: Call) -> Work:
+        deadline = admission.due(call, partial=False)
+        cost = costs.of_prediction(read)
+        forecast = self.dispatcher.forecast(model, cost, Priority.PREDICT)
+        if deadline is not None:
+            admission.check_time(cost, forecast, deadline, partial=False)
+        work = Work(
+            model,
+            Prediction(Evaluation(Given(read.tensors), arguments=read.arguments)),
+            cost,
+            finished=asyncio.get_running_loop().create_future(),
+            arrival=call.arrival,
+            priority=Priority.PREDICT,
+            caller=call.caller or None,
+            seconds=forecast.seconds,
+            deadline=deadline,
+        )
+        self.dispatcher.submit(work)
+        return work

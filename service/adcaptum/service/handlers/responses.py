@@ -1,0 +1,75 @@
+"""Responses: messages of explanations and of their progress."""
+
+from time import monotonic
+
+from adcaptum.service.handlers.call import Call
+from adcaptum.service.handlers.shared_computation import Answered, SharedComputation
+from adcaptum.service.requests import answers
+from adcaptum.service.runtime.cost import Forecast
+from adcaptum.service.runtime.work import Work
+from adcaptum.service.wire import tensors
+from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+
+
+def accepted(call: Call, computation: SharedComputation, forecast: Forecast | None) -> pb.Accepted:
+    """Returns the first event of a stream.
+
+    Args:
+        call: The call.
+        computation: Its computation.
+        forecast: The time that this is expected to take; None: it was running before.
+    """
+    if forecast is None:
+        return pb.Accepted(request_id=call.id, rows=computation.rows)
+    return pb.Accepted(
+        request_id=call.id,
+        rows=computation.rows,
+        rows_ahead=forecast.ahead.rows,
+        position=forecast.ahead.requests,
+        seconds=forecast.seconds + forecast.wait(forecast.seconds),
+    )
+
+
+def partial(computation: SharedComputation) -> pb.Partial:
+    """Returns the progress of a computation; its message is written once for all waiters."""
+    if computation.partial is None:
+        computation.partial = pb.Partial(
+            rows_done=computation.work.rows_done,
+            rows=computation.rows,
+            explanations=answers.explanations(computation.parsed, computation.so_far()),
+        )
+    return computation.partial
+
+
+def explanation(computation: SharedComputation, answered: Answered) -> pb.ExplainResponse:
+    """Returns the answer of a computation, without what differs from waiter to waiter."""
+    parsed = computation.parsed
+    predictions, outputs = answers.told_outputs(parsed, computation.outputs)
+    declared = parsed.model.loaded.declaration.inputs
+    shown = parsed.inputs.tensors if parsed.output.return_inputs else ()
+    return pb.ExplainResponse(
+        model=parsed.model.identity,
+        explanations=answers.explanations(parsed, answered),
+        reports=answers.reports(parsed, answered),
+        inputs=[
+            tensors.encode(values, each.name) for each, values in zip(declared, shown, strict=False)
+        ],
+        seed=parsed.seed,
+        predictions=predictions,
+        outputs=outputs,
+    )
+
+
+def queue_seconds(work: Work, call: Call) -> float:
+    """Returns the wait of a request for the first batch, which may have been before it came."""
+    return max(0.0, work.queue_seconds - (call.arrival - work.arrival))
+
+
+def timings(work: Work, call: Call) -> explanation_pb2.Timings:
+    """Returns the times of a request."""
+    return explanation_pb2.Timings(
+        queue_seconds=queue_seconds(work, call),
+        compute_seconds=work.compute_seconds,
+        total_seconds=monotonic() - call.arrival,
+        batches=work.batches,
+    )

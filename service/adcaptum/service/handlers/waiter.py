@@ -1,0 +1,78 @@
+"""A waiter: one request that waits for a shared computation, until its own deadline."""
+
+import asyncio
+from time import monotonic
+from typing import NamedTuple
+
+from adcaptum.engine.scheduling.priority import Priority
+
+
+class Terms(NamedTuple):
+    """The terms on which a request waits.
+
+    Attributes:
+        priority: Its class.
+        due: When its answer is due, on the monotonic clock; None: at the end.
+        partial: Whether the best answer so far is an answer at that time.
+        stream: Whether it is notified of progress.
+    """
+
+    priority: Priority
+    due: float | None
+    partial: bool
+    stream: bool
+
+
+class Waiter:
+    """A request that waits.
+
+    Attributes:
+        terms: The terms on which it waits.
+        joined: Whether the computation was running when it came.
+        overdue: Whether its deadline has come.
+        news: Set at the computation's end, at the deadline, and, for streams, at progress.
+    """
+
+    __slots__ = ("_finished", "_timer", "joined", "news", "overdue", "terms")
+
+    def __init__(self, finished: asyncio.Future[None], terms: Terms, *, joined: bool) -> None:
+        """Begins to wait.
+
+        Args:
+            finished: Set when the computation has ended.
+            terms: The terms on which the request waits.
+            joined: Whether the computation was running before.
+        """
+        self._finished = finished
+        self.terms = terms
+        self.joined = joined
+        self.overdue = False
+        self.news = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        if terms.due is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(0.0, terms.due - monotonic()), self._expire)
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return self.overdue or self._finished.done()
+
+    async def end(self) -> None:
+        """Waits until it is over."""
+        while not self.over:
+            await self.progress()
+
+    async def progress(self) -> None:
+        """Waits for progress or for the end."""
+        await self.news.wait()
+        self.news.clear()
+
+    def close(self) -> None:
+        """Stops the clock of its deadline."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _expire(self) -> None:
+        self.overdue = True
+        self.news.set()

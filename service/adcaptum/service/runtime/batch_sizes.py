@@ -1,0 +1,86 @@
+"""The sizes of a device's batches, and the time that rows take, by model and kind of rows."""
+
+from collections.abc import Hashable, Mapping
+from typing import Final, cast
+
+import torch
+
+from adcaptum.engine.scheduling.batch_sizer import BatchSizer
+from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.models.warm_up import Curve
+from adcaptum.service.runtime.cost import RowCounts
+from adcaptum.service.runtime.job_payload import EngineKey
+
+MEMORY_SHARE: Final = 0.8
+"""The share of an accelerator's free memory that batches may take."""
+
+MOST_ROWS: Final = 4096
+"""The most rows in a batch, whatever a device could hold."""
+
+
+class BatchSizes:
+    """Batch sizes that are learnt from batches.
+
+    Attributes:
+        sizer: The engine's rule for them.
+    """
+
+    def __init__(self, device: torch.device, target_batch_seconds: float) -> None:
+        """Prepares the sizes.
+
+        Args:
+            device: The device of the models.
+            target_batch_seconds: How long a batch may take.
+        """
+        self.sizer = BatchSizer(
+            target_seconds=target_batch_seconds, max_rows=_most_rows, kind=batch_kind
+        )
+        self._device = device
+
+    def seed(
+        self,
+        model: ServedModel,
+        curves: Mapping[str, Curve],
+        memory: Mapping[str, tuple[int, int]],
+    ) -> None:
+        """Begins with what was measured at load.
+
+        Args:
+            model: The model.
+            curves: The seconds of its batches by their rows, for each kind.
+            memory: The rows and the bytes of a batch, for each kind of which they are known.
+        """
+        for kind, curve in curves.items():
+            self.sizer.seed((model, kind), curve, memory.get(kind))
+
+    def row_seconds(self, key: Hashable) -> float:
+        """Returns the time that one more row of a key takes in a batch."""
+        return self.sizer.line(key).row
+
+    def seconds(self, model: ServedModel, rows: RowCounts) -> float:
+        """Estimates the time of rows with the device for them alone."""
+        lines = {kind: self.sizer.kind_line((model, kind)) for kind in rows}
+        return sum([lines[kind].seconds(number) for kind, number in rows.items()])
+
+    def measure_memory(self, threads: int) -> None:
+        """Bounds batches by the memory that the device has left, where it can be read.
+
+        Args:
+            threads: The number of batches that will share it.
+        """
+        if self._device.type == "cuda":
+            # The default stream's cache is of no use to batches, which run on streams of their own.
+            torch.cuda.empty_cache()
+            free, _ = torch.cuda.mem_get_info(self._device)
+            self.sizer.memory_bytes = MEMORY_SHARE * free / max(1, threads)
+
+
+def batch_kind(key: Hashable) -> Hashable:
+    """Returns the kind of a key's rows, which cost alike: the model, with gradients or without."""
+    model, evaluation_key = cast("EngineKey", key)
+    return model, evaluation_key[0]
+
+
+def _most_rows(key: Hashable) -> int:
+    model, _ = cast("EngineKey", key)
+    return MOST_ROWS if model.checks.independent else 1

@@ -1,0 +1,57 @@
+"""Job payloads: the rows of a work's evaluations, as the scheduler carries them."""
+
+from collections.abc import Hashable
+
+from adcaptum.engine.execution.packing import Part, Pending, RowRange
+from adcaptum.engine.scheduling.job import Job
+from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.runtime.work import RunningFlow, Work
+
+
+class JobPayload:
+    """The rows of one evaluation of a flow.
+
+    Attributes:
+        flow: The flow that asked.
+        pending: The evaluation.
+    """
+
+    __slots__ = ("flow", "pending")
+
+    def __init__(self, flow: RunningFlow, pending: Pending) -> None:
+        self.flow = flow
+        self.pending = pending
+
+    @property
+    def work(self) -> Work:
+        """The work that the rows belong to."""
+        return self.flow.work
+
+    def slice(self, start: int, stop: int) -> RowRange:
+        """Returns rows start..stop of the evaluation."""
+        return RowRange(self.pending.evaluation, start, stop)
+
+    def add(self, start: int, stop: int, part: Part) -> None:
+        """Adds a batch's results of rows start..stop, unless the work has ended."""
+        if not self.work.ended:
+            self.pending.add(start, stop, part)
+            self.work.rows_done += stop - start
+
+
+EngineJob = Job[JobPayload]
+EngineKey = tuple[ServedModel, tuple[Hashable, ...]]
+"""The key of a job: the model, and what the engine requires to be equal."""
+
+
+def jobs_of(flow: RunningFlow) -> list[EngineJob]:
+    """Returns the jobs of a flow's round."""
+    model = flow.work.model
+    return [
+        Job(
+            (model, pending.evaluation.key),
+            pending.rows,
+            JobPayload(flow, pending),
+            pending.evaluation.forward_rows or 1,
+        )
+        for pending in flow.waiting
+    ]
