@@ -48,7 +48,9 @@ def work(model: ServedModel, *stages: Flow[Any], **options: Any) -> Work:
 def cost(rows: int = 0, nbytes: int = 0, planning_seconds: float = 0.0) -> Cost:
     """The cost of forward rows."""
     of_kind = {"forward": rows}
-    return Cost(of_kind, of_kind, of_kind, planning_seconds, nbytes)
+    return Cost(
+        of_kind, of_kind, of_kind, planning_seconds, plain=not planning_seconds, nbytes=nbytes
+    )
 
 
 def setup(crashed: Callable[[BaseException], None], device: str = "cpu") -> EngineSetup:

@@ -4,19 +4,21 @@ from collections.abc import Sequence
 from typing import Final
 
 from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
+from adcaptum.engine.vocabulary.method import MULTIPLY_ADDS_PER_SECOND
 from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.requests.parsed_request import ParsedRequest, Piece
 from adcaptum.service.runtime.cost import Cost
 
-PLANNING_NUMBER_SECONDS: Final = 2.5e-7
-"""The time of planning coalitions and fitting regressions, for each row times element of an
-example."""
+PLAIN_NUMBERS: Final = 1 << 13
+"""Up to so many rows times elements of an example, planning coalitions and fitting regressions to
+their worths takes some milliseconds at most."""
 
 
 def of_prediction(inputs: Inputs) -> Cost:
     """Estimates the cost of a prediction."""
     rows = {"forward": inputs.count}
-    return Cost(rows, rows, rows, 0.0, sum([each.nbytes for each in inputs.tensors]))
+    nbytes = sum([each.nbytes for each in inputs.tensors])
+    return Cost(rows, rows, rows, planning_seconds=0.0, plain=True, nbytes=nbytes)
 
 
 def of_explanation(parsed: ParsedRequest) -> Cost:
@@ -30,7 +32,14 @@ def of_explanation(parsed: ParsedRequest) -> Cost:
     first = {kind: min(count, each) for kind, count in rows.items()}
     if parsed.needs_outputs or parsed.tells_outputs:
         rows = {**rows, "forward": rows["forward"] + parsed.inputs.count}
-    return Cost(rows, first, planned, _planning_seconds(parsed, expected), parsed.nbytes)
+    return Cost(
+        rows,
+        first,
+        planned,
+        planning_seconds=parsed.estimated_multiply_adds() / MULTIPLY_ADDS_PER_SECOND,
+        plain=_is_plain(parsed, expected),
+        nbytes=parsed.nbytes,
+    )
 
 
 def learn(parsed: ParsedRequest, answered: Sequence[tuple[Piece, Attribution]]) -> None:
@@ -54,9 +63,8 @@ def learn(parsed: ParsedRequest, answered: Sequence[tuple[Piece, Attribution]]) 
         )
 
 
-def _planning_seconds(parsed: ParsedRequest, rows: int) -> float:
-    """Estimates the time of the methods' mathematics beside so many rows."""
-    if not any(each.method.traits.feature_masks for each in parsed.methods):
-        return 0.0
-    elements = sum(each[0].numel() for each in parsed.inputs.tensors)
-    return rows * elements * PLANNING_NUMBER_SECONDS
+def _is_plain(parsed: ParsedRequest, rows: int) -> bool:
+    """Returns whether the methods take hardly any time beside so many rows."""
+    elements = sum([each[0].numel() for each in parsed.inputs.tensors])
+    of_coalitions = any(each.method.traits.feature_masks for each in parsed.methods)
+    return not of_coalitions or rows * elements <= PLAIN_NUMBERS

@@ -9,6 +9,7 @@ from torch import Tensor
 from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Neuron, Output, Site
 from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.method import multiply_adds
 from adcaptum.service.errors import InvalidRequest, Unsupported
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import (
@@ -134,35 +135,51 @@ class ParsedRequest:
         return Evaluation(Given(self.inputs.tensors), arguments=self.inputs.arguments)
 
     def estimated_rows(self) -> dict[str, int]:
-        """How many rows it will take, by kind, as far as is known; the outputs' not counted.
+        """Estimates the rows that it takes, by kind, without those of the outputs.
 
         To a tolerance, as many as such requests have taken.
         """
-        first = torch.zeros(self.inputs.count, len(self.model.checks.output_shape)).long()
         rows = {"forward": 0, "gradient": 0}
         for index, resolved in enumerate(self.methods):
             kind = "gradient" if resolved.method.traits.gradient else "forward"
-            pieces = [self._piece(index, 0, first, part) for part in self.parts]
-            foretold = sum(map(self.rows, pieces)) * self.choice.count
+            foretold = sum(map(self.rows, self._estimated_pieces(index))) * self.choice.count
             rows[kind] += self.model.row_forecasts.expected(
                 resolved.spec.name, self.budget.tolerance, foretold
             )
         return rows
 
+    def estimated_multiply_adds(self) -> float:
+        """Estimates the multiply-adds of its methods' own mathematics."""
+        return self.choice.count * sum(
+            [
+                multiply_adds(resolved.method, self._seen_by_method(piece))
+                for index, resolved in enumerate(self.methods)
+                for piece in self._estimated_pieces(index)
+            ]
+        )
+
     def rows(self, piece: Piece) -> int:
-        """How many rows a piece takes, as far as its method knows."""
-        method, explicand = self.methods[piece.method].method, piece.explicand
+        """Estimates the rows that a piece takes."""
+        return self.methods[piece.method].method.rows(self._seen_by_method(piece))
+
+    def _estimated_pieces(self, method: int) -> list[Piece]:
+        """The pieces of a method for one target, before targets are known."""
+        first = torch.zeros(self.inputs.count, len(self.model.checks.output_shape)).long()
+        return [self._piece(method, 0, first, part) for part in self.parts]
+
+    def _seen_by_method(self, piece: Piece) -> Explicand:
+        """The explicand with what is explained as inputs: a layer's elements are known here."""
+        explicand = piece.explicand
         site = self.inside(piece.method)
         shapes = None if site is None else self.model.checks.layer_shapes.get(site)
         if shapes is None:
-            return method.rows(explicand)
-        # What there is to explain are the layer's elements, which a method by itself cannot know.
+            return explicand
         values = explicand.inputs[0]
         seen, own = self.model.loaded.examples[0].shape[1:2], values.shape[1:2]
         # A layer that is as long as the example is as long as the input.
         lengths = [own + shape[1:] if shape[:1] == seen else shape for shape in shapes]
         inside = tuple(values.new_zeros(1).expand(explicand.count, *each) for each in lengths)
-        return method.rows(replace(explicand, inputs=inside))
+        return replace(explicand, inputs=inside)
 
     def pieces(self, outputs: Tensor | None) -> list[Piece]:
         """Cuts the question up for the engine.

@@ -20,8 +20,9 @@ class Cost:
         rows: Rows of the model, by kind.
         first_rows: The rows without which there is no answer at all, by kind.
         planned_rows: The rows that its methods plan, of which `rows` may be a part, by kind.
-        planning_seconds: Time that the mathematics of its methods takes beside the model:
-            coalitions, regressions.
+        planning_seconds: Time that long mathematics of its methods takes beside the model, such as
+            regressions over many features.
+        plain: Whether all of their mathematics takes some milliseconds at most.
         nbytes: Memory that it holds until it ends.
     """
 
@@ -29,6 +30,7 @@ class Cost:
     first_rows: RowCounts
     planned_rows: RowCounts
     planning_seconds: float
+    plain: bool
     nbytes: int
 
     @property

@@ -39,9 +39,6 @@ LIGHT_REQUEST_SECONDS: Final = 0.0015
 LIGHT_BATCH_SECONDS: Final = 0.005
 """How long a batch of a light model may keep the event loop."""
 
-LIGHT_PLANNING_SECONDS: Final = 0.002
-"""The longest that the mathematics of a light request's methods takes."""
-
 RETRY_SECONDS: Final = (0.05, 60.0)
 """The shortest and the longest time after which a refused caller is asked to try again."""
 
@@ -226,7 +223,7 @@ class Dispatcher:
         `planned_rows`.
         """
         best = self._light_models.get(model)
-        if best is None or cost.planning_seconds > LIGHT_PLANNING_SECONDS:
+        if best is None or not cost.plain:
             return self._threads_lane
         added = sum([best.get(kind, 0.0) * rows for kind, rows in cost.planned_rows.items()])
         return self._loop_lane if added <= LIGHT_REQUEST_SECONDS else self._threads_lane

@@ -65,12 +65,12 @@ async def test_what_plans_many_rows_is_kept_out_of_the_event_loop_however_few_it
     await made.stop()
 
 
-async def test_what_fits_regressions_to_many_rows_is_kept_out_of_the_event_loop() -> None:
+async def test_what_plans_coalitions_of_many_elements_is_kept_out_of_the_event_loop() -> None:
     model, _ = served()
     # Rows that cost nothing.
     made = engines(model, {kind: {1: 1e-9, 64: 2e-9} for kind in ("forward", "gradient")})
     light = lane(made, asked(model, "smooth_grad", 64))
-    few = lane(made, asked(model, "lime", 1))
-    many = lane(made, asked(model, "lime", 11))
+    few = lane(made, asked(model, "rise", 1))
+    many = lane(made, asked(model, "rise", 11))
     assert few is light is not many
     await made.stop()
