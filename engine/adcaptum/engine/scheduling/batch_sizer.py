@@ -1,279 +1,33 @@
-"""How many rows a batch should have: learnt from what batches took.
+"""The number of rows per batch, learnt from the time and the memory of batches.
 
-Rules:
-1. Only powers of two are ever chosen (or `fixed`), so that a size is measured again and again.
-2. A size is chosen only if a batch of it is expected to take at most `target_seconds`. If not even
-   one row fits, the answer is one row.
-3. Among the sizes that fit, the smallest with 95 % of the best rows per second wins: a larger batch
-   would only wait longer and hold more memory.
-4. The next size up is tried if it was never measured, and both neighbours while their measurements
-   are too few to rule them out, and now and then afterwards (less and less often), because machines
-   change. Nothing larger than twice the chosen size is ever tried, and that only if the last
-   doubling paid: rates that have levelled off only cost memory further up.
-5. The first batch of a size may be slow for reasons of its own (kernels are chosen, memory is
-   mapped), so that a size is judged by its second batch at the earliest.
-6. A size is chosen only if it is expected to fit into `memory_bytes`, where a batch's memory is
-   measured: larger batches take at most as much a row as the largest that was measured.
-7. After an out-of-memory error a key gets fewer rows than those that failed, for a while: see
-   `memory_limit`.
-
-The time of a size that was not measured is that of the straight line through its neighbours
-(seconds = slope * rows + overhead), kept between no growth and proportional growth.
+Each key has a curve, which chooses by the rules of `batch_curve`.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from math import inf, log2
+from collections.abc import Callable, Hashable, Mapping
+from math import inf
 from typing import Final
 
+from adcaptum.engine.scheduling.batch_curve import ROW_TIMES, BatchCurve, Point
 from adcaptum.engine.scheduling.cost_line import UNKNOWN, CostLine
-from adcaptum.engine.scheduling.memory_limit import MemoryLimit
 
-ENOUGH: Final = 0.95  # of the best rows per second
-WORTH: Final = 1.08  # what a doubling must bring for the next one to be tried
-NOISE: Final = 0.3  # how far a single measured rate may be below the true one
-FORGETTING: Final = 0.1  # weight of the newest measurement, once there are ten
-STALE: Final = 50  # batches after which a better measurement replaces what was known of a size
-SPIKE: Final = 2.0  # a batch that took longer than this many times the usual counts as this
-PATIENCE: Final = 10  # a size that did not pay rests for 2 * PATIENCE**2 batches at most
-TRUST: Final = 3.0  # a prior that is off by more than this factor is dropped
-SETTLED: Final = 16  # batches from which on a curve's line is fitted only now and then:
-REFIT: Final = 8  # every so many batches
-MAX_KEYS: Final = 1024  # curves kept; the oldest goes first
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One measured point of a curve: batches of about `rows` rows take `seconds`.
-
-    `samples` is the number of batches measured; 0 means that the point is a prior.
-    """
-
-    rows: float
-    seconds: float
-    samples: int
-
-    @property
-    def rows_per_second(self) -> float:
-        """The throughput at this size."""
-        return self.rows / self.seconds
-
-
-class _Cell:
-    """The running estimate for the batches nearest to one power of two."""
-
-    __slots__ = ("last_seen", "rows", "samples", "seconds")
-
-    def __init__(self, rows: float, seconds: float, samples: int, last_seen: int) -> None:
-        self.rows = rows
-        self.seconds = seconds
-        self.samples = samples
-        self.last_seen = last_seen
-
-    @property
-    def rate(self) -> float:
-        return self.rows / self.seconds
-
-    @property
-    def hopeful_rate(self) -> float:
-        """The rate that this size may turn out to have, seen how little was measured."""
-        return inf if self.samples == 1 else self.rate * (1 + NOISE / self.samples**0.5)
-
-    @property
-    def hopeful_seconds(self) -> float:
-        """The seconds that this size may turn out to take."""
-        return self.seconds / (1 + NOISE / self.samples**0.5)
-
-    def seconds_at(self, rows: int) -> float:
-        """Expected seconds of exactly `rows`, which is near to what was measured."""
-        return self.seconds * max(1.0, rows / self.rows)
-
-    def observe(self, rows: int, seconds: float, batch: int) -> None:
-        """Take in one more batch of this cell, the `batch`-th of its curve."""
-        stale = batch - self.last_seen > STALE
-        usual = self.seconds * rows / self.rows
-        # Batches are late for many reasons, but never early: what was known so far was too slow.
-        early = SPIKE * seconds < usual
-        if self.samples == 0 or early or (seconds < usual and (stale or self.samples == 1)):
-            self.rows, self.seconds = rows, seconds
-        elif self.samples > 1:
-            weight = max(1 / self.samples, 0.5 if stale else FORGETTING)
-            self.rows += weight * (rows - self.rows)
-            self.seconds += weight * (min(seconds, SPIKE * usual) - self.seconds)
-        self.samples += 1
-        self.last_seen = batch
-
-
-class _Curve:
-    """Seconds over rows of one key; cell e holds the batches of about 2**e rows.
-
-    `cells` is sorted, and replaced when it changes: threads may look at it without a lock.
-    """
-
-    __slots__ = (
-        "_line", "batches", "cells", "choice", "kind", "limit", "measured", "memory", "target",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        kind: Hashable,
-        limit: int,
-        target: float,
-        memory: float,
-        prior: "_Curve | None",
-    ) -> None:
-        self.kind = kind
-        self.limit = MemoryLimit(limit)
-        self.target = target
-        self.memory = memory
-        self.measured: tuple[int, int] | None = None
-        self.batches = 0
-        self.choice = 1
-        self.cells: dict[int, _Cell] = {}
-        self._line: CostLine | None = None
-        if prior is not None:
-            self.cells = {e: _Cell(c.rows, c.seconds, 0, 0) for e, c in prior.cells.items()}
-            self.measured = prior.measured
-            self.choose()
-
-    @property
-    def line(self) -> CostLine:
-        """The straight line through the sizes in use, up to the chosen one."""
-        if self._line is None:
-            largest = self.choice.bit_length() - 1
-            cells = [cell for e, cell in self.cells.items() if e <= largest]
-            self._line = _fit(cells or list(self.cells.values())[:1], self.choice)
-        return self._line
-
-    def observe(self, rows: int, seconds: float, nbytes: int | None) -> None:
-        """Take in a measurement, and choose again."""
-        self.batches += 1
-        # To fit a line takes some microseconds, and one batch changes little of a known curve.
-        if self.batches < SETTLED or self.batches % REFIT == 0:
-            self._line = None
-        if nbytes is not None and (self.measured is None or rows >= self.measured[0]):
-            self.measured = (rows, nbytes)
-        exponent = nearest_exponent(rows)
-        cell = self.cells.get(exponent)
-        if cell is None:
-            cell = _Cell(rows, seconds, 1, self.batches)
-            self.cells = dict(sorted([*self.cells.items(), (exponent, cell)]))
-        else:
-            if cell.samples == 0:
-                self._correct_prior(cell, (seconds / rows) * cell.rate)
-            cell.observe(rows, seconds, self.batches)
-        self.choose()
-
-    def _correct_prior(self, measured: _Cell, ratio: float) -> None:
-        """Scale the points that are still a prior by how wrong this one was, or drop them."""
-        priors = [cell for cell in self.cells.values() if cell.samples == 0]
-        for cell in priors:
-            cell.seconds *= ratio
-        if not 1 / TRUST < ratio < TRUST:
-            kept = {e: c for e, c in self.cells.items() if c is measured or c.samples}
-            self.cells = kept
-
-    def choose(self) -> None:
-        """Set `choice` by the rules of this module."""
-        cells = self.cells
-        if not cells:
-            return
-        largest = min(self.limit.rows, self._fitting()).bit_length() - 1
-        fitting = [
-            (exponent, cell.rate)
-            for exponent, cell in cells.items()
-            if exponent <= largest and cell.seconds_at(1 << exponent) <= self.target
-        ]
-        if fitting:
-            best = max(rate for _, rate in fitting)
-            chosen = next(exponent for exponent, rate in fitting if rate >= ENOUGH * best)
-            exponent = self._trial(cells, chosen, best, largest)
-        else:
-            exponent = _largest_proportional(cells, largest, self.target)
-        self.choice = 1 << exponent
-
-    def _fitting(self) -> int:
-        """Rule 6: the rows that are expected to fit into memory."""
-        if self.measured is None or self.memory == inf:
-            return self.limit.rows
-        rows, nbytes = self.measured
-        return max(1, int(self.memory * rows / max(nbytes, 1)))
-
-    def _trial(self, cells: Mapping[int, _Cell], chosen: int, best: float, largest: int) -> int:
-        """The exponent to use next: the chosen one, or a neighbour that has to be measured."""
-        usual = cells[chosen]
-        larger = cells.get(chosen + 1)
-        smaller = cells.get(chosen - 1)
-        known = smaller is not None and min(smaller.samples, usual.samples) > 1
-        pays = smaller is None or not known or usual.rate >= WORTH * smaller.rate
-        fits = chosen < largest and pays and _extrapolate(cells, chosen + 1) <= self.target
-        if fits and (larger is None or larger.samples == 1):
-            return chosen + 1
-        for exponent, bar in ((chosen - 1, ENOUGH * best), (chosen + 1, best / ENOUGH)):
-            cell = cells.get(exponent)
-            if cell is None or (exponent > chosen and not fits):
-                continue
-            if self.batches - cell.last_seen >= 2 * min(max(cell.samples, 2), PATIENCE) ** 2:
-                return exponent
-            unsure = 0 < cell.samples < usual.samples and cell.hopeful_seconds <= self.target
-            if unsure and cell.hopeful_rate >= bar:
-                return exponent
-        return chosen
-
-
-def _fit(cells: Sequence[_Cell], rows: int) -> CostLine:
-    """The line with the least squares of relative errors, neither of its parts negative."""
-    if not cells:
-        return UNKNOWN
-    # The unknowns of r / s * row + 1 / s * batch = 1.
-    pairs = [(cell.rows / cell.seconds, 1 / cell.seconds) for cell in cells]
-    xx = sum([x * x for x, _ in pairs])
-    xy = sum([x * y for x, y in pairs])
-    yy = sum([y * y for _, y in pairs])
-    x1 = sum([x for x, _ in pairs])
-    y1 = sum([y for _, y in pairs])
-    determinant = xx * yy - xy * xy
-    if determinant > 1e-9 * xx * yy:
-        row = (x1 * yy - y1 * xy) / determinant
-        batch = (y1 * xx - x1 * xy) / determinant
-        if row >= 0 and batch >= 0:
-            return CostLine(row, batch, rows)
-        if row < 0:
-            return CostLine(0.0, y1 / yy, rows)
-    return CostLine(x1 / xx, 0.0, rows)
-
-
-def _extrapolate(cells: Mapping[int, _Cell], exponent: int) -> float:
-    """Seconds at 2**exponent from the two cells below it, of which the nearer must exist."""
-    seconds = cells[exponent - 1].seconds_at(1 << (exponent - 1))
-    further = cells.get(exponent - 2)
-    if further is None:
-        return 2 * seconds
-    growth = 2 * (seconds - further.seconds_at(1 << (exponent - 2)))
-    return seconds + min(max(growth, 0.0), seconds)
-
-
-def _largest_proportional(cells: Mapping[int, _Cell], largest: int, target: float) -> int:
-    """The largest exponent that fits if time is proportional to rows: nothing measured fits."""
-    smallest, cell = next(iter(cells.items()))
-    exponent = min(largest, smallest - 1)
-    while exponent > 0 and (1 << exponent) / cell.rate > target:
-        exponent -= 1
-    return max(exponent, 0)
+MAX_KEYS: Final = 1024
+"""Curves that are kept; the oldest goes first."""
 
 
 class BatchSizer:
     """Learns the rows per batch of every key.
 
     Args:
-        target_seconds: The longest a batch should take; None to look for the best throughput only.
+        target_seconds: The longest that a batch should take; None: only the best throughput counts.
+        row_times: A batch may take so many times as long as one row, where that is longer than the
+            target; 1: never longer than the target.
         max_rows: The most rows any batch may have, or a function that says it for a key (1 for a
             model whose rows must not share a batch).
         fixed: Always answer this, and learn nothing but memory limits.
-        memory_bytes: How much memory a batch may take; None: any. It counts where `observe` is told
-            what batches took.
-        kind: Maps a key to what it has in common with others ("gradients of this model"): the first
-            batches of a new key start from the curve last measured for its kind.
+        memory_bytes: The memory that a batch may take; None: any. It counts where `observe` is
+            given the memory of batches.
+        kind: Maps a key to its kind, such as "gradients of this model": the first batches of a new
+            key start from the curve last measured for its kind.
 
     Threads may share one: at worst, measurements that arrive at the same moment count as one.
     """
@@ -282,6 +36,7 @@ class BatchSizer:
         self,
         *,
         target_seconds: float | None = 0.025,
+        row_times: float = ROW_TIMES,
         max_rows: int | Callable[[Hashable], int] = 4096,
         fixed: int | None = None,
         memory_bytes: float | None = None,
@@ -293,15 +48,16 @@ class BatchSizer:
         if isinstance(max_rows, int) and max_rows < 1:
             raise ValueError(f"max_rows must be at least 1, not {max_rows}")
         self.target_seconds = target_seconds
+        self.row_times = row_times
         self.fixed = fixed
         self.memory_bytes = memory_bytes
         self._max_rows = max_rows
         self._kind = kind
-        self._curves: dict[Hashable, _Curve] = {}
-        self._priors: dict[Hashable, _Curve] = {}
+        self._curves: dict[Hashable, BatchCurve] = {}
+        self._priors: dict[Hashable, BatchCurve] = {}
 
     def rows(self, key: Hashable) -> int:
-        """The number of rows that the next batch of `key` should have at most."""
+        """Returns the most rows that the next batch of `key` should have."""
         curve = self._curves.get(key)
         if curve is None:
             curve = self._start(key)
@@ -310,7 +66,7 @@ class BatchSizer:
         return curve.choice
 
     def observe(self, key: Hashable, rows: int, seconds: float, nbytes: int | None = None) -> None:
-        """Learn that a batch of `rows` rows of `key` took `seconds`, and `nbytes` of memory."""
+        """Learns that a batch of `rows` rows of `key` took `seconds`, and `nbytes` of memory."""
         curve = self._curves.get(key)
         if curve is None:
             curve = self._start(key)
@@ -322,7 +78,7 @@ class BatchSizer:
         self._priors[curve.kind] = curve
 
     def out_of_memory(self, key: Hashable, rows: int) -> None:
-        """Learn that a batch of `rows` rows of `key` did not fit in memory."""
+        """Learns that a batch of `rows` rows of `key` did not fit in memory."""
         curve = self._curves.get(key) or self._start(key)
         if curve.limit.fail(rows):
             curve.choose()
@@ -333,47 +89,42 @@ class BatchSizer:
         seconds_by_rows: Mapping[int, float],
         measured: tuple[int, int] | None = None,
     ) -> None:
-        """Give the keys of a kind that are still to come a curve to start from.
+        """Gives the keys of a kind that are still to come a curve to start from.
 
         Args:
-            kind: What `kind(key)` returns, or a key itself where no such function was given.
-            seconds_by_rows: Seconds that a batch took, by its number of rows.
+            kind: The value of `kind(key)`, or a key itself where no such function was given.
+            seconds_by_rows: Seconds of a batch, by its number of rows.
             measured: The rows of a batch, and the bytes of memory that it took; None: not known.
         """
         most = max(seconds_by_rows, default=1)
-        prior = _Curve(kind, most, self._target, inf, None)
-        prior.measured = measured
-        for rows, seconds in sorted(seconds_by_rows.items()):
-            prior.cells[nearest_exponent(rows)] = _Cell(rows, max(seconds, 1e-9), 0, 0)
-        prior.choose()
+        prior = self._curve(kind, most, inf, None)
+        prior.seed(seconds_by_rows, measured)
         self._priors[kind] = prior
 
     def limit(self, key: Hashable) -> int:
-        """The most rows that `key` may get: by configuration, or since memory ran out."""
+        """Returns the most rows that `key` may get by configuration, and since memory ran out."""
         curve = self._curves.get(key)
         return self._max_rows_of(key) if curve is None else curve.limit.rows
 
     def curve(self, key: Hashable) -> tuple[Point, ...]:
-        """What is known of a key, by growing number of rows."""
+        """Returns the measured points of a key, by growing number of rows."""
         curve = self._curves.get(key)
-        if curve is None:
-            return ()
-        return tuple(Point(c.rows, c.seconds, c.samples) for c in curve.cells.values())
+        return () if curve is None else curve.points
 
     def line(self, key: Hashable) -> CostLine:
-        """What batches of a key take: the straight line through what is known of it."""
+        """Returns the time of a key's batches: the straight line through its measured points."""
         curve = self._curves.get(key)
         if curve is None:
             curve = self._start(key)
         return curve.line
 
     def kind_line(self, kind: Hashable) -> CostLine:
-        """What batches of a kind take, by the key of it that was measured last, or by its seed."""
+        """Returns the time of a kind's batches, by its key measured last, or by its seed."""
         prior = self._priors.get(kind)
         return UNKNOWN if prior is None else prior.line
 
     def row_bytes(self, key: Hashable) -> float | None:
-        """What a row of a key takes of memory at most, in large batches; None if not measured."""
+        """Returns the bytes that a row of a key takes in large batches; None: not measured."""
         curve = self._curves.get(key)
         if curve is None or curve.measured is None:
             return None
@@ -387,16 +138,23 @@ class BatchSizer:
     def _max_rows_of(self, key: Hashable) -> int:
         return self._max_rows if isinstance(self._max_rows, int) else max(1, self._max_rows(key))
 
-    def _start(self, key: Hashable) -> _Curve:
+    def _curve(
+        self, kind: Hashable, limit: int, memory: float, prior: BatchCurve | None
+    ) -> BatchCurve:
+        return BatchCurve(
+            kind=kind,
+            limit=limit,
+            target=self._target,
+            row_times=self.row_times,
+            memory=memory,
+            prior=prior,
+        )
+
+    def _start(self, key: Hashable) -> BatchCurve:
         if len(self._curves) >= MAX_KEYS:
             self._curves.pop(next(iter(tuple(self._curves))), None)
         kind = key if self._kind is None else self._kind(key)
         memory = inf if self.memory_bytes is None else self.memory_bytes
         prior = self._priors.get(kind)
-        curve = _Curve(kind, self._max_rows_of(key), self._target, memory, prior)
+        curve = self._curve(kind, self._max_rows_of(key), memory, prior)
         return self._curves.setdefault(key, curve)
-
-
-def nearest_exponent(rows: int) -> int:
-    """The power of two nearest to a number of rows, on a logarithmic scale."""
-    return round(log2(rows))

@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from adcaptum.engine.scheduling.batch_sizer import BatchSizer, nearest_exponent
+from adcaptum.engine.scheduling.batch_curve import nearest_exponent
+from adcaptum.engine.scheduling.batch_sizer import BatchSizer
 from adcaptum.engine.scheduling.memory_limit import PROBE
 
 TARGET = 0.025
@@ -41,7 +42,8 @@ CURVES = {
 
 
 def best_rate(curve: Seconds, target: float | None) -> float:
-    sizes = [rows for rows in SIZES if target is None or curve(rows) <= target] or [1]
+    longest = float("inf") if target is None else max(target, 2 * curve(1))
+    sizes = [rows for rows in SIZES if curve(rows) <= longest]
     return max(rows / curve(rows) for rows in sizes)
 
 
@@ -100,9 +102,32 @@ def test_batches_take_no_longer_than_the_target(name: str) -> None:
         assert sum(each > 1.2 * TARGET for each in seconds) <= 5
 
 
-def test_gives_one_row_if_even_one_takes_longer_than_the_target() -> None:
-    sizes = drive(BatchSizer(), affine(0.01, 0.2), 50, random.Random(0))
-    assert set(sizes) == {1}
+def test_gives_one_row_if_one_takes_longer_than_the_target_and_more_are_no_faster() -> None:
+    sizes = drive(BatchSizer(), affine(0.01, 0.2), 200, random.Random(0), noise=0)
+    assert sizes[-100:].count(1) >= 95
+    assert max(sizes) == 2
+
+
+def test_a_fixed_cost_above_the_target_is_shared_by_many_rows() -> None:
+    # 30 ms a batch and 50 us a row: one row at a time gave 33 rows a second.
+    curve = affine(0.03, 50e-6)
+    sizes = drive(BatchSizer(), curve, 60, random.Random(0), noise=0)
+    assert reached(sizes[-20:], curve) >= 9_000
+    assert max(map(curve, sizes)) <= 3 * curve(1)
+
+
+def test_where_a_batch_may_not_take_longer_than_the_target_one_row_is_the_least() -> None:
+    sizer = BatchSizer(row_times=1.0)
+    assert max(drive(sizer, affine(0.03, 50e-6), 60, random.Random(0), noise=0)) == 1
+
+
+def test_the_time_of_a_row_is_measured_again_where_it_is_the_limit() -> None:
+    sizer = BatchSizer()
+    slow, fast = affine(0.2, 1e-3), affine(0.03, 1e-3)
+    drive(sizer, slow, 100, random.Random(0), noise=0)
+    assert sizer.rows("key") >= 128
+    sizes = drive(sizer, fast, 400, random.Random(0), noise=0)
+    assert max(map(fast, sizes[-150:])) <= 3 * fast(1)
 
 
 def test_prefers_the_smaller_of_two_sizes_that_are_equally_fast() -> None:
