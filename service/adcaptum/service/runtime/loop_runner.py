@@ -46,6 +46,8 @@ class LoopRunner(EngineRunner):
             banned: Called with a model that is not to run in the event loop any more.
         """
         super().__init__(setup)
+        # The event loop is never kept for longer than the target, whatever one row takes.
+        self.core.sizes.sizer.row_times = 1.0
         self._ban = banned
         self._banned: set[ServedModel] = set()
         self._step_is_due = False
