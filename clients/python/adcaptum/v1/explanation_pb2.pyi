@@ -549,7 +549,7 @@ class OutputOptions(_message.Message):
     return_predictions: _builtins.bool
     """Whether to return predictions, as Predict does, for models with labels. Where it is absent, they
     come where the outputs have to be known anyway, because the targets depend on them, and where
-    there are several methods, which share the rows. Otherwise they cost a row for each example.
+    there are several methods. Otherwise they cost a row for each example.
     """
     top_k: _builtins.int
     """How many labels a prediction has; 0 stands for 5."""
@@ -763,8 +763,7 @@ class MethodReport(_message.Message):
     STOP_REASON_FIELD_NUMBER: _builtins.int
     UNCOVERED_OPS_FIELD_NUMBER: _builtins.int
     rows_used: _builtins.int
-    """The rows that were evaluated for it. Rows whose outputs were known, from an earlier request or from
-    another method of this one, are not among them.
+    """The rows that were evaluated for it.
     """
     stop_reason: Global___StopReason.ValueType
     """Why it ended."""

@@ -27,8 +27,6 @@ class FlowRun(Generic[T]):
     Attributes:
         pending: The evaluations of the current round.
         rows_used: How many rows have been asked for so far, the current round's included.
-        rows_known: How many of them were not evaluated, because what they say was known. They
-            count for the budget, so that it does not depend on what is known which answer is given.
         best: The best answer so far, if the flow has reported one.
         done: Whether the flow has ended with a result.
         stop_reason: Why it ended.
@@ -36,7 +34,7 @@ class FlowRun(Generic[T]):
 
     __slots__ = (
         "_flow", "_forward_rows", "_max_rows", "_on_progress", "_result", "best", "done", "pending",
-        "rows_known", "rows_used", "stop_reason",
+        "rows_used", "stop_reason",
     )  # fmt: skip
 
     def __init__(
@@ -63,7 +61,6 @@ class FlowRun(Generic[T]):
         self._result: T | Attribution | None = None
         self.pending: tuple[Pending, ...] = ()
         self.rows_used = 0
-        self.rows_known = 0
         self.best: Attribution | None = None
         self.done = False
         self.stop_reason = StopReason.CONVERGED
@@ -107,8 +104,7 @@ class FlowRun(Generic[T]):
             # A flow that ran to its end knows better why it did not go on.
             ended = self.stop_reason is StopReason.CONVERGED
             reason = result.stop_reason if ended else self.stop_reason
-            rows = self.rows_used - self.rows_known
-            result = replace(result, rows_used=rows, stop_reason=reason)
+            result = replace(result, rows_used=self.rows_used, stop_reason=reason)
         # The best answer of a stopped flow is an Attribution, and so is T.
         return result  # type: ignore[return-value]
 
@@ -136,7 +132,7 @@ class FlowRun(Generic[T]):
         return pending
 
     def _report(self, attribution: Attribution) -> None:
-        self.best = replace(attribution, rows_used=self.rows_used - self.rows_known)
+        self.best = replace(attribution, rows_used=self.rows_used)
         if self._on_progress is not None:
             self._on_progress(self.best)
 

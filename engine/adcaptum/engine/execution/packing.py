@@ -165,22 +165,6 @@ class Pending:
         kept = evaluation.read is not None and not self._folds_both
         self._activations: Sink | None = _STACK.sink(evaluation.rows) if kept else None
 
-    def know(self, row: int, value: Tensor) -> None:
-        """Takes what is known of a row that was to be read, and not differentiated for a fold.
-
-        Args:
-            row: The row's number.
-            value: What its values are, as a batch would have them: without the rows.
-        """
-        assert self._in_order is None, "forwards of its own are whole"
-        self.done += 1
-        self._values.add(row, row + 1, (value[None],))
-
-    def value(self, row: int) -> Tensor:
-        """What a row's values are, once every row is there."""
-        (values,) = self._values.result()
-        return values[row]
-
     def add(self, start: int, stop: int, part: Part) -> None:
         """Takes what a batch said of rows start..stop."""
         self.done += stop - start

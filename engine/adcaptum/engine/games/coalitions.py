@@ -202,16 +202,6 @@ def everybody(coalitions: Coalitions) -> int | None:
     return None
 
 
-def nobody(coalitions: Coalitions) -> int | None:
-    """The number of the coalition of no features, if it is known to be one of the list."""
-    if isinstance(coalitions, Enumerated):
-        return 0
-    if isinstance(coalitions, Listed):
-        found = (~coalitions.members).all(1).nonzero()
-        return int(found[0]) if len(found) else None
-    return None
-
-
 def shapley_values(worths: Tensor) -> Tensor:
     """The Shapley values of games whose coalitions' worths are all known.
 

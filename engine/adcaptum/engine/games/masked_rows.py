@@ -13,10 +13,10 @@ from math import prod
 import torch
 from torch import Tensor
 
-from adcaptum.engine.games.coalitions import Coalitions, Without, everybody, nobody
+from adcaptum.engine.games.coalitions import Coalitions, Without, everybody
 from adcaptum.engine.games.features import Features
 from adcaptum.engine.rows.reduce import accumulator_dtype
-from adcaptum.engine.rows.sources import Plain, Rows, plain_rows, some
+from adcaptum.engine.rows.sources import Rows, some
 
 _SMALL = 1 << 16
 
@@ -55,11 +55,6 @@ class Masked(Rows):
             torch.where(keep, some(end, e0, e1).unsqueeze(1), some(start, e0, e1).unsqueeze(1))
             for keep, end, start in zip(kept, self.ends, self.starts, strict=True)
         )
-
-    def plain(self) -> list[Plain]:
-        samples = {nobody(self.coalitions): self.starts, everybody(self.coalitions): self.ends}
-        known = {number: which for number, which in samples.items() if number is not None}
-        return plain_rows(self, dict(sorted(known.items())))
 
     @cached_property
     def _small(self) -> bool:

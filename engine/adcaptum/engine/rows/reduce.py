@@ -46,13 +46,6 @@ class Reduce(ABC):
     def sink(self, rows: Rows) -> Sink:
         """Begins a fold of the gradients at the rows."""
 
-    def passes_over(self, sample: int) -> bool:  # noqa: ARG002 - most fold every sample
-        """Whether the gradients of that sample of each example count for nothing.
-
-        The sink need not be given them then, if the row's value is known otherwise.
-        """
-        return False
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stack(Reduce):
@@ -68,9 +61,6 @@ class Ignored(Reduce):
 
     def sink(self, rows: Rows) -> Sink:  # noqa: ARG002 - whatever they are
         return _Nothing()
-
-    def passes_over(self, sample: int) -> bool:  # noqa: ARG002 - every one
-        return True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,9 +81,6 @@ class WeightedSum(Reduce):
 
     def sink(self, rows: Rows) -> Sink:
         return _WeightedSums(self, rows)
-
-    def passes_over(self, sample: int) -> bool:
-        return self.along is None and not self.with_activations and bool(self.weights[sample] == 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,15 +12,12 @@ Rules:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Self
+from typing import Self
 
 import torch
 from torch import Tensor
-
-MOST_PLAIN: Final = 32
-"""How many plain rows a source names at most: of those that have more nobody asks twice."""
 
 Block = tuple[int, int, int, int]
 # Of each tensor what its rows have in common.
@@ -42,18 +39,6 @@ def blocks(start: int, stop: int, per_example: int) -> Iterator[Block]:
         first += whole
     if start < stop:
         yield first, first + 1, 0, stop - start
-
-
-class Plain(NamedTuple):
-    """A row that is an example or a baseline as it was given: others may ask for the same.
-
-    Attributes:
-        row: Its number in the source.
-        tensors: What it is, each of shape (*features).
-    """
-
-    row: int
-    tensors: tuple[Tensor, ...]
 
 
 class Rows(ABC):
@@ -102,10 +87,6 @@ class Rows(ABC):
         ]
         return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
 
-    def plain(self) -> list[Plain]:
-        """Names the rows that are plain, in order; none where there are many, or nobody knows."""
-        return []
-
     @classmethod
     def take_many(cls, slices: Sequence[tuple[Self, int, int]]) -> tuple[Tensor, ...]:
         """Makes slices of several sources of this class, one after another, in one go."""
@@ -142,9 +123,6 @@ class Given(Rows):
 
     def __len__(self) -> int:
         return self.tensors[0].shape[0]
-
-    def plain(self) -> list[Plain]:
-        return plain_rows(self, {0: self.tensors})
 
     @classmethod
     def take_many(cls, slices: Sequence[tuple[Self, int, int]]) -> tuple[Tensor, ...]:
@@ -246,16 +224,6 @@ class Path(Rows):
             for start, end in zip(self.starts, self.ends, strict=True)
         )
 
-    def plain(self) -> list[Plain]:
-        # They are its first and its last, where they are among the points.
-        last = self.per_example - 1
-        samples: dict[int, tuple[Tensor, ...]] = {}
-        if last >= 0 and self.alphas[0] == 0:
-            samples[0] = self.starts
-        if last >= 0 and self.alphas[last] == 1:
-            samples[last] = self.ends
-        return plain_rows(self, samples)
-
     @classmethod
     def take_many(cls, slices: Sequence[tuple[Self, int, int]]) -> tuple[Tensor, ...]:
         first = slices[0][0]
@@ -271,24 +239,6 @@ class Path(Rows):
             starts = torch.cat([rows.starts[i] for rows, _, _ in slices])
             made.append(torch.lerp(starts[which], ends[which], column(alphas, like)))
         return tuple(made)
-
-
-def plain_rows(rows: Rows, samples: Mapping[int, tuple[Tensor, ...]]) -> list[Plain]:
-    """Names the plain rows of a source.
-
-    Args:
-        rows: The source.
-        samples: Which samples of each example are plain, by number, and what they are: tensors with
-            an entry for each example.
-    """
-    count, each = rows.count, rows.per_example
-    if count * len(samples) > MOST_PLAIN:
-        return []
-    return [
-        Plain(example * each + sample, tuple([t[example] for t in tensors]))
-        for example in range(count)
-        for sample, tensors in samples.items()
-    ]
 
 
 def some(t: Tensor, start: int, stop: int) -> Tensor:

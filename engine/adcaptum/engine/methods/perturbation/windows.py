@@ -10,7 +10,7 @@ from math import ceil, prod
 import torch
 from torch import Tensor
 
-from adcaptum.engine.rows.sources import Plain, Rows, plain_rows, some
+from adcaptum.engine.rows.sources import Rows, some
 
 _SMALL = 1 << 16
 
@@ -146,9 +146,6 @@ class Windowed(Rows):
             torch.where(cover, some(start, e0, e1).unsqueeze(1), some(end, e0, e1).unsqueeze(1))
             for cover, end, start in zip(covered, self.ends, self.starts, strict=True)
         )
-
-    def plain(self) -> list[Plain]:
-        return plain_rows(self, {self.per_example - 1: self.ends})
 
     def _inside(self, start: int, stop: int) -> tuple[Tensor, ...]:
         return tuple(
