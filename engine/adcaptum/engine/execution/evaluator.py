@@ -119,7 +119,7 @@ def _together(
         with interception or _NOTHING:
             enough = isinstance(first.target, Neuron) or not first.outputs
             output = _call(model, taps, [*inputs, *arguments], first, enough=enough)
-            objective = _objective(first, taps, output, rows)
+            objective = _followed(_objective(first, taps, output, rows), interception)
         if shared is not None:
             objective = objective[shared.numbers]
         inside: tuple[Tensor, ...] = ()
@@ -238,6 +238,11 @@ def _objective(first: Evaluation, taps: Taps, output: object, rows: int) -> Tens
         (some, *_) = taps.values(first.read) if first.read else (torch.empty(rows),)
         return some.new_empty(rows, 0)
     return first_tensor(output, rows)
+
+
+def _followed(objective: Tensor, interception: Interception | None) -> Tensor:
+    """What is explained, with the graph that a rule may have where autograd has none."""
+    return objective if interception is None else interception.differentiable(objective)
 
 
 def _selected(neuron: Neuron, tensors: tuple[Tensor, ...], rows: int) -> Tensor:

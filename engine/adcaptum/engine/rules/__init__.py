@@ -4,8 +4,8 @@
 of its own.
 """
 
-from adcaptum.engine.rules.dispatch_table import DispatchTable, Handler
-from adcaptum.engine.rules.interception import Interception, Rule, attach, depends
+from adcaptum.engine.rules.dispatch_table import DispatchTable
+from adcaptum.engine.rules.interception import Handler, Interception, Rule, attach, depends
 from adcaptum.engine.rules.pairs import Pairs
 
 __all__ = ["DispatchTable", "Handler", "Interception", "Pairs", "Rule", "attach", "depends"]

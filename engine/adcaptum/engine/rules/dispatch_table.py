@@ -1,32 +1,48 @@
-"""Which operation is answered how: found once for each function of torch, then looked up."""
+"""Handlers by operation: found once for each function of torch, then looked up."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from inspect import signature
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from adcaptum.engine.rules.decompositions import DECOMPOSITIONS
-from adcaptum.engine.rules.operations import ELEMENTWISE, PASSIVE, WHOLE, name_of
+from adcaptum.engine.rules.interception import Func, Handler, Interception, any_depends
+from adcaptum.engine.rules.operations import (
+    ELEMENTWISE,
+    INDEXING,
+    LEAVING,
+    NEUTRAL,
+    PASSIVE,
+    SEVERING,
+    WHOLE,
+    name_of,
+)
+from adcaptum.engine.rules.proxied_calls import (
+    carried,
+    cut,
+    indexed,
+    leaving,
+    made_by,
+    opaque,
+    overwriting,
+    set_item,
+)
 from adcaptum.engine.rules.row_places import RowsLost
-
-if TYPE_CHECKING:
-    from adcaptum.engine.rules.interception import Interception
-
-Func = Callable[..., Any]
-Handler = Callable[["Interception", Func, tuple[Any, ...], dict[str, Any]], Any]
 
 # What is no parameter and holds none; looked up for every argument of every operation.
 _HARMLESS = frozenset({Tensor, int, float, bool, str, type(None), torch.dtype, torch.Size, slice})
+# Operations of which the first argument, or the second, says places.
+_LOOKUPS = frozenset({"embedding", "embedding_bag"})
 _CHECKS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 
 
 class DispatchTable:
-    """What a rule does with operations.
+    """The handlers of a rule.
 
     Attributes:
         hidden: The operations of which the rule leaves no trace in the graph, by the names of
@@ -40,6 +56,9 @@ class DispatchTable:
         hidden: frozenset[str] = frozenset(),
         *,
         otherwise: Callable[[str], Handler] | None = None,
+        makers: Mapping[str, Handler] | None = None,
+        constant: frozenset[str] = frozenset(),
+        checked: frozenset[str] = frozenset(),
     ) -> None:
         """Takes the rule's handlers by operation, and the names of those whose gradient is right.
 
@@ -49,40 +68,132 @@ class DispatchTable:
             hidden: The names of operations that leave no trace in the graph, see above.
             otherwise: What makes a handler for any other operation, by its name; it should report
                 it. None: the plain gradient, reported.
+            makers: By name, the makers of proxies, of operations whose results have no gradient,
+                and of others where an argument has a proxy; results without a maker get an opaque
+                proxy. None: the rule takes results without a gradient for constants.
+            constant: The names of operations whose results are constants to the rule.
+            checked: The names of operations in `INDEXING` whose handlers report indices that
+                differ between a row and its reference.
         """
         self.hidden = {name.replace("_", ""): name for name in hidden}
         self._otherwise = otherwise
         self._handlers = handlers
         self._plain = plain
+        self._makers = makers
+        self._constant = constant
+        self._checked = checked
         # Threads may find the same action twice; it is the same.
         self._actions: dict[Func, Handler] = {}
+        self._proxied: dict[Func, Handler] = {}
 
     def action(self, func: Func) -> Handler:
-        """What answers a function of torch."""
+        """The handler of a function of torch."""
         action = self._actions.get(func)
         if action is None:
-            action = self._actions[func] = self._find(func)
+            action = self._actions[func] = self._watched(func, self._find(func))
+        return action
+
+    def proxied(self, func: Func) -> Handler:
+        """The handler of calls of which an argument has a proxy."""
+        action = self._proxied.get(func)
+        if action is None:
+            action = self._proxied[func] = self._find_proxied(*name_of(func), func)
         return action
 
     def _find(self, func: Func) -> Handler:
         name, in_place = name_of(func)
         if name in PASSIVE:
-            return _run
+            return leaving(name) if name in LEAVING and self._tracks(name) else _run
+        if self._enters(name, func):
+            return _entered(func)
         handler = self._handlers.get(name)
-        if isinstance(func, FunctionType) and name not in WHOLE:
-            if name in ELEMENTWISE and handler is not None:
-                return _or_in_place(func, _guarded(name, handler), _entered(func))
-            if name not in self._plain and set(_CHECKS) & set(func.__code__.co_names):
-                return _entered(func)
-        if handler is None and name in DECOMPOSITIONS and name not in self._plain:
-            handler = _decomposed(DECOMPOSITIONS[name])
         if handler is None and name in self._plain:
             return _plain(name)
+        if handler is None and name in DECOMPOSITIONS:
+            handler = _decomposed(DECOMPOSITIONS[name])
         if handler is None:
-            if self._otherwise is None:
-                return _unknown(name)
-            handler = self._otherwise(name)
+            handler = None if self._otherwise is None else self._otherwise(name)
+        elif isinstance(func, FunctionType) and name in ELEMENTWISE - WHOLE:
+            return _or_in_place(func, _guarded(name, handler), _entered(func))
+        if handler is None:
+            return _unknown(name)
         return _in_place(name, func, handler) if in_place else _guarded(name, handler)
+
+    def _tracks(self, name: str) -> bool:
+        """Whether results of an operation without a gradient get proxies."""
+        return self._makers is not None and name not in self._constant
+
+    def _enters(self, name: str, func: Func) -> bool:
+        """Whether a function is written in Python, and its body is run instead of it."""
+        if not isinstance(func, FunctionType) or name in WHOLE or name in self._plain:
+            return False
+        if name in ELEMENTWISE and name in self._handlers:
+            return False
+        return bool(set(_CHECKS) & set(func.__code__.co_names))
+
+    def _watched(self, func: Func, action: Handler) -> Handler:
+        """The action, and proxies for those of its results that have no gradient."""
+        name, in_place = name_of(func)
+        if name in NEUTRAL or self._enters(name, func):
+            return action
+        if not self._tracks(name):
+            return _severing(action) if name in SEVERING | LEAVING else action
+        if name in LEAVING:
+            return action
+        maker = (self._makers or {}).get(name)
+        overwrites = in_place or name == "__setitem__"
+
+        def watched(
+            interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> Any:
+            unseen = overwrites and not torch.is_grad_enabled() and any_depends(args[:1], {})
+            result = action(interception, func, args, kwargs)
+            if unseen:
+                interception.report_always(name)
+            if type(result) is Tensor and result.requires_grad:
+                return result
+            if any_depends(args, kwargs):
+                cut(interception, name, maker, (func, args, kwargs), result)
+            return result
+
+        return watched
+
+    def _find_proxied(self, name: str, in_place: bool, func: Func) -> Handler:
+        if name in NEUTRAL or not self._tracks(name):
+            return _run
+        if name in LEAVING:
+            return leaving(name)
+        if self._enters(name, func):
+            return _entered(func)
+        if name == "__setitem__":
+            return set_item
+        if in_place:
+            return overwriting(name, func, self._find_proxied)
+        return self._find_computed(name, func)
+
+    def _find_computed(self, name: str, func: Func) -> Handler:
+        """The handler of an operation that gives something new, of an argument with a proxy."""
+        maker = (self._makers or {}).get(name)
+        if maker is not None:
+            return made_by(name, maker)
+        if name in INDEXING:
+            return indexed(name, self._find(func), checks=name in self._checked)
+        known = name in self._handlers or name in self._plain
+        if known and name not in _LOOKUPS:
+            return carried(name, self._find(func))
+        return opaque(name)
+
+
+def _severing(action: Handler) -> Handler:
+    """Notes that a value has left the graph, for rules that take it for a constant."""
+
+    def handler(
+        interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        interception.severs = interception.severs or any_depends(args, kwargs)
+        return action(interception, func, args, kwargs)
+
+    return handler
 
 
 def run_plain(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -94,17 +205,6 @@ def run_plain(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if kwargs:
         kwargs = {key: _detached(value) for key, value in kwargs.items()}
     return func(*args, **kwargs)
-
-
-def any_depends(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether an argument, or a tensor in a list of them, depends on what is explained."""
-    for value in (*args, *kwargs.values()) if kwargs else args:
-        if isinstance(value, Tensor):
-            if value.requires_grad and not isinstance(value, nn.Parameter):
-                return True
-        elif isinstance(value, list | tuple) and any_depends(tuple(value), {}):
-            return True
-    return False
 
 
 def _detached(value: Any) -> Any:
@@ -210,12 +310,13 @@ def _or_in_place(func: FunctionType, guarded: Handler, entered: Handler) -> Hand
     return action
 
 
-def _entered(func: FunctionType) -> Handler:
+def _entered(func: Func) -> Handler:
     """Runs a Python function's body with the interception on.
 
     Such functions begin by asking whether a mode is active, and hand themselves to it. The body
     that is run here has the answer no; what it calls asks for itself.
     """
+    assert isinstance(func, FunctionType), "it is written in Python"
     silent = {name: lambda *_: False for name in _CHECKS}
     body = FunctionType(
         func.__code__,
@@ -232,9 +333,16 @@ def _decomposed(body: Func) -> Handler:
     def action(
         interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        if not (torch.is_grad_enabled() and any_depends(args, kwargs)):
+        if not (torch.is_grad_enabled() and _concerns(interception, args, kwargs)):
             return run_plain(func, args, kwargs)
         with interception:
             return body(*args, **kwargs)
 
     return action
+
+
+def _concerns(interception: Interception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether an argument depends on what is explained, with or without a gradient."""
+    if any_depends(args, kwargs):
+        return True
+    return bool(interception.proxies) and interception.proxies.among((args, kwargs))

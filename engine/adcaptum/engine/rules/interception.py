@@ -28,22 +28,29 @@ pairs)`, which makes an `Interception` with a `DispatchTable`, shared by all bat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
+from weakref import proxy
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from adcaptum.engine.rules.audit import Node, nodes_behind, strangers
-from adcaptum.engine.rules.dispatch_table import DispatchTable, Func
 from adcaptum.engine.rules.pairs import Pairs
+from adcaptum.engine.rules.proxies import Proxies
 
 T = TypeVar("T")
 
+Func = Callable[..., Any]
+Handler = Callable[["Interception", Func, tuple[Any, ...], dict[str, Any]], Any]
+
 # Elements from which a pass over memory takes longer than Python does.
 _LARGE = 32_768
+
+_top_saved_tensors_default_hooks = torch._C._autograd._top_saved_tensors_default_hooks  # noqa: SLF001 - torch shows its hooks nowhere else
 
 
 class Rule(Protocol):
@@ -61,16 +68,41 @@ class Rule(Protocol):
         ...
 
 
+class Table(Protocol):
+    """What answers each operation; see `dispatch_table`.
+
+    Attributes:
+        hidden: The operations of which the rule leaves no node of autograd's own in the graph, by
+            the names of these nodes in small letters.
+    """
+
+    @property
+    def hidden(self) -> Mapping[str, str]: ...
+
+    def action(self, func: Func) -> Handler:
+        """The handler of a function of torch."""
+        ...
+
+    def proxied(self, func: Func) -> Handler:
+        """The handler of calls of which an argument has a proxy."""
+        ...
+
+
 class Interception(TorchFunctionMode):
     """The rule at work on one batch: a context manager around the model's forward.
 
     Attributes:
         pairs: Which row is compared with which, for rules that do.
+        proxies: Stand-ins for tensors that depend on what is explained and have no gradient.
+        severs: Whether the model has taken a value that depends on what is explained out of
+            autograd's graph.
     """
 
-    def __init__(self, table: DispatchTable, pairs: Pairs | None = None) -> None:
+    def __init__(self, table: Table, pairs: Pairs | None = None) -> None:
         super().__init__()
         self.pairs = pairs
+        self.proxies = Proxies(proxy(self))
+        self.severs = False
         self._table = table
         self._uncovered: list[tuple[str, Node | None]] = []
         self._told: set[Node] = set()
@@ -83,7 +115,15 @@ class Interception(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Answers an operation."""
-        return self._table.action(func)(self, func, args, kwargs or {})
+        kwargs = kwargs or {}
+        if self.proxies and self.proxies.among((args, kwargs)):
+            action = self._table.proxied(func)
+        else:
+            action = self._table.action(func)
+        if _top_saved_tensors_default_hooks(False) is None:
+            return action(self, func, args, kwargs)
+        with saved_tensors_hooks(_packed, _unpacked):
+            return action(self, func, args, kwargs)
 
     def within(self, function: Callable[..., T], *args: object, **kwargs: object) -> T:
         """Runs a function with its operations intercepted; for handlers."""
@@ -106,6 +146,17 @@ class Interception(TorchFunctionMode):
                 self._uncovered.append((name, t.grad_fn))
                 self._told |= nodes_behind(t, before)
 
+    def report_always(self, name: str) -> None:
+        """Reports an operation whose results cannot be followed to the target."""
+        self._uncovered.append((name, None))
+
+    def differentiable(self, objective: Tensor) -> Tensor:
+        """What is explained, or its proxy: a model may return counts, or a detached tensor."""
+        proxy = self.proxies.of(objective)
+        if proxy is None or not objective.is_floating_point():
+            return objective
+        return proxy.to(objective.dtype)
+
     def uncovered(self, objective: Tensor) -> tuple[str, ...]:
         """The operations without a rule between what is explained and the target, by name.
 
@@ -120,6 +171,17 @@ class Interception(TorchFunctionMode):
 def depends(value: object) -> bool:
     """Whether it is a tensor that depends on what is explained. Parameters do not."""
     return isinstance(value, Tensor) and value.requires_grad and not isinstance(value, nn.Parameter)
+
+
+def any_depends(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether an argument, or a tensor in a list of them, depends on what is explained."""
+    for value in (*args, *kwargs.values()) if kwargs else args:
+        if isinstance(value, Tensor):
+            if value.requires_grad and not isinstance(value, nn.Parameter):
+                return True
+        elif isinstance(value, list | tuple) and any_depends(tuple(value), {}):
+            return True
+    return False
 
 
 def attach(value: Tensor, surrogate: Tensor) -> Tensor:
@@ -191,3 +253,21 @@ class _Scaled(torch.autograd.Function):
         torch.mul(gradient[:count], multiplier, out=whole[:count])
         whole[count:] = 0
         return whole, None, None
+
+
+def _packed(tensor: Tensor) -> tuple[Tensor, int]:
+    """Saves a tensor as it is, in spite of the hooks of a checkpoint.
+
+    A checkpoint drops what is saved and runs the model again in backward, where no rule is at
+    work. With these hooks over its own it has nothing to recompute.
+    """
+    return tensor, tensor._version  # noqa: SLF001 - as autograd checks it
+
+
+def _unpacked(packed: tuple[Tensor, int]) -> Tensor:
+    tensor, version = packed
+    if tensor._version != version:  # noqa: SLF001
+        raise RuntimeError(
+            "a tensor that a gradient needs has been modified by an in-place operation"
+        )
+    return tensor

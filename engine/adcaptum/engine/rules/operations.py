@@ -38,12 +38,25 @@ _ALIASES = {
     "special_softmax": "softmax",
     "_log_softmax": "log_softmax",
     "_softmax": "softmax",
+    "__abs__": "abs",
+    "bitwise_and": "__and__",
+    "bitwise_not": "__invert__",
+    "bitwise_or": "__or__",
+    "bitwise_xor": "__xor__",
+    "greater": "gt",
+    "greater_equal": "ge",
+    "less": "lt",
+    "less_equal": "le",
+    "not_equal": "ne",
     "subtract": "sub",
     "swapaxes": "transpose",
     "swapdims": "transpose",
     "moveaxis": "movedim",
     "_unsafe_view": "view",
 }
+
+# Not what the methods of tensors with these names do.
+_FUNCTIONAL = {"unfold": "im2col", "fold": "col2im"}
 
 _AUGMENTED = {
     "__iadd__": "add",
@@ -53,6 +66,9 @@ _AUGMENTED = {
     "__itruediv__": "div",
     "__ipow__": "pow",
     "__imatmul__": "matmul",
+    "__iand__": "__and__",
+    "__ior__": "__or__",
+    "__ixor__": "__xor__",
 }
 
 
@@ -64,6 +80,8 @@ def name_of(func: Callable[..., Any]) -> tuple[str, bool]:
     name = str(func.__name__).split(".")[0]
     if name == "__get__":
         return str(getattr(func, "__self__", func).__name__), False
+    if getattr(func, "__module__", None) == "torch.nn.functional" and name in _FUNCTIONAL:
+        return _FUNCTIONAL[name], False
     in_place = False
     if name in _AUGMENTED:
         name, in_place = _AUGMENTED[name], True
@@ -116,6 +134,26 @@ PASSIVE = words("""
     promote_types broadcast_shapes finfo iinfo
 """)
 """Operations and attributes without a gradient."""
+
+LEAVING = words("item tolist numpy __float__ __int__ __index__")
+"""Operations that give numbers of Python, or arrays of NumPy: what comes of them is not seen."""
+
+SEVERING = words("""
+    detach data eq ne lt le gt ge isnan isinf isfinite logical_and logical_or logical_not
+    logical_xor __and__ __or__ __xor__ __invert__ tensor as_tensor new_tensor all any argmax argmin
+    argsort
+""")
+"""Passive operations whose values depend on their arguments' values."""
+
+NEUTRAL = PASSIVE - SEVERING - LEAVING
+"""Passive operations that say nothing of their arguments' values, or only to the program's flow."""
+
+INDEXING = words("""
+    __getitem__ index gather take take_along_dim index_select index_add index_copy index_fill
+    index_put put scatter scatter_add scatter_reduce masked_select masked_scatter repeat_interleave
+    max_unpool1d max_unpool2d max_unpool3d
+""")
+"""Operations whose arguments but the first, or some of them, say places."""
 
 BILINEAR = words("""
     mul matmul bmm mm mv dot vdot inner outer ger addmm addbmm baddbmm addmv addr addcmul lerp

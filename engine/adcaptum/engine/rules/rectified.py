@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adcaptum.engine.rules.dispatch_table import DispatchTable, Func
-from adcaptum.engine.rules.interception import Interception
+from adcaptum.engine.rules.dispatch_table import DispatchTable
+from adcaptum.engine.rules.interception import Func, Interception
 from adcaptum.engine.rules.operations import (
     BILINEAR,
     BINARY,

@@ -26,7 +26,10 @@ _RESHAPES = words("""
     view reshape flatten unflatten squeeze unsqueeze ravel view_as reshape_as contiguous clone to
     type type_as alias float double half bfloat16 cpu cuda pin_memory lift_fresh atleast_1d real
 """)
-_BROADCASTS = BINARY | {"add", "sub", "rsub", "mul", "where", "lerp", "addcmul", "masked_fill"}
+_BROADCASTS = BINARY | words("""
+    add sub rsub mul where lerp addcmul masked_fill eq ne lt le gt ge logical_and logical_or
+    logical_xor __and__ __or__ __xor__
+""")
 _SUMS = frozenset({"sum", "mean"})
 _REDUCTIONS = words("sum mean amax amin max min nansum logsumexp var std linalg_vector_norm prod")
 # What may take rows from where they come first. Others that move numbers move them in a row.
@@ -171,7 +174,8 @@ class RowPlaces:
         count: int,
     ) -> list[int]:
         """Does to the numbers of the rows what was done to the rows, and looks where they are."""
-        ids = {id(t): self._ids(t) for t in sources}
+        # Not every operation that moves numbers moves whole ones.
+        ids = {id(t): self._ids(t).double() for t in sources}
         if name in _REDUCTIONS:
             dims = kwargs.get("dim", args[1] if len(args) > 1 else None)
             keepdim = bool(kwargs.get("keepdim", args[2] if len(args) > 2 else False))

@@ -160,11 +160,6 @@ class Swish(torch.autograd.Function):
         return gradients[0] * (s + x * s * (1 - s))
 
 
-def _chosen_by_first(steps: Tensor) -> Tensor:
-    """What a row's first step chooses; the condition has a dimension less than what is chosen."""
-    return torch.where(steps[0] > 0, steps, 0.1 * steps).transpose(0, 1).flatten(1)
-
-
 def _largest(steps: Tensor) -> Tensor:
     return steps.gather(0, steps.argmax(0, keepdim=True))[0].repeat(1, 2)
 
@@ -174,7 +169,6 @@ UNCOVERED: dict[str, tuple[Function, str]] = {
     "sort": (lambda x: x.sort(1)[0], "sort"),
     "cumprod": (lambda x: torch.cumprod(x, 1), "cumprod"),
     "autograd function": (Swish.apply, "Swish"),
-    "choice by an activation": (lambda x: torch.where(x > 0, x, 0.1 * x), "where"),
     "dropout in training mode": (lambda x: F.dropout(x, 0.5, training=True), "dropout"),
     "batch norm in training mode": (
         lambda x: F.batch_norm(x, None, None, training=True),
@@ -184,7 +178,6 @@ UNCOVERED: dict[str, tuple[Function, str]] = {
     "division rounded": (lambda x: x.div_(2 + x.tanh(), rounding_mode="floor") + x, "div"),
     "pick by an activation": (lambda x: x.gather(1, x.argsort(1)), "gather"),
     "index by an activation": (lambda x: x[torch.arange(len(x))[:, None], x.argsort(1)], "getitem"),
-    "choice, rows second": (lambda x: _chosen_by_first(x.view(-1, 2, 4).transpose(0, 1)), "where"),
     "pick, rows second": (lambda x: _largest(x.view(-1, 2, 4).transpose(0, 1)), "gather"),
     "exponential of a spectrum": (lambda x: torch.fft.fft(x).exp().real, "exp"),
     "three factors": (lambda x: torch.einsum("bi,bi,bi->bi", x, x.tanh(), x), "einsum"),
@@ -281,6 +274,8 @@ def test_rows_that_are_lost_are_reported() -> None:
     order = torch.tensor([1, 0, 3, 2, 5, 4])
     answer = explained(lambda x: torch.relu((x @ _first)[order])[order] @ _second)
     assert answer.uncovered_ops == ("getitem", "relu")
+    chosen = explained(lambda x: torch.where((x @ _first)[order] > 0, x, 0.1 * x) @ _second)
+    assert chosen.uncovered_ops == ("getitem", "gt", "where")
     turned = explained(lambda x: F.adaptive_max_pool1d(x.T[None], 6)[0].T @ _second)
     assert turned.uncovered_ops == ("adaptive_max_pool1d",)
 

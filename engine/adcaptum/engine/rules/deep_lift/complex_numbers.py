@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.rules.deep_lift.differences import elementwise, uncovered
-from adcaptum.engine.rules.dispatch_table import Func, Handler
-from adcaptum.engine.rules.interception import Interception
+from adcaptum.engine.rules.interception import Func, Handler, Interception
 
 
 def modulus(

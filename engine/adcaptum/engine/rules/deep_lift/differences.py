@@ -14,9 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adcaptum.engine.rules.dispatch_table import Func, any_depends, run_plain
+from adcaptum.engine.rules.dispatch_table import run_plain
 from adcaptum.engine.rules.interception import (
+    Func,
     Interception,
+    any_depends,
     attach,
     depends,
     large,
@@ -25,6 +27,9 @@ from adcaptum.engine.rules.interception import (
 from adcaptum.engine.rules.pairs import Pairs
 
 Function = Callable[[Tensor], Tensor]
+
+# A function's values are known to so many machine epsilons of their size.
+_ROUNDING = 1024
 
 
 def elementwise(
@@ -186,21 +191,21 @@ def _quotient(
 
     The difference of two outputs of size 1 is known to the precision eps: where x and x0 are nearer
     than its square root, the slope is the better number, with an error of the second order. If the
-    slopes differ there is a kink in between, which the quotient is right about.
+    slopes differ, or do not explain the difference, there is a kink or a jump in between, which the
+    quotient is right about.
     """
     eps = torch.finfo(x.dtype).eps
     dx = _wide(x) - _wide(x0)
     quotient = dy / dx
-    near = dx.abs_() <= (_wide(x).abs() + 1).mul_(eps**0.5)
+    near = dx.abs() <= (_wide(x).abs() + 1).mul_(eps**0.5)
     if pairs is not None and followed is not None:
         pairs.forget_references(near, like=followed)
     # On a GPU looking would cost more than the slopes.
     if x.device.type != "cpu" or bool(near.any()):
-        slope = _wide(_slope(x, call))
-        slope0 = slope if pairs is None else _wide(_slope(x0.expand_as(x), call))
-        mean = (slope + slope0) / 2
-        agree = (slope - slope0).abs() <= mean.abs() * eps**0.25
-        quotient = torch.where(near & agree, mean, quotient)
+        slope, size = _slope(x, call)
+        slope0 = slope if pairs is None else _slope(x0.expand_as(x), call)[0]
+        mean, smooth = _mean_slope(slope, slope0, dx, dy, size, eps)
+        quotient = torch.where(near & smooth, mean, quotient)
     return quotient.nan_to_num_(0, 0, 0).to(x.dtype)
 
 
@@ -208,26 +213,39 @@ def _quotient_alone(x: Tensor, x0: Tensor, dy: Tensor, call: Function) -> Tensor
     """The same for the same function of all elements, which is differentiated where it has to."""
     eps = torch.finfo(x.dtype).eps
     dx = _wide(x) - _wide(x0)
-    quotient = dy.div_(dx)
+    quotient = dy / dx
     # |x - x0| <= (1 + |x|) sqrt(eps), in few passes over memory.
-    near = dx.abs_().sub_(_wide(x).abs(), alpha=eps**0.5) <= eps**0.5
+    near = dx.abs().sub_(_wide(x).abs(), alpha=eps**0.5) <= eps**0.5
     on_cpu = x.device.type == "cpu"
     # On a GPU looking for them would cost more than the slopes of all.
     at = near.nonzero(as_tuple=True) if on_cpu else ...
     old, x0 = quotient[at], x0.expand_as(x)
-    slope, slope0 = _wide(_slope(x[at], call)), _wide(_slope(x0[at], call))
-    mean = (slope + slope0) / 2
-    agree = (slope - slope0).abs() <= mean.abs() * eps**0.25
-    quotient[at] = torch.where(agree if on_cpu else near & agree, mean, old)
+    slope, size = _slope(x[at], call)
+    slope0, _ = _slope(x0[at], call)
+    mean, smooth = _mean_slope(slope, slope0, dx[at], dy[at], size, eps)
+    quotient[at] = torch.where(smooth if on_cpu else near & smooth, mean, old)
     return quotient.nan_to_num_(0, 0, 0).to(x.dtype)
 
 
-def _slope(x: Tensor, call: Function) -> Tensor:
+def _mean_slope(
+    slope: Tensor, slope0: Tensor, dx: Tensor, dy: Tensor, size: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
+    """The mean slope at both ends, and where it explains the difference up to rounding."""
+    mean = (slope + slope0) / 2
+    agree = (slope - slope0).abs() <= mean.abs() * eps**0.25
+    rest = torch.addcmul(dy, mean, dx, value=-1).abs_()
+    return mean, agree & ~(rest > (size + 1) * (_ROUNDING * eps))
+
+
+def _slope(x: Tensor, call: Function) -> tuple[Tensor, Tensor]:
+    """A function's slope, and the size of its values."""
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
         y = call(leaf)
-        (slope,) = torch.autograd.grad(y, leaf, torch.ones_like(y))
-    return slope
+        (slope,) = torch.autograd.grad(
+            y, leaf, torch.ones_like(y), allow_unused=True, materialize_grads=True
+        )
+    return _wide(slope), _wide(y.detach()).abs()
 
 
 def _wide(t: Tensor) -> Tensor:

@@ -16,8 +16,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
 from adcaptum.engine.rules.deep_lift.differences import binary, pairs_of, uncovered
-from adcaptum.engine.rules.dispatch_table import Func, Handler
-from adcaptum.engine.rules.interception import Interception, attach, depends
+from adcaptum.engine.rules.interception import Func, Handler, Interception, attach, depends
 from adcaptum.engine.rules.pairs import Pairs
 from adcaptum.engine.rules.row_places import RowsLost
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.rules.deep_lift.differences import pairs_of
-from adcaptum.engine.rules.dispatch_table import Func, Handler, run_plain
-from adcaptum.engine.rules.interception import Interception, completed, depends
+from adcaptum.engine.rules.dispatch_table import run_plain
+from adcaptum.engine.rules.interception import Func, Handler, Interception, completed, depends
 from adcaptum.engine.rules.pairs import Pairs
 from adcaptum.engine.rules.row_places import RowsLost
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from adcaptum.engine.rules.deep_lift.differences import binary, pairs_of, two, uncovered
-from adcaptum.engine.rules.dispatch_table import Func, run_plain
-from adcaptum.engine.rules.interception import Interception, attach, completed, depends, large
+from adcaptum.engine.rules.dispatch_table import run_plain
+from adcaptum.engine.rules.interception import Func, Interception, attach, completed, depends, large
 from adcaptum.engine.rules.pairs import Pairs
 
 

@@ -31,8 +31,9 @@ from adcaptum.engine.rules.deep_lift.maxima import MAXIMA
 from adcaptum.engine.rules.deep_lift.norms import NORMS
 from adcaptum.engine.rules.deep_lift.products import midpoint, power, product
 from adcaptum.engine.rules.deep_lift.softmaxes import SOFTMAXES
-from adcaptum.engine.rules.dispatch_table import DispatchTable, Func, Handler, run_plain
-from adcaptum.engine.rules.interception import Interception
+from adcaptum.engine.rules.deep_lift.steps import MAKERS
+from adcaptum.engine.rules.dispatch_table import DispatchTable, run_plain
+from adcaptum.engine.rules.interception import Func, Handler, Interception
 from adcaptum.engine.rules.operations import (
     BILINEAR,
     BINARY,
@@ -79,31 +80,35 @@ def picked(
     result = run_plain(func, args, kwargs)
     pairs = pairs_of(interception)
     for index in tree_leaves((args[1:], kwargs)):
-        if isinstance(index, torch.Tensor) and _differs(pairs, index, func, args, kwargs, result):
+        if not isinstance(index, torch.Tensor):
+            continue
+        same = _same(pairs, index, func, args, kwargs, result)
+        # Without a proxy it depends on nothing but further arguments of the model.
+        if same is False or (same is None and interception.proxies.of(index) is not None):
             interception.report(name_of(func)[0].strip("_"), result, (args, kwargs))
     return result
 
 
-def _differs(
+def _same(
     pairs: Pairs,
     index: torch.Tensor,
     func: Func,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     result: Any,
-) -> bool:
-    """Whether an index is another one for some row than for its reference."""
+) -> bool | None:
+    """Whether an index is the same for each row as for its reference; None: it has no rows."""
     if pairs.unasked:
-        return False
+        return None
     if index.shape[:1] == (pairs.rows,):
         start, rows = pairs.of(index), torch.arange(pairs.rows, device=index.device)
         its_own = index == rows.view(-1, *(1,) * (index.dim() - 1))
-        return not bool(its_own.all()) and bool((index != start).any())
+        return bool(its_own.all()) or not bool((index != start).any())
     if index.shape != result.shape or index.numel() % pairs.rows:
-        return False
+        return None
     # Each element has an index of its own, and the rows stand somewhere behind.
     pairs.follow(name_of(func)[0], func, args, kwargs, result)
-    return bool((index != pairs.of(index, like=result)).any())
+    return not bool((index != pairs.of(index, like=result)).any())
 
 
 def unless_training(position: int, name: str) -> Handler:
@@ -130,6 +135,10 @@ def grid_sample(
     return run_plain(func, args, kwargs)
 
 
+CHECKED = words("""
+    __getitem__ gather take_along_dim index_select max_unpool1d max_unpool2d max_unpool3d
+""")
+
 HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(ELEMENTWISE, elementwise),
     **dict.fromkeys(BINARY, binary),
@@ -144,8 +153,7 @@ HANDLERS: dict[str, Handler] = {
     "pow": power,
     "grid_sampler": grid_sample,
     "where": chosen,
-    **dict.fromkeys(("__getitem__", "gather", "take_along_dim", "index_select"), picked),
-    **dict.fromkeys(("max_unpool1d", "max_unpool2d", "max_unpool3d"), picked),
+    **dict.fromkeys(CHECKED, picked),
     "masked_fill": chosen,
     "batch_norm": unless_training(5, "training"),
     **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout"), unless_training(2, "train")),
@@ -163,4 +171,4 @@ _LAYERS = words("""
 
 HIDDEN = ELEMENTWISE | _LAYERS
 
-RESCALE = DispatchTable(HANDLERS, PLAIN, HIDDEN)
+RESCALE = DispatchTable(HANDLERS, PLAIN, HIDDEN, makers=MAKERS, checked=CHECKED)

@@ -19,9 +19,17 @@ from torch import Tensor
 
 from adcaptum.engine.rules.deep_lift.differences import operand
 from adcaptum.engine.rules.deep_lift.products import product
-from adcaptum.engine.rules.deep_lift.rescale import HANDLERS, HIDDEN, PLAIN
-from adcaptum.engine.rules.dispatch_table import DispatchTable, Func, Handler, any_depends
-from adcaptum.engine.rules.interception import Interception, attach, depends
+from adcaptum.engine.rules.deep_lift.rescale import CHECKED, HANDLERS, HIDDEN, PLAIN
+from adcaptum.engine.rules.deep_lift.steps import MAKERS
+from adcaptum.engine.rules.dispatch_table import DispatchTable
+from adcaptum.engine.rules.interception import (
+    Func,
+    Handler,
+    Interception,
+    any_depends,
+    attach,
+    depends,
+)
 from adcaptum.engine.rules.operations import ELEMENTWISE, words
 from adcaptum.engine.rules.pairs import Pairs
 
@@ -177,4 +185,6 @@ _REVEAL_CANCEL = DispatchTable(
     },
     PLAIN,
     HIDDEN,
+    makers=MAKERS,
+    checked=CHECKED,
 )

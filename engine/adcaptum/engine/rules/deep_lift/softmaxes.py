@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.rules.deep_lift.differences import pairs_of
-from adcaptum.engine.rules.dispatch_table import Func, Handler, run_plain
-from adcaptum.engine.rules.interception import Interception, attach, completed
+from adcaptum.engine.rules.dispatch_table import run_plain
+from adcaptum.engine.rules.interception import Func, Handler, Interception, attach, completed
 from adcaptum.engine.rules.pairs import Pairs
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adcaptum.engine.rules.dispatch_table import Func, Handler, run_plain
-from adcaptum.engine.rules.interception import Interception, depends
+from adcaptum.engine.rules.dispatch_table import run_plain
+from adcaptum.engine.rules.interception import Func, Handler, Interception, depends
 from adcaptum.engine.rules.lrp.autograd_functions import (
     Centred,
     Enter,

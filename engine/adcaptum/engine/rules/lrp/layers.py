@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adcaptum.engine.rules.dispatch_table import Func, Handler
-from adcaptum.engine.rules.interception import Interception, depends
+from adcaptum.engine.rules.interception import Func, Handler, Interception, depends
 from adcaptum.engine.rules.lrp.affine_maps import AffineMap, Convolution, Linear, Mixing, Scaling
 from adcaptum.engine.rules.lrp.affine_rules import Pass
 from adcaptum.engine.rules.lrp.composites import Place

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from adcaptum.engine.rules.dispatch_table import DispatchTable, Func
-from adcaptum.engine.rules.interception import Interception
+from adcaptum.engine.rules.dispatch_table import DispatchTable
+from adcaptum.engine.rules.interception import Func, Interception
 from adcaptum.engine.rules.lrp.affine_maps import AffineMap
 from adcaptum.engine.rules.lrp.affine_rules import LayerRule
 from adcaptum.engine.rules.lrp.autograd_functions import Kept, Layer, applied, layer_behind

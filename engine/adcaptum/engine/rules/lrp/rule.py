@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from adcaptum.engine.rules.dispatch_table import DispatchTable, Handler
-from adcaptum.engine.rules.interception import Interception
+from adcaptum.engine.rules.dispatch_table import DispatchTable
+from adcaptum.engine.rules.interception import Handler, Interception
 from adcaptum.engine.rules.lrp.composites import Composite
 from adcaptum.engine.rules.lrp.elementwise import (
     alone,

@@ -1,0 +1,295 @@
+"""Operations on tensors with proxies: done to the values as the model asks, and to the proxies.
+
+Where an argument depends on what is explained in autograd's sense, too, the result is the proxy's,
+with its graph. Else the result has no gradient, as without the interception, and a proxy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+
+from adcaptum.engine.rules.interception import Func, Handler, Interception, any_depends, depends
+from adcaptum.engine.rules.proxies import severed
+from adcaptum.engine.rules.row_places import RowsLost
+
+Arguments = tuple[Any, ...]
+Keywords = dict[str, Any]
+
+
+def cut(
+    interception: Interception,
+    name: str,
+    maker: Handler | None,
+    call: tuple[Func, Arguments, Keywords],
+    value: object,
+) -> None:
+    """Gives proxies to what an operation has made without a gradient.
+
+    Args:
+        interception: Of the batch.
+        name: The operation's name.
+        maker: Makes the proxy from the arguments; None: there is no rule, and it is opaque.
+        call: The operation and its arguments.
+        value: What it gave.
+    """
+    results = [t for t in tree_leaves(value) if isinstance(t, Tensor) and not t.requires_grad]
+    if not results:
+        return
+    interception.severs = True
+    proxies = interception.proxies
+    func, args, kwargs = call
+    args, kwargs = proxies.substituted(args), proxies.substituted(kwargs)
+    with torch.enable_grad():
+        sources = _dependents((args, kwargs))
+        if maker is not None and isinstance(value, Tensor):
+            proxy = _made(interception, name, maker, (func, args, kwargs), value)
+            if _stands_for(proxy, value):
+                proxies.set(value, proxy)
+                return
+        for t in results:
+            proxies.set_opaque(name, t, sources)
+
+
+def leaving(name: str) -> Handler:
+    """A value that leaves torch for Python, where nothing can follow it: always reported."""
+
+    def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
+        if any_depends(args, kwargs) or interception.proxies.among((args, kwargs)):
+            interception.severs = True
+            interception.report_always(name)
+        return func(*args, **kwargs)
+
+    return handler
+
+
+def made_by(name: str, maker: Handler) -> Handler:
+    """An operation with a maker, which gives the result's proxy."""
+
+    def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
+        with torch.no_grad():
+            value = func(*args, **kwargs)
+        if not any_depends(args, kwargs) or not torch.is_grad_enabled():
+            cut(interception, name, maker, (func, args, kwargs), value)
+            return value
+        proxies = interception.proxies
+        call = (func, proxies.substituted(args), proxies.substituted(kwargs))
+        result = _made(interception, name, maker, call, value)
+        return _finished(interception, name, value, result, graph=True)
+
+    return handler
+
+
+def carried(name: str, action: Handler) -> Handler:
+    """An operation of the rule, on the proxies as on any activation."""
+
+    def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
+        with torch.no_grad():
+            value = func(*args, **kwargs)
+        if not torch.is_grad_enabled():
+            cut(interception, name, None, (func, args, kwargs), value)
+            return value
+        proxies = interception.proxies
+        result = action(interception, func, proxies.substituted(args), proxies.substituted(kwargs))
+        graph = any_depends(args, kwargs)
+        return _finished(interception, name, value, result, graph=graph)
+
+    return handler
+
+
+def opaque(name: str) -> Handler:
+    """An operation without a rule."""
+
+    def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
+        value = func(*args, **kwargs)
+        if any_depends(args, kwargs):
+            interception.report(name, value, (args, kwargs))
+        cut(interception, name, None, (func, args, kwargs), value)
+        return value
+
+    return handler
+
+
+def indexed(name: str, action: Handler, *, checks: bool) -> Handler:
+    """An operation whose arguments but the first say places.
+
+    Args:
+        name: The operation's name.
+        action: What answers it.
+        checks: Whether that reports places that differ between row and reference; else they are
+            reported in any case.
+    """
+
+    def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
+        if not args:
+            return opaque(name)(interception, func, args, kwargs)
+        proxies = interception.proxies
+        given = (proxies.substituted(args[0]), *args[1:])
+        with torch.no_grad():
+            value = func(*args, **kwargs)
+        if not any_depends(given, kwargs) or not torch.is_grad_enabled():
+            cut(interception, name, None, (func, args, kwargs), value)
+            return value
+        result = action(interception, func, given, kwargs)
+        if not checks and proxies.among((args[1:], kwargs)):
+            interception.report(name, result, (given, kwargs))
+        return _finished(interception, name, value, result, graph=any_depends(args, kwargs))
+
+    return handler
+
+
+def overwriting(name: str, func: Func, find: Callable[[str, bool, Func], Handler]) -> Handler:
+    """An operation in place: computed out of place, and copied."""
+
+    def out_of_place(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return func(x.clone(), *args, **kwargs)
+
+    out_of_place.__name__ = name
+    handler = find(name, False, out_of_place)
+
+    def action(
+        interception: Interception,
+        func: Func,
+        args: Arguments,
+        kwargs: Keywords,
+    ) -> Any:
+        if not torch.is_grad_enabled():
+            return _overwritten(interception, name, (func, args, kwargs))
+        result = handler(interception, out_of_place, args, kwargs)
+        return _copied(interception, name, args[0], result)
+
+    return action
+
+
+def set_item(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
+    """`target[index] = value`: with a mask and one number it is `where`."""
+    target, index, value = args
+    one = not isinstance(value, Tensor) or value.numel() == 1
+    within = interception.within
+    masked = isinstance(index, Tensor) and index.dtype == torch.bool and one
+    places = interception.proxies.among(index)
+    if not torch.is_grad_enabled() or not target.is_floating_point() or (places and not masked):
+        return _overwritten(interception, "setitem", (func, args, kwargs))
+    if places:
+        value = value.reshape(()) if isinstance(value, Tensor) else value
+        ones = (1,) * (target.dim() - index.dim())
+        mask = within(index.reshape, *index.shape, *ones)
+        copy = within(target.clone)
+        changed = within(lambda: torch.where(mask, value, copy))
+    else:
+        number = interception.proxies.substituted(value)
+        changed = interception.proxies.substituted(within(target.clone))
+        within(changed.__setitem__, index, within(number.to, target.dtype))
+        if not any_depends(args, kwargs):
+            changed, proxy = changed.detach(), changed
+            interception.proxies.set(changed, proxy)
+    return _copied(interception, "setitem", target, changed)
+
+
+def _copied(interception: Interception, name: str, target: Tensor, changed: Tensor) -> Tensor:
+    """Overwrites a tensor with what an operation has made out of place, and its proxy."""
+    proxies = interception.proxies
+    before, after = proxies.of(target), proxies.of(changed)
+    if before is not None and _shares_memory(target, before):
+        # What a detached tensor shares its memory with is no longer what its graph says.
+        interception.report_always(name)
+    target.copy_(changed)
+    if after is not None:
+        proxies.set(target, after)
+    return target
+
+
+def _overwritten(
+    interception: Interception, name: str, call: tuple[Func, Arguments, Keywords]
+) -> Any:
+    """Runs an operation in place that nothing can be said of, and reports it."""
+    func, args, kwargs = call
+    proxies, target = interception.proxies, args[0]
+    before = proxies.of(target)
+    sources = _dependents((proxies.substituted(args), proxies.substituted(kwargs)))
+    value = func(*args, **kwargs)
+    if not target.requires_grad:
+        with torch.enable_grad():
+            proxies.set_opaque(name, target, sources)
+        if before is not None and _shares_memory(target, before):
+            interception.report_always(name)
+    elif torch.is_grad_enabled():
+        interception.report(name, target)
+    else:
+        interception.report_always(name)
+    return value
+
+
+def _made(
+    interception: Interception,
+    name: str,
+    maker: Handler,
+    call: tuple[Func, Arguments, Keywords],
+    value: Tensor,
+) -> Tensor:
+    """The proxy that a maker gives; an opaque one where it does not know the rows."""
+    func, args, kwargs = call
+    pairs = interception.pairs
+    tape = None if pairs is None else pairs.tape
+    if tape is not None:
+        tape.begin(name)
+    try:
+        proxy: Tensor = maker(interception, func, args, kwargs)
+    except RowsLost:
+        if tape is not None:
+            tape.lost()
+        sources = _dependents((args, kwargs))
+        proxy = severed(value, sources)
+        interception.report(name, proxy, sources)
+    if pairs is not None:
+        pairs.follow(name, func, args, kwargs, proxy)
+    return proxy
+
+
+def _finished(
+    interception: Interception, name: str, value: object, result: object, *, graph: bool
+) -> Any:
+    """The results of an operation, as the model may see them.
+
+    Args:
+        interception: Of the batch.
+        name: The operation's name.
+        value: What it gives for the values, without a graph.
+        result: What it gave for the proxies.
+        graph: Whether the model may see the latter.
+    """
+    values, form = tree_flatten(value)
+    results = tree_leaves(result)
+    finished = []
+    for plain, made in zip(values, results, strict=True):
+        if not isinstance(plain, Tensor) or plain.requires_grad:
+            finished.append(plain)
+        elif graph and (plain.is_floating_point() or plain.is_complex()):
+            finished.append(made if made.dtype == plain.dtype else made.to(plain.dtype))
+        else:
+            if depends(made) and _stands_for(made, plain):
+                interception.proxies.set(plain, made)
+            else:
+                sources = tuple(t for t in results if depends(t))
+                interception.proxies.set_opaque(name, plain, sources)
+            finished.append(plain)
+    return tree_unflatten(finished, form)
+
+
+def _stands_for(proxy: Tensor, value: Tensor) -> bool:
+    """Whether a proxy has a value's numbers: counts and truth values must be right exactly."""
+    if value.is_floating_point() or value.is_complex():
+        return proxy.shape == value.shape
+    return proxy.shape == value.shape and bool((proxy.detach() == value).all())
+
+
+def _dependents(arguments: object) -> tuple[Tensor, ...]:
+    return tuple(t for t in tree_leaves(arguments) if depends(t))
+
+
+def _shares_memory(a: Tensor, b: Tensor) -> bool:
+    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
