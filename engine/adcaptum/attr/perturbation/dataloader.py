@@ -28,6 +28,7 @@ from adcaptum.engine.methods.perturbation import feature_ablation
 from adcaptum.engine.rows.reduce import accumulator_dtype
 from adcaptum.engine.vocabulary.evaluation import EveryOutput
 from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.explicand_forms import in_common_dtype
 
 Reduce = Callable[[Any, Any, tuple[Any, ...]], Any]
 ToMetric = Callable[[Any], Tensor]
@@ -205,7 +206,10 @@ class _Metric:
 
 def _shown(t: Tensor, coalition: Tensor, ids: Tensor, baseline: Tensor) -> Tensor:
     present = coalition.to(t.device)[ids.to(t.device)]
-    return torch.where(present, t, baseline.to(t))
+    there = baseline.to(t.device)
+    # Integer elements whose dtype cannot hold the baseline are promoted with it.
+    whole, absent = (t, there.to(t)) if t.is_floating_point() else in_common_dtype(t, there)
+    return torch.where(present, whole, absent)
 
 
 def _ablated(metric: _Metric, features: int, per_pass: int) -> Tensor:
@@ -254,9 +258,12 @@ def _baselines(baselines: BaselineType, explained: tuple[Tensor, ...]) -> tuple[
     each = baselines if isinstance(baselines, tuple) else (baselines,)
     _check_each("baselines", each, explained)
     return tuple(
-        b if isinstance(b, Tensor) else t.new_tensor(b)
-        for b, t in zip(each, explained, strict=True)
+        b if isinstance(b, Tensor) else _number(b, t) for b, t in zip(each, explained, strict=True)
     )
+
+
+def _number(baseline: float, like: Tensor) -> Tensor:
+    return like.new_tensor(baseline) if like.is_floating_point() else torch.tensor(baseline)
 
 
 def _check_each(name: str, each: tuple[object, ...], explained: tuple[Tensor, ...]) -> None:

@@ -116,7 +116,7 @@ def interpretable_masks(question: CaptumCall) -> tuple[tuple[Tensor, ...], int]:
 def _shown(sample: Tensor, t: Tensor, mask: Tensor, baseline: Tensor | float) -> Tensor:
     present = sample[0].to(t.device)[mask.to(t.device)].bool()
     # Chosen, never multiplied: what is not a number stays where it is shown.
-    return torch.where(present, t, torch.as_tensor(baseline, dtype=t.dtype, device=t.device))
+    return torch.where(present, t, torch.as_tensor(baseline, device=t.device))
 
 
 def _flat(tensors: Tensors) -> Tensor:

@@ -12,6 +12,7 @@ from adcaptum.engine.rows.sources import Crossed
 from adcaptum.engine.vocabulary.arguments import PerExample
 from adcaptum.engine.vocabulary.evaluation import INPUT
 from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.explicand_forms import in_floating_dtype
 from adcaptum.engine.vocabulary.flow import Flow, ask, gather, values_at_site
 
 Tensors = tuple[Tensor, ...]
@@ -72,14 +73,14 @@ def _at_site(starts: Tensors, ends: Tensors) -> Tensors:
     for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
         shape = (len(start) if start.dim() == end.dim() else 1, *end.shape[1:])
         try:
-            rows = start.to(device=end.device, dtype=end.dtype).expand(shape)
+            rows = start.to(end.device).expand(shape)
         except RuntimeError as error:
             raise InvalidArgument(
                 f"layer_baselines[{i}]",
                 f"a tensor of shape {tuple(start.shape)}",
                 f"(rows, *features) with the layer's features, {tuple(end.shape[1:])}",
             ) from error
-        made.append(rows)
+        made.append(in_floating_dtype(f"layer_baselines[{i}]", rows, end.dtype))
     return tuple(t.unsqueeze(0) for t in _equally_many("layer_baselines", tuple(made)))
 
 

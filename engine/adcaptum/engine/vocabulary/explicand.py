@@ -106,7 +106,8 @@ class Explicand:
             target: A class index for all examples, or one per example (a tuple for outputs of
                 several dimensions), or a neuron, or every output; None where the output has one
                 number per example.
-            baselines: A tensor or number, or one per input.
+            baselines: A tensor or number, or one per input. Integer and bool inputs whose dtype
+                cannot hold theirs are promoted with it.
             at: The site to explain.
             additional_forward_args: Tensors with one value per example, or `PerExample` and
                 `Shared`; other values are shared.
@@ -123,12 +124,15 @@ class Explicand:
             raise InvalidArgument("tolerance", tolerance, "between 0 and 1, both excluded")
         tensors = given_inputs(inputs)
         count = tensors[0].shape[0]
+        starts = None
+        if baselines is not None:
+            tensors, starts = given_baselines(baselines, tensors)
         return cls(
             inputs=tensors,
             target=target
             if isinstance(target, Neuron | EveryOutput)
             else Output(target_indices(target, count)),
-            baselines=None if baselines is None else given_baselines(baselines, tensors),
+            baselines=starts,
             at=at,
             arguments=further_arguments(additional_forward_args, count),
             feature_mask=None

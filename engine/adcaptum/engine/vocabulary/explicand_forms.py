@@ -102,8 +102,17 @@ def _argument(value: object) -> Argument:
     return PerExample(value.detach()) if isinstance(value, Tensor) else Shared(value)
 
 
-def given_baselines(baselines: Baselines, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def given_baselines(
+    baselines: Baselines, inputs: tuple[Tensor, ...]
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Brings baselines to a tensor (rows, *features) for each input, of its dtype and device.
+
+    Integer and bool inputs whose baseline their dtype cannot hold are promoted with it to a common
+    dtype, as in arithmetic: 0.7 is no baseline of 0 cut off. Floating-point inputs keep their
+    dtype, to which baselines are rounded.
+
+    Returns:
+        The inputs, promoted where that is needed, and the baselines.
 
     Raises:
         InvalidArgument: If one does not fit its input.
@@ -111,22 +120,73 @@ def given_baselines(baselines: Baselines, inputs: tuple[Tensor, ...]) -> tuple[T
     each = (baselines,) if isinstance(baselines, Tensor | int | float) else tuple(baselines)
     if len(each) != len(inputs):
         raise InvalidArgument("baselines", f"{len(each)} of them", f"one per input: {len(inputs)}")
-    made = []
-    for i, (baseline, t) in enumerate(zip(each, inputs, strict=True)):
-        if not isinstance(baseline, Tensor):
-            made.append(torch.full_like(t[:1], baseline))
-            continue
-        check_dense(f"baselines[{i}]", baseline)
-        # Captum also takes a baseline without the batch dimension.
-        rows = baseline.unsqueeze(0) if baseline.shape == t.shape[1:] else baseline
-        if rows.shape[1:] != t.shape[1:] or rows.shape[0] == 0:
-            raise InvalidArgument(
-                f"baselines[{i}]",
-                f"a tensor of shape {tuple(baseline.shape)}",
-                f"(rows, *features) with the input's features, {tuple(t.shape[1:])}",
-            )
-        made.append(rows.detach().to(device=t.device, dtype=t.dtype))
-    return tuple(made)
+    pairs = [
+        _in_one_dtype(f"baselines[{i}]", t, baseline)
+        for i, (baseline, t) in enumerate(zip(each, inputs, strict=True))
+    ]
+    return tuple(t for t, _ in pairs), tuple(rows for _, rows in pairs)
+
+
+def _in_one_dtype(name: str, t: Tensor, baseline: Tensor | float) -> tuple[Tensor, Tensor]:
+    rows = _rows(name, baseline, t)
+    if t.is_floating_point() or t.is_complex():
+        return t, in_floating_dtype(name, rows, t.dtype).to(t.device)
+    return in_common_dtype(t, rows)
+
+
+def _rows(name: str, baseline: Tensor | float, like: Tensor) -> Tensor:
+    """A baseline as rows of an input's features, of its own dtype."""
+    if not isinstance(baseline, Tensor):
+        return _number(name, baseline, like).expand(1, *like.shape[1:])
+    check_dense(name, baseline)
+    # Captum also takes a baseline without the batch dimension.
+    rows = baseline.unsqueeze(0) if baseline.shape == like.shape[1:] else baseline
+    if rows.shape[1:] != like.shape[1:] or rows.shape[0] == 0:
+        raise InvalidArgument(
+            name,
+            f"a tensor of shape {tuple(baseline.shape)}",
+            f"(rows, *features) with the input's features, {tuple(like.shape[1:])}",
+        )
+    return rows.detach()
+
+
+def _number(name: str, number: float, like: Tensor) -> Tensor:
+    """A number as a tensor: beside integers a fraction has the default dtype, as in arithmetic."""
+    try:
+        made = torch.tensor(number)
+    except (RuntimeError, ValueError, OverflowError) as error:
+        raise InvalidArgument(name, f"{number:g}", "within the range of int64") from error
+    if not made.is_floating_point():
+        return made
+    exact = torch.tensor(number, dtype=torch.float64)
+    return exact if like.is_floating_point() else in_floating_dtype(name, exact, made.dtype)
+
+
+def in_floating_dtype(name: str, rows: Tensor, dtype: torch.dtype) -> Tensor:
+    """Rounds baselines to the floating-point dtype of their input or layer.
+
+    Raises:
+        InvalidArgument: If that has no such numbers.
+    """
+    if rows.is_complex() and not dtype.is_complex:
+        raise InvalidArgument(name, f"of dtype {rows.dtype}", f"real, as {dtype}")
+    made = rows.to(dtype)
+    if made.dtype != rows.dtype and bool((made.isinf() & ~rows.isinf()).any()):
+        raise InvalidArgument(name, "a number too large", f"within the range of {dtype}")
+    return made
+
+
+def in_common_dtype(t: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """An integer or bool input and its baseline in the input's dtype, or else in a common one."""
+    rows = rows.to(t.device)
+    made = rows.to(t.dtype)
+    if torch.equal(made.to(rows.dtype), rows):
+        return t, made
+    common = torch.promote_types(t.dtype, rows.dtype)
+    if not torch.equal(t.to(common).to(t.dtype), t):
+        # Integers that float32 does not hold.
+        common = torch.promote_types(common, torch.float64)
+    return t.to(common), rows.to(common)
 
 
 def given_masks(masks: Tensors, inputs: tuple[Tensor, ...], *, inside: bool) -> tuple[Tensor, ...]:

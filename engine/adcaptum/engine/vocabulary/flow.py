@@ -33,6 +33,7 @@ from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.attribution import Attribution, joined
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Reading
 from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.engine.vocabulary.explicand_forms import in_floating_dtype
 from adcaptum.engine.vocabulary.sample_major import example_major, sample_major
 
 T = TypeVar("T")
@@ -246,5 +247,6 @@ def expanded(starts: tuple[Tensor, ...], ends: tuple[Tensor, ...]) -> tuple[Tens
                 f"{tuple(end.shape)}",
             )
     return tuple(
-        s.to(device=e.device, dtype=e.dtype).expand_as(e) for s, e in zip(starts, ends, strict=True)
+        in_floating_dtype(f"layer_baselines[{i}]", s.to(e.device), e.dtype).expand_as(e)
+        for i, (s, e) in enumerate(zip(starts, ends, strict=True))
     )
