@@ -21,6 +21,7 @@ from adcaptum.service.device import allocator
 from adcaptum.service.handlers.explainer import Explainer
 from adcaptum.service.handlers.predictor import Predictor
 from adcaptum.service.handlers.request_metrics import RequestMetrics
+from adcaptum.service.handlers.request_reader import RequestReader
 from adcaptum.service.handlers.response_cache import ResponseCache
 from adcaptum.service.handlers.shared_computations import SharedComputations
 from adcaptum.service.metrics import Metrics
@@ -100,10 +101,13 @@ class Server:
             ),
         )
         cache = ResponseCache(settings.cache_bytes, settings.cache_entries, self._metrics)
-        metrics, pixels = RequestMetrics(self._metrics), settings.max_image_pixels
-        predictor = Predictor(self._catalogue, engines, metrics, pixels)
+        metrics = RequestMetrics(self._metrics)
+        reader = RequestReader(
+            settings.max_image_pixels, settings.max_queue_bytes, engines.retry_seconds
+        )
+        predictor = Predictor(self._catalogue, engines, metrics, reader)
         explainer = Explainer(
-            self._catalogue, engines, metrics, cache, SharedComputations(), pixels
+            self._catalogue, engines, metrics, cache, SharedComputations(), reader
         )
         grpc_server = grpc.aio.server(
             interceptors=[self._interceptor],
@@ -141,6 +145,7 @@ class Server:
             await loading
         await grpc_server.stop(grace=1.0)
         await http_server.stop()
+        reader.close()
         await engines.stop()
         logs.logger().info("stopped", failed=self._failed)
         return self._failed

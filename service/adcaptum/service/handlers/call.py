@@ -17,12 +17,14 @@ class Call:
         arrival: When it arrived, on the monotonic clock, in seconds.
         deadline: When its answer is due, on the same clock; None for never.
         caller: The caller's name; callers share the device evenly.
+        nbytes: The size of the request as it came.
     """
 
     id: str
     arrival: float
     deadline: float | None = None
     caller: str = ""
+    nbytes: int = 0
 
     @property
     def end_reason(self) -> str:

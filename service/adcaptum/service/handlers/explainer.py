@@ -14,15 +14,15 @@ from adcaptum.service.handlers import admission, costs, responses
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.handlers.plans import Explanation
 from adcaptum.service.handlers.request_metrics import RequestMetrics
+from adcaptum.service.handlers.request_reader import RequestReader
 from adcaptum.service.handlers.response_cache import ResponseCache
 from adcaptum.service.handlers.shared_computation import SharedComputation
 from adcaptum.service.handlers.shared_computations import SharedComputations
 from adcaptum.service.handlers.waiter import Terms, Waiter
 from adcaptum.service.models.catalogue import Catalogue
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests import budgets, inputs, parsed_request
+from adcaptum.service.requests import budgets, parsed_request
 from adcaptum.service.requests.parsed_request import ParsedRequest
-from adcaptum.service.requests.request_key import request_key
 from adcaptum.service.runtime.cost import Forecast
 from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.runtime.work import Work
@@ -59,7 +59,7 @@ class Explainer:
         metrics: Where answers are counted.
         cache: The answers that are kept.
         computations: The computations that requests may join.
-        max_image_pixels: The largest image that is decoded.
+        reader: Reads requests.
     """
 
     catalogue: Catalogue
@@ -67,7 +67,7 @@ class Explainer:
     metrics: RequestMetrics
     cache: ResponseCache
     computations: SharedComputations
-    max_image_pixels: int
+    reader: RequestReader
 
     async def explain(self, request: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
         """Explains, and answers at the end.
@@ -75,7 +75,7 @@ class Explainer:
         Raises:
             ServiceError: The request is wrong, or the server cannot serve it.
         """
-        asked = self._asked(request, call)
+        asked = await self._asked(request, call)
         if (kept := self._kept(asked)) is not None:
             return kept
         computation, waiter, _ = await self._join_or_start(asked, stream=False)
@@ -93,7 +93,7 @@ class Explainer:
         Raises:
             ServiceError: The request is wrong, or the server cannot serve it.
         """
-        asked = self._asked(request.explain, call)
+        asked = await self._asked(request.explain, call)
         if (kept := self._kept(asked)) is not None:
             yield pb.ExplainStreamResponse(accepted=pb.Accepted(request_id=call.id))
             yield pb.ExplainStreamResponse(final=kept)
@@ -117,11 +117,11 @@ class Explainer:
         finally:
             computation.leave(waiter, call.end_reason)
 
-    def _asked(self, request: pb.ExplainRequest, call: Call) -> _Asked:
+    async def _asked(self, request: pb.ExplainRequest, call: Call) -> _Asked:
         model = self.catalogue.find(request.model)
         methods = parsed_request.read_methods(request, model)
         shares = request.cache != explanation_pb2.CACHE_BYPASS
-        key = request_key(request, model.identity, methods) if shares else None
+        key = await self.reader.key(request, model, methods, call) if shares else None
         return _Asked(request, model, methods, key, call)
 
     def _kept(self, asked: _Asked) -> pb.ExplainResponse | None:
@@ -150,23 +150,15 @@ class Explainer:
         terms = Terms(admission.priority(asked.message), due, partial_answer, stream)
         found = self.computations.find(asked.key, terms.priority)
         if found is None:
-            parsed = await self._read(asked)
+            parsed = await self.reader.explanation(
+                asked.message, asked.model, asked.methods, asked.call
+            )
             # An identical request may have been read faster meanwhile.
             found = self.computations.find(asked.key, terms.priority)
             if found is None:
                 started, forecast = self._start(asked, parsed, terms)
                 return started, started.join(terms, joined=False), forecast
         return found, found.join(terms), None
-
-    async def _read(self, asked: _Asked) -> ParsedRequest:
-        read = partial(
-            parsed_request.read,
-            asked.message,
-            asked.model,
-            self.max_image_pixels,
-            methods=asked.methods,
-        )
-        return await asyncio.to_thread(read) if inputs.is_slow(asked.message.inputs) else read()
 
     def _start(
         self, asked: _Asked, parsed: ParsedRequest, terms: Terms

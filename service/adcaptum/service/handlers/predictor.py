@@ -10,9 +10,10 @@ from adcaptum.service.handlers import admission, costs, responses
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.handlers.plans import Prediction
 from adcaptum.service.handlers.request_metrics import RequestMetrics
+from adcaptum.service.handlers.request_reader import RequestReader
 from adcaptum.service.models.catalogue import Catalogue
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests import answers, inputs
+from adcaptum.service.requests import answers
 from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.runtime.work import Work
@@ -28,13 +29,13 @@ class Predictor:
         catalogue: The models.
         dispatcher: Runs the works.
         metrics: Where answers are counted.
-        max_image_pixels: The largest image that is decoded.
+        reader: Reads requests.
     """
 
     catalogue: Catalogue
     dispatcher: Dispatcher
     metrics: RequestMetrics
-    max_image_pixels: int
+    reader: RequestReader
 
     async def predict(self, request: pb.PredictRequest, call: Call) -> pb.PredictResponse:
         """Evaluates a model.
@@ -43,7 +44,7 @@ class Predictor:
             ServiceError: The request is wrong, or the server cannot serve it.
         """
         model = self.catalogue.find(request.model)
-        work = self._submit(await self._read(request, model), model, call)
+        work = self._submit(await self.reader.prediction(request, model, call), model, call)
         try:
             await work.finished
         except asyncio.CancelledError:
@@ -61,13 +62,6 @@ class Predictor:
             timings=responses.timings(work, call),
             request_id=call.id,
         )
-
-    async def _read(self, request: pb.PredictRequest, model: ServedModel) -> Inputs:
-        if inputs.is_slow(request.inputs):
-            return await asyncio.to_thread(
-                inputs.read, request.inputs, model.loaded, self.max_image_pixels
-            )
-        return inputs.read(request.inputs, model.loaded, self.max_image_pixels)
 
     def _submit(self, read: Inputs, model: ServedModel, call: Call) -> Work:
         deadline = admission.due(call, partial=False)

@@ -1,4 +1,4 @@
-"""What a request compares its inputs with."""
+"""Baselines: the references that a request compares its inputs, or a layer's values, with."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,6 @@ from typing import Final, Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from adcaptum.engine.rows.randomness import generator
 from adcaptum.service.errors import InvalidRequest
@@ -16,8 +15,9 @@ from adcaptum.service.models.loading import Baseline, LoadedModel
 from adcaptum.service.nearest import did_you_mean, shortened
 from adcaptum.service.requests import inputs as request_inputs
 from adcaptum.service.requests.inputs import Inputs
+from adcaptum.service.requests.reading import Reading
 from adcaptum.service.wire import tensors as wire
-from adcaptum.service.wire.tensors import Bytes, to_device
+from adcaptum.service.wire.tensors import to_device
 from adcaptum.v1 import explanation_pb2, tensor_pb2
 
 STREAM: Final = 0xBA5E
@@ -26,13 +26,13 @@ STREAM: Final = 0xBA5E
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Baselines:
-    """What inputs, or a layer's values, are compared with.
+    """The references of all inputs, or of a layer's tensors.
 
     Attributes:
         tensors: A baseline for each, `(rows, *features)`; one without dimensions is that number
             everywhere.
-        distribution: Where in the request one stands whose every row is a baseline of every
-            example; empty if there is none.
+        distribution: The field of the request with a distribution, each of whose rows is a
+            baseline of every example; empty if there is none.
     """
 
     tensors: tuple[Tensor, ...]
@@ -40,11 +40,11 @@ class Baselines:
 
     @property
     def rows(self) -> int:
-        """How many baselines there are."""
+        """The number of baselines."""
         return max((len(each) for each in self.tensors if each.ndim), default=1)
 
     def of_example(self, index: int, count: int) -> Self:
-        """Returns what one of `count` examples is compared with."""
+        """Returns the baselines of one of `count` examples."""
         if self.distribution:
             return self
         return replace(
@@ -61,16 +61,16 @@ class BaselineReader:
     """Reads the baselines of one request.
 
     Attributes:
-        model: What is explained.
-        inputs: The request's.
-        seed: Where the draw of background rows begins.
-        max_image_pixels: The largest encoded image that is decoded.
+        model: The model that is explained.
+        inputs: The request's inputs.
+        seed: The seed of the draw of background rows.
+        reading: The bounds of reading the request.
     """
 
     model: LoadedModel
     inputs: Inputs
     seed: int
-    max_image_pixels: int
+    reading: Reading
 
     def read(self, messages: Sequence[explanation_pb2.Baseline]) -> Baselines:
         """Returns a baseline for each input.
@@ -80,6 +80,7 @@ class BaselineReader:
                 different numbers of rows.
         """
         declared = self.model.declaration.inputs
+        request_inputs.check_number(messages, "baselines")
         if not messages:
             return Baselines(tuple(map(self._default, declared, self.inputs.tensors)))
         names = [message.input for message in messages]
@@ -128,18 +129,39 @@ class BaselineReader:
             raise InvalidRequest(f"{field}.{kind}", f"texts have named baselines only: {allowed}")
         field = f"{field}.{kind}"
         if kind in {"zero", "constant"}:
-            return torch.full_like(values[:1], _finite(message, field))
+            return self._constant(message, field, declared, values)
         if kind == "blur":
-            return blurred(values, message.blur.sigma, declared, field)
+            return blurred(values, message.blur.sigma, declared, field, self.reading)
         if kind == "samples":
             return self._samples(message.samples.count, field, declared, values)
         return self._tensor(message.tensor, field, declared, values)
 
+    def _constant(
+        self,
+        message: explanation_pb2.Baseline,
+        field: str,
+        declared: InputDeclaration,
+        values: Tensor,
+    ) -> Tensor:
+        constant = _finite(message, field)
+        check_number_fits(constant, values.dtype, field)
+        baseline = torch.full_like(values[:1], constant)
+        # Zero is every model's, also where its embedding has other uses for it.
+        if constant:
+            request_inputs.check_ids(baseline[:1].flatten()[:1], declared, self.model, field)
+        return baseline
+
     def _tensor(
         self, message: tensor_pb2.Tensor, field: str, declared: InputDeclaration, values: Tensor
     ) -> Tensor:
-        read = request_inputs.read_one(message, declared, field, self.max_image_pixels)
+        if message.datatype != "BYTES" and len(message.shape) == len(declared.shape) - 1:
+            # A single baseline without its batch.
+            single = tensor_pb2.Tensor(datatype=message.datatype, data=message.data)
+            single.shape.extend([1, *message.shape])
+            message = single
+        read = request_inputs.read_one(message, declared, field, self.reading)
         _check_features(read, values, field)
+        request_inputs.check_ids(read, declared, self.model, field)
         return to_device(read, values.device)
 
     def _samples(
@@ -169,6 +191,7 @@ def at_layer(messages: Sequence[explanation_pb2.Baseline], inputs: Inputs) -> Ba
     """
     if not messages:
         return None
+    request_inputs.check_number(messages, "layer_baselines")
     tensors = tuple(
         _at_layer(message, f"layer_baselines[{index}]").to(inputs.tensors[0].device)
         for index, message in enumerate(messages)
@@ -183,14 +206,14 @@ def compared(
     count: int,
     field: str,
 ) -> Baselines:
-    """Finds out whether there is a distribution, and brings it to as many rows for all.
+    """Finds a distribution, if there is one, and gives every input as many rows of it.
 
     Args:
         tensors: The baselines.
-        messages: What the request says.
-        placed: Which of them each baseline is; None for one that the request does not give.
-        count: How many examples there are.
-        field: Where they stand in the request.
+        messages: The request's baselines.
+        placed: The index of each baseline in them; None for one that the request does not give.
+        count: The number of examples.
+        field: Their field in the request.
 
     Raises:
         InvalidRequest: They have different numbers of rows.
@@ -219,16 +242,21 @@ def _at_layer(message: explanation_pb2.Baseline, field: str) -> Tensor:
         raise InvalidRequest(f"{field}.input", f"{shortened(message.input)}; must be empty")
     kind = message.WhichOneof("kind")
     if kind in {"zero", "constant"}:
-        return torch.tensor(_finite(message, f"{field}.{kind}"))
+        constant = _finite(message, f"{field}.{kind}")
+        check_number_fits(constant, torch.float32, f"{field}.{kind}")
+        return torch.tensor(constant)
     if kind != "tensor":
         raise InvalidRequest(f"{field}.{kind or 'kind'}", "must be zero, constant or tensor")
-    values = wire.decode(message.tensor, f"{field}.tensor")
-    if isinstance(values, Bytes) or not values.is_floating_point() or not values.ndim:
+    wire.check_datatype(message.tensor.datatype, f"{field}.tensor")
+    dtype = wire.DATATYPES[message.tensor.datatype]
+    if dtype is None or not dtype.is_floating_point or not message.tensor.shape:
         raise InvalidRequest(
             f"{field}.tensor",
-            f"{message.tensor.datatype} of shape {list(message.tensor.shape)}; must be "
+            f"{message.tensor.datatype} of shape {wire.shown(message.tensor.shape)}; must be "
             "floating-point numbers of the layer's shape, the batch first",
         )
+    values = wire.decode(message.tensor, f"{field}.tensor")
+    assert isinstance(values, Tensor)
     return values
 
 
@@ -239,37 +267,69 @@ def _finite(message: explanation_pb2.Baseline, field: str) -> float:
     return constant
 
 
-def blurred(values: Tensor, sigma: float, declared: InputDeclaration, field: str) -> Tensor:
-    """Returns images `(rows, channels, height, width)` out of focus.
+def check_number_fits(number: float, dtype: torch.dtype, field: str) -> None:
+    """Raises `InvalidRequest` if a datatype does not have a number."""
+    name = wire.NAMES[dtype]
+    if dtype is torch.bool:
+        if number not in (0, 1):
+            raise InvalidRequest(field, f"{number:g}; the input is BOOL: must be 0 or 1")
+    elif not dtype.is_floating_point:
+        limits = torch.iinfo(dtype)
+        if not number.is_integer() or not limits.min <= number <= limits.max:
+            raise InvalidRequest(
+                field,
+                f"{number:g}; the input is {name}: must be a whole number from {limits.min} to "
+                f"{limits.max}",
+            )
+    elif abs(number) > torch.finfo(dtype).max:
+        most = torch.finfo(dtype).max
+        raise InvalidRequest(
+            field, f"{number:g}; the input is {name}: must be from {-most:g} to {most:g}"
+        )
+
+
+def blurred(
+    values: Tensor, sigma: float, declared: InputDeclaration, field: str, reading: Reading
+) -> Tensor:
+    """Returns images `(rows, channels, height, width)` out of focus; edges are continued.
 
     Raises:
         InvalidRequest: `sigma` is not above 0, or the input is not an image.
     """
     if declared.kind != "image":
         raise InvalidRequest(field, f"{declared.name!r} is {declared.kind}, and only images blur")
-    longest = max(values.shape[2:])
+    height, width = values.shape[2:]
+    longest = max(height, width)
     if not 0 < sigma <= longest:
         raise InvalidRequest(f"{field}.sigma", f"{sigma}; must be above 0 and at most {longest}")
+    down, along = _blurring(height, sigma, values), _blurring(width, sigma, values)
+    blurred = torch.empty_like(values)
+    for row, image in enumerate(values):
+        reading.check()
+        blurred[row] = down @ image @ along.T
+    return blurred
+
+
+def _blurring(length: int, sigma: float, values: Tensor) -> Tensor:
+    """Returns the matrix `(length, length)` that blurs a line of pixels, whatever sigma is.
+
+    Weights of places beyond an end are those of the pixel at the end, which stands for them.
+    """
     radius = math.ceil(3 * sigma)
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    weights = torch.exp(-(offsets**2) / (2 * sigma**2))
-    kernel = (weights / weights.sum()).to(values)
-    channels = values.shape[1]
-    for shape, sides in (
-        ((-1, 1), (0, 0, radius, radius)),
-        ((1, -1), (radius, radius, 0, 0)),
-    ):
-        padded = functional.pad(values, sides, mode="replicate")
-        values = functional.conv2d(
-            padded, kernel.view(1, 1, *shape).expand(channels, -1, -1, -1), groups=channels
-        )
-    return values
+    weights = torch.exp(-((offsets / sigma) ** 2) / 2)
+    weights /= weights.sum()
+    places = torch.arange(length)
+    seen = (places[:, None] + offsets.long()).clamp(0, length - 1)
+    matrix = torch.zeros(length, length, dtype=torch.float64)
+    matrix.scatter_add_(1, seen, weights.expand(length, -1))
+    return matrix.to(values)
 
 
 def _check_features(baseline: Tensor, values: Tensor, field: str) -> None:
     if baseline.shape[1:] != values.shape[1:]:
         raise InvalidRequest(
             field,
-            f"shape {list(baseline.shape)}; the input's is {list(values.shape)}, and all but the "
-            "batch must be equal",
+            f"shape {wire.shown(baseline.shape)}; the input's is {wire.shown(values.shape)}, and "
+            "all but the batch must be equal",
         )

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from adcaptum.engine.methods import METHODS
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.wire.method_specs import ResolvedMethod
 from adcaptum.v1 import explanation_pb2
+
+LEAST_TOLERANCE: Final = 1e-9
+"""The smallest tolerance; float32 has seven digits, and models compute with no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,12 @@ def read(
             "budget.max_rows", f"{message.max_rows}; the model allows at most {most_rows}"
         )
     tolerance = message.tolerance
-    if not 0 <= tolerance < 1:
-        raise InvalidRequest("budget.tolerance", f"{tolerance:g}; must be at least 0 and below 1")
+    if tolerance and not LEAST_TOLERANCE <= tolerance < 1:
+        raise InvalidRequest(
+            "budget.tolerance",
+            f"{tolerance:g}; must be at least 0 and below 1, and not between 0 and "
+            f"{LEAST_TOLERANCE:g}",
+        )
     if tolerance:
         for each in methods:
             if not each.method.traits.tolerance:

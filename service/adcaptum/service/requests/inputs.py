@@ -1,7 +1,8 @@
 """The inputs of a request -> what the forward method takes."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
+from typing import Final
 
 from torch import Tensor
 
@@ -12,9 +13,16 @@ from adcaptum.service.models.declaration import InputDeclaration
 from adcaptum.service.models.loading import LoadedModel
 from adcaptum.service.models.texts import TokenisedTexts
 from adcaptum.service.nearest import did_you_mean, shortened
+from adcaptum.service.requests.reading import Reading
 from adcaptum.service.wire import tensors
 from adcaptum.service.wire.tensors import Bytes
 from adcaptum.v1 import tensor_pb2
+
+MOST_TENSORS: Final = 64
+"""The most inputs, baselines or masks of a request."""
+
+MOST_TEXT_BYTES: Final = 1 << 20
+"""The most bytes of all texts of a request together; tokenising them takes a second."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,39 +50,27 @@ class Inputs:
         return Arguments((PerExample(self.texts.mask),))
 
 
-def is_slow(messages: Sequence[tensor_pb2.Tensor]) -> bool:
-    """Whether reading the inputs takes so long that the event loop should not do it."""
-    return any(each.datatype in ("BYTES", "UINT8") and len(each.data) > 4096 for each in messages)
-
-
-def read(
-    messages: Sequence[tensor_pb2.Tensor], model: LoadedModel, max_image_pixels: int
-) -> Inputs:
+def read(messages: Sequence[tensor_pb2.Tensor], model: LoadedModel, reading: Reading) -> Inputs:
     """Reads and checks the inputs of a request.
 
     Raises:
         InvalidRequest: One is missing, unknown, given twice, or not as the model takes it.
     """
     declared = model.declaration.inputs
+    check_number(messages, "inputs")
     placed = place([message.name for message in messages], declared, "inputs")
     missing = [each.name for each, index in zip(declared, placed, strict=True) if index is None]
     if missing:
         raise InvalidRequest("inputs", f"missing: {', '.join(missing)}")
     if model.text is not None:
-        values = tensors.decode(messages[0], "inputs[0]")
-        if not isinstance(values, Bytes):
-            raise InvalidRequest(
-                "inputs[0].datatype", f"{messages[0].datatype}; a text is BYTES of UTF-8"
-            )
-        _check_count(values.shape, model, "inputs[0]")
-        read_texts = model.text.read(values, "inputs[0]").to(model.device)
-        return Inputs((read_texts.ids,), read_texts)
+        return _read_texts(messages[0], model)
     rows = []
     for each, index in zip(declared, placed, strict=True):
         field = f"inputs[{index}]"
         message = messages[index or 0]
         _check_count(message.shape, model, field)
-        read_rows = read_one(message, each, field, max_image_pixels)
+        read_rows = read_one(message, each, field, reading)
+        check_ids(read_rows, each, model, field)
         rows.append(tensors.to_device(read_rows, model.device))
     if any(len(each) != len(rows[0]) for each in rows):
         counts = {each.name: len(row) for each, row in zip(declared, rows, strict=True)}
@@ -82,27 +78,73 @@ def read(
     return Inputs(tuple(rows))
 
 
+def _read_texts(message: tensor_pb2.Tensor, model: LoadedModel) -> Inputs:
+    field = "inputs[0]"
+    tensors.check_datatype(message.datatype, field)
+    if model.text is None or message.datatype != "BYTES":
+        raise InvalidRequest(f"{field}.datatype", f"{message.datatype}; a text is BYTES of UTF-8")
+    _check_count(message.shape, model, field)
+    values = tensors.decode(message, field)
+    assert isinstance(values, Bytes)
+    nbytes = sum(map(len, values.items))
+    if nbytes > MOST_TEXT_BYTES:
+        raise InvalidRequest(
+            f"{field}.data", f"texts of {nbytes} bytes; at most {MOST_TEXT_BYTES} are allowed"
+        )
+    read_texts = model.text.read(values, field).to(model.device)
+    return Inputs((read_texts.ids,), read_texts)
+
+
 def read_one(
-    message: tensor_pb2.Tensor, declared: InputDeclaration, field: str, max_image_pixels: int
+    message: tensor_pb2.Tensor, declared: InputDeclaration, field: str, reading: Reading
 ) -> Tensor:
     """Reads one input that is not a text.
 
     Raises:
         InvalidRequest: It is not as the model takes it.
     """
-    values = tensors.decode(message, field)
-    if declared.kind == "image":
-        if isinstance(values, Bytes):
-            return images.from_bytes(values, declared, field, max_image_pixels)
-        if message.datatype == "UINT8" and declared.datatype != "UINT8":
-            return images.from_pixels(values, declared, field)
-    if isinstance(values, Bytes) or message.datatype != declared.datatype:
+    # Whatever the header says wrong is said before the data are decoded.
+    tensors.check_datatype(message.datatype, field)
+    if message.datatype != declared.datatype and (
+        declared.kind != "image" or message.datatype not in ("UINT8", "BYTES")
+    ):
         allowed = {"image": f"UINT8, BYTES or {declared.datatype}"}.get(
             declared.kind, declared.datatype
         )
         raise InvalidRequest(f"{field}.datatype", f"{message.datatype}; must be {allowed}")
-    tensors.require_shape(values.shape, declared.shape, field)
+    if message.datatype == declared.datatype:
+        tensors.require_shape(message.shape, declared.shape, field)
+    values = tensors.decode(message, field)
+    if isinstance(values, Bytes):
+        return images.from_bytes(values, declared, field, reading.max_image_pixels, reading.check)
+    if message.datatype != declared.datatype:
+        return images.from_pixels(values, declared, field)
     return values
+
+
+def check_ids(values: Tensor, declared: InputDeclaration, model: LoadedModel, field: str) -> None:
+    """Raises `InvalidRequest` if whole numbers are not rows of the embedding that they index."""
+    if not declared.embedding or values.is_floating_point():
+        return
+    embedding = model.module.get_submodule(declared.embedding)
+    count = getattr(embedding, "num_embeddings", None)
+    if not isinstance(count, int):
+        return
+    least, most = (int(each) for each in values.aminmax())
+    if least < 0 or most >= count:
+        wrong = least if least < 0 else most
+        index = int((values.flatten() == wrong).nonzero()[0])
+        raise InvalidRequest(
+            f"{field}.data",
+            f"{wrong} at element {index}; must be from 0 to {count - 1}, the numbers of the rows "
+            f"of {declared.embedding}",
+        )
+
+
+def check_number(given: Sized, field: str) -> None:
+    """Raises `InvalidRequest` if a request has more tensors of a kind than any model takes."""
+    if len(given) > MOST_TENSORS:
+        raise InvalidRequest(field, f"{len(given)} of them; at most {MOST_TENSORS} are allowed")
 
 
 def place(

@@ -1,5 +1,6 @@
 """An Explain request, read and checked: what the engine is asked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,6 +23,7 @@ from adcaptum.service.requests import (
 from adcaptum.service.requests.baselines import BaselineReader, Baselines, at_layer
 from adcaptum.service.requests.budgets import Budget
 from adcaptum.service.requests.inputs import Inputs
+from adcaptum.service.requests.reading import Reading
 from adcaptum.service.requests.targets import TargetChoice
 from adcaptum.service.wire import method_specs
 from adcaptum.service.wire.method_specs import ResolvedMethod
@@ -29,6 +31,9 @@ from adcaptum.service.wire.tensors import DATATYPES
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
 
 MOST_METHODS: Final = 32
+MOST_EXPLANATIONS: Final = 8192
+"""The most explanations of a request."""
+
 DEFAULT_OUTPUT: Final = explanation_pb2.OutputOptions(datatype="FP32")
 NEURON: Final = TargetChoice(known=(torch.zeros(1, 0, dtype=torch.int64),))
 
@@ -229,7 +234,7 @@ class ParsedRequest:
 def read(
     request: pb.ExplainRequest,
     model: ServedModel,
-    max_image_pixels: int,
+    reading: Reading,
     *,
     methods: tuple[ResolvedMethod, ...] | None = None,
 ) -> ParsedRequest:
@@ -238,7 +243,7 @@ def read(
     Args:
         request: The request.
         model: The model that it names.
-        max_image_pixels: The largest image that is decoded.
+        reading: The bounds of reading it.
         methods: Its methods, where they have been read; None: they are read here.
 
     Raises:
@@ -247,7 +252,7 @@ def read(
         Unsupported: The model cannot run a method that it names.
     """
     loaded = model.loaded
-    inputs = request_inputs.read(request.inputs, loaded, max_image_pixels)
+    inputs = request_inputs.read(request.inputs, loaded, reading)
     methods = read_methods(request, model) if methods is None else methods
     layer = places.site(request.layer, model) if request.HasField("layer") else None
     neuron = places.neuron(request.neuron, model) if request.HasField("neuron") else None
@@ -261,9 +266,8 @@ def read(
         choice = NEURON
     else:
         raise InvalidRequest("target", "set; must be unset where a neuron is explained")
-    baselines = BaselineReader(loaded, inputs, request.seed, max_image_pixels).read(
-        request.baselines
-    )
+    _check_explanations(methods, choice, inputs)
+    baselines = BaselineReader(loaded, inputs, request.seed, reading).read(request.baselines)
     starts = at_layer(request.layer_baselines, inputs)
     if starts is not None and request.baselines:
         raise InvalidRequest("layer_baselines", "given beside baselines; must be one of the two")
@@ -286,6 +290,18 @@ def read(
         output=_output(request.output) if request.HasField("output") else DEFAULT_OUTPUT,
         deterministic=request.deterministic,
     )
+
+
+def _check_explanations(
+    methods: Sequence[ResolvedMethod], choice: TargetChoice, inputs: Inputs
+) -> None:
+    count = len(methods) * choice.count * inputs.count
+    if count > MOST_EXPLANATIONS:
+        raise InvalidRequest(
+            "target",
+            f"{len(methods)} methods, {choice.count} targets and {inputs.count} examples make "
+            f"{count} explanations; at most {MOST_EXPLANATIONS} are allowed",
+        )
 
 
 def read_methods(request: pb.ExplainRequest, model: ServedModel) -> tuple[ResolvedMethod, ...]:

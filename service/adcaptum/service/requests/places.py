@@ -13,7 +13,6 @@ from adcaptum.service.nearest import shortened
 from adcaptum.service.requests import inputs as request_inputs
 from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.wire import tensors
-from adcaptum.service.wire.tensors import Bytes
 from adcaptum.v1 import explanation_pb2, tensor_pb2
 
 INTEGERS: Final = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -35,6 +34,7 @@ def neuron(message: explanation_pb2.Neuron, model: ServedModel) -> Neuron:
         NotFound: There is no layer of that name.
         InvalidRequest: An index is negative, or a block is empty.
     """
+    tensors.check_rank(message.index, "neuron.index")
     for position, index in enumerate(message.index):
         if index < 0:
             raise InvalidRequest(f"neuron.index[{position}]", f"{index}; must be at least 0")
@@ -67,6 +67,7 @@ def feature_masks(
     """
     if not messages:
         return None
+    request_inputs.check_number(messages, "feature_masks")
     if layer is not None:
         return tuple(
             _of_layer(each, f"feature_masks[{index}]").to(inputs.tensors[0].device)
@@ -77,11 +78,13 @@ def feature_masks(
         raise InvalidRequest("feature_masks", "texts take none: each token is a feature")
     placed = request_inputs.place([each.name for each in messages], declared, "feature_masks")
     masks: list[Tensor] = []
+    given = {
+        index: _mask(messages[index], f"feature_masks[{index}]")
+        for index in placed
+        if index is not None
+    }
     # Numbers are shared across inputs; elements that no mask speaks of get numbers beyond.
-    beyond = 0
-    for index in placed:
-        if index is not None:
-            beyond = max(beyond, int(_mask(messages[index], f"feature_masks[{index}]").max()) + 1)
+    beyond = max([int(mask.max()) + 1 for mask in given.values()], default=0)
     for values, index in zip(inputs.tensors, placed, strict=True):
         if index is None:
             own = torch.arange(beyond, beyond + values[0].numel(), device=values.device)
@@ -89,7 +92,7 @@ def feature_masks(
             beyond += values[0].numel()
             continue
         field = f"feature_masks[{index}]"
-        mask = _mask(messages[index], field)
+        mask = given[index]
         rows = len(values) if mask.shape[:1] == values.shape[:1] else 1
         tensors.require_shape(mask.shape, (rows, *values.shape[1:]), field)
         masks.append(mask.to(values.device))
@@ -105,9 +108,11 @@ def _of_layer(message: tensor_pb2.Tensor, field: str) -> Tensor:
 
 
 def _mask(message: tensor_pb2.Tensor, field: str) -> Tensor:
-    mask = tensors.decode(message, field)
-    if isinstance(mask, Bytes) or mask.dtype not in INTEGERS:
+    tensors.check_datatype(message.datatype, field)
+    if tensors.DATATYPES[message.datatype] not in INTEGERS:
         raise InvalidRequest(f"{field}.datatype", f"{message.datatype}; must be of whole numbers")
+    mask = tensors.decode(message, field)
+    assert isinstance(mask, Tensor)
     if bool((mask < 0).any()):
         raise InvalidRequest(f"{field}.data", f"{int(mask.min())}; must be at least 0")
     return mask.to(torch.int64)

@@ -1,4 +1,4 @@
-"""Which outputs a request wants explained."""
+"""Targets: the outputs that a request wants explained."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,11 @@ from torch import Tensor
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.nearest import did_you_mean, shortened
+from adcaptum.service.wire.tensors import shown
 from adcaptum.v1 import explanation_pb2
+
+MOST_TARGETS: Final = 4096
+"""The most outputs of an example that are explained in one request."""
 
 MOST_CACHED_INDICES: Final = 16
 """The longest list of indices in the cache, whose entries then take less than 1 kB each."""
@@ -19,12 +23,12 @@ MOST_CACHED_INDICES: Final = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TargetChoice:
-    """Which outputs are explained.
+    """The outputs that are explained.
 
     Attributes:
         known: The index of each example's output, int64 `(examples, dims)`, one tensor per target;
-            None where the outputs decide.
-        most: How many of the largest outputs, where they decide.
+            None where the values of the outputs decide.
+        most: The number of largest outputs, where these decide.
     """
 
     known: tuple[Tensor, ...] | None = None
@@ -32,11 +36,11 @@ class TargetChoice:
 
     @property
     def count(self) -> int:
-        """How many outputs of each example are explained."""
+        """The number of outputs of each example that are explained."""
         return self.most if self.known is None else len(self.known)
 
     def given(self, outputs: Tensor) -> tuple[Tensor, ...]:
-        """Returns the targets, now that the outputs `(examples, *output)` are there."""
+        """Returns the targets by the outputs, `(examples, *output)`."""
         if self.known is not None:
             return self.known
         # topk says nothing of the order of equals; a stable sort takes the first.
@@ -67,13 +71,19 @@ def read(message: explanation_pb2.Target, model: ServedModel, count: int) -> Tar
         return TargetChoice((_label(message.label, model).expand(count, 1),))
     if kind == "all":
         return _all(shape, count)
-    if not 1 <= message.top_k <= outputs:
-        raise InvalidRequest("target.top_k", f"{message.top_k}; must be from 1 to {outputs}")
+    most = min(outputs, MOST_TARGETS)
+    if not 1 <= message.top_k <= most:
+        raise InvalidRequest("target.top_k", f"{message.top_k}; must be from 1 to {most}")
     return TargetChoice(most=message.top_k)
 
 
 def _indices(values: tuple[int, ...], shape: tuple[int, ...], count: int) -> TargetChoice:
     dims = len(shape)
+    if not dims and values:
+        raise InvalidRequest(
+            "target.indices",
+            f"{shown(values)}; the model gives one number per example: leave the target out",
+        )
     if len(values) not in (dims, dims * count):
         each = "one number" if dims == 1 else f"{dims} numbers"
         raise InvalidRequest(
@@ -101,6 +111,11 @@ def _label(label: str, model: ServedModel) -> Tensor:
 
 
 def _all(shape: tuple[int, ...], count: int) -> TargetChoice:
+    outputs = math.prod(shape)
+    if outputs > MOST_TARGETS:
+        raise InvalidRequest("target.all", f"{outputs} outputs; at most {MOST_TARGETS} are allowed")
+    if not shape:
+        return TargetChoice((torch.zeros(1, 0, dtype=torch.int64).expand(count, 0),))
     every = torch.cartesian_prod(*(torch.arange(length) for length in shape))
-    rows = every.view(-1, len(shape)) if shape else torch.zeros(1, 0, dtype=torch.int64)
+    rows = every.view(-1, len(shape))
     return TargetChoice(tuple(row.expand(count, len(shape)) for row in rows))

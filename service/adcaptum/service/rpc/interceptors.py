@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar
+from dataclasses import replace
 from time import monotonic
 from typing import Any, Final, NoReturn, TypeAlias, cast
 
@@ -111,7 +112,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             try:
                 raw = await received(context)
                 entered = self._enter(gauge)
-                self._admit(rpc, call, context)
+                self._admit(rpc, replace(call, nbytes=len(raw)), context)
                 request = reader.decode(raw)
                 del raw
                 return await answer_once(request, context)
@@ -131,7 +132,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             try:
                 raw = await received(context)
                 entered = self._enter(gauge)
-                self._admit(rpc, call, context)
+                self._admit(rpc, replace(call, nbytes=len(raw)), context)
                 request = reader.decode(raw)
                 del raw
                 async for message in answer_often(request, context):

@@ -2,8 +2,9 @@
 
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 from typing import Final
 
@@ -39,6 +40,9 @@ MOST_DIMENSIONS: Final = 32
 MOST_SHOWN: Final = 8
 """The most dimensions of a shape that messages repeat."""
 
+MOST_ITEMS: Final = 1 << 16
+"""The most items of a tensor of BYTES."""
+
 LARGE_COPY: Final = 1 << 20
 """From how many bytes on a copy is left to NumPy."""
 
@@ -72,9 +76,7 @@ def decode(message: tensor_pb2.Tensor, field: str) -> Tensor | Bytes:
             fewer than the shape implies, or a number is not finite.
     """
     datatype = message.datatype
-    if datatype not in DATATYPES:
-        hint = did_you_mean(datatype, DATATYPES)
-        raise InvalidRequest(f"{field}.datatype", f"{shortened(datatype)} is unknown. {hint}")
+    check_datatype(datatype, field)
     check_rank(message.shape, field)
     shape = tuple(message.shape)
     for index, length in enumerate(shape):
@@ -99,6 +101,13 @@ def decode(message: tensor_pb2.Tensor, field: str) -> Tensor | Bytes:
     elif dtype.is_floating_point:
         require_finite(flat, f"{field}.data")
     return flat.view(shape)
+
+
+def check_datatype(datatype: str, field: str) -> None:
+    """Raises `InvalidRequest` if there is no such datatype."""
+    if datatype not in DATATYPES:
+        hint = did_you_mean(datatype, DATATYPES)
+        raise InvalidRequest(f"{field}.datatype", f"{shortened(datatype)} is unknown. {hint}")
 
 
 def check_rank(shape: Sequence[int], field: str) -> None:
@@ -194,23 +203,29 @@ def require_shape(actual: Sequence[int], declared: Sequence[int], field: str) ->
     )
 
 
-def _decode_bytes(data: bytes, shape: tuple[int, ...], field: str) -> Bytes:
-    items: list[bytes] = []
+def split(data: bytes) -> Iterator[bytes]:
+    """Yields the items of a tensor of BYTES, as far as they are complete."""
     offset = 0
-    while offset < len(data):
-        end = offset + LENGTH.size
-        if end <= len(data):
-            end += LENGTH.unpack_from(data, offset)[0]
-        if end > len(data):
-            raise InvalidRequest(
-                f"{field}.data", f"item {len(items)} ends beyond the {len(data)} bytes sent"
-            )
-        items.append(data[offset + LENGTH.size : end])
-        offset = end
+    while offset + LENGTH.size <= len(data):
+        start = offset + LENGTH.size
+        offset = start + LENGTH.unpack_from(data, offset)[0]
+        if offset > len(data):
+            return
+        yield data[start:offset]
+
+
+def _decode_bytes(data: bytes, shape: tuple[int, ...], field: str) -> Bytes:
     expected = math.prod(shape)
+    items = tuple(islice(split(data), min(expected + 1, MOST_ITEMS)))
+    used = sum([len(item) + LENGTH.size for item in items])
+    if len(items) <= expected and len(items) < MOST_ITEMS and used != len(data):
+        raise InvalidRequest(
+            f"{field}.data", f"item {len(items)} ends beyond the {len(data)} bytes sent"
+        )
     if len(items) != expected:
+        given = f"{len(items)}{'' if used == len(data) else ' or more'}"
         raise InvalidRequest(
             f"{field}.data",
-            f"{len(items)} items; BYTES of shape {shown(shape)} takes {_amount(expected)}",
+            f"{given} items; BYTES of shape {shown(shape)} takes {_amount(expected)}",
         )
-    return Bytes(tuple(items), shape)
+    return Bytes(items, shape)

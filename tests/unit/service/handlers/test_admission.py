@@ -10,6 +10,7 @@ from adcaptum.service.handlers import costs
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import parsed_request as question
+from adcaptum.service.requests.reading import Reading
 from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.runtime.engine_runner import EngineRunner
 from adcaptum.v1 import (
@@ -45,7 +46,7 @@ def asked(model: ServedModel, name: str, rows: int = 1, **budget: Any) -> questi
             budget=explanation_pb2.Budget(**budget),
         ),
         model,
-        1000,
+        Reading(1000),
     )
 
 

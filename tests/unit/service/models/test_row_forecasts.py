@@ -12,6 +12,7 @@ from adcaptum.service.handlers import costs
 from adcaptum.service.models.row_forecasts import MOST, RowForecasts
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import parsed_request as question
+from adcaptum.service.requests.reading import Reading
 from adcaptum.v1 import (
     explanation_pb2,
     explanation_service_pb2 as pb,
@@ -89,7 +90,7 @@ def asked(
             seed=seed,
         ),
         model,
-        1000,
+        Reading(1000),
     )
 
 

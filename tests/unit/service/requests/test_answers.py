@@ -12,6 +12,7 @@ from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.service.models.texts import TokenisedText, TokenisedTexts
 from adcaptum.service.requests import answers, parsed_request as question
 from adcaptum.service.requests.parsed_request import ParsedRequest, Piece
+from adcaptum.service.requests.reading import Reading
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb, method_pb2, tensor_pb2
 from tests.unit.service.tiny_model import IDS, served, tokens
 
@@ -23,7 +24,7 @@ def asked(**fields: Any) -> tuple[ParsedRequest, Piece]:
     request = pb.ExplainRequest(
         inputs=[values], target=explanation_pb2.Target(label="yes"), **fields
     )
-    read = question.read(request, served()[0], 1000)
+    read = question.read(request, served()[0], Reading(1000))
     return read, read.pieces(None)[0]
 
 
@@ -34,7 +35,7 @@ def asked_at(layer: str) -> tuple[ParsedRequest, Piece]:
     request = pb.ExplainRequest(
         inputs=[values], target=target, layer=explanation_pb2.Layer(name=layer)
     )
-    read = question.read(request, tokens(), 1000)
+    read = question.read(request, tokens(), Reading(1000))
     return read, read.pieces(None)[0]
 
 

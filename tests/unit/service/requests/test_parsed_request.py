@@ -17,6 +17,7 @@ from adcaptum.service.requests import (
     parsed_request as question,
     targets,
 )
+from adcaptum.service.requests.reading import Reading
 from adcaptum.v1 import (
     explanation_pb2,
     explanation_service_pb2 as pb,
@@ -33,7 +34,7 @@ def request(rows: int = 2, **fields: Any) -> pb.ExplainRequest:
 
 
 def read(asked: pb.ExplainRequest) -> question.ParsedRequest:
-    return question.read(asked, served()[0], 1000)
+    return question.read(asked, served()[0], Reading(1000))
 
 
 def test_the_largest_output_needs_the_outputs_first() -> None:
@@ -94,9 +95,9 @@ def test_models_without_labels_make_no_predictions_of_their_own_accord() -> None
     data = np.ones((1, 2), np.int64)
     ids = tensor_pb2.Tensor(datatype="INT64", shape=data.shape, data=data.tobytes())
     asked = pb.ExplainRequest(inputs=[ids], methods=SEVERAL)
-    assert not question.read(asked, tokens(), 1000).tells_outputs
+    assert not question.read(asked, tokens(), Reading(1000)).tells_outputs
     asked.output.return_outputs = True
-    assert question.read(asked, tokens(), 1000).tells_outputs
+    assert question.read(asked, tokens(), Reading(1000)).tells_outputs
 
 
 def test_the_estimate_is_what_the_flows_say() -> None:
@@ -189,7 +190,7 @@ def test_a_blurred_image_keeps_its_mean_where_nothing_is_cut_off() -> None:
     declared = InputDeclaration("photo", "image", "FP32", (-1, 1, 21, 21))
     image = torch.zeros(1, 1, 21, 21)
     image[0, 0, 10, 10] = 1
-    blurred = references.blurred(image, 2.0, declared, "x")
+    blurred = references.blurred(image, 2.0, declared, "x", Reading(1000))
     assert blurred.sum().item() == pytest.approx(1, abs=1e-5)
     assert blurred.max() < 0.1
 
@@ -197,14 +198,14 @@ def test_a_blurred_image_keeps_its_mean_where_nothing_is_cut_off() -> None:
 def test_a_plain_image_does_not_change_when_it_is_blurred() -> None:
     declared = InputDeclaration("photo", "image", "FP32", (-1, 1, 9, 9))
     plain = torch.full((1, 1, 9, 9), 0.7)
-    torch.testing.assert_close(references.blurred(plain, 5.0, declared, "x"), plain)
+    torch.testing.assert_close(references.blurred(plain, 5.0, declared, "x", Reading(1000)), plain)
 
 
 @pytest.mark.parametrize("sigma", [0.0, -1.0, float("nan"), float("inf"), 1e9])
 def test_a_blur_that_makes_no_sense_is_refused(sigma: float) -> None:
     declared = InputDeclaration("photo", "image", "FP32", (-1, 1, 9, 9))
     with pytest.raises(InvalidRequest, match="above 0"):
-        references.blurred(torch.zeros(1, 1, 9, 9), sigma, declared, "x")
+        references.blurred(torch.zeros(1, 1, 9, 9), sigma, declared, "x", Reading(1000))
 
 
 def given(*kinds: str | None) -> tuple[list[explanation_pb2.Baseline], list[int | None]]:
@@ -274,7 +275,7 @@ def test_rows_at_a_layer_are_foretold_by_its_length_for_this_input(length: int) 
             layer=explanation_pb2.Layer(name="embedding"),
         ),
         model,
-        1000,
+        Reading(1000),
     )
     (piece,) = asked.pieces(None)
     answer = explain(model.loaded.module, asked.methods[0].method, piece.explicand)

@@ -1,0 +1,181 @@
+"""The request reader: reads requests where that holds up nobody.
+
+The event loop reads only what takes less than a millisecond by an upper bound that is known before
+anything is decoded. Everything else is read in threads: what may take long one at a time, apart
+from the rest, so that many images of one caller hold up neither other calls nor others' texts.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeVar
+
+from adcaptum.service.errors import TooBusy
+from adcaptum.service.handlers.call import Call
+from adcaptum.service.handlers.reading_lane import ReadingLane
+from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.requests import inputs, parsed_request
+from adcaptum.service.requests.inputs import Inputs
+from adcaptum.service.requests.parsed_request import ParsedRequest
+from adcaptum.service.requests.reading import Reading
+from adcaptum.service.requests.reading_cost import ReadingCost, has_images
+from adcaptum.service.requests.request_key import request_key
+from adcaptum.service.wire.method_specs import ResolvedMethod
+from adcaptum.v1 import explanation_service_pb2 as pb
+
+T = TypeVar("T")
+
+SMALL_BYTES: Final = 1 << 14
+"""Requests of up to so many bytes are copied for their key, which is faster than field by field."""
+
+INLINE_BYTES: Final = 1 << 17
+"""The key of a request of up to so many bytes is made in the event loop, in 0.3 ms at most."""
+
+INLINE_SECONDS: Final = 0.001
+"""What is read in the event loop takes at most so long."""
+
+LONG_SECONDS: Final = 0.05
+"""What may take longer is read apart from the rest, one request at a time."""
+
+THREADS: Final = 2
+"""How many of the other requests are read at a time."""
+
+
+class RequestReader:
+    """Reads requests, in the event loop or in threads."""
+
+    def __init__(
+        self, max_image_pixels: int, max_bytes: int, retry_seconds: Callable[[], float]
+    ) -> None:
+        """Prepares it.
+
+        Args:
+            max_image_pixels: The most pixels of an encoded image.
+            max_bytes: The most memory of the requests that are read in threads, or wait for it.
+            retry_seconds: Returns after how many seconds a refused request should be tried again.
+        """
+        self._max_image_pixels = max_image_pixels
+        self._max_bytes = max_bytes
+        self._retry_seconds = retry_seconds
+        self._held = 0
+        self._short = ReadingLane("reading", THREADS, retry_seconds)
+        self._long = ReadingLane("long-reading", 1, retry_seconds)
+
+    async def key(
+        self,
+        request: pb.ExplainRequest,
+        model: ServedModel,
+        methods: tuple[ResolvedMethod, ...],
+        call: Call,
+    ) -> bytes:
+        """Returns the key of a request: equal for requests that ask the same.
+
+        Args:
+            request: The request.
+            model: The model that it is for.
+            methods: Its methods.
+            call: Its call.
+
+        Raises:
+            DeadlineExceeded: The deadline came before.
+            TooBusy: Too many requests wait to be read.
+        """
+        small = call.nbytes <= SMALL_BYTES
+        make = partial(request_key, request, model.identity, methods, small=small)
+        if call.nbytes <= INLINE_BYTES:
+            return make()
+        reading = Reading(self._max_image_pixels, call.deadline)
+        return await self._short.run(call.caller, reading, make)
+
+    async def prediction(
+        self, request: pb.PredictRequest, model: ServedModel, call: Call
+    ) -> Inputs:
+        """Reads a prediction's request.
+
+        Raises:
+            InvalidRequest: Something in it is not allowed.
+            DeadlineExceeded: The deadline came before.
+            TooBusy: Too many requests wait to be read.
+        """
+        reading = Reading(self._max_image_pixels, call.deadline)
+        return await self._read(
+            call,
+            reading,
+            partial(ReadingCost.of_prediction, request, model),
+            partial(inputs.read, request.inputs, model.loaded, reading),
+            look=has_images(request, model.loaded),
+        )
+
+    async def explanation(
+        self,
+        request: pb.ExplainRequest,
+        model: ServedModel,
+        methods: tuple[ResolvedMethod, ...],
+        call: Call,
+    ) -> ParsedRequest:
+        """Reads an explanation's request.
+
+        Args:
+            request: The request.
+            model: The model that it is for.
+            methods: Its methods, which have been read.
+            call: Its call.
+
+        Raises:
+            InvalidRequest: Something in it is not allowed.
+            NotFound: It names a layer that does not exist.
+            DeadlineExceeded: The deadline came before.
+            TooBusy: Too many requests wait to be read.
+        """
+        reading = Reading(self._max_image_pixels, call.deadline)
+        return await self._read(
+            call,
+            reading,
+            partial(ReadingCost.of_explanation, request, model),
+            partial(parsed_request.read, request, model, reading, methods=methods),
+            look=has_images(request, model.loaded),
+        )
+
+    def close(self) -> None:
+        """Begins to read nothing more."""
+        self._short.close()
+        self._long.close()
+
+    async def _read(
+        self,
+        call: Call,
+        reading: Reading,
+        bound: Callable[[int, int], ReadingCost],
+        read: Callable[[], T],
+        *,
+        look: bool,
+    ) -> T:
+        """Reads a request where its cost says.
+
+        Args:
+            call: Its call.
+            reading: The bounds of reading it.
+            bound: Returns the cost, from the request's size and the most pixels of an image.
+            read: Reads it.
+            look: Whether its data have to be looked at for the cost, which copies them.
+        """
+        bound_now = partial(bound, call.nbytes, self._max_image_pixels)
+        if look and call.nbytes > INLINE_BYTES:
+            cost = await self._short.run(call.caller, reading, bound_now)
+        else:
+            cost = bound_now()
+        if cost.seconds <= INLINE_SECONDS:
+            return read()
+        nbytes = call.nbytes + cost.nbytes
+        if self._held and self._held + nbytes > self._max_bytes:
+            raise TooBusy(
+                f"{self._held} bytes of requests wait to be read, and this one takes {nbytes}; at "
+                f"most {self._max_bytes} are held",
+                retry_s=self._retry_seconds(),
+                reason="bytes",
+            )
+        lane = self._long if cost.seconds > LONG_SECONDS else self._short
+        self._held += nbytes
+        try:
+            return await lane.run(call.caller, reading, read)
+        finally:
+            self._held -= nbytes
