@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from adcaptum.engine import Explicand, Output
 from adcaptum.engine.vocabulary.arguments import PerExample
 from tests.benchmarks.subjects import FromEmbeddings
-from tests.benchmarks.tolerances.cases import WINDOWS, Case
+from tests.benchmarks.tolerances.cases import Case
 from tests.benchmarks.tolerances.data import EMBEDDING, Data
 
 # With the noise that ours has, which is relative to the input's range: Captum's is not.
@@ -30,7 +30,6 @@ _CLASSES: Final[Mapping[str, Callable[..., Any]]] = MappingProxyType(
         "smooth_grad": lambda network: captum.NoiseTunnel(captum.Saliency(network)),
         "kernel_shap": captum.KernelShap,
         "shapley_value_sampling": captum.ShapleyValueSampling,
-        "occlusion": captum.Occlusion,
     }
 )
 
@@ -63,8 +62,6 @@ def captums(data: Data, case: Case, question: Explicand) -> tuple[int, Tensor] |
         arguments["baselines"] = baseline
     if question.feature_mask is not None:
         arguments["feature_mask"] = question.feature_mask[0]
-    if case.method == "occlusion":
-        arguments["sliding_window_shapes"], arguments["strides"] = WINDOWS[data.name]
     rows = 0
 
     def count(_module: nn.Module, given: tuple[Tensor, ...]) -> None:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 MODELS: Final = ("cells", "digits", "photos", "reviews")
-Truth = Literal["nodes", "rows", "layer", "samples", "coalitions", "masks", "flips", "windows"]
+Truth = Literal["nodes", "rows", "layer", "samples", "coalitions", "masks", "flips"]
 Question = Literal["baseline", "background", "groups"]
 
 
@@ -46,16 +46,6 @@ class Case:
     layered: bool = False
 
 
-WINDOWS: Final[Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]] = MappingProxyType(
-    {
-        "cells": ((3,), (1,)),
-        "digits": ((1, 3, 3), (1, 1, 1)),
-        "photos": ((3, 28, 28), (3, 4, 4)),
-        "reviews": ((2,), (1,)),
-    }
-)
-"""Occlusion's windows and strides."""
-
 _STEPS: Final = ("n_steps", 50)
 CASES: Final = (
     Case("integrated_gradients", "nodes", _STEPS),
@@ -75,5 +65,4 @@ CASES: Final = (
     Case("owen_sampling", "coalitions", ("n_samples", 25), "groups"),
     Case("lime", "flips", ("n_samples", 304), "groups"),
     Case("rise", "masks", ("n_samples", 1000), "groups", _counts(1000, 200, 50, 50)),
-    Case("occlusion", "windows", None),
 )

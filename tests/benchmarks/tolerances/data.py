@@ -21,7 +21,7 @@ from adcaptum.zoo.photographs import PHOTOGRAPHS
 from adcaptum.zoo.recipes import cells, digits, review_data
 from adcaptum.zoo.recipes.encoder import PAD, load_tokenizer
 from tests.benchmarks.subjects import bundled
-from tests.benchmarks.tolerances.cases import WINDOWS, Case
+from tests.benchmarks.tolerances.cases import Case
 
 LAYERS: Final = MappingProxyType(
     {
@@ -87,9 +87,6 @@ class Data:
 
     def method(self, case: Case, **parameters: Any) -> Method:
         """The method of a case."""
-        if case.truth == "windows":
-            shapes, strides = WINDOWS[self.name]
-            parameters |= {"sliding_window_shapes": shapes, "strides": strides}
         return resolve(METHODS[case.method], parameters)
 
     def question(self, case: Case, i: int) -> Explicand:

@@ -106,10 +106,6 @@ def _spread(question: Explicand, of_groups: Tensor) -> Tensor:
     return of_groups[question.feature_mask[0].cpu()].expand(question.inputs[0].shape)
 
 
-def _by_windows(data: Data, case: Case, question: Explicand) -> Tensor:
-    return values(data.model, data.method(case), question)
-
-
 TRUTHS: Final[Mapping[str, Callable[[Data, Case, Explicand], Tensor]]] = MappingProxyType(
     {
         "nodes": _by_nodes,
@@ -119,6 +115,5 @@ TRUTHS: Final[Mapping[str, Callable[[Data, Case, Explicand], Tensor]]] = Mapping
         "coalitions": _by_coalitions,
         "masks": _by_masks,
         "flips": _by_flips,
-        "windows": _by_windows,
     }
 )

@@ -56,12 +56,8 @@ def question(name: str, examples: int, **more: Any) -> Explicand:
     )
 
 
-# Windows that do not overlap are all evaluated at once.
-PARAMETERS = {"occlusion": {"sliding_window_shapes": (6,)}}
-
-
 def method(name: str, **parameters: Any) -> Any:
-    return resolve(METHODS[name], {**PARAMETERS.get(name, {}), **parameters})
+    return resolve(METHODS[name], parameters)
 
 
 def truth(name: str, asked: Explicand) -> Tensor:
@@ -78,8 +74,7 @@ def truth(name: str, asked: Explicand) -> Tensor:
         return mean_over_baselines(asked, "integrated_gradients")
     if name == "layer_gradient_shap":
         return layer_mean_over_baselines(asked)
-    finely = method(name) if name == "occlusion" else method(name, n_steps=1000)
-    return explain(MODEL, finely, asked).values[0]
+    return explain(MODEL, method(name, n_steps=1000), asked).values[0]
 
 
 def rise_of_all_masks(asked: Explicand) -> Tensor:
@@ -194,7 +189,7 @@ def test_without_a_tolerance_no_relative_error_is_stated(name: str) -> None:
 
 def test_methods_that_estimate_nothing_take_no_notice_of_a_tolerance() -> None:
     plain = question("saliency", 2)
-    for name in ("saliency", "feature_ablation", "shapley_values", "partition_shap"):
+    for name in ("saliency", "feature_ablation", "occlusion", "shapley_values", "partition_shap"):
         exact = explain(MODEL, method(name), plain)
         answer = explain(MODEL, method(name), replace(plain, tolerance=0.1))
         torch.testing.assert_close(answer.values[0], exact.values[0])

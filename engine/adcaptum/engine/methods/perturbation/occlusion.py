@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import ClassVar
@@ -13,21 +12,12 @@ from torch import Tensor
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.games.features import check_elements
 from adcaptum.engine.games.game import by_game
-from adcaptum.engine.methods.perturbation.coarse_to_fine import Changes, KnownLosses
-from adcaptum.engine.methods.perturbation.coarse_windows import steps, telling
 from adcaptum.engine.methods.perturbation.windows import Windowed, Windows
 from adcaptum.engine.rows.reduce import accumulator_dtype
-from adcaptum.engine.vocabulary.attribution import Attribution, StopReason, with_relative_error
+from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import INPUT
 from adcaptum.engine.vocabulary.explicand import Explicand
-from adcaptum.engine.vocabulary.flow import (
-    Flow,
-    ask,
-    endpoint_rows,
-    endpoints,
-    example_by_example,
-    report,
-)
+from adcaptum.engine.vocabulary.flow import Flow, ask, endpoint_rows, endpoints
 from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
@@ -37,14 +27,12 @@ class Occlusion:
     """The target at the input, less the target with a window of the input at the baseline.
 
     Zeiler, Fergus (2014), https://arxiv.org/abs/1311.2901, section 4.2. Each element has the mean
-    over the windows that it lies in. Of several inputs one is covered at a time.
-
-    With a tolerance, windows that overlap are taken from coarse to fine: every few of them first,
-    what is between them interpolated, until a finer level changes little; the last is all of them.
+    over the windows that it lies in. Of several inputs one is covered at a time. Every window is
+    evaluated: a tolerance changes nothing.
     """
 
     traits: ClassVar[Traits] = Traits(
-        name="occlusion", paper="https://arxiv.org/abs/1311.2901", baseline=True, tolerance=True
+        name="occlusion", paper="https://arxiv.org/abs/1311.2901", baseline=True
     )
 
     sliding_window_shapes: tuple[int, ...] | None = parameter(
@@ -62,50 +50,25 @@ class Occlusion:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; the output is the target at the input. With a tolerance, reports each level.
+        """Explains; the output is the target at the input.
 
         Raises:
             InvalidArgument: If a window or stride does not fit the input, or one has no elements.
         """
-        if explicand.tolerance is not None:
-            return (yield from example_by_example(self._to_tolerance, explicand))
         ends, starts = yield from endpoints(explicand)
         windows = self._windows(explicand, ends)
         reading = yield from ask(explicand.evaluation(Windowed(ends, starts, windows)))
         targets = by_game(reading.values, explicand.count)
         wide = targets.to(accumulator_dtype(targets.dtype))
         losses = (wide[:, -1:] - wide[:, :-1]).split([w.count for w in windows], 1)
-        return Attribution(_averages(windows, losses, ends), output=targets[:, -1])
-
-    def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
-        """Takes ever more windows until that changes little, for one example."""
-        assert explicand.tolerance is not None, "it stops when a tolerance is met"
-        ends, starts = yield from endpoints(explicand)
-        windows = self._windows(explicand, ends)
-        known, changes = KnownLosses(windows), Changes()
-        left = steps(windows)
-        while True:
-            step = left.pop(0)
-            reading = yield from ask(explicand.evaluation(known.missing(ends, starts, step)))
-            targets = by_game(reading.values, 1)
-            known.add(targets.to(accumulator_dtype(targets.dtype)))
-            values = _averages(windows, known.losses(step), ends)
-            wrong = changes.wrong(values)
-            if not left:
-                wrong = torch.zeros_like(wrong)
-            elif not telling(windows, step):
-                wrong = torch.full_like(wrong, torch.inf)
-            answer = Attribution(values, output=known.output)
-            answer = with_relative_error(answer, wrong, explicand.tolerance)
-            if not left or answer.stop_reason is StopReason.CONVERGED:
-                return answer
-            yield from report(answer)
+        values = tuple(
+            w.average(loss.to(_dtype(end, loss)).to(end.device))
+            for w, loss, end in zip(windows, losses, ends, strict=True)
+        )
+        return Attribution(values, output=targets[:, -1])
 
     def rows(self, explicand: Explicand) -> int:
-        """One for each window, and one for the input; at a site, as if it were the inputs.
-
-        With a tolerance, as many at most.
-        """
+        """One for each window, and one for the input; at a site, as if it were the inputs."""
         try:
             each = sum(w.count for w in self._windows(explicand, explicand.inputs))
         except InvalidArgument:
@@ -133,15 +96,6 @@ class Occlusion:
         _check("sliding_window_shapes", sizes, shapes, "the input's length")
         _check("strides", strides, sizes, "the window's length")
         return tuple(map(Windows, shapes, sizes, strides))
-
-
-def _averages(
-    windows: Sequence[Windows], losses: Sequence[Tensor], ends: Sequence[Tensor]
-) -> tuple[Tensor, ...]:
-    return tuple(
-        w.average(loss.to(_dtype(end, loss)).to(end.device))
-        for w, loss, end in zip(windows, losses, ends, strict=True)
-    )
 
 
 def _default_window(shape: tuple[int, ...]) -> tuple[int, ...]:

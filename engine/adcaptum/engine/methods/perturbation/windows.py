@@ -57,35 +57,12 @@ class Windows:
             bool of a shape that broadcasts to (stop - start, *shape).
         """
         first, last = max(start, 0), min(stop, self.count)
-        inside = self.holding(torch.arange(first, max(first, last), device=device))
+        inside = self._holding(torch.arange(first, max(first, last), device=device))
         if (first, last) == (start, stop):
             return inside
         whole = inside.new_zeros(stop - start, *inside.shape[1:])
         whole[first - start : first - start + len(inside)] = inside
         return whole
-
-    def holding(self, numbers: Tensor) -> Tensor:
-        """Says which elements lie in some windows.
-
-        Args:
-            numbers: The windows', int64.
-
-        Returns:
-            bool of a shape that broadcasts to (numbers, *shape).
-        """
-        counts = self.counts
-        ones = (1,) * len(self.shape)
-        inside = torch.ones(len(numbers), *ones, dtype=torch.bool, device=numbers.device)
-        several = [k for k, count in enumerate(counts) if count > 1]
-        rest = numbers
-        for k in reversed(several):
-            # Of the foremost dimension what is left is the place.
-            places = rest if k == several[0] else rest.remainder(counts[k])
-            holds = self._holds(k, places).view(-1, *ones[:k], self.shape[k], *ones[k + 1 :])
-            inside = holds if k == several[-1] else inside & holds
-            if k != several[0]:
-                rest = rest.div(counts[k], rounding_mode="floor")
-        return inside
 
     def average(self, values: Tensor) -> Tensor:
         """Gives each element the mean of the values of the windows that it lies in.
@@ -107,6 +84,29 @@ class Windows:
                 means @ shares if len(counts) == 1 else torch.tensordot(means, shares, ([1], [0]))
             )
         return means
+
+    def _holding(self, numbers: Tensor) -> Tensor:
+        """Says which elements lie in some windows.
+
+        Args:
+            numbers: The windows', int64.
+
+        Returns:
+            bool of a shape that broadcasts to (numbers, *shape).
+        """
+        counts = self.counts
+        ones = (1,) * len(self.shape)
+        inside = torch.ones(len(numbers), *ones, dtype=torch.bool, device=numbers.device)
+        several = [k for k, count in enumerate(counts) if count > 1]
+        rest = numbers
+        for k in reversed(several):
+            # Of the foremost dimension what is left is the place.
+            places = rest if k == several[0] else rest.remainder(counts[k])
+            holds = self._holds(k, places).view(-1, *ones[:k], self.shape[k], *ones[k + 1 :])
+            inside = holds if k == several[-1] else inside & holds
+            if k != several[0]:
+                rest = rest.div(counts[k], rounding_mode="floor")
+        return inside
 
     def _holds(self, k: int, places: Tensor) -> Tensor:
         """Whether the windows at those places of dimension k hold each index of it."""

@@ -11,7 +11,6 @@ from torch import Tensor
 from adcaptum.engine import ErrorKind, Explicand, InvalidArgument, Site, explain
 from adcaptum.engine.methods.perturbation.feature_ablation import FeatureAblation
 from adcaptum.engine.methods.perturbation.occlusion import Occlusion
-from adcaptum.engine.vocabulary.attribution import Attribution
 from tests.models import cnn, mlp, numbers, text_classifier, two_inputs
 
 IMAGES = numbers(2, 1, 8, 8)
@@ -123,64 +122,10 @@ def test_a_baseline_of_nan_does_not_leak() -> None:
     assert values.tolist() == [[1.0, 2.0, 1.0]]
 
 
-FINEST = 1e-9
-
-
-def test_a_tolerance_that_nothing_meets_ends_with_every_window_once_and_no_error() -> None:
+def test_a_tolerance_changes_nothing() -> None:
     explicand = Explicand.of(numbers(2, 1, 16, 16), target=0)
     exact = explain(cnn(), Occlusion((1, 6, 6)), explicand)
-    answer = explain(cnn(), Occlusion((1, 6, 6)), replace(explicand, tolerance=FINEST))
+    answer = explain(cnn(), Occlusion((1, 6, 6)), replace(explicand, tolerance=0.2))
     torch.testing.assert_close(answer.values[0], exact.values[0])
-    assert answer.output is not None
-    torch.testing.assert_close(answer.output, exact.output)
     assert answer.rows_used == exact.rows_used
-    assert answer.relative_error is not None
-    assert answer.relative_error.tolist() == [0, 0]
-
-
-def test_smooth_losses_take_fewer_windows_to_a_tolerance() -> None:
-    bump = torch.exp(-((torch.arange(64.0) - 30) / 20).square())
-
-    def model(x: Tensor) -> Tensor:
-        return (x * bump).sum(1)
-
-    explicand = Explicand.of(torch.ones(1, 64))
-    exact = explain(model, Occlusion((8,)), explicand)
-    answer = explain(model, Occlusion((8,)), replace(explicand, tolerance=0.02))
-    assert answer.rows_used < 0.6 * exact.rows_used
-    off = (answer.values[0] - exact.values[0]).abs().sum() / exact.values[0].abs().sum()
-    assert float(off) < 0.02
-
-
-def test_several_inputs_are_covered_one_at_a_time_to_a_tolerance() -> None:
-    def model(a: Tensor, b: Tensor) -> Tensor:
-        return (a.sum(1) + 1) * b.flatten(1).square().sum(1)
-
-    explicand = Explicand.of([numbers(2, 9), numbers(2, 3, 12, seed=4)])
-    method = Occlusion((4, 1, 6), (2, 1, 1))
-    exact = explain(model, method, explicand)
-    answer = explain(model, method, replace(explicand, tolerance=FINEST))
-    for found, expected in zip(answer.values, exact.values, strict=True):
-        torch.testing.assert_close(found, expected)
-    assert answer.rows_used == exact.rows_used
-
-
-def test_a_first_picture_says_that_its_error_is_not_known() -> None:
-    reported: list[Attribution] = []
-    explicand = Explicand.of(numbers(1, 1, 16, 16), target=0, tolerance=FINEST)
-    explain(cnn(), Occlusion((1, 6, 6)), explicand, on_progress=reported.append)
-    first, *_, last = [a.relative_error for a in reported]
-    assert first is not None
-    assert last is not None
-    assert first.isinf().all()
-    assert last.isfinite().all()
-
-
-def test_tokens_keep_to_a_tolerance() -> None:
-    ids = torch.tensor([[5, 3, 8, 1, 9, 2, 7, 4]])
-    explicand = Explicand.of(
-        ids, target=1, baselines=0, additional_forward_args=[torch.ones(1, 8).double()]
-    )
-    exact = explain(text_classifier(), Occlusion((4,)), explicand)
-    answer = explain(text_classifier(), Occlusion((4,)), replace(explicand, tolerance=FINEST))
-    torch.testing.assert_close(answer.values[0], exact.values[0])
+    assert answer.relative_error is None
