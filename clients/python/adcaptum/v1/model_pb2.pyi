@@ -350,7 +350,7 @@ class ModelLayout(_message.Message):
     FAILURES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The arrangement in words: as loaded, or what was done: folded (batch norms into the layers before
-    them), channels last, another precision, compiled.
+    them), channels last, another precision.
     """
     output_distance: _builtins.float
     """How far its outputs are from those of the model as it was loaded."""

@@ -10,6 +10,7 @@ from typing import Final
 
 from adcaptum.service.models import declaration_file
 from adcaptum.service.models.declaration import Declaration, DeclarationError
+from adcaptum.service.models.model_code import FOLDER
 
 WEIGHTS: Final = "weights.safetensors"
 
@@ -19,7 +20,7 @@ class Version:
     """One set of weights of a model.
 
     Attributes:
-        name: Its folder's.
+        name: The name of its folder.
         weights: The safetensors file.
     """
 
@@ -29,13 +30,13 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model as it lies in the repository.
+    """A model in the repository, not loaded.
 
     Attributes:
-        declaration: What `model.toml` says.
-        folder: Where it lies.
-        versions: By name, in numeric order.
-        default_version: The one that answers where a request names none.
+        declaration: The content of `model.toml`.
+        folder: The model's folder.
+        versions: Versions by name, in numeric order.
+        default_version: The version of requests that name none.
     """
 
     declaration: Declaration
@@ -46,7 +47,10 @@ class StoredModel:
     def digest(self, version: Version) -> str:
         """Returns the hexadecimal BLAKE2b digest of everything that decides the model's answers."""
         digest = hashlib.blake2b(digest_size=16)
-        beside = sorted(path for path in self.folder.iterdir() if path.is_file())
+        code = (
+            path for path in (self.folder / FOLDER).rglob("*") if "__pycache__" not in path.parts
+        )
+        beside = sorted(path for path in (*self.folder.iterdir(), *code) if path.is_file())
         for path in (*beside, version.weights):
             digest.update(path.relative_to(self.folder).as_posix().encode() + b"\0")
             with path.open("rb") as file:
@@ -68,7 +72,7 @@ def names(repository: Path) -> tuple[str, ...]:
 
 
 def open_model(folder: Path) -> StoredModel:
-    """Reads what a model's folder holds, all but the weights.
+    """Reads a model's folder, all but the weights.
 
     Raises:
         DeclarationError: The declaration is wrong, there is no version, or it names one that does
@@ -77,7 +81,7 @@ def open_model(folder: Path) -> StoredModel:
     declaration = declaration_file.read(folder)
     found = sorted(folder.glob(f"[!.]*/{WEIGHTS}"), key=lambda path: _numeric(path.parent.name))
     if not found:
-        raise DeclarationError(f"{folder}: no version: there is no folder with a {WEIGHTS}")
+        raise DeclarationError(f"{folder.name}: no version: there is no folder with a {WEIGHTS}")
     versions = {path.parent.name: Version(path.parent.name, path) for path in found}
     default = declaration.default_version or found[-1].parent.name
     for field, version in (
@@ -87,14 +91,14 @@ def open_model(folder: Path) -> StoredModel:
         if version not in versions:
             known = ", ".join(versions)
             raise DeclarationError(
-                f"{folder / declaration_file.FILE}: {field}: there is no version {version!r}; "
+                f"{folder.name}/{declaration_file.FILE}: {field}: there is no version {version!r}; "
                 f"there are {known}"
             )
     return StoredModel(declaration, folder, MappingProxyType(versions), default)
 
 
 def _numeric(name: str) -> tuple[tuple[int, str], ...]:
-    """Orders "2" before "10"."""
+    """Returns a sort key that orders "2" before "10"."""
     return tuple(
         (int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|\D+", name)
     )
