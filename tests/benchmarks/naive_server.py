@@ -21,8 +21,8 @@ import uvloop
 from captum import attr as captum
 from torch import Tensor
 
-from adcaptum.service.models import repository
 from adcaptum.service.models.loading import LoadedModel, load
+from adcaptum.service.models.repository import stored_models
 from adcaptum.service.wire import tensors
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
 
@@ -33,7 +33,7 @@ class Naive:
     """Hands every request to a thread."""
 
     def __init__(self, models: Path) -> None:
-        self._models = {name: _load(models / name) for name in repository.names(models)}
+        self._models = {name: _load(models / name) for name in stored_models.names(models)}
         cores = len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
 
@@ -80,8 +80,13 @@ class Naive:
 
 
 def _load(folder: Path) -> LoadedModel:
-    stored = repository.open_model(folder)
-    return load(stored, stored.versions[stored.default_version], torch.device("cpu"))
+    stored = stored_models.open_model(folder)
+    return load(
+        stored,
+        stored.versions[stored.default_version],
+        torch.device("cpu"),
+        ("tests.benchmarks",),
+    )
 
 
 def _read(tensor: Any) -> Tensor:

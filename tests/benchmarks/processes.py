@@ -20,7 +20,11 @@ from tests.benchmarks import models
 from tests.benchmarks.load import Load, Served
 from tests.benchmarks.subjects import REPOSITORY, load_subject
 
-_ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+_ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(Path.cwd()),
+    "ADCAPTUM_ALLOWED_PACKAGES": "tests.benchmarks",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from adcaptum.engine import INPUT, Explicand, Site
 from adcaptum.engine.vocabulary.method import Method, needs_layer
 from adcaptum.service.models.loading import LoadedModel, load
-from adcaptum.service.models.repository import open_model
+from adcaptum.service.models.repository.stored_models import open_model
 from tests.benchmarks import models
 
 REPOSITORY: Final = Path("build/models")

@@ -1,44 +1,61 @@
-"""Brings every model of the repository to READY, or to UNAVAILABLE with the reason."""
+"""Brings every model of the repository to READY, or to UNAVAILABLE with the reason.
+
+Models load side by side, each on a thread of its own, and each serves as soon as it is ready. What
+is measured is measured one model at a time, so that models do not slow each other; a model that
+takes longer than `EXCLUSIVE_SECONDS` there loses that privilege and holds nobody up. A factory that
+sleeps costs its own model only: after `load_timeout_seconds` in one stage the model is UNAVAILABLE
+and its thread is left alone.
+"""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
+from typing import Final, TypeVar
 
 import torch
 
-from adcaptum.service import logs
+from adcaptum.service import dry_run, logs
 from adcaptum.service.metrics import Metrics
-from adcaptum.service.models import checks, loading, repository, warm_up
-from adcaptum.service.models.catalogue import Catalogue
+from adcaptum.service.models import checks, loading, warm_up
+from adcaptum.service.models.catalogue import Catalogue, State
+from adcaptum.service.models.daemon import in_daemon
+from adcaptum.service.models.declaration import DeclarationError
+from adcaptum.service.models.failure_reason import ModelFailure, failure_reason
 from adcaptum.service.models.layouts import choice
-from adcaptum.service.models.repository import StoredModel
+from adcaptum.service.models.loading import LoadedModel
+from adcaptum.service.models.repository import stored_models
+from adcaptum.service.models.repository.stored_models import StoredModel, Version
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.models.warm_up import Curve, Threads
 from adcaptum.service.rpc.health import Health
 from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.settings import Settings
 
+EXCLUSIVE_SECONDS: Final = 10.0
+"""Seconds for which a model is measured while no other is."""
+
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A model that could serve.
+    """A version of a model that can serve.
 
     Attributes:
-        versions: By name.
-        curves: What was measured, by version and kind.
-        memory: What batches take of the device's memory, likewise.
-        seconds: How long it took.
+        served: The version.
+        curves: The measured seconds of batches by rows, for each kind of evaluation.
+        memory: The device memory of batches, likewise.
     """
 
-    versions: dict[str, ServedModel]
-    curves: dict[str, dict[str, Curve]]
-    memory: dict[str, Mapping[str, tuple[int, int]]]
-    seconds: float
+    served: ServedModel
+    curves: Mapping[str, Curve]
+    memory: Mapping[str, tuple[int, int]]
 
 
 class ModelLoader:
-    """Loads, checks and measures the models, then starts the engine."""
+    """Loads, checks, measures and tries the models, and divides the cores among device threads."""
 
     def __init__(
         self,
@@ -54,94 +71,196 @@ class ModelLoader:
         self._health = health
         self._engines = engines
         self._device = torch.device(settings.device)
+        self._threads = Threads(settings.device_threads or 1, settings.intra_op_threads or 1)
+        self._exclusive = asyncio.Lock()
+        self._prepared: dict[ServedModel, _Prepared] = {}
 
-    async def load_all(self) -> Threads:
-        """Loads every model; returns how the cores were divided.
+    async def load_all(self, ready: Callable[[Threads], Awaitable[None]]) -> None:
+        """Loads every model.
 
-        A model that fails is UNAVAILABLE and keeps nobody from serving.
+        Args:
+            ready: Awaited once, with the division of the cores, when the server may call itself
+                ready: no model loads any more, or `ready_after_seconds` have passed and one serves.
         """
         for entry in self._catalogue:
             await self._health.set_model(entry.name, serving=False)
-        prepared: dict[str, _Prepared] = {}
-        for entry in self._catalogue:
-            made = await self._load(entry.name)
-            if made is not None:
-                prepared[entry.name] = made
-        threads = await asyncio.to_thread(self._divide_cores, prepared)
-        self._engines.start(threads)
-        for name, made in prepared.items():
-            self._catalogue.set_ready(name, made.versions)
-            self._metrics.model_load_seconds.labels(name).set(made.seconds)
-            for version in made.versions:
-                self._metrics.model_ready.labels(name, version).set(1)
-            await self._health.set_model(name, serving=True)
-        return threads
+        self._engines.start(self._threads)
+        tasks = [asyncio.create_task(self._load(entry.name)) for entry in self._catalogue]
+        try:
+            late = await self._until_ready(tasks)
+            await self._divide_cores()
+            await ready(self._threads)
+            if late:
+                await asyncio.wait(late)
+                await self._divide_cores()
+            for task in tasks:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
 
-    async def _load(self, name: str) -> _Prepared | None:
+    async def _until_ready(self, tasks: list[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+        """Waits until the server may call itself ready; returns the tasks that go on."""
+        if not tasks:
+            return set()
+        done, late = await asyncio.wait(tasks, timeout=self._settings.ready_after_seconds)
+        while late and not any(entry.state is State.READY for entry in self._catalogue):
+            more, late = await asyncio.wait(late, return_when=asyncio.FIRST_COMPLETED)
+            done |= more
+        for task in done:
+            task.result()
+        return late
+
+    async def _load(self, name: str) -> None:
+        """Brings a model to READY or UNAVAILABLE."""
+        begin = monotonic()
+        stages = _Stages(name, self._settings)
         try:
             folder = self._settings.repository / name
-            stored = await asyncio.to_thread(repository.open_model, folder)
+            stored = await stages.run("reading", partial(stored_models.open_model, folder))
             self._catalogue.set_stored(name, stored)
-            prepared = await asyncio.to_thread(self._prepare, stored)
+            prepared = [
+                await self._prepare(stored, version, stages) for version in stored.versions.values()
+            ]
         except Exception as error:  # noqa: BLE001  # factories and models are others' code
-            logs.logger().exception("a model does not load", model=name)
-            self._catalogue.set_unavailable(name, f"{type(error).__name__}: {error}")
-            self._metrics.model_ready.labels(name, "").set(0)
-            return None
-        for version, served in prepared.versions.items():
-            kinds = prepared.curves[version]
-            self._engines.add(served, kinds, prepared.memory[version])
-            logs.logger().info(
-                "loaded",
-                model=name,
-                version=version,
-                digest=served.loaded.digest,
-                seconds=round(prepared.seconds, 3),
-                independent=served.checks.independent,
-                dependence=served.checks.dependence,
-                differentiable=served.checks.differentiable,
-                obstacle=served.checks.obstacle,
-                variant=served.variant.name,
-                variant_distance=served.variant.distance._asdict(),
-                variant_rounding=served.variant.trials.rounding._asdict(),
-                variant_rows_per_second=dict(served.variant.trials.rows_per_second),
-                variant_failures=dict(served.variant.trials.failures),
-                light=self._engines.is_light(served),
-                row_seconds={kind: warm_up.row_seconds(curve) for kind, curve in kinds.items()},
-                batch_rows={kind: warm_up.best_rows(curve) for kind, curve in kinds.items()},
-            )
-        return prepared
+            self._refuse(name, error)
+            return
+        await self._serve(name, prepared, monotonic() - begin)
 
-    def _prepare(self, stored: StoredModel) -> _Prepared:
-        begin = monotonic()
-        # The curves are those of one thread: what a device thread has, if cores are divided so.
-        torch.set_num_threads(self._settings.intra_op_threads or 1)
-        versions: dict[str, ServedModel] = {}
-        curves: dict[str, dict[str, Curve]] = {}
-        memory: dict[str, Mapping[str, tuple[int, int]]] = {}
-        for name, version in stored.versions.items():
-            loaded = loading.load(stored, version, self._device)
-            checked = checks.check(loaded)
-            variant = choice.choose(loaded, checked, self._settings.target_batch_seconds)
-            served = ServedModel.of(
-                loaded, checked, variant, reference_bytes=self._settings.reference_bytes
-            )
-            versions[name] = served
-            curves[name] = dict(warm_up.curves(served, self._settings.target_batch_seconds))
-            memory[name] = warm_up.memory(served, curves[name])
-        return _Prepared(versions, curves, memory, monotonic() - begin)
+    async def _prepare(self, stored: StoredModel, version: Version, stages: "_Stages") -> _Prepared:
+        allowed = self._settings.factory_packages
+        loaded = await stages.run(
+            "building and loading weights",
+            partial(loading.load, stored, version, self._device, allowed),
+        )
+        return await self._exclusively(stages.run("measuring", partial(self._measure, loaded)))
 
-    def _divide_cores(self, prepared: dict[str, _Prepared]) -> Threads:
+    async def _exclusively(self, work: Awaitable[T]) -> T:
+        """Awaits something while no other such thing begins, for `EXCLUSIVE_SECONDS` at most."""
+        async with self._exclusive:
+            task = asyncio.ensure_future(work)
+            try:
+                await asyncio.wait([task], timeout=EXCLUSIVE_SECONDS)
+            except asyncio.CancelledError:
+                task.cancel()
+                raise
+        return await task
+
+    def _measure(self, loaded: LoadedModel) -> _Prepared:
+        target = self._settings.target_batch_seconds
+        checked = checks.check(loaded)
+        variant = choice.choose(loaded, checked, target)
+        served = ServedModel.of(
+            loaded, checked, variant, reference_bytes=self._settings.reference_bytes
+        )
+        curves = dict(warm_up.curves(served, target))
+        memory = warm_up.memory(served, curves)
+        dry_run.explain(served, curves)
+        return _Prepared(served, curves, memory)
+
+    async def _serve(self, name: str, prepared: list[_Prepared], seconds: float) -> None:
+        for each in prepared:
+            self._engines.add(each.served, each.curves, each.memory)
+            self._prepared[each.served] = each
+            self._log_loaded(each, seconds)
+        self._catalogue.set_ready(
+            name, {each.served.identity.version: each.served for each in prepared}
+        )
+        self._metrics.model_load_seconds.labels(name).set(seconds)
+        for each in prepared:
+            self._metrics.model_ready.labels(name, each.served.identity.version).set(1)
+        await self._health.set_model(name, serving=True)
+
+    def _refuse(self, name: str, error: Exception) -> None:
+        reason = failure_reason(error)
+        # A stack trace helps where code failed, and hides the message of a declaration error.
+        traced = not isinstance(error, DeclarationError | _TooSlow)
+        logs.logger().error(
+            "a model does not load", model=name, reason=reason, exc_info=error if traced else None
+        )
+        self._catalogue.set_unavailable(name, reason)
+        self._metrics.model_ready.labels(name, "").set(0)
+
+    def _log_loaded(self, prepared: _Prepared, seconds: float) -> None:
+        served, curves = prepared.served, prepared.curves
+        variant = served.variant
+        logs.logger().info(
+            "loaded",
+            model=served.name,
+            version=served.identity.version,
+            digest=served.loaded.digest,
+            seconds=round(seconds, 3),
+            independent=served.checks.independent,
+            dependence=served.checks.dependence,
+            differentiable=served.checks.differentiable,
+            obstacle=served.checks.obstacle,
+            variant=variant.name,
+            variant_distance=variant.distance._asdict(),
+            variant_rounding=variant.trials.rounding._asdict(),
+            variant_rows_per_second=dict(variant.trials.rows_per_second),
+            variant_failures=dict(variant.trials.failures),
+            light=self._engines.is_light(served),
+            row_seconds={kind: warm_up.row_seconds(curve) for kind, curve in curves.items()},
+            batch_rows={kind: warm_up.best_rows(curve) for kind, curve in curves.items()},
+        )
+
+    async def _divide_cores(self) -> None:
+        """Divides the cores by trial on the model whose rows cost most, and starts the threads."""
         settings = self._settings
         if settings.device_threads and settings.intra_op_threads:
-            return Threads(settings.device_threads, settings.intra_op_threads)
+            return
         costs = {
-            served: made.curves[version].get("gradient") or made.curves[version]["forward"]
-            for made in prepared.values()
-            for version, served in made.versions.items()
+            served: each.curves.get("gradient") or each.curves["forward"]
+            for served, each in self._prepared.items()
         }
-        measured = warm_up.divide_cores(list(costs), costs, self._device)
-        return Threads(
+        try:
+            async with asyncio.timeout(EXCLUSIVE_SECONDS):
+                measured = await in_daemon(
+                    partial(warm_up.divide_cores, list(costs), costs, self._device), "cores"
+                )
+        except Exception as error:  # noqa: BLE001  # a model failed or hung; the server can serve
+            logs.logger().warning("the cores were not divided by trial", exc_info=error)
+            return
+        self._threads = Threads(
             settings.device_threads or measured.device,
             settings.intra_op_threads or measured.intra_op,
         )
+        self._engines.start(self._threads)
+
+
+class _TooSlow(ModelFailure):
+    """A stage of loading exceeded `load_timeout_seconds`."""
+
+
+class _Stages:
+    """The stages of one model's loading, each on a thread of its own and within the timeout."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self._name = name
+        self._seconds = settings.load_timeout_seconds
+        # Curves are measured with the threads that a device thread has if cores are divided so.
+        self._intra_op = settings.intra_op_threads or 1
+
+    async def run(self, stage: str, work: Callable[[], T]) -> T:
+        """Runs a stage.
+
+        Raises:
+            _TooSlow: It took too long.
+            Exception: Its own errors.
+        """
+
+        def run() -> T:
+            torch.set_num_threads(self._intra_op)
+            return work()
+
+        limit = asyncio.timeout(self._seconds)
+        try:
+            async with limit:
+                return await in_daemon(run, f"load {self._name}")
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise _TooSlow(
+                f"it did not load within {self._seconds:g} s (load_timeout_seconds): {stage} has "
+                "not ended"
+            ) from error

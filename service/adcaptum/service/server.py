@@ -26,9 +26,10 @@ from adcaptum.service.handlers.response_cache import ResponseCache
 from adcaptum.service.handlers.shared_computations import SharedComputations
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.model_loader import ModelLoader
-from adcaptum.service.models import repository
 from adcaptum.service.models.catalogue import Catalogue, State
 from adcaptum.service.models.declaration import DeclarationError
+from adcaptum.service.models.repository import stored_models
+from adcaptum.service.models.warm_up import Threads
 from adcaptum.service.rpc import health, http
 from adcaptum.service.rpc.interceptors import MOST_OTHERS, Interceptor
 from adcaptum.service.rpc.servicers import ExplanationServicer
@@ -76,7 +77,7 @@ class Server:
         """
         self._settings = settings
         self._metrics = Metrics()
-        self._catalogue = Catalogue(repository.names(settings.repository))
+        self._catalogue = Catalogue(stored_models.names(settings.repository))
         self._health = health.Health()
         self._engines: Dispatcher | None = None
         self._interceptor = Interceptor(
@@ -84,6 +85,7 @@ class Server:
         )
         self._ended = asyncio.Event()
         self._failed = False
+        self._ready = False
 
     async def serve(self) -> bool:
         """Serves until a signal comes; returns whether it failed."""
@@ -157,32 +159,36 @@ class Server:
         """Says why the server is not ready; nothing if it is."""
         if self._interceptor.draining:
             return "draining"
+        if self._ready:
+            return ""
         loading = [entry.name for entry in self._catalogue if entry.state is State.LOADING]
-        return f"loading {', '.join(loading)}" if loading else ""
+        return f"loading {', '.join(loading)}" if loading else "starting"
 
     async def _load(self, loader: ModelLoader, addresses: dict[str, str]) -> None:
         begin = monotonic()
+
+        async def ready(threads: Threads) -> None:
+            _freeze()
+            self._ready = True
+            await self._health.set_server(serving=True)
+            logs.logger().info(
+                "ready",
+                **addresses,
+                models={entry.name: entry.state.value for entry in self._catalogue},
+                device=self._settings.device,
+                device_threads=threads.device,
+                intra_op_threads=threads.intra_op,
+                seconds=round(monotonic() - begin, 3),
+                pid=os.getpid(),
+            )
+
         try:
-            threads = await loader.load_all()
+            await loader.load_all(ready)
         except Exception as error:  # noqa: BLE001  # whatever it is, it ends the server
             logs.logger().exception("loading failed")
             self._crashed(error)
             return
-        # What is there now stays: to look through it for garbage again and again would stop the
-        # event loop for tenths of a second.
-        gc.collect()
-        gc.freeze()
-        await self._health.set_server(serving=True)
-        logs.logger().info(
-            "ready",
-            **addresses,
-            models={entry.name: entry.state.value for entry in self._catalogue},
-            device=self._settings.device,
-            device_threads=threads.device,
-            intra_op_threads=threads.intra_op,
-            seconds=round(monotonic() - begin, 3),
-            pid=os.getpid(),
-        )
+        _freeze()
 
     async def _drain(self) -> None:
         """Refuses new requests and waits for those in flight."""
@@ -209,3 +215,12 @@ class Server:
             # Two servers on one port would share its connections by chance.
             ("grpc.so_reuseport", 0),
         ]
+
+
+def _freeze() -> None:
+    """Takes everything loaded so far out of garbage collection.
+
+    To look through it again and again would stop the event loop for tenths of a second.
+    """
+    gc.collect()
+    gc.freeze()

@@ -69,6 +69,16 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=30.0, ge=0)
     """How long requests in flight may take to finish after SIGTERM."""
 
+    load_timeout_seconds: float = Field(default=300.0, gt=0)
+    """How long a model may take to load; a slower one is UNAVAILABLE, and its thread left alone."""
+
+    ready_after_seconds: float = Field(default=30.0, ge=0)
+    """When the server is ready although models still load, if one serves; else once none loads."""
+
+    allowed_packages: str = ""
+    """Packages from which models' factories may come beside `adcaptum.zoo` and the model's own
+    `code/` folder, separated by commas."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe line that is logged. At `debug` every request is."""
 
@@ -80,3 +90,8 @@ class Settings(BaseSettings):
 
     uvloop: bool = True
     """Whether to run on uvloop where it is installed."""
+
+    @property
+    def factory_packages(self) -> tuple[str, ...]:
+        """The allowed packages as a tuple."""
+        return tuple(name.strip() for name in self.allowed_packages.split(",") if name.strip())

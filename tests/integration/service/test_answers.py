@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from adcaptum.engine.methods import METHODS
-from adcaptum.service.models import loading, repository as repositories
+from adcaptum.service.models import loading
 from adcaptum.service.models.loading import LoadedModel
+from adcaptum.service.models.repository import stored_models as repositories
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb, model_pb2
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.service.asking import (

@@ -15,8 +15,9 @@ from adcaptum.engine import INPUT, Explicand, InvalidArgument, Site, explain as 
 from adcaptum.engine.methods import METHODS
 from adcaptum.engine.vocabulary.method import Method, needs_layer
 from adcaptum.engine.vocabulary.parameters import resolve
-from adcaptum.service.models import loading, repository as repositories
+from adcaptum.service.models import loading
 from adcaptum.service.models.loading import LoadedModel
+from adcaptum.service.models.repository import stored_models as repositories
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.service.asking import array, cells, digits, explain, index, method, tensor

@@ -17,8 +17,9 @@ from adcaptum.engine.methods import METHODS
 from adcaptum.engine.rows.randomness import generator
 from adcaptum.engine.vocabulary.method import needs_layer
 from adcaptum.engine.vocabulary.parameters import resolve
-from adcaptum.service.models import loading, repository as repositories
+from adcaptum.service.models import loading
 from adcaptum.service.models.loading import LoadedModel
+from adcaptum.service.models.repository import stored_models as repositories
 from adcaptum.service.requests.baselines import STREAM
 from adcaptum.service.wire.abilities import Abilities
 from adcaptum.v1 import (

@@ -141,7 +141,13 @@ def test_a_server_answers_while_a_model_loads(start_server: Start, odd_repositor
     os.mkfifo(gate)
     add(odd_repository, "slow", "slow")
     code = str(odd_repository / "code")
-    server = start_server(odd_repository / "models", ready=False, PYTHONPATH=code, GATE=str(gate))
+    server = start_server(
+        odd_repository / "models",
+        ready=False,
+        PYTHONPATH=code,
+        GATE=str(gate),
+        ADCAPTUM_ALLOWED_PACKAGES="odd_models",
+    )
     with grpc.insecure_channel(server.address) as channel:
         stub = ExplanationServiceStub(channel)
         request = pb.GetModelRequest(model=model_pb2.ModelRef(name="slow"))
@@ -166,7 +172,11 @@ def test_a_model_that_does_not_load_says_why_and_others_serve(
 ) -> None:
     shutil.copytree(models / "cells", odd_repository / "models" / "cells")
     add(odd_repository, "broken", "nothing_there")
-    server = start_server(odd_repository / "models", PYTHONPATH=str(odd_repository / "code"))
+    server = start_server(
+        odd_repository / "models",
+        PYTHONPATH=str(odd_repository / "code"),
+        ADCAPTUM_ALLOWED_PACKAGES="odd_models",
+    )
     with grpc.insecure_channel(server.address) as channel:
         stub = ExplanationServiceStub(channel)
         request = pb.GetModelRequest(model=model_pb2.ModelRef(name="broken"))
@@ -179,7 +189,11 @@ def test_a_model_that_does_not_load_says_why_and_others_serve(
 def test_odd_models_are_served_for_what_they_are(start_server: Start, odd_repository: Path) -> None:
     for name in ("Dependent", "Raising", "Rounding"):
         add(odd_repository, name.lower(), name)
-    server = start_server(odd_repository / "models", PYTHONPATH=str(odd_repository / "code"))
+    server = start_server(
+        odd_repository / "models",
+        PYTHONPATH=str(odd_repository / "code"),
+        ADCAPTUM_ALLOWED_PACKAGES="odd_models",
+    )
     with grpc.insecure_channel(server.address) as channel:
         stub = ExplanationServiceStub(channel)
         _dependent_model_is_served_a_row_at_a_time(stub)

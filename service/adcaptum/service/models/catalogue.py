@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from adcaptum.service.errors import NotFound, Unavailable
-from adcaptum.service.models.repository import StoredModel
+from adcaptum.service.models.repository.stored_models import StoredModel
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.v1 import model_pb2
 

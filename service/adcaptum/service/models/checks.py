@@ -1,4 +1,4 @@
-"""What is found out about a model before it serves."""
+"""Facts about a model that its examples reveal before it serves."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,21 +14,22 @@ from adcaptum.engine.execution.taps import layer_shapes
 from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.arguments import Arguments, PerExample
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Output, Site
+from adcaptum.service.models.declaration import DeclarationError
 from adcaptum.service.models.loading import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What was found out.
+    """Facts about a model.
 
     Attributes:
-        independent: Whether a row's answer does not depend on the rows beside it, nor leaves
-            a trace in the model.
-        dependence: Why not, for people.
+        independent: Whether a row's output does not depend on the rows beside it, and evaluating
+            it leaves no trace in the model.
+        dependence: The reason why not; empty if it is independent.
         differentiable: Whether gradients of the output reach the inputs, or the embedding.
-        obstacle: Why not, for people.
-        output_shape: The first output's, without the batch.
-        layer_shapes: Those of the tensors at each site, as the first example has them.
+        obstacle: The reason why not; empty if it is differentiable.
+        output_shape: The shape of the first output without the batch.
+        layer_shapes: The shapes of the tensors at each site for the first example.
     """
 
     independent: bool
@@ -43,12 +44,14 @@ def check(model: LoadedModel) -> Checks:
     """Runs the model on its examples, alone and together.
 
     Raises:
-        Exception: What the model raises: one that cannot take its own examples cannot serve.
+        DeclarationError: The output has another shape than `model.toml` declares, or is NaN.
+        Exception: The model's own errors: one that cannot take its examples cannot serve.
     """
     before = {name: buffer.clone() for name, buffer in model.module.named_buffers()}
     first = [rows[:1] for rows in model.examples]
     shapes = layer_shapes(model.module, lambda: outputs(model, first))
     together = outputs(model, model.examples)
+    _check_output(model, together)
     dependence = _dependence(model, together) or _trace(model.module, before)
     obstacle = _obstacle(model, together)
     return Checks(
@@ -62,11 +65,11 @@ def check(model: LoadedModel) -> Checks:
 
 
 def example_evaluation(model: LoadedModel, rows: Sequence[Tensor], *, gradient: bool) -> Evaluation:
-    """Returns what asks for the outputs at `rows`, or for the gradient of the first of them.
+    """Returns the evaluation of the outputs at `rows`, or of the gradient of the first output.
 
     Args:
         model: The model.
-        rows: What its forward method takes, each `(rows, ...)`.
+        rows: Arguments of its forward method, each `(rows, ...)`.
         gradient: Whether to differentiate.
     """
     explained, further = tuple(rows), Arguments()
@@ -80,12 +83,12 @@ def example_evaluation(model: LoadedModel, rows: Sequence[Tensor], *, gradient: 
 
 
 def example_batch(model: LoadedModel, checks: Checks, rows: int, *, gradient: bool) -> RowRange:
-    """Returns as many rows as one likes, the examples again and again.
+    """Returns a batch of the examples, repeated to any number of rows.
 
     Args:
         model: The model.
-        checks: What was found out about it.
-        rows: How many.
+        checks: The facts found about it.
+        rows: The number of rows.
         gradient: Whether to differentiate.
     """
     repeated = [
@@ -103,6 +106,30 @@ def outputs(model: LoadedModel, rows: Sequence[Tensor]) -> Tensor:
     """Returns the first output, `(rows, *output)`."""
     evaluation = example_evaluation(model, rows, gradient=False)
     return evaluate(model.module, [RowRange(evaluation, 0, len(rows[0]))])[0].values
+
+
+def _check_output(model: LoadedModel, found: Tensor) -> None:
+    declared = model.declaration.outputs[0]
+    wanted, shape = declared.shape[1:], tuple(found.shape[1:])
+    fits = len(wanted) == len(shape) and all(
+        want in (-1, have) for want, have in zip(wanted, shape, strict=True)
+    )
+    if not fits:
+        raise DeclarationError(
+            f"{model.declaration.name}: output {declared.name!r} has shape {[-1, *shape]}; "
+            f"model.toml declares {list(declared.shape)}, -1 for any length"
+        )
+    if declared.labels and shape and shape[0] != len(declared.labels):
+        raise DeclarationError(
+            f"{model.declaration.name}: output {declared.name!r} has {shape[0]} classes; "
+            f"model.toml declares {len(declared.labels)} labels"
+        )
+    count = int(found.isnan().flatten(1).any(1).sum() if shape else found.isnan().sum())
+    if count:
+        raise DeclarationError(
+            f"{model.declaration.name}: output {declared.name!r} is NaN for {count} of "
+            f"{len(found)} examples"
+        )
 
 
 def _dependence(model: LoadedModel, together: Tensor) -> str:

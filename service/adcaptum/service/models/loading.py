@@ -8,10 +8,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from adcaptum.service.models import factories, stored_tensors
 from adcaptum.service.models.declaration import Declaration, DeclarationError
-from adcaptum.service.models.repository import StoredModel, Version
-from adcaptum.service.models.stored_tensors import Baseline
+from adcaptum.service.models.repository import factories, stored_tensors
+from adcaptum.service.models.repository.stored_models import StoredModel, Version
+from adcaptum.service.models.repository.stored_tensors import Baseline
 from adcaptum.service.models.texts import TextReader
 from adcaptum.service.nearest import did_you_mean
 

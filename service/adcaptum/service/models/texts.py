@@ -80,7 +80,7 @@ class TextReader:
         try:
             self._tokenizer = Tokenizer.from_file(str(declared.tokenizer))
         except Exception as error:  # tokenizers raises nothing more precise
-            raise DeclarationError(f"{declared.tokenizer}: {error}") from error
+            raise DeclarationError(f"{declared.tokenizer.name}: {error}") from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(declared.max_tokens)
         self._most = declared.max_tokens

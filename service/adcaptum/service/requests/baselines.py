@@ -11,7 +11,8 @@ from torch import Tensor
 from adcaptum.engine.rows.randomness import generator
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.models.declaration import InputDeclaration
-from adcaptum.service.models.loading import Baseline, LoadedModel
+from adcaptum.service.models.loading import LoadedModel
+from adcaptum.service.models.repository.stored_tensors import Baseline
 from adcaptum.service.nearest import did_you_mean, shortened
 from adcaptum.service.requests import inputs as request_inputs
 from adcaptum.service.requests.inputs import Inputs

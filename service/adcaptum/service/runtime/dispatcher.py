@@ -192,11 +192,12 @@ class Dispatcher:
         return min(max(backlog * share, least), most)
 
     def start(self, threads: Threads) -> None:
-        """Starts the device threads, once the models are on the device."""
+        """Starts the device threads, or divides the cores among them anew."""
         torch.set_num_threads(1)
         self._threads = threads.device
         self._threads_lane.start(threads.device, threads.intra_op)
-        self._watch()
+        if self._watch_timer is None:
+            self._watch()
 
     async def stop(self, seconds: float = 2.0) -> bool:
         """Ends the threads after their batches, and answers UNAVAILABLE to what is left.

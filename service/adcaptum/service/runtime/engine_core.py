@@ -196,6 +196,11 @@ class EngineCore:
                 self._condition.wait()
         return None
 
+    def wake_all(self) -> None:
+        """Wakes all waiting threads, so that those that are not wanted any more end."""
+        with self._condition:
+            self._condition.notify_all()
+
     def close(self) -> None:
         """Ends the waiting of all threads, for ever."""
         with self._condition:

@@ -28,10 +28,11 @@ class ThreadRunner(EngineRunner):
         super().__init__(setup)
         self._threads: list[threading.Thread] = []
         self._replaced: set[int] = set()
+        self._outdated: set[threading.Thread] = set()
         self._intra_op_threads = 1
 
     def start(self, threads: int, intra_op_threads: int) -> None:
-        """Starts the device threads, once the models are on the device.
+        """Starts the device threads; those of an earlier call end after their batches.
 
         Args:
             threads: The number of threads.
@@ -39,6 +40,8 @@ class ThreadRunner(EngineRunner):
         """
         self.core.sizes.measure_memory(threads)
         self._intra_op_threads = intra_op_threads
+        self._outdated.update(thread for thread in self._threads if thread.is_alive())
+        self.core.wake_all()
         for _ in range(threads):
             self._start_thread()
 
@@ -85,6 +88,7 @@ class ThreadRunner(EngineRunner):
             raise
         finally:
             self._replaced.discard(threading.get_ident())
+            self._outdated.discard(threading.current_thread())
 
     def _step(self, stream: Stream) -> bool:
         # A function of its own: a waiting thread must not keep its last batch in memory.
@@ -95,4 +99,5 @@ class ThreadRunner(EngineRunner):
         return True
 
     def _is_wanted(self) -> bool:
-        return threading.get_ident() not in self._replaced
+        replaced = threading.get_ident() in self._replaced
+        return not replaced and threading.current_thread() not in self._outdated

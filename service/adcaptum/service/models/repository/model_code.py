@@ -48,7 +48,7 @@ class ModelCode:
         self.package = f"{PREFIX}{readable}_{digest}"
         with _lock:
             # The files may have changed since an earlier load.
-            stale = [name for name in sys.modules if name.partition(".")[0] == self.package]
+            stale = [name for name in list(sys.modules) if name.partition(".")[0] == self.package]
             for name in stale:
                 del sys.modules[name]
             root = ModuleType(self.package, f"The code of the model {model_folder.name!r}.")
@@ -56,7 +56,12 @@ class ModelCode:
             sys.modules[self.package] = root
             if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
                 sys.meta_path.insert(0, _Finder())
-        importlib.invalidate_caches()
+            # Not invalidate_caches(): it may run in one thread only.
+            for path in filter(self._is_inside, list(sys.path_importer_cache)):
+                sys.path_importer_cache.pop(path, None)
+
+    def _is_inside(self, path: str) -> bool:
+        return Path(path).is_relative_to(self._folder)
 
     def __contains__(self, name: str) -> bool:
         return _holds(self._folder, name)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from adcaptum.service.models import declaration_file
 from adcaptum.service.models.declaration import DeclarationError, NumberBaseline, Runtime
+from adcaptum.service.models.repository import declaration_file
 
 GOOD = """
 description = "A table."
@@ -70,6 +70,17 @@ def test_zero_is_always_a_baseline(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "name", "number"), [("0.0", "zero", 0.0), ("0", "zero", 0.0), ("0.5", "0.5", 0.5)]
+)
+def test_a_number_is_a_default_baseline(
+    value: str, name: str, number: float, tmp_path: Path
+) -> None:
+    (read,) = declaration_file.read(write(tmp_path, GOOD.replace('"ones"', value))).inputs
+    assert read.default_baseline == name
+    assert read.baselines[name] == NumberBaseline(number)
+
+
+@pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("description", "descripton", "descripton: unknown field. Did you mean 'description'"),
@@ -104,6 +115,21 @@ def test_zero_is_always_a_baseline(tmp_path: Path) -> None:
         ),
         ("[limits]", "[runtime]\ncompile = 'auto'\n[limits]", "runtime.compile: unknown field"),
         ("[[outputs]]", "[[outputs", "model.toml"),
+        (
+            '"ones"\n',
+            "[1]\n",
+            "default_baseline: [1] is not the name of a baseline, such as 'zero', or a",
+        ),
+        (
+            "features =",
+            "color =",
+            (
+                "There are 'background', 'baselines', 'datatype', 'default_baseline', "
+                "'embedding', 'features', 'kind', 'max_tokens', 'name', 'pad_token', 'resize', "
+                "'shape', 'tokenizer', 'units'"
+            ),
+        ),
+        ("features =", "max_tokens = 3\nfeatures =", "max_tokens: only a text input has it"),
     ],
 )
 def test_an_error_names_the_file_the_field_and_what_is_allowed(
@@ -113,7 +139,8 @@ def test_an_error_names_the_file_the_field_and_what_is_allowed(
     with pytest.raises(DeclarationError) as caught:
         declaration_file.read(folder)
     assert message in str(caught.value)
-    assert str(folder / "model.toml") in str(caught.value)
+    assert str(caught.value).startswith("table/model.toml: ")
+    assert str(tmp_path) not in str(caught.value)
 
 
 def test_a_folder_without_a_declaration_is_told(tmp_path: Path) -> None:

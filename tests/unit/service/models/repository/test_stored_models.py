@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from adcaptum.service.models import repository
 from adcaptum.service.models.declaration import DeclarationError
+from adcaptum.service.models.repository import stored_models
 
 DECLARATION = """
 factory = "somewhere:build"
@@ -30,31 +30,31 @@ def make(folder: Path, *versions: str, more: str = "") -> Path:
 
 
 def test_the_highest_version_is_the_default(tmp_path: Path) -> None:
-    stored = repository.open_model(make(tmp_path, "9", "10", "2"))
+    stored = stored_models.open_model(make(tmp_path, "9", "10", "2"))
     assert [*stored.versions] == ["2", "9", "10"]
     assert stored.default_version == "10"
 
 
 def test_the_declaration_may_name_the_default(tmp_path: Path) -> None:
-    stored = repository.open_model(make(tmp_path, "1", "2", more='default_version = "1"'))
+    stored = stored_models.open_model(make(tmp_path, "1", "2", more='default_version = "1"'))
     assert stored.default_version == "1"
 
 
 @pytest.mark.parametrize("more", ['default_version = "3"', 'aliases = { old = "3" }'])
 def test_a_version_that_does_not_exist_is_told(more: str, tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match="there is no version '3'; there are 1, 2"):
-        repository.open_model(make(tmp_path, "1", "2", more=more))
+        stored_models.open_model(make(tmp_path, "1", "2", more=more))
 
 
 def test_a_model_without_a_version_is_told(tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match="no version"):
-        repository.open_model(make(tmp_path))
+        stored_models.open_model(make(tmp_path))
 
 
 def test_hidden_folders_are_no_models(tmp_path: Path) -> None:
     make(tmp_path, "1").rename(tmp_path / ".building")
     make(tmp_path, "1")
-    assert repository.names(tmp_path) == ("net",)
+    assert stored_models.names(tmp_path) == ("net",)
 
 
 def test_the_digest_is_of_declaration_and_weights(tmp_path: Path) -> None:
@@ -62,14 +62,14 @@ def test_the_digest_is_of_declaration_and_weights(tmp_path: Path) -> None:
     digests = set()
     for name in ("1/other", "model.toml", "1/weights.safetensors"):
         _append(model / name, b"\n")
-        stored = repository.open_model(model)
+        stored = stored_models.open_model(model)
         digests.add(stored.digest(stored.versions["1"]))
     assert len(digests) == 3
 
 
 def test_what_is_no_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match="not a folder"):
-        repository.names(tmp_path / "nowhere")
+        stored_models.names(tmp_path / "nowhere")
 
 
 def _append(path: Path, data: bytes) -> None:

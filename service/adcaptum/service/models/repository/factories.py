@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from adcaptum.service.models.declaration import Declaration, DeclarationError
-from adcaptum.service.models.model_code import FOLDER, ModelCode
+from adcaptum.service.models.repository.model_code import FOLDER, ModelCode
 from adcaptum.service.nearest import did_you_mean
 
 ALWAYS_ALLOWED: Final = ("adcaptum.zoo",)
@@ -55,13 +55,14 @@ def _factory(
     where, _, name = declaration.factory.partition(":")
     code = ModelCode(folder)
     in_code = where.partition(".")[0] in code
-    if not in_code and not _within(where, (*ALWAYS_ALLOWED, *allowed)):
+    packages = (*ALWAYS_ALLOWED, *allowed)
+    if not in_code and not _within(where, packages):
         raise _error(
             declaration,
-            f"there is no module {where!r} in {declaration.name}/{FOLDER}/, and {where!r} is not "
-            f"of a package that factories may come from ({', '.join((*ALWAYS_ALLOWED, *allowed))}). "
-            f"Put the code into {declaration.name}/{FOLDER}/, or have the operator allow the "
-            "package (allowed_packages)",
+            f"there is no module {where!r} in {declaration.name}/{FOLDER}/, and factories from "
+            f"elsewhere may come from {', '.join(packages)} only. Put the code into "
+            f"{declaration.name}/{FOLDER}/, or have the operator allow the package "
+            "(allowed_packages)",
         )
     try:
         module = code.module(where) if in_code else importlib.import_module(where)

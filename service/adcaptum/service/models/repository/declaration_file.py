@@ -23,11 +23,12 @@ from adcaptum.service.models.declaration import (
     TokenBaseline,
     Value,
 )
-from adcaptum.service.models.toml_table import TomlTable
+from adcaptum.service.models.repository.toml_table import TomlTable
 from adcaptum.service.nearest import did_you_mean, shortened
 from adcaptum.service.wire.tensors import DATATYPES
 
 FILE: Final = "model.toml"
+TEXT_KEYS: Final = ("tokenizer", "max_tokens", "pad_token")
 NUMERIC: Final = tuple(name for name in DATATYPES if name != "BYTES")
 
 
@@ -41,8 +42,9 @@ def read(folder: Path) -> Declaration:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DeclarationError(f"{path}: {error}") from error
-    table = TomlTable(values, str(path))
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DeclarationError(f"{folder.name}/{FILE}: {reason}") from error
+    table = TomlTable(values, f"{folder.name}/{FILE}")
     declaration = _declaration(table, folder)
     table.finish()
     return declaration
@@ -112,7 +114,7 @@ def _input(table: TomlTable, folder: Path) -> InputDeclaration:
     shape = _shape(table)
     baselines = _baselines(table.table("baselines"), kind, folder)
     fallback = "pad" if kind == "text" and "pad" in baselines else ZERO
-    default = table.text("default_baseline", fallback)
+    default = _default_baseline(table, fallback, kind, baselines)
     if default not in baselines:
         known = did_you_mean(default, baselines)
         raise table.error("default_baseline", f"there is no baseline {shortened(default)}. {known}")
@@ -121,6 +123,9 @@ def _input(table: TomlTable, folder: Path) -> InputDeclaration:
         if names and len(names) != shape[-1]:
             raise table.error(key, f"{len(names)} of them for a shape of {list(shape)}")
     text = kind == "text"
+    for key in TEXT_KEYS:
+        if key in table and not text:
+            raise table.error(key, "only a text input has it")
     declared = InputDeclaration(
         name=name,
         kind=kind,
@@ -143,6 +148,25 @@ def _input(table: TomlTable, folder: Path) -> InputDeclaration:
     if kind == "image" and len(shape) != 4:
         raise table.error("shape", f"{list(shape)} is not [batch, channels, height, width]")
     return declared
+
+
+def _default_baseline(
+    table: TomlTable, fallback: str, kind: Kind, baselines: dict[str, NamedBaseline]
+) -> str:
+    """Reads the name of a baseline, or a number, which becomes a baseline of that name."""
+    value = table.raw("default_baseline") if "default_baseline" in table else fallback
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or kind == "text":
+        allowed = "the name of a baseline" + (
+            "" if kind == "text" else ", such as 'zero', or a number"
+        )
+        raise table.error("default_baseline", f"{shortened(value)} is not {allowed}")
+    number = table.number("default_baseline")
+    if number == 0:
+        return ZERO
+    baselines.setdefault(str(number), NumberBaseline(number))
+    return str(number)
 
 
 def _output(table: TomlTable, folder: Path) -> OutputDeclaration:
@@ -200,9 +224,9 @@ def _file(table: TomlTable, key: str, folder: Path) -> Path | None:
     path = folder / table.text(key)
     # A declaration may come from elsewhere; it shall not read the rest of the disk.
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise table.error(key, f"{path} is outside of the model's folder")
+        raise table.error(key, f"{table.text(key)!r} is outside of the model's folder")
     if not path.is_file():
-        raise table.error(key, f"there is no file {path}")
+        raise table.error(key, f"there is no file {table.text(key)!r} in {folder.name}/")
     return path
 
 

@@ -1,4 +1,4 @@
-"""The folder of models."""
+"""Models as they lie in the repository, before they are loaded."""
 
 import hashlib
 import re
@@ -8,9 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from adcaptum.service.models import declaration_file
 from adcaptum.service.models.declaration import Declaration, DeclarationError
-from adcaptum.service.models.model_code import FOLDER
+from adcaptum.service.models.repository import declaration_file
+from adcaptum.service.models.repository.model_code import FOLDER
 
 WEIGHTS: Final = "weights.safetensors"
 

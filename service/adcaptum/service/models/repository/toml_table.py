@@ -1,4 +1,4 @@
-"""A TOML table that says clearly what is wrong with it."""
+"""A TOML table with typed reading and precise error messages."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +11,9 @@ MISSING: Final[Any] = object()
 
 
 class TomlTable:
-    """Reads typed values from a table; `finish` refuses what nobody asked for.
+    """Reads typed values from a table; `finish` refuses keys that were not read.
 
-    Every error names the file, the field, the value and what is allowed.
+    Every error names the file, the field, the value and the allowed values.
     """
 
     def __init__(self, values: Mapping[str, Any], file: str, path: str = "") -> None:
@@ -23,10 +23,12 @@ class TomlTable:
         self._known: set[str] = set()
 
     def __contains__(self, key: str) -> bool:
+        # A key that may be absent is a known key all the same.
+        self._known.add(key)
         return key in self._values
 
     def names(self) -> Iterator[str]:
-        """The keys of a table whose keys are names, all known thereby."""
+        """Iterates over the keys of a table whose keys are free names."""
         self._known.update(self._values)
         return iter(self._values)
 

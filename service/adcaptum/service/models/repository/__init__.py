@@ -1,0 +1,1 @@
+"""The repository of models: declarations, code and tensors in folders."""
