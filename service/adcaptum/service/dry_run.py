@@ -21,6 +21,7 @@ from adcaptum.service.models.repository.stored_tensors import EXAMPLE_TEXTS
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.models.warm_up import Curve, best_rows
 from adcaptum.service.requests import answers, parsed_request
+from adcaptum.service.requests.reading import Reading
 from adcaptum.service.requests.suitability import obstacle
 from adcaptum.service.runtime.planned_flow import PlannedFlow
 from adcaptum.service.wire import method_specs, tensors
@@ -74,7 +75,7 @@ class _Trial:
         self._end = monotonic() + SECONDS
 
     def run(self) -> None:
-        parsed = parsed_request.read(self._request(), self._served, MOST_PIXELS)
+        parsed = parsed_request.read(self._request(), self._served, Reading(MOST_PIXELS))
         plan = Explanation(parsed)
         flows = plan.first()
         results: list[Any] = []
