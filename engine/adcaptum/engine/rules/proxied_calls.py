@@ -177,7 +177,7 @@ def set_item(interception: Interception, func: Func, args: Arguments, kwargs: Ke
     if places:
         value = value.reshape(()) if isinstance(value, Tensor) else value
         ones = (1,) * (target.dim() - index.dim())
-        mask = within(index.reshape, *index.shape, *ones)
+        mask = within(index.reshape, *index.shape, *ones) if ones else index
         copy = within(target.clone)
         changed = within(lambda: torch.where(mask, value, copy))
     else:

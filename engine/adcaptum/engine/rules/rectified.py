@@ -19,12 +19,15 @@ from adcaptum.engine.rules.operations import (
     BILINEAR,
     BINARY,
     ELEMENTWISE,
+    INDEXING,
+    LEAVING,
     LINEAR,
     MOVEMENT,
     QUADRATIC,
     words,
 )
 from adcaptum.engine.rules.pairs import Pairs
+from adcaptum.engine.rules.rectifiers import HANDLERS, MAKERS, Rectification
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Guided:
 
     def interception(self, model: object, pairs: Pairs | None) -> Interception:  # noqa: ARG002
         """Begins a batch."""
-        return Interception(_GUIDED, pairs)
+        return Rectification(_TABLE, _guided)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Deconvolved:
 
     def interception(self, model: object, pairs: Pairs | None) -> Interception:  # noqa: ARG002
         """Begins a batch."""
-        return Interception(_DECONVOLVED, pairs)
+        return Rectification(_TABLE, _deconvolved)
 
 
 class _PositiveWhereActive(torch.autograd.Function):
@@ -72,24 +75,22 @@ class _Positive(torch.autograd.Function):
         return gradients[0].clamp(min=0)
 
 
-def _guided(
-    interception: Interception,  # noqa: ARG001 - a handler
-    func: Func,  # noqa: ARG001
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
-    x = args[0] if args else kwargs["input"]
+def _guided(x: Tensor) -> Tensor:
     return _PositiveWhereActive.apply(x)  # type: ignore[no-untyped-call]
 
 
-def _deconvolved(
-    interception: Interception,  # noqa: ARG001 - a handler
-    func: Func,  # noqa: ARG001
+def _deconvolved(x: Tensor) -> Tensor:
+    return _Positive.apply(x)  # type: ignore[no-untyped-call]
+
+
+def _relu(
+    interception: Interception,
+    func: Func,  # noqa: ARG001 - a handler
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    x = args[0] if args else kwargs["input"]
-    return _Positive.apply(x)  # type: ignore[no-untyped-call]
+    assert isinstance(interception, Rectification), "the rule has its own interception"
+    return interception.relu(args[0] if args else kwargs["input"])
 
 
 # Their plain gradient is what both papers mean: pooling has its switches, and the rest is no
@@ -97,10 +98,18 @@ def _deconvolved(
 _PLAIN = words("""
     max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices
     max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
-    max min amax amin softmax log_softmax logsumexp layer_norm rms_norm group_norm instance_norm
+    amax amin softmax log_softmax logsumexp layer_norm rms_norm group_norm instance_norm
     batch_norm dropout feature_dropout alpha_dropout where masked_fill
     scaled_dot_product_attention linalg_vector_norm cosine_similarity std std_mean var_mean
 """)
-_ALL_PLAIN = LINEAR | MOVEMENT | BILINEAR | QUADRATIC | BINARY | _PLAIN
-_GUIDED = DispatchTable({"relu": _guided}, _ALL_PLAIN, ELEMENTWISE)
-_DECONVOLVED = DispatchTable({"relu": _deconvolved}, _ALL_PLAIN, ELEMENTWISE)
+# What a model detaches is a constant to a gradient.
+_CONSTANT = LEAVING | words("detach data")
+_TABLE = DispatchTable(
+    {**HANDLERS, "relu": _relu},
+    LINEAR | MOVEMENT | BILINEAR | QUADRATIC | (BINARY - HANDLERS.keys()) | _PLAIN,
+    ELEMENTWISE,
+    makers=MAKERS,
+    constant=_CONSTANT,
+    # Indices are switches, as those of pooling.
+    checked=INDEXING,
+)
