@@ -21,7 +21,7 @@ from captum import attr as captum
 
 from adcaptum import attr
 from adcaptum.engine import METHODS, explain
-from adcaptum.engine.execution.reference_cache import ReferenceMemory
+from adcaptum.engine.execution.references.reference_cache import ReferenceMemory
 from adcaptum.engine.rules.lrp.composites import composite
 from tests import zennit_oracle as zennit
 from tests.benchmarks.bare import BareLoop

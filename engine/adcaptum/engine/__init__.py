@@ -16,7 +16,7 @@ from adcaptum.engine.errors import (
     UncoveredOperations,
 )
 from adcaptum.engine.execution.driver import explain, run
-from adcaptum.engine.execution.reference_cache import ReferenceMemory
+from adcaptum.engine.execution.references.reference_cache import ReferenceMemory
 from adcaptum.engine.methods import METHODS
 from adcaptum.engine.vocabulary.arguments import PerExample, Shared
 from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, StopReason

@@ -9,7 +9,7 @@ from torch.futures import Future
 
 from adcaptum.engine import METHODS, EveryOutput, Explicand, NotPerRow, Site, explain, run
 from adcaptum.engine.errors import ModelError
-from adcaptum.engine.execution.whole_batch import WholeBatch
+from adcaptum.engine.execution.forwards.whole_batch import WholeBatch
 from adcaptum.engine.rows.sources import Path
 from adcaptum.engine.vocabulary.evaluation import Neuron
 from adcaptum.engine.vocabulary.flow import in_step

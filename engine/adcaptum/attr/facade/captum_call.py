@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from adcaptum.attr.errors import InvalidInput, OutOfRange, translated
 from adcaptum.engine.execution.evaluator import Model
-from adcaptum.engine.execution.futures import following
+from adcaptum.engine.execution.forwards.futures import following
 from adcaptum.engine.vocabulary.arguments import Argument, PerExample, Shared
 from adcaptum.engine.vocabulary.evaluation import INPUT, EveryOutput, Neuron, Site
 from adcaptum.engine.vocabulary.explicand import Explicand

@@ -26,7 +26,7 @@ from adcaptum.attr.facade.captum_call import (
 from adcaptum.attr.facade.perturbation import perturbed, perturbed_later, title, warn_of_ignored
 from adcaptum.attr.facade.places import activations, like_values
 from adcaptum.attr.facade.unaligned import Unaligned
-from adcaptum.engine.execution.futures import following
+from adcaptum.engine.execution.forwards.futures import following
 from adcaptum.engine.methods.perturbation import feature_ablation
 
 

@@ -30,8 +30,8 @@ from adcaptum.attr.facade.perturbation import (
     warn_of_ignored,
 )
 from adcaptum.attr.facade.places import activations, like_values
-from adcaptum.engine.execution.futures import following
-from adcaptum.engine.execution.whole_batch import WholeBatch
+from adcaptum.engine.execution.forwards.futures import following
+from adcaptum.engine.execution.forwards.whole_batch import WholeBatch
 from adcaptum.engine.games.features import Features
 from adcaptum.engine.methods.perturbation import feature_permutation
 from adcaptum.engine.methods.perturbation.permutations import donors

@@ -15,7 +15,7 @@ from adcaptum.attr.facade.perturbation import (
     perturbed_later,
     title,
 )
-from adcaptum.engine.execution.futures import following
+from adcaptum.engine.execution.forwards.futures import following
 from adcaptum.engine.games.features import feature_count
 from adcaptum.engine.methods.shapley import shapley_value_sampling, shapley_values
 from adcaptum.engine.vocabulary.method import Method

@@ -16,7 +16,7 @@ from adcaptum.engine.execution.evaluator import Model, evaluate
 from adcaptum.engine.execution.flow_run import FlowRun
 from adcaptum.engine.execution.modules import every_module
 from adcaptum.engine.execution.packing import Pending, RowRange
-from adcaptum.engine.execution.reference_cache import ReferenceMemory
+from adcaptum.engine.execution.references.reference_cache import ReferenceMemory
 from adcaptum.engine.scheduling.batch_sizer import BatchSizer
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import FORWARD_ROWS

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import repeat
-from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +15,9 @@ from adcaptum.engine.errors import (
     ModelError,
     NotDifferentiable,
     NotPerRow,
-    OutOfRange,
 )
 from adcaptum.engine.execution.backward import gradients, kept, out_of_range
+from adcaptum.engine.execution.model_errors import model_error
 from adcaptum.engine.execution.packing import (
     RowRange,
     columns_of,
@@ -26,9 +25,10 @@ from adcaptum.engine.execution.packing import (
     pack_rows,
 )
 from adcaptum.engine.execution.parts import Part, joined
-from adcaptum.engine.execution.reference_batch import ReferenceBatch
-from adcaptum.engine.execution.reference_cache import ReferenceMemory
-from adcaptum.engine.execution.taps import Taps
+from adcaptum.engine.execution.references.reference_batch import ReferenceBatch
+from adcaptum.engine.execution.references.reference_cache import ReferenceMemory
+from adcaptum.engine.execution.taps import Enough, Taps
+from adcaptum.engine.execution.target_places import target_places, values_at
 from adcaptum.engine.rows.distinct import Distinct
 from adcaptum.engine.rows.sources import some
 from adcaptum.engine.rules import Interception
@@ -39,8 +39,6 @@ from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Neuron
 Model = nn.Module | Callable[..., object]
 
 _NOTHING = nullcontext()
-# So many numbers are compared faster in Python than by an operation.
-_FEW = 32
 
 
 Look = Callable[[Sequence[Tensor]], Distinct | None]
@@ -130,34 +128,34 @@ def _together(
         if compared is not None:
             starts = compared.end(objective, inside, whole=not enough, sure=not uncovered)
         own = objective if compared is None else objective[:examples]
-        places = _places(own, columns) if _share_target(slices) else None
+        places = target_places(own, columns) if _share_target(slices) else None
         found = () if first.wrt is None else _differentiate(objective, places, taps, leaves, first)
     # Those of a model whose channels come last may come so, too.
     found = tuple([t.contiguous() for t in found])
     objective = objective.detach()
     activations = tuple(t.detach() for t in taps.values(first.read)) if first.read else ()
-    of_references = None if starts is None else _values(starts.output(), places)
+    of_references = None if starts is None else values_at(starts.output(), places)
     if starts is not None and first.references is not None:
         found = tuple(t[:examples] for t in found)
         if first.references.multiply:
             found = starts.contributions(found, leaves)
         objective = objective[:examples]
         activations = tuple(t[:examples] for t in activations)
-    whole = Part(_values(objective, places), found, activations, of_references, uncovered)
+    whole = Part(values_at(objective, places), found, activations, of_references, uncovered)
     if len(slices) == 1:
         return [whole]
-    if places is None:
-        return _apart(slices, whole, _values_apart(slices, objective, columns))
-    return _apart(slices, whole, whole.values.split([len(piece) for piece in slices]))
+    values = whole.values.split([len(piece) for piece in slices])
+    return _apart(
+        slices, whole, _values_of_each(slices, values, columns) if places is None else values
+    )
 
 
-def _values_apart(
-    slices: Sequence[RowRange], objective: Tensor, columns: Sequence[Tensor | None]
+def _values_of_each(
+    slices: Sequence[RowRange], parts: Sequence[Tensor], columns: Sequence[Tensor | None]
 ) -> tuple[Tensor, ...]:
     """The values of slices of which some have a target and others want the outputs."""
-    parts = objective.split([len(piece) for piece in slices])
     return tuple(
-        _values(own, None if piece.evaluation.target is None else _places(own, [column]))
+        values_at(own, None if piece.evaluation.target is None else target_places(own, [column]))
         for piece, own, column in zip(slices, parts, columns, strict=True)
     )
 
@@ -215,15 +213,35 @@ def _set_taps(taps: Taps, first: Evaluation, slices: Sequence[RowRange]) -> None
 def _call(
     model: Model, taps: Taps, arguments: list[object], first: Evaluation, *, enough: bool
 ) -> object:
+    inputs = len(first.rows.like)
     if taps.empty:
-        return model(*arguments)
+        return _forward(model, arguments, inputs)
     if taps.named and not isinstance(model, nn.Module):
         raise ModelError("layers can be named only of an nn.Module")
     # What has forwards of its own is the same to the last bit each time.
     watch = first.forward_rows is None and first.rule is None
     with taps.open(model, enough=enough, arguments=arguments, watch=watch):
-        return model(*arguments)
+        return _forward(model, arguments, inputs)
     return None  # nobody waits for the output
+
+
+def _forward(model: Model, arguments: Sequence[object], inputs: int) -> object:
+    """Calls the model; its errors become those of the request.
+
+    Args:
+        model: The model.
+        arguments: The arguments of its forward.
+        inputs: How many of them are explained inputs.
+    """
+    try:
+        return model(*arguments)
+    except (Enough, TraceMismatch):
+        raise
+    except BaseException as error:
+        instead = model_error(error, arguments, inputs)
+        if instead is None:
+            raise
+        raise instead from error
 
 
 def _objective(first: Evaluation, taps: Taps, output: object, rows: int) -> Tensor:
@@ -289,86 +307,6 @@ def _share_target(slices: Sequence[RowRange]) -> bool:
     return all(piece.evaluation.target is not None for piece in slices)
 
 
-def _places(objective: Tensor, columns: Sequence[Tensor | None]) -> Tensor:
-    """Where each row's target stands among the row's numbers, (rows, 1).
-
-    Raises:
-        InvalidArgument: If a column does not name one number.
-    """
-    shape = tuple(objective.shape[1:])
-    given = [c for c in columns if c is not None]
-    size = prod(shape)
-    if not given or (size == 1 and not any(bool(c.any()) for c in given)):
-        if size != 1:
-            raise _not_given(shape)
-        return torch.zeros(objective.shape[0], 1, dtype=torch.int64, device=objective.device)
-    if len(given) < len(columns):
-        raise _not_given(shape)
-    given = [_padded(c, shape) for c in given]
-    joint = given[0] if len(given) == 1 else _joined(given, shape)
-    if joint.shape[1] != len(shape):
-        raise _out_of_range(joint, shape)
-    # A copy that is waited for would keep the way back from being launched behind the forward.
-    return _flat(joint, shape).to(objective.device, non_blocking=True)
-
-
-def _padded(columns: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Indices that leave out trailing dimensions of size 1, where there is nothing to choose."""
-    missing = shape[columns.shape[1] :]
-    if not missing or any(size != 1 for size in missing):
-        return columns
-    return torch.nn.functional.pad(columns, (0, len(missing)))
-
-
-def _flat(joint: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Indices (rows, dims) -> numbers of elements (rows, 1)."""
-    if len(shape) == 1:
-        # The usual case, with as few operations as there can be: small batches pay for each.
-        low, high = _bounds(joint)
-        if high >= shape[0] or low < -shape[0]:
-            raise _out_of_range(joint, shape)
-        return joint if low >= 0 else joint.remainder(shape[0])
-    sizes = torch.tensor(shape, dtype=torch.int64)
-    if bool(((joint < -sizes) | (joint >= sizes)).any()):
-        raise _out_of_range(joint, shape)
-    strides = torch.tensor([prod(shape[i + 1 :]) for i in range(len(shape))])
-    return (joint.remainder(sizes) * strides).sum(1, keepdim=True)
-
-
-def _bounds(numbers: Tensor) -> tuple[int, int]:
-    """The least and the largest of some whole numbers on the CPU."""
-    if numbers.numel() <= _FEW:
-        few = numbers.flatten().tolist()
-        return min(few), max(few)
-    low, high = numbers.aminmax()
-    return int(low), int(high)
-
-
-def _not_given(shape: tuple[int, ...]) -> InvalidArgument:
-    return InvalidArgument(
-        "target", "not given", f"an index into the output of shape {shape} per row"
-    )
-
-
-def _joined(columns: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
-    for column in columns:
-        if column.shape[1] != len(shape):
-            raise _out_of_range(column, shape)
-    return torch.cat(list(columns))
-
-
-def _out_of_range(columns: Tensor, shape: tuple[int, ...]) -> InvalidArgument:
-    sizes = torch.tensor(shape, dtype=torch.int64)
-    kind, bad = InvalidArgument, columns
-    if columns.shape[1] == len(shape):
-        kind, bad = OutOfRange, columns[((columns < -sizes) | (columns >= sizes)).any(1)]
-    return kind(
-        "target",
-        str(tuple(bad[0].tolist())),
-        f"an index into the output's shape without the rows, {shape}",
-    )
-
-
 def _differentiate(
     objective: Tensor,
     places: Tensor | None,
@@ -392,14 +330,6 @@ def _differentiate(
     return gradients(middle, leaves, kept(first.through, middle, above))
 
 
-def _values(objective: Tensor, places: Tensor | None) -> Tensor:
-    """Each row's target, (rows,); without places the raw outputs."""
-    if places is None:
-        return objective
-    flat = objective if objective.dim() == 2 else objective.reshape(objective.shape[0], -1)
-    return flat.gather(1, places).squeeze(1)
-
-
 def call(model: Model, slices: Sequence[RowRange]) -> torch.Future[object]:
     """Calls a model that answers later on the rows of all slices, without gradients or hooks.
 
@@ -409,7 +339,7 @@ def call(model: Model, slices: Sequence[RowRange]) -> torch.Future[object]:
     """
     with _normal_tensors(), torch.no_grad():
         inputs = pack_rows([(s.evaluation.rows, s.start, s.stop) for s in slices])
-        promised = model(*inputs, *pack_arguments(slices))
+        promised = _forward(model, [*inputs, *pack_arguments(slices)], len(inputs))
     # What `then` gives is of torch's own class, the parent of torch.futures.Future.
     if not isinstance(promised, torch.Future):
         raise ModelError(
@@ -423,6 +353,10 @@ def outputs_read(output: object, slices: Sequence[RowRange]) -> list[Part]:
     sizes = [len(piece) for piece in slices]
     parts = first_tensor(output, sum(sizes)).detach().split(sizes)
     return [
-        Part(_values(own, None if piece.evaluation.target is None else _places(own, [column])))
+        Part(
+            values_at(
+                own, None if piece.evaluation.target is None else target_places(own, [column])
+            )
+        )
         for piece, own, column in zip(slices, parts, map(columns_of, slices), strict=True)
     ]

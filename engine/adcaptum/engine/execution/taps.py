@@ -31,7 +31,7 @@ _tensor_counts: WeakKeyDictionary[nn.Module, dict[str, int]] = WeakKeyDictionary
 _lock = Lock()
 
 
-class _Enough(BaseException):  # a model may catch every Exception
+class Enough(BaseException):  # a model may catch every Exception
     """All taps are filled, and nothing else is wanted of the model."""
 
 
@@ -204,7 +204,7 @@ class Taps:
         def seen(tap: _Tap, value: object) -> object | None:
             made = tap(value)
             if enough and get_ident() == thread and all(each.settled(calls) for each in every):
-                raise _Enough
+                raise Enough
             return made
 
         try:
@@ -218,7 +218,7 @@ class Taps:
             unsure = watch and calls is not None and not all(tap.sure(calls) for tap in every)
             with calls.watched(lambda: _once(every)) if calls and unsure else nullcontext():
                 yield
-        except _Enough:
+        except Enough:
             return
         finally:
             for handle in handles:

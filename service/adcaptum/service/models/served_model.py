@@ -7,7 +7,7 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from adcaptum.engine.execution.reference_cache import MOST_BYTES, ReferenceMemory
+from adcaptum.engine.execution.references.reference_cache import MOST_BYTES, ReferenceMemory
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Site
 from adcaptum.engine.vocabulary.method import needs_layer
 from adcaptum.service.errors import NotFound

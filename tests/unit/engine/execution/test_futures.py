@@ -12,7 +12,7 @@ from torch.futures import Future
 
 from adcaptum.engine import METHODS, Explicand, Flow, ask, explain
 from adcaptum.engine.errors import ModelError, NotPerRow, OutOfRange
-from adcaptum.engine.execution.futures import run_later
+from adcaptum.engine.execution.forwards.futures import run_later
 from adcaptum.engine.vocabulary.flow import pause
 from tests.models import mlp, numbers
 

@@ -13,7 +13,11 @@ from torch import Tensor, nn
 from adcaptum.engine import METHODS, Evaluation, Explicand, Neuron, Site, explain
 from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.packing import Part, RowRange
-from adcaptum.engine.execution.reference_cache import MOST_BYTES, SIGHTINGS, ReferenceMemory
+from adcaptum.engine.execution.references.reference_cache import (
+    MOST_BYTES,
+    SIGHTINGS,
+    ReferenceMemory,
+)
 from adcaptum.engine.methods.backward_rules.reference_rows import (
     compared_with_background,
     compared_with_baselines,

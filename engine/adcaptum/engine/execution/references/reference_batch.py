@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.execution.packing import RowRange, pack_references
-from adcaptum.engine.execution.reference_cache import ReferenceMemory
+from adcaptum.engine.execution.references.reference_cache import ReferenceMemory
 from adcaptum.engine.rows.reduce import widened
 from adcaptum.engine.rules import Pairs
 from adcaptum.engine.vocabulary.arguments import Arguments

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 from adcaptum.engine.errors import ModelError, NotPerRow
 from adcaptum.engine.execution.evaluator import Model
-from adcaptum.engine.execution.futures import following
+from adcaptum.engine.execution.forwards.futures import following
 
 
 class WholeBatch:

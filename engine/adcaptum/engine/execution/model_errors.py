@@ -1,0 +1,110 @@
+"""Errors of a model's forward, as errors of the request that it was called for.
+
+Rules:
+1. Exceptions pass as they are, but an index beyond the rows of an embedding names the input it came
+   from.
+2. `SystemExit` and its like end a process that serves many callers: they become `ModelError`.
+3. An exception that a signal raises passes: it is meant for the process (Ctrl-C in a notebook, a
+   timeout). Python runs signal handlers in the main thread only. The default handler of SIGINT is
+   no Python code, so that the interrupted frame is not at a `raise`; another handler is a frame of
+   the traceback.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Sequence
+from dis import opmap
+from types import CodeType, FrameType, TracebackType
+from typing import Final, TypeGuard
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from adcaptum.engine.errors import ModelError, OutOfRange
+
+_RAISE: Final = opmap["RAISE_VARARGS"]
+_LOOKUPS: Final = {functional.embedding.__code__, functional.embedding_bag.__code__}
+
+
+def model_error(error: BaseException, arguments: Sequence[object], inputs: int) -> Exception | None:
+    """Returns the error to raise instead of a model's; None: let it pass.
+
+    Args:
+        error: The exception that the forward raised.
+        arguments: The arguments of the forward.
+        inputs: How many of them are explained inputs; they come first.
+    """
+    if isinstance(error, IndexError | RuntimeError):
+        return _beyond_an_embedding(error, arguments, inputs)
+    if isinstance(error, Exception) or _is_of_a_signal(error):
+        return None
+    said = f": {error}" if str(error) else ""
+    return ModelError(f"the model's forward raised {type(error).__name__}{said}")
+
+
+def _beyond_an_embedding(
+    error: Exception, arguments: Sequence[object], inputs: int
+) -> OutOfRange | None:
+    """The error of an id that is no row of an embedding, if it is one of an argument's."""
+    for frame, _ in _frames(error.__traceback__):
+        ids, weight = frame.f_locals.get("input"), frame.f_locals.get("weight")
+        if frame.f_code not in _LOOKUPS or not isinstance(weight, Tensor) or not _whole(ids):
+            continue
+        rows = weight.shape[0]
+        beyond = ids[(ids < 0) | (ids >= rows)]
+        number = _holder(ids, beyond, arguments)
+        if number is None:
+            continue
+        beside = number - inputs
+        field = f"inputs[{number}]" if beside < 0 else f"additional_forward_args[{beside}]"
+        allowed = f"from 0 to {rows - 1}: the model looks it up in an embedding of {rows} rows"
+        return OutOfRange(field, int(beyond[0]), f"{allowed}; baselines too")
+    return None
+
+
+def _holder(ids: Tensor, beyond: Tensor, arguments: Sequence[object]) -> int | None:
+    """The number of the argument that holds ids beyond an embedding, or is likely to."""
+    found: int | None = None
+    for number, argument in enumerate(arguments):
+        if not beyond.numel() or not _whole(argument) or not bool((argument == beyond[0]).any()):
+            continue
+        if argument.data_ptr() == ids.data_ptr():
+            return number
+        found = number if found is None else found
+    return found
+
+
+def _whole(value: object) -> TypeGuard[Tensor]:
+    return isinstance(value, Tensor) and value.dtype in {torch.int32, torch.int64}
+
+
+def _is_of_a_signal(error: BaseException) -> bool:
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    frames = _frames(error.__traceback__)
+    if any(frame.f_code in _handlers() for frame, _ in frames):
+        return True
+    default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not isinstance(error, KeyboardInterrupt) or not default or not frames:
+        return False
+    frame, at = frames[-1]
+    return frame.f_code.co_code[at] != _RAISE
+
+
+def _handlers() -> set[CodeType]:
+    """The Python functions that handle signals."""
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    codes = [getattr(handler, "__code__", None) for handler in handlers]
+    return {code for code in codes if isinstance(code, CodeType)}
+
+
+def _frames(traceback: TracebackType | None) -> list[tuple[FrameType, int]]:
+    """The frames of a traceback, outermost first, with the instruction that each is at."""
+    steps: list[tuple[FrameType, int]] = []
+    while traceback is not None:
+        steps.append((traceback.tb_frame, traceback.tb_lasti))
+        traceback = traceback.tb_next
+    return steps
