@@ -152,6 +152,21 @@ def test_operations_without_a_rule_are_told() -> None:
     assert any("no rule for einsum" in text for text in drawn)
 
 
+def test_numbers_that_are_not_finite_and_texts_that_were_cut_are_told() -> None:
+    message = canned.explained()
+    message.reports[0].non_finite = 3
+    message.warnings.append("inputs[0].data[1]: the text is cut behind character 40")
+    explanations = decode_explanations(message, None)
+    report = explanations[0].report
+    assert report is not None
+    assert report.non_finite == 3
+    assert explanations.warnings == tuple(message.warnings)
+    shown = explanations._repr_html_()
+    assert "3 attributions of the request are NaN or infinite" in shown
+    assert "cut behind character 40" in shown
+    assert "3 attributions of the request" in printed(explanations[0])
+
+
 def test_without_such_operations_nothing_is_told() -> None:
     explanation = decode_explanations(canned.explained(), None)[0]
     assert "rule" not in printed(explanation) + explanation._repr_html_()

@@ -80,3 +80,11 @@ def test_what_is_not_utf8_is_refused(declared: InputDeclaration) -> None:
 def test_an_unknown_token_is_told(declared: InputDeclaration) -> None:
     with pytest.raises(DeclarationError, match="MASK"):
         TextReader(declared).token_id("[MASK]")
+
+
+def test_a_text_with_too_many_tokens_says_where_it_was_cut(declared: InputDeclaration) -> None:
+    text = " ".join(["good"] * 30)
+    read = TextReader(declared).tokenise([text, "a good film"])
+    # Two of the twelve tokens are the tokenizer's.
+    assert read.texts[0].cut == len(" ".join(["good"] * 10))
+    assert read.texts[1].cut is None

@@ -80,8 +80,8 @@ class _CacheEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cache.ValueType
     CACHE_USE: _Cache.ValueType  # 1
     """It may be one that was kept, or one that is under way."""
     CACHE_BYPASS: _Cache.ValueType  # 2
-    """It is computed for this request alone, and nothing of it is kept, nor the model's outputs for its
-    rows: nobody can learn from the time that an answer takes whether this was asked before.
+    """It is computed for this request alone, and nothing of it is kept: nobody can learn from the time
+    that an answer takes whether this was asked before.
     """
 
 class Cache(_Cache, metaclass=_CacheEnumTypeWrapper):
@@ -95,8 +95,8 @@ CACHE_UNSPECIFIED: Cache.ValueType  # 0
 CACHE_USE: Cache.ValueType  # 1
 """It may be one that was kept, or one that is under way."""
 CACHE_BYPASS: Cache.ValueType  # 2
-"""It is computed for this request alone, and nothing of it is kept, nor the model's outputs for its
-rows: nobody can learn from the time that an answer takes whether this was asked before.
+"""It is computed for this request alone, and nothing of it is kept: nobody can learn from the time
+that an answer takes whether this was asked before.
 """
 Global___Cache: _TypeAlias = Cache  # noqa: Y015
 
@@ -190,7 +190,8 @@ class TargetIndices(_message.Message):
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """One index per dimension of the output after the batch, example after example: for an output of
-        shape [batch, classes] one number per example. A single index stands for every example.
+        shape [batch, classes] one number per example. A single index stands for every example. None for
+        an output of shape [batch], which has no other.
         INVALID_ARGUMENT if out of range.
         """
 
@@ -377,7 +378,7 @@ class Baseline(_message.Message):
 
     @_builtins.property
     def tensor(self) -> _tensor_pb2.Tensor:
-        """A tensor of the input's shape. A batch of one is every example's baseline, and one row per
+        """A tensor of the input's shape, or of its shape without the batch. A batch of one is every example's baseline, and one row per
         example each its own. Any other number of rows is a distribution, as samples are: every row is
         a baseline of every example, for methods with Method.background; INVALID_ARGUMENT for others.
         Methods that are defined over a distribution, such as gradient_shap, take any number for one.
@@ -504,7 +505,7 @@ class Budget(_message.Message):
     attributions' magnitudes, of each explanation by itself. Methods with Method.tolerance go on
     until they are as exact as that, whatever their numbers of steps and samples, or until max_rows
     is used up. 0 stands for none: for those numbers. INVALID_ARGUMENT if it is not at least 0 and
-    below 1, or if one of the methods takes none.
+    below 1, if it is between 0 and 1e-9, or if one of the methods takes none.
     """
     def __init__(
         self,
@@ -608,7 +609,9 @@ class Attribution(_message.Message):
 
     @_builtins.property
     def standard_errors(self) -> _tensor_pb2.Tensor:
-        """The standard error of each attribution, of values' shape, for methods that sample."""
+        """The standard error of each attribution, of values' shape, for methods that sample. Where
+        attributions are summed over channels or components, the sum of their errors: an upper bound.
+        """
 
     @_builtins.property
     def tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -762,11 +765,15 @@ class MethodReport(_message.Message):
     ROWS_USED_FIELD_NUMBER: _builtins.int
     STOP_REASON_FIELD_NUMBER: _builtins.int
     UNCOVERED_OPS_FIELD_NUMBER: _builtins.int
+    NON_FINITE_FIELD_NUMBER: _builtins.int
     rows_used: _builtins.int
-    """The rows that were evaluated for it.
-    """
+    """The rows that were evaluated for it."""
     stop_reason: Global___StopReason.ValueType
     """Why it ended."""
+    non_finite: _builtins.int
+    """How many of the method's attributions are NaN or infinite, in the datatype of the reply: the model
+    gave such numbers, or they are larger than the datatype holds. They say nothing of their features.
+    """
     @_builtins.property
     def method(self) -> _method_pb2.MethodSpec:
         """The method with every parameter, defaults included."""
@@ -785,10 +792,11 @@ class MethodReport(_message.Message):
         rows_used: _builtins.int = ...,
         stop_reason: Global___StopReason.ValueType = ...,
         uncovered_ops: _abc.Iterable[_builtins.str] | None = ...,
+        non_finite: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["method", b"method"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["method", b"method", "rows_used", b"rows_used", "stop_reason", b"stop_reason", "uncovered_ops", b"uncovered_ops"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["method", b"method", "non_finite", b"non_finite", "rows_used", b"rows_used", "stop_reason", b"stop_reason", "uncovered_ops", b"uncovered_ops"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

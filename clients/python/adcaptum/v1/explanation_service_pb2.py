@@ -28,7 +28,7 @@ from adcaptum.v1 import model_pb2 as adcaptum_dot_v1_dot_model__pb2
 from adcaptum.v1 import tensor_pb2 as adcaptum_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%adcaptum/v1/explanation_service.proto\x12\x0b\x61\x64\x63\x61ptum.v1\x1a\x1d\x61\x64\x63\x61ptum/v1/explanation.proto\x1a\x18\x61\x64\x63\x61ptum/v1/method.proto\x1a\x17\x61\x64\x63\x61ptum/v1/model.proto\x1a\x18\x61\x64\x63\x61ptum/v1/tensor.proto\"j\n\x0ePredictRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\x12#\n\x06inputs\x18\x02 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12\r\n\x05top_k\x18\x03 \x01(\r\"c\n\nLabelScore\x12\r\n\x05index\x18\x01 \x01(\x03\x12\r\n\x05label\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x18\n\x0bprobability\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_probability\"5\n\nPrediction\x12\'\n\x06labels\x18\x01 \x03(\x0b\x32\x17.adcaptum.v1.LabelScore\"\xcb\x01\n\x0fPredictResponse\x12)\n\x05model\x18\x01 \x01(\x0b\x32\x1a.adcaptum.v1.ModelIdentity\x12$\n\x07outputs\x18\x02 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12,\n\x0bpredictions\x18\x03 \x03(\x0b\x32\x17.adcaptum.v1.Prediction\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.adcaptum.v1.Timings\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"\xba\x04\n\x0e\x45xplainRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\x12#\n\x06inputs\x18\x02 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12#\n\x06target\x18\x03 \x01(\x0b\x32\x13.adcaptum.v1.Target\x12(\n\x07methods\x18\x04 \x03(\x0b\x32\x17.adcaptum.v1.MethodSpec\x12(\n\tbaselines\x18\x05 \x03(\x0b\x32\x15.adcaptum.v1.Baseline\x12*\n\rfeature_masks\x18\x06 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12!\n\x05layer\x18\x07 \x01(\x0b\x32\x12.adcaptum.v1.Layer\x12#\n\x06neuron\x18\x08 \x01(\x0b\x32\x13.adcaptum.v1.Neuron\x12#\n\x06\x62udget\x18\t \x01(\x0b\x32\x13.adcaptum.v1.Budget\x12*\n\x06output\x18\n \x01(\x0b\x32\x1a.adcaptum.v1.OutputOptions\x12\x0c\n\x04seed\x18\x0b \x01(\x04\x12.\n\x0flayer_baselines\x18\x0c \x03(\x0b\x32\x15.adcaptum.v1.Baseline\x12\'\n\x08priority\x18\r \x01(\x0e\x32\x15.adcaptum.v1.Priority\x12!\n\x05\x63\x61\x63he\x18\x0e \x01(\x0e\x32\x12.adcaptum.v1.Cache\x12\x15\n\rdeterministic\x18\x0f \x01(\x08\"\x83\x03\n\x0f\x45xplainResponse\x12)\n\x05model\x18\x01 \x01(\x0b\x32\x1a.adcaptum.v1.ModelIdentity\x12.\n\x0c\x65xplanations\x18\x02 \x03(\x0b\x32\x18.adcaptum.v1.Explanation\x12*\n\x07reports\x18\x03 \x03(\x0b\x32\x19.adcaptum.v1.MethodReport\x12#\n\x06inputs\x18\x04 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12%\n\x07timings\x18\x06 \x01(\x0b\x32\x14.adcaptum.v1.Timings\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\'\n\x05\x63\x61\x63he\x18\x08 \x01(\x0e\x32\x18.adcaptum.v1.CacheStatus\x12,\n\x0bpredictions\x18\t \x03(\x0b\x32\x17.adcaptum.v1.Prediction\x12$\n\x07outputs\x18\n \x03(\x0b\x32\x13.adcaptum.v1.Tensor\"D\n\x14\x45xplainStreamRequest\x12,\n\x07\x65xplain\x18\x01 \x01(\x0b\x32\x1b.adcaptum.v1.ExplainRequest\"c\n\x08\x41\x63\x63\x65pted\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x12\n\nrows_ahead\x18\x03 \x01(\x04\x12\x10\n\x08position\x18\x04 \x01(\x04\x12\x0f\n\x07seconds\x18\x05 \x01(\x01\"Z\n\x07Partial\x12\x11\n\trows_done\x18\x01 \x01(\x04\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12.\n\x0c\x65xplanations\x18\x03 \x03(\x0b\x32\x18.adcaptum.v1.Explanation\"\xa3\x01\n\x15\x45xplainStreamResponse\x12)\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.AcceptedH\x00\x12\'\n\x07partial\x18\x02 \x01(\x0b\x32\x14.adcaptum.v1.PartialH\x00\x12-\n\x05\x66inal\x18\x03 \x01(\x0b\x32\x1c.adcaptum.v1.ExplainResponseH\x00\x42\x07\n\x05\x65vent\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.adcaptum.v1.Model\"7\n\x0fGetModelRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.adcaptum.v1.Model\":\n\x12ListMethodsRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\";\n\x13ListMethodsResponse\x12$\n\x07methods\x18\x01 \x03(\x0b\x32\x13.adcaptum.v1.Method2\xe4\x03\n\x12\x45xplanationService\x12\x44\n\x07Predict\x12\x1b.adcaptum.v1.PredictRequest\x1a\x1c.adcaptum.v1.PredictResponse\x12\x44\n\x07\x45xplain\x12\x1b.adcaptum.v1.ExplainRequest\x1a\x1c.adcaptum.v1.ExplainResponse\x12X\n\rExplainStream\x12!.adcaptum.v1.ExplainStreamRequest\x1a\".adcaptum.v1.ExplainStreamResponse0\x01\x12M\n\nListModels\x12\x1e.adcaptum.v1.ListModelsRequest\x1a\x1f.adcaptum.v1.ListModelsResponse\x12G\n\x08GetModel\x12\x1c.adcaptum.v1.GetModelRequest\x1a\x1d.adcaptum.v1.GetModelResponse\x12P\n\x0bListMethods\x12\x1f.adcaptum.v1.ListMethodsRequest\x1a .adcaptum.v1.ListMethodsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%adcaptum/v1/explanation_service.proto\x12\x0b\x61\x64\x63\x61ptum.v1\x1a\x1d\x61\x64\x63\x61ptum/v1/explanation.proto\x1a\x18\x61\x64\x63\x61ptum/v1/method.proto\x1a\x17\x61\x64\x63\x61ptum/v1/model.proto\x1a\x18\x61\x64\x63\x61ptum/v1/tensor.proto\"j\n\x0ePredictRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\x12#\n\x06inputs\x18\x02 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12\r\n\x05top_k\x18\x03 \x01(\r\"c\n\nLabelScore\x12\r\n\x05index\x18\x01 \x01(\x03\x12\r\n\x05label\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x18\n\x0bprobability\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_probability\"5\n\nPrediction\x12\'\n\x06labels\x18\x01 \x03(\x0b\x32\x17.adcaptum.v1.LabelScore\"\xdd\x01\n\x0fPredictResponse\x12)\n\x05model\x18\x01 \x01(\x0b\x32\x1a.adcaptum.v1.ModelIdentity\x12$\n\x07outputs\x18\x02 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12,\n\x0bpredictions\x18\x03 \x03(\x0b\x32\x17.adcaptum.v1.Prediction\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.adcaptum.v1.Timings\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x10\n\x08warnings\x18\x06 \x03(\t\"\xba\x04\n\x0e\x45xplainRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\x12#\n\x06inputs\x18\x02 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12#\n\x06target\x18\x03 \x01(\x0b\x32\x13.adcaptum.v1.Target\x12(\n\x07methods\x18\x04 \x03(\x0b\x32\x17.adcaptum.v1.MethodSpec\x12(\n\tbaselines\x18\x05 \x03(\x0b\x32\x15.adcaptum.v1.Baseline\x12*\n\rfeature_masks\x18\x06 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12!\n\x05layer\x18\x07 \x01(\x0b\x32\x12.adcaptum.v1.Layer\x12#\n\x06neuron\x18\x08 \x01(\x0b\x32\x13.adcaptum.v1.Neuron\x12#\n\x06\x62udget\x18\t \x01(\x0b\x32\x13.adcaptum.v1.Budget\x12*\n\x06output\x18\n \x01(\x0b\x32\x1a.adcaptum.v1.OutputOptions\x12\x0c\n\x04seed\x18\x0b \x01(\x04\x12.\n\x0flayer_baselines\x18\x0c \x03(\x0b\x32\x15.adcaptum.v1.Baseline\x12\'\n\x08priority\x18\r \x01(\x0e\x32\x15.adcaptum.v1.Priority\x12!\n\x05\x63\x61\x63he\x18\x0e \x01(\x0e\x32\x12.adcaptum.v1.Cache\x12\x15\n\rdeterministic\x18\x0f \x01(\x08\"\x95\x03\n\x0f\x45xplainResponse\x12)\n\x05model\x18\x01 \x01(\x0b\x32\x1a.adcaptum.v1.ModelIdentity\x12.\n\x0c\x65xplanations\x18\x02 \x03(\x0b\x32\x18.adcaptum.v1.Explanation\x12*\n\x07reports\x18\x03 \x03(\x0b\x32\x19.adcaptum.v1.MethodReport\x12#\n\x06inputs\x18\x04 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12%\n\x07timings\x18\x06 \x01(\x0b\x32\x14.adcaptum.v1.Timings\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\'\n\x05\x63\x61\x63he\x18\x08 \x01(\x0e\x32\x18.adcaptum.v1.CacheStatus\x12,\n\x0bpredictions\x18\t \x03(\x0b\x32\x17.adcaptum.v1.Prediction\x12$\n\x07outputs\x18\n \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12\x10\n\x08warnings\x18\x0b \x03(\t\"D\n\x14\x45xplainStreamRequest\x12,\n\x07\x65xplain\x18\x01 \x01(\x0b\x32\x1b.adcaptum.v1.ExplainRequest\"c\n\x08\x41\x63\x63\x65pted\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x12\n\nrows_ahead\x18\x03 \x01(\x04\x12\x10\n\x08position\x18\x04 \x01(\x04\x12\x0f\n\x07seconds\x18\x05 \x01(\x01\"Z\n\x07Partial\x12\x11\n\trows_done\x18\x01 \x01(\x04\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12.\n\x0c\x65xplanations\x18\x03 \x03(\x0b\x32\x18.adcaptum.v1.Explanation\"\xa3\x01\n\x15\x45xplainStreamResponse\x12)\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.AcceptedH\x00\x12\'\n\x07partial\x18\x02 \x01(\x0b\x32\x14.adcaptum.v1.PartialH\x00\x12-\n\x05\x66inal\x18\x03 \x01(\x0b\x32\x1c.adcaptum.v1.ExplainResponseH\x00\x42\x07\n\x05\x65vent\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.adcaptum.v1.Model\"7\n\x0fGetModelRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.adcaptum.v1.Model\":\n\x12ListMethodsRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\";\n\x13ListMethodsResponse\x12$\n\x07methods\x18\x01 \x03(\x0b\x32\x13.adcaptum.v1.Method2\xe4\x03\n\x12\x45xplanationService\x12\x44\n\x07Predict\x12\x1b.adcaptum.v1.PredictRequest\x1a\x1c.adcaptum.v1.PredictResponse\x12\x44\n\x07\x45xplain\x12\x1b.adcaptum.v1.ExplainRequest\x1a\x1c.adcaptum.v1.ExplainResponse\x12X\n\rExplainStream\x12!.adcaptum.v1.ExplainStreamRequest\x1a\".adcaptum.v1.ExplainStreamResponse0\x01\x12M\n\nListModels\x12\x1e.adcaptum.v1.ListModelsRequest\x1a\x1f.adcaptum.v1.ListModelsResponse\x12G\n\x08GetModel\x12\x1c.adcaptum.v1.GetModelRequest\x1a\x1d.adcaptum.v1.GetModelResponse\x12P\n\x0bListMethods\x12\x1f.adcaptum.v1.ListMethodsRequest\x1a .adcaptum.v1.ListMethodsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,31 +42,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREDICTION']._serialized_start=371
   _globals['_PREDICTION']._serialized_end=424
   _globals['_PREDICTRESPONSE']._serialized_start=427
-  _globals['_PREDICTRESPONSE']._serialized_end=630
-  _globals['_EXPLAINREQUEST']._serialized_start=633
-  _globals['_EXPLAINREQUEST']._serialized_end=1203
-  _globals['_EXPLAINRESPONSE']._serialized_start=1206
-  _globals['_EXPLAINRESPONSE']._serialized_end=1593
-  _globals['_EXPLAINSTREAMREQUEST']._serialized_start=1595
-  _globals['_EXPLAINSTREAMREQUEST']._serialized_end=1663
-  _globals['_ACCEPTED']._serialized_start=1665
-  _globals['_ACCEPTED']._serialized_end=1764
-  _globals['_PARTIAL']._serialized_start=1766
-  _globals['_PARTIAL']._serialized_end=1856
-  _globals['_EXPLAINSTREAMRESPONSE']._serialized_start=1859
-  _globals['_EXPLAINSTREAMRESPONSE']._serialized_end=2022
-  _globals['_LISTMODELSREQUEST']._serialized_start=2024
-  _globals['_LISTMODELSREQUEST']._serialized_end=2043
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2045
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2101
-  _globals['_GETMODELREQUEST']._serialized_start=2103
-  _globals['_GETMODELREQUEST']._serialized_end=2158
-  _globals['_GETMODELRESPONSE']._serialized_start=2160
-  _globals['_GETMODELRESPONSE']._serialized_end=2213
-  _globals['_LISTMETHODSREQUEST']._serialized_start=2215
-  _globals['_LISTMETHODSREQUEST']._serialized_end=2273
-  _globals['_LISTMETHODSRESPONSE']._serialized_start=2275
-  _globals['_LISTMETHODSRESPONSE']._serialized_end=2334
-  _globals['_EXPLANATIONSERVICE']._serialized_start=2337
-  _globals['_EXPLANATIONSERVICE']._serialized_end=2821
+  _globals['_PREDICTRESPONSE']._serialized_end=648
+  _globals['_EXPLAINREQUEST']._serialized_start=651
+  _globals['_EXPLAINREQUEST']._serialized_end=1221
+  _globals['_EXPLAINRESPONSE']._serialized_start=1224
+  _globals['_EXPLAINRESPONSE']._serialized_end=1629
+  _globals['_EXPLAINSTREAMREQUEST']._serialized_start=1631
+  _globals['_EXPLAINSTREAMREQUEST']._serialized_end=1699
+  _globals['_ACCEPTED']._serialized_start=1701
+  _globals['_ACCEPTED']._serialized_end=1800
+  _globals['_PARTIAL']._serialized_start=1802
+  _globals['_PARTIAL']._serialized_end=1892
+  _globals['_EXPLAINSTREAMRESPONSE']._serialized_start=1895
+  _globals['_EXPLAINSTREAMRESPONSE']._serialized_end=2058
+  _globals['_LISTMODELSREQUEST']._serialized_start=2060
+  _globals['_LISTMODELSREQUEST']._serialized_end=2079
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2081
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2137
+  _globals['_GETMODELREQUEST']._serialized_start=2139
+  _globals['_GETMODELREQUEST']._serialized_end=2194
+  _globals['_GETMODELRESPONSE']._serialized_start=2196
+  _globals['_GETMODELRESPONSE']._serialized_end=2249
+  _globals['_LISTMETHODSREQUEST']._serialized_start=2251
+  _globals['_LISTMETHODSREQUEST']._serialized_end=2309
+  _globals['_LISTMETHODSRESPONSE']._serialized_start=2311
+  _globals['_LISTMETHODSRESPONSE']._serialized_end=2370
+  _globals['_EXPLANATIONSERVICE']._serialized_start=2373
+  _globals['_EXPLANATIONSERVICE']._serialized_end=2857
 # @@protoc_insertion_point(module_scope)

@@ -127,6 +127,7 @@ class PredictResponse(_message.Message):
     PREDICTIONS_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request's id, as in the server's log: from the metadata key x-request-id, or made up."""
     @_builtins.property
@@ -145,6 +146,12 @@ class PredictResponse(_message.Message):
     def timings(self) -> _explanation_pb2.Timings:
         """Where the time went."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is wrong with the answer, for people: texts that were cut, with the place, and outputs that are
+        NaN or infinite.
+        """
+
     def __init__(
         self,
         *,
@@ -153,10 +160,11 @@ class PredictResponse(_message.Message):
         predictions: _abc.Iterable[Global___Prediction] | None = ...,
         timings: _explanation_pb2.Timings | None = ...,
         request_id: _builtins.str = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "outputs", b"outputs", "predictions", b"predictions", "request_id", b"request_id", "timings", b"timings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "outputs", b"outputs", "predictions", b"predictions", "request_id", b"request_id", "timings", b"timings", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -296,6 +304,7 @@ class ExplainResponse(_message.Message):
     CACHE_FIELD_NUMBER: _builtins.int
     PREDICTIONS_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     seed: _builtins.int
     """The seed that was used."""
     request_id: _builtins.str
@@ -334,6 +343,12 @@ class ExplainResponse(_message.Message):
     def outputs(self) -> _containers.RepeatedCompositeFieldContainer[_tensor_pb2.Tensor]:
         """With return_outputs, the outputs for all examples."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is wrong with the answer, for people: texts that were cut, with the place, and attributions or
+        outputs that are NaN or infinite (MethodReport.non_finite).
+        """
+
     def __init__(
         self,
         *,
@@ -347,10 +362,11 @@ class ExplainResponse(_message.Message):
         cache: _explanation_pb2.CacheStatus.ValueType = ...,
         predictions: _abc.Iterable[Global___Prediction] | None = ...,
         outputs: _abc.Iterable[_tensor_pb2.Tensor] | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "explanations", b"explanations", "inputs", b"inputs", "model", b"model", "outputs", b"outputs", "predictions", b"predictions", "reports", b"reports", "request_id", b"request_id", "seed", b"seed", "timings", b"timings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "explanations", b"explanations", "inputs", b"inputs", "model", b"model", "outputs", b"outputs", "predictions", b"predictions", "reports", b"reports", "request_id", b"request_id", "seed", b"seed", "timings", b"timings", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

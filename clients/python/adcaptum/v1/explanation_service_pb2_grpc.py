@@ -33,6 +33,10 @@ class ExplanationServiceStub(object):
     RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id under which the server
     logged what happened. UNAVAILABLE is sent while a model loads and while the server drains.
 
+    Requests are bounded before they are decoded: beside the data of tensors 64 KiB, 64 tensors of a kind,
+    32 methods, 8,192 explanations; all images together may have twice the pixels of one, all texts 1 MiB.
+    More is INVALID_ARGUMENT.
+
     Callers share the device evenly. Who a caller is says the metadata key x-caller-id, 1 to 128 visible
     ASCII characters, or else the address that the call comes from.
     """
@@ -82,6 +86,10 @@ class ExplanationServiceServicer(object):
     value and what is allowed; NOT_FOUND carries ResourceInfo and names what is nearest;
     RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id under which the server
     logged what happened. UNAVAILABLE is sent while a model loads and while the server drains.
+
+    Requests are bounded before they are decoded: beside the data of tensors 64 KiB, 64 tensors of a kind,
+    32 methods, 8,192 explanations; all images together may have twice the pixels of one, all texts 1 MiB.
+    More is INVALID_ARGUMENT.
 
     Callers share the device evenly. Who a caller is says the metadata key x-caller-id, 1 to 128 visible
     ASCII characters, or else the address that the call comes from.
@@ -177,6 +185,10 @@ class ExplanationService(object):
     value and what is allowed; NOT_FOUND carries ResourceInfo and names what is nearest;
     RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id under which the server
     logged what happened. UNAVAILABLE is sent while a model loads and while the server drains.
+
+    Requests are bounded before they are decoded: beside the data of tensors 64 KiB, 64 tensors of a kind,
+    32 methods, 8,192 explanations; all images together may have twice the pixels of one, all texts 1 MiB.
+    More is INVALID_ARGUMENT.
 
     Callers share the device evenly. Who a caller is says the metadata key x-caller-id, 1 to 128 visible
     ASCII characters, or else the address that the call comes from.

@@ -34,6 +34,10 @@ class ExplanationServiceStub:
     RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id under which the server
     logged what happened. UNAVAILABLE is sent while a model loads and while the server drains.
 
+    Requests are bounded before they are decoded: beside the data of tensors 64 KiB, 64 tensors of a kind,
+    32 methods, 8,192 explanations; all images together may have twice the pixels of one, all texts 1 MiB.
+    More is INVALID_ARGUMENT.
+
     Callers share the device evenly. Who a caller is says the metadata key x-caller-id, 1 to 128 visible
     ASCII characters, or else the address that the call comes from.
     """
@@ -64,6 +68,10 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
     RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id under which the server
     logged what happened. UNAVAILABLE is sent while a model loads and while the server drains.
 
+    Requests are bounded before they are decoded: beside the data of tensors 64 KiB, 64 tensors of a kind,
+    32 methods, 8,192 explanations; all images together may have twice the pixels of one, all texts 1 MiB.
+    More is INVALID_ARGUMENT.
+
     Callers share the device evenly. Who a caller is says the metadata key x-caller-id, 1 to 128 visible
     ASCII characters, or else the address that the call comes from.
     """
@@ -89,6 +97,10 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
     value and what is allowed; NOT_FOUND carries ResourceInfo and names what is nearest;
     RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id under which the server
     logged what happened. UNAVAILABLE is sent while a model loads and while the server drains.
+
+    Requests are bounded before they are decoded: beside the data of tensors 64 KiB, 64 tensors of a kind,
+    32 methods, 8,192 explanations; all images together may have twice the pixels of one, all texts 1 MiB.
+    More is INVALID_ARGUMENT.
 
     Callers share the device evenly. Who a caller is says the metadata key x-caller-id, 1 to 128 visible
     ASCII characters, or else the address that the call comes from.

@@ -30,7 +30,7 @@ def of_explanation(parsed: ParsedRequest) -> Cost:
         rows = {kind: -(-count * most // expected) for kind, count in planned.items()}
     each = parsed.inputs.count * parsed.choice.count
     first = {kind: min(count, each) for kind, count in rows.items()}
-    if parsed.needs_outputs or parsed.tells_outputs:
+    if parsed.needs_outputs or parsed.shows_outputs:
         rows = {**rows, "forward": rows["forward"] + parsed.inputs.count}
     return Cost(
         rows,

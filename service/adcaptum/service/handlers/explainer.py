@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 
+from adcaptum.engine.errors import BudgetExceeded
 from adcaptum.service.errors import DeadlineExceeded
 from adcaptum.service.handlers import admission, costs, responses
 from adcaptum.service.handlers.call import Call
@@ -221,6 +222,8 @@ class Explainer:
                 raise DeadlineExceeded("the deadline came before the answer")
             self.metrics.explained(parsed, best)
             return responses.explanation(computation, best)
+        if isinstance(work.error, BudgetExceeded):
+            raise budgets.too_few_rows(work.error, parsed.budget, parsed.inputs.count)
         if work.error is not None:
             raise work.error
         if computation.stored is not None:

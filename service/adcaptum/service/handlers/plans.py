@@ -45,7 +45,7 @@ class Explanation:
 
     def __init__(self, parsed: ParsedRequest) -> None:
         self._parsed = parsed
-        self._asks_outputs = parsed.needs_outputs or parsed.tells_outputs
+        self._asks_outputs = parsed.needs_outputs or parsed.shows_outputs
         self.pieces: list[Piece] = []
         self.outputs: Tensor | None = None
 

@@ -13,7 +13,7 @@ from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.request_reader import RequestReader
 from adcaptum.service.models.catalogue import Catalogue
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests import answers
+from adcaptum.service.requests import answer_warnings, answers
 from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.runtime.work import Work
@@ -44,7 +44,8 @@ class Predictor:
             ServiceError: The request is wrong, or the server cannot serve it.
         """
         model = self.catalogue.find(request.model)
-        work = self._submit(await self.reader.prediction(request, model, call), model, call)
+        read = await self.reader.prediction(request, model, call)
+        work = self._submit(read, model, call)
         try:
             await work.finished
         except asyncio.CancelledError:
@@ -61,6 +62,7 @@ class Predictor:
             predictions=answers.predictions(model, outputs, request.top_k),
             timings=responses.timings(work, call),
             request_id=call.id,
+            warnings=answer_warnings.of_prediction(read, outputs),
         )
 
     def _submit(self, read: Inputs, model: ServedModel, call: Call) -> Work:

@@ -4,7 +4,7 @@ from time import monotonic
 
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.handlers.shared_computation import Answered, SharedComputation
-from adcaptum.service.requests import answers
+from adcaptum.service.requests import answer_warnings, answers
 from adcaptum.service.runtime.cost import Forecast
 from adcaptum.service.runtime.work import Work
 from adcaptum.service.wire import tensors
@@ -44,19 +44,21 @@ def partial(computation: SharedComputation) -> pb.Partial:
 def explanation(computation: SharedComputation, answered: Answered) -> pb.ExplainResponse:
     """Returns the answer of a computation, without what differs from waiter to waiter."""
     parsed = computation.parsed
-    predictions, outputs = answers.told_outputs(parsed, computation.outputs)
+    predictions, outputs = answers.shown_outputs(parsed, computation.outputs)
+    reports = answers.reports(parsed, answered)
     declared = parsed.model.loaded.declaration.inputs
     shown = parsed.inputs.tensors if parsed.output.return_inputs else ()
     return pb.ExplainResponse(
         model=parsed.model.identity,
         explanations=answers.explanations(parsed, answered),
-        reports=answers.reports(parsed, answered),
+        reports=reports,
         inputs=[
             tensors.encode(values, each.name) for each, values in zip(declared, shown, strict=False)
         ],
         seed=parsed.seed,
         predictions=predictions,
         outputs=outputs,
+        warnings=answer_warnings.of_explanation(parsed, reports, computation.outputs),
     )
 
 

@@ -24,11 +24,14 @@ class TokenisedText:
         tokens: As the tokenizer writes them, those it added included.
         starts: Where each begins, in characters; -1 for added ones.
         ends: Where each ends, in characters; -1 for added ones.
+        cut: The character behind which the text was cut, because it has more tokens than the model
+            takes; None for all of it.
     """
 
     tokens: tuple[str, ...]
     starts: tuple[int, ...]
     ends: tuple[int, ...]
+    cut: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,8 @@ class TextReader:
                 for span, is_added in zip(encoding.offsets, added, strict=True)
             ]
             starts, ends = zip(*spans, strict=True) if spans else ((), ())
-            read.append(TokenisedText(tuple(encoding.tokens), tuple(starts), tuple(ends)))
+            cut = max(ends, default=0) if encoding.overflowing else None
+            read.append(TokenisedText(tuple(encoding.tokens), tuple(starts), tuple(ends), cut))
         return TokenisedTexts(ids, mask, special, tuple(read))
 
 

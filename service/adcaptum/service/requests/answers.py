@@ -1,4 +1,4 @@
-"""What the engine says -> what goes over the wire."""
+"""Results of the engine -> messages of the answer."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, StopReason
 from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.requests.answer_warnings import non_finite
 from adcaptum.service.requests.feature_names import feature_names
 from adcaptum.service.requests.parsed_request import ParsedRequest, Piece, dtype_of
 from adcaptum.service.wire import tensors
@@ -48,8 +49,8 @@ def explanations(
 def reports(
     question: ParsedRequest, answered: Sequence[tuple[Piece, Attribution]]
 ) -> list[explanation_pb2.MethodReport]:
-    """Writes what each method cost."""
-    made = []
+    """Writes the report of each method, in the request's order."""
+    made, dtype = [], dtype_of(question.output)
     for index, method in enumerate(question.methods):
         own = [attribution for piece, attribution in answered if piece.method == index]
         made.append(
@@ -58,13 +59,16 @@ def reports(
                 rows_used=sum(each.rows_used for each in own),
                 stop_reason=STOP_REASONS[stop_reason(own)],
                 uncovered_ops=sorted({op for each in own for op in each.uncovered_ops}),
+                non_finite=sum(
+                    [non_finite(values, dtype) for each in own for values in each.values]
+                ),
             )
         )
     return made
 
 
 def stop_reason(attributions: Iterable[Attribution]) -> StopReason:
-    """Returns why a method ended that explained several things: what cut any of them short."""
+    """Returns why a method stopped: what cut any of its explanations short."""
     reasons = {each.stop_reason for each in attributions}
     for reason in (StopReason.DEADLINE, StopReason.BUDGET):
         if reason in reasons:
@@ -111,12 +115,13 @@ def _attribution(
     if texts is not None:
         if values.ndim == 2:
             # Components of an embedding mean nothing by themselves.
-            values, errors = values.sum(1), None
+            values, errors = values.sum(1), None if errors is None else errors.sum(1)
         length = len(texts.texts[example].tokens)
         values = values[:length]
         errors = None if errors is None else errors[:length]
     elif options.sum_channels and values.ndim == 3 and at_inputs:
-        values, errors = values.sum(0), None
+        # How the channels' errors hang together is not known: the sum bounds the sum's error.
+        values, errors = values.sum(0), None if errors is None else errors.sum(0)
     message = explanation_pb2.Attribution(pairs=attribution.pairs)
     if attribution.pairs:
         message.features.extend(feature_names(question, piece, len(values)))
@@ -178,7 +183,7 @@ def predictions(model: ServedModel, outputs: Tensor, top_k: int) -> list[pb.Pred
 
 
 def _likely(scores: NDArray[np.float64], kind: str) -> list[list[float]] | None:
-    """The probability of each class, `(examples, classes)`; None if it is not known."""
+    """Returns the probability of each class, `(examples, classes)`; None if it is not known."""
     if kind == "probabilities":
         return cast("list[list[float]]", scores.tolist())
     if kind != "logits":
@@ -188,11 +193,11 @@ def _likely(scores: NDArray[np.float64], kind: str) -> list[list[float]] | None:
         return cast("list[list[float]]", (odds / odds.sum(axis=1, keepdims=True)).tolist())
 
 
-def told_outputs(
+def shown_outputs(
     question: ParsedRequest, outputs: Tensor | None
 ) -> tuple[list[pb.Prediction], list[tensor_pb2.Tensor]]:
-    """Writes what the model says, as far as it is known and wanted: predictions and outputs."""
-    if outputs is None or not question.tells_outputs:
+    """Writes predictions and outputs, as far as they are known and wanted."""
+    if outputs is None or not question.shows_outputs:
         return [], []
     model, options = question.model, question.output
     unwanted = options.HasField("return_predictions") and not options.return_predictions

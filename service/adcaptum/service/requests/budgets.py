@@ -1,9 +1,10 @@
-"""What an explanation may cost, and how exact it has to be."""
+"""The budget of an explanation: its rows, its tolerance, and its answer at the deadline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from adcaptum.engine.errors import BudgetExceeded
 from adcaptum.engine.methods import METHODS
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.wire.method_specs import ResolvedMethod
@@ -15,12 +16,12 @@ LEAST_TOLERANCE: Final = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What an explanation may cost, and how exact it has to be.
+    """The budget of an explanation.
 
     Attributes:
-        max_rows: How many rows it may use.
-        tolerance: How far attributions may be off, relative to all of an explanation's together;
-            None: as far as the methods' steps and samples leave them.
+        max_rows: The most rows that it may use.
+        tolerance: The largest error of attributions, relative to the sum of an explanation's
+            magnitudes; None: the methods' numbers of steps and samples decide.
     """
 
     max_rows: int
@@ -30,11 +31,11 @@ class Budget:
 def read(
     message: explanation_pb2.Budget, methods: Sequence[ResolvedMethod], most_rows: int
 ) -> Budget:
-    """Reads what a request says of it.
+    """Reads the budget of a request.
 
     Raises:
-        InvalidRequest: More rows than the model allows, or a tolerance that is none, or that a
-            method does not take.
+        InvalidRequest: There are more rows than the model allows, the tolerance is out of range,
+            or a method takes none.
     """
     if message.max_rows > most_rows:
         raise InvalidRequest(
@@ -59,7 +60,24 @@ def read(
 
 
 def partial(message: explanation_pb2.Budget, *, stream: bool) -> bool:
-    """Whether the best answer so far will do when the deadline comes."""
+    """Whether the best answer so far is sent when the deadline comes."""
     if message.on_deadline == explanation_pb2.ON_DEADLINE_UNSPECIFIED:
         return stream or bool(message.tolerance)
     return message.on_deadline == explanation_pb2.ON_DEADLINE_PARTIAL
+
+
+def too_few_rows(error: BudgetExceeded, budget: Budget, examples: int) -> InvalidRequest:
+    """Returns the error of a request whose methods have no answer within its rows.
+
+    Args:
+        error: The rows that a method needs and may use.
+        budget: The request's budget.
+        examples: The number of its examples.
+    """
+    # Rows are shared out in proportion to the need, which grows with the examples.
+    fit = examples * error.allowed // max(1, error.needed)
+    if fit:
+        hint = f"{fit} of the {examples} examples fit"
+    else:
+        hint = "not one example fits: use fewer samples, or fewer baselines"
+    return InvalidRequest("budget.max_rows", f"{budget.max_rows}; {error}: {hint}")

@@ -112,7 +112,7 @@ class ParsedRequest:
         return self.choice.known is None
 
     @property
-    def tells_outputs(self) -> bool:
+    def shows_outputs(self) -> bool:
         """Whether the answer has what the model says, beside why."""
         if self.output.return_outputs:
             return True

@@ -84,6 +84,8 @@ def _indices(values: tuple[int, ...], shape: tuple[int, ...], count: int) -> Tar
             "target.indices",
             f"{shown(values)}; the model gives one number per example: leave the target out",
         )
+    if not dims:
+        return _all(shape, count)
     if len(values) not in (dims, dims * count):
         each = "one number" if dims == 1 else f"{dims} numbers"
         raise InvalidRequest(

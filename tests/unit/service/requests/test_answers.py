@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.service.models.texts import TokenisedText, TokenisedTexts
-from adcaptum.service.requests import answers, parsed_request as question
+from adcaptum.service.requests import answer_warnings, answers, parsed_request as question
 from adcaptum.service.requests.parsed_request import ParsedRequest, Piece
 from adcaptum.service.requests.reading import Reading
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb, method_pb2, tensor_pb2
@@ -140,3 +140,58 @@ def test_outputs_without_bounds_have_no_probabilities_and_are_no_trouble() -> No
     (prediction,) = answers.predictions(served()[0], torch.tensor([[0.0, torch.inf]]), 0)
     assert [each.label for each in prediction.labels] == ["yes", "no"]
     assert np.isnan(prediction.labels[0].probability)
+
+
+@pytest.mark.parametrize(
+    ("values", "datatype", "count"),
+    [
+        ([1.0, 2.0, 3.0], "FP32", 0),
+        ([1.0, float("nan"), float("inf")], "FP32", 2),
+        ([1e5, 1.0, -1e6], "FP16", 2),
+        ([6e4, 6e4, 1.0], "FP16", 0),
+        ([3e38, 3e38, 1.0], "FP32", 0),
+        ([1e300, 1.0, 1.0], "FP64", 0),
+    ],
+)
+def test_numbers_that_are_not_finite_are_counted_and_warned_of(
+    values: list[float], datatype: str, count: int
+) -> None:
+    read, piece = asked(output=explanation_pb2.OutputOptions(datatype=datatype))
+    numbers = torch.tensor([values], dtype=torch.float64)
+    answered = [(piece, Attribution((numbers,)))]
+    made = answers.reports(read, answered)
+    assert made[0].non_finite == count
+    warned = answer_warnings.of_explanation(read, made, None)
+    assert len(warned) == bool(count)
+    assert all(f"{count} attributions are NaN or infinite" in each for each in warned)
+
+
+def test_outputs_that_are_not_finite_are_warned_of() -> None:
+    read, _ = asked()
+    outputs = torch.tensor([[1.0, float("nan")]])
+    assert "1 outputs" in answer_warnings.of_prediction(read.inputs, outputs)[0]
+    assert answer_warnings.of_prediction(read.inputs, torch.ones(1, 2)) == []
+
+
+def test_a_text_that_was_cut_is_warned_of_with_the_place() -> None:
+    whole = TokenisedText(("a", "film"), (0, 2), (1, 6))
+    cut = replace(whole, cut=6)
+    read, _ = asked()
+    ids = torch.zeros(20, 2, dtype=torch.int64)
+    texts = TokenisedTexts(ids, ids, ids.bool(), (whole, *[cut] * 19))
+    inputs = replace(read.inputs, texts=texts)
+    warned = answer_warnings.of_prediction(inputs, torch.ones(20, 2))
+    assert warned[0] == (
+        "inputs[0].data[1]: the text is cut behind character 6; the model takes 2 tokens"
+    )
+    assert warned[-1] == "and 3 more warnings"
+
+
+def test_channels_that_are_summed_keep_a_bound_of_their_errors() -> None:
+    read, piece = asked(output=explanation_pb2.OutputOptions(sum_channels=True))
+    values, errors = torch.ones(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.1)
+    answered = [(piece, Attribution((values,), standard_errors=(errors,)))]
+    (one,) = answers.explanations(read, answered)
+    written = one.attributions[0].standard_errors
+    assert list(written.shape) == [2, 2]
+    np.testing.assert_allclose(np.frombuffer(written.data, np.float32), 0.3, rtol=1e-6)

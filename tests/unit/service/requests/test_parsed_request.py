@@ -88,16 +88,16 @@ def test_the_outputs_are_told_where_they_are_known_or_asked_for(
     fields: dict[str, Any], told: bool
 ) -> None:
     asked = read(request(**fields))
-    assert asked.tells_outputs == told
+    assert asked.shows_outputs == told
 
 
 def test_models_without_labels_make_no_predictions_of_their_own_accord() -> None:
     data = np.ones((1, 2), np.int64)
     ids = tensor_pb2.Tensor(datatype="INT64", shape=data.shape, data=data.tobytes())
     asked = pb.ExplainRequest(inputs=[ids], methods=SEVERAL)
-    assert not question.read(asked, tokens(), Reading(1000)).tells_outputs
+    assert not question.read(asked, tokens(), Reading(1000)).shows_outputs
     asked.output.return_outputs = True
-    assert question.read(asked, tokens(), Reading(1000)).tells_outputs
+    assert question.read(asked, tokens(), Reading(1000)).shows_outputs
 
 
 def test_the_estimate_is_what_the_flows_say() -> None:

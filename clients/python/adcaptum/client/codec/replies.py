@@ -53,6 +53,7 @@ def decode_prediction(response: explanation_service_pb2.PredictResponse) -> Pred
         predictions=_decode_predictions(response.predictions),
         timings=_decode_timings(response.timings),
         request_id=response.request_id,
+        warnings=tuple(response.warnings),
     )
 
 
@@ -85,6 +86,7 @@ def decode_explanations(
         cache=_CACHE.get(response.cache, CacheStatus.UNKNOWN),
         predictions=_decode_predictions(response.predictions),
         outputs=_decode_tensors(response.outputs),
+        warnings=tuple(response.warnings),
     )
 
 
@@ -213,6 +215,7 @@ def _decode_report(report: explanation_pb2.MethodReport) -> MethodReport:
         rows_used=report.rows_used,
         stop_reason=_STOP_REASONS.get(report.stop_reason, StopReason.UNKNOWN),
         uncovered_ops=tuple(report.uncovered_ops),
+        non_finite=report.non_finite,
     )
 
 

@@ -64,7 +64,7 @@ def _explanation_html(explanation: Explanation) -> str:
 def _explanations_html(explanations: Explanations) -> str:
     parts = [_explanation(each) for each in explanations]
     foot = answer_facts(explanations)
-    return _boxed([*parts, _small(foot)])
+    return _boxed([*parts, _small(foot), *_warnings(explanations.warnings)])
 
 
 @to_html.register
@@ -78,18 +78,22 @@ def _prediction_html(result: PredictResult) -> str:
         ]
     identity = result.model
     foot = [f"{identity.name} {identity.version}", *time_facts(result.timings)]
-    return _boxed([*tables, _small(foot)])
+    return _boxed([*tables, _small(foot), *_warnings(result.warnings)])
 
 
 def _explanation(explanation: Explanation) -> str:
     parts = [f'<div style="font-weight:600">{_escaped(heading(explanation))}</div>']
     parts.append(_small(facts(explanation)))
-    parts += [f'<div style="{_WARNING}">{_escaped(each)}</div>' for each in warnings(explanation)]
+    parts += _warnings(warnings(explanation))
     for view in views_of(explanation):
         if len(explanation.attributions) > 1:
             parts.append(f'<div style="margin-top:6px">{_escaped(view.name)}</div>')
         parts.append(_view(view))
     return f'<div style="margin-bottom:14px">{"".join(parts)}</div>'
+
+
+def _warnings(texts: Iterable[str]) -> list[str]:
+    return [f'<div style="{_WARNING}">{_escaped(each)}</div>' for each in texts]
 
 
 def _view(view: View) -> str:

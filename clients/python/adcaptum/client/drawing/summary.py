@@ -43,11 +43,16 @@ def facts(explanation: Explanation) -> list[str]:
 def warnings(explanation: Explanation) -> list[str]:
     """List the reasons to doubt an explanation, each in a sentence."""
     report = explanation.report
-    if report is None or not report.uncovered_ops:
+    if report is None:
         return []
-    ops = ", ".join(report.uncovered_ops)
-    doubt = "which the model uses: the attributions may not add up"
-    return [f"{explanation.method} has no rule for {ops}, {doubt}."]
+    found = []
+    if report.uncovered_ops:
+        ops = ", ".join(report.uncovered_ops)
+        doubt = "which the model uses: the attributions may not add up"
+        found.append(f"{explanation.method} has no rule for {ops}, {doubt}.")
+    if report.non_finite:
+        found.append(f"{report.non_finite} attributions of the request are NaN or infinite.")
+    return found
 
 
 def time_facts(timings: Timings) -> list[str]:

@@ -54,6 +54,7 @@ def render_prediction(result: PredictResult, console: Console) -> None:
             console.print(Text(f"{name}: {np.array2string(array, precision=5, threshold=50)}"))
     told = [f"{result.model.name} {result.model.version}", *time_facts(result.timings)]
     console.print(_small(told))
+    _render_warnings(result.warnings, console)
 
 
 def render_labels(predictions: Sequence[tuple[LabelScore, ...]], console: Console) -> None:
@@ -71,6 +72,12 @@ def render_explanations(
     for explanation in explanations:
         render_explanation(explanation, console, max_bars=max_bars)
     console.print(_small(answer_facts(explanations)))
+    _render_warnings(explanations.warnings, console)
+
+
+def _render_warnings(texts: Iterable[str], console: Console) -> None:
+    for text in texts:
+        console.print(Text(f"warning: {text}", style="yellow"))
 
 
 def render_explanation(
@@ -95,8 +102,7 @@ def render_explanation(
         console.print(_view(view, console))
     told = facts(explanation) + (time_facts(timings) if timings is not None else [])
     console.print(_small(told))
-    for warning in warnings(explanation):
-        console.print(Text(f"warning: {warning}", style="yellow"))
+    _render_warnings(warnings(explanation), console)
     console.print()
 
 

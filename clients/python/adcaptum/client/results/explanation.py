@@ -61,12 +61,15 @@ class MethodReport:
         stop_reason: The reason why it stopped.
         uncovered_ops: Operations of the model without a backward rule of the method: the
             attributions may not add up. Usually empty.
+        non_finite: Number of attributions that are NaN or infinite: they say nothing of their
+            features. Usually 0.
     """
 
     method: Method
     rows_used: int
     stop_reason: StopReason
     uncovered_ops: tuple[str, ...] = ()
+    non_finite: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ class Explanations:
         predictions: For each example its largest outputs, largest first; empty for models without
             labels, and where they were neither requested nor free.
         outputs: With ``return_outputs``, the outputs by name, arrays of shape (examples, ...).
+        warnings: Reasons to doubt the answer: texts that were cut, numbers that are not finite.
     """
 
     model: ModelIdentity
@@ -56,6 +57,7 @@ class Explanations:
     cache: CacheStatus = CacheStatus.BYPASSED
     predictions: tuple[tuple[LabelScore, ...], ...] = ()
     outputs: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:

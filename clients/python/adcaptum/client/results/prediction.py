@@ -40,6 +40,7 @@ class PredictResult:
             labels.
         timings: The timings of the request.
         request_id: The request's id, as in the server's log.
+        warnings: Reasons to doubt the answer: texts that were cut, outputs that are not finite.
     """
 
     model: ModelIdentity
@@ -47,6 +48,7 @@ class PredictResult:
     predictions: tuple[tuple[LabelScore, ...], ...]
     timings: Timings
     request_id: str
+    warnings: tuple[str, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -1,0 +1,81 @@
+"""Warnings of an answer: texts that were cut, and numbers that are not finite."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from adcaptum.service.requests.inputs import Inputs
+from adcaptum.service.requests.parsed_request import ParsedRequest
+from adcaptum.v1 import explanation_pb2
+
+MOST_WARNINGS: Final = 16
+"""The most warnings of an answer; one more says how many there are beside them."""
+
+
+def of_prediction(inputs: Inputs, outputs: Tensor) -> list[str]:
+    """Returns the warnings of a prediction.
+
+    Args:
+        inputs: The request's inputs.
+        outputs: The model's outputs.
+    """
+    return _bounded([*_cut_texts(inputs), *_of_outputs(outputs)])
+
+
+def of_explanation(
+    parsed: ParsedRequest,
+    reports: Sequence[explanation_pb2.MethodReport],
+    outputs: Tensor | None,
+) -> list[str]:
+    """Returns the warnings of an explanation.
+
+    Args:
+        parsed: The request.
+        reports: The reports of its methods.
+        outputs: The model's outputs, where they are known.
+    """
+    found = list(_cut_texts(parsed.inputs))
+    where = " in FP16" if parsed.output.datatype == "FP16" else ""
+    found += [
+        f"{report.method.name}: {report.non_finite} attributions are NaN or infinite{where}"
+        for report in reports
+        if report.non_finite
+    ]
+    if outputs is not None:
+        found += _of_outputs(outputs)
+    return _bounded(found)
+
+
+def non_finite(values: Tensor, dtype: torch.dtype) -> int:
+    """Counts the numbers that are NaN or infinite in a datatype."""
+    written = values.to(dtype)
+    # A sum is finite if all numbers are, but where large ones overflow: then they are counted.
+    if math.isfinite(written.sum().item()):
+        return 0
+    return int((~torch.isfinite(written)).sum())
+
+
+def _of_outputs(outputs: Tensor) -> Iterator[str]:
+    count = non_finite(outputs, outputs.dtype)
+    if count:
+        yield f"{count} outputs of the model are NaN or infinite"
+
+
+def _cut_texts(inputs: Inputs) -> Iterator[str]:
+    if inputs.texts is None:
+        return
+    for index, text in enumerate(inputs.texts.texts):
+        if text.cut is not None:
+            yield (
+                f"inputs[0].data[{index}]: the text is cut behind character {text.cut}; the model "
+                f"takes {len(text.tokens)} tokens"
+            )
+
+
+def _bounded(found: list[str]) -> list[str]:
+    if len(found) <= MOST_WARNINGS:
+        return found
+    return [*found[:MOST_WARNINGS], f"and {len(found) - MOST_WARNINGS} more warnings"]
