@@ -7,10 +7,22 @@ import sys
 # the cores that gRPC needs.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from pydantic_settings import CliApp  # after the environment is set
+from pydantic import ValidationError  # after the environment is set
+from pydantic_settings import CliApp  # likewise
 
 from adcaptum.service.server import run  # likewise
 from adcaptum.service.settings import Settings  # likewise
 
+
+def main() -> None:
+    """Runs the server with the settings of the command line and the environment."""
+    try:
+        settings = CliApp.run(Settings, cli_args=sys.argv[1:])
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        sys.exit(f"error: {'; '.join(problems)}")
+    run(settings)
+
+
 if __name__ == "__main__":
-    run(CliApp.run(Settings, cli_args=sys.argv[1:]))
+    main()

@@ -235,7 +235,7 @@ def test_a_server_that_is_not_there_is_told(run: Run) -> None:
         ("predict", "cells", "--image", "nowhere.png"),
         ("predict", "cells", "--npy", "nowhere.npy"),
         ("predict", "cells", "--csv", "nowhere.csv"),
-        ("explain", "cells", "--values", "1", "--param", "n_steps=5"),
+        ("explain", "cells", "--values", "1", "--param", "n_steps"),
         ("explain", "cells", "--values", "1", "--target", "top:x"),
         ("explain", "cells", "--values", "1", "--on-deadline", "panic"),
         ("predict",),
@@ -288,3 +288,108 @@ def test_the_lack_of_the_extra_is_told() -> None:
     )
     assert done.returncode == 1
     assert "pip install 'adcaptum[cli]'" in done.stderr
+
+
+def test_parameters_alone_are_those_of_the_models_default_method(
+    run: Run, servicer: CannedServicer
+) -> None:
+    output = run("explain", "cells", "--values", "1,2,3", "--param", "n_steps=5")
+    assert output.code == 0
+    (method,) = asked(servicer).methods
+    assert method.name == canned.model().default_method
+    assert method.params["n_steps"].integer == 5
+
+
+def test_an_error_of_a_call_is_json_where_json_is_asked_for(
+    run: Run, servicer: CannedServicer
+) -> None:
+    violation = error_details_pb2.BadRequest.FieldViolation(field="seed", description="too large")
+    details = error_details_pb2.BadRequest(field_violations=[violation])
+    identity = error_details_pb2.RequestInfo(request_id="abc")
+    servicer.failures.append(failure(code_pb2.INVALID_ARGUMENT, "wrong", details, identity))
+    output = run("models", "--json")
+    assert (output.code, output.out) == (1, "")
+    assert json.loads(output.err) == {
+        "error": {
+            "kind": "InvalidRequest",
+            "message": "wrong; seed: too large",
+            "request_id": "abc",
+            "violations": [{"field": "seed", "description": "too large"}],
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("predict", "cells", "--values", "1,x"),
+            "Invalid value for --values: 'x' is not a number",
+        ),
+        (("predict", "cells", "--dance"), "No such option"),
+        (("dance",), "No such command"),
+    ],
+    ids=str,
+)
+def test_a_usage_error_is_json_where_json_is_asked_for(
+    run: Run, words: tuple[str, ...], message: str
+) -> None:
+    output = run(*words, "--json")
+    assert (output.code, output.out) == (2, "")
+    error = json.loads(output.err)["error"]
+    assert error["kind"] == "usage"
+    assert message in error["message"]
+
+
+def test_a_table_with_a_wrong_header_names_few_of_many_features(
+    run: Run, servicer: CannedServicer, tmp_path: Path
+) -> None:
+    names = [f"measurement {i}" for i in range(30)]
+    described = canned.model()
+    described.inputs[0].features[:] = names
+    servicer.described = described
+    table = tmp_path / "rows.csv"
+    table.write_text("B," + ",".join("1" * 30) + "\n")
+    error = run("explain", "cells", "--csv", str(table)).err
+    assert "the first line is a header, because 'B' is not a number" in error
+    assert "none of the model's 30 features" in error
+    assert "and 27 others" in error
+    assert "measurement 4" not in error
+    table.write_text(",".join(names[7:]) + "\n" + ",".join("1" * 23) + "\n")
+    error = run("explain", "cells", "--csv", str(table)).err
+    assert "no column 'measurement 0', 'measurement 1', 'measurement 2' and 4 others" in error
+
+
+def serve(*words: str, missing: str = "") -> "subprocess.CompletedProcess[str]":
+    """Runs `adcaptum serve`, as where a package is missing."""
+    hidden = f"sys.modules[{missing!r}] = None\n" if missing else ""
+    program = f"import sys\n{hidden}from adcaptum.service.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", program, "serve", *words],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_serve_without_a_folder_says_so() -> None:
+    done = serve()
+    assert done.returncode == 2
+    assert "no folder of models: name it, as in adcaptum serve build/models" in done.stderr
+
+
+@pytest.mark.parametrize("missing", ["pydantic_settings", "torch", "uvicorn"])
+def test_serve_without_the_services_extra_names_it(missing: str, tmp_path: Path) -> None:
+    done = serve(str(tmp_path), missing=missing)
+    assert done.returncode == 1
+    assert f"adcaptum serve needs {missing}" in done.stderr
+    assert "install torch first, then pip install 'adcaptum[service]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_server_alone_says_which_setting_is_missing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "adcaptum.service"], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr == "error: repository: Field required\n"

@@ -21,6 +21,7 @@ class CannedServicer(explanation_service_pb2_grpc.ExplanationServiceServicer):
 
     Attributes:
         failures: Errors with which the next calls end instead.
+        described: The answer to GetModel.
         explanations: The answer to Explain.
         asked: Name and request of every call.
         metadata: The metadata of the last call.
@@ -31,6 +32,7 @@ class CannedServicer(explanation_service_pb2_grpc.ExplanationServiceServicer):
 
     def __init__(self) -> None:
         self.failures: deque[status_pb2.Status] = deque()
+        self.described = canned.model()
         self.explanations = canned.explained()
         self.asked: list[tuple[str, Message]] = []
         self.metadata: dict[str, str | bytes] = {}
@@ -73,7 +75,7 @@ class CannedServicer(explanation_service_pb2_grpc.ExplanationServiceServicer):
         self, request: explanation_service_pb2.GetModelRequest, context: grpc.ServicerContext
     ) -> explanation_service_pb2.GetModelResponse:
         self._enter("GetModel", request, context)
-        return explanation_service_pb2.GetModelResponse(model=canned.model())
+        return explanation_service_pb2.GetModelResponse(model=self.described)
 
     def ListMethods(  # noqa: N802 - the protocol names it
         self, request: explanation_service_pb2.ListMethodsRequest, context: grpc.ServicerContext

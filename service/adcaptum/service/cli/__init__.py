@@ -7,7 +7,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command that the process was called with."""
+    """Run the command of the process's arguments."""
     try:
         from adcaptum.service.cli.app import app  # noqa: PLC0415 - the extra may be missing
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The commands."""
+"""The commands and their options."""
 
 import importlib
 import json
@@ -23,6 +23,7 @@ from adcaptum.service.cli.arguments import (
     parse_target,
 )
 from adcaptum.service.cli.inputs import InputOptions
+from adcaptum.service.cli.json_errors import JsonErrors
 from adcaptum.service.cli.listing import model_view, models_table
 from adcaptum.service.cli.methods import method_view, methods_view
 from adcaptum.service.cli.plain import plain
@@ -31,7 +32,8 @@ from adcaptum.service.cli.serve import run_server
 from adcaptum.service.cli.session import connected
 
 app = typer.Typer(
-    help="What a model says, and why.",
+    help="Predictions of models and their explanations.",
+    cls=JsonErrors,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -47,13 +49,21 @@ def serve(
     http_port: Annotated[int | None, typer.Option(help="Metrics and health; 0 picks one.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
     target_batch_seconds: Annotated[
-        float | None, typer.Option(help="How long a batch may keep a prediction waiting.")
+        float | None, typer.Option(help="The longest that a batch keeps a prediction waiting.")
+    ] = None,
+    allowed_packages: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="Packages from which models' factories may come, beside their own code folders.",
+        ),
     ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
     """Serve a folder of models.
 
-    What is not given is read from the environment (ADCAPTUM_REPOSITORY, ADCAPTUM_PORT, ...).
+    Options that are absent are read from the environment (ADCAPTUM_REPOSITORY, ADCAPTUM_PORT, ...).
+    A model repository is as trusted as code: its models' code runs in the server.
     """
     run_server(
         {
@@ -63,6 +73,7 @@ def serve(
             "http_port": http_port,
             "device": device,
             "target_batch_seconds": target_batch_seconds,
+            "allowed_packages": allowed_packages,
             "log_level": log_level,
         }
     )
@@ -77,7 +88,7 @@ def predict(
     values: options.Values = None,
     csv: options.Csv = None,
     npy: options.Npy = None,
-    top: Annotated[int, typer.Option(min=1, help="How many labels to show.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="The number of labels to show.")] = 5,
     version: options.Version = None,
     alias: options.Alias = None,
     timeout: options.Timeout = None,
@@ -86,9 +97,9 @@ def predict(
     tls: options.Tls = False,
     ca: options.RootCertificates = None,
 ) -> None:
-    """Ask a model for its answer."""
+    """Print a model's prediction."""
     chosen = InputOptions(text or [], image or [], values or [], csv, npy)
-    with connected(address, tls=tls, ca=ca) as client:
+    with connected(address, tls=tls, ca=ca, as_json=as_json) as client:
         result = client.predict(
             model,
             chosen.read(lambda: client.model(model, version=version, alias=alias)),
@@ -114,12 +125,19 @@ def explain(
     npy: options.Npy = None,
     target: Annotated[
         str | None,
-        typer.Option(help="A number, numbers per example, a label, top:K or all; else the best."),
+        typer.Option(
+            help="An index, one per example, a label, top:K or all; by default the largest output."
+        ),
     ] = None,
-    method: Annotated[str | None, typer.Option(help="See the command methods.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Its name: see the command methods. By default the model's.")
+    ] = None,
     param: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Such as n_steps=50, of=saliency, of.n_steps=20."),
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="A parameter of the method: n_steps=50, of=saliency, of.n_steps=20.",
+        ),
     ] = None,
     baseline: Annotated[
         str | None,
@@ -129,67 +147,70 @@ def explain(
     ] = None,
     feature_mask: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A .npy file: equal numbers are one feature."),
+        typer.Option(
+            metavar="FILE", help="A .npy file in which elements of equal numbers are one feature."
+        ),
     ] = None,
     layer: Annotated[
         str | None,
-        typer.Option(metavar="NAME[@input]", help="Explain this layer, not the inputs."),
+        typer.Option(metavar="NAME[@input]", help="Explain by this layer instead of the inputs."),
     ] = None,
     layer_baseline: Annotated[
         list[str] | None,
-        typer.Option(help="What the layer is compared with: a number or FILE.npy."),
+        typer.Option(help="The layer's baseline: a number or FILE.npy."),
     ] = None,
     neuron: Annotated[
         str | None,
         typer.Option(
-            metavar="LAYER:INDEX", help="Explain this number of a layer, as in features:3,0..2,1."
+            metavar="LAYER:INDEX", help="Explain this element of a layer, as in features:3,0..2,1."
         ),
     ] = None,
-    max_rows: Annotated[int | None, typer.Option(min=1, help="What it may cost.")] = None,
+    max_rows: Annotated[int | None, typer.Option(min=1, help="The most rows to evaluate.")] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(help="How far it may be off: 0.05 of the attributions' magnitudes."),
+        typer.Option(help="The relative error to reach, such as 0.05."),
     ] = None,
     on_deadline: Annotated[
-        Literal["fail", "partial"] | None, typer.Option(help="What to answer when time is over.")
+        Literal["fail", "partial"] | None, typer.Option(help="The answer when the time is over.")
     ] = None,
-    top_features: Annotated[int | None, typer.Option(min=1, help="Keep only so many.")] = None,
+    top_features: Annotated[
+        int | None, typer.Option(min=1, help="The number of features to keep.")
+    ] = None,
     sum_channels: Annotated[
-        bool, typer.Option("--sum-channels", help="One number per pixel of an image.")
+        bool, typer.Option("--sum-channels", help="Sum an image's channels: one number per pixel.")
     ] = False,
     top: Annotated[
-        int | None, typer.Option(min=1, help="Also show what the model says: so many labels.")
+        int | None, typer.Option(min=1, help="Also print the prediction: so many labels.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Where sampling methods begin.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of sampling methods.")] = 0,
     priority: Annotated[
         Literal["interactive", "batch"] | None,
-        typer.Option(help="batch: only while nobody else wants the device."),
+        typer.Option(help="batch runs only while no other request waits."),
     ] = None,
     bypass_cache: Annotated[
-        bool, typer.Option("--bypass-cache", help="Have it computed whatever was asked before.")
+        bool, typer.Option("--bypass-cache", help="Compute it, even if the answer is cached.")
     ] = False,
     deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="The same to the last bit; takes longer.")
+        bool, typer.Option("--deterministic", help="Give the same bits each time; takes longer.")
     ] = False,
     version: options.Version = None,
     alias: options.Alias = None,
     timeout: options.Timeout = None,
     png: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also draw it into this file.")
+        Path | None, typer.Option(metavar="FILE", help="Also draw it into this PNG file.")
     ] = None,
-    stream: Annotated[bool, typer.Option("--stream", help="Show how far it is.")] = False,
+    stream: Annotated[bool, typer.Option("--stream", help="Show the progress.")] = False,
     as_json: options.AsJson = False,
     address: options.Address = DEFAULT_ADDRESS,
     tls: options.Tls = False,
     ca: options.RootCertificates = None,
 ) -> None:
-    """Ask what each part of an input contributed to a model's answer."""
+    """Print the contribution of each part of an input to a model's output."""
     chosen = InputOptions(text or [], image or [], values or [], csv, npy)
     asked = ExplainOptions(
         version=version,
         alias=alias,
         target=parse_target(target),
-        method=parse_method(method, param or []),
         baselines=parse_baseline(baseline),
         feature_masks=parse_mask(feature_mask),
         layer=parse_layer(layer),
@@ -209,9 +230,12 @@ def explain(
         cache="bypass" if bypass_cache else None,
         deterministic=deterministic,
     )
-    with connected(address, tls=tls, ca=ca) as client:
+    with connected(address, tls=tls, ca=ca, as_json=as_json) as client:
+        if param and method is None:
+            method = client.model(model, version=version, alias=alias).default_method
+        asked["method"] = parse_method(method, param or [])
         if png is not None:
-            # Without matplotlib this fails, and nothing is asked for that cannot be drawn.
+            # Fails without matplotlib, before anything is computed.
             importlib.import_module("adcaptum.client.drawing.png")
         inputs = chosen.read(lambda: client.model(model, version=version, alias=alias))
         if stream:
@@ -238,7 +262,7 @@ def models(
     ca: options.RootCertificates = None,
 ) -> None:
     """List the models, or describe one."""
-    with connected(address, tls=tls, ca=ca) as client:
+    with connected(address, tls=tls, ca=ca, as_json=as_json) as client:
         if name is not None:
             described = client.model(name)
             if as_json:
@@ -255,10 +279,12 @@ def models(
 
 @app.command()
 def methods(
-    model: Annotated[str | None, typer.Argument(help="Say what this model can run.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="Also print which of them this model can run.")
+    ] = None,
     *,
     about: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this method, with all of it.")
+        str | None, typer.Option(metavar="NAME", help="Only this method, in full.")
     ] = None,
     as_json: options.AsJson = False,
     address: options.Address = DEFAULT_ADDRESS,
@@ -266,7 +292,7 @@ def methods(
     ca: options.RootCertificates = None,
 ) -> None:
     """List the attribution methods and their parameters."""
-    with connected(address, tls=tls, ca=ca) as client:
+    with connected(address, tls=tls, ca=ca, as_json=as_json) as client:
         listed = client.methods(model)
     if about is not None:
         listed = tuple(each for each in listed if each.name == about)

@@ -1,4 +1,4 @@
-"""The words of a command line, as what the client takes."""
+"""The words of a command line, parsed into values for the client."""
 
 import re
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from adcaptum.client.baseline import Baseline
 from adcaptum.client.method import ParameterValue
 from adcaptum.client.target import Target
 
-# Parameters while they are being gathered: a word, or the words of a method inside, whose own name
-# stands under the empty word.
+# Parameters while they are parsed: a word, or the parameters of a nested method, whose name stands
+# under the empty word.
 _Tree: TypeAlias = dict[str, "_Branch"]
 _Branch: TypeAlias = str | _Tree
 
@@ -26,7 +26,7 @@ def parse_target(word: str | None) -> Target:
     """Read ``3``, ``3,1`` (one per example), ``top:5``, ``all``, or a label.
 
     Raises:
-        typer.BadParameter: What stands behind ``top:`` is not a number.
+        typer.BadParameter: The word after ``top:`` is not a whole number.
     """
     if word is None:
         return None
@@ -57,7 +57,7 @@ def parse_baseline(word: str | None) -> Baseline | None:
 
 
 def parse_layer(word: str | None) -> Layer | None:
-    """Read ``features``, or ``features@input`` for what the layer takes."""
+    """Read ``features``, or ``features@input`` for the layer's input."""
     if word is None:
         return None
     name = word.removesuffix("@input")
@@ -104,7 +104,7 @@ def parse_mask(path: Path | None) -> np.ndarray[Any, Any] | None:
 
 
 def parse_method(name: str | None, params: Sequence[str]) -> Method | None:
-    """Put a method together from its name and ``name=value`` words.
+    """Read a method from its name and ``name=value`` words.
 
     The parameters of a method inside another are written with a dot: ``of=saliency``,
     ``of.n_steps=20``.

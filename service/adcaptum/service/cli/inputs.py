@@ -1,4 +1,4 @@
-"""The inputs that a command line names."""
+"""The inputs of a command line."""
 
 import csv
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from adcaptum.service.cli.arguments import load_array
 
 @dataclass(frozen=True, slots=True)
 class InputOptions:
-    """What the input options of a command line say; exactly one kind is used.
+    """The input options of a command line, exactly one of which is used.
 
     Attributes:
         texts: Texts.
@@ -36,10 +36,10 @@ class InputOptions:
         """Read the inputs.
 
         Args:
-            describe: Asks the server about the model; only called for a table with a header.
+            describe: Fetches the model's description; called for a table with a header only.
 
         Raises:
-            typer.BadParameter: None or several kinds are given, or one cannot be read.
+            typer.BadParameter: None or several options are used, or one cannot be read.
         """
         kinds = (self.texts, self.images, self.values, self.csv, self.npy)
         if sum(bool(kind) for kind in kinds) != 1:
@@ -86,18 +86,34 @@ def _read_csv(path: Path, describe: Callable[[], ModelInfo]) -> npt.NDArray[np.f
 
 
 def _arranged(rows: Sequence[Sequence[str]], model: ModelInfo) -> list[list[str]]:
-    """Choose and order columns as the model takes them; without names, take all as they are."""
+    """Choose and order the columns by the model's features; without names, keep them."""
     header = [cell.strip() for cell in rows[0]]
     features = model.inputs[0].features if model.inputs else ()
     if not features:
         return [list(row) for row in rows[1:]]
     if missing := [name for name in features if name not in header]:
-        raise typer.BadParameter(f"no column {', '.join(missing)}", param_hint="--csv")
+        raise typer.BadParameter(_missing(missing, features, header), param_hint="--csv")
     columns = [header.index(name) for name in features]
     short = [number for number, row in enumerate(rows, 1) if len(row) <= max(columns)]
     if short:
         raise typer.BadParameter(f"line {short[0]} is too short", param_hint="--csv")
     return [[row[column] for column in columns] for row in rows[1:]]
+
+
+def _missing(missing: Sequence[str], features: Sequence[str], header: Sequence[str]) -> str:
+    if len(missing) == len(features):
+        word = next(cell for cell in header if not _is_number(cell))
+        return (
+            f"the first line is a header, because {word[:40]!r} is not a number, and names "
+            f"none of the model's {len(features)} features ({listed(features)})"
+        )
+    return f"no column {listed(missing)}"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Return the first few names for a message, with the number of the others."""
+    shown = ", ".join(map(repr, names[:most]))
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} others"
 
 
 def _numbers(rows: Sequence[Sequence[str]], option: str) -> npt.NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Tables of models and methods."""
+"""Models in a terminal: a table of all, or one in full."""
 
 from collections.abc import Iterable, Iterator
 

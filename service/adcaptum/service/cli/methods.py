@@ -1,4 +1,4 @@
-"""The attribution methods in a terminal: all of them in short, or one with all that is known."""
+"""The attribution methods in a terminal: all in short, or one in full."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
@@ -24,7 +24,7 @@ def methods_view(methods: Iterable[MethodInfo]) -> RenderableType:
         own = [method for method in listed if belongs(method)]
         if own:
             parts += [Text(title, style="bold"), _table(own), Text()]
-    told = "Parameters stand with their defaults. More of one: adcaptum methods --about NAME"
+    told = "Parameters have their defaults. More of one: adcaptum methods --about NAME"
     return Group(*parts, Text(told, style="dim"))
 
 

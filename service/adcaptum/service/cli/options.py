@@ -1,4 +1,4 @@
-"""The options that several commands have in common."""
+"""Options of several commands."""
 
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -35,7 +35,7 @@ Values: TypeAlias = Annotated[
 ]
 Csv: TypeAlias = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="A table of numbers; a header chooses the model's features."),
+    typer.Option(metavar="FILE", help="A table of numbers; a header selects the model's features."),
 ]
 Npy: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="FILE", help="A .npy file, or .npz with an array per input.")

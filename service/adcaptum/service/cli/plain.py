@@ -1,4 +1,4 @@
-"""Results as what JSON can say."""
+"""Results as values of JSON."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | 
 
 
 def plain(value: object) -> Plain:  # noqa: PLR0911 - one for each kind
-    """Turn a result into dictionaries, lists, texts and numbers.
+    """Convert a result to dictionaries, lists, texts and numbers.
 
     JSON has no numbers that are not finite; they become null.
     """

@@ -1,4 +1,4 @@
-"""A progress bar for an explanation that is under way."""
+"""A progress bar for a streamed explanation."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from adcaptum.client import Accepted, Event, Explanations, Final, Partial, Unava
 
 
 def follow(events: Iterable[Event], console: Console) -> Explanations:
-    """Show how far the request is, and return its answer.
+    """Show the progress of a request and return its answer.
 
     Raises:
         Unavailable: The stream ended without an answer.

@@ -1,4 +1,4 @@
-"""A client for the time of one command, and what happens when it fails."""
+"""A client for one command, and the printing of its errors."""
 
 import contextlib
 import sys
@@ -10,28 +10,37 @@ from rich.console import Console
 from rich.text import Text
 
 from adcaptum.client import AdcaptumError, Client, Internal, Unavailable
+from adcaptum.service.cli.json_errors import print_call_error
 
 
 @contextlib.contextmanager
-def connected(address: str, *, tls: bool = False, ca: Path | None = None) -> Iterator[Client]:
-    """Give a client; an error inside becomes one line on stderr and exit code 1.
+def connected(
+    address: str, *, tls: bool = False, ca: Path | None = None, as_json: bool = False
+) -> Iterator[Client]:
+    """Give a client; an error inside becomes one line on standard error and exit code 1.
+
+    Args:
+        address: The server's address.
+        tls: Whether to encrypt the connection.
+        ca: A PEM file of certificates to trust.
+        as_json: Whether the line is JSON.
 
     Raises:
-        typer.Exit: Something went wrong, and was told.
+        typer.Exit: Something went wrong and was printed.
     """
     try:
         certificates = ca.read_bytes() if ca is not None else None
         with Client(address, tls=tls, root_certificates=certificates) as client:
             yield client
-    except AdcaptumError as error:
-        _tell(_words(error, address))
-        raise typer.Exit(1) from error
-    except (ImportError, OSError) as error:
-        _tell(str(error))
+    except (AdcaptumError, ImportError, OSError) as error:
+        if as_json:
+            print_call_error(error)
+        else:
+            _print(_words(error, address))
         raise typer.Exit(1) from error
 
 
-def _words(error: AdcaptumError, address: str) -> str:
+def _words(error: Exception, address: str) -> str:
     match error:
         case Unavailable():
             return f"{address} is unavailable: {error}"
@@ -40,7 +49,7 @@ def _words(error: AdcaptumError, address: str) -> str:
     return str(error)
 
 
-def _tell(words: str) -> None:
+def _print(words: str) -> None:
     # On one line, however long: people copy it, and programs read it.
     console = Console(file=sys.stderr)
     console.print(Text(f"error: {' '.join(words.split())}", style="red"), soft_wrap=True)
