@@ -111,3 +111,39 @@ def test_half_precision_runs_and_gives_float32(name: str, dtype: torch.dtype) ->
 def test_futures_are_not_taken(name: str) -> None:
     with pytest.raises(NotImplementedError, match=f"attribute_future is not .* for {name}"):
         method(name, network()).attribute_future()
+
+
+class _TwoBranches(nn.Module):
+    """One of which the output does not depend on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused, self.used = nn.Linear(3, 4), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.unused(x)
+        return self.used(x).relu()
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("name", ["LayerDeepLift", "LayerDeepLiftShap", "LayerLRP"])
+def test_a_layer_that_the_target_does_not_use_gets_zeros(name: str, frozen: bool) -> None:
+    model = _TwoBranches().requires_grad_(not frozen)
+    given = {} if name == "LayerLRP" else {"baselines": torch.zeros(2, 3)}
+    answer = getattr(attr, name)(model, model.unused).attribute(torch.ones(2, 3), target=1, **given)
+    torch.testing.assert_close(answer, torch.zeros(2, 4))
+
+
+class _Leaving(_TwoBranches):
+    """The output depends on the layer, by a way that autograd does not know."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.used(x) * torch.from_numpy(self.unused(x).detach().numpy()).sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("name", ["LayerDeepLift", "LayerDeepLiftShap", "LayerLRP"])
+def test_a_layer_whose_values_leave_torch_is_no_layer_without_use(name: str) -> None:
+    model = _Leaving()
+    given = {} if name == "LayerLRP" else {"baselines": torch.zeros(2, 3)}
+    with pytest.raises(Exception, match="without autograd"):
+        getattr(attr, name)(model, model.unused).attribute(torch.ones(2, 3), target=1, **given)

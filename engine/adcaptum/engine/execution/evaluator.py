@@ -129,7 +129,9 @@ def _together(
             starts = compared.end(objective, inside, whole=not enough, sure=not uncovered)
         own = objective if compared is None else objective[:examples]
         places = target_places(own, columns) if _share_target(slices) else None
-        found = () if first.wrt is None else _differentiate(objective, places, taps, leaves, first)
+        found = _differentiate(
+            objective, places, taps, leaves, first, unused=_unused(first, interception, objective)
+        )
     # Those of a model whose channels come last may come so, too.
     found = tuple([t.contiguous() for t in found])
     objective = objective.detach()
@@ -307,13 +309,28 @@ def _share_target(slices: Sequence[RowRange]) -> bool:
     return all(piece.evaluation.target is not None for piece in slices)
 
 
+def _unused(first: Evaluation, interception: Interception | None, objective: Tensor) -> bool:
+    """Whether a rule has seen that the target does not depend on the layer that is explained.
+
+    Rules detach parameters, so that the target then has no graph. It has none either where the
+    model leaves autograd, which a rule notices.
+    """
+    if interception is None or interception.severs or objective.requires_grad:
+        return False
+    return first.wrt is not None and first.wrt != INPUT
+
+
 def _differentiate(
     objective: Tensor,
     places: Tensor | None,
     taps: Taps,
     leaves: tuple[Tensor, ...],
     first: Evaluation,
+    *,
+    unused: bool,
 ) -> tuple[Tensor, ...]:
+    if unused or first.wrt is None:
+        return tuple(torch.zeros_like(t) for t in leaves)
     assert places is not None, "a gradient has a target"
     if not objective.requires_grad:
         raise NotDifferentiable(
