@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ class _Blocks(nn.Module):
         return self.last(x).relu_().mean(1)
 
 
-def explained(model: nn.Module, method: str) -> Attribution:
+def explained(model: Callable[..., Tensor], method: str) -> Attribution:
     question = Explicand.of(numbers(3, 4, 8), target=1)
     if method.startswith("deep_lift"):
         question = Explicand.of(numbers(3, 4, 8), target=1, baselines=numbers(2, 4, 8, seed=1)[:1])
