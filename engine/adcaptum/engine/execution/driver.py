@@ -232,7 +232,7 @@ def _evaluate_all(
                 break
         rows = most - room
         if memory is None and _come_again(waiting, rows):
-            memory = ReferenceMemory(at_once=True)
+            memory = ReferenceMemory()
         # A small rest says nothing of the size that was chosen.
         telling = 2 * rows > usual
         begin = clock() if telling else 0.0

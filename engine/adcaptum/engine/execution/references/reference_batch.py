@@ -1,4 +1,4 @@
-"""The reference rows of one batch: those that it evaluates, and those that are known."""
+"""The reference rows of one batch, evaluated or known."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from adcaptum.engine.vocabulary.references import ReferenceRows
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Starts:
-    """What the reference rows of a batch have at both ends.
+    """The outputs of a batch's reference rows, and their values where gradients are taken.
 
     Attributes:
-        outputs: What is explained, or what it is chosen from, (references, *dims).
-        output_index: Which of them each example has.
-        values: What they have where gradients are taken, (references, *features) each.
-        value_index: Which of them each example has.
+        outputs: The numbers that are explained, or from which they are chosen, (references, *dims).
+        output_index: For each example the number of its reference among them.
+        values: The values where gradients are taken, (references, *features) each.
+        value_index: For each example the number of its reference among them.
     """
 
     outputs: Tensor
@@ -34,13 +34,13 @@ class Starts:
     value_index: Tensor
 
     def output(self) -> Tensor:
-        """The outputs of each example's reference, (examples, *dims)."""
+        """Returns the outputs of each example's reference, (examples, *dims)."""
         return _of_each(self.outputs, self.output_index)
 
     def contributions(
         self, multipliers: tuple[Tensor, ...], leaves: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        """Multipliers times what has changed from the reference, where they were taken.
+        """Returns multipliers times the difference from the reference, where they were taken.
 
         Args:
             multipliers: Of the examples' rows.
@@ -57,31 +57,31 @@ class ReferenceBatch:
     """Reference rows beside the examples of a batch.
 
     Attributes:
-        rows: How many reference rows the batch evaluates; they come behind the examples.
-        pairs: Which example is compared with which.
+        rows: The number of reference rows that the batch evaluates; they come behind the examples.
+        pairs: The reference of each example.
     """
 
     def __init__(self, references: ReferenceRows, memory: ReferenceMemory | None, key: Key) -> None:
         self._references = references
         self._memory = memory
-        self._recollection = None if memory is None else memory.recall(key, references)
-        if self._recollection is None:
+        self._lookup = None if memory is None else memory.look_up(key, references)
+        if self._lookup is None:
             self.rows = len(references)
             self.pairs = Pairs(references.index, self.rows)
         else:
-            known = self._recollection
+            known = self._lookup
             self.rows = len(known.fresh)
-            self.pairs = Pairs(known.index, known.rows, known.tape)
+            self.pairs = Pairs(known.index, known.rows, known.trace)
 
     @classmethod
     def of(
         cls, slices: Sequence[RowRange], memory: ReferenceMemory | None
     ) -> ReferenceBatch | None:
-        """The reference rows of slices of equal keys; None if they are compared with none.
+        """Collects the reference rows of slices of equal keys; None if they have none.
 
         Args:
             slices: Of the batch.
-            memory: What is known of the model's reference rows; None: nothing.
+            memory: The cache of the model's reference rows; None: none.
         """
         first = slices[0].evaluation
         if first.references is None:
@@ -95,19 +95,19 @@ class ReferenceBatch:
     def below(
         self, inputs: list[Tensor], packed: list[object], arguments: Arguments
     ) -> tuple[list[Tensor], list[object]]:
-        """The rows of the batch: the reference rows that it evaluates below the examples'.
+        """Returns the rows of the batch: the examples, then the reference rows that it evaluates.
 
         Args:
             inputs: The examples' rows.
             packed: Their further arguments, packed.
-            arguments: The further arguments as they were asked for.
+            arguments: The further arguments of the evaluation.
         """
         if not self.rows:
             return inputs, packed
         references = self._references
         if self.rows < len(references):
-            assert self._recollection is not None, "some rows are known"
-            references = references.only(torch.tensor(self._recollection.fresh))
+            assert self._lookup is not None, "some rows are known"
+            references = references.only(torch.tensor(self._lookup.fresh))
         return references.below(inputs, packed, arguments)
 
     def end(
@@ -116,31 +116,31 @@ class ReferenceBatch:
         """Ends the model's forward: keeps what was recorded of it.
 
         Args:
-            objective: What is explained, or what it is chosen from, of all rows of the batch.
-            inside: What all rows have where gradients are taken; empty if that is the inputs.
+            objective: The numbers that are explained, or from which they are chosen, of all rows.
+            inside: The values of all rows where gradients are taken; empty if that is the inputs.
             whole: Whether the model was run to its end.
-            sure: Whether the rule covers all that was done to the rows.
+            sure: Whether the rule covers all operations on the rows.
 
         Raises:
-            Disagreement: If the model did not do what was recorded of it.
+            TraceMismatch: If the model did other operations than were recorded.
         """
         examples = self.pairs.examples
         outputs = objective.detach()[examples:]
         leaves = tuple(t.detach()[examples:] for t in inside)
-        recollection = self._recollection
+        lookup = self._lookup
         index = self._references.index
-        if recollection is not None and self._memory is not None:
-            recollection.tape.spoilt |= not (sure or self._memory.independent)
-            self._memory.keep(recollection, outputs, leaves, whole=whole)
-            index, tape = recollection.index, recollection.tape
-            outputs, leaves = tape.outputs(outputs), tape.leaves(leaves)
+        if lookup is not None and self._memory is not None:
+            lookup.trace.spoilt |= not (sure or self._memory.independent)
+            self._memory.keep(lookup, outputs, leaves, whole=whole)
+            index, trace = lookup.index, lookup.trace
+            outputs, leaves = trace.outputs(outputs), trace.leaves(leaves)
         if not inside:
             return Starts(outputs, index, self._references.tensors, self._references.index)
         return Starts(outputs, index, leaves, index)
 
 
 def _of_each(rows: Tensor, index: Tensor) -> Tensor:
-    """Which of some rows each example has."""
+    """The row of each example."""
     if len(rows) == 1:
         return rows.expand(len(index), *rows.shape[1:])
     return rows[index.to(rows.device)]
