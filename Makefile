@@ -5,12 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROTO_VENV := .venv-proto
 MODELS := build/models
+COVERAGE_FLOOR := 90
 
 # Threads of PyTorch that spin while they wait take the cores from those that compute.
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup apt-tools models demo serve test check format proto proto-check proto-release bench clean gpu-check gpu-bundle
+.PHONY: help setup apt-tools models demo serve test check format proto proto-check proto-release bench clean gpu-check gpu-bundle \
+	coverage docs docs-reference matrix package
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -68,7 +70,28 @@ gpu-bundle: $(STAMP)  ## collect the wheels that a bare GPU machine needs into .
 		annotated-types typing-inspection python-dotenv starlette uvicorn grpcio grpcio-health-checking \
 		grpcio-reflection grpcio-status googleapis-common-protos protobuf pytest-asyncio hypothesis tomli-w
 
-check: $(STAMP) proto-check  ## formatting, lint, types, layering, spelling, protobuf
+# The figure was 94.3 % when this was written; raise the floor when the figure rises.
+coverage: models  ## run the unit tests under coverage and hold the figure
+	$(BIN)/coverage erase
+	$(BIN)/coverage run --parallel-mode -m pytest -q tests/unit
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --fail-under=$(COVERAGE_FLOOR) | tail -n 40
+
+docs-reference: $(STAMP)  ## generate the pages of docs/reference from their sources
+	$(BIN)/python -m docs.generators
+
+# Strict: a link or an anchor that leads nowhere is an error. Nothing is fetched.
+docs: $(STAMP)  ## build the site of docs/ into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+package: $(STAMP)  ## build the wheel and the sdist into dist
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+
+matrix: $(STAMP)  ## unit tests on every Python from 3.11 to 3.13 that is found, and on the oldest torch and gRPC
+	$(BIN)/python -m tests.matrix
+
+check: $(STAMP) proto-check docs  ## formatting, lint, types, layering, spelling, protobuf, documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -1,0 +1,143 @@
+"""The page of model.toml, from the declaration's classes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields
+from types import MappingProxyType
+from typing import Any, get_args
+
+from adcaptum.service.models import declaration
+from docs.generators.markdown import table
+
+
+def model_toml_page() -> Iterator[str]:
+    """Yield the lines of the page."""
+    yield "# model.toml"
+    yield ""
+    yield (
+        "The declaration of a model, beside its versions: `NAME/model.toml` and "
+        "`NAME/VERSION/weights.safetensors`. [Serve your model](../tutorials/serve-your-model.md) "
+        "shows a whole one. Unknown keys are errors."
+    )
+    keys = {
+        "default_method": "[defaults] method",
+        "default_params": "[defaults.params]",
+        "max_rows": "[limits] max_rows",
+        "max_examples": "[limits] max_examples",
+        "examples": "[examples] file",
+        "example_texts": "[examples] texts",
+        "arguments": "[arguments]",
+        "aliases": "[aliases]",
+        "layers": "[layers]",
+        "inputs": "[[inputs]]",
+        "outputs": "[[outputs]]",
+        "runtime": "[runtime]",
+    }
+    yield "\n## The model\n"
+    yield from _attributes(
+        declaration.Declaration, keys, leave=("name",), defaults={"description": ""}
+    )
+    yield "\n## `[[inputs]]`\n"
+    yield from _attributes(
+        declaration.InputDeclaration,
+        {"baselines": "[inputs.baselines]"},
+        defaults={
+            "kind": '`"tensor"`',
+            "datatype": '`"FP32"`; of texts `"INT64"`',
+            "default_baseline": '`"zero"`; of texts `"pad"`',
+            "max_tokens": "`128`",
+            "pad_token": '`"[PAD]"`',
+        },
+    )
+    yield "\nThe values of `[inputs.baselines]`:\n"
+    forms = (
+        ("a number", declaration.NumberBaseline),
+        ("`{ file, key }`", declaration.FileBaseline),
+        ("`{ token }`", declaration.TokenBaseline),
+    )
+    yield from table(("value", ""), ((form, inspect.getdoc(kind) or "") for form, kind in forms))
+    yield "\n## `[[outputs]]`\n"
+    yield from _attributes(
+        declaration.OutputDeclaration,
+        {},
+        defaults={"datatype": '`"FP32"`'},
+        more=[("labels_file", "text", "", "A file in the model's folder with a label a line.")],
+    )
+    yield "\n## `[runtime]`\n"
+    yield (
+        "These keys apply to evaluations of the model's inputs and outputs. Layers, embeddings, "
+        "backward rules (DeepLIFT, LRP and their like) and deterministic answers use the model as "
+        "loaded.\n"
+    )
+    yield from _attributes(declaration.Runtime, {})
+
+
+def _attributes(
+    declared: type,
+    keys: Mapping[str, str],
+    *,
+    leave: Sequence[str] = (),
+    defaults: Mapping[str, str] = MappingProxyType({}),
+    more: Sequence[tuple[str, str, str, str]] = (),
+) -> Iterator[str]:
+    texts = _documented(inspect.getdoc(declared) or "")
+    rows = [
+        (
+            f"`{keys.get(name, name)}`",
+            _type(field.type),
+            defaults.get(name, _default(field)),
+            texts[name],
+        )
+        for field in fields(declared)
+        if (name := field.name) not in leave
+    ]
+    rows += [(f"`{name}`", kind, default, text) for name, kind, default, text in more]
+    yield from table(("key", "type", "default", ""), rows)
+
+
+def _documented(text: str) -> dict[str, str]:
+    """Return the texts of a docstring's section `Attributes`."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in text.partition("Attributes:\n")[2].splitlines():
+        if line.startswith("    ") and line[4:5].strip():
+            name, _, told = line.strip().partition(": ")
+            found[name] = told
+        elif name:
+            found[name] += f" {line.strip()}"
+    return found
+
+
+def _type(hint: object) -> str:
+    names = {"Kind": declaration.Kind, "OutputKind": declaration.OutputKind}
+    names |= {"Precision": declaration.Precision, "MemoryFormat": declaration.MemoryFormat}
+    literal = next((kind for name, kind in names.items() if hint in {name, kind}), None)
+    if literal is not None:
+        return ", ".join(f'`"{word}"`' for word in get_args(literal))
+    text = hint if isinstance(hint, str) else getattr(hint, "__name__", str(hint))
+    text = str(hint) if "[" in str(hint) or "|" in str(hint) else text
+    kinds = (
+        ("Mapping", "table"),
+        ("Declaration", "tables"),
+        ("tuple[int", "integers"),
+        ("tuple[str", "texts"),
+        ("Path", "file"),
+        ("bool", '`"auto"` or `false`'),
+        ("float", "number"),
+        ("int", "integer"),
+        ("str", "text"),
+    )
+    return next((word for start, word in kinds if start in text), "table")
+
+
+def _default(field: Any) -> str:
+    value = field.default
+    if value is MISSING:
+        return "required" if field.default_factory is MISSING else ""
+    if value is True:
+        return '`"auto"`'
+    if isinstance(value, str | int | float) and value not in {"", 0}:
+        return f"`{value!r}`".replace("'", '"')
+    return ""

@@ -1,0 +1,99 @@
+"""The pages of settings, metrics and commands, from the service."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import typer
+from prometheus_client import Histogram
+
+from adcaptum.service.cli.app import app
+from adcaptum.service.metrics import Metrics
+from adcaptum.service.settings import Settings
+from docs.generators.markdown import markdown, table
+
+
+def settings_page() -> Iterator[str]:
+    """Yield the lines of the page of settings."""
+    yield "# Settings of the server"
+    yield ""
+    yield (
+        "The command line comes first, then the environment, then the default. Each setting is "
+        "read from the environment as `ADCAPTUM_` and its name in capitals: `port` from "
+        "`ADCAPTUM_PORT`. [The command line](cli.md) has options for the most common."
+    )
+    yield ""
+    texts = _field_texts(Settings)
+    yield from table(
+        ("setting", "default", ""),
+        (
+            (
+                f"`{name}`",
+                "required" if field.is_required() else f"`{field.default}`",
+                texts.get(name, ""),
+            )
+            for name, field in Settings.model_fields.items()
+        ),
+    )
+
+
+def _field_texts(kind: type) -> dict[str, str]:
+    """Return the strings below the fields of a class."""
+    (tree,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(tree, ast.ClassDef)
+    found = {}
+    for before, node in zip(tree.body, tree.body[1:], strict=False):
+        if (
+            isinstance(before, ast.AnnAssign)
+            and isinstance(before.target, ast.Name)
+            and isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+        ):
+            found[before.target.id] = " ".join(str(node.value.value).split())
+    return found
+
+
+def metrics_page() -> Iterator[str]:
+    """Yield the lines of the page of metrics."""
+    yield "# Metrics"
+    yield ""
+    yield (
+        "`/metrics` on the HTTP port (8501 by default), in Prometheus' format. In queries a "
+        "histogram `x` appears as `x_bucket`, `x_count` and `x_sum`. Label values are names of "
+        "models, methods and calls that exist, never text from a caller. Durations are in seconds. "
+        "Beside these, `/metrics` has the `process_` and `python_info` series of the Prometheus "
+        "client."
+    )
+    yield ""
+    rows = []
+    for metric in _own(vars(Metrics()).values()):
+        name = metric._name + ("_total" if metric._type == "counter" else "")  # noqa: SLF001
+        labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # noqa: SLF001
+        buckets = ""
+        if isinstance(metric, Histogram):
+            bounds = [bound for bound in metric._upper_bounds if bound != float("inf")]  # noqa: SLF001
+            buckets = f" Buckets from {bounds[0]:g} to {bounds[-1]:g}."
+        rows.append((f"`{name}`", metric._type, labels, metric._documentation + buckets))  # noqa: SLF001
+    yield from table(("metric", "type", "labels", ""), rows)
+
+
+def _own(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if hasattr(value, "_documentation")]
+
+
+def commands_page() -> Iterator[str]:
+    """Yield the lines of the page of commands."""
+    yield "# Command line"
+    yield ""
+    yield "`pip install 'adcaptum[cli]'` brings `adcaptum`; `adcaptum serve` needs `[service]`."
+    root: Any = typer.main.get_command(app)
+    for name, command in sorted(root.commands.items()):
+        yield f"\n## adcaptum {name}\n"
+        yield markdown(inspect.cleandoc(command.help or ""))
+        yield ""
+        context = command.make_context(name, ["model"], resilient_parsing=True)
+        records = [param.get_help_record(context) for param in command.params]
+        yield from table(("", ""), ((f"`{spelt}`", text) for spelt, text in filter(None, records)))

@@ -1,0 +1,142 @@
+"""Every block of code in the documentation runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from google.protobuf import json_format
+from PIL import Image
+
+from adcaptum.v1 import explanation_service_pb2, explanation_service_pb2_grpc
+from adcaptum.zoo import samples
+from adcaptum.zoo.demo import server
+from tests.integration.docs.pages import RUN, SHOWN, Block, blocks, pages
+from tests.unit.zoo.conftest import model_folder
+
+__all__ = ["model_folder"]
+
+ADDRESS = "127.0.0.1:8500"
+PROGRAMS = [path for path in pages() if any(block.language in RUN for block in blocks(path))]
+
+
+@pytest.fixture(scope="module")
+def demo(
+    model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], str]]:
+    """The address of a server of the bundled models, started when a page needs it."""
+    folder = tmp_path_factory.mktemp("docs-models")
+    started: list[str] = []
+    with ExitStack() as stack:
+
+        def address() -> str:
+            if not started:
+                for name in ("photos", "reviews", "cells"):
+                    (folder / name).symlink_to(model_folder(name).resolve())
+                started.append(stack.enter_context(server(folder)))
+            return started[0]
+
+        yield address
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_block_is_run_or_says_why_not(path: Path) -> None:
+    for block in blocks(path):
+        where = f"{block.page}:{block.line}"
+        assert block.language in RUN | SHOWN, f"{where}: a block of {block.language!r}"
+        if block.language in {"toml", "json"}:
+            assert block.title or block.request or block.not_run, f"{where}: nothing checks it"
+
+
+def test_few_blocks_are_not_run() -> None:
+    everything = [block for path in pages() for block in blocks(path) if block.language in RUN]
+    left = [block for block in everything if block.not_run]
+    assert len(left) <= 8, [f"{block.page}:{block.line}" for block in left]
+    assert len(everything) > 4 * len(left)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_the_code_of_a_page_runs(
+    path: Path, demo: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+    prepare(tmp_path)
+    scope: dict[str, Any] = {
+        "__name__": "page",
+        "image": samples.photograph()[None],
+        "values": samples.measurements()[None],
+    }
+    try:
+        with ExitStack() as stack:
+            served: dict[str, str] = {}
+            for block in blocks(path):
+                if block.language in SHOWN or block.not_run or block.title == "server":
+                    continue
+                if block.server and block.server not in served:
+                    own = partial(stack.enter_context, server(tmp_path / block.server))
+                    served[block.server] = demo() if block.server == "demo" else own()
+                run(block, served.get(block.server, ADDRESS), scope, tmp_path)
+    finally:
+        for name in set(sys.modules) - before:
+            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+                del sys.modules[name]
+
+
+def prepare(folder: Path) -> None:
+    """Write the files that readers are expected to have."""
+    Image.fromarray(samples.photograph()).save(folder / "cat.png")
+    Image.fromarray(samples.photograph()).save(folder / "cat.jpg")
+    np.savetxt(folder / "row.csv", samples.measurements()[None], delimiter=",")
+
+
+def run(block: Block, address: str, scope: dict[str, Any], folder: Path) -> None:
+    """Do with a block what a reader would do."""
+    if block.title:
+        (folder / block.title).write_text(block.code, encoding="utf-8")
+    elif block.request:
+        send(block, address)
+    elif block.language == "python":
+        code = "\n" * (block.line - 1) + block.code.replace(ADDRESS, address)
+        exec(compile(code, block.page, "exec", dont_inherit=True), scope)
+    else:
+        for line in block.code.splitlines():
+            if line.startswith("$ "):
+                shell(line[2:], address, folder)
+
+
+def send(block: Block, address: str) -> None:
+    """Send a request that a page shows as JSON."""
+    message = getattr(explanation_service_pb2, f"{block.request}Request")()
+    json_format.Parse(block.code, message)
+    with grpc.insecure_channel(address) as channel:
+        stub = explanation_service_pb2_grpc.ExplanationServiceStub(channel)
+        assert getattr(stub, block.request)(message, timeout=60).ByteSize() > 0
+
+
+def shell(line: str, address: str, folder: Path) -> None:
+    """Run a line of a shell, with this interpreter's programs first."""
+    # Not resolved: the interpreter of a virtual environment is a link.
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=folder,
+        env={**os.environ, "PATH": programs, "ADCAPTUM_ADDRESS": address},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
