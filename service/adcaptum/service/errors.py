@@ -124,11 +124,3 @@ class Unsupported(ServiceError):
     """The model cannot do what was asked, whatever the parameters."""
 
     kind = Kind.UNSUPPORTED
-
-
-class ModelRaised(Exception):
-    """A model raised what ends a process, such as SystemExit; it fails one request instead."""
-
-    def __init__(self, raised: BaseException) -> None:
-        Exception.__init__(self, f"the model raised {type(raised).__name__}: {raised}")
-        self.__cause__ = raised

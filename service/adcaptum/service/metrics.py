@@ -80,6 +80,9 @@ class Metrics:
         )
         self.in_flight = gauge("requests_in_flight", "Requests being served.", ("rpc",))
         self.queue_rows = gauge("queue_rows", "Rows that wait.", ("device",))
+        self.loop_lag = histogram(
+            "event_loop_lag_seconds", "How late the event loop runs what is due.", ()
+        )
         self.rejected = counter(
             "rejected_requests_total", "Requests refused unserved.", ("rpc", "reason")
         )

@@ -3,8 +3,9 @@
 import asyncio
 import gc
 import os
-import signal
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from time import monotonic
 from typing import Final
@@ -34,8 +35,19 @@ from adcaptum.service.rpc import health, http
 from adcaptum.service.rpc.interceptors import MOST_OTHERS, Interceptor
 from adcaptum.service.rpc.servicers import ExplanationServicer
 from adcaptum.service.runtime.dispatcher import RETRY_SECONDS, Dispatcher
+from adcaptum.service.runtime.loop_watch import LoopWatch
 from adcaptum.service.settings import Settings
+from adcaptum.service.termination import Termination, thread_places
 from adcaptum.v1 import explanation_service_pb2_grpc as pb_grpc
+
+FORCE_SECONDS: Final = 4.5
+"""How long after `drain_seconds` the process is ended if it has not ended by itself."""
+
+THREAD_SECONDS: Final = 1.0
+"""How long device threads and planning threads are waited for when a server stops."""
+
+EXECUTOR_SECONDS: Final = 0.5
+"""How long the threads that read requests and load models are waited for."""
 
 SWITCH_SECONDS: Final = 0.0005
 """How long a thread may keep others from Python. The default, 5 ms, is what an operation of PyTorch
@@ -63,7 +75,7 @@ def run(settings: Settings) -> None:
 
 
 class CannotListen(Exception):
-    """An address is not ours, or taken."""
+    """The address does not exist here, or is taken."""
 
 
 class Server:
@@ -84,12 +96,17 @@ class Server:
             self._metrics, self._catalogue, settings.max_requests, self._retry_seconds
         )
         self._ended = asyncio.Event()
+        self._termination = Termination(
+            settings.drain_seconds + FORCE_SECONDS, self._end_from_thread
+        )
         self._failed = False
         self._ready = False
 
     async def serve(self) -> bool:
         """Serves until a signal comes; returns whether it failed."""
         settings, loop = self._settings, asyncio.get_running_loop()
+        executor = ThreadPoolExecutor(thread_name_prefix="aside")
+        loop.set_default_executor(executor)
         device = torch.device(settings.device)
         engines = self._engines = Dispatcher(
             loop,
@@ -97,6 +114,7 @@ class Server:
             self._metrics,
             target_batch_seconds=settings.target_batch_seconds,
             crashed=self._crashed,
+            stuck_seconds=settings.stuck_seconds,
             limits=Limits(None, settings.max_queue_rows, settings.max_queue_bytes),
             caller_limits=Limits(
                 settings.max_caller_requests, settings.max_caller_rows, settings.max_caller_bytes
@@ -131,8 +149,10 @@ class Server:
         except (OSError, RuntimeError) as error:
             await grpc_server.stop(grace=None)
             raise CannotListen(f"{settings.host}: {error}") from error
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._ended.set)
+        self._loop = loop
+        self._termination.install()
+        watch = LoopWatch(self._metrics.loop_lag)
+        watch.start()
         await self._health.set_server(serving=False)
         await grpc_server.start()
         http_server.start()
@@ -145,12 +165,25 @@ class Server:
         loading.cancel()
         with suppress(asyncio.CancelledError):
             await loading
-        await grpc_server.stop(grace=1.0)
+        whole = await engines.stop(THREAD_SECONDS)
+        await grpc_server.stop(grace=0.5)
         await http_server.stop()
         reader.close()
-        await engines.stop()
+        watch.stop()
+        whole &= await _shut_down(executor)
         logs.logger().info("stopped", failed=self._failed)
+        if not whole:
+            self._leave_threads()
         return self._failed
+
+    def _leave_threads(self) -> None:
+        """Ends the process beside threads that do not end, for which Python would wait."""
+        logs.logger().warning("threads were left", threads=thread_places())
+        sys.stderr.flush()
+        os._exit(int(self._failed))
+
+    def _end_from_thread(self) -> None:
+        self._loop.call_soon_threadsafe(self._ended.set)
 
     def _retry_seconds(self) -> float:
         return RETRY_SECONDS[0] if self._engines is None else self._engines.retry_seconds()
@@ -199,7 +232,7 @@ class Server:
 
     def _crashed(self, _: BaseException) -> None:
         self._failed = True
-        self._ended.set()
+        self._termination.begin()
 
     @property
     def _most_streams(self) -> int:
@@ -224,3 +257,21 @@ def _freeze() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+async def _shut_down(executor: ThreadPoolExecutor) -> bool:
+    """Ends the threads of the event loop, where a factory of a model may sleep.
+
+    Returns:
+        Whether they have ended in time.
+    """
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+    def wait() -> None:
+        executor.shutdown()
+        loop.call_soon_threadsafe(ended.set)
+
+    threading.Thread(target=wait, daemon=True).start()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(ended.wait(), EXECUTOR_SECONDS)
+    return ended.is_set()

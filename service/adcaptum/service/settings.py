@@ -67,7 +67,12 @@ class Settings(BaseSettings):
     """The largest encoded image that is decoded, in pixels."""
 
     drain_seconds: float = Field(default=30.0, ge=0)
-    """How long requests in flight may take to finish after SIGTERM."""
+    """How long requests in flight may take to finish after SIGTERM. The process ends at most 5 s
+    later, whatever models do."""
+
+    stuck_seconds: float = Field(default=60.0, gt=0)
+    """The time in one device batch after which a model counts as stuck: its requests are refused,
+    and another thread goes on with the other models."""
 
     load_timeout_seconds: float = Field(default=300.0, gt=0)
     """How long a model may take to load; a slower one is UNAVAILABLE, and its thread left alone."""

@@ -32,7 +32,11 @@ MOST_OTHERS: Final = 256
 ID_KEY: Final = "x-request-id"
 CALLER_KEY: Final = "x-caller-id"
 SERVICE: Final = "/adcaptum.v1.ExplanationService/"
-GOOD_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
+MOST_ID: Final = 128
+GOOD_ID: Final = re.compile(rf"[\x21-\x7e]{{1,{MOST_ID}}}")
+
+CLOSE_SECONDS: Final = 0.5
+"""The time for the answers to calls that are left when a server stops."""
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 MaybeHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
@@ -70,6 +74,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self.draining = False
         self.in_flight = 0
         self._others = 0
+        self._closing = False
+        # By request id, of the calls that are being served.
+        self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._idle = asyncio.Event()
         self._metrics = metrics
         self._catalogue = catalogue
@@ -111,18 +118,19 @@ class Interceptor(grpc.aio.ServerInterceptor):
             error: Exception | None = None
             try:
                 raw = await received(context)
-                entered = self._enter(gauge)
-                self._admit(rpc, replace(call, nbytes=len(raw)), context)
+                call, entered = self._enter(gauge, replace(call, nbytes=len(raw))), True
+                self._admit(rpc, call, context)
                 request = reader.decode(raw)
                 del raw
                 return await answer_once(request, context)
             except asyncio.CancelledError:
-                error = GONE
-                raise
+                error = self._cancelled()
+                if error is GONE:
+                    raise
             except Exception as raised:  # noqa: BLE001  # every error is answered, below
                 error = raised
             finally:
-                self._leave(gauge, entered=entered)
+                self._leave(gauge, call, entered=entered)
                 self._observe(rpc, _model_name(request), call, error)
             return await _abort(context, call, error)
 
@@ -131,19 +139,20 @@ class Interceptor(grpc.aio.ServerInterceptor):
             error: Exception | None = None
             try:
                 raw = await received(context)
-                entered = self._enter(gauge)
-                self._admit(rpc, replace(call, nbytes=len(raw)), context)
+                call, entered = self._enter(gauge, replace(call, nbytes=len(raw))), True
+                self._admit(rpc, call, context)
                 request = reader.decode(raw)
                 del raw
                 async for message in answer_often(request, context):
                     yield message
             except asyncio.CancelledError:
-                error = GONE
-                raise
+                error = self._cancelled()
+                if error is GONE:
+                    raise
             except Exception as raised:  # noqa: BLE001  # every error is answered, below
                 error = raised
             finally:
-                self._leave(gauge, entered=entered)
+                self._leave(gauge, call, entered=entered)
                 self._observe(rpc, _model_name(request), call, error)
             if error is not None:
                 await _abort(context, call, error)
@@ -194,20 +203,46 @@ class Interceptor(grpc.aio.ServerInterceptor):
         return grpc.stream_unary_rpc_method_handler(answer, None, handler.response_serializer)
 
     async def drain(self, seconds: float) -> None:
-        """Refuses new calls, and waits for those being served, but no longer than `seconds`."""
-        self.draining = True
-        if self.in_flight:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), seconds)
+        """Refuses new calls, and waits for those being served.
 
-    def _enter(self, gauge: Gauge) -> bool:
+        Args:
+            seconds: How long to wait. Calls that are left then are answered UNAVAILABLE.
+        """
+        self.draining = True
+        if not self.in_flight:
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        if self._tasks:
+            self._closing = True
+            for task in [*self._tasks.values()]:
+                task.cancel()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), CLOSE_SECONDS)
+
+    def _cancelled(self) -> Exception:
+        """Returns why a call was cancelled: its caller has gone, or this server closes."""
+        task = asyncio.current_task()
+        if not self._closing or task is None:
+            return GONE
+        task.uncancel()
+        return Unavailable("The server is shutting down.")
+
+    def _enter(self, gauge: Gauge, call: Call) -> Call:
+        """Counts a call; returns it with an id that no other call has that is being served."""
         self.in_flight += 1
         gauge.inc()
-        return True
+        if call.id in self._tasks:
+            call = replace(call, id=f"{call.id[: MOST_ID - 9]}.{secrets.token_hex(4)}")
+        task = asyncio.current_task()
+        assert task is not None, "a call is served in a task"
+        self._tasks[call.id] = task
+        return call
 
-    def _leave(self, gauge: Gauge, *, entered: bool) -> None:
+    def _leave(self, gauge: Gauge, call: Call, *, entered: bool) -> None:
         if not entered:
             return
+        self._tasks.pop(call.id, None)
         self.in_flight -= 1
         gauge.dec()
         if self.draining and not self.in_flight:

@@ -11,6 +11,7 @@ work knows of no lanes.
 import asyncio
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
+from time import monotonic
 from typing import Final
 
 import torch
@@ -211,8 +212,12 @@ class Dispatcher:
         if self._watch_timer is not None:
             self._watch_timer.cancel()
         self._loop_lane.stop(seconds)
-        ended = await asyncio.to_thread(self._threads_lane.stop, seconds)
-        ended &= await asyncio.to_thread(self._planning.stop, seconds)
+        # Asked again and again: a thread to wait in might not be free.
+        end = monotonic() + seconds
+        while not (ended := self._threads_lane.stop(0.0) and self._planning.stop(0.0)):
+            if monotonic() > end:
+                break
+            await asyncio.sleep(0.01)
         for lane in self._lanes:
             lane.fail_all()
         return ended

@@ -11,8 +11,8 @@ Rules:
    their tasks ensures the same.
 4. The event loop is notified once per batch.
 5. Deadlines and cancellations are handled between batches.
-6. Whatever a model raises, `SystemExit` and `KeyboardInterrupt` included, fails its request and
-   nothing else.
+6. Whatever a model raises fails its request and nothing else: the evaluator makes errors of
+   `SystemExit` and `KeyboardInterrupt`.
 """
 
 import threading
@@ -33,7 +33,7 @@ from adcaptum.engine.scheduling.request import Request
 from adcaptum.engine.scheduling.scheduler import Scheduler
 from adcaptum.service.device.batch_memory import BatchMemory
 from adcaptum.service.device.streams import HERE, Stream
-from adcaptum.service.errors import DeadlineExceeded, ModelRaised
+from adcaptum.service.errors import DeadlineExceeded
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.batch_metrics import BatchMetrics
@@ -301,8 +301,6 @@ class EngineCore:
             self._fail(batch, error, self._scheduler.out_of_memory, ended)
         except Exception as error:  # noqa: BLE001  # it is the culprit's answer
             self._fail(batch, error, self._scheduler.split, ended)
-        except BaseException as error:  # noqa: BLE001  # a model may raise SystemExit
-            self._fail(batch, ModelRaised(error), self._scheduler.split, ended)
         finally:
             del self.running[thread]
         return None

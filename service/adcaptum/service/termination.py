@@ -1,0 +1,105 @@
+"""Termination: the end of the process, whatever its threads do.
+
+Rules:
+1. SIGTERM and SIGINT are read from a pipe by a thread of this module: where a model holds up the
+   event loop, the loop handles no signal.
+2. From the first signal, or from `begin`, the process has a limited time. If it has not ended by
+   then, it is ended, with a line in the log that names what its threads do.
+3. If even the log cannot be written, because an extension holds Python's lock, a timer of
+   `faulthandler`, which needs no lock, ends it.
+"""
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from adcaptum.service import logs
+
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+FRAMES: Final = 4
+"""The frames of a thread that the log shows, innermost last."""
+
+LOG_SECONDS: Final = 0.5
+"""The time for the last line of the log."""
+
+
+class Termination:
+    """Ends the process after a limited time."""
+
+    def __init__(self, seconds: float, begun: Callable[[], None]) -> None:
+        """Prepares it.
+
+        Args:
+            seconds: The time that the process has from the first signal.
+            begun: Called at the first signal, in a thread of its own.
+        """
+        self._seconds = seconds
+        self._begun = begun
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+
+    def install(self) -> None:
+        """Handles signals from now on. To be called in the main thread, in a running event loop.
+
+        A loop such as uvloop's directs signals to itself when it starts.
+        """
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        for number in SIGNALS:
+            signal.signal(number, _ignore)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        os.register_at_fork(after_in_child=_restore)
+        thread = threading.Thread(target=self._read, args=(reader,), name="signals", daemon=True)
+        thread.start()
+
+    def begin(self) -> None:
+        """Begins the limited time, if it has not begun; callable from any thread."""
+        with self._lock:
+            if self._timer is not None:
+                return
+            self._timer = threading.Timer(self._seconds, self._force)
+            self._timer.daemon = True
+            self._timer.start()
+            # Later than the timer: only if that one gets no turn.
+            faulthandler.dump_traceback_later(self._seconds + LOG_SECONDS, exit=True)
+        self._begun()
+
+    def _read(self, reader: int) -> None:
+        while received := os.read(reader, 64):
+            if any(number in received for number in SIGNALS):
+                self.begin()
+
+    def _force(self) -> None:
+        logs.logger().error("stopped by force", threads=thread_places())
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def thread_places() -> dict[str, list[str]]:
+    """Returns where each thread of the process is, by its name."""
+    frames = sys._current_frames()  # noqa: SLF001  # there is no other way to see them
+    found = {}
+    for thread in threading.enumerate():
+        frame, places = frames.get(thread.ident or 0), list[str]()
+        while frame is not None and len(places) < FRAMES:
+            code = frame.f_code
+            places.append(f"{code.co_filename}:{frame.f_lineno} {code.co_qualname}")
+            frame = frame.f_back
+        found[thread.name] = places[::-1]
+    return found
+
+
+def _restore() -> None:
+    """Gives a forked process signals of its own, which must not end this one."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _ignore(_: int, __: object) -> None:
+    """Lets the signal's number go to the pipe and do nothing else."""
