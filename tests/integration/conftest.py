@@ -111,7 +111,12 @@ def start_server() -> Iterator[Start]:
             command,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "ADCAPTUM_READY_AFTER_SECONDS": "600",
+                **environment,
+            },
         )
         server = Server(process)
         started.append(server)

@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     load_timeout_seconds: float = Field(default=300.0, gt=0)
     """How long a model may take to load; a slower one is UNAVAILABLE, and its thread left alone."""
 
-    ready_after_seconds: float = Field(default=30.0, ge=0)
+    ready_after_seconds: float = Field(default=120.0, ge=0)
     """When the server is ready although models still load, if one serves; else once none loads."""
 
     allowed_packages: str = ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -98,8 +99,12 @@ def server(models: Path) -> Iterator[str]:
     """
     command = [sys.executable, "-m", "adcaptum.service.cli", "serve", str(models)]
     command += ["--port", "0", "--http-port", "0"]
+    # The demonstration asks every model: ready means that none loads any more.
+    environment = {**os.environ, "ADCAPTUM_READY_AFTER_SECONDS": "600"}
     log: deque[str] = deque(maxlen=20)
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 - ours
+    with subprocess.Popen(  # noqa: S603 - the command is ours
+        command, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
         assert process.stderr is not None, "stderr is a pipe"
         reader = Thread(target=log.extend, args=(process.stderr,), daemon=True)
         try:

@@ -1,6 +1,7 @@
 """Room for works, what is under way, and who gets the device first."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from time import monotonic
 from typing import Any
@@ -215,3 +216,26 @@ async def test_every_batch_is_led_by_the_first_class_that_waits(
     assert led == sorted(led)
     assert set(led) >= {0.0, 1.0}
     await running.stop()
+
+
+async def test_cores_may_be_divided_anew_while_works_run() -> None:
+    model, _ = served()
+    running = engines()
+    running.add(model, HEAVY)
+    others = {*threading.enumerate()}
+    running.start(Threads(1, 1))
+    first = work(model, 4)
+    running.submit(first)
+    await first.finished
+    before = {*threading.enumerate()} - others
+    running.start(Threads(2, 1))
+    works = [work(model, 4) for _ in range(20)]
+    for each in works:
+        running.submit(each)
+    await asyncio.gather(*[each.finished for each in works])
+    for thread in before:
+        await asyncio.to_thread(thread.join, 20)
+        assert not thread.is_alive()
+    assert before
+    assert all(each.error is None for each in works)
+    assert await running.stop()
