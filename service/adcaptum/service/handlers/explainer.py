@@ -17,7 +17,7 @@ from adcaptum.service.handlers.plans import Explanation
 from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.request_reader import RequestReader
 from adcaptum.service.handlers.response_cache import ResponseCache
-from adcaptum.service.handlers.shared_computation import SharedComputation
+from adcaptum.service.handlers.shared_computation import Answered, SharedComputation
 from adcaptum.service.handlers.shared_computations import SharedComputations
 from adcaptum.service.handlers.waiter import Terms, Waiter
 from adcaptum.service.models.catalogue import Catalogue
@@ -82,7 +82,7 @@ class Explainer:
         computation, waiter, _ = await self._join_or_start(asked, stream=False)
         try:
             await waiter.end()
-            return self._answer(asked, computation, waiter, "Explain")
+            return await self._answer(asked, computation, waiter, "Explain")
         finally:
             computation.leave(waiter, call.end_reason)
 
@@ -112,8 +112,8 @@ class Explainer:
                     break
                 if not revision or revision != sent:
                     sent = revision
-                    yield pb.ExplainStreamResponse(partial=responses.partial(computation))
-            final = self._answer(asked, computation, waiter, "ExplainStream")
+                    yield pb.ExplainStreamResponse(partial=await self._partial(computation))
+            final = await self._answer(asked, computation, waiter, "ExplainStream")
             yield pb.ExplainStreamResponse(final=final)
         finally:
             computation.leave(waiter, call.end_reason)
@@ -194,12 +194,18 @@ class Explainer:
         self.computations.add(asked.key, computation)
         return computation, forecast
 
-    def _answer(
+    async def _partial(self, computation: SharedComputation) -> pb.Partial:
+        if not computation.large:
+            return responses.partial(computation)
+        async with computation.writing:
+            return await asyncio.to_thread(responses.partial, computation)
+
+    async def _answer(
         self, asked: _Asked, computation: SharedComputation, waiter: Waiter, rpc: str
     ) -> pb.ExplainResponse:
         """Returns the answer of a computation that has ended, or the best one so far."""
         work, model = computation.work, asked.model.name
-        response = self._response(asked, computation, waiter)
+        response = await self._response(asked, computation, waiter)
         queued = responses.queue_seconds(work, asked.call)
         self.metrics.answered(model, rpc, queued, work.compute_seconds)
         if waiter.joined:
@@ -212,7 +218,7 @@ class Explainer:
         response.request_id = asked.call.id
         return response
 
-    def _response(
+    async def _response(
         self, asked: _Asked, computation: SharedComputation, waiter: Waiter
     ) -> pb.ExplainResponse:
         work, parsed = computation.work, computation.parsed
@@ -221,20 +227,37 @@ class Explainer:
             if best is None:
                 raise DeadlineExceeded("the deadline came before the answer")
             self.metrics.explained(parsed, best)
+            if computation.large:
+                return await asyncio.to_thread(responses.explanation, computation, best)
             return responses.explanation(computation, best)
         if isinstance(work.error, BudgetExceeded):
             raise budgets.too_few_rows(work.error, parsed.budget, parsed.inputs.count)
         if work.error is not None:
             raise work.error
-        if computation.stored is not None:
+        async with computation.writing:
+            if computation.stored is None:
+                return await self._first(asked, computation)
             response = pb.ExplainResponse.FromString(computation.stored)
             self.metrics.repeated(parsed.model.name, response)
             return response
-        answered = computation.plan.answered(work.results)
+
+    async def _first(self, asked: _Asked, computation: SharedComputation) -> pb.ExplainResponse:
+        """Writes the answer of a computation that has ended, for all its waiters."""
+        parsed = computation.parsed
+        answered = computation.plan.answered(computation.work.results)
+        write = partial(_write, computation, answered, keep=asked.key is not None)
+        # Large answers are written where they hold up nobody; everything else belongs to the loop.
+        response, stored = await asyncio.to_thread(write) if computation.large else write()
         costs.learn(parsed, answered)
         self.metrics.explained(parsed, answered)
-        response = responses.explanation(computation, answered)
         if asked.key is not None:
-            computation.stored = response.SerializeToString()
-            self.cache.put(asked.key, computation.stored)
+            computation.stored = stored
+            self.cache.put(asked.key, stored)
         return response
+
+
+def _write(
+    computation: SharedComputation, answered: Answered, *, keep: bool
+) -> tuple[pb.ExplainResponse, bytes]:
+    response = responses.explanation(computation, answered)
+    return response, response.SerializeToString() if keep else b""

@@ -12,9 +12,11 @@ Rules:
 All of it happens in the event loop.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from operator import is_not
+from typing import Final
 
 from torch import Tensor
 
@@ -27,6 +29,12 @@ from adcaptum.v1 import explanation_service_pb2 as pb
 
 Answered = list[tuple[Piece, Attribution]]
 
+LARGE_COUNT: Final = 64
+"""From how many explanations on an answer is large: writing one takes 20 µs."""
+
+LARGE_BYTES: Final = 1 << 20
+"""From how many bytes on an answer is large."""
+
 
 class SharedComputation:
     """A computation that is running.
@@ -38,11 +46,12 @@ class SharedComputation:
         stored: The answer's bytes, once a waiter has written it.
         partial: The message of the progress so far, once a waiter has written it.
         revision: The number of times that the best answers so far have changed.
+        writing: Held while a large answer is written in a thread, which happens once.
     """
 
     __slots__ = (
         "_cancel", "_ended", "_seen", "_waiters", "parsed", "partial", "plan", "revision",
-        "stored", "work",
+        "stored", "work", "writing",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +78,7 @@ class SharedComputation:
         self.stored: bytes | None = None
         self.partial: pb.Partial | None = None
         self.revision = 0
+        self.writing = asyncio.Lock()
         self._seen: list[Attribution] = []
         self._cancel = cancel
         self._ended = ended
@@ -80,6 +90,13 @@ class SharedComputation:
     def rows(self) -> int:
         """The number of rows that it is expected to take."""
         return max(self.work.cost.total_rows, self.work.rows_done)
+
+    @property
+    def large(self) -> bool:
+        """Whether writing its answer takes too long for the event loop."""
+        parsed = self.parsed
+        count = len(parsed.methods) * parsed.choice.count * parsed.inputs.count
+        return count > LARGE_COUNT or parsed.nbytes > LARGE_BYTES or parsed.layer is not None
 
     def join(self, terms: Terms, *, joined: bool = True) -> Waiter:
         """Adds a waiter.
