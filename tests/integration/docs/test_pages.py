@@ -105,6 +105,7 @@ def prepare(folder: Path) -> None:
 def run(block: Block, address: str, scope: dict[str, Any], folder: Path) -> None:
     """Do with a block what a reader would do."""
     if block.title:
+        (folder / block.title).parent.mkdir(parents=True, exist_ok=True)
         (folder / block.title).write_text(block.code, encoding="utf-8")
     elif block.request:
         send(block, address)
