@@ -11,7 +11,8 @@ from hypothesis import given, settings, strategies as st
 from adcaptum.engine import INPUT, METHODS, Attribution, Explicand, Output, Site, explain
 from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.flow_run import FlowRun
-from adcaptum.engine.execution.packing import Pending, RowRange
+from adcaptum.engine.execution.packing import RowRange
+from adcaptum.engine.execution.pending import Pending
 from adcaptum.engine.rows.sources import Given, Path, blocks
 from adcaptum.engine.vocabulary.method import Method, needs_layer
 from adcaptum.engine.vocabulary.parameters import resolve

@@ -13,7 +13,8 @@ import torch
 
 from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.flow_run import FlowRun
-from adcaptum.engine.execution.packing import Pending, RowRange
+from adcaptum.engine.execution.packing import RowRange
+from adcaptum.engine.execution.pending import Pending
 from adcaptum.service.errors import ServiceError
 from adcaptum.service.handlers.plans import Explanation
 from adcaptum.service.models.declaration import DeclarationError

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from adcaptum.engine import INPUT, METHODS, Attribution, Explicand, Output, Site, explain
 from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.flow_run import FlowRun
-from adcaptum.engine.execution.packing import Pending, RowRange
+from adcaptum.engine.execution.packing import RowRange
+from adcaptum.engine.execution.pending import Pending
 from adcaptum.engine.rows.reduce import Moments, WeightedSum
 from adcaptum.engine.rows.sources import Given, Path
 from adcaptum.engine.scheduling.batch import Batch

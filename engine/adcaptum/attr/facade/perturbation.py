@@ -27,9 +27,9 @@ from adcaptum.attr.facade.answer import drawn_seed, run_flow
 from adcaptum.attr.facade.attribution import Attribution as BaseAttribution
 from adcaptum.attr.facade.captum_call import CaptumCall, selecting
 from adcaptum.engine.errors import EngineError, NotPerRow
-from adcaptum.engine.execution.driver import check_mode
 from adcaptum.engine.execution.forwards.futures import following, run_later
 from adcaptum.engine.execution.forwards.whole_batch import WholeBatch
+from adcaptum.engine.execution.training_mode import check_mode
 from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import Evaluation, EveryOutput, Neuron, Output, Reading

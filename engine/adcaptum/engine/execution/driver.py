@@ -10,13 +10,13 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from adcaptum.engine.errors import ModelError
 from adcaptum.engine.execution.clock import batch_clock
 from adcaptum.engine.execution.evaluator import Model, evaluate
 from adcaptum.engine.execution.flow_run import FlowRun
-from adcaptum.engine.execution.modules import every_module
-from adcaptum.engine.execution.packing import Pending, RowRange
+from adcaptum.engine.execution.packing import RowRange
+from adcaptum.engine.execution.pending import Pending
 from adcaptum.engine.execution.references.reference_cache import ReferenceMemory
+from adcaptum.engine.execution.training_mode import check_mode
 from adcaptum.engine.scheduling.batch_sizer import BatchSizer
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import FORWARD_ROWS
@@ -39,14 +39,6 @@ _SMALL_BATCH_BYTES = 1 << 18
 _MOST_SMALL_ROWS = 4096
 # Up to so many times the best batch are one batch: two would cost more than what it is off.
 _REST = 1.5
-
-_DROPOUTS = (
-    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
-)  # fmt: skip
-# These drop out by themselves.
-_DROPPING_OUT = (nn.RNNBase, nn.MultiheadAttention)
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-_INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
 def explain(
@@ -126,42 +118,6 @@ def run(
         return execution.result
     finally:
         execution.close()
-
-
-def check_mode(model: Model) -> None:
-    """Refuses a model whose answers would depend on the batch, or change it.
-
-    Raises:
-        ModelError: If a dropout, or a norm that keeps statistics, is in training mode.
-    """
-    if not isinstance(model, nn.Module):
-        return
-    for module in every_module(model):
-        if module.training and _unsteady(module):
-            name = next(name for name, each in model.named_modules() if each is module)
-            raise ModelError(
-                f"layer {name!r} ({type(module).__name__}) is in training mode: its answers depend "
-                "on chance or on the batch; call model.eval() first"
-            )
-
-
-def _unsteady(module: nn.Module) -> bool:
-    """Whether its answers depend on chance or on the batch, in training mode."""
-    return _random(module) or _tracking(module)
-
-
-def _random(module: nn.Module) -> bool:
-    """Whether its answers depend on chance, in training mode."""
-    if isinstance(module, _DROPOUTS):
-        return module.p > 0
-    return isinstance(module, _DROPPING_OUT) and module.dropout > 0
-
-
-def _tracking(module: nn.Module) -> bool:
-    """Whether a batch changes it, in training mode, or its answers."""
-    if isinstance(module, _INSTANCE_NORMS):
-        return module.track_running_stats
-    return isinstance(module, _BATCH_NORMS)
 
 
 class _Trace(NamedTuple):

@@ -8,16 +8,14 @@ from itertools import repeat
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from adcaptum.engine.errors import (
-    InvalidArgument,
     ModelError,
     NotDifferentiable,
-    NotPerRow,
 )
-from adcaptum.engine.execution.backward import gradients, kept, out_of_range
+from adcaptum.engine.execution.backward import gradients, kept
 from adcaptum.engine.execution.model_errors import model_error
+from adcaptum.engine.execution.objective import first_tensor, objective_of
 from adcaptum.engine.execution.packing import (
     RowRange,
     columns_of,
@@ -41,14 +39,14 @@ Model = nn.Module | Callable[..., object]
 _NOTHING = nullcontext()
 
 
-Look = Callable[[Sequence[Tensor]], Distinct | None]
+Deduplicate = Callable[[Sequence[Tensor]], Distinct | None]
 
 
 def evaluate(
     model: Model,
     slices: Sequence[RowRange],
     *,
-    look: Look | None = None,
+    deduplicate: Deduplicate | None = None,
     memory: ReferenceMemory | None = None,
 ) -> list[Part]:
     """Runs the model on the rows of all slices, once unless they want forwards of their own.
@@ -56,7 +54,7 @@ def evaluate(
     Args:
         model: The model; a plain function will do where no layer is named.
         slices: Parts of evaluations, all of equal keys.
-        look: Finds equal rows, which are then evaluated once. Only for models whose answers to
+        deduplicate: Finds equal rows, which are then evaluated once. Only for models whose answers to
             rows do not depend on the others, nor on chance.
         memory: What is known of the rows that rows are compared with, which are not evaluated
             again then. Only for models whose weights have not changed since it was begun.
@@ -72,11 +70,11 @@ def evaluate(
     if slices[0].evaluation.forward_rows is not None:
         return [_in_own_forwards(model, piece) for piece in slices]
     try:
-        return _together(model, slices, look, memory)
+        return _together(model, slices, deduplicate, memory)
     except TraceMismatch:
         assert memory is not None, "nothing else knows anything to disagree with"
         memory.disagree()
-    return _together(model, slices, look)
+    return _together(model, slices, deduplicate)
 
 
 def _in_own_forwards(model: Model, piece: RowRange) -> Part:
@@ -90,7 +88,7 @@ def _in_own_forwards(model: Model, piece: RowRange) -> Part:
 def _together(
     model: Model,
     slices: Sequence[RowRange],
-    look: Look | None = None,
+    deduplicate: Deduplicate | None = None,
     memory: ReferenceMemory | None = None,
 ) -> list[Part]:
     """Runs the model on the rows of all slices in one forward."""
@@ -102,7 +100,9 @@ def _together(
     with _normal_tensors(), torch.set_grad_enabled(first.wrt is not None):
         inputs = list(pack_rows([(s.evaluation.rows, s.start, s.stop) for s in slices]))
         arguments = pack_arguments(slices)
-        shared = None if look is None or not _reads_outputs_only(first) else look(inputs)
+        shared = (
+            None if deduplicate is None or not _reads_outputs_only(first) else deduplicate(inputs)
+        )
         if shared is not None:
             inputs, rows = list(shared.rows), len(shared.rows[0])
         taps = Taps(rows)
@@ -117,7 +117,7 @@ def _together(
         with interception or _NOTHING:
             enough = isinstance(first.target, Neuron) or not first.outputs
             output = _call(model, taps, [*inputs, *arguments], first, enough=enough)
-            objective = _followed(_objective(first, taps, output, rows), interception)
+            objective = _followed(objective_of(first, taps, output, rows), interception)
         if shared is not None:
             objective = objective[shared.numbers]
         inside: tuple[Tensor, ...] = ()
@@ -246,62 +246,9 @@ def _forward(model: Model, arguments: Sequence[object], inputs: int) -> object:
         raise instead from error
 
 
-def _objective(first: Evaluation, taps: Taps, output: object, rows: int) -> Tensor:
-    """What has the numbers that are read or differentiated, (rows, *dims)."""
-    target = first.target
-    if isinstance(target, Neuron):
-        tensors = taps.values(target.site)
-        if target.one:
-            return tensors[0]
-        return _selected(target, tensors, rows)
-    if not first.outputs:
-        (some, *_) = taps.values(first.read) if first.read else (torch.empty(rows),)
-        return some.new_empty(rows, 0)
-    return first_tensor(output, rows)
-
-
 def _followed(objective: Tensor, interception: Interception | None) -> Tensor:
     """What is explained, with the graph that a rule may have where autograd has none."""
     return objective if interception is None else interception.differentiable(objective)
-
-
-def _selected(neuron: Neuron, tensors: tuple[Tensor, ...], rows: int) -> Tensor:
-    """The number of each row that a block of elements or a function gives, (rows,)."""
-    if callable(neuron.index):
-        number: object = neuron.index(*tensors)
-        if not isinstance(number, Tensor) or number.shape[:1] != (rows,) or number.numel() != rows:
-            form = tuple(number.shape) if isinstance(number, Tensor) else type(number).__name__
-            raise InvalidArgument(
-                "neuron", f"a function that gave {form}", f"one number per row, ({rows},)"
-            )
-        return number.reshape(rows)
-    try:
-        block = tensors[0][(slice(None), *neuron.index)]
-    except IndexError as error:
-        raise out_of_range(neuron.index, tensors[0]) from error
-    if not block.numel():
-        raise out_of_range(neuron.index, tensors[0])
-    return block.reshape(rows, -1).sum(1)
-
-
-def first_tensor(output: object, rows: int) -> Tensor:
-    """The first tensor of a model's output, (rows, *dims).
-
-    Raises:
-        ModelError: If there is none.
-        NotPerRow: If it has not one entry per row.
-    """
-    tensor = output
-    if not isinstance(tensor, Tensor):
-        tensor = next((t for t in tree_leaves(output) if isinstance(t, Tensor)), None)
-    if not isinstance(tensor, Tensor):
-        raise ModelError(f"the model returned {type(output).__name__} without a tensor in it")
-    if tensor.shape[:1] != (rows,):
-        raise NotPerRow(
-            f"the model's output has shape {tuple(tensor.shape)}: its first dimension should be "
-            f"the {rows} rows of the batch"
-        )
-    return tensor
 
 
 def _share_target(slices: Sequence[RowRange]) -> bool:

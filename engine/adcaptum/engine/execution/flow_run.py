@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 
 from adcaptum.engine.errors import BudgetExceeded
-from adcaptum.engine.execution.packing import Pending
+from adcaptum.engine.execution.pending import Pending
 from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
 from adcaptum.engine.vocabulary.flow import Flow, Progress, Round
 

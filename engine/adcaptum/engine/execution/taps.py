@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.hooks import RemovableHandle
 
-from adcaptum.engine.errors import InvalidArgument, ModelError
+from adcaptum.engine.errors import ModelError
 from adcaptum.engine.execution.call_counts import CallCounts
-from adcaptum.engine.vocabulary.evaluation import Layer, Site
+from adcaptum.engine.execution.modules import find_layer
+from adcaptum.engine.vocabulary.evaluation import Site
 
 # How many tensors a module takes and gives, of those that were read together with others.
 _tensor_counts: WeakKeyDictionary[nn.Module, dict[str, int]] = WeakKeyDictionary()
@@ -246,23 +247,6 @@ class Taps:
                 for layer in layers
             )
         return self._taps[site]
-
-
-def find_layer(model: object, layer: Layer) -> nn.Module:
-    """The module, or the model's module of that qualified name.
-
-    Raises:
-        InvalidArgument: If the model has none.
-    """
-    if isinstance(layer, nn.Module):
-        return layer
-    assert isinstance(model, nn.Module), "names are looked up in modules"
-    try:
-        return model.get_submodule(layer)
-    except AttributeError as error:
-        raise InvalidArgument(
-            "layer", repr(layer), "the qualified name of a module, as named_modules() gives it"
-        ) from error
 
 
 def layer_shapes(

@@ -21,7 +21,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from adcaptum.engine.execution.packing import Part
+from adcaptum.engine.execution.parts import Part
 
 CUDA_THREADS = 2
 """How many device threads a CUDA device has: one whose batch it runs, one that has the next."""

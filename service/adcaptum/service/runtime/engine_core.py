@@ -26,7 +26,7 @@ import torch
 
 from adcaptum.engine.execution.clock import batch_clock
 from adcaptum.engine.execution.evaluator import evaluate
-from adcaptum.engine.execution.packing import Part
+from adcaptum.engine.execution.parts import Part
 from adcaptum.engine.scheduling.batch import Batch, Update
 from adcaptum.engine.scheduling.ledger import Ledger
 from adcaptum.engine.scheduling.request import Request
@@ -294,7 +294,7 @@ class EngineCore:
         self.running[thread] = RunningBatch(model, monotonic())
         try:
             module = model.module(pieces[0].evaluation)
-            run = partial(evaluate, module, pieces, look=equal_rows, memory=model.references)
+            run = partial(evaluate, module, pieces, deduplicate=equal_rows, memory=model.references)
             return stream.run(run)
         except torch.OutOfMemoryError as error:
             self._metrics.out_of_memory.labels(model.name).inc()

@@ -2,7 +2,9 @@
 
 from collections.abc import Hashable
 
-from adcaptum.engine.execution.packing import Part, Pending, RowRange
+from adcaptum.engine.execution.packing import RowRange
+from adcaptum.engine.execution.parts import Part
+from adcaptum.engine.execution.pending import Pending
 from adcaptum.engine.scheduling.job import Job
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.work import RunningFlow, Work

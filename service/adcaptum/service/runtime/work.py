@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Any
 
 from adcaptum.engine.execution.flow_run import FlowRun
-from adcaptum.engine.execution.packing import Pending
+from adcaptum.engine.execution.pending import Pending
 from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.engine.scheduling.request import Request
 from adcaptum.engine.vocabulary.evaluation import FORWARD_ROWS

@@ -24,7 +24,8 @@ from adcaptum.engine import (
     run,
 )
 from adcaptum.engine.execution.flow_run import FlowRun
-from adcaptum.engine.execution.packing import Part, Pending
+from adcaptum.engine.execution.parts import Part
+from adcaptum.engine.execution.pending import Pending
 from adcaptum.engine.methods.paths.gradient_shap import GradientShap
 from adcaptum.engine.methods.paths.integrated_gradients import IntegratedGradients
 from adcaptum.engine.vocabulary.flow import pause, report

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from adcaptum.engine import METHODS, Evaluation, Explicand, Neuron, Site, explain
 from adcaptum.engine.execution.evaluator import evaluate
-from adcaptum.engine.execution.packing import Part, RowRange
+from adcaptum.engine.execution.packing import RowRange
+from adcaptum.engine.execution.parts import Part
 from adcaptum.engine.execution.references.reference_cache import (
     MOST_BYTES,
     RESTING,

@@ -97,7 +97,7 @@ def pieces() -> list[RowRange]:
 
 def test_equal_rows_are_evaluated_once_whoever_asks_for_them() -> None:
     model = Counted()
-    once = evaluate(model, pieces(), look=distinct)
+    once = evaluate(model, pieces(), deduplicate=distinct)
     each = evaluate(model, pieces())
     assert model.rows == [3, 8]
     for one, other in zip(once, each, strict=True):
@@ -119,13 +119,13 @@ def test_rows_with_more_than_themselves_are_all_evaluated(what: str) -> None:
     else:
         scale = PerExample(torch.arange(4.0)[:, None])
         evaluation = Evaluation(rows, target, arguments=Arguments((scale,)))
-    evaluate(model, [RowRange(evaluation, 0, 4)], look=look)
+    evaluate(model, [RowRange(evaluation, 0, 4)], deduplicate=look)
     assert (model.rows, looked) == ([4], [])
 
 
 def test_arguments_that_all_rows_share_do_no_harm() -> None:
     model = Counted()
     evaluation = Evaluation(Given((torch.ones(4, 2),)), arguments=Arguments((Shared(3.0),)))
-    (part,) = evaluate(model, [RowRange(evaluation, 0, 4)], look=distinct)
+    (part,) = evaluate(model, [RowRange(evaluation, 0, 4)], deduplicate=distinct)
     assert model.rows == [1]
     assert torch.equal(part.values, torch.tensor([[6.0, 6.0]]).expand(4, 2))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from adcaptum.engine.execution.packing import Part
+from adcaptum.engine.execution.parts import Part
 from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Output
 from adcaptum.engine.vocabulary.flow import Flow, ask

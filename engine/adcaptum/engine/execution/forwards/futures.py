@@ -16,7 +16,8 @@ from torch.futures import Future
 
 from adcaptum.engine.execution.evaluator import Model, call, outputs_read
 from adcaptum.engine.execution.flow_run import FlowRun
-from adcaptum.engine.execution.packing import Pending, RowRange
+from adcaptum.engine.execution.packing import RowRange
+from adcaptum.engine.execution.pending import Pending
 from adcaptum.engine.vocabulary.flow import Flow
 
 S = TypeVar("S")

@@ -1,0 +1,77 @@
+"""An evaluation whose rows are being evaluated."""
+
+from __future__ import annotations
+
+from adcaptum.engine.execution.parts import Arrival, InOrder, Part
+from adcaptum.engine.rows.reduce import Sink, Stack
+from adcaptum.engine.vocabulary.evaluation import Evaluation, Reading
+
+_STACK = Stack()
+
+
+class Pending:
+    """An evaluation whose rows are on their way."""
+
+    __slots__ = (
+        "_activations", "_gradients", "_in_order", "_reference_values", "_uncovered_ops", "_values",
+        "done", "evaluation", "rows",
+    )  # fmt: skip
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self.evaluation = evaluation
+        self.rows = len(evaluation.rows)
+        self.done = 0
+        forward_rows = evaluation.forward_rows
+        self._in_order = None if forward_rows is None else InOrder(self.rows, forward_rows)
+        self._values: Sink = _STACK.sink(evaluation.rows)
+        self._reference_values: Sink | None = (
+            None if evaluation.references is None else _STACK.sink(evaluation.rows)
+        )
+        self._uncovered_ops: tuple[str, ...] = ()
+        self._gradients: Sink | None = (
+            None if evaluation.wrt is None else evaluation.reduce.sink(evaluation.rows)
+        )
+        # Where the fold takes both, what was read is not kept row by row.
+        kept = evaluation.read is not None and not self._folds_both
+        self._activations: Sink | None = _STACK.sink(evaluation.rows) if kept else None
+
+    def add(self, start: int, stop: int, part: Part) -> None:
+        """Takes what a batch said of rows start..stop."""
+        self.done += stop - start
+        if self._in_order is None:
+            self._fold(start, stop, part)
+            return
+        for arrival in self._in_order.add(Arrival(start, stop, part)):
+            self._fold(*arrival)
+
+    def _fold(self, start: int, stop: int, part: Part) -> None:
+        self._values.add(start, stop, (part.values,))
+        if self._gradients is not None:
+            folded = part.gradients
+            if self._folds_both:
+                folded = (*folded, *part.activations)
+            self._gradients.add(start, stop, folded)
+        if self._activations is not None:
+            self._activations.add(start, stop, part.activations)
+        if self._reference_values is not None and part.reference_values is not None:
+            self._reference_values.add(start, stop, (part.reference_values,))
+        if part.uncovered_ops != self._uncovered_ops:
+            self._uncovered_ops = tuple(sorted({*self._uncovered_ops, *part.uncovered_ops}))
+
+    @property
+    def _folds_both(self) -> bool:
+        return self.evaluation.wrt is not None and self.evaluation.reduce.with_activations
+
+    def reading(self) -> Reading:
+        """The answer, once every row is there."""
+        assert self.done == self.rows, f"{self.done} of {self.rows} rows are there"
+        (values,) = self._values.result()
+        return Reading(
+            values=values,
+            gradients=() if self._gradients is None else self._gradients.result(),
+            activations=() if self._activations is None else self._activations.result(),
+            reference_values=(
+                None if self._reference_values is None else self._reference_values.result()[0]
+            ),
+            uncovered_ops=self._uncovered_ops,
+        )
