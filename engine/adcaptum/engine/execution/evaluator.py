@@ -54,13 +54,13 @@ def evaluate(
     Args:
         model: The model; a plain function will do where no layer is named.
         slices: Parts of evaluations, all of equal keys.
-        deduplicate: Finds equal rows, which are then evaluated once. Only for models whose answers to
-            rows do not depend on the others, nor on chance.
-        memory: What is known of the rows that rows are compared with, which are not evaluated
-            again then. Only for models whose weights have not changed since it was begun.
+        deduplicate: Finds equal rows, which are then evaluated once. Only for models whose
+            answers to rows do not depend on the others, nor on chance.
+        memory: The cache of reference rows. Only for models whose weights have not changed since
+            it was begun.
 
     Returns:
-        What the batch says of each slice, in order.
+        The batch's results for each slice, in order.
 
     Raises:
         InvalidArgument: If a target is out of the output's range, or a layer does not exist.
