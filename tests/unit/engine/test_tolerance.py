@@ -108,7 +108,7 @@ def test_what_never_gets_there_says_that_it_did_not() -> None:
 def test_an_input_that_is_its_baseline_is_done_at_once() -> None:
     x = numbers(1, 8)
     answer = explain(kinked(), IG, Explicand.of(x, target=1, baselines=x, tolerance=0.01))
-    assert answer.rows_used == 5
+    assert answer.rows_used == 9
     assert not answer.values[0].any()
     assert answer.stop_reason is StopReason.CONVERGED
 

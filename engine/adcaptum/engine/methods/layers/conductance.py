@@ -10,8 +10,16 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.methods.layers.increments import Increments
+from adcaptum.engine.methods.paths.estimate import Estimate
 from adcaptum.engine.methods.paths.quadrature import Rule, nodes_and_weights
-from adcaptum.engine.methods.paths.refinement import MOST_INTERVALS, USUAL_POINTS, refined
+from adcaptum.engine.methods.paths.refinement import (
+    FIRST_INTERVALS,
+    MOST_INTERVALS,
+    USUAL_POINTS,
+    refined,
+)
+from adcaptum.engine.methods.paths.trapezoid import interleaved, warped
+from adcaptum.engine.rows.accumulator import summable
 from adcaptum.engine.rows.reduce import Stack, widened
 from adcaptum.engine.rows.sources import Path
 from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
@@ -89,6 +97,7 @@ class _AlongValues:
     """
 
     __slots__ = ("_explicand", "_gradients", "_outputs", "_values")
+    first: ClassVar[int] = FIRST_INTERVALS
 
     def __init__(self, explicand: Explicand) -> None:
         self._explicand = explicand
@@ -99,43 +108,47 @@ class _AlongValues:
     @property
     def most(self) -> int:
         elements = max(1, sum(v[0].numel() for v in self._values))
-        return max(4, min(MOST_INTERVALS, _MOST_NUMBERS // elements))
+        return max(2 * self.first, min(MOST_INTERVALS, _MOST_NUMBERS // elements))
 
-    def begin(self) -> Flow[tuple[Attribution, Attribution]]:
-        reading = yield from self._ask(torch.arange(5) / 4)
-        self._outputs = reading.values[None, [0, -1]]
+    def begin(self) -> Flow[tuple[Estimate, Estimate]]:
+        intervals = 2 * self.first
+        reading = yield from self._ask(torch.arange(intervals + 1) / intervals)
+        self._outputs = reading.values
         self._gradients = widened(reading.gradients)
         self._values = widened(reading.activations)
-        return self._sums(step=2), self._sums()
+        return self._estimate(step=2), self._estimate()
 
-    def halve(self, intervals: int) -> Flow[Attribution]:
+    def halve(self, intervals: int) -> Flow[Estimate]:
         reading = yield from self._ask((torch.arange(intervals) + 0.5) / intervals)
+        self._outputs = interleaved(self._outputs, reading.values)
         self._gradients = _interleaved(self._gradients, widened(reading.gradients))
         self._values = _interleaved(self._values, widened(reading.activations))
-        return self._sums()
+        return self._estimate()
 
-    def _sums(self, step: int = 1) -> Attribution:
+    def _estimate(self, step: int = 1) -> Estimate:
         """The rule over every point, or every other."""
         sums = tuple(
-            torch.trapezoid(g[::step], v[::step], dim=0)[None]
-            for g, v in zip(self._gradients, self._values, strict=True)
+            _along(g[::step], v[::step]) for g, v in zip(self._gradients, self._values, strict=True)
         )
-        return _answer(self._explicand, sums, self._outputs)
+        outputs = self._outputs[::step]
+        return Estimate.of(_answer(self._explicand, sums, outputs[None, [0, -1]]), outputs, sums)
 
-    def _ask(self, alphas: Tensor) -> Flow[Reading]:
+    def _ask(self, places: Tensor) -> Flow[Reading]:
         explicand = self._explicand
-        path = Path(explicand.inputs, explicand.paired_baselines(), alphas.double())
+        alphas, _ = warped(places.double())
+        path = Path(explicand.inputs, explicand.paired_baselines(), alphas)
         return (yield from ask(explicand.from_inputs(path, read=True, reduce=Stack())))
 
 
+def _along(gradients: Tensor, values: Tensor) -> Tensor:
+    """The trapezoidal rule along values, each (points, *features): (1, *features)."""
+    sums = torch.trapezoid(summable(gradients), summable(values), dim=0)[None]
+    return sums.to(gradients.dtype)
+
+
 def _interleaved(outer: Tensors, inner: Tensors) -> Tensors:
-    """Puts each of n numbers between two of n + 1."""
-    made = []
-    for points, middles in zip(outer, inner, strict=True):
-        whole = points.new_empty(len(points) + len(middles), *points.shape[1:])
-        whole[::2], whole[1::2] = points, middles
-        made.append(whole)
-    return tuple(made)
+    """Puts each of n points between two of n + 1."""
+    return tuple(interleaved(a, b) for a, b in zip(outer, inner, strict=True))
 
 
 def _answer(explicand: Explicand, values: Tensors, outputs: Tensor) -> Attribution:

@@ -8,8 +8,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from adcaptum.engine.methods.paths.estimate import Estimate
 from adcaptum.engine.methods.paths.quadrature import Rule, nodes_and_weights
-from adcaptum.engine.methods.paths.refinement import USUAL_POINTS, Trapezoid, refined
+from adcaptum.engine.methods.paths.refinement import USUAL_POINTS, refined
+from adcaptum.engine.methods.paths.trapezoid import Trapezoid
 from adcaptum.engine.rows.reduce import WeightedSum
 from adcaptum.engine.rows.sources import Path
 from adcaptum.engine.vocabulary.attribution import Attribution
@@ -60,7 +62,10 @@ class InternalInfluence:
     def _refined(self, explicand: Explicand) -> Flow[Attribution]:
         """Goes on until the tolerance is met, for one example."""
         assert explicand.tolerance is not None, "it stops when a tolerance is met"
-        levels = Trapezoid(partial(_average, explicand), lambda averages, _: Attribution(averages))
+        levels = Trapezoid(
+            partial(_average, explicand),
+            lambda averages, outputs: Estimate.of(Attribution(averages), outputs, None),
+        )
         return (yield from refined(levels, explicand.tolerance))
 
 

@@ -17,9 +17,11 @@ from math import ceil
 import torch
 from torch import Tensor
 
+from adcaptum.engine.methods.paths.estimate import Estimate
 from adcaptum.engine.methods.paths.grouped_sums import GroupedSums
-from adcaptum.engine.methods.paths.refinement import Trapezoid, refined
+from adcaptum.engine.methods.paths.refinement import FIRST_INTERVALS, MANY_PATHS, ONE_PATH, refined
 from adcaptum.engine.methods.paths.scattered_lines import scattered_lines
+from adcaptum.engine.methods.paths.trapezoid import Trapezoid
 from adcaptum.engine.rows.noise import Lines
 from adcaptum.engine.rows.randomness import address
 from adcaptum.engine.rows.reduce import Reduce, WeightedSum
@@ -37,6 +39,7 @@ At = Callable[[Rows, Reduce], Evaluation]
 """Evaluates the gradient at rows."""
 
 _MOST_SWEPT = 256
+_MANY = 8
 _USUAL_INTERVALS = 8
 _REPLICATES = 8
 _FIRST = 2
@@ -74,8 +77,16 @@ class BackgroundLines:
         assert tolerance is not None, "it stops when a tolerance is met"
         rows = self.starts[0].shape[1]
         if swept(rows, self.stdevs):
-            sweep = Trapezoid(self._sweep, self._answer, MOST_ROWS // rows)
-            return (yield from refined(sweep, tolerance))
+            sweep = Trapezoid(
+                self._sweep,
+                self._estimate,
+                # Many rows have their kinks in as many places.
+                first=FIRST_INTERVALS if rows < _MANY else FIRST_INTERVALS // 2,
+                most=MOST_ROWS // rows,
+                outputs_of=self._by_point,
+            )
+            caution = ONE_PATH if rows < _MANY else MANY_PATHS
+            return (yield from refined(sweep, tolerance, caution))
         sampler = _Sampler(self)
         most = MOST_ROWS // _REPLICATES
         return (yield from sampled(sampler.draw, tolerance, first=_FIRST, most=most, order=_ORDER))
@@ -115,13 +126,26 @@ class BackgroundLines:
         factors = None if self.factors is None else made(*self.factors, displacement=True)
         return made(self.ends, self.starts, displacement=False), factors
 
+    def _by_point(self, values: Tensor, points: int) -> Tensor:
+        """The target on each line, (points, rows), of a sweep's rows."""
+        rows = self.starts[0].shape[1]
+        if len(values) == points * rows:
+            return values.view(points, rows)
+        # The lines' common end has one row.
+        return torch.cat([values[:-1].view(points - 1, rows), values[-1:].expand(1, rows)])
+
+    def _estimate(self, averages: Tensors, outputs: Tensor) -> Estimate:
+        """Puts together an estimate; outputs are (points, rows)."""
+        complete = self.complete and self.factors is not None
+        return Estimate.of(self._answer(averages, outputs), outputs, averages if complete else None)
+
     def _answer(self, averages: Tensors, outputs: Tensor) -> Attribution:
         if not self.explicand.with_error:
             return Attribution(averages)
-        output = outputs[-1:]
+        output = outputs[-1, :1]
         if not self.complete or self.factors is None:
             return Attribution(averages, output=output)
-        baseline_output = outputs[: self.starts[0].shape[1]].mean(0, keepdim=True)
+        baseline_output = outputs[0].mean(0, keepdim=True)
         error = completeness_error(averages, output, baseline_output)
         return Attribution(averages, error, ErrorKind.COMPLETENESS, output, baseline_output)
 

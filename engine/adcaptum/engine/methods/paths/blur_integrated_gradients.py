@@ -8,8 +8,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from adcaptum.engine.methods.paths.blur import Blurred, Spectra
+from adcaptum.engine.methods.paths.estimate import Estimate
 from adcaptum.engine.methods.paths.quadrature import Rule, nodes_with_ends
-from adcaptum.engine.methods.paths.refinement import USUAL_POINTS, Trapezoid, refined
+from adcaptum.engine.methods.paths.refinement import USUAL_POINTS, refined
+from adcaptum.engine.methods.paths.trapezoid import Trapezoid
 from adcaptum.engine.rows.reduce import WeightedSum
 from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation
@@ -72,7 +74,7 @@ class BlurIntegratedGradients:
         """Goes on until the tolerance is met, for one example."""
         assert explicand.tolerance is not None, "it stops when a tolerance is met"
         integral = yield from self._integral(explicand)
-        levels = Trapezoid(integral.points, integral.answer)
+        levels = Trapezoid(integral.points, integral.estimate)
         return (yield from refined(levels, explicand.tolerance))
 
     def _integral(self, explicand: Explicand) -> Flow[_Integral]:
@@ -111,6 +113,10 @@ class _Integral:
         rows = Blurred(self.ends, self.spectra, self.most * (1 - alphas))
         reduce = WeightedSum(-self.most * weights, replace(rows, slope=True))
         return self.explicand.evaluation(rows, gradient=True, reduce=reduce)
+
+    def estimate(self, values: tuple[Tensor, ...], outputs: Tensor) -> Estimate:
+        """Puts together one example's estimate; outputs are those on its way."""
+        return Estimate.of(self.answer(values, outputs), outputs, values)
 
     def answer(self, values: tuple[Tensor, ...], outputs: Tensor) -> Attribution:
         """Puts together what is returned; outputs are those on each example's way."""

@@ -11,8 +11,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from adcaptum.engine.methods.paths.estimate import Estimate
 from adcaptum.engine.methods.paths.guided_path import GuidedPath
-from adcaptum.engine.methods.paths.refinement import MOST_INTERVALS, refined
+from adcaptum.engine.methods.paths.refinement import FIRST_INTERVALS, MOST_INTERVALS, refined
+from adcaptum.engine.rows.accumulator import Accumulator, summable
 from adcaptum.engine.rows.reduce import widened
 from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
@@ -31,8 +33,8 @@ from adcaptum.engine.vocabulary.parameters import parameter
 
 Tensors = tuple[Tensor, ...]
 
-# 2, 4, 8 and 16 steps.
-_USUAL_STEPS = 30
+# 4, 8, 16 and 32 steps.
+_USUAL_STEPS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ class GuidedIntegratedGradients:
             return (yield from example_by_example(self._refined, explicand))
         ends, starts = yield from endpoints(explicand)
         begin = yield from ask(explicand.evaluation(Given(starts), gradient=True))
-        return (yield from self._walk(explicand, ends, starts, begin, self.n_steps))
+        walked = yield from self._walk(explicand, ends, starts, begin, self.n_steps)
+        return walked.attribution
 
     def _refined(self, explicand: Explicand) -> Flow[Attribution]:
         """Goes on until the tolerance is met, for one example."""
@@ -91,7 +94,7 @@ class GuidedIntegratedGradients:
 
     def _walk(
         self, explicand: Explicand, ends: Tensors, starts: Tensors, begin: Reading, steps: int
-    ) -> Flow[Attribution]:
+    ) -> Flow[_Walk]:
         """Goes so many steps, from the reading at the baseline."""
         path = GuidedPath(
             _joined(starts),
@@ -100,19 +103,24 @@ class GuidedIntegratedGradients:
             share=self.fraction,
             leeway=self.max_dist,
         )
-        total = torch.zeros_like(path.points)
+        total = Accumulator(torch.zeros_like(summable(path.points)))
         gradients = _joined(begin.gradients)
         reading = begin
+        outputs, parts = [begin.values], []
         for number in range(1, steps + 1):
             moved = path.step(number, gradients)
             rows = ends if number == steps else _parted(path.points, ends)
             reading = yield from ask(explicand.evaluation(Given(rows), gradient=True))
             later = _joined(reading.gradients)
-            total += moved * (gradients + later) / 2
+            part = summable(moved) * (gradients + later) / 2
+            total.add(0, len(part), part)
+            outputs.append(reading.values)
+            parts.append(part.sum(1))
             gradients = later
-        values = _parted(total, widened(ends))
+        values = _parted(total.result(path.points.dtype), widened(ends))
         error = completeness_error(values, reading.values, begin.values)
-        return Attribution(values, error, ErrorKind.COMPLETENESS, reading.values, begin.values)
+        answer = Attribution(values, error, ErrorKind.COMPLETENESS, reading.values, begin.values)
+        return _Walk(answer, torch.stack(outputs, 1), torch.stack(parts, 1))
 
     def rows(self, explicand: Explicand) -> int:
         """A row for each step and one for the baseline, and at a site what stands there.
@@ -123,6 +131,28 @@ class GuidedIntegratedGradients:
         return explicand.count * (steps + 1) + endpoint_rows(explicand)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Walk:
+    """A whole way of every example.
+
+    Attributes:
+        attribution: The integral along it.
+        outputs: The target at its points, (examples, steps + 1).
+        parts: The part of the integral that each step has, summed over all elements, (examples,
+            steps).
+    """
+
+    attribution: Attribution
+    outputs: Tensor
+    parts: Tensor
+
+    def estimate(self) -> Estimate:
+        """The estimate for its only example."""
+        outputs, (parts,) = self.outputs[0], self.parts
+        misses = parts - outputs.diff().to(parts)
+        return Estimate.of(self.attribution, outputs, self.attribution.values, misses)
+
+
 @dataclass(frozen=True, slots=True)
 class _Walks:
     """Ways of ever more steps.
@@ -131,14 +161,16 @@ class _Walks:
         walk: Goes so many steps.
     """
 
-    walk: Callable[[int], Flow[Attribution]]
+    walk: Callable[[int], Flow[_Walk]]
+    first: ClassVar[int] = FIRST_INTERVALS
     most: ClassVar[int] = MOST_INTERVALS
 
-    def begin(self) -> Flow[tuple[Attribution, Attribution]]:
-        return (yield from both(self.walk(2), self.walk(4)))
+    def begin(self) -> Flow[tuple[Estimate, Estimate]]:
+        coarse, fine = yield from both(self.walk(self.first), self.walk(2 * self.first))
+        return coarse.estimate(), fine.estimate()
 
-    def halve(self, intervals: int) -> Flow[Attribution]:
-        return (yield from self.walk(2 * intervals))
+    def halve(self, intervals: int) -> Flow[Estimate]:
+        return (yield from self.walk(2 * intervals)).estimate()
 
 
 def _joined(tensors: tuple[Tensor, ...]) -> Tensor:

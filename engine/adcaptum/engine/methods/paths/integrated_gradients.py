@@ -7,8 +7,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from adcaptum.engine.methods.paths.estimate import Estimate
 from adcaptum.engine.methods.paths.quadrature import Rule, nodes_with_ends
-from adcaptum.engine.methods.paths.refinement import USUAL_POINTS, Trapezoid, refined
+from adcaptum.engine.methods.paths.refinement import USUAL_POINTS, refined
+from adcaptum.engine.methods.paths.trapezoid import Trapezoid
 from adcaptum.engine.rows.reduce import WeightedSum, widened
 from adcaptum.engine.rows.sources import Path
 from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
@@ -65,8 +67,11 @@ class IntegratedGradients:
             path = Path(ends, starts, alphas)
             return explicand.evaluation(path, gradient=True, reduce=WeightedSum(weights))
 
-        def answer(averages: tuple[Tensor, ...], outputs: Tensor) -> Attribution:
-            return self._answer(explicand, averages, differences, outputs[None, [0, -1]])
+        def answer(averages: tuple[Tensor, ...], outputs: Tensor) -> Estimate:
+            made = self._answer(explicand, averages, differences, outputs[None, [0, -1]])
+            # The part of the gradient that flows through some neurons has no such sum.
+            whole = explicand.through is None
+            return Estimate.of(made, outputs, _products(averages, differences) if whole else None)
 
         return (yield from refined(Trapezoid(points, answer), explicand.tolerance))
 
@@ -78,7 +83,7 @@ class IntegratedGradients:
         outputs: Tensor,
     ) -> Attribution:
         """Puts together what is returned; outputs are those at the start and end, (examples, 2)."""
-        products = tuple(g * d for g, d in zip(averages, differences, strict=True))
+        products = _products(averages, differences)
         values = products if self.multiply_by_inputs else averages
         if not explicand.with_error:
             return Attribution(values)
@@ -95,6 +100,10 @@ class IntegratedGradients:
         if explicand.tolerance is not None:
             points = USUAL_POINTS
         return explicand.count * points + endpoint_rows(explicand)
+
+
+def _products(averages: tuple[Tensor, ...], differences: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(g * d for g, d in zip(averages, differences, strict=True))
 
 
 def _differences(ends: tuple[Tensor, ...], starts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
