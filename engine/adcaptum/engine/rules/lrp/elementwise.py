@@ -97,6 +97,11 @@ def total(sign: int) -> Handler:
             return shared(propagation, func, args, kwargs)
         (x,) = among
         y = graphless(func, args, kwargs)
+        marks = propagation.marks
+        if _keeps_sign(marks.bound(x), args, kwargs):
+            result = applied(Passed, y, (1.0,), x)
+            marks.set_gate(result)
+            return result
         merged = _with_bias(propagation, x, y, _constant(sign, x, args, kwargs))
         if merged is not None:
             return merged
@@ -104,11 +109,22 @@ def total(sign: int) -> Handler:
             result = applied(Passed, y, (1.0,), x)
         else:
             result = shared(propagation, func, args, kwargs)
-        if propagation.is_gate(x):
-            propagation.mark_gate(result)
+        if marks.is_gate(x):
+            marks.set_gate(result)
         return result
 
     return handler
+
+
+def _keeps_sign(bound: float | None, args: Arguments, kwargs: Keywords) -> bool:
+    """Whether a constant is added to a tanh, or to a function like it, so that a gate results.
+
+    1 + tanh(u) is twice a sigmoid of 2u: the constant is no bias, and has no share.
+    """
+    if bound is None:
+        return False
+    numbers = [abs(a) for a in (*args, kwargs.get("other")) if isinstance(a, int | float)]
+    return len(numbers) == 1 and "alpha" not in kwargs and numbers[0] >= bound
 
 
 def _constant(sign: int, x: Tensor, args: Arguments, kwargs: Keywords) -> Tensor | None:
@@ -136,32 +152,78 @@ def _with_bias(
 
 
 def multiplied(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """Products of elements: half for each factor, or all for what the other weighs."""
+    """Products of elements: half for each factor, or all for what the other weighs or scales."""
     propagation = propagation_of(interception)
+    marks = propagation.marks
     factors = [t for t in (*args, *kwargs.values()) if depends(t)]
-    signals = [t for t in factors if not propagation.is_gate(t)]
     if len(factors) == 1:
         result = passed(func, args, kwargs, *factors)
-        if not signals:
-            propagation.mark_gate(result)
+        marks.hand_on(factors[0], result, _number((*args, *kwargs.values())))
         return result
-    if propagation.composite.gates == "signal" and len(signals) == 1:
-        factors = signals
-    return passed(func, args, kwargs, *factors)
+    signals = [t for t in factors if not marks.is_scale(t)]
+    if len(signals) == 1:
+        result = passed(func, args, kwargs, *signals)
+        marks.hand_on(signals[0], result, None)
+        return result
+    if propagation.composite.gates == "signal":
+        signals = [t for t in factors if not marks.is_gate(t)]
+    if len(signals) == 1:
+        return passed(func, args, kwargs, *signals)
+    result = passed(func, args, kwargs, *factors)
+    if all(map(marks.is_scale, factors)):
+        marks.set_scale(result)
+    return result
+
+
+def _number(values: Arguments) -> float | None:
+    return next((float(v) for v in values if isinstance(v, int | float)), None)
 
 
 def divided(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
     """Quotients: all for the numerator, if it depends on what is explained.
 
     So that normalisations that are written out pass relevance as Achtibat et al. (2024),
-    proposition 3.4, have it.
+    proposition 3.4, have it. A constant by an activation is a scale.
     """
-    propagation = propagation_of(interception)
+    marks = propagation_of(interception).marks
+    numerator, *_ = (*args, *kwargs.values())
     (x, *_) = (t for t in (*args, *kwargs.values()) if depends(t))
     result = passed(func, args, kwargs, x)
-    if propagation.is_gate(x):
-        propagation.mark_gate(result)
+    if not depends(numerator):
+        marks.set_scale(result)
+    else:
+        divisor = _number((*args, *kwargs.values()))
+        marks.hand_on(x, result, 1 / divisor if divisor else None)
     return result
+
+
+def reciprocal(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
+    """`reciprocal`, `rsqrt`: what a normalisation multiplies by."""
+    result = passed(func, args, kwargs, *(t for t in (*args, *kwargs.values()) if depends(t)))
+    propagation_of(interception).marks.set_scale(result)
+    return result
+
+
+def power(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
+    """Powers: relevance passes them; with a negative exponent they are scales."""
+    base, exponent = bound(args[:2], kwargs, ("self", "exponent"))
+    result = alone("pow")(interception, func, args, kwargs)
+    if depends(base) and isinstance(exponent, int | float):
+        marks = propagation_of(interception).marks
+        if (exponent < 0) != marks.is_scale(base):
+            marks.set_scale(result)
+    return result
+
+
+def bounded(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
+    """`tanh`, `erf` and their like: functions between -1 and 1."""
+    result = passed(func, args, kwargs, *(t for t in (*args, *kwargs.values()) if depends(t)))
+    propagation_of(interception).marks.set_bound(result, 1)
+    return result
+
+
+# Of a scale they are one.
+_OF_SCALES = frozenset({"sqrt", "square", "abs", "neg"})
 
 
 def alone(name: str) -> Handler:
@@ -172,7 +234,11 @@ def alone(name: str) -> Handler:
         among = [t for t in (*args, *kwargs.values()) if depends(t)]
         if len(among) != 1:
             return missing(interception, func, args, kwargs)
-        return passed(func, args, kwargs, *among)
+        result = passed(func, args, kwargs, *among)
+        marks = propagation_of(interception).marks
+        if name in _OF_SCALES and marks.is_scale(among[0]):
+            marks.set_scale(result)
+        return result
 
     return handler
 
@@ -191,7 +257,7 @@ def passing(
 def gate(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
     """Sigmoids: functions of each element that are made to weigh others."""
     result = passed(func, args, kwargs, *(t for t in (*args, *kwargs.values()) if depends(t)))
-    propagation_of(interception).mark_gate(result)
+    propagation_of(interception).marks.set_gate(result)
     return result
 
 

@@ -167,7 +167,7 @@ def product(interception: Interception, func: Func, args: Arguments, kwargs: Key
     propagation = propagation_of(interception)
     factors = [t for t in _flat((*args, *kwargs.values())) if depends(t)]
     if propagation.composite.gates == "signal":
-        signals = [t for t in factors if not propagation.is_gate(t)]
+        signals = [t for t in factors if not propagation.marks.is_gate(t)]
         if signals and len(signals) < len(factors):
             args = tuple(_without(a, propagation) for a in args)
             kwargs = {key: _without(value, propagation) for key, value in kwargs.items()}
@@ -311,7 +311,7 @@ def _without(value: Any, propagation: Propagation) -> Any:
     """The value, or its gates cut off from what is explained."""
     if isinstance(value, list | tuple):
         return [_without(v, propagation) for v in value]
-    return value.detach() if propagation.is_gate(value) else value
+    return value.detach() if propagation.marks.is_gate(value) else value
 
 
 _MULTIPLY: dict[str, Callable[..., Tensor]] = {

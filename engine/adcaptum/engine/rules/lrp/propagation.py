@@ -26,6 +26,7 @@ from adcaptum.engine.rules.lrp.affine_maps import AffineMap
 from adcaptum.engine.rules.lrp.affine_rules import LayerRule
 from adcaptum.engine.rules.lrp.autograd_functions import Kept, Layer, applied, layer_behind
 from adcaptum.engine.rules.lrp.composites import Composite, Place
+from adcaptum.engine.rules.lrp.marks import Marks
 from adcaptum.engine.rules.operations import MOVEMENT, name_of, words
 
 MAPS = words("""
@@ -85,6 +86,7 @@ class Propagation(Interception):
 
     Attributes:
         composite: Which rule each operation has.
+        marks: The parts that tensors play in products.
     """
 
     def __init__(self, table: DispatchTable, composite: Composite, model: object) -> None:
@@ -97,7 +99,7 @@ class Propagation(Interception):
         self._kept: dict[int, list[ref[Kept]]] = {}
         self._overwritten = -1
         self._origins: WeakIdKeyDictionary = WeakIdKeyDictionary()
-        self._gates: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self.marks = Marks()
         self._owners: dict[int, list[tuple[str, nn.Module]]] | None = None
         self._calls = 0
         self._seen = 0
@@ -120,8 +122,8 @@ class Propagation(Interception):
             finally:
                 self._overwritten = before
         result = super().__torch_function__(func, types, args, kwargs)
-        if carries and self._gates and args and self.is_gate(args[0]):
-            self.mark_gate(result)
+        if carries and args and self.marks:
+            self.marks.hand_on(args[0], result)
         return result
 
     def keep(self, tensor: Tensor) -> Kept:
@@ -141,16 +143,6 @@ class Propagation(Interception):
             if kept is not None:
                 kept.tensor = kept.tensor.clone()
         return memory
-
-    def mark_gate(self, result: object) -> None:
-        """Remembers that tensors weigh others."""
-        for t in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(t, Tensor):
-                self._gates[t] = True
-
-    def is_gate(self, value: object) -> bool:
-        """Whether a value weighs others."""
-        return isinstance(value, Tensor) and value in self._gates
 
     def call(
         self,

@@ -6,7 +6,9 @@ What comes out as an evaluation's gradient is relevance, of a target with the re
 
 - Affine maps have the rule that the composite says, merged with a batch norm that follows them.
 - Sums, means, pools, interpolation: in proportion to contributions.
-- Functions of each element hand relevance on. So do products with constants, and quotients.
+- Functions of each element hand relevance on. So do products with constants, and quotients to
+  their numerator. A product with a reciprocal, or a negative power, is such a quotient; 1 + tanh is
+  a gate like the sigmoid.
 - Maxima: the winner takes it all.
 - Products of activations, softmax: see `Composite.gates`. Normalisations: see `Centred`.
 - Any other operation: in proportion to values times gradients, and it is reported.
@@ -21,12 +23,15 @@ from adcaptum.engine.rules.interception import Handler, Interception
 from adcaptum.engine.rules.lrp.composites import Composite
 from adcaptum.engine.rules.lrp.elementwise import (
     alone,
+    bounded,
     divided,
     gate,
     group_norm,
     layer_norm,
     multiplied,
     passing,
+    power,
+    reciprocal,
     share,
     softmax,
     total,
@@ -80,6 +85,9 @@ HANDLERS: dict[str, Handler] = {
     "mul": multiplied,
     "div": divided,
     **dict.fromkeys(("sigmoid", "hardsigmoid"), gate),
+    **dict.fromkeys(("tanh", "erf", "softsign"), bounded),
+    **dict.fromkeys(("reciprocal", "rsqrt"), reciprocal),
+    "pow": power,
     "softmax": softmax,
     "layer_norm": layer_norm,
     "group_norm": group_norm,

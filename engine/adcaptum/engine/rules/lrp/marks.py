@@ -1,0 +1,74 @@
+"""Parts that tensors play in products: gates, scales, and functions between two bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+
+class Marks:
+    """The marks of one batch's tensors. Movements, casts and constant factors hand them on.
+
+    A *gate* weighs other activations, as a softmax or a sigmoid does. A *scale* is a reciprocal or
+    a negative power, by which a normalisation multiplies. A *bounded* tensor lies between -b and b,
+    as a tanh does: with a constant of at least b added it is a gate.
+    """
+
+    def __init__(self) -> None:
+        self._gates: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._scales: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._bounds: WeakIdKeyDictionary = WeakIdKeyDictionary()
+
+    def __bool__(self) -> bool:
+        return bool(self._gates or self._scales or self._bounds)
+
+    def set_gate(self, result: object) -> None:
+        """Marks tensors as gates."""
+        for t in _tensors(result):
+            self._gates[t] = True
+
+    def set_scale(self, result: object) -> None:
+        """Marks tensors as scales."""
+        for t in _tensors(result):
+            self._scales[t] = True
+
+    def set_bound(self, result: object, bound: float) -> None:
+        """Marks tensors as lying between -bound and bound."""
+        for t in _tensors(result):
+            self._bounds[t] = bound
+
+    def is_gate(self, value: object) -> bool:
+        """Whether a value is a gate."""
+        return isinstance(value, Tensor) and value in self._gates
+
+    def is_scale(self, value: object) -> bool:
+        """Whether a value is a scale."""
+        return isinstance(value, Tensor) and value in self._scales
+
+    def bound(self, value: object) -> float | None:
+        """The bound of a value's size, if it has one."""
+        return self._bounds.get(value) if isinstance(value, Tensor) else None
+
+    def hand_on(self, source: object, result: object, factor: float | None = 1) -> None:
+        """Gives a result the marks of what it was made of.
+
+        Args:
+            source: What it was made of.
+            result: The result.
+            factor: By how much it was multiplied; None: by several numbers.
+        """
+        if self.is_gate(source):
+            self.set_gate(result)
+        if self.is_scale(source):
+            self.set_scale(result)
+        bound = self.bound(source)
+        if bound is not None and factor is not None:
+            self.set_bound(result, bound * abs(factor))
+
+
+def _tensors(result: object) -> Iterator[Tensor]:
+    for t in result if isinstance(result, tuple | list) else (result,):
+        if isinstance(t, Tensor):
+            yield t
