@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -68,7 +66,6 @@ class Marks:
             self.set_bound(result, bound * abs(factor))
 
 
-def _tensors(result: object) -> Iterator[Tensor]:
-    for t in result if isinstance(result, tuple | list) else (result,):
-        if isinstance(t, Tensor):
-            yield t
+def _tensors(result: object) -> list[Tensor]:
+    among = result if isinstance(result, tuple | list) else (result,)
+    return [t for t in among if isinstance(t, Tensor)]

@@ -17,9 +17,11 @@ What comes out as an evaluation's gradient is relevance, of a target with the re
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from adcaptum.engine.rules.dispatch_table import DispatchTable
-from adcaptum.engine.rules.interception import Handler, Interception
+from adcaptum.engine.rules.dispatch_table import DispatchTable, run_plain
+from adcaptum.engine.rules.interception import Func, Handler, Interception
+from adcaptum.engine.rules.lrp.complex_numbers import CROSSING, crossing
 from adcaptum.engine.rules.lrp.composites import Composite
 from adcaptum.engine.rules.lrp.elementwise import (
     alone,
@@ -66,15 +68,11 @@ class Relevance:
         return Propagation(RELEVANCE, self.composite, model)
 
 
-# Relevance is a real number; of complex ones nothing has been said.
-_COMPLEX = frozenset(name for name in LINEAR if name.startswith("fft_")) | words(
-    "stft istft complex"
-)
 _SUMS = words("fold col2im index_add scatter_add trace")
 _PASSING = words("neg square rad2deg deg2rad log_softmax rms_norm float_power")
 
 HANDLERS: dict[str, Handler] = {
-    **dict.fromkeys((LINEAR - _COMPLEX) | _SUMS, share),
+    **dict.fromkeys(LINEAR | _SUMS, share),
     **{name: alone(name) for name in ELEMENTWISE | BINARY},
     **dict.fromkeys(BILINEAR, product),
     **dict.fromkeys(_PASSING, passing),
@@ -91,7 +89,7 @@ HANDLERS: dict[str, Handler] = {
     "softmax": softmax,
     "layer_norm": layer_norm,
     "group_norm": group_norm,
-    **{name: unknown(name) for name in _COMPLEX | {"lerp"}},
+    "lerp": unknown("lerp"),
 }
 """The handlers of the rule by operation."""
 
@@ -111,8 +109,23 @@ HIDDEN = ELEMENTWISE | words("""
     scaled_dot_product_flash_attention_for_cpu scaled_dot_product_efficient_attention
 """)
 
+
+def _moved(
+    interception: Interception,  # noqa: ARG001 - a handler
+    func: Func,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    return run_plain(func, args, kwargs)
+
+
+_REAL = {
+    **dict.fromkeys(CROSSING, _moved),
+    **{name: handler for name, handler in HANDLERS.items() if name not in PLAIN},
+}
+
 RELEVANCE = DispatchTable(
-    {name: handler for name, handler in HANDLERS.items() if name not in PLAIN},
+    {name: crossing(name, handler) for name, handler in _REAL.items()},
     PLAIN,
     HIDDEN,
     otherwise=unknown,
