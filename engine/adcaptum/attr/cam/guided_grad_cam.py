@@ -12,7 +12,7 @@ from adcaptum.attr.facade.attribution import GradientAttribution
 from adcaptum.attr.facade.captum_call import TargetType, Tensors
 from adcaptum.attr.gradients.rectified import GuidedBackprop
 from adcaptum.engine.errors import InvalidArgument
-from adcaptum.engine.methods.cam.maps import enlarged
+from adcaptum.engine.methods.cam.enlarging import enlarged
 
 
 class GuidedGradCam(GradientAttribution):

@@ -8,23 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from adcaptum.engine.methods.cam.maps import (
-    RELU_TEXT,
-    RESHAPE_TEXT,
-    SUM_TEXT,
-    Maps,
-    Reshape,
-    over_positions,
-)
-from adcaptum.engine.vocabulary.attribution import Attribution
-from adcaptum.engine.vocabulary.explicand import Explicand
-from adcaptum.engine.vocabulary.flow import Flow
+from adcaptum.engine.methods.cam.gradient_map import GradientMap, over_positions
 from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
 @dataclass(frozen=True, slots=True)
-class GradCamPlusPlus:
+class GradCamPlusPlus(GradientMap):
     """Grad-CAM in which each position has its own say in its channel's weight.
 
     Chattopadhay et al. (2018), https://arxiv.org/abs/1710.11063, equations 5, 10 and 19. The score
@@ -40,26 +30,10 @@ class GradCamPlusPlus:
         layer="required",
     )
 
-    relu: bool = parameter(True, RELU_TEXT)
-    sum_channels: bool = parameter(True, SUM_TEXT)
-    reshape: Reshape = parameter("none", RESHAPE_TEXT)
+    relu: bool = parameter(True, "Keep only what is positive in the map.")
 
-    def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; the output is the target at the input.
-
-        Raises:
-            InvalidArgument: If no layer is named, or it does not have the form that `reshape` says.
-        """
-        maps = Maps(self.relu, self.sum_channels, self.reshape)
-        return (yield from maps.explained(explicand, _parts))
-
-    def rows(self, explicand: Explicand) -> int:
-        """One gradient row an example."""
-        return explicand.count
-
-
-def _parts(values: Tensor, gradients: Tensor) -> Tensor:
-    # Equation 19, shortened by the squared gradient; where that is zero there is nothing to weigh.
-    below = 2 + over_positions(torch.sum, values) * gradients
-    alphas = torch.where(below == 0, 0, 1 / below)
-    return over_positions(torch.sum, alphas * gradients.relu()) * values
+    def parts(self, values: Tensor, gradients: Tensor) -> Tensor:
+        """Equation 19, shortened by the squared gradient; zero where there is nothing to weigh."""
+        below = 2 + over_positions(torch.sum, values) * gradients
+        alphas = torch.where(below == 0, 0, 1 / below)
+        return over_positions(torch.sum, alphas * gradients.relu()) * values

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from adcaptum.engine.methods.cam.activation_map import RESHAPE_TEXT, Reshape, check_layer
+from adcaptum.engine.methods.cam.enlarging import Enlarging, enlarged
 from adcaptum.engine.methods.cam.grad_cam import GradCam
-from adcaptum.engine.methods.cam.maps import RESHAPE_TEXT, Enlarging, Reshape, check_layer, enlarged
 from adcaptum.engine.methods.gradients.guided_backprop import GuidedBackprop
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import INPUT
@@ -32,7 +33,7 @@ class GuidedGradCam:
     )
 
     enlarging: Enlarging = parameter(
-        "nearest", "How the map is enlarged: to the nearest of its values, or between them."
+        "nearest", "How to enlarge the map: to the nearest of its values, or linearly between them."
     )
     reshape: Reshape = parameter("none", RESHAPE_TEXT)
     strict: bool = parameter(

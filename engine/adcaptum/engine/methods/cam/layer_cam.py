@@ -7,16 +7,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from adcaptum.engine.methods.cam.maps import RELU_TEXT, RESHAPE_TEXT, SUM_TEXT, Maps, Reshape
-from adcaptum.engine.vocabulary.attribution import Attribution
-from adcaptum.engine.vocabulary.explicand import Explicand
-from adcaptum.engine.vocabulary.flow import Flow
+from adcaptum.engine.methods.cam.gradient_map import GradientMap
 from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 
 @dataclass(frozen=True, slots=True)
-class LayerCam:
+class LayerCam(GradientMap):
     """Each element of a layer times its own gradient, where that is positive.
 
     Jiang, Zhang, Hou, Cheng, Wei (2021), https://doi.org/10.1109/TIP.2021.3089943: the map is
@@ -32,23 +29,8 @@ class LayerCam:
         layer="required",
     )
 
-    relu: bool = parameter(True, RELU_TEXT)
-    sum_channels: bool = parameter(True, SUM_TEXT)
-    reshape: Reshape = parameter("none", RESHAPE_TEXT)
+    relu: bool = parameter(True, "Keep only what is positive in the map.")
 
-    def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; the output is the target at the input.
-
-        Raises:
-            InvalidArgument: If no layer is named, or it does not have the form that `reshape` says.
-        """
-        maps = Maps(self.relu, self.sum_channels, self.reshape)
-        return (yield from maps.explained(explicand, _parts))
-
-    def rows(self, explicand: Explicand) -> int:
-        """One gradient row an example."""
-        return explicand.count
-
-
-def _parts(values: Tensor, gradients: Tensor) -> Tensor:
-    return gradients.relu() * values
+    def parts(self, values: Tensor, gradients: Tensor) -> Tensor:
+        """relu(gradient) * value."""
+        return gradients.relu() * values

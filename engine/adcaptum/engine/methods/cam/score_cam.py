@@ -10,16 +10,8 @@ from torch import Tensor
 
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.games.game import by_game, exact
+from adcaptum.engine.methods.cam.activation_map import ActivationMap, check_layer, positions
 from adcaptum.engine.methods.cam.highlights import Highlighted, check_maps
-from adcaptum.engine.methods.cam.maps import (
-    RELU_TEXT,
-    RESHAPE_TEXT,
-    SUM_TEXT,
-    Maps,
-    Reshape,
-    check_layer,
-    positions,
-)
 from adcaptum.engine.rows.reduce import widened
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import INPUT
@@ -28,12 +20,12 @@ from adcaptum.engine.vocabulary.flow import Flow, ask
 from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
-# What is foretold of a layer whose channels only the model knows.
+# The estimate for a layer whose channels only the model knows.
 _USUAL_CHANNELS = 512
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreCam:
+class ScoreCam(ActivationMap):
     """A layer's channels, weighted by the target at the input seen through each channel's map.
 
     Wang et al. (2020), https://arxiv.org/abs/1910.01279, algorithm 1: the maps are up-sampled and
@@ -46,9 +38,7 @@ class ScoreCam:
         name="score_cam", paper="https://arxiv.org/abs/1910.01279", baseline=True, layer="required"
     )
 
-    relu: bool = parameter(True, RELU_TEXT)
-    sum_channels: bool = parameter(True, SUM_TEXT)
-    reshape: Reshape = parameter("none", RESHAPE_TEXT)
+    relu: bool = parameter(True, "Keep only what is positive in the map.")
     max_channels: int | None = parameter(
         None,
         "Evaluate only so many channels of each example, those that vary most over the positions; "
@@ -67,8 +57,7 @@ class ScoreCam:
             raise InvalidArgument("values", "given", "score_cam varies the inputs, not the layer")
         starts = explicand.paired_baselines()
         reading = yield from ask(explicand.at_inputs(read=True))
-        maps = Maps(self.relu, self.sum_channels, self.reshape)
-        (values,) = (maps.channels_first(t) for t in widened(_single(reading.activations)))
+        (values,) = (self.channels_first(t) for t in widened(_single(reading.activations)))
         check_maps(explicand.inputs, values)
         chosen = self._chosen(values)
         rows = Highlighted(
@@ -81,7 +70,7 @@ class ScoreCam:
         chosen, values = (t.repeat_interleave(outputs, 0) for t in (chosen, values))
         each = values.new_zeros(values.shape[:2]).scatter_(1, chosen, weights)
         return Attribution(
-            (maps.joined(_like(each, values) * values),),
+            (self.joined(_like(each, values) * values),),
             output=by_game(reading.values, explicand.count)[:, 0],
         )
 
