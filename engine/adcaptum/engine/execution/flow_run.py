@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from adcaptum.engine.errors import BudgetExceeded
 from adcaptum.engine.execution.pending import Pending
-from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
+from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, StopReason
 from adcaptum.engine.vocabulary.flow import Flow, Progress, Round
 
 T = TypeVar("T")
@@ -104,6 +104,8 @@ class FlowRun(Generic[T]):
             # A flow that ran to its end knows better why it did not go on.
             ended = self.stop_reason is StopReason.CONVERGED
             reason = result.stop_reason if ended else self.stop_reason
+            if reason is StopReason.CONVERGED and _unknown(result):
+                reason = StopReason.BUDGET
             result = replace(result, rows_used=self.rows_used, stop_reason=reason)
         # The best answer of a stopped flow is an Attribution, and so is T.
         return result  # type: ignore[return-value]
@@ -141,3 +143,10 @@ class FlowRun(Generic[T]):
         self.stop_reason = reason
         self.done = True
         self.close()
+
+
+def _unknown(answer: Attribution) -> bool:
+    """Whether an answer states standard errors, and one is not a number, as its values are."""
+    if answer.error_kind is not ErrorKind.STANDARD_ERROR or answer.error is None:
+        return False
+    return bool(answer.error.isnan().any())

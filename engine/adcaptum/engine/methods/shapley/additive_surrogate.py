@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.methods.shapley.strata import PairedSample
+from adcaptum.engine.vocabulary.flow import Flow
+from adcaptum.engine.vocabulary.pace import PIECE_MULTIPLY_ADDS, Pace
 
 _SINGULAR = 1e-10
 
@@ -49,26 +51,41 @@ class Surrogate:
     inflation: Tensor
 
     @classmethod
-    def of(cls, sample: PairedSample) -> Self | None:
-        """Factorises; None if the sample does not determine the values."""
-        features = sample.members.shape[1]
+    def of(cls, sample: PairedSample, pace: Pace) -> Flow[Self | None]:
+        """Factorises; None if the sample does not determine the values.
+
+        Args:
+            sample: The pairs.
+            pace: Pauses between pieces.
+        """
+        pairs, features = sample.members.shape
         drawn = torch.bincount(sample.strata, minlength=len(sample.masses)).double()
-        members = sample.members.double()
-        shares = members.mean(1)
-        equations = members - shares[:, None]
-        weighted = equations * (sample.masses / drawn.clamp_min(1))[sample.strata][:, None]
-        matrix = weighted.T @ equations
+        equations = sample.members.double()
+        shares = equations.mean(1)
+        equations -= shares[:, None]
+        weights = (sample.masses / drawn.clamp_min(1))[sample.strata]
+        matrix = equations.new_zeros(features, features)
+        size = max(1, int(PIECE_MULTIPLY_ADDS / features**2))
+        pieces = [slice(start, min(start + size, pairs)) for start in range(0, pairs, size)]
+        for some in pieces:
+            yield from pace.before((some.stop - some.start) * features**2)
+            matrix.addmm_((equations[some] * weights[some, None]).T, equations[some])
         # psi has no part along (1, ..., 1): any weight there makes the matrix regular.
         scale = matrix.trace() / max(features - 1, 1)
         factor, failed = torch.linalg.cholesky_ex(matrix + scale / features)
         if failed or factor.diagonal().square().min() < _SINGULAR * scale:
             return None
-        solution = weighted @ torch.cholesky_inverse(factor)
+        inverse = torch.cholesky_inverse(factor)
+        solution = torch.empty_like(equations)
+        for some in pieces:
+            yield from pace.before((some.stop - some.start) * features**2)
+            torch.mm(equations[some], inverse, out=solution[some])
+        solution *= weights[:, None]
         # The finite population correction: a stratum evaluated whole has no sampling error.
         unseen = (1 - drawn / sample.populations).clamp_min(0)
         spread = unseen * torch.where(drawn > 1, drawn / (drawn - 1), torch.ones_like(drawn))
         shared = torch.where(drawn > 1, (spread / drawn.clamp_min(1)).sqrt(), 0)
-        leverage = (solution * equations).sum(1)
+        leverage = torch.linalg.vecdot(solution, equations)
         return cls(
             equations=equations,
             solution=solution,

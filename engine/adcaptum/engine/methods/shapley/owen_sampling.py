@@ -42,6 +42,9 @@ class OwenSampling:
     with no more rows, the values are exact. With a background set a coalition's worth is the mean
     over its rows, and the standard errors are those of the coalitions alone. Each element has the
     value of its feature.
+
+    Standard errors from few pairs are themselves uncertain: twice the error covers 70 % of two
+    pairs, 88 % of five, 95 % of many (Student's t).
     """
 
     traits: ClassVar[Traits] = Traits(

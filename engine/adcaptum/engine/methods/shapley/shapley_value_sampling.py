@@ -39,6 +39,9 @@ class ShapleyValueSampling:
     Where every coalition can be evaluated with no more rows, the values are exact. With a
     background set a coalition's worth is the mean over its rows, and the standard errors are those
     of the orders alone. Each element has the value of its feature.
+
+    Standard errors from few pairs are themselves uncertain: twice the error covers 88 % of five
+    pairs, 95 % of many (Student's t).
     """
 
     traits: ClassVar[Traits] = Traits(

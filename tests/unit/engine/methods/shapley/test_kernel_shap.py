@@ -16,8 +16,11 @@ from adcaptum.engine import (
     StopReason,
     explain,
 )
+from adcaptum.engine.execution.flow_run import FlowRun
 from adcaptum.engine.games.coalitions import shapley_values
 from adcaptum.engine.methods.shapley.kernel_shap import KernelShap
+from adcaptum.engine.methods.shapley.pair_plan import plan
+from adcaptum.engine.vocabulary.method import multiply_adds
 from tests.games import as_model, gap, multiplicative, noise
 from tests.models import mlp, numbers, text_classifier, two_inputs
 
@@ -131,3 +134,28 @@ def test_the_most_features_are_explained_by_default() -> None:
     x = torch.rand(1, 1024, dtype=torch.float64)
     answer = explain(lambda x: x.sum(1), KernelShap(), Explicand.of(x), batch_rows=1024)
     torch.testing.assert_close(answer.values[0], x, rtol=1e-8, atol=1e-8)
+
+
+def test_more_samples_than_memory_holds_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match="at most 65536 with 1024 features"):
+        KernelShap(1_000_000).rows(Explicand.of(torch.zeros(1, 1024)))
+
+
+def test_the_cost_of_the_plan_is_known_before() -> None:
+    def cost(features: int, n_samples: int | None = None) -> float:
+        return multiply_adds(KernelShap(n_samples), Explicand.of(torch.zeros(1, features)))
+
+    assert cost(1024) > 4e9
+    assert cost(1024, 40_000) > 10 * cost(1024)
+    assert cost(10) < 1e7
+
+
+def test_a_large_plan_pauses() -> None:
+    execution = FlowRun(plan(1000, 6000, 0, "kernel"))
+    execution.start()
+    pauses = 0
+    while execution.paused:
+        execution.advance()
+        pauses += 1
+    assert pauses >= 3
+    assert sum(step.pairs for step in execution.result) == 6000
