@@ -17,10 +17,10 @@ from adcaptum.engine.execution.packing import RowRange
 from adcaptum.engine.execution.pending import Pending
 from adcaptum.service.errors import ServiceError
 from adcaptum.service.handlers.plans import Explanation
+from adcaptum.service.models.curves import Curve, best_rows
 from adcaptum.service.models.declaration import DeclarationError
 from adcaptum.service.models.repository.stored_tensors import EXAMPLE_TEXTS
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.models.warm_up import Curve, best_rows
 from adcaptum.service.requests import answers, parsed_request
 from adcaptum.service.requests.reading import Reading
 from adcaptum.service.requests.suitability import obstacle

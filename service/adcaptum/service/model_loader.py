@@ -18,8 +18,10 @@ import torch
 
 from adcaptum.service import dry_run, logs
 from adcaptum.service.metrics import Metrics
-from adcaptum.service.models import checks, loading, warm_up
+from adcaptum.service.models import checks, cores, curves as model_curves, loading
 from adcaptum.service.models.catalogue import Catalogue, State
+from adcaptum.service.models.cores import Threads
+from adcaptum.service.models.curves import Curve
 from adcaptum.service.models.daemon import in_daemon
 from adcaptum.service.models.declaration import DeclarationError
 from adcaptum.service.models.failure_reason import ModelFailure, failure_reason
@@ -28,7 +30,6 @@ from adcaptum.service.models.loading import LoadedModel
 from adcaptum.service.models.repository import stored_models
 from adcaptum.service.models.repository.stored_models import StoredModel, Version
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.models.warm_up import Curve, Threads
 from adcaptum.service.rpc.health import Health
 from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.settings import Settings
@@ -153,8 +154,8 @@ class ModelLoader:
         served = ServedModel.of(
             loaded, checked, variant, reference_bytes=self._settings.reference_bytes
         )
-        curves = dict(warm_up.curves(served, target))
-        memory = warm_up.memory(served, curves)
+        curves = dict(model_curves.curves(served, target))
+        memory = model_curves.memory(served, curves)
         dry_run.explain(served, curves)
         return _Prepared(served, curves, memory)
 
@@ -200,8 +201,8 @@ class ModelLoader:
             variant_rows_per_second=dict(variant.trials.rows_per_second),
             variant_failures=dict(variant.trials.failures),
             light=self._engines.is_light(served),
-            row_seconds={kind: warm_up.row_seconds(curve) for kind, curve in curves.items()},
-            batch_rows={kind: warm_up.best_rows(curve) for kind, curve in curves.items()},
+            row_seconds={kind: model_curves.row_seconds(curve) for kind, curve in curves.items()},
+            batch_rows={kind: model_curves.best_rows(curve) for kind, curve in curves.items()},
         )
 
     async def _divide_cores(self) -> None:
@@ -216,7 +217,7 @@ class ModelLoader:
         try:
             async with asyncio.timeout(EXCLUSIVE_SECONDS):
                 measured = await in_daemon(
-                    partial(warm_up.divide_cores, list(costs), costs, self._device), "cores"
+                    partial(cores.divide_cores, list(costs), costs, self._device), "cores"
                 )
         except Exception as error:  # noqa: BLE001  # a model failed or hung; the server can serve
             logs.logger().warning("the cores were not divided by trial", exc_info=error)

@@ -28,9 +28,9 @@ from adcaptum.service.handlers.shared_computations import SharedComputations
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.model_loader import ModelLoader
 from adcaptum.service.models.catalogue import Catalogue, State
+from adcaptum.service.models.cores import Threads
 from adcaptum.service.models.declaration import DeclarationError
 from adcaptum.service.models.repository import stored_models
-from adcaptum.service.models.warm_up import Threads
 from adcaptum.service.rpc import health, http
 from adcaptum.service.rpc.interceptors import MOST_OTHERS, Interceptor
 from adcaptum.service.rpc.servicers import ExplanationServicer

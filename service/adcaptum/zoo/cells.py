@@ -1,4 +1,4 @@
-"""A multilayer perceptron on measurements of cell nuclei, in the units they were measured in."""
+"""A multilayer perceptron on measurements of cell nuclei, in their units of measurement."""
 
 import torch
 from torch import Tensor, nn

@@ -1,7 +1,6 @@
 """`make demo`: starts the server, explains an image, a text and a table row, and stops it.
 
-Everything goes the way that a caller's requests go: a server of its own process, gRPC on loopback,
-the Python client.
+The server is a process of its own, and every request goes through gRPC and the Python client.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ class Scene:
 
     Attributes:
         model: The model's name.
-        title: What is shown.
-        inputs: Its input.
-        options: How it is explained; by the name of the picture that is drawn of it.
+        title: The title to print.
+        inputs: The input.
+        options: The options of its explanations, by the name of the picture of each.
     """
 
     model: str
@@ -47,7 +46,7 @@ class Scene:
 
 
 def scenes() -> tuple[Scene, ...]:
-    """A photograph, a review and a row of measurements."""
+    """Returns the scenes: a photograph, a review and a row of measurements."""
     path = Method("integrated_gradients")
     return (
         Scene(
@@ -91,11 +90,11 @@ def server(models: Path) -> Iterator[str]:
     """Starts a server on a free port of the loopback for the duration of a `with` block.
 
     Yields:
-        Its gRPC address.
+        The gRPC address.
 
     Raises:
-        RuntimeError: If it does not become ready, or does not stop cleanly; its last words are in
-            the message.
+        RuntimeError: The server does not become ready or does not stop cleanly; the message has
+            the last lines of its log.
     """
     command = [sys.executable, "-m", "adcaptum.service.cli", "serve", str(models)]
     command += ["--port", "0", "--http-port", "0"]
@@ -109,7 +108,7 @@ def server(models: Path) -> Iterator[str]:
         reader = Thread(target=log.extend, args=(process.stderr,), daemon=True)
         try:
             address = _wait_until_ready(process, log)
-            # Somebody must read on, or the server would wait for room in the pipe.
+            # Without a reader the server would block once the pipe is full.
             reader.start()
             yield address
         finally:
@@ -126,7 +125,7 @@ def server(models: Path) -> Iterator[str]:
 
 
 def _wait_until_ready(process: subprocess.Popen[str], log: deque[str]) -> str:
-    """Reads the log until the server says that it is ready."""
+    """Reads the log until the server is ready; returns its address."""
     for line in process.stderr or ():
         log.append(line)
         try:

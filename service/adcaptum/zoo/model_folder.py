@@ -1,4 +1,4 @@
-"""A model as a repository holds it: `model.toml`, a version's weights, the files beside them."""
+"""A model's folder in a repository: `model.toml`, a version's weights, and further files."""
 
 import shutil
 import tempfile
@@ -16,15 +16,15 @@ VERSION = "1"
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """What a recipe made, before it is written.
+    """The result of a recipe, before it is written.
 
     Attributes:
-        name: The model's, and the folder's.
-        configuration: What `model.toml` says.
+        name: The name of the model and its folder.
+        configuration: The content of `model.toml`.
         weights: The state dict.
         tensors: Tensors by file name, then by key.
         texts: Text files by name.
-        measured: The held-out measurement in words, for people.
+        measured: The held-out measurement in words.
     """
 
     name: str
@@ -36,11 +36,11 @@ class ModelFolder:
 
     @property
     def weight_count(self) -> int:
-        """How many numbers the weights hold, running statistics included."""
+        """The number of numbers in the weights, running statistics included."""
         return sum(weight.numel() for weight in self.weights.values())
 
     def write(self, repository: Path) -> Path:
-        """Puts the folder into the repository, in place of one of its name, and returns its path.
+        """Writes the folder into the repository, replacing one of its name; returns its path.
 
         The folder is filled under a hidden name and renamed, so a server that reads the repository
         meanwhile sees the old one, the new one or none, never half of one.

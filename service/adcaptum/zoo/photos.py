@@ -26,7 +26,7 @@ NORM_EPSILON: Final = 1e-3
 
 
 class PixelNormalisation(nn.Module):
-    """Maps pixels in 0..1 to what the network was trained on, `(255 x - 127) / 128`."""
+    """Maps pixels in 0..1 to the scale of the training images, `(255 x - 127) / 128`."""
 
     mean: Tensor
     scale: Tensor

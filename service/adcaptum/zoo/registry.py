@@ -9,7 +9,7 @@ from adcaptum.zoo.recipes import cells, digits, photos, reviews
 from adcaptum.zoo.training import Report
 
 Recipe = Callable[[Report], ModelFolder]
-"""Makes a model, telling how far it has come."""
+"""A function that makes a model and reports its progress."""
 
 RECIPES: Final[Mapping[str, Recipe]] = MappingProxyType(
     {

@@ -1,4 +1,4 @@
-"""Training that gives the same weights each time and leaves torch's random state as it was."""
+"""Reproducible training that restores torch's random state."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 Report = Callable[[float], None]
-"""Takes the fraction done, 0..1."""
+"""A function that takes the fraction done, 0..1."""
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def fit(
         batch_rows: Rows a step.
         learning_rate: The highest of the cycle.
         weight_decay: AdamW's.
-        report: Told after each epoch.
+        report: Called after each epoch.
     """
     optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay)
     steps = -(-len(inputs) // batch_rows)

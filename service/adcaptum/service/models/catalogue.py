@@ -1,4 +1,4 @@
-"""The models of a server, and where each is on its way to serving."""
+"""The models of a server and the state of each."""
 
 import enum
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from adcaptum.v1 import model_pb2
 
 
 class State(enum.Enum):
-    """Where a model is."""
+    """The state of a model."""
 
     LOADING = "loading"
     READY = "ready"
@@ -24,11 +24,11 @@ class Entry:
     """A model of the repository.
 
     Attributes:
-        name: Its name.
-        state: Where it is.
-        reason: Why it does not serve, for UNAVAILABLE.
-        stored: What its folder holds, once read.
-        served: Its versions by name, once READY.
+        name: The model's name.
+        state: Its state.
+        reason: The reason for UNAVAILABLE, as callers may read it.
+        stored: The content of its folder, once it is read.
+        served: Its versions by name, once it is READY.
     """
 
     name: str
@@ -39,11 +39,11 @@ class Entry:
 
 
 class Catalogue:
-    """Every model by its name. Belongs to the event loop: no other thread reads or writes it."""
+    """All models by name. Only the event loop's thread may use it."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._entries = {name: Entry(name) for name in sorted(names)}
-        # What was asked for before, without the checks: most requests name the same few models.
+        # Found versions by reference: most requests name the same few models.
         self._found: dict[tuple[str, str, str], ServedModel] = {}
 
     def __iter__(self) -> Iterator[Entry]:
@@ -63,17 +63,17 @@ class Catalogue:
         return self._entries[name]
 
     def set_stored(self, name: str, stored: StoredModel) -> None:
-        """Says what a model's folder holds."""
+        """Sets the content of a model's folder."""
         self._entries[name].stored = stored
 
     def set_ready(self, name: str, served: Mapping[str, ServedModel]) -> None:
-        """Says that a model serves."""
+        """Marks a model as READY."""
         entry = self._entries[name]
         entry.state, entry.reason, entry.served = State.READY, "", MappingProxyType(dict(served))
         self._found.clear()
 
     def set_unavailable(self, name: str, reason: str) -> None:
-        """Says that a model does not serve, and why."""
+        """Marks a model as UNAVAILABLE, for a reason."""
         entry = self._entries[name]
         entry.state, entry.reason = State.UNAVAILABLE, reason
 

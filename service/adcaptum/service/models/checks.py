@@ -133,7 +133,7 @@ def _check_output(model: LoadedModel, found: Tensor) -> None:
 
 
 def _dependence(model: LoadedModel, together: Tensor) -> str:
-    # Large outputs may differ by more in their last digits.
+    # Rounding differences grow with the outputs.
     scale = together.abs().max().clamp(min=1e-6).item()
     count = len(together)
     for index in range(min(count, 4)):

@@ -1,4 +1,4 @@
-"""What a model's `model.toml` declares."""
+"""The declaration of a model: the content of `model.toml`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ ZERO: Final = "zero"
 
 
 class DeclarationError(ValueError):
-    """A `model.toml`, or a file that it names, is not as it must be."""
+    """A fault of a `model.toml`, of a file that it names, or of the model behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +50,20 @@ class InputDeclaration:
     """One input as callers see it.
 
     Attributes:
-        name: What requests call it.
-        kind: What it is.
-        datatype: What the forward method takes.
+        name: The name in requests.
+        kind: The kind of data.
+        datatype: The datatype that the forward method takes.
         shape: -1 stands for any length; the first is the batch.
-        default_baseline: The baseline where a request names none.
-        baselines: By name, `zero` always among them.
-        features: Tabular: the name of each.
-        units: Tabular: the unit of each, or nothing.
+        default_baseline: The name of the baseline of requests that name none.
+        baselines: Baselines by name; `zero` is one of them, except for texts.
+        features: Tabular: the name of each feature.
+        units: Tabular: the unit of each feature; empty if unknown.
         background: A safetensors file of background rows, under the input's name.
         resize: Image: the length of the shorter side before the centre is cropped, in pixels.
         tokenizer: Text: the tokenizer's file.
-        max_tokens: Text: longer texts are cut.
+        max_tokens: Text: the tokens after which a text is cut.
         embedding: Text: the module at whose output tokens are explained.
-        pad_token: Text: what short texts are filled up with.
+        pad_token: Text: the token that fills up short texts.
     """
 
     name: str
@@ -89,11 +89,11 @@ class OutputDeclaration:
     """One output as callers see it.
 
     Attributes:
-        name: What replies call it.
-        datatype: What the forward method returns.
+        name: The name in replies.
+        datatype: The datatype that the forward method returns.
         shape: -1 stands for any length; the first is the batch.
-        kind: What the numbers are.
-        labels: The name of each class, or nothing.
+        kind: The meaning of the numbers.
+        labels: The name of each class; empty if unknown.
     """
 
     name: str
@@ -105,12 +105,12 @@ class OutputDeclaration:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """How the model may be arranged for evaluations of its inputs and outputs.
+    """The variants of the model that may evaluate its inputs and outputs.
 
     Attributes:
-        precision: What it computes with there. Another one than the model's own is the owner's
-            choice, because the numbers change.
-        memory_format: Where the channels of images stand in memory; `auto`: wherever is faster.
+        precision: The precision to compute with. Another one than the model's own changes the
+            numbers and is therefore the owner's choice.
+        memory_format: The place of images' channels in memory; `auto`: the faster one.
         fold_batch_norm: Whether batch norms may be folded into the layers before them, where that
             is faster.
     """
@@ -122,27 +122,27 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """A whole `model.toml`.
+    """The content of a `model.toml`.
 
     Attributes:
-        name: The folder's.
-        description: For people.
+        name: The name of the model's folder.
+        description: A text for people.
         factory: `module:callable` that returns an `nn.Module` in evaluation mode.
         arguments: The factory's keyword arguments.
-        default_version: The version where a request names none; empty: the highest.
-        aliases: Alias to version.
-        accuracy: Held-out, as the builder measured it.
-        source: Where data and weights come from, and their licences.
-        inputs: In the order of the forward method's arguments.
-        outputs: The first is the one explained.
-        layers: Alias to qualified module name.
-        default_method: The method where a request names none.
-        default_params: Its parameters.
+        default_version: The version of requests that name none; empty: the highest.
+        aliases: Versions by alias.
+        accuracy: The held-out accuracy that the builder measured.
+        source: The origin of data and weights, and their licences.
+        inputs: The inputs in the order of the forward method's arguments.
+        outputs: The outputs, of which the first is explained.
+        layers: Qualified module names by alias.
+        default_method: The method of requests that name none.
+        default_params: The parameters of that method.
         max_rows: The most rows in one explanation.
         max_examples: The most examples in one request.
         examples: A safetensors file of examples, by input name.
-        example_texts: Examples of text inputs.
-        runtime: How it may be arranged for speed.
+        example_texts: Examples of a text input.
+        runtime: The variants that are allowed.
     """
 
     name: str

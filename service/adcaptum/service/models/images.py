@@ -1,4 +1,4 @@
-"""Pictures as callers have them -> the tensor that a network takes."""
+"""The conversion of images from requests to the tensor that a network takes."""
 
 import io
 import math

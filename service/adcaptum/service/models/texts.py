@@ -1,4 +1,4 @@
-"""Texts -> tokens, with where each stands in its text."""
+"""The tokenisation of texts, with the place of each token in its text."""
 
 from dataclasses import dataclass, replace
 from typing import Final, Self
@@ -12,20 +12,20 @@ from adcaptum.service.models.declaration import DeclarationError, InputDeclarati
 from adcaptum.service.wire.tensors import Bytes, to_device
 
 BUCKET: Final = 8
-"""Texts are filled up to a multiple of this many tokens, so that texts of similar lengths share
-device batches."""
+"""The number of tokens to a multiple of which texts are padded, so that texts of similar lengths
+share device batches."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenisedText:
-    """One text.
+    """A text as tokens.
 
     Attributes:
-        tokens: As the tokenizer writes them, those it added included.
-        starts: Where each begins, in characters; -1 for added ones.
-        ends: Where each ends, in characters; -1 for added ones.
-        cut: The character behind which the text was cut, because it has more tokens than the model
-            takes; None for all of it.
+        tokens: The tokens as the tokenizer writes them, including those that it added.
+        starts: The first character of each token; -1 for added tokens.
+        ends: The character after each token; -1 for added tokens.
+        cut: The character after which the text was cut, because it has more tokens than the model
+            takes; None for a whole text.
     """
 
     tokens: tuple[str, ...]
@@ -40,9 +40,9 @@ class TokenisedTexts:
 
     Attributes:
         ids: `(rows, tokens)`.
-        mask: `(rows, tokens)`, 1 where a token is and 0 where the row was filled up.
-        special: `(rows, tokens)`, whether the tokenizer added the token, or it fills up.
-        texts: One a row.
+        mask: `(rows, tokens)`, 1 for a token and 0 for padding.
+        special: `(rows, tokens)`, whether a place is padding or a token that the tokenizer added.
+        texts: The text of each row.
     """
 
     ids: Tensor
@@ -51,7 +51,7 @@ class TokenisedTexts:
     texts: tuple[TokenisedText, ...]
 
     def to(self, device: torch.device) -> Self:
-        """Returns the same on a device."""
+        """Returns the texts on a device."""
         if device == self.ids.device:
             return self
         return replace(
@@ -62,7 +62,7 @@ class TokenisedTexts:
         )
 
     def example(self, index: int) -> Self:
-        """Returns one text alone, without what longer neighbours filled it up with."""
+        """Returns one text alone, without the padding that longer texts caused."""
         length = min(self.ids.shape[1], -(-len(self.texts[index].tokens) // BUCKET) * BUCKET)
         rows = slice(index, index + 1)
         return replace(

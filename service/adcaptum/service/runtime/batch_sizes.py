@@ -6,8 +6,8 @@ from typing import Final, cast
 import torch
 
 from adcaptum.engine.scheduling.batch_sizer import BatchSizer
+from adcaptum.service.models.curves import Curve
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.models.warm_up import Curve
 from adcaptum.service.runtime.cost import RowCounts
 from adcaptum.service.runtime.job_payload import EngineKey
 

@@ -22,8 +22,9 @@ from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.service import logs
 from adcaptum.service.errors import TooBusy, Unavailable
 from adcaptum.service.metrics import Metrics
+from adcaptum.service.models.cores import Threads
+from adcaptum.service.models.curves import NO_MEMORY, Curve, row_seconds
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.models.warm_up import NO_MEMORY, Curve, Threads, row_seconds
 from adcaptum.service.runtime.cost import Ahead, Cost, Forecast
 from adcaptum.service.runtime.engine_runner import EngineRunner, EngineSetup
 from adcaptum.service.runtime.loop_runner import LoopRunner

@@ -1,1 +1,1 @@
-"""How each bundled model is made: data, training, measurement. No server imports it."""
+"""The recipes of the bundled models: data, training, measurement. No server imports them."""

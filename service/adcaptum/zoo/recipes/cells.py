@@ -17,7 +17,7 @@ BENIGN: Final = 1
 BACKGROUND_ROWS: Final = 100
 EXAMPLE_ROWS: Final = 4
 
-# The data set does not say what its lengths were measured in, so neither does the model.
+# The data set does not name the unit of its lengths.
 UNITS: Final = {
     "radius": "length",
     "texture": "grey level",

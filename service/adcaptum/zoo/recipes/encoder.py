@@ -18,7 +18,7 @@ MAX_TOKENS: Final = 128
 PAD: Final = 0
 BATCH_TEXTS: Final = 64
 
-# The pooler is for a task that we do not do; positions are counted, not stored.
+# The pooler serves another task; position numbers are computed, not stored.
 UNUSED: Final = ("pooler.", "embeddings.position_ids")
 SEGMENTS: Final = "embeddings.token_type_embeddings.weight"
 # In this order: the first names are within the later ones.

@@ -1,4 +1,4 @@
-"""The sentiment head: how it was trained, and the committed result.
+"""The sentiment head: its training and the committed result.
 
 Training embeds thousands of reviews, too long for a build, so the head's weights are committed and
 `python -m adcaptum.zoo train-reviews` makes them again.
@@ -18,7 +18,7 @@ from adcaptum.zoo.training import Report, accuracy, fit, reproducible
 SEED: Final = 0
 FILE: Final = "reviews_head.safetensors"
 EMBEDDING_SHARE: Final = 0.9
-# Of weights; sums differ in their order between processors.
+# A difference of weights: processors add in different orders.
 TOLERANCE: Final = 1e-3
 
 

@@ -17,8 +17,8 @@ from adcaptum.engine.vocabulary.evaluation import Evaluation
 from adcaptum.engine.vocabulary.flow import Flow, ask
 from adcaptum.service.errors import TooBusy
 from adcaptum.service.metrics import Metrics
+from adcaptum.service.models.cores import Threads
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.models.warm_up import Threads
 from adcaptum.service.runtime.cost import Ahead, Cost
 from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.runtime.engine_runner import EngineRunner

@@ -95,7 +95,7 @@ class TransformOptions:
 
     @property
     def demanding(self) -> bool:
-        """Whether the owner demands a transform even where it is slower."""
+        """True if the owner demands a transform even where it is slower."""
         return bool(self.precision) or self.channels_last == (True,)
 
     def transforms(self, *, foldable: bool) -> Iterator[Transforms]:

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from adcaptum.service.models import warm_up
-from adcaptum.service.models.warm_up import Threads
+from adcaptum.service.models import cores, curves
+from adcaptum.service.models.cores import Threads
 from tests.unit.service.tiny_model import served
 
 
 def test_batches_of_growing_size_are_measured_without_and_with_gradients() -> None:
     model, _ = served()
-    measured = warm_up.curves(model, 10.0)
+    measured = curves.curves(model, 10.0)
     assert set(measured) == {"forward", "gradient"}
     for curve in measured.values():
         assert list(curve) == [1, 2, 4, 8, 16, 32, 64, 128, 256]
@@ -26,7 +26,7 @@ def test_a_size_that_does_not_fit_into_memory_ends_the_measuring() -> None:
             raise torch.OutOfMemoryError("pretended")
 
     module.watch = fill
-    assert list(warm_up.curves(model, 10.0)["forward"]) == [1, 2, 4]
+    assert list(curves.curves(model, 10.0)["forward"]) == [1, 2, 4]
 
 
 def test_a_model_of_which_not_one_row_fits_into_memory_does_not_serve() -> None:
@@ -37,18 +37,18 @@ def test_a_model_of_which_not_one_row_fits_into_memory_does_not_serve() -> None:
 
     module.watch = fill
     with pytest.raises(torch.OutOfMemoryError, match="pretended"):
-        warm_up.curves(model, 10.0)
+        curves.curves(model, 10.0)
 
 
 def test_a_processor_does_not_tell_what_batches_take_of_its_memory() -> None:
     model, _ = served()
-    assert not warm_up.memory(model, {"forward": {1: 0.1}})
+    assert not curves.memory(model, {"forward": {1: 0.1}})
 
 
 def test_the_best_size_is_the_one_with_the_cheapest_rows() -> None:
-    assert warm_up.best_rows({1: 0.010, 2: 0.012, 4: 0.030}) == 2
+    assert curves.best_rows({1: 0.010, 2: 0.012, 4: 0.030}) == 2
 
 
 def test_cuda_has_a_thread_whose_batch_runs_and_one_that_has_the_next() -> None:
-    assert warm_up.divide_cores([], {}, torch.device("cuda")) == Threads(2, 1)
-    assert warm_up.divide_cores([], {}, torch.device("mps")) == Threads(1, 1)
+    assert cores.divide_cores([], {}, torch.device("cuda")) == Threads(2, 1)
+    assert cores.divide_cores([], {}, torch.device("mps")) == Threads(1, 1)
