@@ -6,7 +6,8 @@ from typing import Final
 from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
 from adcaptum.engine.vocabulary.method import MULTIPLY_ADDS_PER_SECOND
 from adcaptum.service.requests.inputs import Inputs
-from adcaptum.service.requests.parsed_request import ParsedRequest, Piece
+from adcaptum.service.requests.parsed_request import ParsedRequest
+from adcaptum.service.requests.pieces import Piece
 from adcaptum.service.runtime.cost import Cost
 
 PLAIN_NUMBERS: Final = 1 << 13

@@ -8,7 +8,8 @@ from torch import Tensor
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import Evaluation
 from adcaptum.engine.vocabulary.flow import ask
-from adcaptum.service.requests.parsed_request import ParsedRequest, Piece
+from adcaptum.service.requests.parsed_request import ParsedRequest
+from adcaptum.service.requests.pieces import Piece
 from adcaptum.service.runtime.planned_flow import PlannedFlow
 
 

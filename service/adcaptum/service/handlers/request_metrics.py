@@ -7,7 +7,8 @@ from prometheus_client import Counter, Histogram
 from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.requests import answers
-from adcaptum.service.requests.parsed_request import ParsedRequest, Piece
+from adcaptum.service.requests.parsed_request import ParsedRequest
+from adcaptum.service.requests.pieces import Piece
 from adcaptum.v1 import explanation_service_pb2 as pb
 
 

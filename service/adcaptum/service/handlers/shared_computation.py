@@ -23,7 +23,8 @@ from torch import Tensor
 from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
 from adcaptum.service.handlers.plans import Explanation
 from adcaptum.service.handlers.waiter import Terms, Waiter
-from adcaptum.service.requests.parsed_request import ParsedRequest, Piece
+from adcaptum.service.requests.parsed_request import ParsedRequest
+from adcaptum.service.requests.pieces import Piece
 from adcaptum.service.runtime.work import Work
 from adcaptum.v1 import explanation_service_pb2 as pb
 

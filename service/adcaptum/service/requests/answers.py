@@ -12,7 +12,8 @@ from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, StopR
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests.answer_warnings import non_finite
 from adcaptum.service.requests.feature_names import feature_names
-from adcaptum.service.requests.parsed_request import ParsedRequest, Piece, dtype_of
+from adcaptum.service.requests.parsed_request import ParsedRequest, dtype_of
+from adcaptum.service.requests.pieces import Piece
 from adcaptum.service.wire import tensors
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb, tensor_pb2
 
@@ -30,7 +31,7 @@ DEFAULT_TOP_K: Final = 5
 
 
 def explanations(
-    question: ParsedRequest, answered: Iterable[tuple[Piece, Attribution]]
+    parsed: ParsedRequest, answered: Iterable[tuple[Piece, Attribution]]
 ) -> list[explanation_pb2.Explanation]:
     """Writes explanations, in the order of methods, examples and targets."""
     made = [
@@ -41,17 +42,17 @@ def explanations(
     if len(made) > 1:
         made.sort(key=lambda each: each[:3])
     return [
-        _explanation(question, piece, attribution, example)
+        _explanation(parsed, piece, attribution, example)
         for _, _, _, piece, attribution, example in made
     ]
 
 
 def reports(
-    question: ParsedRequest, answered: Sequence[tuple[Piece, Attribution]]
+    parsed: ParsedRequest, answered: Sequence[tuple[Piece, Attribution]]
 ) -> list[explanation_pb2.MethodReport]:
     """Writes the report of each method, in the request's order."""
-    made, dtype = [], dtype_of(question.output)
-    for index, method in enumerate(question.methods):
+    made, dtype = [], dtype_of(parsed.output)
+    for index, method in enumerate(parsed.methods):
         own = [attribution for piece, attribution in answered if piece.method == index]
         made.append(
             explanation_pb2.MethodReport(
@@ -77,20 +78,20 @@ def stop_reason(attributions: Iterable[Attribution]) -> StopReason:
 
 
 def _explanation(
-    question: ParsedRequest, piece: Piece, attribution: Attribution, example: int
+    parsed: ParsedRequest, piece: Piece, attribution: Attribution, example: int
 ) -> explanation_pb2.Explanation:
-    declaration = question.model.loaded.declaration
+    declaration = parsed.model.loaded.declaration
     labels = declaration.outputs[0].labels
     # Equal targets of all examples are one row, expanded.
-    target = piece.indices[example].tolist() if question.neuron is None else []
+    target = piece.indices[example].tolist() if parsed.neuron is None else []
     output, baseline = attribution.output, attribution.baseline_output
     message = explanation_pb2.Explanation(
-        method=question.methods[piece.method].spec.name,
+        method=parsed.methods[piece.method].spec.name,
         example=piece.part.first + example,
         target=target,
         label=labels[target[0]] if labels and len(target) == 1 else "",
         attributions=[
-            _attribution(question, piece, attribution, example, index)
+            _attribution(parsed, piece, attribution, example, index)
             for index in range(len(attribution.values))
         ],
         output=None if output is None else output[example].item(),
@@ -105,12 +106,12 @@ def _explanation(
 
 
 def _attribution(
-    question: ParsedRequest, piece: Piece, attribution: Attribution, example: int, index: int
+    parsed: ParsedRequest, piece: Piece, attribution: Attribution, example: int, index: int
 ) -> explanation_pb2.Attribution:
-    options = question.output
+    options = parsed.output
     values = attribution.values[index][example]
     errors = attribution.standard_errors[index][example] if attribution.standard_errors else None
-    at_inputs = question.inside(piece.method) is None and not attribution.pairs
+    at_inputs = parsed.inside(piece.method) is None and not attribution.pairs
     texts = piece.part.inputs.texts if at_inputs else None
     if texts is not None:
         if values.ndim == 2:
@@ -124,7 +125,7 @@ def _attribution(
         values, errors = values.sum(0), None if errors is None else errors.sum(0)
     message = explanation_pb2.Attribution(pairs=attribution.pairs)
     if attribution.pairs:
-        message.features.extend(feature_names(question, piece, len(values)))
+        message.features.extend(feature_names(parsed, piece, len(values)))
     if options.top_features:
         shape, flat = values.shape, values.flatten()
         kept = flat.abs().topk(min(options.top_features, len(flat))).indices
@@ -133,7 +134,7 @@ def _attribution(
         message.indices.CopyFrom(tensors.encode(kept))
         message.shape.extend(shape)
     dtype = dtype_of(options)
-    name = _name(question, piece, attribution, index)
+    name = _name(parsed, piece, attribution, index)
     message.values.CopyFrom(tensors.encode(values.to(dtype), name))
     if errors is not None:
         message.standard_errors.CopyFrom(tensors.encode(errors.to(dtype)))
@@ -145,9 +146,9 @@ def _attribution(
     return message
 
 
-def _name(question: ParsedRequest, piece: Piece, attribution: Attribution, index: int) -> str:
-    declared = question.model.loaded.declaration.inputs
-    site = question.inside(piece.method)
+def _name(parsed: ParsedRequest, piece: Piece, attribution: Attribution, index: int) -> str:
+    declared = parsed.model.loaded.declaration.inputs
+    site = parsed.inside(piece.method)
     if site is not None:
         several = len(attribution.values) > 1
         return f"{site.layer}[{index}]" if several else str(site.layer)
@@ -194,12 +195,12 @@ def _likely(scores: NDArray[np.float64], kind: str) -> list[list[float]] | None:
 
 
 def shown_outputs(
-    question: ParsedRequest, outputs: Tensor | None
+    parsed: ParsedRequest, outputs: Tensor | None
 ) -> tuple[list[pb.Prediction], list[tensor_pb2.Tensor]]:
     """Writes predictions and outputs, as far as they are known and wanted."""
-    if outputs is None or not question.shows_outputs:
+    if outputs is None or not parsed.shows_outputs:
         return [], []
-    model, options = question.model, question.output
+    model, options = parsed.model, parsed.output
     unwanted = options.HasField("return_predictions") and not options.return_predictions
     name = model.loaded.declaration.outputs[0].name
     return (

@@ -6,25 +6,26 @@ from math import prod
 import torch
 
 from adcaptum.service.models.texts import TokenisedTexts
-from adcaptum.service.requests.parsed_request import ParsedRequest, Piece
+from adcaptum.service.requests.parsed_request import ParsedRequest
+from adcaptum.service.requests.pieces import Piece
 
 
-def feature_names(question: ParsedRequest, piece: Piece, count: int) -> list[str]:
+def feature_names(parsed: ParsedRequest, piece: Piece, count: int) -> list[str]:
     """Names the features of a piece, in the order of their numbers.
 
     Args:
-        question: What is asked.
+        parsed: What is asked.
         piece: Which part of it.
         count: How many features there are.
     """
     texts, masks = piece.part.inputs.texts, piece.explicand.feature_mask
-    if texts is not None and question.layer is None:
+    if texts is not None and parsed.layer is None:
         return _tokens(texts)
     if masks is not None:
         return [str(number) for number in torch.cat([m.flatten() for m in masks]).unique().tolist()]
-    if question.layer is not None:
+    if parsed.layer is not None:
         return [str(index) for index in range(count)]
-    return list(_elements(question, piece))
+    return list(_elements(parsed, piece))
 
 
 def _tokens(texts: TokenisedTexts) -> list[str]:
@@ -37,8 +38,8 @@ def _tokens(texts: TokenisedTexts) -> list[str]:
     return [*own, " ".join(added) or "added"] if any(special) else own
 
 
-def _elements(question: ParsedRequest, piece: Piece) -> Iterator[str]:
-    declared = question.model.loaded.declaration.inputs
+def _elements(parsed: ParsedRequest, piece: Piece) -> Iterator[str]:
+    declared = parsed.model.loaded.declaration.inputs
     for each, values in zip(declared, piece.part.inputs.tensors, strict=True):
         elements = prod(values.shape[1:])
         if len(each.features) == elements:

@@ -1,8 +1,8 @@
-"""An Explain request, read and checked: what the engine is asked."""
+"""A parsed request: an Explain request, read and checked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Self
 
 import torch
 from torch import Tensor
@@ -20,9 +20,11 @@ from adcaptum.service.requests import (
     suitability,
     targets,
 )
-from adcaptum.service.requests.baselines import BaselineReader, Baselines, at_layer
+from adcaptum.service.requests.baseline_reader import BaselineReader, at_layer
+from adcaptum.service.requests.baselines import Baselines
 from adcaptum.service.requests.budgets import Budget
 from adcaptum.service.requests.inputs import Inputs
+from adcaptum.service.requests.pieces import Part, Piece
 from adcaptum.service.requests.reading import Reading
 from adcaptum.service.requests.targets import TargetChoice
 from adcaptum.service.wire import method_specs
@@ -39,58 +41,24 @@ NEURON: Final = TargetChoice(known=(torch.zeros(1, 0, dtype=torch.int64),))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """Examples that are explained together: all of a request's, or one text.
-
-    Attributes:
-        first: The first's index in the request.
-        inputs: Theirs.
-        baselines: What the inputs are compared with.
-        starts: What the layer's values are compared with; None: what the model makes of those.
-    """
-
-    first: int
-    inputs: Inputs
-    baselines: Baselines
-    starts: Baselines | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Piece:
-    """One flow's worth of a question: a method, a target, a part.
-
-    Attributes:
-        method: The method's index in the request.
-        target: The target's index.
-        indices: The explained output of each example, `(examples, dims)`.
-        part: The examples.
-        explicand: For the engine.
-    """
-
-    method: int
-    target: int
-    indices: Tensor
-    part: Part
-    explicand: Explicand
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class ParsedRequest:
-    """What a request asks.
+    """A request for explanations, read and checked.
 
     Attributes:
-        model: Whom.
-        inputs: About what.
-        parts: The same, as they are explained.
-        methods: How.
-        choice: Which outputs.
-        neuron: A number inside the model instead.
-        layer: Where; None: at the inputs.
-        masks: Which elements are one feature.
-        seed: Where randomness begins.
-        budget: What it may cost, and how exact it has to be.
+        model: The model that is explained.
+        inputs: The examples.
+        parts: The examples that are explained together.
+        methods: The methods, each of which explains every example.
+        choice: The explained outputs.
+        neuron: The neuron that is explained instead of an output.
+        layer: The layer whose values are explained; None: the inputs.
+        masks: The features of several elements.
+        seed: The seed of all randomness.
+        budget: The budget.
         output: The form of the reply.
         deterministic: Whether the answer has to be the same to the last bit each time.
+        planned_rows: The rows that each method plans for one target.
+        planned_multiply_adds: The multiply-adds of the methods' own mathematics for one target.
     """
 
     model: ServedModel
@@ -105,15 +73,17 @@ class ParsedRequest:
     budget: Budget
     output: explanation_pb2.OutputOptions
     deterministic: bool
+    planned_rows: tuple[int, ...] = ()
+    planned_multiply_adds: float = 0.0
 
     @property
     def needs_outputs(self) -> bool:
-        """Whether the targets depend on what the model says."""
+        """True if the targets depend on the values of the outputs."""
         return self.choice.known is None
 
     @property
     def shows_outputs(self) -> bool:
-        """Whether the answer has what the model says, beside why."""
+        """True if the answer has outputs or predictions beside the explanations."""
         if self.output.return_outputs:
             return True
         if not self.model.loaded.declaration.outputs[0].labels:
@@ -124,7 +94,7 @@ class ParsedRequest:
 
     @property
     def nbytes(self) -> int:
-        """The memory that it holds until it is answered, and its answer, in bytes."""
+        """The memory of the request and its answer, in bytes."""
         inputs = sum([each.nbytes for each in self.inputs.tensors])
         held = sum([each.nbytes for each in self.masks or ()])
         for part in self.parts:
@@ -132,11 +102,11 @@ class ParsedRequest:
         return held + inputs * (1 + len(self.methods) * self.choice.count)
 
     def inside(self, method: int) -> Site | None:
-        """The layer that the method's answer is of; None: it is of the inputs."""
+        """Returns the layer of the method's attributions; None: they are of the inputs."""
         return None if self.methods[method].abilities.of_inputs else self.layer
 
     def asks_outputs(self) -> Evaluation:
-        """Returns what evaluates the outputs."""
+        """Returns the evaluation of the outputs."""
         return Evaluation(Given(self.inputs.tensors), arguments=self.inputs.arguments)
 
     def estimated_rows(self) -> dict[str, int]:
@@ -147,33 +117,32 @@ class ParsedRequest:
         rows = {"forward": 0, "gradient": 0}
         for index, resolved in enumerate(self.methods):
             kind = "gradient" if resolved.method.traits.gradient else "forward"
-            foretold = sum(map(self.rows, self._estimated_pieces(index))) * self.choice.count
+            planned = self.planned_rows[index] * self.choice.count
             rows[kind] += self.model.row_forecasts.expected(
-                resolved.spec.name, self.budget.tolerance, foretold
+                resolved.spec.name, self.budget.tolerance, planned
             )
         return rows
 
     def estimated_multiply_adds(self) -> float:
         """Estimates the multiply-adds of its methods' own mathematics."""
-        return self.choice.count * sum(
-            [
-                multiply_adds(resolved.method, self._seen_by_method(piece))
-                for index, resolved in enumerate(self.methods)
-                for piece in self._estimated_pieces(index)
-            ]
-        )
+        return self.choice.count * self.planned_multiply_adds
+
+    def planned(self) -> Self:
+        """Returns the same with what its methods plan, which takes a while for many texts."""
+        first = torch.zeros(self.inputs.count, len(self.model.checks.output_shape)).long()
+        rows, operations = [], 0.0
+        for index, resolved in enumerate(self.methods):
+            seen = [self._seen_by_method(self._piece(index, 0, first, part)) for part in self.parts]
+            rows.append(sum(map(resolved.method.rows, seen)))
+            operations += sum([multiply_adds(resolved.method, each) for each in seen])
+        return replace(self, planned_rows=tuple(rows), planned_multiply_adds=operations)
 
     def rows(self, piece: Piece) -> int:
         """Estimates the rows that a piece takes."""
         return self.methods[piece.method].method.rows(self._seen_by_method(piece))
 
-    def _estimated_pieces(self, method: int) -> list[Piece]:
-        """The pieces of a method for one target, before targets are known."""
-        first = torch.zeros(self.inputs.count, len(self.model.checks.output_shape)).long()
-        return [self._piece(method, 0, first, part) for part in self.parts]
-
     def _seen_by_method(self, piece: Piece) -> Explicand:
-        """The explicand with what is explained as inputs: a layer's elements are known here."""
+        """Returns the explicand with a layer's values, of which methods know nothing, as inputs."""
         explicand = piece.explicand
         site = self.inside(piece.method)
         shapes = None if site is None else self.model.checks.layer_shapes.get(site)
@@ -187,10 +156,10 @@ class ParsedRequest:
         return replace(explicand, inputs=inside)
 
     def pieces(self, outputs: Tensor | None) -> list[Piece]:
-        """Cuts the question up for the engine.
+        """Returns the pieces: one for each method, target and part.
 
         Args:
-            outputs: The model's, `(examples, *output)`, if `needs_outputs`.
+            outputs: The model's outputs, `(examples, *output)`, if `needs_outputs`.
         """
         chosen = self.choice.known
         if chosen is None:
@@ -276,7 +245,7 @@ def read(
     for each in methods:
         suitability.check_layer(each.abilities, layer, model)
         suitability.check_baselines(each.abilities, baselines, starts, inputs.count)
-    return ParsedRequest(
+    parsed = ParsedRequest(
         model=model,
         inputs=inputs,
         parts=_parts(inputs, baselines, starts),
@@ -290,6 +259,7 @@ def read(
         output=_output(request.output) if request.HasField("output") else DEFAULT_OUTPUT,
         deterministic=request.deterministic,
     )
+    return parsed.planned()
 
 
 def _check_explanations(

@@ -12,6 +12,7 @@ from adcaptum.service.handlers import costs
 from adcaptum.service.models.row_forecasts import MOST, RowForecasts
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import parsed_request as question
+from adcaptum.service.requests.pieces import Piece
 from adcaptum.service.requests.reading import Reading
 from adcaptum.v1 import (
     explanation_pb2,
@@ -94,7 +95,7 @@ def asked(
     )
 
 
-def answered(of: question.ParsedRequest) -> list[tuple[question.Piece, Attribution]]:
+def answered(of: question.ParsedRequest) -> list[tuple[Piece, Attribution]]:
     module = of.model.loaded.module
     return [
         (piece, explain(module, of.methods[piece.method].method, piece.explicand))
@@ -102,7 +103,7 @@ def answered(of: question.ParsedRequest) -> list[tuple[question.Piece, Attributi
     ]
 
 
-def used(found: list[tuple[question.Piece, Attribution]]) -> dict[int, int]:
+def used(found: list[tuple[Piece, Attribution]]) -> dict[int, int]:
     rows: dict[int, int] = {}
     for piece, attribution in found:
         rows[piece.method] = rows.get(piece.method, 0) + attribution.rows_used

@@ -11,7 +11,8 @@ from torch import Tensor
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.service.models.texts import TokenisedText, TokenisedTexts
 from adcaptum.service.requests import answer_warnings, answers, parsed_request as question
-from adcaptum.service.requests.parsed_request import ParsedRequest, Piece
+from adcaptum.service.requests.parsed_request import ParsedRequest
+from adcaptum.service.requests.pieces import Piece
 from adcaptum.service.requests.reading import Reading
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb, method_pb2, tensor_pb2
 from tests.unit.service.tiny_model import IDS, served, tokens

@@ -15,7 +15,7 @@ from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.models.declaration import InputDeclaration
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.models.texts import TextReader
-from adcaptum.service.requests import baselines, budgets, inputs, parsed_request, targets
+from adcaptum.service.requests import baseline_reader, budgets, inputs, parsed_request, targets
 from adcaptum.service.requests.budgets import Budget
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.reading import Reading
@@ -186,7 +186,7 @@ PHOTO = InputDeclaration("photo", "image", "FP32", (-1, 1, 9, 9))
 @pytest.mark.parametrize("sigma", [5e-324, 1e-300, 1e-3])
 def test_hardly_any_blur_leaves_an_image_as_it_is(sigma: float) -> None:
     image = torch.rand(2, 1, 9, 9)
-    blurred = baselines.blurred(image, sigma, PHOTO, "x", READING)
+    blurred = baseline_reader.blurred(image, sigma, PHOTO, "x", READING)
     torch.testing.assert_close(blurred, image)
 
 
@@ -198,7 +198,7 @@ def test_blur_is_a_convolution_with_the_edges_continued() -> None:
     padded = torch.nn.functional.pad(image, (6, 6, 6, 6), mode="replicate")
     kernel = (weights[:, None] * weights).float().view(1, 1, 13, 13)
     expected = torch.nn.functional.conv2d(padded, kernel)
-    torch.testing.assert_close(baselines.blurred(image, 2.0, PHOTO, "x", READING), expected)
+    torch.testing.assert_close(baseline_reader.blurred(image, 2.0, PHOTO, "x", READING), expected)
 
 
 def test_texts_are_bounded_before_they_are_tokenised(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.handlers.plans import Explanation
 from adcaptum.service.models.declaration import InputDeclaration
 from adcaptum.service.requests import (
+    baseline_reader,
     baselines as references,
     budgets,
     parsed_request as question,
@@ -190,7 +191,7 @@ def test_a_blurred_image_keeps_its_mean_where_nothing_is_cut_off() -> None:
     declared = InputDeclaration("photo", "image", "FP32", (-1, 1, 21, 21))
     image = torch.zeros(1, 1, 21, 21)
     image[0, 0, 10, 10] = 1
-    blurred = references.blurred(image, 2.0, declared, "x", Reading(1000))
+    blurred = baseline_reader.blurred(image, 2.0, declared, "x", Reading(1000))
     assert blurred.sum().item() == pytest.approx(1, abs=1e-5)
     assert blurred.max() < 0.1
 
@@ -198,14 +199,16 @@ def test_a_blurred_image_keeps_its_mean_where_nothing_is_cut_off() -> None:
 def test_a_plain_image_does_not_change_when_it_is_blurred() -> None:
     declared = InputDeclaration("photo", "image", "FP32", (-1, 1, 9, 9))
     plain = torch.full((1, 1, 9, 9), 0.7)
-    torch.testing.assert_close(references.blurred(plain, 5.0, declared, "x", Reading(1000)), plain)
+    torch.testing.assert_close(
+        baseline_reader.blurred(plain, 5.0, declared, "x", Reading(1000)), plain
+    )
 
 
 @pytest.mark.parametrize("sigma", [0.0, -1.0, float("nan"), float("inf"), 1e9])
 def test_a_blur_that_makes_no_sense_is_refused(sigma: float) -> None:
     declared = InputDeclaration("photo", "image", "FP32", (-1, 1, 9, 9))
     with pytest.raises(InvalidRequest, match="above 0"):
-        references.blurred(torch.zeros(1, 1, 9, 9), sigma, declared, "x", Reading(1000))
+        baseline_reader.blurred(torch.zeros(1, 1, 9, 9), sigma, declared, "x", Reading(1000))
 
 
 def given(*kinds: str | None) -> tuple[list[explanation_pb2.Baseline], list[int | None]]:

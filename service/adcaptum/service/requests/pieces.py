@@ -1,0 +1,45 @@
+"""Pieces of a request: what the engine explains in one flow each."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from adcaptum.engine.vocabulary.explicand import Explicand
+from adcaptum.service.requests.baselines import Baselines
+from adcaptum.service.requests.inputs import Inputs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Examples that are explained together: all of a request's, or one text.
+
+    Attributes:
+        first: The index of the first of them in the request.
+        inputs: Their inputs.
+        baselines: The baselines of the inputs.
+        starts: The baselines of the layer's values; None: the layer's values at `baselines`.
+    """
+
+    first: int
+    inputs: Inputs
+    baselines: Baselines
+    starts: Baselines | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """One method, one target, one part: the work of one flow.
+
+    Attributes:
+        method: The method's index in the request.
+        target: The target's index.
+        indices: The explained output of each example, `(examples, dims)`.
+        part: The examples.
+        explicand: The same for the engine.
+    """
+
+    method: int
+    target: int
+    indices: Tensor
+    part: Part
+    explicand: Explicand
