@@ -1,12 +1,12 @@
-"""What can go wrong in the engine, as a tree.
+"""The tree of the engine's errors.
 
 EngineError
 ├── InvalidArgument     a caller's argument is wrong (also a ValueError)
 │   └── OutOfRange          an index is beyond what it indexes (also an IndexError)
-├── ModelError          the model did something that explaining it cannot work with
+├── ModelError          the model cannot be explained in the way that was asked for
 │   ├── NotDifferentiable   no gradient reaches the place where it was asked for
-│   ├── NotPerRow           the output has not one entry per row of the batch
-│   └── UncoveredOperations a backward rule has nothing to say of some operations
+│   ├── NotPerRow           the output does not have one entry per row of the batch
+│   └── UncoveredOperations a backward rule does not cover some operations
 └── BudgetExceeded      the rows allowed do not suffice for a first answer
 """
 
@@ -14,11 +14,11 @@ from __future__ import annotations
 
 
 class EngineError(Exception):
-    """Any error that the engine raises of its own accord."""
+    """Base class of the engine's own errors."""
 
 
 class InvalidArgument(EngineError, ValueError):
-    """An argument is wrong: says which, what it was, and what is allowed."""
+    """An argument is wrong; the error has its field, its value and the allowed values."""
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
         self.field = field
@@ -31,7 +31,7 @@ class InvalidArgument(EngineError, ValueError):
 
 
 class OutOfRange(InvalidArgument, IndexError):
-    """An index has as many dimensions as it should, and lies beyond one of them."""
+    """An index of the right number of dimensions lies beyond one of them."""
 
 
 class ModelError(EngineError):
@@ -43,11 +43,11 @@ class NotDifferentiable(ModelError):
 
 
 class NotPerRow(ModelError):
-    """The model's output does not say something of each row: it may be one answer for all."""
+    """The model's output does not have one entry per row: it may be one answer for all."""
 
 
 class UncoveredOperations(ModelError):
-    """A backward rule has nothing to say of some of the model's operations."""
+    """A backward rule does not cover some of the model's operations."""
 
     def __init__(self, operations: tuple[str, ...]) -> None:
         self.operations = operations

@@ -1,7 +1,7 @@
 """Further arguments of a model's forward, beside the inputs that are explained.
 
-Captum repeats whatever tensor it finds and crashes, or is wrong, where a tensor is not one value
-per example. Here the caller says which it is.
+Captum repeats every tensor that it finds, and crashes or is wrong where a tensor does not have one
+value per example. Here the caller declares it.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ class Arguments:
 
     @cached_property
     def signature(self) -> Hashable:
-        """What must be equal for two evaluations to share a batch."""
+        """The part of a batch key: evaluations that share a batch have equal ones."""
         return tuple(_signature(value) for value in self.values)
 
     @cached_property
     def alike(self) -> Tensor | None:
         """For each example the first one with equal values, int64; None if all are distinct.
 
-        None too where nobody has looked: elsewhere than on the CPU.
+        None too on other devices than the CPU, where they are not compared.
         """
         tensors = [a.tensor.detach() for a in self.values if isinstance(a, PerExample)]
         if not tensors or not all(map(_comparable, tensors)):
@@ -76,12 +76,12 @@ class Arguments:
 
     @cached_property
     def prints(self) -> tuple[Fingerprint, ...]:
-        """What tells the values of each example from others'; there are such values."""
+        """A fingerprint of each example's values; there are such values."""
         return fingerprints([a.tensor for a in self.values if isinstance(a, PerExample)])
 
     @property
     def lasting(self) -> bool:
-        """Whether the values that are shared are the same as long as they are equal."""
+        """True if shared values that are equal stay equal: they cannot be changed in place."""
         return all(isinstance(a, PerExample) or _constant(a.value) for a in self.values)
 
     def check(self, examples: int) -> None:

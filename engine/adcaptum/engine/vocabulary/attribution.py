@@ -1,4 +1,4 @@
-"""What every method returns."""
+"""Attributions: the results of methods."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adcaptum.engine.rows.moments import magnitude
 
 
 class ErrorKind(Enum):
-    """What an error measures."""
+    """The measure of an error."""
 
     NONE = "none"
     """The method gives no error."""
@@ -33,24 +33,24 @@ class StopReason(Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attribution:
-    """What each element of the inputs, or of a layer's values, contributed to the target.
+    """The contribution of each element of the inputs, or of a layer's values, to the target.
 
     Attributes:
         values: For each input, or each tensor at the site: (examples, *features), in the input's
             dtype but at least float32.
-        error: How far the values may be off, per example, (examples,), in the target's units.
-        error_kind: What the error measures.
+        error: The error of the values, per example, (examples,), in the target's units.
+        error_kind: The measure of the error.
         output: The target at the input, (examples,), if it was evaluated.
         baseline_output: The target at the baseline, (examples,), if it was evaluated.
         standard_errors: Of each value, for methods that sample; else empty.
-        rows_used: How many rows were evaluated; the driver counts them.
-        stop_reason: Why the method ended; the driver knows.
+        rows_used: The number of evaluated rows; the driver counts them.
+        stop_reason: Why the method ended; the driver sets it.
         relative_error: The sum of the values' estimated errors, relative to the sum of their
             magnitudes, (examples,), where a tolerance was asked for.
         pairs: Whether the values are of pairs of features instead of elements: one tensor,
             (examples, features, features), features in the order of the mask's numbers.
-        uncovered_ops: The model's operations for which the method's backward rule has nothing to
-            say: they have their plain gradient, so that the values are not what the method means.
+        uncovered_ops: The model's operations that the method's backward rule does not cover: they
+            have their plain gradient, so that the values are not those of the method's paper.
     """
 
     values: tuple[Tensor, ...]
@@ -79,9 +79,9 @@ def with_relative_error(answer: Attribution, wrong: Tensor, tolerance: float) ->
     """The answer with its relative error, and why the method would stop there.
 
     Args:
-        answer: What was found.
+        answer: The answer.
         wrong: The estimated sum of the errors' magnitudes, (examples,).
-        tolerance: What the relative error should be below.
+        tolerance: The bound of the relative error.
     """
     size = magnitude(answer.values)
     # Where nothing is wrong nothing is, however small the values are; of values that are infinite,

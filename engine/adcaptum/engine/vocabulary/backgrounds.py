@@ -19,7 +19,7 @@ Tensors = tuple[Tensor, ...]
 
 
 def backgrounds(explicand: Explicand) -> Flow[tuple[Tensors, Tensors]]:
-    """The values to explain and their backgrounds, at the inputs or at a site inside the model.
+    """Finds the values to explain and their backgrounds, at the inputs or at a site in the model.
 
     Returns:
         The values, each (examples, *features), and the background rows of all examples or of each,
@@ -48,7 +48,7 @@ def backgrounds(explicand: Explicand) -> Flow[tuple[Tensors, Tensors]]:
 
 
 def background_endpoint_rows(explicand: Explicand) -> int:
-    """How many rows `backgrounds` takes."""
+    """Returns the number of rows that `backgrounds` evaluates."""
     if explicand.at == INPUT:
         return 0
     rows = explicand.count * (explicand.values is None)
@@ -59,7 +59,7 @@ def background_endpoint_rows(explicand: Explicand) -> int:
 
 
 def _background(explicand: Explicand) -> Tensors:
-    """The rows of each input, one of another's many times where it has but one."""
+    """The background rows of each input; a single row is repeated to the number of the others."""
     if explicand.baselines is None:
         return tuple(torch.zeros_like(t[:1]) for t in explicand.inputs)
     return _equally_many("baselines", explicand.baselines)
@@ -94,7 +94,7 @@ def _equally_many(name: str, tensors: Tensors) -> Tensors:
 
 
 def _examples(explicand: Explicand) -> int:
-    """For how many examples a background has to be evaluated at a site.
+    """The number of examples for which a background has to be evaluated at a site.
 
     A layer's value there may depend on the example's further arguments.
     """

@@ -1,8 +1,8 @@
-"""The vocabulary: what a method may ask of a model, and what it is told.
+"""Evaluations, readings, sites and targets.
 
 A `Site` is a place in the model. A target, `Output` or `Neuron`, is the one number per row that is
-explained. An `Evaluation` is a set of rows at which the model is evaluated, and what is wanted of
-them; a `Reading` is the answer. Evaluations with equal keys may share a batch.
+explained. An `Evaluation` is a set of rows at which the model is evaluated, with the requested
+values and gradients; a `Reading` is its result. Evaluations with equal keys may share a batch.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from adcaptum.engine.vocabulary.arguments import NO_ARGUMENTS, Arguments
 from adcaptum.engine.vocabulary.references import References
 
 FORWARD_ROWS: Final = 32
-"""How many rows a forward has at most where answers have to be the same to the last bit."""
+"""The most rows of a forward where answers have to be the same to the last bit."""
 
 FORWARD_BYTES: Final = 1 << 16
-"""How much memory its rows take at most there, if they are more than one."""
+"""The most bytes of its rows there, if they are more than one."""
 
 Layer = str | nn.Module
 
@@ -58,7 +58,7 @@ class Site:
 
     @property
     def named(self) -> str:
-        """What to call the layer in messages."""
+        """The layer's name in messages."""
         layers = self.layer if isinstance(self.layer, tuple) else (self.layer,)
         return " and ".join(
             repr(layer) if isinstance(layer, str) else type(layer).__name__ for layer in layers
@@ -83,11 +83,10 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class EveryOutput:
-    """Each number of the model's output, every one explained for itself.
+    """Each number of the model's output, explained by itself.
 
-    Methods that only evaluate the model take it: what an example's row says of all its outputs
-    costs no more than what it says of one. The explanations of an example's outputs stand one
-    after another: there are examples * outputs of them.
+    For methods that only evaluate the model: a row gives all outputs at the cost of one. The
+    explanations of an example's outputs stand one after another: there are examples * outputs.
     """
 
 
@@ -107,7 +106,7 @@ class Neuron:
 
     @property
     def one(self) -> bool:
-        """Whether it is a single element, whose index may differ between rows of a batch."""
+        """True for a single element; its index may differ between rows of a batch."""
         return not callable(self.index) and all(isinstance(i, int) for i in self.index)
 
 
@@ -116,11 +115,11 @@ Target = Output | EveryOutput | Neuron
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patch:
-    """Replaces what is at a site, row for row, by other rows.
+    """Replaces the values at a site, row for row, by other rows.
 
     Attributes:
-        site: Where.
-        rows: By what: as many rows as the evaluation has.
+        site: The site.
+        rows: The replacement, as many rows as the evaluation has.
     """
 
     site: Site
@@ -128,13 +127,13 @@ class Patch:
 
 
 class Key(tuple[Hashable, ...]):  # noqa: SLOT001 - a tuple cannot have a slot
-    """What must be equal for rows of two evaluations to share a batch.
+    """The key of a batch: rows of evaluations with equal keys may share one.
 
-    It is looked up several times a batch, so that its hash is kept. The first part says whether
-    the rows are "forward" or "gradient" rows.
+    It is looked up several times a batch, so that its hash is kept. The first part is "forward" or
+    "gradient", the kind of the rows.
 
     Attributes:
-        fed: What the rows are, and what replaces them inside the model.
+        fed: The signatures of the rows, and of the rows that replace values inside the model.
     """
 
     fed: tuple[Signature, ...]
@@ -148,7 +147,7 @@ class Key(tuple[Hashable, ...]):  # noqa: SLOT001 - a tuple cannot have a slot
 
     @property
     def row_bytes(self) -> int:
-        """How much memory a row takes, without what the model makes of it."""
+        """The bytes of a row itself, without the model's activations."""
         each = (tensor for signature in self.fed for tensor in signature)
         return sum(prod(shape) * dtype.itemsize for shape, dtype, _ in each)
 
@@ -160,25 +159,25 @@ class Key(tuple[Hashable, ...]):  # noqa: SLOT001 - a tuple cannot have a slot
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Rows at which the model is evaluated, and what is wanted of them.
+    """Rows at which the model is evaluated, with the requested values and gradients.
 
     Attributes:
-        rows: What to feed.
+        rows: The rows.
         target: The number per row to read and, with `wrt`, to differentiate; None: the raw outputs.
-        wrt: With respect to what; None: nothing, the model runs without gradients.
+        wrt: The site of the gradients; None: the model runs without gradients.
         read: A site whose values to return, row for row; None: none.
         patch: A site's replacement; None: none.
         arguments: Further arguments of forward, after the rows' own.
         reduce: How to fold the gradients of the rows.
         through: Neurons inside the model; only the gradient that flows through them counts. None:
             all of it.
-        outputs: Whether the outputs are wanted. Without them a model is run only as far as what is
-            read, and the reading's values are empty.
-        rule: How operations are differentiated; None: by the chain rule.
-        references: What the rows are compared with, for rules that compare.
-        forward_rows: How many rows each forward has, counted from the evaluation's first, beside
-            no rows of others: then the bits of the answer depend on nothing else. None: as many as
-            come together.
+        outputs: Whether the outputs are requested. Without them a model is run only as far as the
+            sites that are read, and the reading's values are empty.
+        rule: The rule that differentiates operations; None: the chain rule.
+        references: The rows that the rows are compared with, for rules that compare.
+        forward_rows: The rows of each forward, counted from the evaluation's first, beside no rows
+            of others: then the bits of the answer depend on nothing else. None: as many as come
+            together.
     """
 
     rows: Rows
@@ -196,7 +195,7 @@ class Evaluation:
 
     @cached_property
     def key(self) -> Key:
-        """What must be equal for rows of two evaluations to share a batch."""
+        """The batch key."""
         rows = self.rows.signature
         patched = None if self.patch is None else self.patch.rows.signature
         patch = self.patch and (self.patch.site, patched)
@@ -226,7 +225,7 @@ class Evaluation:
 
     @property
     def at_ends(self) -> bool:
-        """Whether it has to do with nothing but what the model takes and gives."""
+        """True if only inputs and outputs matter: no layer is read, replaced or differentiated."""
         inside = (self.read, self.patch, self.through, self.rule)
         return (
             (self.wrt is None or self.wrt == INPUT)
@@ -238,22 +237,22 @@ class Evaluation:
         """The same rows in forwards of their own, of sizes that depend on nothing but the rows.
 
         Args:
-            most: The most rows of a forward. Those of large rows have fewer: they are not slower,
-                and others wait for less time.
+            most: The most rows of a forward. Large rows come in smaller forwards: they are not
+                slower, and others wait for less time.
         """
         rows = max(1, min(most, FORWARD_BYTES // max(1, self.key.row_bytes)))
         return replace(self, forward_rows=1 << (rows.bit_length() - 1))
 
     @property
     def reference_rows(self) -> int:
-        """How many reference rows come with the rows."""
+        """The number of reference rows beside the rows."""
         if self.references is None:
             return 0
         return self.references.distinct(self.arguments, self.rows.examples(0, len(self.rows)))
 
 
 def _identity(neuron: Neuron) -> Hashable:
-    """What tells its index from others: equal ones are equal, a function is itself."""
+    """The identity of a neuron's index: equal indices are equal, a function is itself."""
     if callable(neuron.index):
         return id(neuron.index)
     return tuple([(i.start, i.stop, i.step) if isinstance(i, slice) else i for i in neuron.index])
@@ -261,16 +260,16 @@ def _identity(neuron: Neuron) -> Hashable:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """The answer to an evaluation.
+    """The result of an evaluation.
 
     Attributes:
         values: The target of each row, shape (rows,); without a target the raw outputs, (rows,
             *output).
-        gradients: With `wrt`, what the evaluation's reduction made of the gradients, a tensor per
+        gradients: With `wrt`, the gradients folded by the evaluation's reduction, a tensor per
             tensor at the site; else empty.
         activations: With `read`, the site's values, each (rows, *features); else empty.
         reference_values: With `references`, the target of each row's reference, (rows,).
-        uncovered_ops: With a `rule`, the operations for which it has nothing to say, by name.
+        uncovered_ops: With a `rule`, the operations that it does not cover, by name.
     """
 
     values: Tensor

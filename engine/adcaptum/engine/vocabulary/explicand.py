@@ -1,4 +1,4 @@
-"""What is to be explained, checked once: everything behind it may rely on its shapes."""
+"""Explicands: inputs, target, baselines and options, checked once."""
 
 from __future__ import annotations
 
@@ -37,12 +37,14 @@ from adcaptum.engine.vocabulary.explicand_forms import (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explicand:
-    """What is to be explained.
+    """An explanation's subject: inputs, target, baselines and options.
+
+    All code behind it relies on the shapes that are stated here.
 
     Attributes:
         inputs: The model's explained inputs, each (examples, *features).
         target: The number per example that is explained.
-        baselines: What the inputs are compared with: each (rows, *features) of the input's dtype,
+        baselines: The inputs' baselines: each (rows, *features) of the input's dtype,
             where rows is 1, the number of examples, or any number for a background; None: zeros.
         at: Whether the inputs are explained or the values at a site inside the model.
         arguments: Further arguments of forward.
@@ -50,23 +52,24 @@ class Explicand:
             its shape, with one row for all examples or one for each; elements with the same number,
             also across inputs, are one feature. At a site, a mask of two dimensions or more whose
             first is the examples has one row for each. None: each element is one.
-        seed: Where randomness begins.
-        with_error: Whether to spend the rows that tell the error.
-        scales: What counts as one unit of noise for each element of each input: a tensor that
-            broadcasts to the input; None: the range of each example's values.
-        values: What stands at the site instead of what the model makes of the inputs; None: that.
-        starts: What the site's values are compared with, instead of what the model makes of the
-            baselines: for each tensor at the site a number, or one of as many dimensions that
-            broadcasts to it; None: that.
+        seed: The seed of the method's random numbers.
+        with_error: Whether to spend the rows that the error estimate needs.
+        scales: The unit of noise for each element of each input: a tensor that broadcasts to the
+            input; None: the range of each example's values.
+        values: Values at the site that replace those computed from the inputs; None: those.
+        starts: Baselines at the site that replace the values computed from the baselines: for each
+            tensor at the site a number, or a tensor of as many dimensions that broadcasts to it;
+            None: those.
         background: Whether every row of the baselines is a baseline of every example, and the
             explanation an expectation over them; so is, at a site, every row of the starts. False:
             one for all, or one per example. Methods of a distribution
             (`Traits.distribution`) take them for a background whatever this says.
         through: Neurons inside the model: only the gradients that flow through them are explained.
             None: all.
-        tolerance: How far the values of an example may be off: the sum of the errors' magnitudes,
-            relative to that of the values'. Methods that estimate go on until their estimated error
-            is below it, whatever their number of steps or samples; None: for that number.
+        tolerance: The relative error that is allowed for the values of an example: the sum of the
+            errors' magnitudes over that of the values'. Methods that estimate go on until their
+            estimated error is below it, whatever their number of steps or samples; None: for that
+            number.
     """
 
     inputs: tuple[Tensor, ...]
@@ -99,7 +102,7 @@ class Explicand:
         background: bool = False,
         tolerance: float | None = None,
     ) -> Self:
-        """Takes the forms that people write, and checks them.
+        """Makes an explicand from the forms that callers write, and checks them.
 
         Args:
             inputs: A tensor, or one per input; the first dimension is the examples.
@@ -112,13 +115,13 @@ class Explicand:
             additional_forward_args: Tensors with one value per example, or `PerExample` and
                 `Shared`; other values are shared.
             feature_mask: An integer tensor, or one per input.
-            seed: Where randomness begins.
-            with_error: Whether to spend the rows that tell the error.
+            seed: The seed of the method's random numbers.
+            with_error: Whether to spend the rows that the error estimate needs.
             background: Whether every row of the baselines is a baseline of every example.
-            tolerance: How far values may be off, relative to all of an example's together.
+            tolerance: The allowed relative error of an example's values.
 
         Raises:
-            InvalidArgument: If one of them does not fit; it says which.
+            InvalidArgument: If one of them does not fit; the error names it.
         """
         if tolerance is not None and not 0 < tolerance < 1:
             raise InvalidArgument("tolerance", tolerance, "between 0 and 1, both excluded")
@@ -146,12 +149,12 @@ class Explicand:
 
     @property
     def count(self) -> int:
-        """How many examples there are."""
+        """The number of examples."""
         return self.inputs[0].shape[0]
 
     @property
     def background_rows(self) -> int:
-        """How many baselines each example has."""
+        """The number of baselines of each example."""
         if not self.background:
             return 1
         of_inputs = [len(t) for t in self.baselines or ()]
@@ -160,7 +163,7 @@ class Explicand:
         return max(at_site or of_inputs, default=1)
 
     def paired_baselines(self) -> tuple[Tensor, ...]:
-        """One baseline per example, each of its input's shape.
+        """Returns one baseline per example, each of its input's shape.
 
         Raises:
             InvalidArgument: If there are neither one nor as many as examples, or each example has
@@ -185,19 +188,19 @@ class Explicand:
 
     @property
     def own_masks(self) -> bool:
-        """Whether examples have feature masks of their own."""
+        """True if examples have feature masks of their own."""
         return any(self._own(mask, i) for i, mask in enumerate(self.feature_mask or ()))
 
     def repeated(self, times: int) -> Explicand:
-        """The same question asked several times: each example, `times` in a row."""
+        """Returns the explicand with each example repeated `times` in a row."""
         return self._mapped(lambda t: t.repeat_interleave(times, 0))
 
     def example(self, i: int) -> Explicand:
-        """The question about the i-th example alone."""
+        """Returns the explicand of the i-th example alone."""
         return self._mapped(lambda t: t[i : i + 1])
 
     def _mapped(self, each: Callable[[Tensor], Tensor]) -> Explicand:
-        """The question with something done to every tensor that has a row for each example.
+        """The explicand with a function applied to every tensor that has a row for each example.
 
         One row for all examples, or a distribution, stays what it is.
         """
@@ -232,12 +235,12 @@ class Explicand:
         )
 
     def _own(self, mask: Tensor, i: int) -> bool:
-        """Whether a mask has a row for each example, of several."""
+        """Says whether a mask has a row for each of several examples."""
         whole = self.inputs[i].dim() if self.at == INPUT else 2
         return mask.dim() >= whole and self._rows_of_each(mask)
 
     def _rows_of_each(self, tensor: Tensor) -> bool:
-        """Whether a tensor whose rows are for all or one for each has one for each, of several."""
+        """Says whether a tensor has a row for each of several examples, not one for all."""
         return self.count > 1 and tensor.dim() > 0 and len(tensor) == self.count
 
     def at_inputs(self, *, gradient: bool = False, read: bool = False) -> Evaluation:
@@ -263,9 +266,9 @@ class Explicand:
         """Differentiates with respect to the values at the site where the inputs are the rows.
 
         Args:
-            rows: What to feed the model, as many rows per example as one likes.
+            rows: The model's inputs, any number of rows per example.
             read: Whether to return, or fold, the values at the site, too.
-            reduce: How to fold the gradients.
+            reduce: The reduction of the gradients.
 
         Raises:
             InvalidArgument: If no layer is named, or what is between inputs has no meaning.
@@ -295,9 +298,9 @@ class Explicand:
         """Evaluates the target where the values at `at` are the rows.
 
         Args:
-            rows: As many rows per example as one likes, in the examples' order.
+            rows: Any number of rows per example, in the examples' order.
             gradient: Whether to differentiate with respect to them.
-            reduce: How to fold the gradients; None: keep every row.
+            reduce: The reduction of the gradients; None: keep every row.
         """
         reduce = Stack() if reduce is None else reduce
         target = self._read(gradient=gradient)

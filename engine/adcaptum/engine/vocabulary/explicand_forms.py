@@ -1,4 +1,4 @@
-"""The forms in which people write what is to be explained, brought to the engine's."""
+"""Conversion of the forms in which callers write inputs, targets, baselines and masks."""
 
 from __future__ import annotations
 

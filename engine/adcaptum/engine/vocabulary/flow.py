@@ -2,12 +2,12 @@
 
 A flow is a generator. It yields *rounds*, tuples of evaluations that may run at the same time, and
 is sent a tuple of readings, in the same order. It never calls the model, so the same method runs
-alone in a notebook and coalesced with others in the service.
+alone in a notebook and batched with others in the service.
 
 Rules:
 1. Methods compose with `yield from ask(...)`, `gather(...)`, `report(...)` and `pause()`; a bare
    `yield` stands only here.
-2. Whoever drives a flow closes it, also after an error, and throws into it the error of a failed
+2. The driver of a flow closes it, also after an error, and throws into it the error of a failed
    evaluation.
 3. A flow may yield `Progress`: the best answer so far. It is sent an empty tuple for it.
 4. `gather` runs flows in lock-step: their evaluations share rounds, and so batches. The progress
@@ -46,7 +46,7 @@ class Progress:
     """The best answer so far.
 
     Attributes:
-        attribution: What the method would return if it had to stop now.
+        attribution: The result of the method if it had to stop now.
     """
 
     attribution: Attribution
@@ -57,13 +57,13 @@ Flow = Generator[Round | Progress, tuple[Reading, ...], T]
 
 
 def ask(evaluation: Evaluation) -> Flow[Reading]:
-    """Asks one thing."""
+    """Evaluates one evaluation."""
     (reading,) = yield (evaluation,)
     return reading
 
 
 def report(attribution: Attribution) -> Flow[None]:
-    """Tells the best answer so far."""
+    """Reports the best answer so far."""
     yield Progress(attribution)
 
 
@@ -83,7 +83,7 @@ def gather(flows: Iterable[Flow[T]]) -> Flow[list[T]]:
 def _together(
     running: list[Flow[T]], summary: Callable[[dict[int, Attribution]], Attribution | None]
 ) -> Flow[list[T]]:
-    """Runs flows in lock-step; reports what the summary makes of each one's best answer so far."""
+    """Runs flows in lock-step; reports the summary of each one's best answer so far."""
     results: dict[int, T] = {}
     rounds: dict[int, Round] = {}
     best: dict[int, Attribution] = {}
@@ -147,7 +147,7 @@ def example_by_example(
 ) -> Flow[Attribution]:
     """Runs a flow for each example, in lock-step: each goes its own way to its own end.
 
-    Reports what all have, once each has something.
+    Reports the joined answers once each example has one.
     """
     count = explicand.count
     if count == 1:
@@ -161,9 +161,9 @@ def example_by_example(
 
 
 def target_at_inputs(explicand: Explicand, *, gradient: bool = True) -> Flow[Tensor]:
-    """The target at the inputs themselves, (examples,), for a method of gradient or forward rows.
+    """Reads the target at the inputs themselves, (examples,), as gradient or forward rows.
 
-    Beside gradient rows at the inputs it is asked for as such rows, too: they share a batch, where
+    Beside gradient rows at the inputs these are gradient rows too: they share a batch, where
     forward rows would be a batch of their own.
     """
     asked = explicand.at_inputs(gradient=gradient and explicand.at == INPUT)
@@ -194,7 +194,7 @@ def in_step(flow: Flow[T]) -> Flow[T]:
 
 
 def endpoints(explicand: Explicand) -> Flow[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
-    """The values to explain and their baselines, at the inputs or at a site inside the model."""
+    """Finds the values to explain and their baselines, at the inputs or at a site in the model."""
     inputs = explicand.inputs
     if explicand.at == INPUT:
         return inputs, explicand.paired_baselines()
@@ -212,21 +212,21 @@ def endpoints(explicand: Explicand) -> Flow[tuple[tuple[Tensor, ...], tuple[Tens
 
 
 def endpoint_rows(explicand: Explicand) -> int:
-    """How many rows `endpoints` takes."""
+    """Returns the number of rows that `endpoints` evaluates."""
     if explicand.at == INPUT:
         return 0
     return explicand.count * ((explicand.values is None) + (explicand.starts is None))
 
 
 def values_at_site(explicand: Explicand, inputs: tuple[Tensor, ...]) -> Evaluation:
-    """Reads what the model makes of inputs at the explained site, and no further."""
+    """Evaluates inputs up to the explained site, and reads its values."""
     return Evaluation(
         Given(inputs), read=explicand.at, arguments=explicand.arguments, outputs=False
     )
 
 
 def expanded(starts: tuple[Tensor, ...], ends: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Baselines at a site, each of its tensor's shape and dtype.
+    """Expands baselines at a site to their tensors' shapes and dtypes.
 
     Raises:
         InvalidArgument: If there is not one for each tensor, or one does not broadcast to it.

@@ -1,4 +1,4 @@
-"""The parameters of methods, derived from their fields: the one source for everybody.
+"""The parameters of methods, derived from the fields of their dataclasses.
 
 A method is a frozen dataclass; each field is declared with `parameter`, which gives its bounds and
 its text. Its type is read from the annotation.
@@ -31,7 +31,7 @@ class ParameterType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What is known of a method's parameter.
+    """A method's parameter: type, default, bounds and text.
 
     Attributes:
         name: The field's name.
@@ -40,7 +40,7 @@ class Parameter:
         minimum: The smallest value allowed.
         maximum: The largest value allowed.
         choices: The words allowed, for CHOICE.
-        text: What it does.
+        text: Its effect, in a sentence.
     """
 
     name: str
@@ -60,11 +60,11 @@ def parameter(
     maximum: float | None = None,
     default_factory: Any = MISSING,
 ) -> Any:
-    """Declares a parameter: a dataclass field with what people need to know of it.
+    """Declares a parameter: a dataclass field with its text and bounds.
 
     Args:
         default: Its default; None where the input decides.
-        text: What it does, in a sentence, with its unit.
+        text: Its effect, in a sentence, with its unit.
         minimum: The smallest value allowed.
         maximum: The largest value allowed.
         default_factory: Makes the default, for parameters that are methods.
@@ -77,7 +77,7 @@ def parameter(
 
 @cache
 def describe(method: type) -> tuple[Parameter, ...]:
-    """The parameters of a method, in order."""
+    """Returns the parameters of a method, in order."""
     hints = get_type_hints(method)
     return tuple(
         Parameter(
@@ -99,7 +99,7 @@ def resolve(method: type, values: Mapping[str, object], prefix: str = "params") 
     Args:
         method: The method's class.
         values: Parameters by name.
-        prefix: What the names stand behind in errors.
+        prefix: The prefix of names in errors.
 
     Raises:
         InvalidArgument: For an unknown parameter, a wrong type, or a value out of bounds.

@@ -1,4 +1,4 @@
-"""Reference rows: what the rows of an evaluation are compared with, evaluated in the same batch."""
+"""Reference rows: the rows that an evaluation's rows are compared with, in the same batch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from adcaptum.engine.vocabulary.arguments import Arguments, PerExample
 
 @dataclass(frozen=True, eq=False)
 class References:
-    """What each row is compared with, under a rule that compares rows.
+    """The reference rows of an evaluation, under a rule that compares rows.
 
     A reference row that several rows share is evaluated once per batch; where the model has further
     arguments per example, once for those examples that have equal ones.
 
     Attributes:
         tensors: The reference rows, each (references, *features) of an input's features.
-        index: Which of them each row of the evaluation has, int64 of shape (rows,) on the CPU.
+        index: The number of each row's reference, int64 of shape (rows,) on the CPU.
         multiply: Whether the gradients are multiplied by the difference between the values of the
             row and of its reference, at the place where they are taken.
     """
@@ -33,20 +33,20 @@ class References:
 
     @cached_property
     def signature(self) -> Hashable:
-        """What must be equal for rows of two evaluations to share a batch."""
+        """The part of a batch key: evaluations that share a batch have equal ones."""
         features = tuple((tuple(t.shape[1:]), t.dtype, t.device) for t in self.tensors)
         return (features, self.multiply)
 
     @cached_property
     def prints(self) -> tuple[Fingerprint, ...]:
-        """What tells each reference row from others, whenever it comes."""
+        """A fingerprint of each reference row."""
         return fingerprints(self.tensors)
 
     def distinct(self, arguments: Arguments, examples: Tensor) -> int:
-        """How many reference rows there are to evaluate.
+        """Returns the number of reference rows to evaluate.
 
         Args:
-            arguments: Of the evaluation.
+            arguments: The further arguments of the evaluation.
             examples: The example of each row, int64 of shape (rows,).
         """
         if any(isinstance(a, PerExample) for a in arguments.values):
@@ -63,8 +63,8 @@ class ReferenceRows:
     Attributes:
         tensors: For each input (references, *features).
         arguments: For each further argument with a value per example, (references, *features).
-        index: Which of them each example row of the batch has, int64 on the CPU.
-        prints: What tells each of them from others; None where nobody has asked.
+        index: The number of each example row's reference, int64 on the CPU.
+        prints: A fingerprint of each; None: not computed.
     """
 
     tensors: tuple[Tensor, ...]
@@ -78,12 +78,12 @@ class ReferenceRows:
     def below(
         self, inputs: list[Tensor], packed: list[object], arguments: Arguments
     ) -> tuple[list[Tensor], list[object]]:
-        """The rows of the batch, with the reference rows below those of the examples.
+        """Returns the rows of the batch: the examples, then the reference rows.
 
         Args:
             inputs: The examples' rows.
             packed: Their further arguments, packed.
-            arguments: The further arguments as they were asked for.
+            arguments: The further arguments of the evaluation.
         """
         rows = [torch.cat(both) for both in zip(inputs, self.tensors, strict=True)]
         own = iter(self.arguments)
@@ -96,7 +96,7 @@ class ReferenceRows:
         return rows, whole
 
     def only(self, rows: Tensor) -> ReferenceRows:
-        """Some of the reference rows, int64 of shape (rows,); the index is of all of them."""
+        """Returns the reference rows of some int64 numbers (rows,), with the whole index."""
         tensors, arguments = (
             tuple(t.index_select(0, rows.to(t.device)) for t in each)
             for each in (self.tensors, self.arguments)
@@ -105,7 +105,7 @@ class ReferenceRows:
 
     @classmethod
     def joined(cls, parts: list[ReferenceRows]) -> ReferenceRows:
-        """Those of several slices: a row that several have becomes one."""
+        """Joins those of several slices: equal rows become one."""
         if len(parts) == 1:
             return parts[0]
         counts = torch.tensor([0, *map(len, parts[:-1])]).cumsum(0)

@@ -1,4 +1,4 @@
-"""Rows sample by sample: what some forwards need, which answer for all examples together.
+"""Rows sample by sample, for forwards that answer for all examples together.
 
 A sample of all examples stands side by side, so that a batch of as many rows as there are examples
 is the caller's own batch, perturbed in one way. A forward that gives one number for a batch, or
@@ -53,7 +53,7 @@ class SampleMajor(Rows):
 
 
 def sample_major(evaluation: Evaluation) -> Evaluation:
-    """The same evaluation, sample by sample."""
+    """Returns the same evaluation, sample by sample."""
     patch = evaluation.patch
     return replace(
         evaluation,
@@ -63,7 +63,7 @@ def sample_major(evaluation: Evaluation) -> Evaluation:
 
 
 def example_major(evaluation: Evaluation, reading: Reading) -> Reading:
-    """What the evaluation would have read without being turned."""
+    """Returns the reading of a sample-major evaluation, in the evaluation's own order."""
     each = (evaluation.rows.per_example, evaluation.rows.count)
 
     def back(t: Tensor) -> Tensor:
