@@ -86,7 +86,7 @@ docs: $(STAMP)  ## build the site of docs/ into build/site
 
 package: $(STAMP)  ## build the wheel and the sdist into dist
 	rm -rf dist
-	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m build --no-isolation --outdir dist .
 
 matrix: $(STAMP)  ## unit tests on every Python from 3.11 to 3.13 that is found, and on the oldest torch and gRPC
 	$(BIN)/python -m tests.matrix
