@@ -10,7 +10,7 @@ import torch
 from captum import attr
 
 from adcaptum.engine import Explicand, explain
-from adcaptum.engine.games.coalitions import shapley_values
+from adcaptum.engine.games.exact_values import shapley_values
 from adcaptum.engine.methods.shapley.kernel_shap import KernelShap
 from tests.games import Model, as_model, multiplicative, noise, shapley_by_orders, smooth
 from tests.models import mlp, numbers

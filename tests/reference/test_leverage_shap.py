@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine import Explicand, explain
-from adcaptum.engine.games.coalitions import shapley_values
+from adcaptum.engine.games.exact_values import shapley_values
 from adcaptum.engine.methods.shapley.leverage_shap import LeverageShap
 from adcaptum.engine.methods.shapley.shapley_value_sampling import ShapleyValueSampling
 from adcaptum.engine.methods.shapley.strata import PairedSample

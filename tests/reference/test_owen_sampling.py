@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine import Explicand, explain
-from adcaptum.engine.games.coalitions import shapley_values
+from adcaptum.engine.games.exact_values import shapley_values
 from adcaptum.engine.methods.shapley.owen_sampling import OwenSampling
 from adcaptum.engine.methods.shapley.shapley_value_sampling import ShapleyValueSampling
 from tests.games import (

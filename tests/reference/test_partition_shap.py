@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine import Attribution, Explicand, explain
-from adcaptum.engine.games.coalitions import shapley_values
+from adcaptum.engine.games.exact_values import shapley_values
 from adcaptum.engine.methods.shapley.hierarchy import Group, Hierarchy
 from adcaptum.engine.methods.shapley.partition_shap import PartitionShap
 from tests.games import Model, as_model, coalitions, gap, multiplicative, noise, smooth

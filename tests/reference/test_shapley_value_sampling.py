@@ -10,7 +10,7 @@ from captum import attr
 from torch import Tensor
 
 from adcaptum.engine import Explicand, explain
-from adcaptum.engine.games.coalitions import shapley_values
+from adcaptum.engine.games.exact_values import shapley_values
 from adcaptum.engine.methods.shapley.shapley_value_sampling import ShapleyValueSampling
 from tests.games import Model, as_model, multiplicative, noise, smooth
 from tests.models import mlp, numbers

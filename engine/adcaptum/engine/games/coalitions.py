@@ -7,8 +7,6 @@ They are made when a batch needs them: leaving out each of 150,000 pixels takes 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
-from math import comb
 from typing import Protocol
 
 import torch
@@ -200,56 +198,3 @@ def everybody(coalitions: Coalitions) -> int | None:
         if place is not None and coalitions.start <= place < coalitions.stop:
             return place - coalitions.start
     return None
-
-
-def shapley_values(worths: Tensor) -> Tensor:
-    """The Shapley values of games whose coalitions' worths are all known.
-
-    Shapley (1953), "A value for n-person games", equation 13.
-
-    Args:
-        worths: Of shape (games, 2 ** features), in the order of `Enumerated`.
-
-    Returns:
-        Of shape (games, features).
-    """
-    games, coalitions = worths.shape
-    features = coalitions.bit_length() - 1
-    # What joining a coalition of that size weighs: it comes about in size! (features - size - 1)!
-    # of the features! orders.
-    by_size = [1 / (features * comb(features - 1, size)) for size in range(features)]
-    sizes = Enumerated(features).take(0, coalitions, worths.device).sum(1)
-    weights = torch.tensor([*by_size, 0], dtype=worths.dtype, device=worths.device)[sizes]
-    values = []
-    for i in range(features):
-        without, joined = worths.view(games, -1, 2, 1 << i).unbind(2)
-        weight = weights.view(-1, 2, 1 << i)[:, 0]
-        values.append(((joined - without) * weight).sum((1, 2)))
-    return torch.stack(values, 1)
-
-
-def interaction_indices(worths: Tensor) -> Tensor:
-    """The Shapley interaction indices of every two features, from all coalitions' worths.
-
-    Grabisch, Roubens (1999), "An axiomatic approach to the concept of interaction among players in
-    cooperative games", for pairs.
-
-    Args:
-        worths: Of shape (games, 2 ** features), in the order of `Enumerated`.
-
-    Returns:
-        Of shape (games, features, features), symmetric, with zeros on the diagonal.
-    """
-    games, coalitions = worths.shape
-    features = coalitions.bit_length() - 1
-    found = worths.new_zeros(games, features, features)
-    sizes = Enumerated(features).take(0, coalitions, worths.device).sum(1)
-    by_size = [1 / ((features - 1) * comb(features - 2, size)) for size in range(features - 1)]
-    weights = torch.tensor([*by_size, 0, 0], dtype=worths.dtype, device=worths.device)[sizes]
-    for i, j in combinations(range(features), 2):
-        # By the presence of j and of i.
-        shape = (-1, 2, 1 << (j - i - 1), 2, 1 << i)
-        of = worths.view(games, *shape)
-        gains = of[:, :, 1, :, 1] - of[:, :, 1, :, 0] - of[:, :, 0, :, 1] + of[:, :, 0, :, 0]
-        found[:, i, j] = (gains * weights.view(shape)[:, 0, :, 0]).sum((1, 2, 3))
-    return found + found.transpose(1, 2)

@@ -15,7 +15,8 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from adcaptum.engine.games.coalitions import Coalitions, Enumerated, Range, shapley_values
+from adcaptum.engine.games.coalitions import Coalitions, Enumerated, Range
+from adcaptum.engine.games.exact_values import shapley_values
 from adcaptum.engine.games.features import Features, feature_count
 from adcaptum.engine.games.masked_rows import Intervened, Masked
 from adcaptum.engine.rows.reduce import accumulator_dtype

@@ -16,8 +16,8 @@ from adcaptum.engine.games.coalitions import (
     Toggled,
     Without,
     everybody,
-    shapley_values,
 )
+from adcaptum.engine.games.exact_values import shapley_values
 from tests.games import multiplicative, noise, shapley_by_orders, smooth
 
 CPU = torch.device("cpu")

@@ -35,12 +35,15 @@ from adcaptum.engine.vocabulary.flow import (
     target_at_inputs,
 )
 from adcaptum.engine.vocabulary.method import Traits
+from adcaptum.engine.vocabulary.pace import Pace
 from adcaptum.engine.vocabulary.parameters import parameter
 
 _FIRST_ROUND = 64
 _FIRST_PAIRS = 2
 _MOST_ELEMENTS = 1 << 21
 _MOST_ENUMERATED = 16
+# Of each element of a mask: it is drawn, enlarged, squared, and waits for memory.
+_MASK_MULTIPLY_ADDS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class Rise:
             rows = RandomlyMasked(ends, starts, masks, moments.count, size)
             reading = yield from ask(explicand.evaluation(rows))
             (targets,) = widened((by_game(reading.values, explicand.count),))
-            self._add(moments, targets, rows)
+            yield from self._add(moments, targets, rows)
             errors = _spread(moments.standard_errors, ends)
             answer = Attribution(
                 _spread(moments.mean, ends),
@@ -162,12 +165,23 @@ class Rise:
         answer = played.attribution(values, targets[:, -1], standard_errors=errors)
         return replace(answer, output=output)
 
-    def _add(self, moments: RunningMoments, targets: Tensor, rows: RandomlyMasked) -> None:
+    def multiply_adds(self, explicand: Explicand) -> float:
+        """Those of the sums over the masks, which are made once more for them."""
+        samples = self.n_samples
+        if explicand.tolerance is not None:
+            least = 2 * REPLICATES * _FIRST_PAIRS
+            samples = explicand.count * usual_samples(explicand.tolerance, least=least)
+        elements = sum(t[0].numel() for t in explicand.inputs)
+        return samples * elements * (_MASK_MULTIPLY_ADDS + 2.0 * explicand.count)
+
+    def _add(self, moments: RunningMoments, targets: Tensor, rows: RandomlyMasked) -> Flow[None]:
         """Takes the targets of a round's masks, (games, samples)."""
         elements = max(prod(t.shape[1:]) for t in rows.ends)
         step = max(1, _MOST_ELEMENTS // elements)
+        pace = Pace()
         for at in range(0, rows.samples, step):
             some = targets[:, at : at + step]
+            yield from pace.before(some.shape[1] * elements * (_MASK_MULTIPLY_ADDS + 2 * len(some)))
             found = [
                 self._moments(some.to(end.device), masks, rows.first + at, end)
                 for end, masks in zip(rows.ends, rows.masks, strict=True)

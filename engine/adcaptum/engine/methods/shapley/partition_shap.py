@@ -20,6 +20,10 @@ from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 _FIRST_SPLITS = 8
+# In one round: a quarter of a second without the model, or less.
+_MOST_SPLITS = 4096
+# A split is some hundred steps of the interpreter.
+_SPLIT_MULTIPLY_ADDS = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,12 @@ class PartitionShap:
             return game_rows(explicand, 1 + 2 * each[0])
         return game_rows(explicand, 1) + 2 * explicand.background_rows * sum(each)
 
+    def multiply_adds(self, explicand: Explicand) -> float:
+        """Those of the splits."""
+        each = self._foretold(explicand)
+        splits = sum(each) * (explicand.count if len(each) == 1 else 1)
+        return splits * _SPLIT_MULTIPLY_ADDS
+
     def _foretold(self, explicand: Explicand) -> list[int]:
         """How many splits are made, for all examples or for each."""
         most = (self.max_evals - 2) // 2
@@ -112,7 +122,7 @@ class PartitionShap:
     def _splits(self, expansion: Expansion) -> int:
         """How many splits to make next: few at first, as each tells where the next should be."""
         left = (self.max_evals - 2) // 2 - expansion.made
-        return min(left, expansion.open, max(_FIRST_SPLITS, expansion.made // 4))
+        return min(left, expansion.open, max(_FIRST_SPLITS, expansion.made // 4), _MOST_SPLITS)
 
 
 def _hierarchies(features: Features, examples: int) -> list[Hierarchy]:

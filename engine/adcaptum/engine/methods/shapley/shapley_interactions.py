@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from adcaptum.engine.errors import InvalidArgument
-from adcaptum.engine.games.coalitions import Enumerated, interaction_indices, shapley_values
+from adcaptum.engine.games.coalitions import Enumerated
+from adcaptum.engine.games.exact_values import (
+    interaction_indices,
+    paced_shapley_values,
+    values_multiply_adds,
+)
 from adcaptum.engine.games.features import feature_count
 from adcaptum.engine.games.game import exact, game, game_rows
 from adcaptum.engine.rows.reduce import accumulator_dtype
@@ -65,7 +70,8 @@ class ShapleyInteractions:
         self._check(played.features.count)
         targets = yield from played.targets(Enumerated(played.features.count))
         worths = exact(targets)
-        mains, pairs = shapley_values(worths), interaction_indices(worths)
+        mains = yield from paced_shapley_values(worths)
+        pairs = yield from interaction_indices(worths)
         if self.index == "k_sii":
             pairs = pairs / 2
             mains = mains - pairs.sum(2)
@@ -91,6 +97,12 @@ class ShapleyInteractions:
         features = feature_count(explicand)
         self._check(features)
         return game_rows(explicand, (1 << features) - 1)
+
+    def multiply_adds(self, explicand: Explicand) -> float:
+        """Those of the sums over all coalitions."""
+        features = feature_count(explicand)
+        self._check(features)
+        return values_multiply_adds(explicand.count, features, pairs=True)
 
     def _check(self, features: int) -> None:
         if features > self.max_features:

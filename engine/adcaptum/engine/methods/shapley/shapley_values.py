@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from adcaptum.engine.errors import InvalidArgument
-from adcaptum.engine.games.coalitions import Enumerated, shapley_values
+from adcaptum.engine.games.coalitions import Enumerated
+from adcaptum.engine.games.exact_values import paced_shapley_values, values_multiply_adds
 from adcaptum.engine.games.features import feature_count
 from adcaptum.engine.games.game import exact, game, game_rows
 from adcaptum.engine.vocabulary.attribution import Attribution
@@ -52,7 +53,7 @@ class ShapleyValues:
         played = yield from game(explicand)
         self._check(played.features.count)
         targets = yield from played.targets(Enumerated(played.features.count))
-        values = shapley_values(exact(targets))
+        values = yield from paced_shapley_values(exact(targets))
         return played.attribution(values, targets[:, -1], targets[:, 0])
 
     def rows(self, explicand: Explicand) -> int:
@@ -64,6 +65,12 @@ class ShapleyValues:
         features = feature_count(explicand)
         self._check(features)
         return game_rows(explicand, (1 << features) - 1)
+
+    def multiply_adds(self, explicand: Explicand) -> float:
+        """Those of the sums over all coalitions."""
+        features = feature_count(explicand)
+        self._check(features)
+        return values_multiply_adds(explicand.count, features)
 
     def _check(self, features: int) -> None:
         if features > self.max_features:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from adcaptum.engine.games.coalitions import shapley_values
+from adcaptum.engine.games.exact_values import shapley_values
 from adcaptum.engine.methods.shapley.additive_surrogate import Surrogate
 from adcaptum.engine.methods.shapley.strata import PairedSample
 from adcaptum.engine.vocabulary.flow import computed

@@ -17,7 +17,7 @@ from adcaptum.engine import (
     explain,
 )
 from adcaptum.engine.execution.flow_run import FlowRun
-from adcaptum.engine.games.coalitions import shapley_values
+from adcaptum.engine.games.exact_values import shapley_values
 from adcaptum.engine.methods.shapley.kernel_shap import KernelShap
 from adcaptum.engine.methods.shapley.pair_plan import plan
 from adcaptum.engine.vocabulary.method import multiply_adds

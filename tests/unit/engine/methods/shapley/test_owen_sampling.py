@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from adcaptum.engine import Attribution, ErrorKind, Explicand, Site, StopReason, explain
-from adcaptum.engine.games.coalitions import shapley_values
+from adcaptum.engine.games.exact_values import shapley_values
 from adcaptum.engine.methods.shapley.owen_sampling import OwenSampling
 from tests.games import as_model, coalitions, gap, noise
 from tests.models import mlp, numbers
