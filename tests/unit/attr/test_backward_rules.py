@@ -248,3 +248,31 @@ def test_noise_may_be_averaged_over() -> None:
     tunnel = ours.NoiseTunnel(ours.DeepLift(MLP))
     still = tunnel.attribute(VECTORS, nt_samples=3, stdevs=0.0, baselines=0, target=1)
     close(still, ours.DeepLift(MLP).attribute(VECTORS, 0, 1))
+
+
+@pytest.mark.parametrize("name", ["DeepLift", "DeepLiftShap"])
+def test_attributions_that_do_not_add_up_come_with_a_warning(name: str) -> None:
+    def model(x: Tensor) -> Tensor:
+        sums = x.sum(1).detach().tolist()
+        return torch.stack(
+            [row.sum() * (2 if s > 3 else 1) for row, s in zip(x, sums, strict=True)]
+        )
+
+    explained = getattr(ours, name)(model)
+    with pytest.warns(UserWarning, match="of the output's difference unexplained for 1 of 1 rows"):
+        explained.attribute(torch.ones(1, 4), baselines=torch.full((1, 4), 0.5))
+
+
+def test_attributions_at_a_layer_need_not_add_up() -> None:
+    class Skipping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (self.linear(x) + 5 * x).sum(1)
+
+    model = Skipping()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ours.LayerDeepLift(model, model.linear).attribute(torch.ones(1, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import signature
@@ -13,7 +14,9 @@ from adcaptum.attr.facade.answer import convergence_delta, explain, run_flow
 from adcaptum.attr.facade.captum_call import CaptumCall
 from adcaptum.engine.methods.backward_rules.deep_lift import DeepLift
 from adcaptum.engine.methods.backward_rules.deep_lift_shap import DeepLiftShap
+from adcaptum.engine.methods.backward_rules.reference_rows import incomplete
 from adcaptum.engine.rules.deep_lift.named import DifferenceRule
+from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.flow import endpoints
 
 Distribution = Tensor | tuple[Tensor, ...] | Callable[..., Tensor | tuple[Tensor, ...]]
@@ -37,7 +40,7 @@ class Differences:
     def of(self, question: CaptumCall, custom: Custom) -> tuple[tuple[Tensor, ...], Tensor]:
         """The values, and what they sum to less the difference of the outputs, (examples,)."""
         multiply = self.multiply_by_inputs and custom is None
-        answer = explain(question, DeepLift(self.rule, multiply, self.strict))
+        answer = _complete(question, DeepLift(self.rule, multiply, self.strict))
         if custom is not None:
             answer = replace(answer, values=_made(custom, question, answer.values))
         return answer.values, convergence_delta(answer)
@@ -51,10 +54,24 @@ class Differences:
         """
         if custom is None and not with_delta:
             method = DeepLiftShap(self.rule, self.multiply_by_inputs, self.strict)
-            return explain(question, method).values, None
+            return _complete(question, method).values, None
         count = question.explicand.count
         values, deltas = self.of(_pairs(question), custom)
         return tuple(v.unflatten(0, (count, -1)).mean(1) for v in values), deltas
+
+
+def _complete(question: CaptumCall, method: DeepLift | DeepLiftShap) -> Attribution:
+    """The explanation, with a warning if the attributions do not add up."""
+    answer = explain(question, method)
+    missing = incomplete(answer, question.explicand)
+    if missing is not None:
+        warnings.warn(
+            f"{method.traits.name} leaves {float(missing.max()):.0%} of the output's difference "
+            f"unexplained for {int((missing != 0).sum())} of {len(missing)} rows: the model does "
+            "something that the rule does not see, such as a choice by a number of Python",
+            stacklevel=4,
+        )
+    return answer
 
 
 def _pairs(question: CaptumCall) -> CaptumCall:

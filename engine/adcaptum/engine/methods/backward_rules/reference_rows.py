@@ -13,9 +13,12 @@ from adcaptum.engine.rows.sources import Repeated
 from adcaptum.engine.rules.interception import Rule
 from adcaptum.engine.vocabulary.arguments import PerExample
 from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
-from adcaptum.engine.vocabulary.evaluation import Evaluation, Patch, Reading
+from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Patch, Reading
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.references import References
+
+# Where attributions add up to less than this share of the difference, something was missed.
+_INCOMPLETE = 0.01
 
 
 def compared_with_baselines(explicand: Explicand, rule: Rule, *, multiply: bool) -> Evaluation:
@@ -91,6 +94,32 @@ def difference_attribution(
         baseline_output,
         uncovered_ops=reading.uncovered_ops,
     )
+
+
+def incomplete(answer: Attribution, explicand: Explicand) -> Tensor | None:
+    """How far each example's attributions are from adding up, where that is more than rounding.
+
+    At a layer they need not add up: the target may depend on the inputs by other ways, too.
+
+    Args:
+        answer: Of `difference_attribution`.
+        explicand: What was explained.
+
+    Returns:
+        The error relative to the output's difference, (examples,), 0 for examples whose error is
+        at most a hundredth of the difference, or rounding; None if it is so for all.
+    """
+    if answer.error is None or explicand.at != INPUT:
+        return None
+    assert answer.output is not None, "rows were compared"
+    assert answer.baseline_output is not None, "rows were compared"
+    error, difference = (t.double() for t in (answer.error, answer.output - answer.baseline_output))
+    size = sum(v.double().abs().flatten(1).sum(1) for v in answer.values)
+    relative = error / difference.abs()
+    rounding = size * torch.finfo(answer.output.dtype).eps ** 0.5
+    # An error that is not a number is neither.
+    wrong = ~((relative <= _INCOMPLETE) | (error <= rounding))
+    return torch.where(wrong, relative, 0) if bool(wrong.any()) else None
 
 
 def _background(explicand: Explicand) -> tuple[Tensor, ...]:
