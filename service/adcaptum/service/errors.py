@@ -1,9 +1,9 @@
-"""What can go wrong in a request, named by what happened and not by how a protocol says it.
+"""Errors of requests, independent of any protocol.
 
 A request meets these in order: `Unavailable` (draining, loading), `NotFound`, `InvalidRequest` and
-`TooBusy` (all at admission), `DeadlineExceeded` and `Cancelled` (any time after that). Everything
-else that is raised is a fault of ours or of the model. `status` holds the one table from `Kind` to
-what goes over the wire.
+`TooBusy` (all at admission), `DeadlineExceeded` and `Cancelled` (any time after that). Any other
+exception is a fault of the server or of the model. `status` holds the one table from `Kind` to
+status codes.
 """
 
 import enum
@@ -14,7 +14,7 @@ from adcaptum.service.nearest import did_you_mean, nearest, shortened
 
 
 class Kind(enum.Enum):
-    """What sort of thing happened, for whoever has to answer it."""
+    """Kinds of errors, each with one status code in a protocol."""
 
     INVALID = "invalid"
     NOT_FOUND = "not_found"
@@ -27,11 +27,11 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing that is wrong with a request.
+    """One violation of the rules for requests.
 
     Attributes:
-        field: Where, as a path such as `inputs[0].shape`.
-        description: The value that was sent and what is allowed.
+        field: The path of the field, such as `inputs[0].shape`.
+        description: The value that was sent, and the values that are allowed.
     """
 
     field: str
@@ -39,7 +39,7 @@ class Violation:
 
 
 class ServiceError(Exception):
-    """Something that a caller is told."""
+    """An error that is sent to the caller."""
 
     kind: Kind
 
@@ -49,7 +49,7 @@ class ServiceError(Exception):
 
 
 class InvalidRequest(ServiceError, ValueError):
-    """The request says something that is not allowed."""
+    """A field of the request has a value that is not allowed."""
 
     kind = Kind.INVALID
 
@@ -59,12 +59,12 @@ class InvalidRequest(ServiceError, ValueError):
 
 
 class NotFound(ServiceError, LookupError):
-    """The request names something that does not exist.
+    """The request names a thing that does not exist.
 
     Attributes:
-        resource: What it would have been, such as "model".
-        name: What was asked for.
-        nearest: Names that exist and look like it, best first.
+        resource: The kind of the thing, such as "model".
+        name: The name in the request.
+        nearest: Existing names that look like it, best first.
     """
 
     kind = Kind.NOT_FOUND
@@ -79,10 +79,10 @@ class NotFound(ServiceError, LookupError):
 
 
 class TooBusy(ServiceError):
-    """The server has as much work as it takes; to be tried again after `retry_s` seconds.
+    """The server has as much work as it accepts; try again after `retry_s` seconds.
 
     Attributes:
-        reason: What there is too much of, for the metrics: requests, rows or bytes, of all callers
+        reason: The exhausted resource, for the metrics: requests, rows or bytes, of all callers
             or, with `caller_` before it, of this one.
     """
 
@@ -95,17 +95,17 @@ class TooBusy(ServiceError):
 
 
 class DeadlineExceeded(ServiceError):
-    """The caller's deadline came first."""
+    """The caller's deadline came before the answer."""
 
     kind = Kind.DEADLINE
 
 
 class TooLate(DeadlineExceeded):
-    """There cannot be an answer before the deadline: the request is refused at once."""
+    """No answer is possible before the deadline; the request is refused at once."""
 
 
 class Unavailable(ServiceError):
-    """The server, or the model, does not serve now."""
+    """The server or the model does not serve at the moment."""
 
     kind = Kind.UNAVAILABLE
 
@@ -121,6 +121,6 @@ class Cancelled(ServiceError):
 
 
 class Unsupported(ServiceError):
-    """The model cannot do what was asked, whatever the parameters."""
+    """The model cannot run the request, whatever its parameters."""
 
     kind = Kind.UNSUPPORTED

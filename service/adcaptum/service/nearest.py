@@ -1,11 +1,11 @@
-"""What a caller may have meant."""
+"""Names that resemble a misspelt name, and values shortened for messages."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def nearest(name: str, names: Iterable[str], *, most: int = 3) -> tuple[str, ...]:
-    """Returns those of `names` that look most like `name`, best first; none if nothing does."""
+    """Returns the names that most resemble `name`, best first; none if no name does."""
     by_folded = {known.lower(): known for known in sorted(names)}
     # Hostile names may be megabytes long, and the comparison is quadratic.
     found = difflib.get_close_matches(name[:100].lower(), by_folded, n=most, cutoff=0.5)
@@ -13,7 +13,7 @@ def nearest(name: str, names: Iterable[str], *, most: int = 3) -> tuple[str, ...
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Returns a sentence with the nearest names, or one with all there are if none is near."""
+    """Returns a sentence with the nearest names, or with all names if none is near."""
     known = sorted(names)
     close = nearest(name, known)
     if close:

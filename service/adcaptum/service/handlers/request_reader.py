@@ -25,19 +25,19 @@ from adcaptum.v1 import explanation_service_pb2 as pb
 T = TypeVar("T")
 
 SMALL_BYTES: Final = 1 << 14
-"""Requests of up to so many bytes are copied for their key, which is faster than field by field."""
+"""The largest request that is copied for its key, which is faster than field by field."""
 
 INLINE_BYTES: Final = 1 << 17
-"""The key of a request of up to so many bytes is made in the event loop, in 0.3 ms at most."""
+"""The largest request whose key is made in the event loop, in 0.3 ms at most."""
 
 INLINE_SECONDS: Final = 0.001
-"""What is read in the event loop takes at most so long."""
+"""The longest reading, by its bound, in the event loop."""
 
 LONG_SECONDS: Final = 0.05
-"""What may take longer is read apart from the rest, one request at a time."""
+"""The longest reading, by its bound, beside others; longer ones run one at a time."""
 
 THREADS: Final = 2
-"""How many of the other requests are read at a time."""
+"""The requests that are read at a time beside a long one."""
 
 
 class RequestReader:

@@ -94,7 +94,7 @@ class SharedComputation:
 
     @property
     def large(self) -> bool:
-        """Whether writing its answer takes too long for the event loop."""
+        """True if writing its answer takes too long for the event loop."""
         parsed = self.parsed
         count = len(parsed.methods) * parsed.choice.count * parsed.inputs.count
         return count > LARGE_COUNT or parsed.nbytes > LARGE_BYTES or parsed.layer is not None

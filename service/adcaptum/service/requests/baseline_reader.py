@@ -69,7 +69,7 @@ class BaselineReader:
     def _named(self, declared: InputDeclaration, values: Tensor, name: str) -> Tensor:
         baseline: Baseline = self.model.baselines[declared.name][name]
         if self.inputs.texts is not None:
-            # What the tokenizer added, [CLS] and the like, stands in the baseline too.
+            # Tokens that the tokenizer added, [CLS] and the like, stay in the baseline.
             return torch.where(self.inputs.texts.special, values, int(baseline))
         if not isinstance(baseline, Tensor):
             return torch.full_like(values[:1], baseline)
@@ -153,7 +153,7 @@ class BaselineReader:
 def at_layer(messages: Sequence[explanation_pb2.Baseline], inputs: Inputs) -> Baselines | None:
     """Reads baselines in a layer's own space; None where there are none.
 
-    Whether they are of the layer's shape shows when the model runs.
+    They are checked against the layer's shape when the model runs.
 
     Raises:
         InvalidRequest: One is of a kind that only inputs have, names an input, or is not of

@@ -60,7 +60,7 @@ def read(
 
 
 def partial(message: explanation_pb2.Budget, *, stream: bool) -> bool:
-    """Whether the best answer so far is sent when the deadline comes."""
+    """Returns True if the best answer so far is sent when the deadline comes."""
     if message.on_deadline == explanation_pb2.ON_DEADLINE_UNSPECIFIED:
         return stream or bool(message.tolerance)
     return message.on_deadline == explanation_pb2.ON_DEADLINE_PARTIAL

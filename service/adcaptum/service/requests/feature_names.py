@@ -1,4 +1,4 @@
-"""What to call the features that an answer is about, where it is not about elements."""
+"""Names of features, for answers about features instead of elements."""
 
 from collections.abc import Iterator
 from math import prod
@@ -14,9 +14,9 @@ def feature_names(parsed: ParsedRequest, piece: Piece, count: int) -> list[str]:
     """Names the features of a piece, in the order of their numbers.
 
     Args:
-        parsed: What is asked.
-        piece: Which part of it.
-        count: How many features there are.
+        parsed: The request.
+        piece: The piece whose features are named.
+        count: The number of features.
     """
     texts, masks = piece.part.inputs.texts, piece.explicand.feature_mask
     if texts is not None and parsed.layer is None:
@@ -29,12 +29,12 @@ def feature_names(parsed: ParsedRequest, piece: Piece, count: int) -> list[str]:
 
 
 def _tokens(texts: TokenisedTexts) -> list[str]:
-    """The tokens of the text itself, then those that the tokenizer added: they are one feature."""
+    """Returns the tokens of the text, then one name for those that the tokenizer added."""
     (text,) = texts.texts
     special = texts.special[0].tolist()
     own = [token for token, added in zip(text.tokens, special, strict=False) if not added]
     added = [token for token, added in zip(text.tokens, special, strict=False) if added]
-    # What fills a text up is of the same feature.
+    # Padding belongs to the same feature.
     return [*own, " ".join(added) or "added"] if any(special) else own
 
 

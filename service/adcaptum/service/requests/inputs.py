@@ -1,4 +1,4 @@
-"""The inputs of a request -> what the forward method takes."""
+"""Inputs of a request: read, checked, and as the forward method takes them."""
 
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
@@ -39,12 +39,12 @@ class Inputs:
 
     @property
     def count(self) -> int:
-        """How many examples there are."""
+        """The number of examples."""
         return len(self.tensors[0])
 
     @property
     def arguments(self) -> Arguments:
-        """What the forward method takes after them."""
+        """The further arguments of the forward method."""
         if self.texts is None:
             return NO_ARGUMENTS
         return Arguments((PerExample(self.texts.mask),))
@@ -103,7 +103,7 @@ def read_one(
     Raises:
         InvalidRequest: It is not as the model takes it.
     """
-    # Whatever the header says wrong is said before the data are decoded.
+    # Datatype and shape are checked before the data are decoded.
     tensors.check_datatype(message.datatype, field)
     if message.datatype != declared.datatype and (
         declared.kind != "image" or message.datatype not in ("UINT8", "BYTES")
@@ -150,7 +150,7 @@ def check_number(given: Sized, field: str) -> None:
 def place(
     names: Sequence[str], declared: Sequence[InputDeclaration], field: str
 ) -> list[int | None]:
-    """Returns which of the names is each input's.
+    """Returns for each input the index of its name; None for inputs without one.
 
     Raises:
         InvalidRequest: One is of an input that does not exist, or is given twice.

@@ -1,4 +1,4 @@
-"""Places inside a model, and groups of elements, that a request names."""
+"""Layers, neurons and feature masks of a request."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -28,7 +28,7 @@ def site(message: explanation_pb2.Layer, model: ServedModel) -> Site:
 
 
 def neuron(message: explanation_pb2.Neuron, model: ServedModel) -> Neuron:
-    """Reads a neuron or a block; whether its index is in range shows when the model runs.
+    """Reads a neuron or a block; its index is checked against the layer when the model runs.
 
     Raises:
         NotFound: There is no layer of that name.
@@ -58,9 +58,9 @@ def neuron(message: explanation_pb2.Neuron, model: ServedModel) -> Neuron:
 def feature_masks(
     messages: Sequence[tensor_pb2.Tensor], model: ServedModel, inputs: Inputs, layer: Site | None
 ) -> tuple[Tensor, ...] | None:
-    """Reads which elements are one feature, `(1 or examples, *features)`; None: each is its own.
+    """Reads the feature masks, `(1 or examples, *features)`; None: each element is a feature.
 
-    Whether those of a layer fit it shows when the model runs.
+    Masks of a layer are checked against its shape when the model runs.
 
     Raises:
         InvalidRequest: A mask is not of whole numbers or not of its input's shape.
@@ -83,7 +83,7 @@ def feature_masks(
         for index in placed
         if index is not None
     }
-    # Numbers are shared across inputs; elements that no mask speaks of get numbers beyond.
+    # Numbers are shared across inputs; elements of inputs without a mask get numbers beyond.
     beyond = max([int(mask.max()) + 1 for mask in given.values()], default=0)
     for values, index in zip(inputs.tensors, placed, strict=True):
         if index is None:

@@ -121,7 +121,7 @@ class ReadingCost:
 
 
 def has_images(request: pb.PredictRequest | pb.ExplainRequest, model: LoadedModel) -> bool:
-    """Whether the cost of a request is known only when the headers of its images are read."""
+    """Returns True if the cost depends on the headers of images in the request."""
     if model.text is not None:
         return False
     if any(each.datatype == "BYTES" for each in request.inputs):

@@ -1,10 +1,9 @@
 """The key of a request: a digest of everything that decides its answer.
 
 It is made of the request's own bytes, before anything is decoded: a request that was answered
-before costs neither tokens nor pixels, and the inputs after preprocessing follow from those bytes
-and from the model's files, whose digest is in the key. Whatever is not known to be without
-influence is in the key, also fields that were added later: at worst requests that are alike are
-answered each by itself.
+before costs neither tokens nor pixels. The inputs after preprocessing follow from those bytes and
+from the model's files, whose digest is in the key. Every field that may decide the answer is in
+the key, also fields that were added later: at worst, equal requests are answered separately.
 """
 
 import hashlib

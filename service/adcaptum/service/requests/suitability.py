@@ -1,4 +1,4 @@
-"""Whether a method suits a model, and what a request gives suits a method."""
+"""Checks of methods against models, and of requests against methods."""
 
 from dataclasses import replace
 from typing import Any, cast
@@ -15,7 +15,7 @@ from adcaptum.service.wire.method_specs import ResolvedMethod
 
 
 def obstacle(method: Abilities, model: ServedModel) -> str:
-    """Says why a model cannot run a method; nothing if it can."""
+    """Returns the reason why a model cannot run a method; empty if it can."""
     if method.gradient and not model.checks.differentiable:
         return f"it needs gradients, and {model.checks.obstacle}"
     if needs_layer(method.layer) and not model.modules:
@@ -33,12 +33,12 @@ def obstacle(method: Abilities, model: ServedModel) -> str:
 def _changes_inputs(method: Abilities) -> bool:
     if method.layer == "never":
         return method.gradient
-    # What explains layers only and compares the inputs goes from the one to the other.
+    # A method of layers that compares inputs evaluates inputs between the two.
     return method.layer == "through" or (method.layer == "required" and method.baseline)
 
 
 def check_layer(method: Abilities, layer: Site | None, model: ServedModel) -> None:
-    """Raises `InvalidRequest` if a method needs a layer and has none, or the other way round."""
+    """Raises `InvalidRequest` if a method needs a layer and has none, or takes none and has one."""
     if layer is None and needs_layer(method.layer):
         raise InvalidRequest(
             "layer",
@@ -54,13 +54,13 @@ def check_layer(method: Abilities, layer: Site | None, model: ServedModel) -> No
 def check_baselines(
     method: Abilities, baselines: Baselines, starts: Baselines | None, count: int
 ) -> None:
-    """Raises `InvalidRequest` if a method cannot compare with what a request gives.
+    """Raises `InvalidRequest` if a method takes no such baselines.
 
     Args:
         method: The method.
-        baselines: What the inputs are compared with.
-        starts: What the layer's values are compared with, if the request says.
-        count: How many examples there are.
+        baselines: The baselines of the inputs.
+        starts: The baselines of the layer's values, if the request has any.
+        count: The number of examples.
     """
     if starts is not None and not method.starts:
         compared = "the inputs" if method.baseline else "nothing"
@@ -76,11 +76,11 @@ def check_baselines(
 
 
 def by_way_of(neuron: Neuron, method: ResolvedMethod, layer: Site | None) -> ResolvedMethod:
-    """Gives a method the neuron by way of which it explains an output.
+    """Returns a method with the neuron through which it explains an output.
 
     Raises:
-        InvalidRequest: It does not explain so, or has a neuron or a layer already; or it is a
-            block.
+        InvalidRequest: The method explains through no neuron, or has a neuron or a layer already;
+            or the neuron is a block.
     """
     known = {parameter.name for parameter in describe(type(method.method))}
     name = method.abilities.name

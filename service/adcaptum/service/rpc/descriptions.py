@@ -1,4 +1,4 @@
-"""What callers are told about models and methods."""
+"""Messages that describe models and methods."""
 
 from adcaptum.engine.methods import METHODS
 from adcaptum.engine.vocabulary.evaluation import Site
@@ -25,8 +25,8 @@ def model(
 
     Args:
         entry: The model.
-        reference: Which version; None: the default.
-        device: What it runs on.
+        reference: The version; None: the default version.
+        device: The device that it runs on.
         layers: Whether to list them.
 
     Raises:

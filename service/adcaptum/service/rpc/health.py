@@ -10,26 +10,26 @@ HEALTH: Final[str] = health.SERVICE_NAME
 
 
 class Health:
-    """What `grpc.health.v1.Health` answers.
+    """The health of the server and of each model, for `grpc.health.v1.Health`.
 
     Attributes:
-        servicer: To be registered with the gRPC server.
+        servicer: The servicer that `register` adds to a gRPC server.
     """
 
     def __init__(self) -> None:
         self.servicer = health.aio.HealthServicer()
 
     async def set_server(self, *, serving: bool) -> None:
-        """Says whether the server as a whole serves."""
+        """Sets the health of the server as a whole."""
         for service in ("", SERVICE):
             await self.servicer.set(service, _status(serving))
 
     async def set_model(self, name: str, *, serving: bool) -> None:
-        """Says whether a model serves."""
+        """Sets the health of a model."""
         await self.servicer.set(name, _status(serving))
 
     async def drain(self) -> None:
-        """Says NOT_SERVING of everything, from now on."""
+        """Sets the health of everything to NOT_SERVING, for good."""
         await self.servicer.enter_graceful_shutdown()
 
 
@@ -39,5 +39,5 @@ def _status(serving: bool) -> int:
 
 
 def register(own: Health, server: grpc.aio.Server) -> None:
-    """Has a server answer health checks."""
+    """Adds the health service to a server."""
     health_pb2_grpc.add_HealthServicer_to_server(own.servicer, server)

@@ -1,4 +1,4 @@
-"""The HTTP side: metrics for Prometheus, probes for whoever runs the server."""
+"""The HTTP server: metrics for Prometheus, and probes of liveness and readiness."""
 
 import asyncio
 import contextlib
@@ -18,8 +18,8 @@ def application(registry: CollectorRegistry, unready: Callable[[], str]) -> Star
     """Returns the application.
 
     Args:
-        registry: What `/metrics` shows.
-        unready: Says why the server is not ready; nothing if it is.
+        registry: The metrics that `/metrics` shows.
+        unready: Returns the reason why the server is not ready; empty if it is.
     """
 
     async def metrics(request: Request) -> Response:
@@ -52,12 +52,12 @@ class HttpServer:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begins to answer."""
+        """Starts to serve."""
         serving = self._server.serve(sockets=[self._listener])
         self._task = asyncio.get_running_loop().create_task(serving, name="http")
 
     async def stop(self) -> None:
-        """Ends it, after the answers on their way."""
+        """Stops after the answers that are being sent."""
         self._server.should_exit = True
         if self._task is not None:
             await self._task

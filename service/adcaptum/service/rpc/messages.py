@@ -1,8 +1,8 @@
-"""Requests from bytes, by rules of our own.
+"""Bytes of requests -> messages, bounded, with typed errors.
 
-gRPC would decode a request before anything of the server sees it, answer UNKNOWN where it cannot,
-and log a traceback. So every method takes bytes, and they are decoded here: bounded, with a typed
-error, and without fields that the server does not know.
+If gRPC decoded requests, it would do so before any check, answer UNKNOWN where it fails, and log a
+traceback. So every method takes bytes, and they are decoded here, without fields that the server
+does not know.
 """
 
 import asyncio

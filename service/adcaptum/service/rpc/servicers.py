@@ -1,4 +1,4 @@
-"""The methods of the service, as gRPC calls them."""
+"""The gRPC servicer: hands calls to the predictor, the explainer and the descriptions."""
 # ruff: noqa: ARG002, N802 - names and arguments are gRPC's
 
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ExplanationServicer(pb_grpc.ExplanationServiceServicer):
-    """Hands every call to what answers it."""
+    """Answers the calls of ExplanationService."""
 
     def __init__(
         self, catalogue: Catalogue, predictor: Predictor, explainer: Explainer, device: str
@@ -32,13 +32,13 @@ class ExplanationServicer(pb_grpc.ExplanationServiceServicer):
         return await self._predictor.predict(request, CALL.get())
 
     async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.ExplainResponse:
-        """Says what each part of the input contributed."""
+        """Explains, and answers at the end."""
         return await self._explainer.explain(request, CALL.get())
 
     async def ExplainStream(
         self, request: pb.ExplainStreamRequest, context: Context
     ) -> AsyncIterator[pb.ExplainStreamResponse]:
-        """Does the same and reports on the way."""
+        """Explains, and reports progress on the way."""
         async for event in self._explainer.explain_stream(request, CALL.get()):
             yield event
 

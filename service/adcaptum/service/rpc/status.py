@@ -1,4 +1,4 @@
-"""The one table from what happened to what gRPC says."""
+"""The one table from errors to gRPC statuses."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ Details = Callable[[ServiceError], Message | None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How an error goes over the wire.
+    """The gRPC form of an error.
 
     Attributes:
         code: The status code.
@@ -89,7 +89,7 @@ TABLE: Final[Mapping[Kind, tuple[grpc.StatusCode, Details]]] = MappingProxyType(
 
 
 def answer(error: Exception, request_id: str) -> Answer:
-    """Returns what to say about `error`; of an unknown one, nothing but the request's id."""
+    """Returns the status of `error`; a fault's has only the id of the request."""
     known = as_service_error(error)
     if known is None:
         message, detail = _hidden(request_id), None
@@ -113,16 +113,16 @@ def code(error: Exception) -> grpc.StatusCode:
 
 
 def is_fault(error: Exception) -> bool:
-    """Returns whether `error` is one of ours, that callers are told nothing of."""
+    """Returns True if `error` is a fault of the server, whose text callers never see."""
     return as_service_error(error) is None
 
 
 def as_service_error(error: Exception) -> ServiceError | None:
-    """Returns `error` as one that callers are told about, or None if it is a fault."""
+    """Returns `error` as an error for callers, or None if it is a fault."""
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, InvalidArgument):
-        # What one mask is to the engine, is one of several on the wire.
+        # The engine has one mask; the message has a list of them.
         field = error.field.replace("feature_mask", "feature_masks")
         return InvalidRequest(field, f"{shortened(error.value)}: {error.allowed}")
     if isinstance(error, BudgetExceeded):

@@ -1,4 +1,4 @@
-"""What a method can take, with the methods inside it."""
+"""Abilities of a method, with those of the methods inside it."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ from adcaptum.engine.vocabulary.method import LayerUse, Method, needs_layer
 from adcaptum.engine.vocabulary.parameters import describe, resolve
 
 NEURON: Final = "neuron"
-"""What the parameter is called that names a neuron of the explained layer."""
+"""The name of the parameter for a neuron of the explained layer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What a method can take, with the methods inside it.
+    """Abilities of a method, with those of the methods inside it.
 
     Attributes:
-        name: The method's.
+        name: The method's name.
         gradient: Whether it needs gradients.
         layer: Whether it may or must explain a layer.
         baseline: Whether it compares with a baseline.
@@ -47,7 +47,7 @@ class Abilities:
 
     @classmethod
     def of(cls, method: Method | type[Method]) -> Self:
-        """Looks at a method; of a class, at the class alone."""
+        """Finds the abilities of a method; of a class, those of the class alone."""
         inside = list(_inside(method))
         every = [method, *inside]
         uses = {each.traits.layer for each in every}
@@ -66,7 +66,7 @@ class Abilities:
             through=any(NEURON in (p.name for p in describe(_class(each))) for each in every),
             of_inputs=layer == "through",
             alone=_explains_one(method, layer),
-            # What wraps a method hands the baselines on, and has no use for them itself.
+            # A method that wraps another hands the baselines on and does not use them.
             baseline=any(each.traits.baseline for each in inside or every),
             background=any(each.traits.background for each in inside or every),
         )

@@ -1,4 +1,4 @@
-"""Methods on the wire <-> methods of the engine; everything derives from the methods' fields."""
+"""Methods in messages <-> methods of the engine, all derived from the methods' fields."""
 
 import inspect
 import math
@@ -42,9 +42,9 @@ class ResolvedMethod:
     """A method with every parameter.
 
     Attributes:
-        method: For the engine.
-        spec: The same for the wire, defaults included.
-        abilities: What it can take.
+        method: The method of the engine.
+        spec: Its message, defaults included.
+        abilities: What it takes.
     """
 
     method: Method
@@ -53,7 +53,7 @@ class ResolvedMethod:
 
     @classmethod
     def of(cls, method: Method) -> Self:
-        """Writes a method, and looks at what it can take."""
+        """Writes a method's message and finds its abilities."""
         return cls(method, write(method), Abilities.of(method))
 
 
@@ -167,7 +167,7 @@ ACCEPTED: Final[Mapping[ParameterType, tuple[str, ...]]] = {
     ParameterType.INTEGERS: ("integers", "integer"),
     ParameterType.METHOD: ("method",),
 }
-"""Which fields of a ParameterValue may hold a parameter."""
+"""The fields of a ParameterValue that may hold a parameter, by the parameter's type."""
 
 
 def _read_value(

@@ -1,4 +1,4 @@
-"""Tensors on the wire <-> tensors in memory, every check on the way in."""
+"""Tensors in messages <-> tensors in memory, with every check on the way in."""
 
 import math
 import struct
@@ -44,11 +44,11 @@ MOST_ITEMS: Final = 1 << 16
 """The most items of a tensor of BYTES."""
 
 LARGE_COPY: Final = 1 << 20
-"""From how many bytes on a copy is left to NumPy."""
+"""The smallest copy, in bytes, that is left to NumPy."""
 
 FEWEST_PINNED_BYTES: Final = 1 << 16
-"""From which size on a tensor comes back from CUDA by way of pinned memory; CUDA stages smaller
-ones itself."""
+"""The smallest tensor that comes back from CUDA through pinned memory; CUDA stages smaller ones
+itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def decode(message: tensor_pb2.Tensor, field: str) -> Tensor | Bytes:
 
     Args:
         message: From the wire.
-        field: Where it stands in the request, for errors.
+        field: Its field in the request, for errors.
 
     Raises:
         InvalidRequest: Its datatype is unknown, a length is negative or zero, the bytes are more or
@@ -152,19 +152,19 @@ def require_finite(values: Tensor, field: str) -> None:
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
-    """Copies a tensor to a device, where it is found by what the default stream is told later.
+    """Copies a tensor to a device, before later work on its default stream.
 
-    To CUDA it goes by way of pinned memory: nobody waits for the device, which may be busy.
+    To CUDA it goes through pinned memory: the calling thread does not wait for a busy device.
     """
     if device.type != "cuda" or values.device.type != "cpu":
         return values.to(device)
-    # Of several devices only this one shall have to do with it.
+    # The copy belongs to this device's stream, whichever device is the current one.
     with torch.cuda.device(device):
         return values.pin_memory().to(device, non_blocking=True)
 
 
 def _to_memory(values: Tensor) -> Tensor:
-    """Copies a tensor to where the processor can read it."""
+    """Copies a tensor to the memory of the processor."""
     if values.device.type != "cuda" or values.nbytes < FEWEST_PINNED_BYTES:
         return values.cpu()
     with torch.cuda.device(values.device):
