@@ -18,7 +18,7 @@ def gradients(
     *,
     again: bool = False,
 ) -> tuple[Tensor, ...]:
-    """The product of seeds and Jacobian; zeros for a leaf that the outputs do not depend on.
+    """Returns the product of seeds and Jacobian; zeros for a leaf without a path to the outputs.
 
     Args:
         outputs: The differentiated numbers.
@@ -34,7 +34,7 @@ def gradients(
 def kept(
     neuron: Neuron, tensors: tuple[Tensor, ...], above: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
-    """The part of a target's gradient at a layer that flows through its neurons.
+    """Returns the part of a target's gradient at a layer that flows through its neurons.
 
     Dhamdhere, Sundararajan, Yan (2018), https://arxiv.org/abs/1805.12233, equation 3: for each
     neuron dF/dy, to be multiplied with its dy/dx. Of a block each neuron has its own, so that the
@@ -89,7 +89,7 @@ def _number_of_each_row(function: Callable[..., Tensor], tensors: tuple[Tensor, 
 
 
 def out_of_range(index: tuple[int | slice, ...], tensor: Tensor) -> InvalidArgument:
-    """The error of a neuron's index that does not fit a layer."""
+    """Makes the error of a neuron's index that does not fit a layer."""
     shape = tuple(tensor.shape[1:])
     whole = all(isinstance(i, int) for i in index)
     fits = len(index) == len(shape) or (not whole and len(index) < len(shape))

@@ -1,15 +1,14 @@
-"""How often a model calls its modules: where that is known, the model may be left once all is seen.
+"""The number of calls of a model's modules, which allows to leave its forward early.
 
 Rules:
-1. How often depends on a setting, which is all that a model is given and holds but for numbers in
-   tensors: shapes, dtypes and plain values, the plain attributes of its modules, and whether
-   gradients are recorded; and it depends on those numbers, if the model looks at them.
-2. It is known of a setting once a forward in it has run to its end without a look at a number.
-   What gives Python a number, or a shape that numbers decide, is a look: torch marks such
-   operations.
-3. Nothing is known of callables that are no modules, nor of arguments of other kinds: what they
-   hold may change. Nor can it be told if a model turns on what is neither given to it nor a plain
-   attribute.
+1. The number depends on a *setting*: the shapes and dtypes of tensors, plain arguments, the plain
+   attributes of the modules, and whether gradients are recorded. It also depends on the numbers in
+   tensors, if the model's control flow reads them.
+2. It is known in a setting once a forward has run to its end without reading a number: without an
+   operation that gives Python a number, or a shape that numbers decide. torch marks these.
+3. Nothing is known of callables that are no modules, nor with arguments of other kinds: their
+   content may change. Control flow by anything that is neither an argument nor a plain attribute
+   cannot be seen.
 """
 
 from __future__ import annotations
@@ -39,11 +38,11 @@ _EXPORTS = {Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__, Te
 
 
 class _Seen:
-    """What a forward in a setting has shown.
+    """The record of the forwards in a setting.
 
     Attributes:
-        looked: Whether it looked at a number, so that it showed nothing of others.
-        once: The modules that it called once.
+        looked: Whether one read a number, so that it says nothing about others.
+        once: The modules that were called once.
     """
 
     __slots__ = ("looked", "once")
@@ -59,17 +58,17 @@ _lock = Lock()
 
 @dataclass(frozen=True, slots=True)
 class CallCounts:
-    """What is known of one setting.
+    """The call counts of one setting.
 
     Attributes:
-        seen: What a forward in it has shown, also to others.
+        seen: The record, shared by all forwards in the setting.
     """
 
     seen: _Seen
 
     @classmethod
     def of(cls, model: object, arguments: Sequence[object]) -> Self | None:
-        """What is known of a model that is given these; None if nothing can be."""
+        """Returns the counts of a model with these arguments; None if they cannot be known."""
         if not isinstance(model, nn.Module):
             return None
         forms: list[tuple[object, ...]] = []
@@ -91,14 +90,14 @@ class CallCounts:
             return cls(found)
 
     def once(self, module: nn.Module) -> bool:
-        """Whether the model is known to call a module once."""
+        """Says whether the model is known to call a module once."""
         return module in self.seen.once
 
     def watched(self, once: Callable[[], Iterable[nn.Module]]) -> AbstractContextManager[object]:
-        """Watches a forward to its end, unless one in this setting has looked at a number.
+        """Watches a forward to its end, unless one in this setting has read a number.
 
         Args:
-            once: Tells, afterwards, which modules it called once.
+            once: Returns, afterwards, the modules that were called once.
         """
         return nullcontext() if self.seen.looked else _Watch(self.seen, once)
 
@@ -127,7 +126,7 @@ class _Watch:
 
 
 class DataDependence(TorchDispatchMode):
-    """Notes whether an operation shows what numbers are."""
+    """Notes whether an operation gives Python numbers of a tensor."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -144,7 +143,7 @@ class DataDependence(TorchDispatchMode):
 
 
 class _Exports(TorchFunctionMode):
-    """Notes whether a tensor is brought to where torch does not see it."""
+    """Notes whether a tensor is handed to code outside of torch."""
 
     def __init__(self, looks: DataDependence) -> None:
         super().__init__()

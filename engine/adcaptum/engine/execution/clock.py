@@ -1,4 +1,4 @@
-"""What batches are timed with, to learn from."""
+"""The clock of batches."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import torch
 
 
 def batch_clock(device: torch.device) -> Callable[[], float]:
-    """The clock, in seconds, that tells what a batch costs on a device.
+    """Returns the clock, in seconds, for the cost of batches on a device.
 
-    Where one thread does all of the work, its processor time tells that, whatever else the machine
-    does meanwhile: learnt from wall time, a busy machine would get small batches, which cost more a
-    row and make it busier.
+    Where one thread does all of the work, it is that thread's processor time, which other programs
+    do not change: with wall time, a busy machine would learn small batches, which cost more a row
+    and make it busier.
 
-    CUDA runs what it is told to when it can: its clock first waits for all that the calling thread
-    has told it on its current stream, or batches would seem to take as long as it takes to ask for
-    them.
+    CUDA works asynchronously: its clock first waits for the calling thread's current stream.
     """
     if device.type == "cuda":
         return lambda: _when_done(device)

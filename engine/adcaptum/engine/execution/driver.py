@@ -1,4 +1,4 @@
-"""The library's scheduler: runs one flow to its end, batch by batch, in the caller's thread."""
+"""The library's driver: runs one flow to its end, batch by batch, in the caller's thread."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from adcaptum.engine.vocabulary.method import Method
 
 T = TypeVar("T")
 
-# What was learnt of each model's best batch sizes, kept as long as the model.
+# The best batch sizes of each model, kept as long as the model.
 _batch_sizers: WeakKeyDictionary[nn.Module, BatchSizer] = WeakKeyDictionary()
 _lock = Lock()
 
-# Nobody waits between batches here, so that only the best rate counts; but memory is that of a
-# batch, and must not grow while a long request goes on trying larger ones, hardly faster. Small
-# rows cost little of it, and gain most from large batches.
+# No other caller waits here, so that only the best rate counts; but memory is that of a batch, and
+# must not grow while a long request tries larger ones that are hardly faster. Small rows take
+# little memory, and gain most from large batches.
 _LONGEST_BATCH_SECONDS = 0.25
 _MOST_BATCH_ROWS = 256
 _SMALL_BATCH_BYTES = 1 << 18
 _MOST_SMALL_ROWS = 4096
-# Up to so many times the best batch are one batch: two would cost more than what it is off.
+# Up to so many times the best batch are one batch: two would cost more.
 _REST = 1.5
 
 
@@ -58,18 +58,17 @@ def explain(
     Args:
         model: The model, in eval mode.
         method: The method with its parameters.
-        explicand: What is to be explained.
-        batch_rows: How many rows to evaluate at once; None: what is measured to be fastest.
-        max_rows: How many rows the method may use in all; None: any number.
-        on_progress: Called with each answer that the method reports on its way.
-        on_rows: Called after each batch with how many rows it had.
+        explicand: The inputs, the target and the options.
+        batch_rows: The rows to evaluate at once; None: the number that is measured to be fastest.
+        max_rows: The most rows that the method may use in all; None: any number.
+        on_progress: Called with each intermediate answer of the method.
+        on_rows: Called after each batch with its number of rows.
         deterministic: Whether the answer is the same to the last bit each time, and that of a
             service on such a machine, whatever else runs and was learnt: on a CPU, with the same
             number of PyTorch's threads and the same `batch_rows`. Batches have `FORWARD_ROWS` rows
             at most where it is not given, which costs speed where larger ones are faster.
-        memory: What is known of the rows that rows are compared with (DeepLIFT), from calls before,
-            with the same weights; deterministic answers take no notice of it. None: each call
-            begins with nothing.
+        memory: The cache of reference rows (DeepLIFT) of earlier calls with the same weights;
+            deterministic answers do not use it. None: each call begins with an empty one.
 
     Raises:
         InvalidArgument: If the explicand does not fit the model.
@@ -120,10 +119,10 @@ def run(
         execution.close()
 
 
-class _Trace(NamedTuple):
-    """What is left of a key: it has no part in the modules that a key names.
+class _KeyDigest(NamedTuple):
+    """The hash and the row size of a key, without references to modules.
 
-    What was learnt of a model is kept as long as the model, and a key may name the model itself.
+    Batch sizes are kept as long as their model, and a key may hold the model itself.
     """
 
     hash: int
@@ -146,7 +145,7 @@ def _new_batch_sizer() -> BatchSizer:
 
 def _most_rows(key: Hashable) -> int:
     """The most rows that a batch may have: more of small ones."""
-    assert isinstance(key, _Trace), "batches here are those of evaluations"
+    assert isinstance(key, _KeyDigest), "batches here are those of evaluations"
     small = _SMALL_BATCH_BYTES // max(1, key.row_bytes)
     return max(_MOST_BATCH_ROWS, min(small, _MOST_SMALL_ROWS))
 
@@ -173,7 +172,7 @@ def _evaluate_all(
             _evaluate_apart(model, pending, on_rows)
         return
     whole = group[0].evaluation.key
-    key = _Trace(hash(whole), whole.row_bytes)
+    key = _KeyDigest(hash(whole), whole.row_bytes)
     clock = batch_clock(group[0].evaluation.rows.like[0].device)
     waiting = [p for p in group if p.rows]
     while waiting:
@@ -187,7 +186,7 @@ def _evaluate_all(
             if room == 0:
                 break
         rows = most - room
-        if memory is None and _come_again(waiting, rows):
+        if memory is None and _references_return(waiting, rows):
             memory = ReferenceMemory()
         # A small rest says nothing of the size that was chosen.
         telling = 2 * rows > usual
@@ -208,12 +207,12 @@ def _evaluate_all(
         waiting = [p for p in waiting if p.done < p.rows]
 
 
-def _come_again(waiting: Sequence[Pending], rows: int) -> bool:
-    """Whether rows that are compared with are going to be there in a later batch, too.
+def _references_return(waiting: Sequence[Pending], rows: int) -> bool:
+    """Says whether reference rows of the next batch will come in a later one, too.
 
     Args:
         waiting: The evaluations.
-        rows: How many rows of them are evaluated next.
+        rows: The number of their rows that are evaluated next.
     """
     left = sum([p.rows - p.done for p in waiting])
     compared = [p for p in waiting if p.evaluation.references is not None]
@@ -221,7 +220,7 @@ def _come_again(waiting: Sequence[Pending], rows: int) -> bool:
 
 
 def _evaluate_apart(model: Model, pending: Pending, on_rows: Callable[[int], None] | None) -> None:
-    """Evaluates every row of a pending evaluation that has forwards of its own, one at a time."""
+    """Evaluates a pending evaluation that has forwards of its own, one forward at a time."""
     if not pending.rows:
         return
     for piece in RowRange(pending.evaluation, 0, pending.rows).forwards:
@@ -232,7 +231,7 @@ def _evaluate_apart(model: Model, pending: Pending, on_rows: Callable[[int], Non
 
 
 def _room(batch_sizer: BatchSizer, key: Hashable, usual: int, left: int) -> int:
-    """How many rows the next batch may have: a small rest is taken along, not left to its own."""
+    """The most rows of the next batch: a small rest is taken along, not left to its own."""
     if usual < left <= _REST * usual and batch_sizer.fixed is None:
         return max(usual, min(left, batch_sizer.limit(key)))
     return usual

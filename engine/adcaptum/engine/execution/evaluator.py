@@ -65,7 +65,7 @@ def evaluate(
     Raises:
         InvalidArgument: If a target is out of the output's range, or a layer does not exist.
         ModelError: If the model's output or layer is not of a form that can be explained.
-        Exception: Whatever the model raises.
+        Exception: The model's own exceptions.
     """
     if slices[0].evaluation.forward_rows is not None:
         return [_in_own_forwards(model, piece) for piece in slices]
@@ -78,7 +78,7 @@ def evaluate(
 
 
 def _in_own_forwards(model: Model, piece: RowRange) -> Part:
-    """Whatever the slice is, its forwards are those of the evaluation: whole, and of no other."""
+    """Runs the whole forwards of the evaluation in which the slice stands."""
     forwards = piece.forwards
     whole = joined([part for each in forwards for part in _together(model, [each])])
     first = forwards[0].start
@@ -163,7 +163,7 @@ def _values_of_each(
 
 
 def _apart(slices: Sequence[RowRange], whole: Part, values: Sequence[Tensor]) -> list[Part]:
-    """Cuts what a batch says into what it says of each slice."""
+    """Cuts a batch's results into those of each slice."""
     found, activations, of_references = whole.gradients, whole.activations, whole.reference_values
     sizes = [len(piece) for piece in slices]
     cut = zip(*(t.split(sizes) for t in found), strict=True) if found else repeat(())
@@ -174,7 +174,7 @@ def _apart(slices: Sequence[RowRange], whole: Part, values: Sequence[Tensor]) ->
 
 
 def _reads_outputs_only(first: Evaluation) -> bool:
-    """Whether equal rows have equal answers: nothing but the rows themselves goes in."""
+    """Says whether equal rows have equal answers: only the rows themselves go in."""
     inside = (first.wrt, first.read, first.patch, first.through, first.references, first.rule)
     return (
         first.outputs
@@ -185,14 +185,14 @@ def _reads_outputs_only(first: Evaluation) -> bool:
 
 
 def _normal_tensors() -> AbstractContextManager[object]:
-    """Tensors made in inference mode cannot be differentiated later: out of it, if need be."""
+    """Leaves inference mode, whose tensors cannot be differentiated later."""
     return torch.inference_mode(mode=False) if torch.is_inference_mode_enabled() else _NOTHING
 
 
 def _interception(
     model: Model, first: Evaluation, compared: ReferenceBatch | None
 ) -> Interception | None:
-    """The rule at work on this batch, if there is one."""
+    """The interception by the batch's rule, if it has one."""
     if first.rule is None:
         return None
     return first.rule.interception(model, None if compared is None else compared.pairs)
@@ -247,17 +247,17 @@ def _forward(model: Model, arguments: Sequence[object], inputs: int) -> object:
 
 
 def _followed(objective: Tensor, interception: Interception | None) -> Tensor:
-    """What is explained, with the graph that a rule may have where autograd has none."""
+    """The explained numbers, with the graph of a rule where autograd has none."""
     return objective if interception is None else interception.differentiable(objective)
 
 
 def _share_target(slices: Sequence[RowRange]) -> bool:
-    """Whether every slice has a target: then all are read at once. Predictions read raw outputs."""
+    """Says whether every slice has a target; predictions read raw outputs."""
     return all(piece.evaluation.target is not None for piece in slices)
 
 
 def _unused(first: Evaluation, interception: Interception | None, objective: Tensor) -> bool:
-    """Whether a rule has seen that the target does not depend on the layer that is explained.
+    """Says whether a rule has seen that the target does not depend on the explained layer.
 
     Rules detach parameters, so that the target then has no graph. It has none either where the
     model leaves autograd, which a rule notices.
@@ -299,7 +299,7 @@ def call(model: Model, slices: Sequence[RowRange]) -> torch.Future[object]:
 
     Raises:
         ModelError: If it gives no future.
-        Exception: Whatever the model raises.
+        Exception: The model's own exceptions.
     """
     with _normal_tensors(), torch.no_grad():
         inputs = pack_rows([(s.evaluation.rows, s.start, s.stop) for s in slices])
@@ -313,7 +313,7 @@ def call(model: Model, slices: Sequence[RowRange]) -> torch.Future[object]:
 
 
 def outputs_read(output: object, slices: Sequence[RowRange]) -> list[Part]:
-    """What a batch's output says of slices that read nothing else; raises as `evaluate` does."""
+    """Cuts a batch's output into the results of slices that read only it; raises as `evaluate`."""
     sizes = [len(piece) for piece in slices]
     parts = first_tensor(output, sum(sizes)).detach().split(sizes)
     return [

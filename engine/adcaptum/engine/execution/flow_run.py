@@ -1,4 +1,4 @@
-"""One flow under way: its rounds, its budget, its best answer so far. Whoever evaluates drives it.
+"""One flow under way: its rounds, its budget and its best answer so far.
 
 Rules:
 1. `start` and `advance` give the pending evaluations of the next round. Where there are none the
@@ -26,7 +26,7 @@ class FlowRun(Generic[T]):
 
     Attributes:
         pending: The evaluations of the current round.
-        rows_used: How many rows have been asked for so far, the current round's included.
+        rows_used: The rows of all rounds so far, the current one included.
         best: The best answer so far, if the flow has reported one.
         done: Whether the flow has ended with a result.
         stop_reason: Why it ended.
@@ -49,10 +49,10 @@ class FlowRun(Generic[T]):
 
         Args:
             flow: The flow; this object closes it.
-            max_rows: How many rows it may use; None: any number.
+            max_rows: The most rows that it may use; None: any number.
             on_progress: Called with each answer that the flow reports on its way.
-            forward_rows: How many rows a forward may have, all of them of one evaluation: then the
-                bits of the answer depend on nothing else. None: as many as come together.
+            forward_rows: The most rows of a forward, all of them of one evaluation: then the bits
+                of the answer depend on nothing else. None: as many as come together.
         """
         self._flow = flow
         self._forward_rows = forward_rows
@@ -92,12 +92,12 @@ class FlowRun(Generic[T]):
 
     @property
     def paused(self) -> bool:
-        """Whether the flow waits for nothing but to be resumed: its own mathematics comes next."""
+        """True if the flow only waits to be resumed: its own mathematics comes next."""
         return not self.pending and not self.done
 
     @property
     def result(self) -> T:
-        """What the flow returned, or its best answer if it was stopped."""
+        """The flow's return value, or its best answer if it was stopped."""
         assert self.done, "the flow has ended"
         result = self._result
         if isinstance(result, Attribution):
@@ -146,7 +146,7 @@ class FlowRun(Generic[T]):
 
 
 def _unknown(answer: Attribution) -> bool:
-    """Whether an answer states standard errors, and one is not a number, as its values are."""
+    """Says whether an answer states standard errors, and one is not a number, as its values are."""
     if answer.error_kind is not ErrorKind.STANDARD_ERROR or answer.error is None:
         return False
     return bool(answer.error.isnan().any())

@@ -13,7 +13,7 @@ from adcaptum.engine.vocabulary.evaluation import Evaluation, Neuron
 
 
 def objective_of(first: Evaluation, taps: Taps, output: object, rows: int) -> Tensor:
-    """What has the numbers that are read or differentiated, (rows, *dims)."""
+    """Returns the numbers that are read or differentiated, or are chosen from: (rows, *dims)."""
     target = first.target
     if isinstance(target, Neuron):
         tensors = taps.values(target.site)
@@ -46,7 +46,7 @@ def _selected(neuron: Neuron, tensors: tuple[Tensor, ...], rows: int) -> Tensor:
 
 
 def first_tensor(output: object, rows: int) -> Tensor:
-    """The first tensor of a model's output, (rows, *dims).
+    """Returns the first tensor of a model's output, (rows, *dims).
 
     Raises:
         ModelError: If there is none.

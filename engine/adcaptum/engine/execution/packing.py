@@ -1,4 +1,4 @@
-"""Packing: slices of many evaluations become one device batch, and its answer becomes theirs again.
+"""Packing of slices of many evaluations into one device batch.
 
 Rules:
 1. All slices of a batch have evaluations of equal keys.
@@ -34,7 +34,7 @@ class RowRange:
 
     @property
     def forwards(self) -> list[RowRange]:
-        """The whole forwards that these rows stand in, of an evaluation that has its own."""
+        """The whole forwards in which these rows stand, of an evaluation that has its own."""
         evaluation = self.evaluation
         each = evaluation.forward_rows
         assert each is not None, "it has forwards of its own"
@@ -73,11 +73,11 @@ def pack_arguments(slices: Sequence[RowRange]) -> list[object]:
 
 
 def pack_references(slices: Sequence[RowRange], *, printed: bool = False) -> ReferenceRows | None:
-    """The distinct rows that all slices' rows are compared with; None if they are not compared.
+    """Collects the distinct reference rows of all slices; None if they have none.
 
     Args:
-        slices: Of the batch.
-        printed: Whether to say what tells each from others.
+        slices: The slices of the batch.
+        printed: Whether to add fingerprints.
     """
     parts = []
     for piece in slices:
@@ -111,14 +111,14 @@ def pack_references(slices: Sequence[RowRange], *, printed: bool = False) -> Ref
 
 
 def _pair_prints(evaluation: Evaluation, pairs: Tensor) -> tuple[Hashable, ...]:
-    """What tells a reference row with an example's further arguments from others."""
+    """The fingerprints of pairs of a reference row and an example's further arguments."""
     assert evaluation.references is not None, "rows are compared"
     of_rows, of_examples = evaluation.references.prints, evaluation.arguments.prints
     return tuple([(of_rows[row], of_examples[example]) for row, example in pairs.tolist()])
 
 
 def columns_of(piece: RowRange) -> Tensor | None:
-    """The index of each row's target, (rows, dims), on the CPU; None if it needs none."""
+    """Returns the index of each row's target, (rows, dims), on the CPU; None if it needs none."""
     target, rows = piece.evaluation.target, piece.evaluation.rows
     if isinstance(target, Neuron) and target.one:
         return torch.tensor([target.index], dtype=torch.int64).expand(len(piece), -1)

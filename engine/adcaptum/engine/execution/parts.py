@@ -1,4 +1,4 @@
-"""Parts of answers: what a batch says of the rows that it had of an evaluation."""
+"""Parts of readings: a batch's results for its rows of one evaluation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """What a batch says of one slice: as `Reading`, before the reduction, for the slice's rows."""
+    """A batch's results for one slice: as `Reading`, before the reduction."""
 
     values: Tensor
     gradients: tuple[Tensor, ...] = ()
@@ -21,7 +21,7 @@ class Part:
     uncovered_ops: tuple[str, ...] = ()
 
     def cut(self, start: int, stop: int) -> Part:
-        """What it says of some of its rows, as views."""
+        """Returns the results of some of its rows, as views."""
         compared = self.reference_values
         return Part(
             self.values[start:stop],
@@ -32,7 +32,7 @@ class Part:
         )
 
     def copy(self) -> Part:
-        """The same in fresh memory, which begins where all fresh memory does."""
+        """Returns a copy in memory of its own, aligned as all new memory is."""
         compared = self.reference_values
         return Part(
             self.values.clone(),
@@ -44,7 +44,7 @@ class Part:
 
 
 def joined(parts: Sequence[Part]) -> Part:
-    """Parts that follow each other, as one."""
+    """Joins parts that follow each other."""
     if len(parts) == 1:
         return parts[0]
     compared = [p.reference_values for p in parts if p.reference_values is not None]
@@ -58,7 +58,7 @@ def joined(parts: Sequence[Part]) -> Part:
 
 
 class Arrival(NamedTuple):
-    """What was said of rows start..stop."""
+    """The results of rows start..stop."""
 
     start: int
     stop: int
@@ -66,7 +66,7 @@ class Arrival(NamedTuple):
 
 
 class InOrder:
-    """Hands on what is said of an evaluation forward by forward, from its first row to its last.
+    """Orders the results of an evaluation, forward by forward from its first row to its last.
 
     Sums of floating-point numbers depend on their order, and the operations that add them up on how
     many are added at once and where they stand in memory. So that a fold does not depend on how the
@@ -83,7 +83,7 @@ class InOrder:
         self._waiting: dict[int, Arrival] = {}
 
     def add(self, arrival: Arrival) -> list[Arrival]:
-        """Takes what was said of some rows; gives what can be handed on."""
+        """Takes the results of some rows; returns those that are next in order."""
         self._waiting[arrival.start] = arrival
         ready = []
         while (forward := self._forward()) is not None:

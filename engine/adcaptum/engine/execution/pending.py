@@ -36,7 +36,7 @@ class Pending:
         self._activations: Sink | None = _STACK.sink(evaluation.rows) if kept else None
 
     def add(self, start: int, stop: int, part: Part) -> None:
-        """Takes what a batch said of rows start..stop."""
+        """Takes a batch's results for rows start..stop."""
         self.done += stop - start
         if self._in_order is None:
             self._fold(start, stop, part)
@@ -63,7 +63,7 @@ class Pending:
         return self.evaluation.wrt is not None and self.evaluation.reduce.with_activations
 
     def reading(self) -> Reading:
-        """The answer, once every row is there."""
+        """Returns the reading, once every row is there."""
         assert self.done == self.rows, f"{self.done} of {self.rows} rows are there"
         (values,) = self._values.result()
         return Reading(

@@ -4,8 +4,8 @@ Rules:
 1. A hook is always removed, also when the model raises.
 2. A hook acts only in the thread that set it: others may run the same model at the same time.
 3. Nothing is stored on the model.
-4. Where no more is wanted than what is at the sites, the model is left once all are seen, if the
-   call is named, or `calls` knows that there is but one.
+4. Where only the values at the sites are needed, the model is left once all are there, if the call
+   is named, or `call_counts` knows that there is only one.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _lock = Lock()
 
 
 class Enough(BaseException):  # a model may catch every Exception
-    """All taps are filled, and nothing else is wanted of the model."""
+    """All taps are filled, and nothing else of the model is needed."""
 
 
 class _Tap:
-    """What is done at one module: replace values, differentiate there, keep what was there."""
+    """The action at one module: replace values, differentiate them, keep them."""
 
     __slots__ = (
         "_rows", "_thread", "calls", "cut", "differentiate", "leaves", "module", "patch", "site",
@@ -57,7 +57,7 @@ class _Tap:
         self._thread = get_ident()
 
     def __call__(self, value: object) -> object | None:
-        """Sees the value at the site; gives what to put there instead, or None to leave it."""
+        """Takes the value at the site; returns a replacement, or None to leave it."""
         if get_ident() != self._thread:
             return None
         call = self.calls
@@ -72,17 +72,17 @@ class _Tap:
         return self._act(value)
 
     def settled(self, calls: CallCounts | None) -> bool:
-        """Whether the values are there, and no second call is to be feared."""
+        """Says whether the values are there, and no second call can come."""
         return bool(self.values) and self.sure(calls)
 
     def sure(self, calls: CallCounts | None) -> bool:
-        """Whether the call that is meant is the only one, or named."""
+        """Says whether the call is named, or known to be the only one."""
         if self.site.call is not None:
             return True
         return calls is not None and self.module is not None and calls.once(self.module)
 
     def check(self) -> None:
-        """Raises ModelError if the model did not come by."""
+        """Raises ModelError if the model did not call the module."""
         if not self.values:
             raise ModelError(
                 f"the model's forward does not reach {self.site} with a floating-point tensor"
@@ -125,7 +125,7 @@ class _Tap:
         return leaves[0] if structure is None else tree_unflatten(leaves, structure)
 
     def _leaf(self, t: Tensor) -> Tensor:
-        """What to differentiate with respect to; the graph behind it is cut off if nobody asks."""
+        """The leaf of the gradients; the graph behind it is cut off unless a gradient flows on."""
         return t if t.requires_grad and not self.cut else t.detach().requires_grad_()
 
 
@@ -139,16 +139,16 @@ class Taps:
 
     @property
     def empty(self) -> bool:
-        """Whether no site is tapped."""
+        """True if no site is tapped."""
         return not self._taps
 
     @property
     def named(self) -> bool:
-        """Whether a site's layer has to be found by its name."""
+        """True if a site's layer has to be found by its name."""
         return any(isinstance(tap.site.layer, str) for taps in self._taps.values() for tap in taps)
 
     def read(self, site: Site) -> None:
-        """Keeps what is at a site."""
+        """Keeps the values at a site."""
         self._at(site)
 
     def patch(self, site: Site, tensors: tuple[Tensor, ...]) -> None:
@@ -157,21 +157,21 @@ class Taps:
         self._patches[site] = tensors
 
     def differentiate(self, site: Site) -> None:
-        """Wants gradients at a site."""
+        """Differentiates at a site."""
         for tap in self._at(site):
             tap.differentiate = True
 
     def connect(self, site: Site) -> None:
-        """Wants gradients at a site, and those that flow on from there towards the inputs."""
+        """Differentiates at a site, and lets gradients flow on from there towards the inputs."""
         for tap in self._at(site):
             tap.differentiate, tap.cut = True, False
 
     def values(self, site: Site) -> tuple[Tensor, ...]:
-        """After forward, the floating-point tensors at a site."""
+        """Returns the floating-point tensors at a site, after the forward."""
         return tuple(t for tap in self._taps[site] for t in tap.values)
 
     def leaves(self, site: Site) -> tuple[Tensor, ...]:
-        """After forward, the tensors to differentiate with respect to."""
+        """Returns the leaves of the gradients at a site, after the forward."""
         return tuple(t for tap in self._taps[site] for t in tap.leaves)
 
     @contextmanager
@@ -187,9 +187,9 @@ class Taps:
 
         Args:
             model: The model; layers that are named have to be its.
-            enough: Whether nothing is wanted but what is at the sites: then the block may be left
+            enough: Whether only the values at the sites are needed: then the block may be left
                 before its end.
-            arguments: What the model is called with.
+            arguments: The arguments of the forward.
             watch: Whether the block may be watched, to leave the next one of its kind early;
                 numbers may be rounded in another way meanwhile.
 
@@ -228,7 +228,7 @@ class Taps:
             tap.check()
 
     def _hand_out(self) -> None:
-        """Gives each tap its part of what is to be put at its site."""
+        """Gives each tap its part of its site's replacement."""
         for site, tensors in self._patches.items():
             taps = self._taps[site]
             counts = [len(tensors)] if len(taps) == 1 else [_tensor_count(tap) for tap in taps]
@@ -238,7 +238,7 @@ class Taps:
                 tap.patch = tensors[end - count : end]
 
     def _at(self, site: Site) -> tuple[_Tap, ...]:
-        """The taps of a site, made if need be."""
+        """The taps of a site; makes them if there are none."""
         if site not in self._taps:
             layers = site.layer if isinstance(site.layer, tuple) else (site.layer,)
             # Of several layers one may feed another: both have a gradient.
@@ -252,14 +252,14 @@ class Taps:
 def layer_shapes(
     model: nn.Module, run: Callable[[], object]
 ) -> dict[Site, tuple[tuple[int, ...], ...]]:
-    """The shapes of the tensors at each site, without the examples, as one forward shows them.
+    """Records the shapes of the tensors at each site, without the examples, in one forward.
 
     Sites that are not reached, or have no floating-point tensor, are left out; of a module that is
     called several times the first call counts.
 
     Args:
         model: The model.
-        run: What the caller runs it by, once, in this thread.
+        run: Runs the model once, in this thread.
     """
     found: dict[Site, tuple[tuple[int, ...], ...]] = {}
     thread = get_ident()
@@ -311,7 +311,7 @@ def _tensor_count(tap: _Tap) -> int:
 
 
 def _example_dims(module: nn.Module | None, tensors: int) -> list[int]:
-    """Which dimension of each tensor is the examples: of recurrent layers not always the first.
+    """The dimension of the examples in each tensor: of recurrent layers not always the first.
 
     They have (time, examples, features) unless told otherwise, and always states of
     (layers, examples, features). At a site the examples come first all the same.

@@ -265,7 +265,7 @@ class BatchCurve:
         return chosen
 
     def _due(self, cell: _Cell) -> bool:
-        """Whether a size that is not in use is to be measured again."""
+        """Says whether a size that is not in use is to be measured again."""
         return self.batches - cell.last_seen >= 2 * min(max(cell.samples, 2), PATIENCE) ** 2
 
 

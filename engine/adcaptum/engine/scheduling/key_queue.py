@@ -135,7 +135,7 @@ class KeyQueue:
 
     @property
     def bloated(self) -> bool:
-        """Whether most entries are out of date."""
+        """True if most entries are out of date."""
         return len(self.heap) > 2 * self.size + 32
 
     def compact(self) -> None:

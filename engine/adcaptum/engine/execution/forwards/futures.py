@@ -1,7 +1,7 @@
-"""The driver of forwards that answer later: runs one flow without ever waiting.
+"""The driver of forwards that return futures: runs one flow without waiting.
 
-All batches of a round are begun at once. When all have answered, in whatever order, each answer is
-put where its rows stand, and the flow goes on in the thread that brought the last one.
+All batches of a round begin at once. When all have answered, in any order, the flow goes on in the
+thread of the last answer.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def run_later(
     Args:
         model: A forward that gives a future of its output.
         flow: The flow; it is closed at its end.
-        batch_rows: How many rows the forward sees at once, at most.
-        on_rows: Called after each batch with how many rows it had.
+        batch_rows: The most rows of a call of the forward.
+        on_rows: Called after each batch with its number of rows.
 
     Returns:
         A future of what the flow returns, or of the error that ended it.
@@ -49,7 +49,10 @@ def run_later(
 
 
 def following(answer: torch.Future[T], use: Callable[[T], S]) -> Future[S]:
-    """A future of what is made of another's value; errors keep their types, unlike with `then`."""
+    """Returns a future of a function of another's value; errors keep their types.
+
+    `Future.then` turns them into RuntimeErrors.
+    """
     result: Future[S] = Future()
 
     def follow(_: object) -> None:

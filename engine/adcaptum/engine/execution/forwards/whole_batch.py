@@ -1,4 +1,4 @@
-"""A forward that may answer for its batch as a whole, as one that answers row by row."""
+"""An adapter for forwards that give one answer for a whole batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adcaptum.engine.execution.forwards.futures import following
 
 
 class WholeBatch:
-    """Calls a forward, and repeats for each row what it says of all.
+    """Calls a forward, and repeats an answer for the whole batch for each row.
 
     Attributes:
         shape: The shape of what the forward gave for a batch of the examples; () for a number.
@@ -38,7 +38,7 @@ class WholeBatch:
         return self._spread(self._forward(*arguments), _rows(arguments))
 
     def later(self, *arguments: object) -> torch.Future[Tensor]:
-        """The same of a forward that gives futures.
+        """Does the same for a forward that returns futures.
 
         Raises:
             ModelError: If it gives none.
@@ -53,13 +53,13 @@ class WholeBatch:
 
     @property
     def per_row(self) -> bool:
-        """Whether the forward says something of each row."""
+        """True if the forward answers row by row."""
         assert self.shape is not None, "it was called"
         return self.shape[:1] == (self._examples,)
 
     @property
     def outputs(self) -> int:
-        """How many numbers the forward gives for a batch of the examples."""
+        """The number of outputs for a batch of the examples."""
         assert self.shape is not None, "it was called"
         return prod(self.shape)
 

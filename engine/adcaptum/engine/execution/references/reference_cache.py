@@ -199,7 +199,7 @@ class ReferenceMemory:
             self._bytes = 0
 
     def _wanted(self, key: Key, rows: int) -> tuple[int, int]:
-        """How many of so many unknown rows are recorded, and the bytes that they may take."""
+        """The number of unknown rows to record, of so many, and the bytes that they may take."""
         each = self._row_bytes.get(key)
         wanted = inf if each is None else rows * each
         room = self.most_bytes - self._bytes
