@@ -41,8 +41,9 @@ class Conductance:
 
     Dhamdhere, Sundararajan, Yan (2018), https://arxiv.org/abs/1805.12233, equation 4; summed as
     Shrikumar, Su, Kundaje (2018), https://arxiv.org/abs/1807.09946, section 2: n_steps differences
-    between neighbours among n_steps + 1 points. A layer's conductances sum to the output less the
-    output at the baseline, up to the error of the sum.
+    between neighbours among n_steps + 1 points. The conductances of a layer that is the only way
+    through the model sum to the output less the output at the baseline, up to the error of the sum;
+    those of another layer lack what passes it by, and the completeness error says how much.
     """
 
     traits: ClassVar[Traits] = Traits(
@@ -131,7 +132,9 @@ class _AlongValues:
             _along(g[::step], v[::step]) for g, v in zip(self._gradients, self._values, strict=True)
         )
         outputs = self._outputs[::step]
-        return Estimate.of(_answer(self._explicand, sums, outputs[None, [0, -1]]), outputs, sums)
+        answer = _answer(self._explicand, sums, outputs[None, [0, -1]])
+        # Of a layer that is not the only way through the model the sums lack what passes it by.
+        return Estimate.of(answer, outputs, sums, partial=True)
 
     def _ask(self, places: Tensor) -> Flow[Reading]:
         explicand = self._explicand

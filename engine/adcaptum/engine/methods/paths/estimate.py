@@ -29,6 +29,8 @@ class Estimate:
             (1, *features); None: there are none.
         change: The output at the path's end less that at its start, ().
         rounding: How large a difference of outputs may be by rounding alone, ().
+        partial: Whether contributions may lack a part of the change however fine the points are,
+            because it goes by another way than theirs.
     """
 
     attribution: Attribution
@@ -37,6 +39,20 @@ class Estimate:
     contributions: Tensors | None
     change: Tensor
     rounding: Tensor
+    partial: bool = False
+
+    @property
+    def missing(self) -> Tensor:
+        """The completeness error of the contributions, rounding excepted, ()."""
+        assert self.contributions is not None, "nothing is missing from no sum"
+        total = torch.stack([t.sum() for t in self.contributions]).sum()
+        missing = (total - self.change.to(total)).abs()
+        return (missing - self.rounding.to(missing)).clamp_min(0)
+
+    @property
+    def typical_miss(self) -> Tensor:
+        """The root of the sum of squares of the misses, ()."""
+        return self.misses.square().sum().sqrt()
 
     @classmethod
     def of(
@@ -45,6 +61,8 @@ class Estimate:
         outputs: Tensor,
         contributions: Tensors | None,
         misses: Tensor | None = None,
+        *,
+        partial: bool = False,
     ) -> Estimate:
         """Makes an estimate from the outputs on the path.
 
@@ -55,6 +73,7 @@ class Estimate:
             contributions: Values that sum to the output's change; None: none do.
             misses: The differences between each interval's part of the integral and the output's
                 change there; None: the deviations from an interpolation by every other point.
+            partial: Whether contributions may lack a part of the change.
         """
         wide = outputs.to(accumulator_dtype(outputs.dtype)).reshape(len(outputs), -1)
         mean = wide.mean(1)
@@ -67,6 +86,7 @@ class Estimate:
             contributions,
             mean[-1] - mean[0],
             least,
+            partial,
         )
 
 

@@ -26,6 +26,8 @@ MOST_INTERVALS = 1024
 USUAL_POINTS = 33
 FIRST_INTERVALS = 4
 _MOST_CANCELLED = 3.0
+# A completeness error that a refinement leaves larger than this share of itself has settled.
+_SETTLED = 0.7
 
 
 class Caution(NamedTuple):
@@ -87,7 +89,9 @@ def refined(levels: Levels, tolerance: float, caution: Caution = ONE_PATH) -> Fl
             wrong = torch.maximum(wrong, caution.before * before.to(wrong))
         answer = with_relative_error(
             fine.attribution,
-            torch.maximum(wrong, _shown_by_outputs(coarse, fine, caution.outputs).to(wrong)),
+            torch.maximum(
+                wrong, _shown_by_outputs(coarse, fine, caution.outputs, tolerance).to(wrong)
+            ),
             tolerance,
         )
         assert answer.relative_error is not None, "it has just been found"
@@ -101,21 +105,29 @@ def refined(levels: Levels, tolerance: float, caution: Caution = ONE_PATH) -> Fl
         intervals *= 2
 
 
-def _shown_by_outputs(coarse: Estimate, fine: Estimate, caution: float) -> Tensor:
+def _shown_by_outputs(coarse: Estimate, fine: Estimate, caution: float, tolerance: float) -> Tensor:
     """The sum of errors that the outputs on the path show, (1,)."""
     size = magnitude(fine.attribution.values)
-    typical = fine.misses.square().sum().sqrt()
+    typical = fine.typical_miss
     if fine.contributions is None or coarse.contributions is None:
-        # As large, relative to the values, as the misses are relative to the output's swing.
-        return _share(caution * typical, fine.swing, size)
-    total = torch.stack([t.sum() for t in fine.contributions]).sum()
-    missing = ((total - fine.change.to(total)).abs() - fine.rounding.to(total)).clamp_min(0)
+        return _share_of_swing(fine, caution, size)
+    missing = fine.missing
+    if fine.partial and bool(missing > _SETTLED * coarse.missing):
+        # Where the outputs show no error, what remains missing goes by another way.
+        share = _share_of_swing(fine, caution, torch.ones_like(size))
+        if bool((share <= tolerance).all()):
+            return share * size
     change = _difference(fine.contributions, coarse.contributions)
     of_sum = torch.stack([t.sum() for t in change]).sum().abs()
     of_each = magnitude(change)
     cancelled = torch.where(of_each < _MOST_CANCELLED * of_sum, of_each / of_sum, _MOST_CANCELLED)
     wrong = caution * cancelled * torch.maximum(missing, typical.to(missing))
     return _share(wrong, magnitude(fine.contributions), size)
+
+
+def _share_of_swing(estimate: Estimate, caution: float, size: Tensor) -> Tensor:
+    """Errors as large, relative to the values, as the misses are relative to the swing, (1,)."""
+    return _share(caution * estimate.typical_miss, estimate.swing, size)
 
 
 def _share(wrong: Tensor, of: Tensor, size: Tensor) -> Tensor:
