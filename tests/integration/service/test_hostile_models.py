@@ -50,6 +50,11 @@ CODE: Mapping[str, str] = MappingProxyType(
             "        return self.linear(x)\n"
             "    tried = 0",
         ),
+        "fails_at_its_baseline": LINEAR.replace(
+            "return self.linear(x)",
+            "if (x == 0).all(1).any(): raise ValueError('an empty row')\n"
+            "        return self.linear(x)",
+        ),
         "returns_text": "def build():\n    return 'a model'\n",
         "says_it_returns_text": "def build() -> str:\n    open('/tmp/was-run', 'w')\n",
         "scripted": LINEAR + "\ndef build():\n    return torch.jit.script(Net())\n",
@@ -174,6 +179,13 @@ def test_the_server_is_ready_while_hostile_models_still_load(
         ("nan_outputs", "output 'y' is NaN for 4 of 4 examples"),
         ("too_wide", "output 'y' has shape [-1, 3]; model.toml declares [-1, 2]"),
         ("fails_on_gradients", "ArithmeticError: mine.py is at fault"),
+        (
+            "fails_at_its_baseline",
+            (
+                "explaining its first example by integrated_gradients (the default method) fails: "
+                "ValueError: an empty row"
+            ),
+        ),
         ("returns_text", "returned str, not an nn.Module"),
         ("says_it_returns_text", "returns str by its annotation"),
         ("scripted", "returned a TorchScript module"),
@@ -220,6 +232,32 @@ def test_an_output_without_further_dimensions_is_predicted_and_explained(
     asked = explain(rows, method("input_x_gradient"), model="regressor")
     values = stub.Explain(asked).explanations[0].attributions[0].values
     np.testing.assert_allclose(np.frombuffer(values.data, np.float32), rows[0] * weight, rtol=1e-5)
+
+
+def test_a_server_whose_models_hang_ends_on_sigterm(start_server: Start, tmp_path: Path) -> None:
+    for name in ("sleeps", "sleeps_in_forward"):
+        add(tmp_path, name, CODE[name], factory="net:Net" if "Net" in CODE[name] else "net:build")
+    server = start_server(tmp_path, ready=False)
+    assert server.stop(30) == 0
+
+
+def test_a_reason_why_gradients_are_missing_names_no_folder(
+    start_server: Start, tmp_path: Path
+) -> None:
+    code = LINEAR.replace(
+        "return self.linear(x)",
+        "if x.requires_grad: raise RuntimeError('/secret/place/net.py has none')\n"
+        "        return self.linear(x)",
+    )
+    add(tmp_path, "no_gradients", code)
+    server = start_server(tmp_path)
+    with grpc.insecure_channel(server.address) as channel:
+        request = pb.ListMethodsRequest(model=model_pb2.ModelRef(name="no_gradients"))
+        methods = ExplanationServiceStub(channel).ListMethods(request).methods
+    (saliency,) = [each for each in methods if each.name == "saliency"]
+    assert not saliency.available
+    assert "net.py has none" in saliency.reason
+    assert "/secret" not in saliency.reason
 
 
 def test_modules_of_the_same_name_in_two_models_are_two_modules(

@@ -15,6 +15,7 @@ from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.arguments import Arguments, PerExample
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Output, Site
 from adcaptum.service.models.declaration import DeclarationError
+from adcaptum.service.models.failure_reason import without_paths
 from adcaptum.service.models.loading import LoadedModel
 
 
@@ -176,7 +177,7 @@ def _obstacle(model: LoadedModel, together: Tensor) -> str:
     try:
         part = evaluate(model.module, [RowRange(evaluation, 0, 1)])[0]
     except (ModelError, RuntimeError) as error:
-        return str(error)
+        return without_paths(str(error))
     if not all(bool(torch.isfinite(gradient).all()) for gradient in part.gradients):
         return "the gradient of the output is not finite"
     return ""

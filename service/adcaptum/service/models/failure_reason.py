@@ -27,6 +27,11 @@ def failure_reason(error: Exception) -> str:
     The log has the whole error.
     """
     text = str(error) if isinstance(error, DeclarationError | ModelFailure) else _typed(error)
+    return without_paths(text)
+
+
+def without_paths(text: str) -> str:
+    """Returns a text with absolute paths shortened to file names, of bounded length."""
     text = _PATH.sub(lambda found: found["name"], text)
     return text if len(text) <= MOST else f"{text[: MOST - 3]}..."
 

@@ -27,6 +27,7 @@ from typing import Final
 from torch import nn
 
 from adcaptum.service.models.checks import Checks, outputs
+from adcaptum.service.models.failure_reason import without_paths
 from adcaptum.service.models.layouts import trials
 from adcaptum.service.models.layouts.folding import Pair, foldable, folded
 from adcaptum.service.models.layouts.transforms import (
@@ -168,4 +169,4 @@ class _Choice:
 def _summary(error: Exception) -> str:
     """Returns the type and the first line of an error."""
     lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"[:200]
+    return without_paths(f"{type(error).__name__}: {lines[0]}")[:200]

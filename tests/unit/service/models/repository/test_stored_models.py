@@ -67,6 +67,17 @@ def test_the_digest_is_of_declaration_and_weights(tmp_path: Path) -> None:
     assert len(digests) == 3
 
 
+def test_the_digest_is_of_the_code_too_but_not_of_its_bytecode(tmp_path: Path) -> None:
+    model = make(tmp_path, "1")
+    (model / "code" / "parts" / "__pycache__").mkdir(parents=True)
+    digests = set()
+    for name in ("code/net.py", "code/parts/zero.py", "code/parts/__pycache__/zero.pyc"):
+        _append(model / name, b"\n")
+        stored = stored_models.open_model(model)
+        digests.add(stored.digest(stored.versions["1"]))
+    assert len(digests) == 2
+
+
 def test_what_is_no_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match="not a folder"):
         stored_models.names(tmp_path / "nowhere")
