@@ -199,7 +199,7 @@ def test_streams_that_send_nothing_hold_up_nobody(
         ":path": "/adcaptum.v1.ExplanationService/Explain",
         ":authority": "x",
         "content-type": "application/grpc",
-        "te": "trailers",
+        "te": "trailers",  # codespell:ignore te
     }
     block = b"".join(header(*each) for each in fields.items())
     with socket.create_connection((host, int(port))) as connection:

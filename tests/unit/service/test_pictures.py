@@ -64,3 +64,51 @@ def test_pixels_smaller_than_the_model_takes_are_refused_where_nothing_is_resize
     fixed = InputDeclaration("photo", "image", "FP32", (-1, 3, 8, 8))
     with pytest.raises(InvalidRequest, match="the model takes 8 x 8"):
         images.from_pixels(torch.zeros(1, 7, 9, 3, dtype=torch.uint8), fixed, "x")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "LA", "P", "RGBA", "1", "CMYK"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bands_of_an_image_are_the_image(
+    mode: str, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "BAND_PIXELS", 100)
+    noise = Image.effect_noise((37, 23), 90).convert(mode)
+    buffer = io.BytesIO()
+    noise.save(buffer, "JPEG" if mode == "CMYK" else "PNG")
+    declared = InputDeclaration("photo", "image", "FP32", (-1, channels, -1, -1))
+    read = images.from_bytes(Bytes((buffer.getvalue(),), (1,)), declared, "x", 10_000)
+    whole = Image.open(io.BytesIO(buffer.getvalue())).convert("L" if channels == 1 else "RGB")
+    expected = torch.frombuffer(bytearray(whole.tobytes()), dtype=torch.uint8)
+    pixels = expected.view(23, 37, channels).permute(2, 0, 1).float() / 255
+    torch.testing.assert_close(read[0], pixels, rtol=0, atol=0)
+
+
+def test_an_image_is_turned_as_its_camera_says() -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.new("RGB", (30, 20), "white").save(buffer, "JPEG", exif=turned)
+    declared = InputDeclaration("photo", "image", "FP32", (-1, 3, -1, -1))
+    read = images.from_bytes(Bytes((buffer.getvalue(),), (1,)), declared, "x", 10_000)
+    assert read.shape == (1, 3, 30, 20)
+
+
+def test_a_header_of_any_size_is_refused_before_it_is_decoded() -> None:
+    bomb = bytearray(encoded(30, 30))
+    bomb[16:24] = (100_000).to_bytes(4) * 2
+    with pytest.raises(InvalidRequest, match="100000 x 100000 pixels; at most 10000"):
+        images.from_bytes(Bytes((bytes(bomb),), (1,)), PHOTO, "x", 10_000)
+
+
+def test_images_are_given_up_between_one_and_the_next() -> None:
+    looked = []
+
+    def check() -> None:
+        looked.append(True)
+        if len(looked) == 3:
+            raise TimeoutError
+
+    many = Bytes((encoded(20, 20),) * 8, (8,))
+    with pytest.raises(TimeoutError):
+        images.from_bytes(many, PHOTO, "x", 10_000, check)
+    assert len(looked) == 3
