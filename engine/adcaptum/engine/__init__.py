@@ -20,20 +20,13 @@ from adcaptum.engine.execution.references.reference_cache import ReferenceMemory
 from adcaptum.engine.methods import METHODS
 from adcaptum.engine.vocabulary.arguments import PerExample, Shared
 from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, StopReason
-from adcaptum.engine.vocabulary.evaluation import (
-    INPUT,
-    Evaluation,
-    EveryOutput,
-    Neuron,
-    Output,
-    Patch,
-    Reading,
-    Site,
-)
+from adcaptum.engine.vocabulary.evaluation import Evaluation, Patch, Reading
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, Progress, ask, gather
 from adcaptum.engine.vocabulary.method import Method, Traits
 from adcaptum.engine.vocabulary.parameters import parameter
+from adcaptum.engine.vocabulary.site import INPUT, Site
+from adcaptum.engine.vocabulary.target import EveryOutput, Neuron, Output
 
 __all__ = [
     "INPUT",

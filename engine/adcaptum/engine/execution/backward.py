@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.errors import InvalidArgument, OutOfRange
-from adcaptum.engine.vocabulary.evaluation import Neuron
+from adcaptum.engine.vocabulary.target import Neuron
 
 
 def gradients(

@@ -32,7 +32,9 @@ from adcaptum.engine.rows.sources import some
 from adcaptum.engine.rules import Interception
 from adcaptum.engine.rules.reference_trace import TraceMismatch
 from adcaptum.engine.vocabulary.arguments import Shared
-from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Neuron
+from adcaptum.engine.vocabulary.evaluation import Evaluation
+from adcaptum.engine.vocabulary.site import INPUT
+from adcaptum.engine.vocabulary.target import Neuron
 
 Model = nn.Module | Callable[..., object]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from adcaptum.engine.errors import InvalidArgument
-from adcaptum.engine.vocabulary.evaluation import Layer
+from adcaptum.engine.vocabulary.site import Layer
 
 
 def every_module(model: nn.Module) -> list[nn.Module]:

@@ -9,7 +9,8 @@ from torch.utils._pytree import tree_leaves
 from adcaptum.engine.errors import InvalidArgument, ModelError, NotPerRow
 from adcaptum.engine.execution.backward import out_of_range
 from adcaptum.engine.execution.taps import Taps
-from adcaptum.engine.vocabulary.evaluation import Evaluation, Neuron
+from adcaptum.engine.vocabulary.evaluation import Evaluation
+from adcaptum.engine.vocabulary.target import Neuron
 
 
 def objective_of(first: Evaluation, taps: Taps, output: object, rows: int) -> Tensor:

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from adcaptum.engine.rows.sources import Rows, some
 from adcaptum.engine.vocabulary.arguments import PerExample, Shared
-from adcaptum.engine.vocabulary.evaluation import Evaluation, Neuron, Output
+from adcaptum.engine.vocabulary.evaluation import Evaluation
 from adcaptum.engine.vocabulary.references import ReferenceRows
+from adcaptum.engine.vocabulary.target import Neuron, Output
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,7 +25,7 @@ from torch.utils.hooks import RemovableHandle
 from adcaptum.engine.errors import ModelError
 from adcaptum.engine.execution.call_counts import CallCounts
 from adcaptum.engine.execution.modules import find_layer
-from adcaptum.engine.vocabulary.evaluation import Site
+from adcaptum.engine.vocabulary.site import Site
 
 # How many tensors a module takes and gives, of those that were read together with others.
 _tensor_counts: WeakKeyDictionary[nn.Module, dict[str, int]] = WeakKeyDictionary()
@@ -71,15 +71,15 @@ class _Tap:
             return None
         return self._act(value)
 
-    def settled(self, calls: CallCounts | None) -> bool:
+    def settled(self, counts: CallCounts | None) -> bool:
         """Says whether the values are there, and no second call can come."""
-        return bool(self.values) and self.sure(calls)
+        return bool(self.values) and self.sure(counts)
 
-    def sure(self, calls: CallCounts | None) -> bool:
+    def sure(self, counts: CallCounts | None) -> bool:
         """Says whether the call is named, or known to be the only one."""
         if self.site.call is not None:
             return True
-        return calls is not None and self.module is not None and calls.once(self.module)
+        return counts is not None and self.module is not None and counts.once(self.module)
 
     def check(self) -> None:
         """Raises ModelError if the model did not call the module."""
@@ -200,11 +200,11 @@ class Taps:
         every = [tap for taps in self._taps.values() for tap in taps]
         thread = get_ident()
         handles: list[RemovableHandle] = []
-        calls: CallCounts | None = None
+        counts: CallCounts | None = None
 
         def seen(tap: _Tap, value: object) -> object | None:
             made = tap(value)
-            if enough and get_ident() == thread and all(each.settled(calls) for each in every):
+            if enough and get_ident() == thread and all(each.settled(counts) for each in every):
                 raise Enough
             return made
 
@@ -215,9 +215,9 @@ class Taps:
                 handles.append(_register(tap, seen))
             self._hand_out()
             if enough and any(tap.site.call is None for tap in every):
-                calls = CallCounts.of(model, arguments)
-            unsure = watch and calls is not None and not all(tap.sure(calls) for tap in every)
-            with calls.watched(lambda: _once(every)) if calls and unsure else nullcontext():
+                counts = CallCounts.of(model, arguments)
+            unsure = watch and counts is not None and not all(tap.sure(counts) for tap in every)
+            with counts.watched(lambda: _once(every)) if counts and unsure else nullcontext():
                 yield
         except Enough:
             return

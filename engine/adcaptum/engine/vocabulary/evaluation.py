@@ -1,4 +1,4 @@
-"""Evaluations, readings, sites and targets.
+"""Evaluations and readings.
 
 A `Site` is a place in the model. A target, `Output` or `Neuron`, is the one number per row that is
 explained. An `Evaluation` is a set of rows at which the model is evaluated, with the requested
@@ -7,110 +7,33 @@ values and gradients; a `Reading` is its result. Evaluations with equal keys may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
-from typing import Final, Literal, Self
+from typing import Final, Self
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from adcaptum.engine.rows.reduce import Reduce, Stack
 from adcaptum.engine.rows.sources import Rows, Signature
 from adcaptum.engine.rules.interception import Rule
 from adcaptum.engine.vocabulary.arguments import NO_ARGUMENTS, Arguments
 from adcaptum.engine.vocabulary.references import References
+from adcaptum.engine.vocabulary.site import INPUT, Layer, Site
+from adcaptum.engine.vocabulary.target import EveryOutput, Neuron, Output, Target
+
+# Sites and targets belong to what evaluations are made of.
+__all__ = [
+    "FORWARD_BYTES", "FORWARD_ROWS", "INPUT", "Evaluation", "EveryOutput", "Key", "Layer", "Neuron",
+    "Output", "Patch", "Reading", "Site", "Target",
+]  # fmt: skip
 
 FORWARD_ROWS: Final = 32
 """The most rows of a forward where answers have to be the same to the last bit."""
 
 FORWARD_BYTES: Final = 1 << 16
 """The most bytes of its rows there, if they are more than one."""
-
-Layer = str | nn.Module
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """A place in the model: what a module takes or gives.
-
-    A module that takes or gives several tensors (a tuple, a dict, nested) has them all at its
-    site, in the order of torch's pytrees; tensors that are not floating-point are passed over.
-    Several modules are one site too: their tensors are explained together, each one's in turn.
-
-    Attributes:
-        layer: The module's qualified name, as `named_modules` gives it; "" is the model. In a
-            process that has the model at hand, the module itself, or several of them.
-        io: Whether the place is what the module takes or what it gives.
-        call: Which call of the module is meant, from 0, where the model calls it several times in
-            one forward; None: its only call.
-    """
-
-    layer: Layer | tuple[Layer, ...]
-    io: Literal["input", "output"] = "output"
-    call: int | None = None
-
-    def __str__(self) -> str:
-        if self.layer == "":
-            return f"the {self.io}"
-        call = "" if self.call is None else f", call {self.call}"
-        return f"the {self.io} of layer {self.named}{call}"
-
-    @property
-    def named(self) -> str:
-        """The layer's name in messages."""
-        layers = self.layer if isinstance(self.layer, tuple) else (self.layer,)
-        return " and ".join(
-            repr(layer) if isinstance(layer, str) else type(layer).__name__ for layer in layers
-        )
-
-
-INPUT = Site("", "input")
-"""The model's own inputs."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Output:
-    """One number of the model's output per row.
-
-    Attributes:
-        indices: int64 of shape (examples, dims): for each example the index in the output without
-            its batch dimension. With no dims (or None) the output has one number per row.
-    """
-
-    indices: Tensor | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EveryOutput:
-    """Each number of the model's output, explained by itself.
-
-    For methods that only evaluate the model: a row gives all outputs at the cost of one. The
-    explanations of an example's outputs stand one after another: there are examples * outputs.
-    """
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Neuron:
-    """One number inside the model per row.
-
-    Attributes:
-        site: Where it is.
-        index: Its index in the site's first tensor, without the batch dimension; with slices, the
-            sum of the block. Or a function of the site's tensors, (rows, *features) each, that
-            gives one number per row, (rows,).
-    """
-
-    site: Site
-    index: tuple[int | slice, ...] | Callable[..., Tensor]
-
-    @property
-    def one(self) -> bool:
-        """True for a single element; its index may differ between rows of a batch."""
-        return not callable(self.index) and all(isinstance(i, int) for i in self.index)
-
-
-Target = Output | EveryOutput | Neuron
 
 
 @dataclass(frozen=True, slots=True, eq=False)

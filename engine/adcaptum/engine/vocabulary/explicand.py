@@ -13,16 +13,7 @@ from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.rows.reduce import Reduce, Stack
 from adcaptum.engine.rows.sources import Given, Repeated, Rows
 from adcaptum.engine.vocabulary.arguments import NO_ARGUMENTS, Arguments, PerExample
-from adcaptum.engine.vocabulary.evaluation import (
-    INPUT,
-    Evaluation,
-    EveryOutput,
-    Neuron,
-    Output,
-    Patch,
-    Site,
-    Target,
-)
+from adcaptum.engine.vocabulary.evaluation import Evaluation, Patch
 from adcaptum.engine.vocabulary.explicand_forms import (
     Baselines,
     Targets,
@@ -33,6 +24,8 @@ from adcaptum.engine.vocabulary.explicand_forms import (
     given_masks,
     target_indices,
 )
+from adcaptum.engine.vocabulary.site import INPUT, Site
+from adcaptum.engine.vocabulary.target import EveryOutput, Neuron, Output, Target
 
 
 @dataclass(frozen=True, slots=True, eq=False)

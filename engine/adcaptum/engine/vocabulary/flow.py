@@ -31,10 +31,11 @@ from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.rows.reduce import Ignored
 from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.attribution import Attribution, joined
-from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Reading
+from adcaptum.engine.vocabulary.evaluation import Evaluation, Reading
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.explicand_forms import in_floating_dtype
 from adcaptum.engine.vocabulary.sample_major import example_major, sample_major
+from adcaptum.engine.vocabulary.site import INPUT
 
 T = TypeVar("T")
 A = TypeVar("A")

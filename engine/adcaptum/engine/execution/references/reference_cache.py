@@ -27,8 +27,9 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.rules.reference_trace import Record, ReferenceTrace, Source
-from adcaptum.engine.vocabulary.evaluation import Evaluation, Key, Neuron
+from adcaptum.engine.vocabulary.evaluation import Evaluation, Key
 from adcaptum.engine.vocabulary.references import ReferenceRows
+from adcaptum.engine.vocabulary.target import Neuron
 
 MOST_BYTES: Final = 64 << 20
 """The default bound of a model's records."""

@@ -1,0 +1,54 @@
+"""Targets: the numbers of a model that are explained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from adcaptum.engine.vocabulary.site import Site
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Output:
+    """One number of the model's output per row.
+
+    Attributes:
+        indices: int64 of shape (examples, dims): for each example the index in the output without
+            its batch dimension. With no dims (or None) the output has one number per row.
+    """
+
+    indices: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EveryOutput:
+    """Each number of the model's output, explained by itself.
+
+    For methods that only evaluate the model: a row gives all outputs at the cost of one. The
+    explanations of an example's outputs stand one after another: there are examples * outputs.
+    """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Neuron:
+    """One number inside the model per row.
+
+    Attributes:
+        site: Where it is.
+        index: Its index in the site's first tensor, without the batch dimension; with slices, the
+            sum of the block. Or a function of the site's tensors, (rows, *features) each, that
+            gives one number per row, (rows,).
+    """
+
+    site: Site
+    index: tuple[int | slice, ...] | Callable[..., Tensor]
+
+    @property
+    def one(self) -> bool:
+        """True for a single element; its index may differ between rows of a batch."""
+        return not callable(self.index) and all(isinstance(i, int) for i in self.index)
+
+
+Target = Output | EveryOutput | Neuron
