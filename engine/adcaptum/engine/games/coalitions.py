@@ -1,6 +1,6 @@
 """Coalitions: sets of features that keep their values while the others are at the baseline.
 
-They are made when a batch needs them: leaving out each of 150,000 pixels takes no matrix of
+They are made when a batch needs them: leaving out each of 150,000 pixels needs no matrix of
 150,000 x 150,000.
 """
 
@@ -18,7 +18,7 @@ class Coalitions(Protocol):
 
     @property
     def count(self) -> int:
-        """How many coalitions there are."""
+        """The number of coalitions."""
         ...
 
     def take(self, start: int, stop: int, device: torch.device) -> Tensor:
@@ -28,7 +28,7 @@ class Coalitions(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Listed:
-    """Coalitions that are there already.
+    """Coalitions given as a list.
 
     Attributes:
         members: bool of shape (coalitions, features).
@@ -46,7 +46,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class LeaveOneOut:
-    """All features without one, for each; at last all of them.
+    """The coalitions that each leave out one feature; the last has all features.
 
     Attributes:
         features: How many features there are.
@@ -65,7 +65,7 @@ class LeaveOneOut:
 
 @dataclass(frozen=True, slots=True)
 class Enumerated:
-    """Every coalition: the n-th holds feature i if bit i of n is set.
+    """Every coalition: the n-th has feature i if bit i of n is set.
 
     Attributes:
         features: How many features there are.
@@ -88,7 +88,7 @@ class Prefixes:
     """For each permutation its first feature, its first two, ..., all but its last.
 
     Attributes:
-        ranks: Where each feature stands in each permutation, int32 of shape (permutations,
+        ranks: The place of each feature in each permutation, int32 of shape (permutations,
             features).
     """
 
@@ -103,7 +103,7 @@ class Prefixes:
         first = start // each
         ranks = self.ranks[first : (stop - 1) // each + 1].to(device, non_blocking=True)
         if stop - start >= each:
-            # Whole permutations, for the most part.
+            # Mostly whole permutations.
             places = torch.arange(each, device=device)
             offset = start - first * each
             return (ranks[:, None] <= places[:, None]).flatten(0, 1)[offset : offset + stop - start]
@@ -140,11 +140,11 @@ class Toggled:
 
 @dataclass(frozen=True, slots=True)
 class Without:
-    """Coalitions but one.
+    """A list of coalitions without one of them.
 
     Attributes:
         coalitions: The coalitions.
-        number: Which of them is missing.
+        number: The number of the coalition that is missing.
     """
 
     coalitions: Coalitions
@@ -166,7 +166,7 @@ class Without:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Some of a list of coalitions, one after another.
+    """Consecutive coalitions of a list.
 
     Attributes:
         coalitions: The list.

@@ -18,7 +18,7 @@ from adcaptum.engine.vocabulary.explicand import Explicand
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """Which feature each element of some tensors belongs to.
+    """The assignment of the elements of some tensors to features.
 
     Attributes:
         count: How many features there are.
@@ -69,7 +69,7 @@ class Features:
 
     @property
     def own(self) -> bool:
-        """Whether examples have groups of their own."""
+        """True if examples have groups of their own."""
         return any(len(ids) > 1 for ids in self.ids)
 
     def select(
@@ -86,7 +86,7 @@ class Features:
             For each tensor a bool tensor that broadcasts to (examples, coalitions, *features).
         """
         if not self.ids:
-            # The elements are the features: nothing to look up.
+            # The elements are the features.
             return self._parted(coalitions)
         return tuple(_selected(coalitions, ids, start, stop) for ids in self.ids)
 
@@ -115,7 +115,7 @@ class Features:
             values: Of shape (examples, count), or of several rows for each example.
             like: The tensors whose elements these are; the results are on their devices and, where
                 they are floating-point, in their dtype but at least float32.
-            dtype: What takes the place of the dtype of tensors that are not floating-point.
+            dtype: The dtype used for tensors that are not floating-point.
         """
         wanted = [accumulator_dtype(t.dtype if t.is_floating_point() else dtype) for t in like]
         rows = values.shape[0]
@@ -137,7 +137,7 @@ class Features:
         return tuple(made)
 
     def _parted(self, numbers: Tensor) -> tuple[Tensor, ...]:
-        """Numbers of each feature in the shapes of the elements, which are the features."""
+        """Reshapes numbers of each feature to the tensors, whose elements are the features."""
         if len(self.shapes) == 1:
             parts: tuple[Tensor, ...] = (numbers,)
         else:
@@ -149,12 +149,12 @@ class Features:
 
 
 def check_elements(explicand: Explicand, tensors: Sequence[Tensor], i: int | None = None) -> None:
-    """Refuses to perturb what has nothing to perturb.
+    """Refuses tensors without elements.
 
     Args:
-        explicand: What is explained.
+        explicand: The explicand.
         tensors: The inputs, or a site's tensors, each (examples, *features).
-        i: The only one that counts; None: one with an element will do.
+        i: The tensor that must have elements; None: any of them.
 
     Raises:
         InvalidArgument: If they have no element.
@@ -165,12 +165,12 @@ def check_elements(explicand: Explicand, tensors: Sequence[Tensor], i: int | Non
         raise InvalidArgument(
             name if i is None else f"{name}[{i}]",
             f"of shape {' and '.join(map(str, shapes))}",
-            "what is perturbed has an element at least",
+            "at least one element to perturb",
         )
 
 
 def feature_count(explicand: Explicand) -> int:
-    """How many features there are, as far as is known before the model runs.
+    """Counts the features, as far as it is known before the model runs.
 
     At a site inside the model without a mask, whose size only the model knows, the elements of the
     inputs are counted.
@@ -186,7 +186,7 @@ def feature_count(explicand: Explicand) -> int:
 
 
 def _selected(coalitions: Tensor, ids: Tensor, start: int, stop: int | None) -> Tensor:
-    """What each coalition holds of one tensor's elements."""
+    """The elements of one tensor that each coalition has."""
     rows = len(coalitions)
     if len(ids) == 1:
         return coalitions[:, ids.flatten()].view(rows, *ids.shape[1:])
@@ -199,7 +199,7 @@ def _fitted(i: int, mask: Tensor, shape: tuple[int, ...], *, leading: bool) -> T
     missing = (1,) * (len(shape) - mask.dim())
     forms = [(*missing, *mask.shape)]
     if leading and missing and mask.dim() > 1 and len(mask) in {1, shape[0]}:
-        # As `Explicand` has it: whole, and of an example alone, a mask says the same.
+        # As in `Explicand`: a mask means the same for a batch and for one of its examples.
         rows, *rest = mask.shape
         forms = [(*mask.shape, *missing), (rows, *missing, *rest)]
     for form in forms:

@@ -1,10 +1,9 @@
-"""The game in which features are players: what the target is worth with some of them present.
+"""The cooperative game whose players are features and whose worth is the target.
 
-With a background set a coalition's worth is what is expected of the target when the other features
-are as in a row of the set, whatever the example (the interventional expectation: Lundberg, Lee
-2017, https://arxiv.org/abs/1705.07874, equation 11; Janzing et al. 2020,
-https://arxiv.org/abs/1910.13413): the mean over all rows, so that a background adds no sampling
-error of its own.
+With a background set a coalition's worth is the interventional expectation of the target: the mean
+over all rows of the set, from which the other features take their values (Lundberg, Lee 2017,
+https://arxiv.org/abs/1705.07874, equation 11; Janzing et al. 2020,
+https://arxiv.org/abs/1910.13413). All rows are used, so that a background adds no sampling error.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ _USUAL_SAMPLES = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Game:
-    """A coalition's worth is the target where its features keep their values, others do not.
+    """The games of an explicand: a coalition's features keep their values, the others do not.
 
     Attributes:
-        explicand: What is explained.
+        explicand: The explicand.
         ends: The values of the examples, at the inputs or at a site.
         starts: Their baselines; of a background set (1 or examples, rows, *features).
         features: The players.
@@ -49,15 +48,15 @@ class Game:
     features: Features
 
     def targets(self, coalitions: Coalitions) -> Flow[Tensor]:
-        """The target with each coalition present, (games, coalitions).
+        """Evaluates coalitions: the target with each of them present, (games, coalitions).
 
-        There is a game for each example; where every output is explained, for each of its outputs.
+        There is one game per example, or per example and output where every output is explained.
         """
         if self.explicand.background_rows == 1:
             rows = Masked(self.ends, self.starts, self.features, coalitions)
             reading = yield from ask(self.explicand.evaluation(rows))
             return by_game(reading.values, self.explicand.count)
-        # In parts: of each row of the background nothing is kept but what it adds to a mean.
+        # In parts: only the means over the background are kept.
         most = max(1, _MOST_ROWS // (self.explicand.count * self.explicand.background_rows))
         parts = []
         for start in range(0, coalitions.count, most):
@@ -72,7 +71,7 @@ class Game:
         return rows.expectations(by_game(reading.values, self.explicand.count))
 
     def alone(self, example: int) -> Game:
-        """The game of one example, to ask for coalitions that others do not need."""
+        """The game of one example, for coalitions that only this example needs."""
 
         def own(t: Tensor) -> Tensor:
             return t[example : example + 1] if len(t) == self.explicand.count else t
@@ -82,22 +81,22 @@ class Game:
         return Game(alone, tuple(map(own, self.ends)), tuple(map(own, self.starts)), features)
 
     def exactly(self) -> Flow[Attribution]:
-        """Shapley values from every coalition, for methods that sample: their error is zero."""
+        """Shapley values from every coalition, with an error of zero, for methods that sample."""
         targets = yield from self.targets(Enumerated(self.features.count))
         values = shapley_values(exact(targets))
         errors = torch.zeros_like(values)
         return self.attribution(values, targets[:, -1], targets[:, 0], standard_errors=errors)
 
     def sampled(self, draw: Draw, each: int, first: int = 1) -> Flow[Attribution]:
-        """Draws until the tolerance is met; or evaluates all coalitions, where that is no more.
+        """Draws until the tolerance is met, or evaluates all coalitions where that takes no more.
 
         Args:
-            draw: What draws, for one example.
-            each: How many coalitions a sample takes.
-            first: How many samples to begin with.
+            draw: Draws samples for one example.
+            each: The coalitions of a sample.
+            first: The number of samples of the first round.
         """
         explicand = self.explicand
-        assert explicand.tolerance is not None, "it stops when a tolerance is met"
+        assert explicand.tolerance is not None, "a tolerance is set"
         features = self.features.count
         every = 1 << features if features <= _MOST_ENUMERATED else None
         most = most_samples(explicand, each)
@@ -119,13 +118,13 @@ class Game:
         errors: Tensor | None = None,
         freedom: int | None = None,
     ) -> tuple[Attribution, Tensor]:
-        """Puts together an estimate, and how much of it may be wrong: over the elements, (games,).
+        """Makes an estimate's attribution, and bounds its error summed over the elements, (games,).
 
         Args:
             values: Of each feature, (games, features).
             deviations: Independent parts of their errors, (games, parts, features).
             outputs: The target at the examples and at their baselines, (games, 2).
-            errors: The standard errors; None: what the deviations say.
+            errors: The standard errors; None: those of the deviations.
             freedom: The degrees of freedom of the deviations; None: one less than parts.
         """
         if errors is None:
@@ -134,7 +133,7 @@ class Game:
         return answer, self.wrong(deviations, freedom)
 
     def wrong(self, deviations: Tensor, freedom: int | None = None) -> Tensor:
-        """How much of some values may be wrong, over all elements, (games,).
+        """Bounds the sum of the errors' magnitudes over all elements, (games,).
 
         Args:
             deviations: Independent parts of their errors, (games, parts, features).
@@ -153,9 +152,9 @@ class Game:
         *,
         standard_errors: Tensor | None = None,
     ) -> Attribution:
-        """Puts together what is returned.
+        """Makes the attribution that a method returns.
 
-        Where there are no standard errors but both outputs, the error is that of completeness.
+        Without standard errors, but with both outputs, the error is that of completeness.
 
         Args:
             values: Of each feature, (games, features).
@@ -166,7 +165,7 @@ class Game:
         error, kind = None, ErrorKind.NONE
         spread_errors: tuple[Tensor, ...] = ()
         if standard_errors is not None:
-            # What is no number has no error.
+            # A value that is not finite has no error.
             standard_errors = standard_errors.where(values.isfinite(), torch.nan)
             error, kind = standard_errors.amax(1), ErrorKind.STANDARD_ERROR
             spread_errors = self.features.spread(standard_errors, self.ends, output.dtype)
@@ -184,19 +183,19 @@ class Game:
 
 
 def game(explicand: Explicand) -> Flow[Game]:
-    """Finds out what the players are."""
+    """Reads the values and baselines and makes the game of them."""
     found = endpoints if explicand.background_rows == 1 else backgrounds
     ends, starts = yield from found(explicand)
     return Game(explicand, ends, starts, Features.of(explicand, ends))
 
 
 def game_rows(explicand: Explicand, coalitions: int, *, everybody: int = 1) -> int:
-    """How many rows a game takes.
+    """Counts the rows of a game.
 
     Args:
-        explicand: What is explained.
-        coalitions: How many coalitions each example has beside that of all features.
-        everybody: How often the coalition of all features is asked for.
+        explicand: The explicand.
+        coalitions: The number of coalitions of each example beside that of all features.
+        everybody: The number of times that the coalition of all features is evaluated.
     """
     each = coalitions * explicand.background_rows + everybody
     if explicand.background_rows == 1:
@@ -205,12 +204,12 @@ def game_rows(explicand: Explicand, coalitions: int, *, everybody: int = 1) -> i
 
 
 def most_samples(explicand: Explicand, each: int) -> int:
-    """How many samples of `each` coalitions an example has at most, with a tolerance."""
+    """The most samples of `each` coalitions that an example gets with a tolerance."""
     return max(1, MOST_ROWS // (each * explicand.background_rows))
 
 
 def usual_game_rows(explicand: Explicand, each: int) -> int:
-    """As many rows as samples of `each` coalitions usually take, with a tolerance."""
+    """Estimates the rows that samples of `each` coalitions take with a tolerance."""
     assert explicand.tolerance is not None, "rows depend on the tolerance"
     samples = ceil(_USUAL_SAMPLES * (0.05 / explicand.tolerance) ** 2)
     coalitions = each * min(samples, most_samples(explicand, each))
@@ -227,5 +226,5 @@ def by_game(values: Tensor, examples: int) -> Tensor:
 
 
 def exact(targets: Tensor) -> Tensor:
-    """The same numbers in float64 on the CPU: not every device has float64, and they are few."""
+    """The numbers in float64 on the CPU: not every device has float64, and they are few."""
     return targets.cpu().to(torch.float64)

@@ -1,7 +1,7 @@
 """Rows in which parts of each example are at the baseline.
 
-Parts are chosen with `torch.where`, never by arithmetic: a NaN in the baseline stays where the
-baseline is shown, and token ids stay whole numbers.
+Elements are chosen with `torch.where`, never by arithmetic: a NaN in the baseline stays where the
+baseline is shown, and token ids stay integers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Masked(Rows):
     Attributes:
         ends: The examples, each tensor (examples, *features).
         starts: Their baselines, of the same shapes.
-        features: What the elements' features are.
+        features: The features of the elements.
         coalitions: The coalitions, the same for all examples.
     """
 
@@ -58,7 +58,7 @@ class Masked(Rows):
 
     @cached_property
     def _small(self) -> bool:
-        """Whether what is kept of all examples is made once: all batches have it in common."""
+        """True if the masks of all batches are made once and kept."""
         elements = sum(map(prod, self.features.shapes))
         if self.ends[0].device.type != "cpu":
             return False
@@ -66,7 +66,7 @@ class Masked(Rows):
 
     @cached_property
     def _kept(self) -> tuple[Tensor, ...]:
-        """What each coalition holds of each tensor, (coalitions, *features)."""
+        """The elements of each tensor that each coalition has, (coalitions, *features)."""
         members = self.coalitions.take(0, self.coalitions.count, self.ends[0].device)
         return self.features.select(members)
 
@@ -81,7 +81,7 @@ class Intervened(Rows):
     Attributes:
         ends: The examples, each tensor (examples, *features).
         starts: The background rows of all examples or of each, (1 or examples, rows, *features).
-        features: What the elements' features are.
+        features: The features of the elements.
         coalitions: The coalitions, the same for all examples.
     """
 

@@ -15,11 +15,11 @@ from adcaptum.engine.vocabulary.parameters import parameter
 
 @dataclass(frozen=True, slots=True)
 class GradCamPlusPlus(GradientMap):
-    """Grad-CAM in which each position has its own say in its channel's weight.
+    """Grad-CAM with a weight of each position in its channel's weight.
 
     Chattopadhay et al. (2018), https://arxiv.org/abs/1710.11063, equations 5, 10 and 19. The score
     is the exponential of the target, as there; its value, one factor for a whole map, is left out.
-    The layer is meant to be one that a ReLU has passed. The values are at the layer's resolution,
+    The layer should be one after a ReLU. The values are at the layer's resolution,
     (examples, 1, *positions).
     """
 

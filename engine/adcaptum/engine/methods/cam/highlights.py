@@ -56,7 +56,7 @@ class Highlighted(Rows):
 
 
 def seen_through(tensor: Tensor, maps: Tensor) -> bool:
-    """Whether an input has the positions that the maps are of."""
+    """True if an input has the positions of the maps."""
     return tensor.is_floating_point() and tensor.dim() - 1 >= maps.dim() - 2
 
 
@@ -76,7 +76,7 @@ def check_maps(ends: tuple[Tensor, ...], maps: Tensor) -> None:
 
 
 def _shown(maps: Tensor, end: Tensor) -> Tensor:
-    """How much of each element is shown, (examples, maps, *features) or what broadcasts to it."""
+    """The share of each element that is shown; it broadcasts to (examples, maps, *features)."""
     dims = maps.dim() - 2
     wide = maps.flatten(0, 1).unsqueeze(1).to(accumulator_dtype(maps.dtype))
     size = tuple(end.shape[end.dim() - dims :])

@@ -1,4 +1,4 @@
-"""Score-CAM: a layer's channels, weighted by what the target is where each of them is active."""
+"""Score-CAM: a layer's channels, weighted by the target where each of them is active."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ScoreCam(ActivationMap):
     max_channels: int | None = parameter(
         None,
         "Evaluate only so many channels of each example, those that vary most over the positions; "
-        "the others count nothing. Default: all, as in the paper.",
+        "the others have the weight zero. Default: all, as in the paper.",
         minimum=1,
     )
 
@@ -75,11 +75,11 @@ class ScoreCam(ActivationMap):
         )
 
     def rows(self, explicand: Explicand) -> int:
-        """The input and a row for each channel; as if there were 512 if only the model knows."""
+        """The input and a row for each channel, assumed to be 512 if only the model knows."""
         return explicand.count * (1 + (self.max_channels or _USUAL_CHANNELS))
 
     def _chosen(self, values: Tensor) -> Tensor:
-        """Which channels of each example to evaluate, (examples, channels)."""
+        """Chooses the channels of each example to evaluate, (examples, channels)."""
         channels = values.shape[1]
         if self.max_channels is None or self.max_channels >= channels:
             return torch.arange(channels, device=values.device).expand(len(values), -1)

@@ -1,4 +1,4 @@
-"""Feature ablation: what the target loses without each feature."""
+"""Feature ablation: the loss of the target without each feature."""
 
 from __future__ import annotations
 

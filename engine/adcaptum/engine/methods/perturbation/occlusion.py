@@ -1,4 +1,4 @@
-"""Occlusion: what the target loses behind a sliding window."""
+"""Occlusion: the loss of the target behind a sliding window."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _default_window(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _split(
     name: str, numbers: tuple[int, ...], shapes: list[tuple[int, ...]]
 ) -> list[tuple[int, ...]]:
-    """Gives each tensor its share of the numbers, one for each dimension."""
+    """Splits the numbers among the tensors, one for each dimension."""
     if len(numbers) != sum(map(len, shapes)):
         raise InvalidArgument(
             name,

@@ -1,7 +1,7 @@
 """Rows in which a feature's values come from other examples of the same request.
 
 The permutations are addressed by the seed and the feature's number, so that they do not depend on
-how rows were cut into batches; and none leaves every example its own value.
+the batches; none leaves every example its own value.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Permuted(Rows):
 
     Attributes:
         ends: The examples, each tensor (examples, *features), two of them at least.
-        features: What the elements' features are.
-        seed: Where randomness begins.
+        features: The features of the elements.
+        seed: The seed.
     """
 
     ends: tuple[Tensor, ...]
@@ -53,12 +53,14 @@ class Permuted(Rows):
 
 
 def donors(seed: int, samples: Tensor, count: int) -> Tensor:
-    """Whose values each example gets, a permutation for each sample, never that of no change.
+    """Draws the example that each example gets its values from, for each sample.
+
+    They are permutations, never the one without a change.
 
     Args:
-        seed: Where randomness begins.
+        seed: The seed.
         samples: The samples' numbers, int64 of shape (samples,).
-        count: How many examples there are, two at least.
+        count: The number of examples, at least two.
 
     Returns:
         int64 of shape (samples, count).

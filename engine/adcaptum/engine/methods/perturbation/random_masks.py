@@ -20,7 +20,7 @@ _STREAM = 29
 
 
 class Masks(Protocol):
-    """Masks over a tensor: how much of each element is shown, on average `share`."""
+    """Masks over a tensor: the share of each element that is shown, `share` on average."""
 
     def take(self, start: int, stop: int, device: torch.device) -> Tensor:
         """Makes masks start..stop, float32 from 0 to 1, or bool.
@@ -41,12 +41,12 @@ class GridMasks:
 
     Attributes:
         shape: The image's shape, (..., height, width).
-        cells: How many cells the grid has in each direction, at most.
+        cells: The most cells of the grid in each direction.
         share: The probability of a cell to be on.
-        seed: Where randomness begins.
-        stream: What the draws are for.
-        antithetic: Whether of masks 2k and 2k + 1 one shows what the other hides, as far as the
-            share of what is shown allows.
+        seed: The seed.
+        stream: The stream of random numbers.
+        antithetic: Whether masks 2k and 2k + 1 come from opposite numbers: with a share of one
+            half, one shows what the other hides.
     """
 
     shape: tuple[int, ...]
@@ -69,7 +69,7 @@ class GridMasks:
             device,
             antithetic=self.antithetic,
         )
-        # Where a grid is cut is the same of a pair.
+        # Both grids of a pair are cut at the same place.
         places = drawn[:, :2]
         if self.antithetic:
             places = torch.minimum(places, 1 - places) * 2
@@ -88,11 +88,11 @@ class FeatureMasks:
     """Masks that show or hide each feature of one tensor, apart from the others.
 
     Attributes:
-        features: What the tensors' features are.
-        tensor: Which of the tensors the masks are over.
+        features: The features of the tensors.
+        tensor: The number of the tensor that the masks are over.
         share: The probability of a feature to be shown.
-        seed: Where randomness begins.
-        stream: What the draws are for.
+        seed: The seed.
+        stream: The stream of random numbers.
         antithetic: As of `GridMasks`.
     """
 
@@ -141,13 +141,13 @@ def masks_over(
 
 
 def is_image(tensor: Tensor) -> bool:
-    """Whether a tensor is seen through grids: one of numbers, three dimensions or more each."""
+    """True if a tensor is seen through grids: floating-point, three dimensions or more each."""
     return tensor.dim() > 3 and tensor.is_floating_point()
 
 
 @dataclass(frozen=True, eq=False)
 class RandomlyMasked(Rows):
-    """Each example through each of some random masks; what they hide is at the baseline.
+    """Each example seen through random masks; hidden elements are at the baseline.
 
     All examples are seen through the same masks.
 
@@ -156,7 +156,7 @@ class RandomlyMasked(Rows):
         starts: Their baselines, of the same shapes.
         masks: The masks over each tensor.
         first: The number of the first mask.
-        samples: How many masks there are.
+        samples: The number of masks.
     """
 
     ends: tuple[Tensor, ...]
@@ -179,7 +179,7 @@ class RandomlyMasked(Rows):
             shown = masks.take(self.first + s0, self.first + s1, end.device)
             whole, none = end[e0:e1, None], start[e0:e1, None]
             if shown.dtype == torch.bool:
-                # Chosen, not computed: token ids stay whole numbers.
+                # Chosen, not computed: token ids stay integers.
                 made.append(torch.where(shown, whole, none))
             else:
                 wide = accumulator_dtype(end.dtype)
@@ -205,5 +205,5 @@ def uniform(
     drawn = keys(seed, stream, of * numbers + torch.arange(numbers, device=device)) >> 39
     if antithetic:
         drawn = torch.where(rows % 2 == 0, drawn, (1 << 24) - 1 - drawn)
-    # 24 bits are what float32 holds exactly.
+    # float32 holds 24 bits exactly.
     return drawn.float() * 2.0**-24

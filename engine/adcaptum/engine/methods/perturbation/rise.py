@@ -1,4 +1,4 @@
-"""RISE: what the target is, on average, while an element is shown."""
+"""RISE: the mean of the target while an element is shown."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ _FIRST_ROUND = 64
 _FIRST_PAIRS = 2
 _MOST_ELEMENTS = 1 << 21
 _MOST_ENUMERATED = 16
-# Of each element of a mask: it is drawn, enlarged, squared, and waits for memory.
+# For each element of a mask: drawn, enlarged and squared at the speed of memory.
 _MASK_MULTIPLY_ADDS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Rise:
-    """The target averaged over random masks of the input, each weighted by how it shows an element.
+    """The target averaged over random masks of the input, weighted by the share that is shown.
 
     Petsiuk, Das, Saenko (2018), https://arxiv.org/abs/1806.07421, equation 6. Images, of three
     dimensions or more without their examples, are seen through enlarged and shifted random grids,
     all their channels through the same. Of other inputs each element, or each feature of a feature
     mask, is shown or not, which the paper does not have. What is hidden is at the baseline. The
     mean over the masks estimates the values, and their spread its standard error. With a tolerance
-    masks come in pairs of opposites, and what all masks have in common is taken out; of few
-    features all masks are taken where that is no more.
+    masks come in antithetic pairs with a control variate; of few features all masks are evaluated
+    where that takes no more rows.
     """
 
     traits: ClassVar[Traits] = Traits(
@@ -81,12 +81,12 @@ class Rise:
         if explicand.tolerance is not None:
             return (yield from example_by_example(self._to_tolerance, explicand))
         if explicand.own_masks:
-            # All examples are seen through the same masks, but not of features of their own.
+            # Examples with features of their own cannot share masks.
             return (yield from example_by_example(self._averaged, explicand))
         return (yield from self._averaged(explicand))
 
     def _averaged(self, explicand: Explicand) -> Flow[Attribution]:
-        """Takes as many masks as were asked for, all of them for every example."""
+        """Evaluates the number of masks asked for, the same masks for every example."""
         ends, starts = yield from endpoints(explicand)
         output: Tensor | None = None
         if explicand.with_error:
@@ -114,8 +114,8 @@ class Rise:
         return answer
 
     def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
-        """Goes on until the tolerance is met, for one example."""
-        assert explicand.tolerance is not None, "it stops when a tolerance is met"
+        """Samples until the tolerance is met, for one example."""
+        assert explicand.tolerance is not None, "a tolerance is set"
         ends, starts = yield from endpoints(explicand)
         output: Tensor | None = None
         if explicand.with_error:
@@ -125,7 +125,7 @@ class Rise:
         features = _few(explicand, ends)
 
         def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
-            """Draws so many pairs of masks for each replicate; or takes all masks there are."""
+            """Draws pairs of masks for each replicate, or enumerates all masks."""
             if features is not None and 2 * REPLICATES * size >= 1 << features.count:
                 answer = yield from self._exactly(Game(explicand, ends, starts, features), output)
                 return answer, torch.zeros_like(answer.values[0].flatten(1)[:, 0])
@@ -143,7 +143,7 @@ class Rise:
         return (yield from sampled(draw, explicand.tolerance, first=_FIRST_PAIRS, most=most))
 
     def rows(self, explicand: Explicand) -> int:
-        """The masks of each example, its output, and at a site what stands there.
+        """The masks of each example, its output, and at a site its values there.
 
         With a tolerance, as many as it usually takes.
         """
@@ -154,7 +154,7 @@ class Rise:
         return endpoint_rows(explicand) + explicand.count * each
 
     def _exactly(self, played: Game, output: Tensor | None) -> Flow[Attribution]:
-        """The mean over all masks, each by its probability: its error is zero."""
+        """The mean over all masks, weighted by their probability: its error is zero."""
         features = played.features.count
         targets = yield from played.targets(Enumerated(features))
         members = Enumerated(features).take(0, 1 << features, torch.device("cpu")).double()
@@ -166,7 +166,7 @@ class Rise:
         return replace(answer, output=output)
 
     def multiply_adds(self, explicand: Explicand) -> float:
-        """Those of the sums over the masks, which are made once more for them."""
+        """The sums over the masks, which are made again for them."""
         samples = self.n_samples
         if explicand.tolerance is not None:
             least = 2 * REPLICATES * _FIRST_PAIRS
@@ -175,7 +175,7 @@ class Rise:
         return samples * elements * (_MASK_MULTIPLY_ADDS + 2.0 * explicand.count)
 
     def _add(self, moments: RunningMoments, targets: Tensor, rows: RandomlyMasked) -> Flow[None]:
-        """Takes the targets of a round's masks, (games, samples)."""
+        """Adds the targets of a round's masks, (games, samples)."""
         elements = max(prod(t.shape[1:]) for t in rows.ends)
         step = max(1, _MOST_ELEMENTS // elements)
         pace = Pace()
@@ -191,7 +191,7 @@ class Rise:
     def _moments(
         self, targets: Tensor, masks: Masks, first: int, end: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Mean and variance, over some masks, of each element's part in the targets."""
+        """Mean and variance, over some masks, of target * shown / share for each element."""
         count = targets.shape[1]
         if end.is_floating_point():
             targets = targets.to(accumulator_dtype(end.dtype))
@@ -205,7 +205,7 @@ class Rise:
 
 
 def _few(explicand: Explicand, ends: tuple[Tensor, ...]) -> Features | None:
-    """The features that are shown or hidden, where there are few enough to try all ways."""
+    """The features that are shown or hidden, if they are few enough to enumerate all masks."""
     if explicand.feature_mask is None and any(map(is_image, ends)):
         return None
     features = Features.of(explicand, ends)
@@ -213,7 +213,7 @@ def _few(explicand: Explicand, ends: tuple[Tensor, ...]) -> Features | None:
 
 
 def _spread(of_masks: Sequence[Tensor], ends: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Gives each element what its masks have: all channels of an image the same."""
+    """Spreads numbers of masks over the elements: the same for all channels of an image."""
     return tuple(
         t.expand(len(t), *end.shape[1:]).contiguous() for t, end in zip(of_masks, ends, strict=True)
     )

@@ -1,9 +1,8 @@
-"""What a target is, on average, while an element is shown, from replicates of random masks.
+"""The mean of a target while an element is shown, from replicates of random masks.
 
-The mean over masks of target * shown / share errs most by what all elements have in common: by how
-many masks happened to show an element, times the mean target. That part is known, because the mean
-of shown / share is 1: taken out, it leaves what an element has of its own (a control variate:
-Owen (2013), "Monte Carlo theory, methods and examples", section 8.9).
+The largest part of the error of the mean of target * shown / share is the number of masks that
+happened to show an element, times the mean target. The mean of shown / share is known to be 1, so
+that it is a control variate (Owen (2013), "Monte Carlo theory, methods and examples", section 8.9).
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ class ShownMeans:
     """Sums over the pairs of masks of each replicate.
 
     Attributes:
-        masks: How many masks there have been.
+        masks: The number of masks so far.
     """
 
     __slots__ = ("_share", "_shown", "_targets", "_total", "masks")
 
     def __init__(self, share: float) -> None:
-        """Takes the share of what masks show."""
+        """Begins empty, for masks that show a share."""
         self.masks = 0
         self._share = share
         self._total: Tensor | float = 0.0
@@ -42,7 +41,7 @@ class ShownMeans:
         self._targets: Tensors = ()
 
     def add(self, targets: Tensor, rows: RandomlyMasked) -> None:
-        """Takes the targets of masks in pairs of opposites, (games, samples)."""
+        """Adds the targets of antithetic pairs of masks, (games, samples)."""
         shown, weighted = zip(
             *(self._sums(targets, rows, i) for i in range(len(rows.ends))), strict=True
         )
@@ -52,7 +51,7 @@ class ShownMeans:
         self.masks += rows.samples
 
     def answer(self, output: Tensor | None) -> tuple[Attribution, Tensor]:
-        """The means, and how much of them may be wrong, (games,)."""
+        """The means, and a bound on the sum of their errors, (games,)."""
         common = self._total / self.masks
         replicates = Replicates()
         sums = []
@@ -64,7 +63,7 @@ class ShownMeans:
         return replicates.answer(output)
 
     def _sums(self, targets: Tensor, rows: RandomlyMasked, i: int) -> tuple[Tensor, Tensor]:
-        """By replicate, sums of shown / share, and of that times the target."""
+        """Sums of shown / share, and of that times the target, by replicate."""
         end, masks = rows.ends[i], rows.masks[i]
         dtype = accumulator_dtype(end.dtype if end.is_floating_point() else targets.dtype)
         games, samples = targets.shape

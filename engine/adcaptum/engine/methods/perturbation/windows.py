@@ -24,7 +24,7 @@ class Windows:
     Attributes:
         shape: The tensor's shape without examples.
         size: The boxes' length in each dimension.
-        stride: How far apart they are in each dimension.
+        stride: The distance between neighbours in each dimension.
     """
 
     shape: tuple[int, ...]
@@ -33,7 +33,7 @@ class Windows:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """How many places there are in each dimension."""
+        """The number of places in each dimension."""
         return tuple(
             ceil((whole - size) / stride) + 1
             for whole, size, stride in zip(self.shape, self.size, self.stride, strict=True)
@@ -41,17 +41,17 @@ class Windows:
 
     @property
     def count(self) -> int:
-        """How many windows there are; the last dimension's place changes fastest."""
+        """The number of windows; the last dimension's place changes fastest."""
         return prod(self.counts)
 
     def inside(self, start: int, stop: int, device: torch.device) -> Tensor:
-        """Says which elements lie in windows start..stop.
+        """Masks of the elements that lie in windows start..stop.
 
         Args:
             start: The first window; numbers below 0 or from `count` on are windows that hold
                 nothing.
             stop: The first window after the last.
-            device: Where to make the answer.
+            device: The device of the answer.
 
         Returns:
             bool of a shape that broadcasts to (stop - start, *shape).
@@ -86,7 +86,7 @@ class Windows:
         return means
 
     def _holding(self, numbers: Tensor) -> Tensor:
-        """Says which elements lie in some windows.
+        """Masks of the elements that lie in some windows.
 
         Args:
             numbers: The windows', int64.
@@ -100,7 +100,7 @@ class Windows:
         several = [k for k, count in enumerate(counts) if count > 1]
         rest = numbers
         for k in reversed(several):
-            # Of the foremost dimension what is left is the place.
+            # The rest is the place in the foremost dimension.
             places = rest if k == several[0] else rest.remainder(counts[k])
             holds = self._holds(k, places).view(-1, *ones[:k], self.shape[k], *ones[k + 1 :])
             inside = holds if k == several[-1] else inside & holds
@@ -109,7 +109,7 @@ class Windows:
         return inside
 
     def _holds(self, k: int, places: Tensor) -> Tensor:
-        """Whether the windows at those places of dimension k hold each index of it."""
+        """Masks of the indices of dimension k in the windows at those places, (places, indices)."""
         indices = torch.arange(self.shape[k], device=places.device)
         offsets = indices - places[:, None] * self.stride[k]
         return (offsets >= 0) & (offsets < self.size[k])
@@ -160,7 +160,7 @@ class Windowed(Rows):
 
     @cached_property
     def _small(self) -> bool:
-        """Whether the windows' elements are found once: all batches have them in common."""
+        """True if the windows' masks are made once and kept for all batches."""
         if self.ends[0].device.type != "cpu":
             return False
         return self.per_example * sum(prod(w.shape) for w in self.windows) <= _SMALL

@@ -32,14 +32,14 @@ class Surrogate:
 
     Attributes:
         equations: The left sides, z - s / d, float64 of shape (pairs, features).
-        solution: What each pair's right side adds to psi, of the same shape.
-        lean: What the gap adds to each right side, (pairs,).
-        spread: What each pair's squared contribution adds to the variance, (pairs,); zero where
+        solution: The contribution of each pair's right side to psi, of the same shape.
+        lean: The factor of the gap in each right side, (pairs,).
+        spread: The factor of each pair's squared contribution in the variance, (pairs,); zero where
             the whole stratum was evaluated.
-        common: By what each pair's contribution to its stratum's sum lowers the standard error,
+        common: The factor of each pair in its stratum's mean, which lowers the standard error,
             (pairs,); zero where the stratum was evaluated whole, or has no other pair.
         strata: The stratum of each pair, (pairs,).
-        inflation: By what the residuals grow to make up for their being fitted, (pairs,).
+        inflation: The growth of the residuals that makes up for their being fitted, (pairs,).
     """
 
     equations: Tensor
@@ -120,12 +120,12 @@ class Surrogate:
             return values, torch.zeros_like(values)
         residuals = (right - psi @ self.equations.T) * self.inflation
         variance = (residuals.square() * self.spread) @ self.solution.square()
-        # Example by example: the contributions of all would take (examples, pairs, features).
+        # Example by example: all at once would take (examples, pairs, features) numbers.
         variance -= torch.stack([self._means(row) for row in residuals])
         return values, variance.clamp_min(0).sqrt()
 
     def parts(self, halves: Tensor, gap: Tensor, signs: Tensor) -> Tensor:
-        """Random sums of what each pair adds to the error: errors of the same distribution.
+        """Random sums of the pairs' contributions to the error: errors of the same distribution.
 
         Args:
             halves: As of `fit`.
@@ -149,7 +149,7 @@ class Surrogate:
         return torch.stack(found)
 
     def _means(self, residuals: Tensor) -> Tensor:
-        """What the means of the strata's contributions take from the variance, (features,)."""
+        """The part of the variance that the strata's means explain, (features,)."""
         sums = self.solution.new_zeros(int(self.strata.max()) + 1, self.solution.shape[1])
         each = self.solution * (self.common * residuals)[:, None]
         return sums.index_add_(0, self.strata, each).square().sum(0)

@@ -1,7 +1,7 @@
-"""Values of a hierarchy of features, split where most is at stake.
+"""Values of a hierarchy of features, split where the effects are largest.
 
 A group that joins a context, the union of groups that came before it, brings an effect. Split in
-two halves, either of which may come first, the group's effect is told apart: each half joins with
+two halves, either of which may come first, the group's effect is divided: each half joins with
 and without the other, with half of the weight. Down to single features the sums are what each
 brings on average over all orders in which groups stay together, at every level: the value of Owen
 (1977, "Values of games with a priori unions") for nested unions (Winter 1989, "A value for
@@ -23,8 +23,8 @@ from adcaptum.engine.methods.shapley.hierarchy import Group, Hierarchy, Members
 
 Worths = npt.NDArray[np.float64]
 
-# Effects are compared to eight bits, and beside the game's worths these are nothing: rounding
-# errors, which differ between batches, do not decide between features that are alike.
+# Effects are compared to eight bits, and to zero relative to the worths: rounding errors, which
+# differ between batches, must not decide between features that are alike.
 _BITS = 8
 _NOTHING = 2.0**-16
 
@@ -35,7 +35,7 @@ class Unions:
 
     Attributes:
         groups: The members of each coalition's groups.
-        features: How many features there are.
+        features: The number of features.
     """
 
     groups: tuple[tuple[Members, ...], ...]
@@ -58,8 +58,8 @@ class _Open(NamedTuple):
 
     Attributes:
         group: The group.
-        context: What is there before.
-        weight: In what share of all orders.
+        context: The groups that came before.
+        weight: Its share of all orders.
         without: The worths of the context, (outputs,).
         joined: The worths of the context with the group, (outputs,).
     """
@@ -75,7 +75,7 @@ class Expansion:
     """One example's hierarchy, split so far.
 
     Attributes:
-        made: How many splits were made; each takes two coalitions.
+        made: The number of splits made; each takes two coalitions.
     """
 
     __slots__ = (
@@ -87,7 +87,7 @@ class Expansion:
         """Begins with all features in one group.
 
         Args:
-            hierarchy: How they are grouped.
+            hierarchy: The hierarchy of groups.
             nobody: The worths of no feature, one for each output, (outputs,).
             everybody: The worths of all features, (outputs,).
         """
@@ -96,7 +96,7 @@ class Expansion:
         self._features = len(hierarchy.places)
         self._groups = [root]
         self._numbers = {root: 0}
-        # What each group has brought so far, (groups, outputs).
+        # The credit of each group so far, (groups, outputs).
         self._credits = (everybody - nobody)[None]
         self._open: list[tuple[float, int, _Open]] = []
         self._serial = 0
@@ -107,11 +107,11 @@ class Expansion:
 
     @property
     def open(self) -> int:
-        """How many splits could be made now."""
+        """The number of groups that could be split now."""
         return len(self._open)
 
     def ask(self, splits: int) -> Unions:
-        """Takes the groups of the largest effects, to be split; tells which worths that needs."""
+        """Takes the groups of the largest effects to split; names the coalitions to evaluate."""
         self._taken = [heappop(self._open)[2] for _ in range(splits)]
         return Unions(
             tuple(
@@ -125,7 +125,7 @@ class Expansion:
         )
 
     def split(self, worths: Worths) -> None:
-        """Splits what `ask` took.
+        """Splits the groups that `ask` took.
 
         Args:
             worths: Of the coalitions that it named, (outputs, coalitions).
@@ -159,7 +159,7 @@ class Expansion:
         self._taken = []
 
     def values(self) -> Tensor:
-        """What each feature brings, (outputs, features); unsplit groups share evenly."""
+        """The value of each feature, (outputs, features); unsplit groups share evenly."""
         sizes = np.array([len(group.members) for group in self._groups])
         places = np.concatenate([group.members for group in self._groups])
         shares = self._credits / sizes[:, None]
@@ -172,7 +172,7 @@ class Expansion:
             self._serial += 1
 
     def _book(self, gone: Worths, new: Worths) -> None:
-        """Takes the credits of what is split from the groups, and gives those of the halves.
+        """Moves the credits of split groups to their halves.
 
         Args:
             gone: Of each group that is split, (splits, outputs).

@@ -55,12 +55,12 @@ class Group:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hierarchy:
-    """How features are grouped.
+    """The binary hierarchy of features, cut on demand.
 
     Attributes:
-        places: Where each feature is, (features, axes).
+        places: The coordinates of each feature, (features, axes).
         axes: The axes to cut across, the first ones first.
-        members: The features that are there, in ascending order.
+        members: The features of the example, in ascending order.
     """
 
     places: Places
@@ -69,7 +69,7 @@ class Hierarchy:
 
     @classmethod
     def of(cls, features: Features, example: int = 0) -> Self:
-        """The hierarchy of an example's features by their places, without those it has not got."""
+        """The hierarchy of the features that an example has, by their places."""
         dims = max((len(shape) for shape in features.shapes), default=0)
         positions = max(dims - 1, 1)
         places = np.zeros((features.count, positions + 2))
@@ -97,13 +97,13 @@ class Hierarchy:
         return Group(self.members, self)
 
     def splits(self, most: int) -> int:
-        """How many ways there are to come to a split of a group in two.
+        """Counts the splits, each group in every context.
 
         A group may be split with or without the other half of each group that holds it: 2 ** depth
         ways.
 
         Args:
-            most: Where to stop counting.
+            most: The count to stop at.
         """
         count, depth = 0, 0
         groups = [self.root] if len(self.members) > 1 else []
@@ -129,7 +129,7 @@ class Hierarchy:
 
 
 def fewest_splits(features: int) -> int:
-    """No hierarchy of that many features has fewer splits than these; halves of halves have them.
+    """The fewest splits of a hierarchy of that many features, those of halves of halves.
 
     By induction: 1 + 2 ((l^2 - 1) / 3 + (r^2 - 1) / 3) is at least ((l + r)^2 - 1) / 3.
     """
@@ -148,7 +148,7 @@ def _halves(members: Members, along: Places) -> tuple[Members, Members]:
 
 
 def _grid(tensor: int, shape: Sequence[int], axes: int) -> Places:
-    """Where a tensor's elements are: the tensor, the positions, the channel or component."""
+    """Coordinates of a tensor's elements: the tensor, the positions, the channel or component."""
     places = np.zeros((int(np.prod(shape)), axes))
     places[:, 0] = tensor
     steps = np.indices(shape).reshape(len(shape), len(places))

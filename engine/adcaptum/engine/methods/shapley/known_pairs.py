@@ -12,7 +12,7 @@ from adcaptum.engine.vocabulary.flow import Flow
 
 
 class KnownPairs:
-    """What is known of one game's pairs, of coalitions and their complements.
+    """The worths of one game's pairs of coalitions and complements that were evaluated.
 
     Samples that hold whole sizes of coalitions have them in common: none is evaluated twice.
     """
@@ -25,7 +25,7 @@ class KnownPairs:
         self._halves = torch.zeros(0)
 
     def halves(self, members: Tensor) -> Flow[Tensor]:
-        """Half of what each pair's coalition is worth more than its complement.
+        """Half of the difference between the worths of each pair's coalition and complement.
 
         Args:
             members: One coalition of each pair, always the same, bool of shape (pairs, features).

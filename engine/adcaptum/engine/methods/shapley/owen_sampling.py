@@ -30,18 +30,17 @@ _FIRST_STRATA = 8
 
 @dataclass(frozen=True, slots=True)
 class OwenSampling:
-    """What a feature adds to the target, with the others present at random, over all chances.
+    """The gain of the target by a feature, others present at random with every probability.
 
     Okhrati, Lipani (2020), https://arxiv.org/abs/2010.12082: the Shapley value of i is the integral
     over q from 0 to 1 of E[worth(S + i) - worth(S)], where each other feature is in S with
     probability q (Owen 1972, "Multilinear extensions of games"), halved: coalitions for q up to
     1/2, each with its complement. Here q is stratified and random within its stratum instead of on
-    a grid, so that the estimate is unbiased, with a standard error. What the values of the features
-    lack of the output less the output at the baseline is spread evenly over them, which leaves them
-    unbiased and can but lower the sum of their variances. Where every coalition can be evaluated
-    with no more rows, the values are exact. With a background set a coalition's worth is the mean
-    over its rows, and the standard errors are those of the coalitions alone. Each element has the
-    value of its feature.
+    a grid, so that the estimate is unbiased, with a standard error. The completeness residual is
+    spread evenly over the features, which leaves them unbiased and cannot raise the sum of their
+    variances. Where every coalition can be evaluated with no more rows, the values are exact. With
+    a background set a coalition's worth is the mean over its rows, and the standard errors are
+    those of the coalitions alone. Each element has the value of its feature.
 
     Standard errors from few pairs are themselves uncertain: twice the error covers 70 % of two
     pairs, 88 % of five, 95 % of many (Student's t).
@@ -82,7 +81,7 @@ class OwenSampling:
             members = _draw(explicand.seed, moments.count, strata, features)
             asked = [played.targets(Toggled(members))]
             if ends is None:
-                # What nobody and all are worth is asked for once.
+                # The worths of no feature and of all are evaluated once.
                 asked.append(played.targets(Listed(torch.eye(2)[:, :1].bool().expand(2, features))))
             targets, *first = yield from gather(asked)
             ends = first[0] if ends is None else ends
@@ -95,7 +94,7 @@ class OwenSampling:
         return answer
 
     def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
-        """Goes on until the tolerance is met, for one example."""
+        """Samples until the tolerance is met, for one example."""
         played = yield from game(explicand)
         features = played.features.count
         ends = yield from played.targets(Listed(torch.eye(2)[:, :1].bool().expand(2, features)))
@@ -107,7 +106,7 @@ class OwenSampling:
             members = _draw(explicand.seed, 2 * pooled.samples, strata, features)
             targets = yield from played.targets(Toggled(members))
             gains = _gains(exact(targets), members, exact(ends))
-            # What the two differ in tells how far each stratum's mean may be off.
+            # The difference of the two estimates the error of each stratum's mean.
             one, other = gains.unflatten(1, (size, 2)).unbind(2)
             off = (one - other) / (2 * size)
             parts = pooled.flips(size) @ off
@@ -141,8 +140,8 @@ class OwenSampling:
         return features < 40 and 1 << features <= self._samples_rows(features)
 
     def _rounds(self, features: int, background: int) -> Iterator[int]:
-        """How many pairs to draw in each round: few at first, and never too many to hold."""
-        # Whatever the number of examples: a round's strata decide what is drawn.
+        """The sizes of the rounds in pairs: small at first, and bounded by memory."""
+        # Independent of the number of examples: the strata of a round decide its draws.
         most = 2 * max(1, _MOST_NUMBERS // (4 * (features + 1) * background))
         for size in rounds(self._pairs, max(4, _FIRST_ROWS // (2 * features))):
             yield from (min(most, size - at) for at in range(0, size, most))
@@ -170,7 +169,7 @@ def _draw(seed: int, first: int, strata: Tensor, features: int) -> Tensor:
 
 
 def _gains(targets: Tensor, members: Tensor, ends: Tensor) -> Tensor:
-    """What each feature adds, on average over a coalition and its complement.
+    """The gain of each feature, averaged over a coalition and its complement.
 
     Args:
         targets: The target with each coalition, in the order of `Toggled`, (games, coalitions).

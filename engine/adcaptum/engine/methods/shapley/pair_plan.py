@@ -30,8 +30,8 @@ class Step:
     Attributes:
         coalitions: In the first step those of none and of all; then one of each pair; then their
             complements. bool of shape (coalitions, features).
-        pairs: How many pairs there are among them.
-        surrogate: What solves for the values from all steps so far; None if they do not suffice.
+        pairs: The number of pairs among them.
+        surrogate: The solver for the pairs of all steps so far; None if they do not suffice.
     """
 
     coalitions: Tensor
@@ -80,7 +80,7 @@ def too_few(samples: int, features: int) -> InvalidArgument:
 
 
 def _sizes(features: int, pairs: int) -> list[int]:
-    """How many pairs each round has."""
+    """The number of pairs of each round."""
     return rounds(pairs, max(2 * features, _FIRST_PAIRS))
 
 

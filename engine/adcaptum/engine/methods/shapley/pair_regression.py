@@ -23,10 +23,10 @@ from adcaptum.engine.vocabulary.flow import Flow, example_by_example, report
 from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
-# At this many the regression takes 0.25 s of one core at its peak: two products in float64 of pairs
-# x features x features, without which there are neither the values nor their errors.
+# A regression of so many takes a quarter of a second by default: two products in float64 of pairs x
+# features x features.
 _MOST_FEATURES = 1024
-# Of a sample, pairs x features: its solver takes a gigabyte.
+# The most pairs x features of a sample: its solver takes a gigabyte.
 _MOST_NUMBERS = 1 << 25
 _FIRST_TO_TOLERANCE = 64
 _STREAM = 35
@@ -38,7 +38,7 @@ class PairRegression:
 
     Attributes:
         traits: The facts about the method.
-        sampling: How it draws coalitions.
+        sampling: The way it draws coalitions.
     """
 
     traits: ClassVar[Traits]
@@ -87,10 +87,10 @@ class PairRegression:
         return answer
 
     def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
-        """Goes on until the tolerance is met, for one example.
+        """Samples until the tolerance is met, for one example.
 
-        Every round is a sample and a regression of its own; their values are averaged. What one has
-        evaluated the others need not.
+        Every round is a sample and a regression of its own; their values are averaged. No pair is
+        evaluated twice.
         """
         played = yield from game(explicand)
         features = played.features.count
@@ -134,7 +134,7 @@ class PairRegression:
         return game_rows(explicand, 2 * self._pairs(feature_count(explicand)) + 1)
 
     def multiply_adds(self, explicand: Explicand) -> float:
-        """Those of the plan, which all examples share, and of each example's solution."""
+        """The plan, which all examples share, and each example's solution."""
         features = feature_count(explicand)
         if explicand.tolerance is None:
             pairs = self._pairs(features)
@@ -143,7 +143,7 @@ class PairRegression:
         return explicand.count * plan_multiply_adds(features, pairs)
 
     def _pairs(self, features: int) -> int:
-        """How many coalitions to evaluate with their complements."""
+        """The number of pairs to evaluate."""
         if features > _MOST_FEATURES:
             raise InvalidArgument(
                 "feature_mask",
@@ -151,11 +151,11 @@ class PairRegression:
                 f"at most {_MOST_FEATURES} for {self.traits.name}: group elements into fewer "
                 "features, or take shapley_value_sampling",
             )
-        # Beyond 40 features nobody evaluates all.
+        # Beyond 40 features not all pairs can be evaluated.
         every = (1 << (features - 1)) - 1 if features <= 40 else 1 << 40
         if self.n_samples is None:
             return min(features + 1024, every)
-        # Fewer leave too few residuals to tell the error from, or do not determine the values.
+        # Fewer do not determine the values, or leave too few residuals to estimate the error.
         if self.n_samples // 2 < min(2 * features, every):
             raise too_few(self.n_samples, features)
         pairs = min(self.n_samples // 2, every)

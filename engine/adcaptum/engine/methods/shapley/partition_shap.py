@@ -20,15 +20,15 @@ from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
 _FIRST_SPLITS = 8
-# In one round: a quarter of a second without the model, or less.
+# The most splits of a round: a quarter of a second of the interpreter.
 _MOST_SPLITS = 4096
-# A split is some hundred steps of the interpreter.
+# A split takes about as long in the interpreter.
 _SPLIT_MULTIPLY_ADDS = 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionShap:
-    """What a feature adds to the target, averaged over orders in which its groups stay together.
+    """The gain of the target by a feature, averaged over orders in which groups stay together.
 
     Owen (1977), https://doi.org/10.1007/978-3-642-45494-3_7, in the nested form of Winter (1989),
     "A value for cooperative games with levels structure of cooperation", as in the
@@ -88,7 +88,7 @@ class PartitionShap:
             ]
             if not under_way:
                 return answer
-            # Each example is split by its own effects: their coalitions differ.
+            # Each example is split by its own effects, so that coalitions differ.
             asked = [one.targets(expansion.ask(splits)) for one, expansion, splits in under_way]
             targets = yield from gather(asked)
             for (_, expansion, _), own in zip(under_way, targets, strict=True):
@@ -102,25 +102,25 @@ class PartitionShap:
         return game_rows(explicand, 1) + 2 * explicand.background_rows * sum(each)
 
     def multiply_adds(self, explicand: Explicand) -> float:
-        """Those of the splits."""
+        """The splits."""
         each = self._foretold(explicand)
         splits = sum(each) * (explicand.count if len(each) == 1 else 1)
         return splits * _SPLIT_MULTIPLY_ADDS
 
     def _foretold(self, explicand: Explicand) -> list[int]:
-        """How many splits are made, for all examples or for each."""
+        """The number of splits, for all examples or for each."""
         most = (self.max_evals - 2) // 2
         if explicand.at != INPUT:
             return [Hierarchy.line(feature_count(explicand)).splits(most)]
         if explicand.feature_mask is None and most <= fewest_splits(feature_count(explicand)):
-            # Of images the usual case, in which nothing has to be cut to know.
+            # The usual case of images: known without cutting a group.
             return [most]
         features = Features.of(explicand, explicand.inputs)
         of = _hierarchies(features, explicand.count if features.own else 1)
         return [hierarchy.splits(most) for hierarchy in of]
 
     def _splits(self, expansion: Expansion) -> int:
-        """How many splits to make next: few at first, as each tells where the next should be."""
+        """The number of splits of the next round: few at first, since each directs the next."""
         left = (self.max_evals - 2) // 2 - expansion.made
         return min(left, expansion.open, max(_FIRST_SPLITS, expansion.made // 4), _MOST_SPLITS)
 

@@ -1,4 +1,4 @@
-"""Shapley interactions: what two features bring together that neither brings alone."""
+"""Shapley interactions: the gain of two features together beyond that of each alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from adcaptum.engine.vocabulary.parameters import parameter
 
 @dataclass(frozen=True, slots=True)
 class ShapleyInteractions:
-    """What every two features bring together beyond what each brings without the other.
+    """The gain of every two features together beyond that of each without the other.
 
     Grabisch, Roubens (1999), https://doi.org/10.1007/s001820050125: worth(S + i + j) - worth(S + i)
     - worth(S + j) + worth(S), averaged over the coalitions S of s other features with weights s! (d
@@ -59,7 +59,7 @@ class ShapleyInteractions:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; the error is what the values lack of the outputs' difference.
+        """Explains; the error is the values' difference from completeness.
 
         Raises:
             InvalidArgument: If there are too many features.
@@ -99,7 +99,7 @@ class ShapleyInteractions:
         return game_rows(explicand, (1 << features) - 1)
 
     def multiply_adds(self, explicand: Explicand) -> float:
-        """Those of the sums over all coalitions."""
+        """The sums over all coalitions."""
         features = feature_count(explicand)
         self._check(features)
         return values_multiply_adds(explicand.count, features, pairs=True)

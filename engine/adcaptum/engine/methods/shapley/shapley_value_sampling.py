@@ -30,7 +30,7 @@ _REPLICATES = 8
 
 @dataclass(frozen=True, slots=True)
 class ShapleyValueSampling:
-    """What a feature adds to the target, averaged over random orders in which features join.
+    """The gain of the target by a feature, averaged over random orders of joining.
 
     Castro, Gomez, Tejada (2009), https://doi.org/10.1016/j.cor.2008.04.004, in antithetic pairs,
     each order with its reverse: Mitchell et al. (2022), https://arxiv.org/abs/2104.12199, section
@@ -77,7 +77,7 @@ class ShapleyValueSampling:
             ranks = _ranks(explicand.seed, moments.count, pairs, features)
             asked = [played.targets(Prefixes(ranks))]
             if ends is None:
-                # No order changes the worth of nobody and of all: they are asked for once.
+                # The worths of no feature and of all are the same for every order: evaluated once.
                 asked.append(played.targets(Listed(torch.eye(2)[:, :1].bool().expand(2, features))))
             targets, *first = yield from gather(asked)
             ends = first[0] if ends is None else ends
@@ -90,7 +90,7 @@ class ShapleyValueSampling:
         return answer
 
     def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
-        """Goes on until the tolerance is met, for one example."""
+        """Samples until the tolerance is met, for one example."""
         played = yield from game(explicand)
         features = played.features.count
         ends = yield from played.targets(Listed(torch.eye(2)[:, :1].bool().expand(2, features)))
@@ -131,7 +131,7 @@ class ShapleyValueSampling:
         return features < 40 and 1 << features <= self._samples_rows(features)
 
     def _rounds(self, games: int, features: int) -> Iterator[int]:
-        """How many pairs to draw in each round: few at first, and never too many to hold."""
+        """The sizes of the rounds in pairs: small at first, and bounded by memory."""
         most = max(1, _MOST_NUMBERS // (2 * features * games))
         first = max(2, _FIRST_ROWS // (2 * features))
         for size in rounds(self._pairs, first):
@@ -139,7 +139,7 @@ class ShapleyValueSampling:
 
 
 def _ranks(seed: int, first: int, pairs: int, features: int) -> Tensor:
-    """Draws orders and their reverses: each feature's place, int32 (2 * pairs, features)."""
+    """Draws orders and their reverses as each feature's place, int32 (2 * pairs, features)."""
     cpu = torch.device("cpu")
     drawn = torch.stack(
         [
@@ -151,7 +151,7 @@ def _ranks(seed: int, first: int, pairs: int, features: int) -> Tensor:
 
 
 def _gains(ends: Tensor, targets: Tensor, ranks: Tensor) -> Tensor:
-    """What each feature added, on average over an order and its reverse.
+    """The gain of each feature, averaged over an order and its reverse.
 
     Args:
         ends: The target with all features and with none, (examples, 2).

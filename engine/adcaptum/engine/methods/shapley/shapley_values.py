@@ -19,7 +19,7 @@ from adcaptum.engine.vocabulary.parameters import parameter
 
 @dataclass(frozen=True, slots=True)
 class ShapleyValues:
-    """What a feature adds to the target, averaged over all orders in which features may join.
+    """The gain of the target by a feature, averaged over all orders of joining.
 
     Shapley (1953), equation 13, with the baseline in the place of absent features: Lundberg, Lee
     (2017), https://arxiv.org/abs/1705.07874, equation 4. The values of the features sum to the
@@ -67,7 +67,7 @@ class ShapleyValues:
         return game_rows(explicand, (1 << features) - 1)
 
     def multiply_adds(self, explicand: Explicand) -> float:
-        """Those of the sums over all coalitions."""
+        """The sums over all coalitions."""
         features = feature_count(explicand)
         self._check(features)
         return values_multiply_adds(explicand.count, features)

@@ -1,4 +1,4 @@
-"""Which coalitions a surrogate is fitted to: pairs of a coalition and its complement, by size.
+"""Samples of coalitions for a surrogate: pairs of a coalition and its complement, by size.
 
 The Shapley kernel (Lundberg, Lee 2017, theorem 2) gives a coalition of s of d features a weight
 proportional to 1 / (C(d, s) s (d - s)). A size's share of the coalitions to evaluate is its weight
@@ -8,8 +8,8 @@ proportional to 1 / (C(d, s) s (d - s)). A size's share of the coalitions to eva
 2. A size, with its complement's, is evaluated whole where its share of the pairs that are left
    suffices, from the outermost inwards, as in Lundberg's implementation.
 3. The other sizes are strata. Each has its share of the other pairs, drawn without replacement;
-   sizes whose share is too small to tell a variance are joined with their neighbours. By leverage
-   no share is too small where there are two pairs for each feature.
+   sizes whose share is too small to estimate a variance are joined with their neighbours. By
+   leverage no share is too small where there are two pairs for each feature.
 4. Within a stratum pairs stand in random order, and the order of all pairs takes from the strata in
    turn: the first pairs, however many, are a sample of the same kind.
 """
@@ -33,19 +33,19 @@ Sampling = Literal["kernel", "leverage"]
 _STREAM = 21
 _CPU = torch.device("cpu")
 _MOST_STRATA = 64
-# Beyond this many coalitions of a size it does not matter how many there are.
+# More coalitions of a size than this count as this many.
 _MANY = 1e15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairedSample:
-    """Pairs of coalitions with what each of them stands for.
+    """Pairs of coalitions with their strata and weights.
 
     Attributes:
         members: One coalition of each pair, the smaller, bool of shape (pairs, features).
         strata: The stratum of each pair, int64 of shape (pairs,).
         masses: The kernel's weight of each stratum, float64 of shape (strata,); in all 1.
-        populations: How many pairs each stratum has in all, float64 of shape (strata,).
+        populations: The number of pairs of each stratum, float64 of shape (strata,).
     """
 
     members: Tensor
@@ -58,10 +58,10 @@ class PairedSample:
         """Draws pairs of coalitions of two features or more.
 
         Args:
-            features: How many features there are.
-            pairs: How many pairs, at most 2 ** (features - 1) - 1: then it has them all.
+            features: The number of features.
+            pairs: The number of pairs, at most 2 ** (features - 1) - 1, which are all.
             seed: The request's seed.
-            sampling: What a size's share is proportional to.
+            sampling: The rule of a size's share.
         """
         source = generator(seed, _STREAM, 0, _CPU)
         layers = _Layers.of(features, sampling)
@@ -91,10 +91,10 @@ class _Layers:
     """The pairs by the size of the smaller coalition; index 0 is size 1.
 
     Attributes:
-        features: How many features there are.
+        features: The number of features.
         masses: The kernel's weight of each size with its complement's; in all 1.
-        populations: How many pairs each size has.
-        rates: What each size's share of the pairs is proportional to.
+        populations: The number of pairs of each size.
+        rates: Proportional to each size's share of the pairs.
         joined: Whether sizes may be joined: those of a stratum have to weigh the same.
     """
 
@@ -124,7 +124,7 @@ class _Layers:
         return cls(features, weights, tuple(populations), weights, joined=True)
 
     def whole(self, pairs: int) -> tuple[int, int]:
-        """How many sizes to evaluate whole, and how many pairs that leaves."""
+        """The number of sizes to evaluate whole, and of pairs that are left."""
         left, rest = float(pairs), sum(self.rates)
         for size, (rate, population) in enumerate(zip(self.rates, self.populations, strict=True)):
             if left * rate < population * rest * (1 - 1e-9):
@@ -154,7 +154,7 @@ class _Layers:
         return found[::-1]
 
     def shares(self, groups: Sequence[Sequence[int]], left: int) -> list[int]:
-        """How many pairs to draw from each stratum: its share, in all exactly `left`."""
+        """The number of pairs to draw from each stratum: its share, in all exactly `left`."""
         ends = _sums(self.rates, groups).cumsum(0)
         whole = (ends * (left / ends[-1:]) + 0.5).floor().long()
         return whole.diff(prepend=whole.new_zeros(1)).tolist()
@@ -171,7 +171,7 @@ class _Layers:
         found = torch.searchsorted(masses.cumsum(0) / masses.sum(), points)
         counts = torch.bincount(found.clamp_max(len(group) - 1), minlength=len(group)).double()
         counts = torch.minimum(counts, most)
-        # What a size has not got, its neighbours give.
+        # Neighbours supply the pairs that a size lacks.
         room = most - counts
         before = room.cumsum(0) - room
         counts += (pairs - counts.sum() - before).clamp_min(0).minimum(room)

@@ -1,4 +1,4 @@
-"""Coalitions in which each feature is present with probability one half, apart from the others."""
+"""Coalitions in which each feature is independently present with probability one half."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Bernoulli:
     """Random coalitions, each addressed by the seed and its number.
 
     Attributes:
-        features: How many features there are.
-        count: How many coalitions there are.
-        seed: Where randomness begins.
+        features: The number of features.
+        count: The number of coalitions.
+        seed: The seed.
         first: The number of the first.
     """
 

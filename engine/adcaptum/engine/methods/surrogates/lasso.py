@@ -54,7 +54,7 @@ def lasso(
         if coefficients is not None and problem.settled(penalty, coefficients):
             return coefficients
     if rows > features:
-        # As many rows as features say the same.
+        # An equivalent problem with as many rows as features.
         yield from pace.before(4 * rows * features**2)
         basis, triangle = torch.linalg.qr(design)
         problem = replace(problem, design=triangle, right=basis.T @ right)

@@ -25,7 +25,7 @@ def followed(problem: LassoProblem, penalty: float) -> Flow[Tensor]:
     """
     design, moments = problem.design, problem.moments
     coefficients = torch.zeros_like(moments)
-    # Ties would need knots with several events: there are none among slightly different numbers.
+    # Slightly different numbers have no ties, which would need knots with several events.
     dual = moments * (1 + _UNTIED * torch.linspace(0, 1, len(moments)).to(moments))
     level = float(dual.abs().max())
     active = [int(dual.abs().argmax())]

@@ -28,20 +28,20 @@ from adcaptum.engine.vocabulary.parameters import parameter
 _FIRST = 256
 _FIRST_TO_TOLERANCE = 64
 _MOST_ENUMERATED = 16
-# Of a design, with a tolerance.
+# The most rows x features with a tolerance.
 _MOST_NUMBERS = 1 << 24
-# Of any: a gigabyte, and at our rate half a minute for each output.
+# The most rows x features of any regression, a gigabyte, and its most multiply-adds.
 _MOST_NUMBERS_OF_ANY = 1 << 27
 _MOST_MULTIPLY_ADDS = 1e12
 
 
 @dataclass(frozen=True, slots=True)
 class Lime:
-    """The slopes of a linear surrogate of the target in which features are present.
+    """The slopes of a linear surrogate of the target as a function of the features present.
 
     Ribeiro, Singh, Guestrin (2016), https://arxiv.org/abs/1602.04938, equation 2 and algorithm 1.
-    Coalitions of features are drawn by coin flips, the input itself is one of them, and each
-    counts by its similarity to the input. Where there are no more coalitions than samples, all are
+    Coalitions of features are drawn by coin flips, beside the input itself, and weighted by their
+    similarity to the input. Where there are no more coalitions than samples, all are
     evaluated, each once: the surrogate is exact then. The penalty is relative to the outputs'
     spread, so that small outputs are explained like large ones. The standard errors are those of
     the regression on the features that the surrogate keeps. Each element has the value of its
@@ -74,12 +74,12 @@ class Lime:
     )
     alpha: float = parameter(
         0.001,
-        "How much the penalty weighs; for the lasso in units of the outputs' weighted standard "
+        "The weight of the penalty; for the lasso in units of the outputs' weighted standard "
         "deviation.",
         minimum=0,
     )
     distance: Literal["cosine", "euclidean"] = parameter(
-        "cosine", "What is measured between the input and a perturbed one."
+        "cosine", "The distance between the input and a perturbed one."
     )
     kernel_width: float = parameter(
         1.0, "The distance at which similarity has fallen to exp(-1/2).", minimum=1e-6
@@ -123,8 +123,8 @@ class Lime:
         return answer
 
     def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
-        """Goes on until the tolerance is met, for one example."""
-        assert explicand.tolerance is not None, "it stops when a tolerance is met"
+        """Samples until the tolerance is met, for one example."""
+        assert explicand.tolerance is not None, "a tolerance is set"
         played = yield from game(explicand)
         features = played.features.count
         first = _first(features)
@@ -134,7 +134,7 @@ class Lime:
         targets = [(yield from played.targets(Listed(drawn[0])))]
 
         def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
-            """Draws so many coalitions, or takes all."""
+            """Draws coalitions, or enumerates all."""
             if every is not None and size >= every:
                 worths = yield from played.targets(Enumerated(features))
                 answer = yield from self._exact(played, worths)
@@ -164,7 +164,7 @@ class Lime:
         return endpoint_rows(explicand) + explicand.count * each
 
     def multiply_adds(self, explicand: Explicand) -> float:
-        """Those of the fits: one for each round of samples, example and output."""
+        """The fits: one for each round of samples and each example."""
         features = feature_count(explicand)
         if explicand.tolerance is None:
             sizes = rounds(self._samples(features), max(_FIRST, 2 * features))
@@ -176,7 +176,7 @@ class Lime:
 
     @property
     def kernel(self) -> ExponentialKernel:
-        """How samples are weighted."""
+        """The kernel that weights samples."""
         return ExponentialKernel(self.distance, self.kernel_width)
 
     def _enumerates(self, features: int) -> bool:
@@ -195,12 +195,12 @@ class Lime:
     def _estimate(
         self, played: Game, coalitions: Tensor, targets: Sequence[Tensor]
     ) -> Flow[tuple[Attribution, Tensor]]:
-        """The surrogate, and how much of its values may be wrong, (games,)."""
+        """The surrogate, and a bound on the sum of its errors, (games,)."""
         weights, outputs = self._regression(played, coalitions, targets)
         found = yield from fit(
             self.surrogate, self.alpha, coalitions, weights, outputs, with_parts=True
         )
-        # So many equal weights would err as much.
+        # The effective number of rows.
         rows = float((weights.sum(1).square() / weights.square().sum(1)).min())
         freedom = int(rows) - coalitions.shape[1] - 1
         answer = played.attribution(found.values, targets[0][:, 0], standard_errors=found.errors)
@@ -242,5 +242,5 @@ def _most_to_tolerance(features: int) -> int:
 
 
 def _first(features: int) -> int:
-    """How many coalitions tell the coefficients, and their errors."""
+    """The number of coalitions that determine the coefficients and their errors."""
     return max(_FIRST_TO_TOLERANCE, 3 * features)

@@ -57,7 +57,7 @@ class LinearSurrogate:
 
     @classmethod
     def same(cls, number: float, features: int, draws: int) -> Self:
-        """A fit of one game that has the same number everywhere: zero, or none at all."""
+        """A fit of one game with the same number everywhere: zero, or not a number."""
         values = torch.full((1, features), number, dtype=torch.float64)
         return cls(values, values, values.expand(draws, -1)[None])
 
@@ -74,11 +74,11 @@ def fit(
     """Fits a surrogate to each game, which is not a number where an output of the game is not.
 
     Args:
-        kind: Which surrogate.
+        kind: The surrogate.
         alpha: The penalty.
         coalitions: bool, or other numbers, of shape (rows, features), the same for all games.
-        weights: Of each row, float64 of shape (examples, rows).
-        outputs: Of each row, float64 of shape (examples, outputs, rows).
+        weights: The weight of each row, float64 of shape (examples, rows).
+        outputs: The outputs of each row, float64 of shape (examples, outputs, rows).
         with_parts: Whether to make `LinearSurrogate.parts`.
     """
     fitting = _Fitting(kind, alpha, coalitions.cpu(), len(signs(1)) if with_parts else 0, Pace())
@@ -100,7 +100,7 @@ def fit_multiply_adds(rows: int, features: int) -> float:
 
 
 def _shares(weights: Tensor) -> Tensor:
-    """Weights with a sum of one. Where none is near enough to count, all are as near."""
+    """Weights normalised to a sum of one; equal weights where all are zero."""
     total = weights.sum()
     return torch.full_like(weights, 1 / len(weights)) if total == 0 else weights / total
 
@@ -110,10 +110,10 @@ class _Fitting:
     """The settings that the fits of one call have in common.
 
     Attributes:
-        kind: Which surrogate.
+        kind: The surrogate.
         alpha: The penalty.
         coalitions: (rows, features).
-        draws: How many sums with random signs to make.
+        draws: The number of sums with random signs.
         pace: Pauses between pieces.
     """
 
@@ -136,7 +136,7 @@ class _Fitting:
         right = (output - weights @ output) * weights.sqrt()
         spread = float(right.norm())
         if spread <= 1e-12 * float(output.abs().max()):
-            # The output is the same whatever is there: rounding errors are nothing to explain.
+            # The output is constant but for rounding errors: there is nothing to explain.
             return LinearSurrogate.same(0.0, features, self.draws)
         regression = yield from WeightedRegression.of(self.coalitions, weights, right, self.pace)
         alpha = self.alpha

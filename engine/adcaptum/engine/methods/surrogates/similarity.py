@@ -1,7 +1,7 @@
-"""How near a perturbed example is to the example itself: the kernels of LIME.
+"""The kernels of LIME: the similarity of a perturbed example to the example itself.
 
-Which elements a coalition changes is known, so that its distance is a sum over features: no
-perturbed example is made for it.
+A coalition's distance is a sum over the features that it changes: no perturbed example is made for
+it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ExponentialKernel:
             cosine of their angle, or the length of their difference. A perturbation without any
             length has a cosine of zero. Elements that are not a number count as zero.
         width: The distance at which the kernel has fallen to exp(-1/2).
-        together: Whether all examples are one: the distance is that of all their elements.
+        together: Whether the distance is that of all examples' elements together.
     """
 
     distance: Distance
@@ -47,7 +47,7 @@ class ExponentialKernel:
         Args:
             ends: The examples, each (examples, *features).
             starts: Their baselines, of the same shapes.
-            features: What the elements' features are.
+            features: The features of the elements.
             coalitions: bool of shape (coalitions, features).
 
         Returns:

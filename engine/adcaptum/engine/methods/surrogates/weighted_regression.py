@@ -39,7 +39,7 @@ class WeightedRegression:
 
     @classmethod
     def of(cls, design: Tensor, weights: Tensor, right: Tensor, pace: Pace) -> Flow[Self]:
-        """Centres and weights rows, and multiplies them out.
+        """Centres and weights rows, and computes their products.
 
         Args:
             design: Numbers of any dtype, (rows, features).
@@ -76,13 +76,13 @@ class WeightedRegression:
     def errors(
         self, values: Tensor, kept: Tensor, alpha: float, draws: int
     ) -> Flow[tuple[Tensor, Tensor]]:
-        """What each row adds to some coefficients if it is off by its residual.
+        """The effects of the rows' residuals on some coefficients.
 
         Args:
             values: All coefficients, (features,).
-            kept: Which of them were free, int64 of shape (kept,).
+            kept: The coefficients that were free, int64 of shape (kept,).
             alpha: The penalty on the squares of these.
-            draws: How many sums with random signs to make.
+            draws: The number of sums with random signs.
 
         Returns:
             The standard errors, (kept,), and the sums divided by the root of draws, (draws, kept).
@@ -110,7 +110,7 @@ class WeightedRegression:
             some = slice(start, min(start + size, rows))
             yield from self.pace.before((some.stop - start) * count**2)
             solution = torch.cholesky_solve(chosen[some].T, factor)
-            # What each row's own output adds to its fit; the intercept fits, too.
+            # The share of each row's own output in its fit, the intercept included.
             leverage = (solution * chosen[some].T).sum(0) + self.weights[some]
             added = solution * (residual[some] / (1 - leverage).clamp_min(1e-9))
             squares += added.square().sum(1)
@@ -120,19 +120,19 @@ class WeightedRegression:
 
 
 def _rows_at_once(features: int) -> int:
-    """How many rows one piece has."""
+    """The number of rows of a piece."""
     features = max(features, 1)
     return max(1, min(int(PIECE_MULTIPLY_ADDS / features**2), _MOST_NUMBERS // features))
 
 
 def _factor(products: Tensor, alpha: float) -> Tensor:
-    """The Cholesky factor of the products with alpha, or if they are singular little, added."""
+    """The Cholesky factor of the products + alpha; singular ones get a little more."""
     matrix = products.clone()
     matrix.diagonal().add_(alpha)
     largest = matrix.diagonal().max() if len(matrix) else matrix.new_zeros(())
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if failed or (len(matrix) and factor.diagonal().square().min() <= _SINGULAR * largest):
-        # Nearly the solution of the least length.
+        # This gives nearly the solution of least length.
         matrix.diagonal().add_(max(_JITTER * float(largest), 1e-300))
         factor = torch.linalg.cholesky(matrix)
     return factor
