@@ -24,7 +24,10 @@ RIDDLES = (
     "engine/adcaptum/engine/rows/",
     "engine/adcaptum/engine/rules/",
     "engine/adcaptum/engine/sampling/",
-    "service/adcaptum/service/",
+    "service/adcaptum/service/device/",
+    "service/adcaptum/service/handlers/",
+    "service/adcaptum/service/runtime/",
+    "service/adcaptum/service/settings.py",
 )
 
 

@@ -75,10 +75,10 @@ class Settings(BaseSettings):
     and another thread goes on with the other models."""
 
     load_timeout_seconds: float = Field(default=300.0, gt=0)
-    """How long a model may take to load; a slower one is UNAVAILABLE, and its thread left alone."""
+    """The longest stage of a model's loading; a slower model is UNAVAILABLE, its thread left be."""
 
     ready_after_seconds: float = Field(default=120.0, ge=0)
-    """When the server is ready although models still load, if one serves; else once none loads."""
+    """The time after which the server is ready though models still load, if one serves."""
 
     allowed_packages: str = ""
     """Packages from which models' factories may come beside `adcaptum.zoo` and the model's own
