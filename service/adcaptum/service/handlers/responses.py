@@ -26,7 +26,7 @@ def accepted(call: Call, computation: SharedComputation, forecast: Forecast | No
         rows=computation.rows,
         rows_ahead=forecast.ahead.rows,
         position=forecast.ahead.requests,
-        seconds=forecast.seconds + forecast.wait(forecast.seconds),
+        seconds=forecast.promise,
     )
 
 

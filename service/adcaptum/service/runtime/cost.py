@@ -65,11 +65,21 @@ class Forecast(NamedTuple):
         seconds: Time of all its rows and of its mathematics, with the device for it alone.
         first_seconds: Time of the rows without which there is no answer at all.
         ahead: The requests under way before it.
+        pace: How much longer than its computation everything takes at present.
     """
 
     seconds: float
     first_seconds: float
     ahead: Ahead
+    pace: float = 1.0
+
+    @property
+    def promise(self) -> float:
+        """The time until the answer, in seconds, as far as is known.
+
+        Requests are not refused by it: the pace of a busy time is learnt anew only by batches.
+        """
+        return self.pace * (self.seconds + self.wait(self.seconds))
 
     def wait(self, own: float) -> float:
         """Estimates the wait for other requests' turns.

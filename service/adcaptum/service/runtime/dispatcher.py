@@ -131,6 +131,7 @@ class Dispatcher:
             self._wall(lane, sizes.seconds(model, cost.rows)) + cost.planning_seconds,
             self._wall(lane, sizes.seconds(model, cost.first_rows)),
             self._ahead(lane, priority),
+            lane.core.pace.value,
         )
 
     def submit(self, work: Work) -> None:
@@ -188,7 +189,10 @@ class Dispatcher:
         if share is None:
             share = 1 / max(1, self.held().requests)
         backlog = max(
-            [self._wall(lane, lane.core.ledger.seconds(priority)) for lane in self._lanes]
+            [
+                lane.core.pace.value * self._wall(lane, lane.core.ledger.seconds(priority))
+                for lane in self._lanes
+            ]
         )
         least, most = RETRY_SECONDS
         return min(max(backlog * share, least), most)

@@ -40,6 +40,7 @@ from adcaptum.service.runtime.batch_metrics import BatchMetrics
 from adcaptum.service.runtime.batch_sizes import BatchSizes
 from adcaptum.service.runtime.equal_rows import EqualRows, EqualRowsByModel
 from adcaptum.service.runtime.job_payload import EngineJob, JobPayload, jobs_of
+from adcaptum.service.runtime.pace import Pace
 from adcaptum.service.runtime.planning_threads import PlanningThreads
 from adcaptum.service.runtime.work import RunningFlow, Work
 
@@ -95,6 +96,7 @@ class EngineCore:
     Attributes:
         sizes: The sizes of batches, and what rows cost.
         running: The batches that are being evaluated, by thread.
+        pace: How much longer than their computation steps take.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class EngineCore:
         """
         self.sizes = BatchSizes(device, target_batch_seconds)
         self.running: dict[int, RunningBatch] = {}
+        self.pace = Pace()
         self._condition = threading.Condition(threading.Lock())
         self._scheduler: Scheduler[JobPayload] = Scheduler(self.sizes.sizer)
         self._arrived: deque[Work] = deque()
@@ -213,7 +216,7 @@ class EngineCore:
         Returns:
             The batch that was evaluated.
         """
-        ended: list[Work] = []
+        begin, ended = monotonic(), list[Work]()
         for stop in step.stops:
             if stop.work.cost.plans_apart:
                 self._planning.put(stop.work, partial(self._stop_apart, stop))
@@ -229,7 +232,8 @@ class EngineCore:
                     self._condition.notify()
         self._tell(ended, [])
         if batch is not None:
-            self._process(batch, stream)
+            cost = self._process(batch, stream)
+            self.pace.observe(begin, monotonic(), cost, more=self.has_work)
         return batch
 
     def _next_step(self) -> Step:
@@ -245,8 +249,12 @@ class EngineCore:
         batch = None if arrived else self._scheduler.schedule(now)
         return Step(arrived, stops, batch)
 
-    def _process(self, batch: EngineBatch, stream: Stream) -> None:
-        """Evaluates a batch and advances the flows that it completes."""
+    def _process(self, batch: EngineBatch, stream: Stream) -> float:
+        """Evaluates a batch and advances the flows that it completes.
+
+        Returns:
+            The computation of the batch, in seconds; 0 if it failed.
+        """
         ended: list[Work] = []
         clock = batch_clock(self._device)
         begin, cost = monotonic(), clock()
@@ -264,7 +272,7 @@ class EngineCore:
             work.computing.end(end)
         if parts is None:
             self._tell(ended, [])
-            return
+            return 0.0
         self._add_parts(batch, parts)
         with self._condition:
             rows = batch.rows if equal_rows is None else equal_rows.rows
@@ -279,6 +287,7 @@ class EngineCore:
         finished = [job.payload for job in update.finished]
         self._step_all([(payload.work, payload.flow) for payload in finished], ended)
         self._tell(ended, advanced)
+        return cost
 
     def _evaluate(
         self,

@@ -87,6 +87,7 @@ class ThreadRunner(EngineRunner):
             self._loop.call_soon_threadsafe(self._crashed, error)
             raise
         finally:
+            self.core.pace.forget()
             self._replaced.discard(threading.get_ident())
             self._outdated.discard(threading.current_thread())
 
