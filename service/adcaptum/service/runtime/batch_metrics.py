@@ -1,15 +1,16 @@
-"""What is counted of every device batch, with the labels looked up once."""
+"""Metrics of device batches; labels are looked up once."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 from prometheus_client import Counter, Gauge, Histogram
 
-from adcaptum.engine.scheduling.batch import Batch
+from adcaptum.engine.scheduling.batch import Batch, Update
 from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.runtime.job_payload import JobPayload
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,10 @@ class _Children:
 
 
 class BatchMetrics:
-    """Counts the batches of one device."""
+    """Counts the batches of one device.
+
+    Wasted rows are rows whose results serve nobody.
+    """
 
     def __init__(self, metrics: Metrics, device: torch.device) -> None:
         self._metrics = metrics
@@ -44,8 +48,26 @@ class BatchMetrics:
                 lambda: torch.cuda.memory_allocated(device)
             )
 
-    def observe(self, model: ServedModel, batch: Batch[Any], requests: int, seconds: float) -> None:
-        """Counts a batch that was evaluated, with rows of so many requests."""
+    def observe(
+        self,
+        model: ServedModel,
+        batch: Batch[JobPayload],
+        update: Update[JobPayload],
+        works: int,
+        seconds: float,
+    ) -> None:
+        """Counts a batch that was evaluated.
+
+        Args:
+            model: Its model.
+            batch: The batch.
+            update: The scheduler's account of its end.
+            works: The number of works that have rows in it.
+            seconds: How long it took.
+        """
+        for piece in update.wasted:
+            reason = piece.job.payload.work.waste or "cancelled"
+            self.wasted(model, reason, piece.stop - piece.start)
         first = batch.slices[0].job
         gradient = first.payload.pending.evaluation.wrt is not None
         kind = "gradient" if gradient else "forward"
@@ -58,6 +80,15 @@ class BatchMetrics:
         children.rows.observe(batch.rows)
         children.seconds.observe(seconds)
         children.fill.observe(batch.rows / batch.capacity)
-        children.requests.observe(requests)
+        children.requests.observe(works)
         children.total.inc(batch.rows)
         children.capacity.set(batch.capacity)
+
+    def wasted(self, model: ServedModel, reason: str, rows: int) -> None:
+        """Counts wasted rows."""
+        if rows:
+            self._metrics.wasted_rows.labels(model.name, reason).inc(rows)
+
+    def out_of_memory(self, model: ServedModel) -> None:
+        """Counts a batch that did not fit into memory."""
+        self._metrics.out_of_memory.labels(model.name).inc()

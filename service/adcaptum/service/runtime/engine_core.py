@@ -20,14 +20,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 import torch
 
 from adcaptum.engine.execution.clock import batch_clock
 from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.parts import Part
-from adcaptum.engine.scheduling.batch import Batch, Update
 from adcaptum.engine.scheduling.ledger import Ledger
 from adcaptum.engine.scheduling.request import Request
 from adcaptum.engine.scheduling.scheduler import Scheduler
@@ -42,52 +41,11 @@ from adcaptum.service.runtime.equal_rows import EqualRows, EqualRowsByModel
 from adcaptum.service.runtime.job_payload import EngineJob, JobPayload, jobs_of
 from adcaptum.service.runtime.pace import Pace
 from adcaptum.service.runtime.planning_threads import PlanningThreads
+from adcaptum.service.runtime.step import EngineBatch, RunningBatch, Step, Stop
 from adcaptum.service.runtime.work import RunningFlow, Work
 
 PROGRESS_SECONDS: Final = 0.1
 """The shortest time between two notices of a work's progress."""
-
-EngineBatch = Batch[JobPayload]
-
-
-class Stop(NamedTuple):
-    """A work to end before its results are there.
-
-    Attributes:
-        work: The work.
-        error: What its caller is told.
-        waste: Why its evaluated rows serve nobody, for the metrics.
-    """
-
-    work: Work
-    error: Exception
-    waste: str
-
-
-class Step(NamedTuple):
-    """The content of one step.
-
-    Attributes:
-        arrived: Works to begin.
-        stops: Works to end.
-        batch: Rows to evaluate.
-    """
-
-    arrived: list[Work]
-    stops: list[Stop]
-    batch: EngineBatch | None
-
-
-class RunningBatch(NamedTuple):
-    """A batch that a model evaluates now.
-
-    Attributes:
-        model: The model.
-        begin: When it began, on the monotonic clock.
-    """
-
-    model: ServedModel
-    begin: float
 
 
 class EngineCore:
@@ -126,7 +84,6 @@ class EngineCore:
         self._stops: deque[Stop] = deque()
         self._closed = False
         self._device = device
-        self._metrics = metrics
         self._batch_metrics = BatchMetrics(metrics, device)
         self._memory = BatchMemory.of(device)
         self._tell = tell
@@ -277,7 +234,7 @@ class EngineCore:
         with self._condition:
             rows = batch.rows if equal_rows is None else equal_rows.rows
             update = self._scheduler.update(batch, seconds=cost, rows=rows, nbytes=nbytes)
-        self._count(model, batch, update, len(works), end - begin)
+        self._batch_metrics.observe(model, batch, update, len(works), end - begin)
         advanced = []
         for work in works:
             work.batches += 1
@@ -306,7 +263,7 @@ class EngineCore:
             run = partial(evaluate, module, pieces, deduplicate=equal_rows, memory=model.references)
             return stream.run(run)
         except torch.OutOfMemoryError as error:
-            self._metrics.out_of_memory.labels(model.name).inc()
+            self._batch_metrics.out_of_memory(model)
             self._fail(batch, error, self._scheduler.out_of_memory, ended)
         except Exception as error:  # noqa: BLE001  # it is the culprit's answer
             self._fail(batch, error, self._scheduler.split, ended)
@@ -323,19 +280,6 @@ class EngineCore:
             else:
                 with work.lock:
                     payload.add(start, stop, part)
-
-    def _count(
-        self,
-        model: ServedModel,
-        batch: EngineBatch,
-        update: Update[JobPayload],
-        works: int,
-        seconds: float,
-    ) -> None:
-        for piece in update.wasted:
-            reason = piece.job.payload.work.waste or "cancelled"
-            self._metrics.wasted_rows.labels(model.name, reason).inc(piece.stop - piece.start)
-        self._batch_metrics.observe(model, batch, works, seconds)
 
     def _step_all(
         self, steps: Sequence[tuple[Work, RunningFlow | None]], ended: list[Work]
@@ -451,5 +395,5 @@ class EngineCore:
         work.waste = waste
         with self._condition:
             self._scheduler.cancel(work.request)
-        if waste and work.request.served_rows:
-            self._metrics.wasted_rows.labels(work.model.name, waste).inc(work.request.served_rows)
+        if waste:
+            self._batch_metrics.wasted(work.model, waste, work.request.served_rows)

@@ -1,0 +1,170 @@
+"""Every container and cache of the service is on a reviewed list, with what bounds it.
+
+What callers can fill for ever ends a server. A new member has to be put on the list, by whoever has
+thought of what bounds it, in bytes where callers choose the size of what goes in.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from types import MappingProxyType
+
+import adcaptum.service.server
+
+ROOT = Path(adcaptum.service.server.__file__).parent
+CONTAINERS = {
+    "Counter", "OrderedDict", "WeakKeyDictionary", "WeakSet", "WeakValueDictionary", "defaultdict",
+    "deque", "dict", "list", "set",
+}  # fmt: skip
+CACHES = {"cache", "cached", "lru_cache"}
+
+A_REQUEST = "lives as long as one request, whose bytes max_queue_bytes bounds"
+LOADING = "lives while a model loads"
+MODELS = "one entry a model, or a model and a kind of rows: the operator's number"
+UNDER_WAY = "the requests under way: max_requests and max_queue_bytes"
+LABELS = "names of models, methods and codes that exist, never a caller's words"
+THREADS = "the threads of this process: 2 and 16 that replace stuck ones, at most 66 in all"
+REVIEWED = MappingProxyType(
+    {
+        "handlers.plans.Explanation.pieces": A_REQUEST,
+        "handlers.reading_lane.ReadingLane._waiting": UNDER_WAY,
+        "handlers.request_metrics.RequestMetrics._errors": LABELS,
+        "handlers.request_metrics.RequestMetrics._explanations": LABELS,
+        "handlers.request_metrics.RequestMetrics._rows": LABELS,
+        "handlers.request_metrics.RequestMetrics._times": LABELS,
+        "handlers.response_cache.ResponseCache._answers": "cache_bytes and cache_entries",
+        "handlers.shared_computation.SharedComputation._seen": A_REQUEST,
+        "handlers.shared_computation.SharedComputation._waiters": UNDER_WAY,
+        "handlers.shared_computations.SharedComputations._running": UNDER_WAY,
+        "logs.RateLimit._buckets": "MOST_KINDS",
+        "model_loader.ModelLoader._prepared": MODELS,
+        "models.catalogue.Catalogue._entries": MODELS,
+        "models.catalogue.Catalogue._found": MODELS + "; names that are not found are not kept",
+        "models.declaration.Declaration.aliases": MODELS,
+        "models.declaration.Declaration.arguments": MODELS,
+        "models.declaration.Declaration.default_params": MODELS,
+        "models.declaration.Declaration.layers": MODELS,
+        "models.layouts.choice._Choice._candidates": LOADING,
+        "models.layouts.choice._Choice._failures": LOADING,
+        "models.layouts.folding._Watch._kept": LOADING,
+        "models.layouts.folding._Watch._layers": LOADING,
+        "models.layouts.folding._Watch._made": LOADING,
+        "models.layouts.folding._Watch._norms": LOADING,
+        "models.layouts.folding._Watch.calls": LOADING,
+        "models.layouts.folding._Watch.users": LOADING,
+        "models.repository.toml_table.TomlTable._known": LOADING,
+        "models.row_forecasts.RowForecasts._logs": "methods times 21 powers of two of tolerances",
+        "requests.targets._few_indices": "1024 entries of MOST_CACHED_INDICES numbers",
+        "rpc.interceptors.Interceptor._durations": LABELS,
+        "rpc.interceptors.Interceptor._handlers": "methods of the protocol that exist",
+        "rpc.interceptors.Interceptor._tasks": UNDER_WAY,
+        "runtime.batch_metrics.BatchMetrics._children": LABELS,
+        "runtime.dispatcher.Dispatcher._light_models": MODELS,
+        "runtime.dispatcher.Dispatcher._stuck": MODELS,
+        "runtime.engine_core.EngineCore._arrived": UNDER_WAY,
+        "runtime.engine_core.EngineCore._stops": UNDER_WAY,
+        "runtime.engine_core.EngineCore.running": THREADS,
+        "runtime.engine_runner.EngineRunner.works": UNDER_WAY,
+        "runtime.equal_rows.EqualRowsByModel._duplicates": MODELS,
+        "runtime.loop_runner.LoopRunner._banned": MODELS,
+        "runtime.pace.Pace._ended": THREADS,
+        "runtime.planning_threads.PlanningThreads._ready": UNDER_WAY,
+        "runtime.planning_threads.PlanningThreads._tasks": UNDER_WAY,
+        "runtime.planning_threads.PlanningThreads._threads": THREADS,
+        "runtime.thread_runner.ThreadRunner._outdated": THREADS,
+        "runtime.thread_runner.ThreadRunner._replaced": THREADS,
+        "runtime.thread_runner.ThreadRunner._threads": THREADS,
+        "runtime.work.Work.results": A_REQUEST,
+        "runtime.work.Work.running": A_REQUEST,
+        "wire.method_specs._cached": "MOST_CACHED entries of MOST_CACHED_BYTES, serialised",
+    }
+)
+
+
+def test_every_container_and_cache_is_reviewed() -> None:
+    found = {
+        name
+        for path in ROOT.rglob("*.py")
+        if path.relative_to(ROOT).parts[0] != "cli"
+        for name in members(path)
+    }
+    assert sorted(found - REVIEWED.keys()) == [], "new: what bounds them?"
+    assert sorted(REVIEWED.keys() - found) == [], "gone: take them off the list"
+
+
+def members(path: Path) -> Iterator[str]:
+    """The containers that objects and modules of a file hold, and its caches, by dotted names."""
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            for name in attributes(node):
+                yield f"{module}.{node.name}.{name}"
+        if isinstance(node, ast.FunctionDef) and any(map(is_cache, node.decorator_list)):
+            yield f"{module}.{node.name}"
+    for node in tree.body:
+        for target, value in assigned(node):
+            constant = isinstance(value, ast.ListComp | ast.DictComp | ast.SetComp)
+            kept = not constant and (is_cache(value) or is_empty(value))
+            if isinstance(target, ast.Name) and kept:
+                yield f"{module}.{target.id}"
+
+
+def attributes(owner: ast.ClassDef) -> Iterator[str]:
+    for node in ast.walk(owner):
+        for target, value in assigned(node):
+            if (
+                isinstance(target, ast.Attribute)
+                and isinstance(target.value, ast.Name)
+                and target.value.id == "self"
+                and (is_empty(value) or is_cache(value))
+            ):
+                yield target.attr
+    for node in owner.body:
+        if (
+            isinstance(node, ast.AnnAssign)
+            and isinstance(node.target, ast.Name)
+            and node.value is not None
+            and makes_container(node.value)
+        ):
+            yield node.target.id
+
+
+def assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            yield target, node.value
+    elif isinstance(node, ast.AnnAssign) and node.value is not None:
+        yield node.target, node.value
+
+
+def is_empty(value: ast.expr) -> bool:
+    """Whether a value is a new container: empty, of a constructor, or a comprehension."""
+    if isinstance(value, ast.List | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp):
+        return not getattr(value, "elts", None)
+    if isinstance(value, ast.Dict):
+        return not value.keys
+    return isinstance(value, ast.Call) and name_of(value.func) in CONTAINERS
+
+
+def is_cache(value: ast.expr) -> bool:
+    """Whether an expression is `lru_cache`, a call of it, or a call of what that gives."""
+    while isinstance(value, ast.Call):
+        value = value.func
+    return name_of(value) in CACHES
+
+
+def makes_container(value: ast.expr) -> bool:
+    """Whether a dataclass's default is `field(default_factory=list)` or its like."""
+    return isinstance(value, ast.Call) and any(
+        keyword.arg == "default_factory" and name_of(keyword.value) in CONTAINERS
+        for keyword in value.keywords
+    )
+
+
+def name_of(node: ast.expr) -> str:
+    if isinstance(node, ast.Subscript):
+        node = node.value
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
