@@ -25,6 +25,7 @@ from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.request_reader import RequestReader
 from adcaptum.service.handlers.response_cache import ResponseCache
 from adcaptum.service.handlers.shared_computations import SharedComputations
+from adcaptum.service.loop_watch import LoopWatch
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.model_loader import ModelLoader
 from adcaptum.service.models.catalogue import Catalogue, State
@@ -35,7 +36,6 @@ from adcaptum.service.rpc import health, http
 from adcaptum.service.rpc.interceptors import MOST_OTHERS, Interceptor
 from adcaptum.service.rpc.servicers import ExplanationServicer
 from adcaptum.service.runtime.dispatcher import RETRY_SECONDS, Dispatcher
-from adcaptum.service.runtime.loop_watch import LoopWatch
 from adcaptum.service.settings import Settings
 from adcaptum.service.termination import Termination, thread_places
 from adcaptum.v1 import explanation_service_pb2_grpc as pb_grpc
