@@ -20,7 +20,7 @@ class Accumulator:
     __slots__ = ("_lost", "_sums")
 
     def __init__(self, sums: Tensor) -> None:
-        """Takes over the first sums, in the dtype that `summable` gives."""
+        """Begins with the first sums, in the dtype that `summable` gives."""
         self._sums = sums
         self._lost = torch.zeros_like(sums) if _compensates(sums) else None
 

@@ -1,4 +1,4 @@
-"""Rows of a batch that are equal, and are evaluated once.
+"""Equal rows of a batch, which are evaluated once.
 
 Where an input equals its baseline in places (black pixels, padding, zeros of a table), methods that
 put features in and out of it ask for the same row again and again: half of the rows of Occlusion or
@@ -80,7 +80,7 @@ class Duplicates:
     """Decides for batches of one kind whether to look for equal rows.
 
     Args:
-        clock: What looks are timed with, in seconds.
+        clock: The time in seconds.
     """
 
     __slots__ = ("_clock", "_seconds", "_since", "_wait")
@@ -96,7 +96,7 @@ class Duplicates:
 
         Args:
             tensors: Its rows.
-            row_seconds: What one more row takes.
+            row_seconds: The time that one more row takes.
         """
         rows = len(tensors[0])
         if tensors[0].device.type != "cpu":

@@ -1,4 +1,4 @@
-"""What tells rows from others, whenever and in whatever batch they come."""
+"""Fingerprints of rows, by which equal rows of different batches are recognised."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIZE = 16
 
 
 def fingerprints(tensors: Sequence[Tensor]) -> tuple[Fingerprint, ...]:
-    """A number of 128 bits for each row of tensors, (rows, *features) each, made of all its bits.
+    """A hash of 128 bits for each row of tensors, (rows, *features) each.
 
     Rows of other shapes or types may have the same one. On an accelerator it waits for the rows.
     """

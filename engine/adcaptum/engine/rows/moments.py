@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 Summary = tuple[int, Tensor, Tensor]
-"""Of a set of samples: how many there are, their mean, the sum of squared deviations from it."""
+"""The number of a set's samples, their mean, and the sum of squared deviations from it."""
 
 
 def merged(a: Summary, b: Summary) -> Summary:
@@ -27,7 +27,7 @@ class RunningMoments:
     """Mean and variance over samples, merged batch by batch.
 
     Attributes:
-        count: How many samples there are.
+        count: The number of samples.
         mean: Their mean, (examples, *features) per tensor.
     """
 
@@ -39,7 +39,7 @@ class RunningMoments:
         self._squares: tuple[Tensor, ...] = ()
 
     def add(self, samples: tuple[Tensor, ...]) -> None:
-        """Takes samples, each tensor (examples, samples, *features)."""
+        """Adds samples, each tensor (examples, samples, *features)."""
         means = tuple(t.mean(1) for t in samples)
         squares = tuple(
             (t - mean.unsqueeze(1)).square().sum(1) for t, mean in zip(samples, means, strict=True)
@@ -47,7 +47,7 @@ class RunningMoments:
         self._merge(samples[0].shape[1], means, squares)
 
     def merge(self, count: int, means: tuple[Tensor, ...], variances: tuple[Tensor, ...]) -> None:
-        """Takes the mean and the unbiased variance of `count` other samples."""
+        """Adds `count` samples by their mean and unbiased variance."""
         self._merge(count, means, tuple(v * (count - 1) for v in variances))
 
     @property
@@ -57,7 +57,7 @@ class RunningMoments:
 
     @property
     def standard_errors(self) -> tuple[Tensor, ...]:
-        """The standard error of the mean; infinite for a single sample, which tells nothing."""
+        """The standard error of the mean; infinite for a single sample."""
         if self.count < 2:
             return tuple(torch.full_like(mean, torch.inf) for mean in self.mean)
         return tuple((v / self.count).sqrt() for v in self.variance)
@@ -81,10 +81,10 @@ class StratifiedMoments:
     """Mean over strata of equal weight, round by round, and its standard error.
 
     Each round is a stratified sample of its own: Cochran (1977), "Sampling techniques", theorem 5.3
-    and equation 5.15. Rounds weigh what they have samples.
+    and equation 5.15. Rounds have weights in proportion to their samples.
 
     Attributes:
-        count: How many samples there are.
+        count: The number of samples.
         mean: The mean, (games, features).
     """
 
@@ -96,7 +96,7 @@ class StratifiedMoments:
         self._variance = torch.zeros(0)
 
     def add(self, samples: Tensor, strata: Tensor) -> None:
-        """Takes a round.
+        """Adds a round.
 
         Args:
             samples: Of shape (games, samples, features).
@@ -107,13 +107,13 @@ class StratifiedMoments:
         sums = samples.new_zeros(len(samples), len(drawn), samples.shape[2])
         means = sums.index_add(1, strata, samples) / sizes
         squares = sums.index_add(1, strata, (samples - means[:, strata]).square())
-        # A single sample tells nothing of its stratum.
+        # The variance of a stratum with a single sample is unknown.
         variances = torch.where(sizes > 1, squares / (sizes * (sizes - 1)), torch.inf)
         self._merge(len(strata), means.mean(1), variances.mean(1) / len(drawn))
 
     @property
     def standard_errors(self) -> Tensor:
-        """The standard error of the mean, (games, features); infinite where nothing tells it."""
+        """The standard error of the mean, (games, features); infinite with a single sample."""
         return self._variance.sqrt()
 
     def _merge(self, count: int, mean: Tensor, variance: Tensor) -> None:

@@ -11,7 +11,7 @@ from adcaptum.engine.rows.randomness import generator, normal
 from adcaptum.engine.rows.reduce import accumulator_dtype
 from adcaptum.engine.rows.sources import Rows, column
 
-# Streams: what a draw is for.
+# Streams: the purposes of draws.
 NOISE = 1
 CHOICE = 2
 _BLOCK = 32
@@ -27,9 +27,9 @@ class Noisy(Rows):
     Attributes:
         tensors: Each (examples, *features).
         scales: The standard deviation for each element; each broadcasts to its tensor.
-        seed: Where randomness begins.
+        seed: The request's seed.
         first: The number of the first sample.
-        samples: How many samples each example has.
+        samples: The number of samples of each example.
         antithetic: Whether samples 2k and 2k + 1 have opposite noise.
     """
 

@@ -1,8 +1,8 @@
-"""Randomness that is addressed, never drawn in order.
+"""Random numbers by address, never drawn in order.
 
-A draw is named by the request's seed, a stream (what it is for) and a sample's number. So an
-answer depends on the request alone: not on what shares the batch, on how rows were cut into
-batches, nor on an example's place among others. All examples of a request see the same draws
+The request's seed, a stream (the purpose) and a sample's number name a draw. So an answer depends
+on the request alone: not on the other rows of a batch, on the cuts between batches, nor on an
+example's place among others. All examples of a request see the same draws
 (common random numbers).
 """
 
@@ -39,14 +39,14 @@ def normal(seed: int, stream: int, sample: int, like: Tensor) -> Tensor:
 
 
 def keys(seed: int, stream: int, samples: Tensor) -> Tensor:
-    """A whole number for each sample's number, by chance but always the same, on every device.
+    """A random whole number for each sample's number, the same on every device.
 
     SplitMix64's output function (Steele et al. 2014, section 5) of the address and the number, so
     that many draws are made by a few operations on the samples' device.
 
     Args:
         seed: The request's seed.
-        stream: What the draws are for.
+        stream: The purpose of the draws.
         samples: int64 of any shape.
 
     Returns:

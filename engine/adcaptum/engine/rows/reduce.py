@@ -1,4 +1,4 @@
-"""Streaming sinks: how the gradients of an evaluation's rows are folded as they arrive.
+"""Streaming sinks: folds of the gradients of an evaluation's rows as they arrive.
 
 Memory is that of the result, not of the rows: it does not grow with n_steps or n_samples. Sums are
 accumulated in float64 and rounded once, at the end, to float32 at least: they do not depend on how
@@ -21,22 +21,22 @@ from adcaptum.engine.rows.sources import Rows, blocks
 
 
 class Sink(Protocol):
-    """Takes the gradients of an evaluation, range by range, each row once, in any order."""
+    """A fold of an evaluation's gradients, range by range, each row once, in any order."""
 
     def add(self, start: int, stop: int, tensors: tuple[Tensor, ...]) -> None:
-        """Takes rows start..stop, each tensor (stop - start, *features)."""
+        """Adds rows start..stop, each tensor (stop - start, *features)."""
         ...
 
     def result(self) -> tuple[Tensor, ...]:
-        """What became of them, once all are there."""
+        """The fold of all rows, once all have been added."""
         ...
 
 
 class Reduce(ABC):
-    """Says how to fold.
+    """A way to fold the gradients of an evaluation.
 
     Attributes:
-        with_activations: Whether the fold takes what was read at the evaluation's site, too: each
+        with_activations: Whether the fold takes the values at the evaluation's site, too: each
             row's gradients, then its activations. The reading's activations are empty then.
     """
 
@@ -69,7 +69,7 @@ class WeightedSum(Reduce):
 
     Attributes:
         weights: Of each of an example's rows, float64 of shape (per_example,).
-        scale: What to multiply each row's gradient with, row for row; None: nothing.
+        scale: Factors of each row's gradient, row for row; None: ones.
         along: A direction for each row. The result then ends with one more tensor: each row's
             slope, its gradient times the direction, summed over all features, float64 of shape
             (examples, per_example). None: no slopes.
@@ -90,7 +90,7 @@ class Moments(Reduce):
     The result holds the means, then the unbiased variances, each (examples, *features).
 
     Attributes:
-        scale: What to multiply each row's gradient with, row for row; None: nothing.
+        scale: Factors of each row's gradient, row for row; None: ones.
     """
 
     scale: Rows | None = None
@@ -231,7 +231,7 @@ class _Moments:
             rows = (e1 - e0) * new
             for mean, m2, tensor in zip(self._means, self._m2, tensors, strict=True):
                 centres, squares = _summary(tensor[at : at + rows].unflatten(0, (e1 - e0, new)))
-                # Whole examples come once: what several of them have so far is nothing.
+                # Whole examples come once: they have no samples yet.
                 old = (self._counts[e0], mean[e0:e1], m2[e0:e1])
                 _, mean[e0:e1], m2[e0:e1] = merged(old, (new, centres, squares))
             for e in range(e0, e1):

@@ -1,12 +1,12 @@
-"""Lazy sources of rows: what to feed the model, made only when a batch needs it.
+"""Lazy sources of rows: the model's inputs, made only when a batch needs them.
 
 Rules:
 1. A source is immutable; `take` may be called in any order, any number of times, from any thread,
    and row r is always the same.
-2. What `take` gives is fresh memory: the model may overwrite it.
+2. `take` returns fresh memory: the model may overwrite it.
 3. Rows are laid out example by example: row e * per_example + s is sample s of example e.
-4. What `take` makes and keeps for the next time is on the CPU. Elsewhere batches may run on streams
-   of their own, and what one has asked for is not there yet when the next one reads it.
+4. Tensors that `take` keeps for the next time are on the CPU. Elsewhere batches may run on streams
+   of their own, and one may read a tensor before the stream of another has written it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 Block = tuple[int, int, int, int]
-# Of each tensor what its rows have in common.
+# The shape, dtype and device of each tensor's rows.
 Signature = tuple[tuple[tuple[int, ...], torch.dtype, torch.device], ...]
 
 
@@ -51,13 +51,13 @@ class Rows(ABC):
 
     @property
     def count(self) -> int:
-        """How many examples the rows are of."""
+        """The number of examples."""
         return self.like[0].shape[0]
 
     @property
     @abstractmethod
     def per_example(self) -> int:
-        """How many rows each example has."""
+        """The number of rows of each example."""
 
     @abstractmethod
     def block(self, e0: int, e1: int, s0: int, s1: int) -> tuple[Tensor, ...]:
@@ -68,7 +68,7 @@ class Rows(ABC):
 
     @property
     def signature(self) -> Signature:
-        """What must be equal for rows of two sources to share a batch."""
+        """Shapes, dtypes and devices; rows of sources with equal ones may share a batch."""
         return tuple([(tuple(t.shape[1:]), t.dtype, t.device) for t in self.like])
 
     def examples(self, start: int, stop: int) -> Tensor:
@@ -139,7 +139,7 @@ class Repeated(Rows):
 
     Attributes:
         tensors: Each (examples, *features).
-        times: How often.
+        times: The number of repetitions.
     """
 
     tensors: tuple[Tensor, ...]
@@ -166,7 +166,7 @@ class Crossed(Rows):
 
     Attributes:
         tensors: Each (values, *features).
-        examples_count: How many examples there are.
+        examples_count: The number of examples.
     """
 
     tensors: tuple[Tensor, ...]

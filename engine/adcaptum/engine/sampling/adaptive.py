@@ -11,13 +11,13 @@ from adcaptum.engine.vocabulary.attribution import Attribution, StopReason, with
 from adcaptum.engine.vocabulary.flow import Flow, report
 
 MOST_ROWS = 1 << 17
-"""With how many rows of an example to stop, whatever the error."""
+"""The most rows of an example, whatever the error."""
 _LEAST_GROWTH = 1.25
 _MOST_GROWTH = 4.0
 
 Draw = Callable[[int], Flow[tuple[Attribution, Tensor]]]
-"""Takes so many more samples; what they say with those of before, and how much of it may be wrong:
-the sum of the errors' magnitudes, (examples,)."""
+"""Draws a number of further samples; returns the estimate of all samples so far, and the bound on
+the sum of its errors' magnitudes, (examples,)."""
 
 
 def sampled(
@@ -25,15 +25,15 @@ def sampled(
 ) -> Flow[Attribution]:
     """Draws until the relative error is below the tolerance; reports after each round.
 
-    Looking often makes it likelier to stop by luck. So each round is as large as the error of the
-    one before says that it has to be, within bounds.
+    Each check of the error may pass by luck. So each round is as large as the error of the one
+    before requires, within bounds.
 
     Args:
-        draw: What draws, for one example.
-        tolerance: How large the sum of errors may be, relative to that of the values' magnitudes.
-        first: How many samples to begin with.
-        most: With how many samples to stop anyway.
-        order: The error falls with so high a power of the samples' number, at least.
+        draw: Draws samples for one example.
+        tolerance: The bound on the sum of errors, relative to that of the values' magnitudes.
+        first: The number of samples of the first round.
+        most: The most samples.
+        order: The power of the number of samples with which the error falls, at least.
     """
     count, size = 0, min(first, most)
     while True:
@@ -42,7 +42,7 @@ def sampled(
         answer = with_relative_error(answer, wrong, tolerance)
         assert answer.relative_error is not None, "it has just been found"
         ratio = float(answer.relative_error.max()) / tolerance
-        # From what is no number more samples do not lead back.
+        # More samples do not lead back from NaN.
         if answer.stop_reason is StopReason.CONVERGED or count >= most or isnan(ratio):
             return answer
         yield from report(answer)
@@ -52,5 +52,5 @@ def sampled(
 
 
 def usual_samples(tolerance: float, *, least: int, at_five_percent: int = 512) -> int:
-    """As many samples as an example usually takes."""
+    """The usual number of samples of an example."""
     return min(MOST_ROWS, max(least, ceil(at_five_percent * (0.05 / tolerance) ** 2)))

@@ -12,8 +12,8 @@ class Pooled:
     """The mean of independent rounds, each weighted by its number of samples.
 
     Attributes:
-        rounds: How many there are.
-        samples: How many samples they have in all.
+        rounds: The number of rounds.
+        samples: The number of samples of all rounds.
         values: The values, (games, features).
         parts: Independent parts of their errors, (games, parts, features).
     """
@@ -40,7 +40,7 @@ class Pooled:
         return drawn / len(drawn) ** 0.5
 
     def add(self, samples: int, values: Tensor, errors: Tensor, parts: Tensor) -> None:
-        """Takes a round: its values, their standard errors, and its parts after the flips."""
+        """Adds a round: its values, their standard errors, and its parts after the flips."""
         self.rounds += 1
         self.samples += samples
         if self.rounds == 1:

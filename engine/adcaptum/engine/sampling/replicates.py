@@ -1,10 +1,10 @@
-"""Independent replicates of an estimate: their mean, and how far it may be off altogether.
+"""Independent replicates of an estimate: their mean, and a bound on the sum of its errors.
 
-How large the sum of all errors can be depends on how the errors of features go together: errors of
-many features that know nothing of each other sum to nearly the same every time, 0.8 times the
-standard errors; those of features that all err at once to 2.6 times as much or more once in a
-hundred times. Nobody has to know: the replicates' deviations from their mean, with random signs,
-sum to errors of the same distribution (the wild bootstrap: Wu (1986),
+The sum of the magnitudes of all errors depends on the correlation between features: errors of many
+independent features sum to nearly the same every time, 0.8 times the standard errors; those of
+features that all err at once to 2.6 times as much or more once in a hundred times. The correlation
+need not be modelled: the replicates' deviations from their mean, with random signs, sum to errors
+of the same distribution (the wild bootstrap: Wu (1986),
 https://doi.org/10.1214/aos/1176350142; Liu (1988), https://doi.org/10.1214/aos/1176351062).
 """
 
@@ -34,7 +34,7 @@ class Replicates:
     """Sums of independent, equally distributed replicates of some games' values.
 
     Attributes:
-        count: How many samples each replicate has.
+        count: The number of samples of each replicate.
         sums: Of each replicate, (games, replicates, *features) per tensor.
     """
 
@@ -45,13 +45,13 @@ class Replicates:
         self.sums: Tensors = ()
 
     def add(self, sums: Tensors, count: int) -> None:
-        """Takes the sums of `count` more samples of each replicate."""
+        """Adds the sums of `count` more samples of each replicate."""
         self.count += count
         before = self.sums or tuple(map(torch.zeros_like, sums))
         self.sums = tuple(a + b for a, b in zip(before, sums, strict=True))
 
     def add_samples(self, samples: Tensors) -> None:
-        """Takes samples of each replicate, (games, replicates, samples, *features) per tensor."""
+        """Adds samples of each replicate, (games, replicates, samples, *features) per tensor."""
         self.add(tuple(t.sum(2) for t in samples), samples[0].shape[2])
 
     @property
@@ -65,7 +65,7 @@ class Replicates:
         return deviations(tuple(t / self.count for t in self.sums))
 
     def answer(self, output: Tensor | None) -> tuple[Attribution, Tensor]:
-        """The estimate with its standard errors, and how much of it may be wrong, (games,)."""
+        """The estimate with its standard errors, and the bound on their sum, (games,)."""
         return _answer(tuple(t / self.count for t in self.sums), output)
 
 
@@ -73,7 +73,7 @@ class ReplicatedVariances:
     """Variances of samples, estimated by independent replicates.
 
     Attributes:
-        count: How many samples each replicate has.
+        count: The number of samples of each replicate.
     """
 
     __slots__ = ("_means", "_squares", "count")
@@ -84,7 +84,7 @@ class ReplicatedVariances:
         self._squares: Tensors = ()
 
     def add_samples(self, samples: Tensors) -> None:
-        """Takes samples of each replicate, (games, replicates, samples, *features) per tensor."""
+        """Adds samples of each replicate, (games, replicates, samples, *features) per tensor."""
         new = samples[0].shape[2]
         means = tuple(t.mean(2) for t in samples)
         squares = tuple(
@@ -103,7 +103,7 @@ class ReplicatedVariances:
         self.count, self._means, self._squares = self.count + new, means, squares
 
     def answer(self, output: Tensor | None) -> tuple[Attribution, Tensor]:
-        """The mean of the replicates' unbiased variances, and how much of it may be wrong."""
+        """The mean of the replicates' unbiased variances, and the bound on its errors."""
         return _answer(tuple(s / (self.count - 1) for s in self._squares), output)
 
 
@@ -116,7 +116,7 @@ def _answer(replicates: Tensors, output: Tensor | None) -> tuple[Attribution, Te
 
 
 def deviations(replicates: Tensors) -> Tensors:
-    """How replicates differ from their mean: with random signs their sum is like its error.
+    """Deviations of replicates from their mean: with random signs their sum is like its error.
 
     Args:
         replicates: Each (games, replicates, *features).
@@ -132,7 +132,7 @@ def standard_errors(deviations: Tensors) -> Tensors:
 
 
 def wrong(deviations: Sequence[Tensor], *, freedom: int | None = None) -> Tensor:
-    """What the sum of the errors' magnitudes stays below, 99 times in 100, (games,).
+    """The bound that the sum of the errors' magnitudes keeps 99 times in 100, (games,).
 
     Args:
         deviations: Independent parts of the error, each (games, parts, *features), apart from their
@@ -158,9 +158,9 @@ def signs(parts: int, number: int = 0) -> Tensor:
 
 
 def _spreads(freedom: int) -> float:
-    """How many standard deviations above its mean the sum of magnitudes may be.
+    """The bound on the sum of magnitudes, in standard deviations above its mean.
 
-    As many as where all features err at once, which is where it is furthest.
+    That of features that all err at once, which is the largest.
     """
     known = [quantile for least, quantile in _STUDENT if least <= freedom]
     quantile = known[-1] if known else float("inf")

@@ -17,7 +17,7 @@ from adcaptum.engine.vocabulary.parameters import parameter
 
 @dataclass(frozen=True, slots=True)
 class GuidedBackprop:
-    """The gradient, of which each ReLU lets through only what is positive.
+    """The gradient, of which each ReLU passes on the positive part alone.
 
     Springenberg, Dosovitskiy, Brox, Riedmiller (2014), https://arxiv.org/abs/1412.6806, section
     3.4. ReLUs are meant in every form, functional and in place; other non-linearities keep their

@@ -16,7 +16,7 @@ from adcaptum.engine.vocabulary.parameters import parameter
 
 @dataclass(frozen=True, slots=True)
 class InputXGradient:
-    """Each element times the target's gradient there: what it contributes to a linear model.
+    """Each element times the target's gradient there: its contribution to a linear model.
 
     Shrikumar, Greenside, Shcherbina, Kundaje (2016), https://arxiv.org/abs/1605.01713, section 3.1.
     """

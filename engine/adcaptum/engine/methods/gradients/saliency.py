@@ -15,7 +15,7 @@ from adcaptum.engine.vocabulary.parameters import parameter
 
 @dataclass(frozen=True, slots=True)
 class Saliency:
-    """How much the target changes with each element: the gradient, or its magnitude.
+    """The gradient of the target with respect to each element, or its magnitude.
 
     Simonyan, Vedaldi, Zisserman (2013), https://arxiv.org/abs/1312.6034, section 3.
     """

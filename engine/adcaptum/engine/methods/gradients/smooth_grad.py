@@ -29,7 +29,7 @@ from adcaptum.engine.vocabulary.method import Method, Traits, multiply_adds
 from adcaptum.engine.vocabulary.parameters import parameter
 
 _INNER = 3
-# How many noisy copies are explained at once: memory is this many copies, whatever the samples.
+# The most noisy copies that are explained at once, whatever the number of samples.
 _MOST_AT_ONCE = 64
 _MOST_ELEMENTS = 1 << 22
 # With a tolerance.
@@ -42,14 +42,13 @@ class SmoothGrad:
     """Another method's attributions, averaged over copies of the input with Gaussian noise.
 
     SmoothGrad: Smilkov et al. (2017), https://arxiv.org/abs/1706.03825, section 3.
-        SmoothGrad-squared
-    averages their squares: Hooker et al. (2019), https://arxiv.org/abs/1806.10758. VarGrad is their
-    variance, here the unbiased one: Adebayo et al. (2018), https://arxiv.org/abs/1810.03292.
+    SmoothGrad-squared averages their squares: Hooker et al. (2019),
+    https://arxiv.org/abs/1806.10758. VarGrad is their variance, here the unbiased one: Adebayo et
+    al. (2018), https://arxiv.org/abs/1810.03292.
 
     Integer inputs explained at an embedding get the noise there. With a tolerance copies come in
-    pairs of opposite noise (a variance excepted), which takes a quarter (digits) to five sixths
-    (cells) off the variance of a mean of saliency; and the tolerance is that of the mean alone: the
-    other method keeps its settings.
+    pairs of opposite noise (a variance excepted), which lowers the variance of the mean; and the
+    tolerance is that of the mean alone: the other method keeps its settings.
     """
 
     traits: ClassVar[Traits] = Traits(
@@ -73,7 +72,7 @@ class SmoothGrad:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; reports after each round of samples. The output is the target at the input."""
+        """Averages copies; reports after each round. The output is the target at the input."""
         if self.of.traits.distribution:
             explicand = replace(explicand, background=True)
         if explicand.tolerance is not None:
@@ -108,7 +107,7 @@ class SmoothGrad:
         return answer
 
     def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
-        """Goes on until the tolerance is met, for one example."""
+        """Draws copies until the tolerance is met, for one example."""
         assert explicand.tolerance is not None, "it stops when a tolerance is met"
         values = yield from _noised(explicand)
         scales = self._scales(explicand, values)
@@ -118,12 +117,12 @@ class SmoothGrad:
         variance = self.kind == "vargrad"
         replicates = ReplicatedVariances() if variance else Replicates()
         output: Tensor | None = None
-        told = Attribution(())
+        latest = Attribution(())
         pairs = 0
 
         def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
             """Draws so many pairs of copies for each replicate."""
-            nonlocal output, pairs, told
+            nonlocal output, pairs, latest
             wanted = pairs + size
             while pairs < wanted:
                 some = min(most_pairs, wanted - pairs)
@@ -131,12 +130,12 @@ class SmoothGrad:
                 noisy = Noisy(values, scales, explicand.seed, first, copies, not variance)
                 inner = yield from self.of.flow(self._copies(explicand, noisy, first))
                 replicates.add_samples(tuple(map(self._by_replicate, inner.values)))
-                told = inner
+                latest = inner
                 pairs += some
             if explicand.with_error and output is None:
                 output = yield from target_at_inputs(explicand, gradient=self.of.traits.gradient)
             answer, wrong = replicates.answer(output)
-            return replace(answer, pairs=told.pairs, uncovered_ops=told.uncovered_ops), wrong
+            return replace(answer, pairs=latest.pairs, uncovered_ops=latest.uncovered_ops), wrong
 
         most = MOST_ROWS // (2 * _REPLICATES * max(1, self._inner_rows(explicand)))
         return (yield from sampled(draw, explicand.tolerance, first=_FIRST, most=max(most, _FIRST)))
@@ -147,9 +146,9 @@ class SmoothGrad:
         return samples.square() if self.kind == "smoothgrad_sq" else samples
 
     def rows(self, explicand: Explicand) -> int:
-        """The other method's rows for each copy, each example's output, and what gets the noise.
+        """The other method's rows for each copy, the examples' outputs, the reading of values.
 
-        With a tolerance, for as many copies as it usually takes.
+        With a tolerance, for the usual number of copies.
         """
         samples = self.n_samples
         if explicand.tolerance is not None:
@@ -200,7 +199,7 @@ class SmoothGrad:
 
 
 def _noised(explicand: Explicand) -> Flow[tuple[Tensor, ...]]:
-    """What gets the noise: the inputs, or the values at the site where the inputs are integers."""
+    """The values that get noise: the inputs, or those at the site where inputs are integers."""
     if not _noise_is_at_site(explicand):
         return explicand.inputs
     if explicand.values is not None:

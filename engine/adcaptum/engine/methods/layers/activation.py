@@ -1,4 +1,4 @@
-"""Activation: what a layer gives."""
+"""Activation: the values at a layer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adcaptum.engine.vocabulary.method import Traits
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """The values at a layer themselves, whatever the target makes of them.
+    """The values at a layer themselves, apart from the target.
 
     Zeiler, Fergus (2013), https://arxiv.org/abs/1311.2901, section 2, look at models so.
     """

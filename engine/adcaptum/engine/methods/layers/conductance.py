@@ -29,7 +29,7 @@ from adcaptum.engine.vocabulary.flow import Flow, ask, example_by_example
 from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
-# How many values and gradients of one example's layer are kept.
+# The most values and gradients of one example's layer that are kept.
 _MOST_NUMBERS = 1 << 26
 
 Tensors = tuple[Tensor, ...]
@@ -37,13 +37,13 @@ Tensors = tuple[Tensor, ...]
 
 @dataclass(frozen=True, slots=True)
 class Conductance:
-    """The target's gradient at a layer, times the layer's change, along the inputs' way.
+    """The target's gradient at a layer times the layer's change, along the inputs' path.
 
     Dhamdhere, Sundararajan, Yan (2018), https://arxiv.org/abs/1805.12233, equation 4; summed as
     Shrikumar, Su, Kundaje (2018), https://arxiv.org/abs/1807.09946, section 2: n_steps differences
     between neighbours among n_steps + 1 points. The conductances of a layer that is the only way
     through the model sum to the output less the output at the baseline, up to the error of the sum;
-    those of another layer lack what passes it by, and the completeness error says how much.
+    those of another layer lack the part that passes it by, which the completeness error gives.
     """
 
     traits: ClassVar[Traits] = Traits(
@@ -55,11 +55,11 @@ class Conductance:
         tolerance=True,
     )
 
-    n_steps: int = parameter(50, "Steps on the way.", minimum=1, maximum=10_000)
+    n_steps: int = parameter(50, "Steps on the path.", minimum=1, maximum=10_000)
     method: Rule = parameter("gausslegendre", "The rule whose points are taken.")
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; with a tolerance, reports after each refinement.
+        """Integrates; with a tolerance, reports after each refinement.
 
         Raises:
             InvalidArgument: If no layer is named, or the inputs are not floating-point.
@@ -77,7 +77,7 @@ class Conductance:
     def rows(self, explicand: Explicand) -> int:
         """The points of each example, and its ends for the error.
 
-        With a tolerance, as many as it usually takes.
+        With a tolerance, the usual number.
         """
         points = self.n_steps + 1 + 2 * explicand.with_error
         if explicand.tolerance is not None:
@@ -86,7 +86,7 @@ class Conductance:
 
 
 def _refined(explicand: Explicand) -> Flow[Attribution]:
-    """Goes on until the tolerance is met, for one example."""
+    """Refines until the tolerance is met, for one example."""
     assert explicand.tolerance is not None, "it stops when a tolerance is met"
     return (yield from refined(_AlongValues(explicand), explicand.tolerance))
 
@@ -133,7 +133,7 @@ class _AlongValues:
         )
         outputs = self._outputs[::step]
         answer = _answer(self._explicand, sums, outputs[None, [0, -1]])
-        # Of a layer that is not the only way through the model the sums lack what passes it by.
+        # The sums of a layer that is not the only way through the model lack a part of the change.
         return Estimate.of(answer, outputs, sums, partial=True)
 
     def _ask(self, places: Tensor) -> Flow[Reading]:
@@ -150,12 +150,12 @@ def _along(gradients: Tensor, values: Tensor) -> Tensor:
 
 
 def _interleaved(outer: Tensors, inner: Tensors) -> Tensors:
-    """Puts each of n points between two of n + 1."""
+    """The points of two grids by turns: n between n + 1."""
     return tuple(interleaved(a, b) for a, b in zip(outer, inner, strict=True))
 
 
 def _answer(explicand: Explicand, values: Tensors, outputs: Tensor) -> Attribution:
-    """Puts together what is returned; outputs are those at the start and end, (examples, 2)."""
+    """Builds the answer from the outputs at start and end, (examples, 2)."""
     if not explicand.with_error:
         return Attribution(values)
     baseline_output, output = outputs.unbind(1)
@@ -165,7 +165,7 @@ def _answer(explicand: Explicand, values: Tensors, outputs: Tensor) -> Attributi
 
 @lru_cache(maxsize=256)
 def _points(rule: Rule, n: int, with_ends: bool) -> Tensor:
-    """The points of the path; the ends, which tell the error, come before and after."""
+    """The points of the path; the ends, which give the error, come before and after."""
     alphas, _ = nodes_and_weights(rule, n)
     if not with_ends:
         return alphas

@@ -1,4 +1,4 @@
-"""Internal influence: a layer's gradients, averaged along the inputs' way."""
+"""Internal influence: a layer's gradients averaged along the inputs' path."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from adcaptum.engine.vocabulary.parameters import parameter
 
 @dataclass(frozen=True, slots=True)
 class InternalInfluence:
-    """The target's gradient at a layer, averaged over the inputs' way from the baseline.
+    """The target's gradient at a layer, averaged over the inputs' path from the baseline.
 
     Leino et al. (2018), https://arxiv.org/abs/1802.03788, definition 1, with the uniform
-    distribution on the way.
+    distribution on the path.
     """
 
     traits: ClassVar[Traits] = Traits(
@@ -39,11 +39,11 @@ class InternalInfluence:
         tolerance=True,
     )
 
-    n_steps: int = parameter(50, "Points on the way.", minimum=1, maximum=10_000)
+    n_steps: int = parameter(50, "Points on the path.", minimum=1, maximum=10_000)
     method: Rule = parameter("gausslegendre", "The rule of the quadrature.")
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; with a tolerance, reports after each refinement.
+        """Integrates; with a tolerance, reports after each refinement.
 
         Raises:
             InvalidArgument: If no layer is named, or the inputs are not floating-point.
@@ -55,12 +55,12 @@ class InternalInfluence:
         return Attribution(reading.gradients)
 
     def rows(self, explicand: Explicand) -> int:
-        """The steps of each example; with a tolerance, as many as it usually takes."""
+        """The steps of each example; with a tolerance, the usual number."""
         steps = self.n_steps if explicand.tolerance is None else USUAL_POINTS
         return explicand.count * steps
 
     def _refined(self, explicand: Explicand) -> Flow[Attribution]:
-        """Goes on until the tolerance is met, for one example."""
+        """Refines until the tolerance is met, for one example."""
         assert explicand.tolerance is not None, "it stops when a tolerance is met"
         levels = Trapezoid(
             partial(_average, explicand),

@@ -59,7 +59,7 @@ class LayerGradientShap:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; reports after each chunk of samples. The output is the target at the input.
+        """Averages samples; reports after each chunk. The output is the target at the input.
 
         Raises:
             InvalidArgument: If no layer is named, or the inputs are not floating-point.
@@ -88,7 +88,7 @@ class LayerGradientShap:
         return answer
 
     def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
-        """Goes on until the tolerance is met, for one example."""
+        """Sweeps or samples until the tolerance is met, for one example."""
         if self.stdevs:
             return (yield from self._sampled(explicand))
         factors = None
@@ -121,7 +121,7 @@ class LayerGradientShap:
     def rows(self, explicand: Explicand) -> int:
         """The samples of each example, with the layer at both ends of each, and its output.
 
-        With a tolerance, as many as it usually takes.
+        With a tolerance, the usual number.
         """
         each = self.n_samples * self._samples(explicand).evaluations + explicand.with_error
         if explicand.tolerance is not None:

@@ -19,7 +19,7 @@ from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask, gather
 
-# How many samples are held at once: memory is theirs, whatever the number in all.
+# The most samples that are held at once, whatever their number in all.
 _MOST_AT_ONCE = 64
 _MOST_ELEMENTS = 1 << 20
 
@@ -32,7 +32,7 @@ class Samples:
 
     Attributes:
         values: For each tensor at the site, (examples, samples, *features).
-        deltas: What each sample's values sum to, less the output's difference between its line's
+        deltas: The sum of each sample's values less the output's difference between its line's
             ends, (examples, samples); empty if they were not asked for.
     """
 
@@ -42,10 +42,10 @@ class Samples:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LineSamples:
-    """How samples are taken.
+    """A sampler of gradients on lines.
 
     Attributes:
-        explicand: What is explained, at the inputs or at a layer; the rows of its baselines are a
+        explicand: The explicand, at the inputs or at a layer; the rows of its baselines are a
             distribution.
         stdev: The standard deviation of noise on the inputs, or one for each.
         multiply: Whether gradients are multiplied by the difference between the values at the
@@ -59,13 +59,13 @@ class LineSamples:
     deltas: bool
 
     def chunks(self, samples: int) -> Iterator[tuple[int, int]]:
-        """Cuts so many samples into those that are held at once: the first, and how many."""
+        """Cuts a number of samples into chunks that are held at once: the first, and the number."""
         elements = sum(t.numel() for t in self.explicand.inputs)
         size = min(_MOST_AT_ONCE, max(1, _MOST_ELEMENTS // max(1, elements)))
         return iter([(first, min(size, samples - first)) for first in range(0, samples, size)])
 
     def take(self, first: int, size: int) -> Flow[Samples]:
-        """Takes samples first..first + size.
+        """Draws samples first..first + size.
 
         Raises:
             InvalidArgument: If the baselines of several inputs are not as many.
@@ -91,7 +91,7 @@ class LineSamples:
 
     @property
     def evaluations(self) -> int:
-        """How many rows a sample takes: the gradient's, and the line's ends where they matter."""
+        """The rows of a sample: the gradient's, and the line's ends where they matter."""
         return 3 if self.deltas or (self.multiply and self.explicand.at != INPUT) else 1
 
     def _lines(self, first: int, size: int) -> Lines:
@@ -115,7 +115,7 @@ class LineSamples:
         return self.explicand.from_inputs(lines, reduce=Stack())
 
     def _forward(self, lines: Lines, at: float) -> Evaluation:
-        """What is at the lines' ends (1), or starts (0)."""
+        """The evaluation of the lines' ends (1), or starts (0)."""
         rows = replace(lines, alphas=torch.full_like(lines.alphas, at))
         evaluation = replace(self.explicand, at=INPUT).evaluation(rows)
         if not self.multiply or self.explicand.at == INPUT:

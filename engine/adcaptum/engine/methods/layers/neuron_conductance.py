@@ -1,4 +1,4 @@
-"""Neuron conductance: what of each input's contribution flows through one neuron."""
+"""Neuron conductance: the part of each input's contribution that flows through one neuron."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class NeuronConductance:
     neuron: tuple[int, ...] | None = parameter(
         None, "The neuron's index in the layer, without the examples; all of them where not given."
     )
-    n_steps: int = parameter(50, "Points on the way.", minimum=1, maximum=10_000)
+    n_steps: int = parameter(50, "Points on the path.", minimum=1, maximum=10_000)
     method: Rule = parameter("gausslegendre", "The rule of the quadrature.")
     multiply_by_inputs: bool = parameter(
         True, "Multiply by the difference to the baseline; false gives the average gradient."
@@ -57,7 +57,7 @@ class NeuronConductance:
         return (yield from self._gradients.flow(at_inputs))
 
     def rows(self, explicand: Explicand) -> int:
-        """The steps of each example; with a tolerance, as many as it usually takes."""
+        """The steps of each example; with a tolerance, the usual number."""
         steps = self.n_steps if explicand.tolerance is None else USUAL_POINTS
         return explicand.count * steps
 

@@ -1,9 +1,8 @@
 """The average gradient of an example over lines from its background, to a tolerance.
 
-Of a background of a few hundred rows without noise nothing is left to chance: every row has the
-same points on its way, twice as many from one refinement to the next. Gradients' jumps, at other
-places on each way, even out, so that the error falls faster than of a single way: at 100 rows the
-first 401 points are enough for 4 % (2026-11-23, cells, 99 of 100 examples). Larger backgrounds, and
+A background of up to 256 rows without noise is swept: every row has the same points on its line,
+twice as many from one refinement to the next. The jumps of gradients lie in other places on each
+line and even out, so that the error falls faster than on a single line. Larger backgrounds, and
 noise, are sampled by replicates of scattered points.
 """
 
@@ -56,9 +55,9 @@ class BackgroundLines:
     Attributes:
         explicand: The example, with a tolerance.
         at: Evaluates the gradient at points of the lines.
-        ends: What the lines lead to, each (1, *features).
-        starts: What they come from, each (1, rows, *features).
-        factors: The ends and starts whose differences multiply the gradients; None: nothing does.
+        ends: The lines' common end, each (1, *features).
+        starts: Their starts, each (1, rows, *features).
+        factors: The ends and starts whose differences multiply the gradients; None: ones.
         stdevs: The standard deviation of noise on the ends.
         complete: Whether the values sum to the output less the background's mean output.
     """
@@ -72,7 +71,7 @@ class BackgroundLines:
     complete: bool = True
 
     def average(self) -> Flow[Attribution]:
-        """Goes on until the tolerance is met; reports after each round."""
+        """Sweeps or samples until the tolerance is met; reports after each round."""
         tolerance = self.explicand.tolerance
         assert tolerance is not None, "it stops when a tolerance is met"
         rows = self.starts[0].shape[1]
@@ -92,14 +91,14 @@ class BackgroundLines:
         return (yield from sampled(sampler.draw, tolerance, first=_FIRST, most=most, order=_ORDER))
 
     def _sweep(self, alphas: Tensor, weights: Tensor) -> Evaluation:
-        """The same points on the way from each row, and the ways' common end once."""
+        """The same points on the line from each row, and the lines' common end once."""
         rows = self.starts[0].shape[1]
         inside = alphas < 1
         choices = torch.arange(rows).repeat(int(inside.sum()))
         shares = (weights[inside] / rows).repeat_interleave(rows)
         places = alphas[inside].repeat_interleave(rows)
         if not bool(inside.all()):
-            # What multiplies the gradient there is, on average, the difference to the mean row.
+            # The factor of the gradient there is, on average, the difference to the mean row.
             choices = torch.cat([choices, torch.tensor([rows])])
             shares = torch.cat([shares, weights[~inside]])
             places = torch.cat([places, alphas[~inside]])
@@ -109,11 +108,11 @@ class BackgroundLines:
     def lines(
         self, choices: Tensor, alphas: Tensor, noise: int = 0, *, with_mean: bool = False
     ) -> tuple[Lines, Lines | None]:
-        """Points of the lines, and what multiplies their gradients.
+        """Points of the lines, and the factors of their gradients.
 
         Args:
             choices: The rows of the background; one more is their mean.
-            alphas: How far on the way.
+            alphas: The fractions of the lines.
             noise: Where noise begins.
             with_mean: Whether there is one more.
         """
@@ -135,7 +134,7 @@ class BackgroundLines:
         return torch.cat([values[:-1].view(points - 1, rows), values[-1:].expand(1, rows)])
 
     def _estimate(self, averages: Tensors, outputs: Tensor) -> Estimate:
-        """Puts together an estimate; outputs are (points, rows)."""
+        """Builds an estimate from outputs, (points, rows)."""
         complete = self.complete and self.factors is not None
         return Estimate.of(self._answer(averages, outputs), outputs, averages if complete else None)
 
@@ -190,12 +189,12 @@ class _Sampler:
 
 
 def swept(rows: int, stdevs: float) -> bool:
-    """Whether every row of a background has its turn, and nothing is left to chance."""
+    """True if every row of a background has the same points, and none are sampled."""
     return rows <= _MOST_SWEPT and not stdevs
 
 
 def usual_points(explicand: Explicand, stdevs: float = 0.0) -> int:
-    """As many points as an example usually takes, with its output."""
+    """The usual number of points of an example, with its output."""
     rows = max((len(t) for t in explicand.starts or explicand.baselines or ()), default=1)
     if swept(rows, stdevs):
         return rows * _USUAL_INTERVALS + 1

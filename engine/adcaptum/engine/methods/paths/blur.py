@@ -1,4 +1,4 @@
-"""Gaussian blur, of any scale, and how it changes with the scale.
+"""Gaussian blur of any scale, and its derivative by the scale.
 
 The kernel is the Gaussian at whole numbers, divided by its sum, and beyond its border an image goes
 on as its mirror image (the border's elements twice). Such a convolution is a product in the space
@@ -20,7 +20,7 @@ from adcaptum.engine.rows.sources import Rows
 
 # Beyond so many standard deviations a Gaussian is 0 to double precision.
 _REACH = 8.5
-# Blur of so many times its length leaves nothing of an image but the mean.
+# A blur of so many times its length leaves the mean of an image alone.
 _MOST_LENGTHS = 3
 
 
@@ -30,7 +30,7 @@ class Spectra:
 
     Attributes:
         tensors: The transforms, each (examples, *features), in float32 at least.
-        axes: Over how many of the last dimensions each is transformed.
+        axes: The number of each one's last dimensions that are transformed.
     """
 
     tensors: tuple[Tensor, ...]
@@ -42,7 +42,7 @@ class Spectra:
 
         Args:
             tensors: Each (examples, *features).
-            axes: Over how many of the last dimensions; None: two where there are three or more
+            axes: The number of last dimensions; None: two where there are three or more
                 without the examples, else one.
 
         Raises:
@@ -115,7 +115,7 @@ class Blurred(Rows):
         return tuple(made)
 
     def _sharp(self, rows: Tensor, end: Tensor, e0: int, s0: int) -> Tensor:
-        """Puts the examples themselves where the scale is 0: transforms are not exact."""
+        """Replaces rows of scale 0 by the examples themselves: transforms are not exact."""
         sharp = self.sigmas[s0 : s0 + rows.shape[1]] == 0
         if bool(sharp.any()):
             rows[:, sharp.to(rows.device)] = end[e0 : e0 + len(rows), None]
@@ -135,7 +135,7 @@ def cosine_transform(tensor: Tensor, dim: int) -> Tensor:
 
 
 def inverse_cosine_transform(tensor: Tensor, dim: int) -> Tensor:
-    """What has that DCT-II."""
+    """The inverse of the DCT-II along a dimension."""
     x = tensor.movedim(dim, -1)
     length = x.shape[-1]
     half = length // 2 + 1
@@ -156,10 +156,10 @@ def _turns(length: int, like: Tensor) -> Tensor:
 
 
 def _factors(length: int, sigmas: Tensor) -> tuple[Tensor, Tensor]:
-    """What a blur multiplies each frequency with, and the derivative of that by sigma.
+    """The factor of each frequency in a blur, and its derivative by sigma.
 
     Args:
-        length: How many frequencies there are.
+        length: The number of frequencies.
         sigmas: Float64 of shape (scales,).
 
     Returns:
@@ -172,7 +172,7 @@ def _factors(length: int, sigmas: Tensor) -> tuple[Tensor, Tensor]:
     kernel = torch.softmax(-offsets.square() / (2 * spread.square()), 1)
     growth = offsets.square() / spread**3
     slopes = kernel * (growth - (kernel * growth).sum(1, keepdim=True))
-    # With its mirror image a dimension is periodic, and so is what the kernel does to it.
+    # With its mirror image a dimension is periodic, and so is its convolution.
     places = offsets.long() % (2 * length)
     wrapped = kernel.new_zeros(2, len(kernel), 2 * length)
     wrapped.index_add_(2, places, torch.stack([kernel, slopes]))

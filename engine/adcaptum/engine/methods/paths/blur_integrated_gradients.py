@@ -1,4 +1,4 @@
-"""Blur-integrated gradients: the gradient, integrated while the input comes into focus."""
+"""Blur-integrated gradients: the gradient integrated while the input comes into focus."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from adcaptum.engine.vocabulary.parameters import parameter
 
 @dataclass(frozen=True, slots=True)
 class BlurIntegratedGradients:
-    """The gradient integrated over the way on which the input, blurred at first, comes into focus.
+    """The gradient integrated over the path on which the input, blurred at first, comes into focus.
 
     Xu, Venugopalan, Sundararajan (2020), https://arxiv.org/abs/2004.03383: the integral, over the
     scale of the blur from `max_sigma` down to 0, of the gradient times the derivative of the
-    blurred input. No other baseline is needed, and nothing that the input has not is brought in.
+    blurred input. No other baseline is needed, and no feature that the input has not is added.
     The values sum to the output less the output at the blurred input, up to the error of the
     quadrature. Beyond its border an input goes on as its mirror image (in the authors' code as
     zeros).
@@ -40,7 +40,7 @@ class BlurIntegratedGradients:
         tolerance=True,
     )
 
-    n_steps: int = parameter(50, "Points on the way.", minimum=1, maximum=10_000)
+    n_steps: int = parameter(50, "Points on the path.", minimum=1, maximum=10_000)
     max_sigma: float | None = parameter(
         None,
         "Standard deviation of the blur at the start, in elements. Default: a quarter of the "
@@ -50,7 +50,7 @@ class BlurIntegratedGradients:
     )
     axes: int | None = parameter(
         None,
-        "Over how many of the input's last dimensions to blur. Default: 2, as of images, for "
+        "The number of the input's last dimensions to blur. Default: 2, as of images, for "
         "inputs of three dimensions or more without their examples, else 1.",
         minimum=1,
         maximum=3,
@@ -58,7 +58,7 @@ class BlurIntegratedGradients:
     method: Rule = parameter("gausslegendre", "The rule of the quadrature.")
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; with a tolerance, reports after each refinement.
+        """Integrates; with a tolerance, reports after each refinement.
 
         Raises:
             InvalidArgument: If an input has too few dimensions, or is not floating-point.
@@ -71,7 +71,7 @@ class BlurIntegratedGradients:
         return integral.answer(reading.gradients, reading.values)
 
     def _refined(self, explicand: Explicand) -> Flow[Attribution]:
-        """Goes on until the tolerance is met, for one example."""
+        """Refines until the tolerance is met, for one example."""
         assert explicand.tolerance is not None, "it stops when a tolerance is met"
         integral = yield from self._integral(explicand)
         levels = Trapezoid(integral.points, integral.estimate)
@@ -83,9 +83,9 @@ class BlurIntegratedGradients:
         return _Integral(explicand, ends, spectra, self._most(ends, spectra))
 
     def rows(self, explicand: Explicand) -> int:
-        """The steps of each example, its ends for the error, and at a site what stands there.
+        """The steps of each example, its ends for the error, at a site the reading of its values.
 
-        With a tolerance, as many as it usually takes.
+        With a tolerance, the usual number.
         """
         at_site = explicand.at != INPUT and explicand.values is None
         points = self.n_steps + 2 * explicand.with_error
@@ -102,7 +102,7 @@ class BlurIntegratedGradients:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Integral:
-    """What is integrated, while the blur goes from `most` to 0."""
+    """The integral while the blur goes from `most` to 0."""
 
     explicand: Explicand
     ends: tuple[Tensor, ...]
@@ -115,11 +115,11 @@ class _Integral:
         return self.explicand.evaluation(rows, gradient=True, reduce=reduce)
 
     def estimate(self, values: tuple[Tensor, ...], outputs: Tensor) -> Estimate:
-        """Puts together one example's estimate; outputs are those on its way."""
+        """Builds one example's estimate from the outputs on its path."""
         return Estimate.of(self.answer(values, outputs), outputs, values)
 
     def answer(self, values: tuple[Tensor, ...], outputs: Tensor) -> Attribution:
-        """Puts together what is returned; outputs are those on each example's way."""
+        """Builds the answer from the outputs on each example's path."""
         if not self.explicand.with_error:
             return Attribution(values)
         baseline_output, output = outputs.view(self.explicand.count, -1)[:, [0, -1]].unbind(1)

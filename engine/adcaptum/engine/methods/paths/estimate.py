@@ -1,4 +1,4 @@
-"""An estimate of an integral along a path, with what the outputs on the path say of its error."""
+"""An estimate of an integral along a path, with the outputs' evidence of its error."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Estimate:
 
     Attributes:
         attribution: The estimate.
-        misses: By how much the output between points is not what the points beside it foretell,
-            rounding excepted, (intervals,).
+        misses: The distances of outputs between points from an interpolation of the points beside
+            them, rounding excepted, (intervals,).
         swing: The sum of the magnitudes of the output's changes from point to point, ().
         contributions: Values that would sum to the output's change if the integral were exact, each
             (1, *features); None: there are none.
         change: The output at the path's end less that at its start, ().
-        rounding: How large a difference of outputs may be by rounding alone, ().
+        rounding: The largest difference of outputs by rounding alone, ().
         partial: Whether contributions may lack a part of the change however fine the points are,
-            because it goes by another way than theirs.
+            because a part of it passes them by.
     """
 
     attribution: Attribution

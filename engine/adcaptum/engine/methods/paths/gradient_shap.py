@@ -58,7 +58,7 @@ class GradientShap:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; reports after each round of samples. The output is the target at the input."""
+        """Averages samples; reports after each round. The output is the target at the input."""
         if explicand.tolerance is not None:
             # The rows of the baselines are a distribution for every example.
             everywhere = replace(explicand, background=True)
@@ -84,7 +84,7 @@ class GradientShap:
         return answer
 
     def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
-        """Goes on until the tolerance is met, for one example."""
+        """Samples or sweeps until the tolerance is met, for one example."""
         multiply = self.multiply_by_inputs
         return (yield from average_gradient(explicand, multiply=multiply, stdevs=self.stdevs))
 
@@ -104,7 +104,7 @@ class GradientShap:
     def rows(self, explicand: Explicand) -> int:
         """The samples of each example, its output, and at a site the baselines' values there.
 
-        With a tolerance, as many as it usually takes.
+        With a tolerance, the usual number.
         """
         each = self.n_samples + explicand.with_error
         if explicand.tolerance is not None:

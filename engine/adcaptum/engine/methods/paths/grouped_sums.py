@@ -17,9 +17,9 @@ class GroupedSums(Reduce):
     """Sums the rows of each group: the result's tensors are (examples, groups, *features).
 
     Attributes:
-        groups: How many groups there are: the first rows of an example are the first group, as many
+        groups: The number of groups: the first rows of an example are the first group, as many
             the next, and so on.
-        scale: What to multiply each row's gradient with, row for row; None: nothing.
+        scale: Factors of each row's gradient, row for row; None: ones.
     """
 
     groups: int

@@ -1,4 +1,4 @@
-"""Integrated gradients: the gradient, averaged over the way from the baseline."""
+"""Integrated gradients: the gradient averaged over the path from the baseline."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from adcaptum.engine.vocabulary.parameters import parameter
 
 @dataclass(frozen=True, slots=True)
 class IntegratedGradients:
-    """The gradient averaged over the straight way from the baseline, times the way.
+    """The gradient averaged over the straight path from the baseline, times the difference.
 
     Sundararajan, Taly, Yan (2017), https://arxiv.org/abs/1703.01365, equation 1. The attributions
     sum to the output less the output at the baseline, up to the error of the quadrature.
@@ -37,14 +37,14 @@ class IntegratedGradients:
         tolerance=True,
     )
 
-    n_steps: int = parameter(50, "Points on the way.", minimum=1, maximum=10_000)
+    n_steps: int = parameter(50, "Points on the path.", minimum=1, maximum=10_000)
     method: Rule = parameter("gausslegendre", "The rule of the quadrature.")
     multiply_by_inputs: bool = parameter(
         True, "Multiply by the difference to the baseline; false gives the average gradient."
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; with a tolerance, reports after each refinement."""
+        """Integrates; with a tolerance, reports after each refinement."""
         if explicand.tolerance is not None:
             return (yield from example_by_example(self._refined, explicand))
         ends, starts = yield from endpoints(explicand)
@@ -58,7 +58,7 @@ class IntegratedGradients:
         return self._answer(explicand, reading.gradients, _differences(ends, starts), outputs)
 
     def _refined(self, explicand: Explicand) -> Flow[Attribution]:
-        """Goes on until the tolerance is met, for one example."""
+        """Refines until the tolerance is met, for one example."""
         assert explicand.tolerance is not None, "it stops when a tolerance is met"
         ends, starts = yield from endpoints(explicand)
         differences = _differences(ends, starts)
@@ -82,7 +82,7 @@ class IntegratedGradients:
         differences: tuple[Tensor, ...],
         outputs: Tensor,
     ) -> Attribution:
-        """Puts together what is returned; outputs are those at the start and end, (examples, 2)."""
+        """Builds the answer from the outputs at start and end, (examples, 2)."""
         products = _products(averages, differences)
         values = products if self.multiply_by_inputs else averages
         if not explicand.with_error:
@@ -92,9 +92,9 @@ class IntegratedGradients:
         return Attribution(values, error, ErrorKind.COMPLETENESS, output, baseline_output)
 
     def rows(self, explicand: Explicand) -> int:
-        """The steps of each example, its ends for the error, and at a site what stands there.
+        """The steps of each example, its ends for the error, at a site the reading of its values.
 
-        With a tolerance, as many as it usually takes.
+        With a tolerance, the usual number.
         """
         points = self.n_steps + 2 * explicand.with_error
         if explicand.tolerance is not None:

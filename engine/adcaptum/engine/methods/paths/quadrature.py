@@ -22,11 +22,11 @@ _NEWTON_STEPS = 4
 
 @lru_cache(maxsize=256)
 def nodes_and_weights(rule: Rule, n: int) -> tuple[Tensor, Tensor]:
-    """Gives the n nodes, ascending, and their weights, each float64 of shape (n,).
+    """The n nodes, ascending, and their weights, each float64 of shape (n,).
 
     Args:
         rule: gausslegendre, or one of the Riemann sums.
-        n: How many nodes; a trapezoid has at least 2.
+        n: The number of nodes; a trapezoid has at least 2.
     """
     if rule == "gausslegendre":
         return _gauss_legendre(n)
@@ -47,12 +47,12 @@ def nodes_and_weights(rule: Rule, n: int) -> tuple[Tensor, Tensor]:
 
 @lru_cache(maxsize=256)
 def nodes_with_ends(rule: Rule, n: int, *, with_ends: bool) -> tuple[Tensor, Tensor]:
-    """The nodes and weights; with the ends first and last, which tell the error and weigh nothing.
+    """The nodes and weights; with the ends, of weight 0, which give the completeness error.
 
     Args:
         rule: The rule.
-        n: How many nodes it has.
-        with_ends: Whether 0 and 1 are there beside them.
+        n: The number of its nodes.
+        with_ends: Whether to add 0 and 1.
     """
     nodes, weights = nodes_and_weights(rule, n)
     if not with_ends:

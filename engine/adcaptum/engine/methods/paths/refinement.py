@@ -67,7 +67,7 @@ class Levels(Protocol):
         ...
 
     def halve(self, intervals: int) -> Flow[Estimate]:
-        """Halves the intervals of the estimate before, of which there are so many."""
+        """Halves the intervals of the estimate before, given their number."""
         ...
 
 
@@ -76,8 +76,8 @@ def refined(levels: Levels, tolerance: float, caution: Caution = ONE_PATH) -> Fl
 
     Args:
         levels: Estimates for one example.
-        tolerance: How large the sum of errors may be, relative to that of the values' magnitudes.
-        caution: How much larger an error may be than the figures that tell of it.
+        tolerance: The bound on the sum of errors, relative to that of the values' magnitudes.
+        caution: The factors of the figures that tell of an error.
     """
     coarse, fine = yield from levels.begin()
     intervals = 2 * levels.first
@@ -113,7 +113,7 @@ def _shown_by_outputs(coarse: Estimate, fine: Estimate, caution: float, toleranc
         return _share_of_swing(fine, caution, size)
     missing = fine.missing
     if fine.partial and bool(missing > _SETTLED * coarse.missing):
-        # Where the outputs show no error, what remains missing goes by another way.
+        # Where the outputs show no error, the rest of the change passes the contributions by.
         share = _share_of_swing(fine, caution, torch.ones_like(size))
         if bool((share <= tolerance).all()):
             return share * size

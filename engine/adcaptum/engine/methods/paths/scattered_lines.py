@@ -1,6 +1,6 @@
-"""Points on the lines from a background's rows to an example, ever more of them, spread evenly.
+"""A growing number of points on the lines from a background's rows to an example, spread evenly.
 
-With a tolerance nobody knows beforehand how many points there will be. A replicate's points are
+With a tolerance the number of points is not known beforehand. A replicate's points are
 those of an additive recurrence in two dimensions (Roberts (2018), "The unreasonable effectiveness
 of quasirandom sequences", after Kronecker and Weyl), shifted at random: any number of them is
 spread evenly over the background's rows and the way, and each by itself is uniform (Cranley,
@@ -22,14 +22,14 @@ _ROOT = 1.324717957244746
 def scattered_lines(
     seed: int, replicates: int, first: int, points: int, background: int
 ) -> tuple[Tensor, Tensor]:
-    """Gives points first..first + points of each replicate, replicate by replicate.
+    """Points first..first + points of each replicate, replicate by replicate.
 
     Args:
         seed: The request's seed.
-        replicates: How many replicates there are.
+        replicates: The number of replicates.
         first: The number of each replicate's first point.
-        points: How many of each replicate.
-        background: How many rows the background has.
+        points: The number of points of each replicate.
+        background: The number of rows of the background.
 
     Returns:
         The background's rows, int64, and the fractions of the way, float64, each of shape
@@ -40,5 +40,5 @@ def scattered_lines(
     numbers = torch.arange(first, first + points, dtype=torch.float64)
     places = ((shifts >> 10).double() * 2.0**-53 + numbers[:, None] * steps).frac()
     rows, way = places.flatten(0, 1).unbind(1)
-    # There and back: the ends of the way are then neighbours only of themselves.
+    # There and back: the ends of the path are then neighbours only of themselves.
     return (rows * background).long(), 1 - (2 * way - 1).abs()

@@ -26,8 +26,8 @@ def stratified_lines(
     Args:
         seed: The request's seed.
         replicate: The replicate's number.
-        points: How many points it has.
-        background: How many rows the background has.
+        points: The number of its points.
+        background: The number of rows of the background.
 
     Returns:
         The rows, int64, and the fractions, float64, each of shape (points,).
@@ -38,7 +38,7 @@ def stratified_lines(
     rows = keys(seed, _ROWS, places).argsort(1).flatten()
     choices = rows[first % background :][:points]
     numbers = torch.arange(first, first + points)
-    # Strata change places with those of the same turn alone.
+    # Strata are exchanged within one turn alone.
     turns = torch.arange(points) // background
     strata = (turns + _fractions(seed, _STRATA, numbers)).argsort()
     return choices, (strata + _fractions(seed, _PLACES, numbers)) / points

@@ -27,9 +27,9 @@ Points = Callable[[Tensor, Tensor], Evaluation]
 """Evaluates one example at points of the path, from 0 to 1, ascending, whose gradients are summed
 with weights, both float64 of shape (points,)."""
 Outputs = Callable[[Tensor, int], Tensor]
-"""Takes the target at the rows of so many points; gives it at the points, (points,)."""
+"""Maps the target at rows, and the number of points, to the target at the points, (points,)."""
 Answer = Callable[[Tensors, Tensor], Estimate]
-"""Takes a weighted sum, and the target at all points so far, in the path's order."""
+"""Maps a weighted sum, and the target at all points so far in the path's order, to an estimate."""
 
 
 class Trapezoid:
@@ -89,7 +89,7 @@ class Trapezoid:
 
 
 def warped(places: Tensor) -> tuple[Tensor, Tensor]:
-    """The points of the path at places of the rule, and how fast they go there.
+    """The points of the path at places of the rule, and their speeds there.
 
     Args:
         places: Evenly spaced in [0, 1], float64 of shape (points,).
@@ -105,7 +105,7 @@ def warped(places: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def interleaved(outer: Tensor, inner: Tensor) -> Tensor:
-    """Puts each of n entries between two of n + 1."""
+    """The entries of two tensors by turns: n between n + 1."""
     whole = outer.new_empty(len(outer) + len(inner), *outer.shape[1:])
     whole[::2], whole[1::2] = outer, inner
     return whole
