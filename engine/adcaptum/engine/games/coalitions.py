@@ -186,7 +186,7 @@ class Range:
         return self.coalitions.take(self.start + start, self.start + stop, device)
 
 
-def everybody(coalitions: Coalitions) -> int | None:
+def grand_coalition(coalitions: Coalitions) -> int | None:
     """The number of the coalition of all features, if there is one."""
     if isinstance(coalitions, Enumerated | LeaveOneOut):
         return coalitions.count - 1
@@ -194,7 +194,7 @@ def everybody(coalitions: Coalitions) -> int | None:
         found = coalitions.members.all(1).nonzero()
         return int(found[0]) if len(found) else None
     if isinstance(coalitions, Range):
-        place = everybody(coalitions.coalitions)
+        place = grand_coalition(coalitions.coalitions)
         if place is not None and coalitions.start <= place < coalitions.stop:
             return place - coalitions.start
     return None

@@ -165,7 +165,7 @@ def check_elements(explicand: Explicand, tensors: Sequence[Tensor], i: int | Non
         raise InvalidArgument(
             name if i is None else f"{name}[{i}]",
             f"of shape {' and '.join(map(str, shapes))}",
-            "at least one element to perturb",
+            "what is perturbed has an element at least",
         )
 
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from adcaptum.engine.games.coalitions import Coalitions, Enumerated, Range
 from adcaptum.engine.games.exact_values import shapley_values
 from adcaptum.engine.games.features import Features, feature_count
-from adcaptum.engine.games.masked_rows import Intervened, Masked
+from adcaptum.engine.games.intervened_rows import Intervened
+from adcaptum.engine.games.masked_rows import Masked
 from adcaptum.engine.rows.reduce import accumulator_dtype
 from adcaptum.engine.sampling.adaptive import MOST_ROWS, Draw, sampled
 from adcaptum.engine.sampling.replicates import standard_errors, wrong
@@ -189,15 +190,15 @@ def game(explicand: Explicand) -> Flow[Game]:
     return Game(explicand, ends, starts, Features.of(explicand, ends))
 
 
-def game_rows(explicand: Explicand, coalitions: int, *, everybody: int = 1) -> int:
+def game_rows(explicand: Explicand, coalitions: int, *, grand: int = 1) -> int:
     """Counts the rows of a game.
 
     Args:
         explicand: The explicand.
         coalitions: The number of coalitions of each example beside that of all features.
-        everybody: The number of times that the coalition of all features is evaluated.
+        grand: The number of times that the coalition of all features is evaluated.
     """
-    each = coalitions * explicand.background_rows + everybody
+    each = coalitions * explicand.background_rows + grand
     if explicand.background_rows == 1:
         return endpoint_rows(explicand) + explicand.count * each
     return background_endpoint_rows(explicand) + explicand.count * each

@@ -22,6 +22,7 @@ from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind
 Tensors = tuple[Tensor, ...]
 
 _DRAWS = 128
+_MOST_KEPT = 1024
 _MOST_NUMBERS = 1 << 24
 # Student's quantiles, two-sided 99 %, by degrees of freedom; between them the smaller number's.
 _STUDENT = ((4, 4.60), (7, 3.50), (11, 3.11), (15, 2.95), (23, 2.81), (31, 2.74), (63, 2.66))
@@ -150,11 +151,18 @@ def wrong(deviations: Sequence[Tensor], *, freedom: int | None = None) -> Tensor
     return found.mean(1) + _spreads(parts - 1 if freedom is None else freedom) * found.std(1)
 
 
-@lru_cache(maxsize=16)
 def signs(parts: int, number: int = 0) -> Tensor:
     """Random signs, always the same, float32 of shape (draws, parts); others for other numbers."""
+    # Few are kept: half a megabyte each at most.
+    return (_kept_signs if parts <= _MOST_KEPT else _signs)(parts, number)
+
+
+def _signs(parts: int, number: int) -> Tensor:
     source = torch.Generator().manual_seed(parts + (number << 32))
     return torch.randint(2, (_DRAWS, parts), generator=source).float() * 2 - 1
+
+
+_kept_signs = lru_cache(maxsize=16)(_signs)
 
 
 def _spreads(freedom: int) -> float:

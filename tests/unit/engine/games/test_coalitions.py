@@ -15,7 +15,7 @@ from adcaptum.engine.games.coalitions import (
     Range,
     Toggled,
     Without,
-    everybody,
+    grand_coalition,
 )
 from adcaptum.engine.games.exact_values import shapley_values
 from tests.games import multiplicative, noise, shapley_by_orders, smooth
@@ -101,11 +101,11 @@ def test_coalitions_but_one_may_be_taken_in_any_parts(number: int) -> None:
 
 
 def test_the_coalition_of_all_is_found_where_there_is_one() -> None:
-    assert everybody(Enumerated(3)) == 7
-    assert everybody(LeaveOneOut(3)) == 3
-    assert everybody(Listed(torch.tensor([[True, False], [True, True]]))) == 1
-    assert everybody(Listed(torch.tensor([[True, False]]))) is None
-    assert everybody(Prefixes(RANKS)) is None
+    assert grand_coalition(Enumerated(3)) == 7
+    assert grand_coalition(LeaveOneOut(3)) == 3
+    assert grand_coalition(Listed(torch.tensor([[True, False], [True, True]]))) == 1
+    assert grand_coalition(Listed(torch.tensor([[True, False]]))) is None
+    assert grand_coalition(Prefixes(RANKS)) is None
 
 
 def test_some_of_a_list_know_where_the_coalition_of_all_is() -> None:
@@ -113,6 +113,6 @@ def test_some_of_a_list_know_where_the_coalition_of_all_is() -> None:
     some = Range(every, 5, 8)
     assert torch.equal(whole(some), whole(every)[5:8])
     assert torch.equal(some.take(1, 2, CPU), whole(every)[6:7])
-    assert everybody(some) == 2
-    assert everybody(Range(every, 2, 7)) is None
-    assert everybody(Range(Prefixes(RANKS), 0, 2)) is None
+    assert grand_coalition(some) == 2
+    assert grand_coalition(Range(every, 2, 7)) is None
+    assert grand_coalition(Range(Prefixes(RANKS), 0, 2)) is None

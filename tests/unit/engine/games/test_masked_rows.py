@@ -9,7 +9,8 @@ from adcaptum.engine import Explicand
 from adcaptum.engine.games.coalitions import LeaveOneOut, Listed
 from adcaptum.engine.games.features import Features
 from adcaptum.engine.games.masked_rows import Masked
-from adcaptum.engine.methods.perturbation.windows import Windowed, Windows
+from adcaptum.engine.methods.perturbation.windowed_rows import Windowed
+from adcaptum.engine.methods.perturbation.windows import Windows
 from adcaptum.engine.rows.sources import Rows
 from tests.models import numbers
 

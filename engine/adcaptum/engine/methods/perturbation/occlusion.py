@@ -12,7 +12,8 @@ from torch import Tensor
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.games.features import check_elements
 from adcaptum.engine.games.game import by_game
-from adcaptum.engine.methods.perturbation.windows import Windowed, Windows
+from adcaptum.engine.methods.perturbation.windowed_rows import Windowed
+from adcaptum.engine.methods.perturbation.windows import Windows
 from adcaptum.engine.rows.reduce import accumulator_dtype
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import INPUT

@@ -13,12 +13,8 @@ from torch import Tensor
 from adcaptum.engine.games.coalitions import Enumerated
 from adcaptum.engine.games.features import Features
 from adcaptum.engine.games.game import Game, by_game, exact
-from adcaptum.engine.methods.perturbation.random_masks import (
-    Masks,
-    RandomlyMasked,
-    is_image,
-    masks_over,
-)
+from adcaptum.engine.methods.perturbation.random_masks import Masks, is_image, masks_over
+from adcaptum.engine.methods.perturbation.randomly_masked_rows import RandomlyMasked
 from adcaptum.engine.methods.perturbation.shown_means import REPLICATES, ShownMeans
 from adcaptum.engine.rows.moments import RunningMoments, largest, rounds
 from adcaptum.engine.rows.reduce import accumulator_dtype, widened

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from adcaptum.engine.methods.perturbation.random_masks import RandomlyMasked
+from adcaptum.engine.methods.perturbation.randomly_masked_rows import RandomlyMasked
 from adcaptum.engine.rows.reduce import accumulator_dtype
 from adcaptum.engine.sampling.replicates import Replicates
 from adcaptum.engine.vocabulary.attribution import Attribution

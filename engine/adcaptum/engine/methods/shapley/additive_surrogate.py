@@ -1,7 +1,7 @@
 """The additive surrogate of a game: weighted least squares under an exact constraint.
 
-The values phi minimise the kernel-weighted squares of worth(z) - worth(nobody) - sum_{i in z} phi_i
-subject to sum(phi) = worth(all) - worth(nobody) =: gap (Lundberg, Lee 2017, theorem 2). The
+The values phi minimise the kernel-weighted squares of worth(z) - worth(none) - sum_{i in z} phi_i
+subject to sum(phi) = worth(all) - worth(none) =: gap (Lundberg, Lee 2017, theorem 2). The
 constraint is eliminated: phi = gap / d + psi with sum(psi) = 0. For a coalition z of s members and
 its complement the equations for psi are each other's negative, so that a pair is one equation,
 
@@ -106,7 +106,7 @@ class Surrogate:
         Args:
             halves: Half of the worth of each coalition less its complement's, float64 of shape
                 (examples, pairs).
-            gap: The worth of all less that of nobody, (examples,).
+            gap: The worth of all features less that of none, (examples,).
 
         Returns:
             The values and their standard errors, each (examples, features).

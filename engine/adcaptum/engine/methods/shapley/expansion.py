@@ -83,13 +83,13 @@ class Expansion:
         "made",
     )  # fmt: skip
 
-    def __init__(self, hierarchy: Hierarchy, nobody: Worths, everybody: Worths) -> None:
+    def __init__(self, hierarchy: Hierarchy, empty: Worths, grand: Worths) -> None:
         """Begins with all features in one group.
 
         Args:
             hierarchy: The hierarchy of groups.
-            nobody: The worths of no feature, one for each output, (outputs,).
-            everybody: The worths of all features, (outputs,).
+            empty: The worths of no feature, one for each output, (outputs,).
+            grand: The worths of all features, (outputs,).
         """
         root = hierarchy.root
         self.made = 0
@@ -97,13 +97,13 @@ class Expansion:
         self._groups = [root]
         self._numbers = {root: 0}
         # The credit of each group so far, (groups, outputs).
-        self._credits = (everybody - nobody)[None]
+        self._credits = (grand - empty)[None]
         self._open: list[tuple[float, int, _Open]] = []
         self._serial = 0
         self._taken: list[_Open] = []
-        self._scale = float(np.abs(np.concatenate([nobody, everybody])).max())
-        stake = float(_rounded(np.abs(everybody - nobody).max(), self._scale))
-        self._add(stake, _Open(root, (), 1.0, nobody, everybody))
+        self._scale = float(np.abs(np.concatenate([empty, grand])).max())
+        stake = float(_rounded(np.abs(grand - empty).max(), self._scale))
+        self._add(stake, _Open(root, (), 1.0, empty, grand))
 
     @property
     def open(self) -> int:

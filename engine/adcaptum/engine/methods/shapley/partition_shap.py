@@ -67,13 +67,13 @@ class PartitionShap:
         ends = yield from played.targets(
             Listed(torch.eye(2)[:, :1].bool().expand(2, features.count))
         )
-        everybody, nobody = exact(ends).unbind(1)
+        grand, empty = exact(ends).unbind(1)
         hierarchies = _hierarchies(features, explicand.count)
         outputs = len(ends) // explicand.count
         expansions = [
             Expansion(hierarchy, low.numpy(), high.numpy())
             for hierarchy, low, high in zip(
-                hierarchies, nobody.split(outputs), everybody.split(outputs), strict=True
+                hierarchies, empty.split(outputs), grand.split(outputs), strict=True
             )
         ]
         games = [played.alone(i) for i in range(explicand.count)]

@@ -106,15 +106,15 @@ class Lime:
         if self._enumerates(features):
             worths = yield from played.targets(Enumerated(features))
             return (yield from self._exact(played, worths))
-        everybody = torch.ones(1, features, dtype=torch.bool)
-        drawn = [everybody]
+        grand = torch.ones(1, features, dtype=torch.bool)
+        drawn = [grand]
         targets: list[Tensor] = []
         answer: Attribution | None = None
         for size in rounds(self._samples(features), max(_FIRST, 2 * features)):
             flips = Bernoulli(features, size, explicand.seed, sum(map(len, drawn)) - 1)
             asked = [played.targets(flips)]
             if not targets:
-                asked.insert(0, played.targets(Listed(everybody)))
+                asked.insert(0, played.targets(Listed(grand)))
             targets += yield from gather(asked)
             drawn.append(flips.take(0, size, torch.device("cpu")))
             answer = yield from self._answer(played, torch.cat(drawn), targets)

@@ -49,9 +49,9 @@ def test_it_is_the_kernel_of_the_perturbed_example(
 def test_nothing_present_over_zeros_is_at_a_right_angle() -> None:
     x = (numbers(1, 3),)
     features = Features.of(Explicand.of(x), x)
-    nobody = torch.zeros(1, 3, dtype=torch.bool)
+    empty = torch.zeros(1, 3, dtype=torch.bool)
     weights = ExponentialKernel("cosine", 1.0).weights(
-        x, (torch.zeros(1, 3).double(),), features, nobody
+        x, (torch.zeros(1, 3).double(),), features, empty
     )
     assert float(weights) == pytest.approx(exp(-0.5))
 
