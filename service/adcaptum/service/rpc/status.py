@@ -22,6 +22,9 @@ from adcaptum.service.errors import (
 )
 from adcaptum.service.nearest import shortened
 
+MOST_BYTES: Final = 1000
+"""The longest text of a status, which has it twice; clients take 8 KiB of metadata."""
+
 DETAILS_KEY: Final = "grpc-status-details-bin"
 
 Details = Callable[[ServiceError], Message | None]
@@ -48,7 +51,7 @@ def _bad_request(error: ServiceError) -> Message | None:
     return error_details_pb2.BadRequest(
         field_violations=[
             error_details_pb2.BadRequest.FieldViolation(
-                field=violation.field, description=violation.description
+                field=bounded(violation.field), description=bounded(violation.description)
             )
             for violation in error.violations
         ]
@@ -59,7 +62,7 @@ def _resource(error: ServiceError) -> Message | None:
     if not isinstance(error, NotFound):
         return None
     return error_details_pb2.ResourceInfo(
-        resource_type=error.resource, resource_name=error.name, description=error.message
+        resource_type=error.resource, resource_name=error.name, description=bounded(error.message)
     )
 
 
@@ -95,7 +98,7 @@ def answer(error: Exception, request_id: str) -> Answer:
         message, detail = _hidden(request_id), None
     else:
         _, make = TABLE[known.kind]
-        message, detail = known.message, make(known)
+        message, detail = bounded(known.message), make(known)
     packed = [error_details_pb2.RequestInfo(request_id=request_id), *([detail] if detail else [])]
     status_code = code(error)
     status = status_pb2.Status(code=status_code.value[0], message=message)
@@ -132,6 +135,14 @@ def as_service_error(error: Exception) -> ServiceError | None:
     if isinstance(error, EngineError):
         return InvalidRequest("request", str(error))
     return None
+
+
+def bounded(text: str) -> str:
+    """Returns a text cut to `MOST_BYTES`."""
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= MOST_BYTES:
+        return text
+    return f"{encoded[: MOST_BYTES - 3].decode(errors='ignore')}..."
 
 
 def _hidden(request_id: str) -> str:

@@ -66,3 +66,14 @@ def test_an_unknown_error_tells_nothing_but_the_id() -> None:
     assert "secret" not in answer.message
     assert b"secret" not in answer.details
     assert "the-id" in answer.message
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, "\u2603" * 100_000])
+@pytest.mark.parametrize("kind", [InvalidRequest, NotFound])
+def test_a_status_is_short_enough_for_every_client(text: str, kind: type[Exception]) -> None:
+    error = (
+        InvalidRequest(text, text) if kind is InvalidRequest else NotFound("model", text, [text])
+    )
+    answer = status.answer(error, "id")
+    assert len(answer.message) <= status.MOST_CHARACTERS
+    assert len(answer.details) + len(answer.message.encode()) < 16_000
