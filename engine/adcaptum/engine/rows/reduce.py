@@ -70,14 +70,10 @@ class WeightedSum(Reduce):
     Attributes:
         weights: Of each of an example's rows, float64 of shape (per_example,).
         scale: Factors of each row's gradient, row for row; None: ones.
-        along: A direction for each row. The result then ends with one more tensor: each row's
-            slope, its gradient times the direction, summed over all features, float64 of shape
-            (examples, per_example). None: no slopes.
     """
 
     weights: Tensor
     scale: Rows | None = None
-    along: Rows | None = None
 
     def sink(self, rows: Rows) -> Sink:
         return _WeightedSums(self, rows)
@@ -140,13 +136,12 @@ class _Nothing:
 
 
 class _WeightedSums:
-    __slots__ = ("_dtypes", "_reduce", "_rows", "_slopes", "_sums", "_weights")
+    __slots__ = ("_dtypes", "_reduce", "_rows", "_sums", "_weights")
 
     def __init__(self, reduce: WeightedSum, rows: Rows) -> None:
         self._reduce = reduce
         self._rows = rows
         self._dtypes: list[torch.dtype] = []
-        self._slopes: Tensor | None = None
         self._sums: list[Accumulator] = []
         self._weights: list[Tensor] = []
 
@@ -154,8 +149,6 @@ class _WeightedSums:
         scale = self._reduce.scale
         scaled = tensors if scale is None else _scaled(scale, start, stop, tensors)
         wide = [summable(t) for t in scaled]
-        if self._reduce.along is not None:
-            self._add_slopes(start, stop, tensors, wide)
         count = self._rows.count
         if not self._sums:
             self._dtypes = [accumulator_dtype(t.dtype) for t in scaled]
@@ -177,26 +170,8 @@ class _WeightedSums:
                 total.add(e0, e1, weighted(weights[s0:s1], block))
             at += rows
 
-    def _add_slopes(
-        self, start: int, stop: int, tensors: tuple[Tensor, ...], scaled: list[Tensor]
-    ) -> None:
-        along, scale = self._reduce.along, self._reduce.scale
-        assert along is not None, "slopes are along something"
-        # Gradients that are scaled by the direction have been multiplied already.
-        products = (
-            scaled
-            if along is scale
-            else [summable(t) * by for t, by in zip(tensors, along.take(start, stop), strict=True)]
-        )
-        if self._slopes is None:
-            self._slopes = torch.zeros(len(self._rows), dtype=torch.float64)
-        found = torch.stack([t.flatten(1).sum(1) for t in products]).sum(0)
-        self._slopes[start:stop] = found.to(self._slopes)
-
     def result(self) -> tuple[Tensor, ...]:
-        sums = [s.result(dtype) for s, dtype in zip(self._sums, self._dtypes, strict=True)]
-        slopes = [] if self._slopes is None else [self._slopes.view(self._rows.count, -1)]
-        return (*sums, *slopes)
+        return tuple(s.result(dtype) for s, dtype in zip(self._sums, self._dtypes, strict=True))
 
 
 class _Moments:
