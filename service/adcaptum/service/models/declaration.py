@@ -54,7 +54,7 @@ class InputDeclaration:
         kind: The kind of data.
         datatype: The datatype that the forward method takes.
         shape: -1 stands for any length; the first is the batch.
-        default_baseline: The name of the baseline of requests that name none.
+        default_baseline: The baseline of requests that name none: its name, or a number.
         baselines: Baselines by name; `zero` is one of them, except for texts.
         features: Tabular: the name of each feature.
         units: Tabular: the unit of each feature; empty if unknown.
@@ -62,7 +62,7 @@ class InputDeclaration:
         resize: Image: the length of the shorter side before the centre is cropped, in pixels.
         tokenizer: Text: the tokenizer's file.
         max_tokens: Text: the tokens after which a text is cut.
-        embedding: Text: the module at whose output tokens are explained.
+        embedding: Text or whole numbers: the module at whose output they are explained.
         pad_token: Text: the token that fills up short texts.
     """
 
@@ -127,7 +127,8 @@ class Declaration:
     Attributes:
         name: The name of the model's folder.
         description: A text for people.
-        factory: `module:callable` that returns an `nn.Module` in evaluation mode.
+        factory: `module:callable` that returns an `nn.Module`, of the model's `code/` folder or a
+            package that the operator allows.
         arguments: The factory's keyword arguments.
         default_version: The version of requests that name none; empty: the highest.
         aliases: Versions by alias.
@@ -142,7 +143,7 @@ class Declaration:
         max_examples: The most examples in one request.
         examples: A safetensors file of examples, by input name.
         example_texts: Examples of a text input.
-        runtime: The variants that are allowed.
+        runtime: The precision, and the transforms that may make the model faster.
     """
 
     name: str
