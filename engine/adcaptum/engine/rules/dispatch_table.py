@@ -345,4 +345,4 @@ def _concerns(interception: Interception, args: tuple[Any, ...], kwargs: dict[st
     """Whether an argument depends on what is explained, with or without a gradient."""
     if any_depends(args, kwargs):
         return True
-    return bool(interception.proxies) and interception.proxies.among((args, kwargs))
+    return interception.proxies.among((args, kwargs))

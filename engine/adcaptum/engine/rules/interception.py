@@ -116,7 +116,7 @@ class Interception(TorchFunctionMode):
     ) -> Any:
         """Answers an operation."""
         kwargs = kwargs or {}
-        if self.proxies and self.proxies.among((args, kwargs)):
+        if self.proxies.entries and self.proxies.among((args, kwargs)):
             action = self._table.proxied(func)
         else:
             action = self._table.action(func)

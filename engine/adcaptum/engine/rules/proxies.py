@@ -24,20 +24,21 @@ class Reports(Protocol):
 
 
 class Proxies:
-    """The proxies of one batch, by tensor. A tensor that is overwritten has an opaque one."""
+    """The proxies of one batch, by tensor. A tensor that is overwritten has an opaque one.
+
+    Attributes:
+        entries: Each with a reference to its tensor, and the version that this had; by identity.
+    """
 
     def __init__(self, reports: Reports) -> None:
         self._reports = reports
-        self._entries: dict[int, tuple[ref[Tensor], int, Tensor]] = {}
-
-    def __len__(self) -> int:
-        return len(self._entries)
+        self.entries: dict[int, tuple[ref[Tensor], int, Tensor]] = {}
 
     def set(self, tensor: Tensor, proxy: Tensor) -> None:
         """Gives a tensor a proxy, in place of the one that it may have."""
         key = id(tensor)
-        reference = ref(tensor, lambda _: self._entries.pop(key, None))
-        self._entries[key] = (reference, tensor._version, proxy)  # noqa: SLF001 - as autograd checks it
+        reference = ref(tensor, lambda _: self.entries.pop(key, None))
+        self.entries[key] = (reference, tensor._version, proxy)  # noqa: SLF001 - as autograd checks it
 
     def set_opaque(self, name: str, tensor: Tensor, sources: Iterable[Tensor]) -> None:
         """Gives a tensor a proxy without a gradient, reported under the operation's name."""
@@ -50,13 +51,13 @@ class Proxies:
         """The proxy of a value; None if it has none, or a gradient of its own."""
         if not isinstance(value, Tensor) or value.requires_grad:
             return None
-        tensor, version, proxy = self._entries.get(id(value), (None, 0, None))
+        tensor, version, proxy = self.entries.get(id(value), (None, 0, None))
         if tensor is None or proxy is None or tensor() is not value:
             return None
         if version != value._version:  # noqa: SLF001
             # Another view of the same memory was written to.
             self.set_opaque("copy", value, (proxy,))
-            return self._entries[id(value)][2]
+            return self.entries[id(value)][2]
         return proxy
 
     def among(self, values: object) -> bool:

@@ -21,9 +21,12 @@ class LRP:
 
     Bach et al. (2015), https://doi.org/10.1371/journal.pone.0130140; Montavon et al. (2019),
     "Layer-wise relevance propagation: an overview"; for attention Achtibat et al. (2024),
-    https://arxiv.org/abs/2402.05602. The error is the relevance that is lost or made on the way:
-    what biases keep, what rules leave to neurons without contributions of the wanted sign, what
-    epsilon absorbs, and with attn_lrp the softmax. For other composites and rules, see
+    https://arxiv.org/abs/2402.05602. Relevances of one explanation are in proportion to each other.
+    Their sum is the part of the target that reaches the inputs, and the error the part that does
+    not: biases keep a share at every layer, rules leave some to neurons without contributions of
+    the wanted sign, epsilon absorbs some, and with attn_lrp the softmax. In deep networks with
+    batch norms almost nothing of the target may arrive (docs/decisions/0022); that is no fault, and
+    the map is still right up to its scale. For other composites and rules, see
     `adcaptum.engine.methods.backward_rules.relevance.CompositeLRP`.
     """
 
@@ -33,13 +36,13 @@ class LRP:
 
     composite: CompositeName = parameter(
         "epsilon_plus",
-        "Which rule each layer has: the first part of the name is the rule of linear layers, the "
+        "The rule of each layer: the first part of the name is the rule of linear layers, the "
         "second that of convolutions, the third (flat, box) that of what comes first; attn_lrp is "
         "epsilon with AttnLRP's rules for attention.",
     )
     epsilon: float | None = parameter(
         None,
-        "What is added to what relevance is divided by; by default the machine epsilon of the "
+        "Added to what relevance is divided by; by default the machine epsilon of the "
         "values' type.",
         minimum=0,
     )
@@ -54,9 +57,10 @@ class LRP:
     )
     bias: Bias = parameter(
         "keep",
-        "What becomes of the share that biases take of relevance: they keep it, as in the papers; "
-        "spread, it goes in equal parts to the neuron's inputs, which conserves relevance; or they "
-        "are ignored. Neither is for epsilon in deep networks, where it divides by almost 0.",
+        "Fate of the share that biases take of relevance: they keep it, as in the papers, so that "
+        "in deep networks little of the target reaches the inputs; spread, it goes in equal parts "
+        "to the neuron's inputs, which conserves relevance; or they are ignored. Neither of these "
+        "is for epsilon in deep networks, where it divides by almost 0.",
     )
     start: Start = parameter("output", "The target's relevance: its value, or one.")
     strict: bool = parameter(
