@@ -162,7 +162,9 @@ def _signs(parts: int, number: int) -> Tensor:
     return torch.randint(2, (_DRAWS, parts), generator=source).float() * 2 - 1
 
 
-_kept_signs = lru_cache(maxsize=16)(_signs)
+@lru_cache(maxsize=16)
+def _kept_signs(parts: int, number: int) -> Tensor:
+    return _signs(parts, number)
 
 
 def _spreads(freedom: int) -> float:
