@@ -50,8 +50,10 @@ def _beyond_an_embedding(
 ) -> OutOfRange | None:
     """The error of an id that is no row of an embedding, if it is one of an argument's."""
     for frame, _ in _frames(error.__traceback__):
+        if frame.f_code not in _LOOKUPS:
+            continue
         ids, weight = frame.f_locals.get("input"), frame.f_locals.get("weight")
-        if frame.f_code not in _LOOKUPS or not isinstance(weight, Tensor) or not _whole(ids):
+        if not isinstance(weight, Tensor) or not _whole(ids):
             continue
         rows = weight.shape[0]
         beyond = ids[(ids < 0) | (ids >= rows)]
@@ -78,7 +80,13 @@ def _holder(ids: Tensor, beyond: Tensor, arguments: Sequence[object]) -> int | N
 
 
 def _whole(value: object) -> TypeGuard[Tensor]:
-    return isinstance(value, Tensor) and value.dtype in {torch.int32, torch.int64}
+    """Says whether a value is a tensor of whole numbers that can be read.
+
+    After a failed assertion on an accelerator nothing on it can be.
+    """
+    if not isinstance(value, Tensor) or value.device.type != "cpu":
+        return False
+    return value.dtype in {torch.int32, torch.int64}
 
 
 def _is_of_a_signal(error: BaseException) -> bool:
