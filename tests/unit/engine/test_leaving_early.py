@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from adcaptum.engine import Explicand, ModelError, Neuron, Site, ask, explain, run
 from adcaptum.engine.execution import call_counts as calls
 from adcaptum.engine.methods.gradients.saliency import Saliency
-from adcaptum.engine.vocabulary.flow import values_at_site
+from adcaptum.engine.vocabulary.endpoints import values_at_site
 from tests.models import numbers
 
 LAYER = Site("layer")

@@ -21,7 +21,8 @@ from adcaptum.engine import (
     run,
 )
 from adcaptum.engine.execution.taps import layer_shapes
-from adcaptum.engine.vocabulary.flow import ask, values_at_site
+from adcaptum.engine.vocabulary.endpoints import values_at_site
+from adcaptum.engine.vocabulary.flow import ask
 from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import cnn, mlp, numbers
 

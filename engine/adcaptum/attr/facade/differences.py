@@ -17,7 +17,7 @@ from adcaptum.engine.methods.backward_rules.deep_lift_shap import DeepLiftShap
 from adcaptum.engine.methods.backward_rules.reference_rows import incomplete
 from adcaptum.engine.rules.deep_lift.named import DifferenceRule
 from adcaptum.engine.vocabulary.attribution import Attribution
-from adcaptum.engine.vocabulary.flow import endpoints
+from adcaptum.engine.vocabulary.endpoints import endpoints
 
 Distribution = Tensor | tuple[Tensor, ...] | Callable[..., Tensor | tuple[Tensor, ...]]
 Custom = Callable[..., tuple[Tensor, ...]] | None

@@ -7,7 +7,8 @@ from torch import Tensor
 from adcaptum.attr.errors import InvalidInput, translated
 from adcaptum.attr.facade.answer import run_flow
 from adcaptum.attr.facade.captum_call import CaptumCall, Tensors
-from adcaptum.engine.vocabulary.flow import Flow, ask, values_at_site
+from adcaptum.engine.vocabulary.endpoints import values_at_site
+from adcaptum.engine.vocabulary.flow import Flow, ask
 
 
 def activations(question: CaptumCall) -> tuple[Tensor, ...]:

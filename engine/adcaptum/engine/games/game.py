@@ -24,8 +24,9 @@ from adcaptum.engine.sampling.adaptive import MOST_ROWS, Draw, sampled
 from adcaptum.engine.sampling.replicates import standard_errors, wrong
 from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind
 from adcaptum.engine.vocabulary.backgrounds import background_endpoint_rows, backgrounds
+from adcaptum.engine.vocabulary.endpoints import endpoint_rows, endpoints
 from adcaptum.engine.vocabulary.explicand import Explicand
-from adcaptum.engine.vocabulary.flow import Flow, ask, endpoint_rows, endpoints
+from adcaptum.engine.vocabulary.flow import Flow, ask
 
 _MOST_ROWS = 1 << 16
 _MOST_ENUMERATED = 16

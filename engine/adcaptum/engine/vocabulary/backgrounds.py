@@ -10,9 +10,10 @@ from torch import Tensor
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.rows.sources import Crossed
 from adcaptum.engine.vocabulary.arguments import PerExample
+from adcaptum.engine.vocabulary.endpoints import values_at_site
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.explicand_forms import in_floating_dtype
-from adcaptum.engine.vocabulary.flow import Flow, ask, gather, values_at_site
+from adcaptum.engine.vocabulary.flow import Flow, ask, gather
 from adcaptum.engine.vocabulary.site import INPUT
 
 Tensors = tuple[Tensor, ...]

@@ -14,6 +14,7 @@ from adcaptum.engine.rows.randomness import address
 from adcaptum.engine.sampling.adaptive import MOST_ROWS, sampled, usual_samples
 from adcaptum.engine.sampling.replicates import ReplicatedVariances, Replicates
 from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind
+from adcaptum.engine.vocabulary.endpoints import values_at_site
 from adcaptum.engine.vocabulary.evaluation import INPUT
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import (
@@ -23,7 +24,6 @@ from adcaptum.engine.vocabulary.flow import (
     example_by_example,
     report,
     target_at_inputs,
-    values_at_site,
 )
 from adcaptum.engine.vocabulary.method import Method, Traits, multiply_adds
 from adcaptum.engine.vocabulary.parameters import parameter

@@ -8,9 +8,10 @@ from typing import ClassVar
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.rows.reduce import widened
 from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.endpoints import values_at_site
 from adcaptum.engine.vocabulary.evaluation import INPUT
 from adcaptum.engine.vocabulary.explicand import Explicand
-from adcaptum.engine.vocabulary.flow import Flow, ask, values_at_site
+from adcaptum.engine.vocabulary.flow import Flow, ask
 from adcaptum.engine.vocabulary.method import Traits
 
 

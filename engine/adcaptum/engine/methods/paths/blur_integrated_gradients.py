@@ -14,9 +14,10 @@ from adcaptum.engine.methods.paths.refinement import USUAL_POINTS, refined
 from adcaptum.engine.methods.paths.trapezoid import Trapezoid
 from adcaptum.engine.rows.reduce import WeightedSum
 from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
+from adcaptum.engine.vocabulary.endpoints import values_at_site
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation
 from adcaptum.engine.vocabulary.explicand import Explicand
-from adcaptum.engine.vocabulary.flow import Flow, ask, example_by_example, values_at_site
+from adcaptum.engine.vocabulary.flow import Flow, ask, example_by_example
 from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 

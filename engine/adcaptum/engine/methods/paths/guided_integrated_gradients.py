@@ -18,16 +18,10 @@ from adcaptum.engine.rows.accumulator import Accumulator, summable
 from adcaptum.engine.rows.reduce import widened
 from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
+from adcaptum.engine.vocabulary.endpoints import endpoint_rows, endpoints
 from adcaptum.engine.vocabulary.evaluation import Reading
 from adcaptum.engine.vocabulary.explicand import Explicand
-from adcaptum.engine.vocabulary.flow import (
-    Flow,
-    ask,
-    both,
-    endpoint_rows,
-    endpoints,
-    example_by_example,
-)
+from adcaptum.engine.vocabulary.flow import Flow, ask, both, example_by_example
 from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 

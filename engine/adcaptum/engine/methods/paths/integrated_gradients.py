@@ -14,9 +14,10 @@ from adcaptum.engine.methods.paths.trapezoid import Trapezoid
 from adcaptum.engine.rows.reduce import WeightedSum, widened
 from adcaptum.engine.rows.sources import Path
 from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
+from adcaptum.engine.vocabulary.endpoints import endpoint_rows, endpoints
 from adcaptum.engine.vocabulary.evaluation import Evaluation
 from adcaptum.engine.vocabulary.explicand import Explicand
-from adcaptum.engine.vocabulary.flow import Flow, ask, endpoint_rows, endpoints, example_by_example
+from adcaptum.engine.vocabulary.flow import Flow, ask, example_by_example
 from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 

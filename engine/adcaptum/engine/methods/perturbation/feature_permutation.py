@@ -13,9 +13,10 @@ from adcaptum.engine.games.game import by_game, exact
 from adcaptum.engine.methods.perturbation.permutations import Permuted
 from adcaptum.engine.rows.sources import Rows
 from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.endpoints import values_at_site
 from adcaptum.engine.vocabulary.evaluation import INPUT
 from adcaptum.engine.vocabulary.explicand import Explicand
-from adcaptum.engine.vocabulary.flow import Flow, ask, values_at_site
+from adcaptum.engine.vocabulary.flow import Flow, ask
 from adcaptum.engine.vocabulary.method import Traits
 
 

@@ -16,9 +16,10 @@ from adcaptum.engine.methods.perturbation.windowed_rows import Windowed
 from adcaptum.engine.methods.perturbation.windows import Windows
 from adcaptum.engine.rows.reduce import accumulator_dtype
 from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.endpoints import endpoint_rows, endpoints
 from adcaptum.engine.vocabulary.evaluation import INPUT
 from adcaptum.engine.vocabulary.explicand import Explicand
-from adcaptum.engine.vocabulary.flow import Flow, ask, endpoint_rows, endpoints
+from adcaptum.engine.vocabulary.flow import Flow, ask
 from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 

@@ -20,16 +20,9 @@ from adcaptum.engine.rows.moments import RunningMoments, largest, rounds
 from adcaptum.engine.rows.reduce import accumulator_dtype, widened
 from adcaptum.engine.sampling.adaptive import MOST_ROWS, sampled, usual_samples
 from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind
+from adcaptum.engine.vocabulary.endpoints import endpoint_rows, endpoints
 from adcaptum.engine.vocabulary.explicand import Explicand
-from adcaptum.engine.vocabulary.flow import (
-    Flow,
-    ask,
-    endpoint_rows,
-    endpoints,
-    example_by_example,
-    report,
-    target_at_inputs,
-)
+from adcaptum.engine.vocabulary.flow import Flow, ask, example_by_example, report, target_at_inputs
 from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.pace import Pace
 from adcaptum.engine.vocabulary.parameters import parameter

@@ -20,8 +20,9 @@ from adcaptum.engine.methods.surrogates.similarity import ExponentialKernel
 from adcaptum.engine.rows.moments import rounds
 from adcaptum.engine.sampling.adaptive import MOST_ROWS, sampled, usual_samples
 from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.endpoints import endpoint_rows
 from adcaptum.engine.vocabulary.explicand import Explicand
-from adcaptum.engine.vocabulary.flow import Flow, endpoint_rows, example_by_example, gather, report
+from adcaptum.engine.vocabulary.flow import Flow, example_by_example, gather, report
 from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
