@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROTO_VENV := .venv-proto
 MODELS := build/models
-COVERAGE_FLOOR := 90
+COVERAGE_FLOOR := 87
 
 # Threads of PyTorch that spin while they wait take the cores from those that compute.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -51,8 +51,8 @@ apt-tools:
 		|| echo "no promtool: the tests that need it are skipped"
 
 # What needs no server runs in two processes; servers have the machine to themselves.
-test: apt-tools models  ## set up everything and run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/reference tests/property
+test: apt-tools models coverage  ## set up everything and run the tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/reference tests/property
 	$(BIN)/python -m pytest tests/integration
 
 bench: models  ## run the benchmarks and print their tables
@@ -70,12 +70,10 @@ gpu-bundle: $(STAMP)  ## collect the wheels that a bare GPU machine needs into .
 		annotated-types typing-inspection python-dotenv starlette uvicorn grpcio grpcio-health-checking \
 		grpcio-reflection grpcio-status googleapis-common-protos protobuf pytest-asyncio hypothesis tomli-w
 
-# The figure was 94.3 % when this was written; raise the floor when the figure rises.
-coverage: models  ## run the unit tests under coverage and hold the figure
-	$(BIN)/coverage erase
-	$(BIN)/coverage run --parallel-mode -m pytest -q tests/unit
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report --skip-covered --fail-under=$(COVERAGE_FLOOR) | tail -n 40
+# Of the unit tests alone, with branches; servers run in processes of their own and are not counted.
+# 87.0 % when this was written: raise the floor when the figure rises.
+coverage: models  ## run the unit tests, print their coverage, and hold it
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-fail-under=$(COVERAGE_FLOOR) tests/unit
 
 docs-reference: $(STAMP)  ## generate the pages of docs/reference from their sources
 	$(BIN)/python -m docs.generators

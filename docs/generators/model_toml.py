@@ -72,6 +72,12 @@ def model_toml_page() -> Iterator[str]:
         "loaded.\n"
     )
     yield from _attributes(declaration.Runtime, {})
+    yield ""
+    yield (
+        "`precision` changes the numbers, so it is the owner's choice and never taken for its speed. "
+        "`adcaptum models NAME` states how far outputs and gradients are off; [decision "
+        "70](../decisions/0070-model-variants.md) has figures."
+    )
 
 
 def _attributes(
