@@ -74,7 +74,7 @@ def model_toml_page() -> Iterator[str]:
     yield from _attributes(declaration.Runtime, {})
     yield ""
     yield (
-        "`precision` changes the numbers, so it is the owner's choice and never taken for its speed. "
+        "`precision` changes the numbers, so it is the owner's choice, never taken for speed. "
         "`adcaptum models NAME` states how far outputs and gradients are off; [decision "
         "70](../decisions/0070-model-variants.md) has figures."
     )
