@@ -1,4 +1,4 @@
-"""The numbers people watch, by the names that dashboards and alert rules use."""
+"""The metrics of a server, by the names that dashboards and alert rules use."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -29,7 +29,7 @@ class Metrics:
     """Every metric of one server, in a registry of its own.
 
     Attributes:
-        registry: What `/metrics` shows.
+        registry: The registry that `/metrics` shows.
     """
 
     def __init__(self) -> None:

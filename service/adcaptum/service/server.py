@@ -41,17 +41,17 @@ from adcaptum.service.termination import Termination, thread_places
 from adcaptum.v1 import explanation_service_pb2_grpc as pb_grpc
 
 FORCE_SECONDS: Final = 4.5
-"""How long after `drain_seconds` the process is ended if it has not ended by itself."""
+"""The time after `drain_seconds` at which the process is ended by force."""
 
 THREAD_SECONDS: Final = 1.0
-"""How long device threads and planning threads are waited for when a server stops."""
+"""The time for device threads and planning threads to end when a server stops."""
 
 EXECUTOR_SECONDS: Final = 0.5
-"""How long the threads that read requests and load models are waited for."""
+"""The time for the threads of the event loop's executor to end."""
 
 SWITCH_SECONDS: Final = 0.0005
-"""How long a thread may keep others from Python. The default, 5 ms, is what an operation of PyTorch
-in a device thread would wait for again and again while the event loop is busy."""
+"""The longest time for which a thread keeps Python's lock from others. With the default, 5 ms, the
+operations of PyTorch in device threads wait that long while the event loop is busy."""
 
 
 def run(settings: Settings) -> None:

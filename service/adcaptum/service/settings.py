@@ -1,4 +1,4 @@
-"""How a server is told what to do: command line, then environment, then default."""
+"""Settings of a server: from the command line, else the environment, else the default."""
 
 from pathlib import Path
 from typing import Literal
@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """Everything that can be set about a server.
+    """The settings of a server.
 
     Each field is also read from the environment: `port` from `ADCAPTUM_PORT`.
     """
@@ -31,44 +31,45 @@ class Settings(BaseSettings):
     """The device that models run on, as PyTorch names it."""
 
     target_batch_seconds: float = Field(default=0.025, gt=0, le=10)
-    """How long a device batch may take: it bounds how long a prediction waits for its turn."""
+    """The longest time of a device batch, in seconds: it bounds how long a prediction waits for its
+    turn."""
 
     max_message_bytes: int = Field(default=64 << 20, ge=1 << 10, le=(1 << 31) - 1)
     """The largest message that is received or sent."""
 
     max_requests: int = Field(default=1024, ge=1)
-    """How many requests may be in flight; more are refused."""
+    """The most requests in flight; more are refused."""
 
     max_queue_rows: int = Field(default=10_000_000, ge=1)
-    """How many rows may be under way; requests that would add to more are refused."""
+    """The most rows under way; requests that would exceed it are refused."""
 
     max_queue_bytes: int = Field(default=1 << 30, ge=1)
-    """How much memory requests under way may hold; requests that would add to more are refused."""
+    """The most memory that requests under way hold; requests that would exceed it are refused."""
 
     max_caller_requests: int | None = Field(default=None, ge=1)
-    """How many requests of one caller may be under way; no limit of its own where unset."""
+    """The most requests of one caller under way; no limit of its own where unset."""
 
     max_caller_rows: int | None = Field(default=None, ge=1)
-    """How many rows of one caller may be under way; no limit of its own where unset."""
+    """The most rows of one caller under way; no limit of its own where unset."""
 
     max_caller_bytes: int | None = Field(default=None, ge=1)
-    """How much memory one caller's requests may hold; no limit of its own where unset."""
+    """The most memory that one caller's requests hold; no limit of its own where unset."""
 
     cache_bytes: int = Field(default=256 << 20, ge=0)
-    """How much memory explanations that are kept may take; 0 keeps none."""
+    """The most memory of the response cache; 0 keeps nothing."""
 
     cache_entries: int = Field(default=10_000, ge=0)
-    """How many answers are kept at most; those that were longest not asked for go first."""
+    """The most answers in the response cache; the least recently used go first."""
 
     reference_bytes: int = Field(default=64 << 20, ge=0)
-    """How much memory what each model makes of baselines may take (DeepLIFT); 0 keeps nothing."""
+    """The most memory of each model's traces of baselines (DeepLIFT); 0 keeps nothing."""
 
     max_image_pixels: int = Field(default=50_000_000, ge=1)
     """The largest encoded image that is decoded, in pixels."""
 
     drain_seconds: float = Field(default=30.0, ge=0)
-    """How long requests in flight may take to finish after SIGTERM. The process ends at most 5 s
-    later, whatever models do."""
+    """The time for requests in flight to finish after SIGTERM. The process ends at most 5 s later,
+    whatever models do."""
 
     stuck_seconds: float = Field(default=60.0, gt=0)
     """The time in one device batch after which a model counts as stuck: its requests are refused,
@@ -88,13 +89,13 @@ class Settings(BaseSettings):
     """The least severe line that is logged. At `debug` every request is."""
 
     device_threads: int | None = Field(default=None, ge=1, le=64)
-    """How many threads run batches; measured where unset."""
+    """The number of threads that run batches; measured where unset."""
 
     intra_op_threads: int | None = Field(default=None, ge=1, le=256)
-    """How many threads PyTorch uses inside one operation; measured where unset."""
+    """The threads that PyTorch uses inside one operation; measured where unset."""
 
     uvloop: bool = True
-    """Whether to run on uvloop where it is installed."""
+    """True: run on uvloop instead of asyncio's event loop."""
 
     @property
     def factory_packages(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Requests that ask the same, callers, classes, deadlines and room."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from time import monotonic
 from typing import Any
 
@@ -203,3 +204,46 @@ def test_a_caller_has_limits_of_its_own(tiny: tuple[Server, ExplanationServiceSt
         stream.cancel()
     reason = "caller_requests"
     assert metric(server, "adcaptum_rejected_requests_total", reason=reason) == 1
+
+
+def test_a_stream_sends_explanations_only_when_they_have_changed(
+    stub: ExplanationServiceStub,
+) -> None:
+    request = asked(60, 521, budget={"tolerance": 1e-7, "max_rows": 60_000})
+    events = list(stub.ExplainStream(pb.ExplainStreamRequest(explain=request)))
+    sent = [
+        [each.attributions[0].values.data for each in event.partial.explanations]
+        for event in events
+        if event.HasField("partial") and event.partial.explanations
+    ]
+    assert len(sent) >= 2
+    assert all(one != other for one, other in pairwise(sent))
+
+
+def test_a_stream_of_a_method_without_estimates_counts_rows(stub: ExplanationServiceStub) -> None:
+    request = explain(digits(60, 522), method("occlusion"), model="digits", target=index(1))
+    slow = asked(60, 523)
+    beside = stub.ExplainStream(pb.ExplainStreamRequest(explain=slow))
+    assert next(beside).HasField("accepted")
+    events = list(stub.ExplainStream(pb.ExplainStreamRequest(explain=request)))
+    beside.cancel()
+    done = [event.partial.rows_done for event in events if event.HasField("partial")]
+    assert not any(event.partial.explanations for event in events if event.HasField("partial"))
+    assert done == sorted(done)
+    assert events[-1].HasField("final")
+
+
+def test_an_id_that_is_in_use_gets_an_ending(stub: ExplanationServiceStub) -> None:
+    named = (("x-request-id", "mine"),)
+    first = stub.ExplainStream(pb.ExplainStreamRequest(explain=asked(60, 531)), metadata=named)
+    assert next(first).accepted.request_id == "mine"
+    second = stub.Explain(asked(1, 532, 10), metadata=named)
+    assert second.request_id.startswith("mine.")
+    longest = (("x-request-id", "x" * 128),)
+    third = stub.ExplainStream(pb.ExplainStreamRequest(explain=asked(60, 533)), metadata=longest)
+    assert next(third).accepted.request_id == "x" * 128
+    fourth = stub.Explain(asked(1, 534, 10), metadata=longest)
+    assert fourth.request_id != "x" * 128
+    assert len(fourth.request_id) == 128
+    first.cancel()
+    third.cancel()

@@ -1,6 +1,7 @@
 """What is seen of a server from outside."""
 
 import json
+from collections.abc import Callable
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
@@ -15,6 +16,7 @@ from adcaptum.v1 import explanation_service_pb2 as pb
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.conftest import Server
 from tests.integration.service.asking import cells, explain, method, predict
+from tests.integration.service.test_sharing import metric
 
 
 def get(server: Server, path: str) -> str:
@@ -97,3 +99,13 @@ def test_a_failed_request_is_logged_with_its_id(
     line = server.wait_for("request", request_id="the-bad-one")
     assert line["code"] == "NOT_FOUND"
     assert json.dumps(line)
+
+
+def test_the_lag_of_the_event_loop_is_measured_all_the_time(
+    server: Server, eventually: Callable[[Callable[[], bool]], None]
+) -> None:
+    def ticks() -> float:
+        return metric(server, "adcaptum_event_loop_lag_seconds_count")
+
+    before = ticks()
+    eventually(lambda: ticks() >= before + 2)

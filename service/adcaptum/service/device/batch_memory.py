@@ -1,7 +1,7 @@
-"""How much memory a batch takes: the peak of the device while it runs.
+"""The memory of a batch: the peak of the device while it runs.
 
-The device has one such peak, whatever runs on it, so that only a batch tells anything that had the
-device for itself from its beginning to its end.
+The device has one such peak for everything that runs on it. A batch is measured only if no other
+batch ran between its beginning and its end.
 """
 
 from threading import Lock
@@ -11,30 +11,30 @@ import torch
 
 
 class Meter(Protocol):
-    """What tells of a device's memory, in bytes."""
+    """A meter of a device's memory, in bytes."""
 
     def begin(self) -> int:
-        """Returns what is in use, and begins to look for the peak anew."""
+        """Returns the bytes in use, and resets the peak."""
         ...
 
     def peak(self) -> int:
-        """Returns the most that was in use since."""
+        """Returns the most bytes in use since."""
         ...
 
 
 class CudaMeter:
-    """What PyTorch has allocated on a CUDA device."""
+    """The bytes that PyTorch has allocated on a CUDA device."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
     def begin(self) -> int:
-        """Returns what is in use, and begins to look for the peak anew."""
+        """Returns the bytes in use, and resets the peak."""
         torch.cuda.reset_peak_memory_stats(self._device)
         return torch.cuda.memory_allocated(self._device)
 
     def peak(self) -> int:
-        """Returns the most that was in use since."""
+        """Returns the most bytes in use since."""
         return torch.cuda.max_memory_allocated(self._device)
 
 
@@ -42,8 +42,8 @@ class Begun(NamedTuple):
     """A batch that runs.
 
     Attributes:
-        number: Which it is, counted from 1.
-        before: What was in use when it began; None: others ran.
+        number: Its number, counted from 1.
+        before: The bytes in use when it began; None: other batches ran.
     """
 
     number: int
@@ -54,10 +54,10 @@ class BatchMemory:
     """Measures batches of several threads."""
 
     def __init__(self, meter: Meter | None) -> None:
-        """Begins.
+        """Prepares it.
 
         Args:
-            meter: What tells; None: nothing does.
+            meter: The meter of the device; None: it has none.
         """
         self._meter = meter
         self._lock = Lock()
@@ -66,11 +66,11 @@ class BatchMemory:
 
     @classmethod
     def of(cls, device: torch.device) -> "BatchMemory":
-        """Returns what measures batches on a device."""
+        """Returns the measurement of batches on a device."""
         return cls(CudaMeter(device) if device.type == "cuda" else None)
 
     def begin(self) -> Begun:
-        """A batch begins."""
+        """Notes that a batch begins."""
         with self._lock:
             self._number += 1
             self._running += 1
@@ -79,7 +79,7 @@ class BatchMemory:
             return Begun(self._number, self._meter.begin())
 
     def end(self, begun: Begun) -> int | None:
-        """A batch has ended, or failed; returns the bytes that it took, if that can be told."""
+        """Notes that a batch has ended or failed; returns its bytes, if they could be measured."""
         with self._lock:
             self._running -= 1
             if self._meter is None or begun.before is None or begun.number != self._number:

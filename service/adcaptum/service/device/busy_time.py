@@ -1,4 +1,4 @@
-"""How long something is busy with one thing at least, of several that may run side by side."""
+"""Busy time: the time in which at least one of several things runs."""
 
 from threading import Lock
 from time import monotonic
@@ -16,7 +16,7 @@ class BusyTime:
         self._since = 0.0
 
     def begin(self, now: float) -> None:
-        """Notes that one more thing runs, from now on, in seconds on the monotonic clock."""
+        """Notes that one more thing runs from `now` on, in seconds on the monotonic clock."""
         with self._lock:
             if not self._running:
                 self._since = now
@@ -31,6 +31,6 @@ class BusyTime:
 
     @property
     def seconds(self) -> float:
-        """The time so far; what runs counts up to now."""
+        """The time so far, up to now if anything runs."""
         with self._lock:
             return self._over + (monotonic() - self._since if self._running else 0.0)

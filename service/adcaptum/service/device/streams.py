@@ -1,18 +1,18 @@
-"""Where batches run on an accelerator: beside each other, and beside everything else.
+"""Streams: the queues of an accelerator on which batches run.
 
-Two threads have each a stream of its own, so that the next batch is packed and launched while the
+Each of two threads has a stream of its own, so that the next batch is packed and launched while the
 device runs one.
 
 Rules, on CUDA:
-1. A batch is packed, launched and awaited on the stream of its thread. Everything else (copies of
-   inputs, what flows compute, folds, answers) is told to the device's default stream, by whatever
-   thread: there it happens in the order in which it was told, as locks in this process have it.
-2. A batch begins when the default stream has come to where it is now: what the batch reads is
-   there, and what earlier batches gave has been folded.
-3. A batch ends when its own stream has done all of it, also where it failed: until then somebody
-   holds what it reads. The rest of the device is not waited for.
-4. What a batch gives was made on its stream, and is read on the default stream: the allocator is
-   told, or it would give the memory to the next batch too early.
+1. A batch is packed, launched and awaited on the stream of its thread. All other operations (copies
+   of inputs, computations of flows, folds, answers) are queued on the device's default stream, from
+   any thread; it runs them in the order of queueing, which the locks of this process determine.
+2. A batch begins when the default stream has done all that is queued on it now: the rows that the
+   batch reads are there, and the results of earlier batches have been folded.
+3. A batch ends when its own stream has done all of it, also if it failed: until then its inputs
+   stay referenced. It does not wait for the rest of the device.
+4. The results of a batch are made on its stream and read on the default stream. `record_stream`
+   says so to the allocator, which would reuse their memory too early otherwise.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,11 +24,11 @@ from torch import Tensor
 from adcaptum.engine.execution.parts import Part
 
 CUDA_THREADS = 2
-"""How many device threads a CUDA device has: one whose batch it runs, one that has the next."""
+"""The device threads of a CUDA device: the batch of one runs while the other prepares the next."""
 
 
 class Stream(Protocol):
-    """Where the batches of a device thread run."""
+    """A place where the batches of a device thread run."""
 
     def run(self, batch: Callable[[], list[Part]]) -> list[Part]:
         """Runs a batch to its end."""
@@ -36,7 +36,7 @@ class Stream(Protocol):
 
 
 class Here:
-    """Where batches run at once: a processor."""
+    """A processor, which runs batches at once."""
 
     def run(self, batch: Callable[[], list[Part]]) -> list[Part]:
         """Runs a batch."""
@@ -68,11 +68,11 @@ HERE = Here()
 
 
 def stream(device: torch.device) -> Stream:
-    """Returns where a new device thread runs its batches."""
+    """Returns the stream of a new device thread."""
     return SideStream(device) if device.type == "cuda" else HERE
 
 
 def tensors(part: Part) -> Sequence[Tensor]:
-    """Returns all tensors of what a batch gives."""
+    """Returns all tensors of a batch's results."""
     compared = () if part.reference_values is None else (part.reference_values,)
     return (part.values, *part.gradients, *part.activations, *compared)

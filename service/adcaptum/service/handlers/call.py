@@ -5,7 +5,7 @@ from time import monotonic
 from typing import Final
 
 CLOCK_SECONDS: Final = 0.05
-"""How much earlier than ours a caller's clock may reach its deadline."""
+"""The lead that a caller's clock may have over ours at its deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,6 @@ class Call:
 
     @property
     def end_reason(self) -> str:
-        """Why a call that was cancelled has ended: `deadline` or `cancelled`."""
+        """The reason of a cancelled call's end: `deadline` or `cancelled`."""
         late = self.deadline is not None and monotonic() > self.deadline - CLOCK_SECONDS
         return "deadline" if late else "cancelled"

@@ -1,4 +1,4 @@
-"""What is counted of every answer, with the labels looked up once."""
+"""Metrics of answers; labels are looked up once."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ class RequestMetrics:
         self._errors: dict[tuple[str, str, str], Histogram] = {}
 
     def answered(self, model: str, rpc: str, queue_seconds: float, compute_seconds: float) -> None:
-        """Counts where the time of a request went."""
+        """Counts the times of a request."""
         key = (model, rpc)
         times = self._times.get(key)
         if times is None:
@@ -37,7 +37,7 @@ class RequestMetrics:
     def explained(
         self, question: ParsedRequest, answered: Sequence[tuple[Piece, Attribution]]
     ) -> None:
-        """Counts what explanations cost, and how exact they are."""
+        """Counts the rows and the errors of explanations."""
         model = question.model.name
         for index, resolved in enumerate(question.methods):
             own = [attribution for piece, attribution in answered if piece.method == index]
@@ -54,21 +54,21 @@ class RequestMetrics:
                 self._observe_error(model, method, attribution)
 
     def repeated(self, model: str, response: pb.ExplainResponse) -> None:
-        """Counts explanations that are given once more, and cost nothing."""
+        """Counts explanations that are sent once more, without any computation."""
         for report in response.reports:
             counter = self._given(model, report.method.name, answers.STOPPED[report.stop_reason])
             counter.inc(len(response.explanations) / len(response.reports))
 
     def hit(self, model: str) -> None:
-        """Counts an answer that was kept."""
+        """Counts an answer from the cache."""
         self._metrics.cache_hits.labels(model).inc()
 
     def missed(self, model: str) -> None:
-        """Counts an answer that might have been kept, and was not."""
+        """Counts an answer that the cache did not have."""
         self._metrics.cache_misses.labels(model).inc()
 
     def joined(self, model: str) -> None:
-        """Counts an answer that was computed for somebody else."""
+        """Counts an answer that was computed for another request."""
         self._metrics.joined.labels(model).inc()
 
     def _given(self, model: str, method: str, reason: StopReason) -> Counter:

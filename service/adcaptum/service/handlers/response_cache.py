@@ -1,4 +1,7 @@
-"""Answers that are kept: bounded in number and memory, those longest not asked for go first."""
+"""The response cache: serialised answers, bounded in number and memory.
+
+The least recently used answers are dropped first.
+"""
 
 from collections import OrderedDict
 from typing import Final
@@ -6,19 +9,23 @@ from typing import Final
 from adcaptum.service.metrics import Metrics
 
 ENTRY_BYTES: Final = 256
-"""What an answer takes beside its bytes: its key, its place, the objects of Python."""
+"""The memory of an entry beside its bytes: its key, its place, the objects of Python."""
 
 
 class ResponseCache:
-    """Keeps answers, as the bytes of their messages."""
+    """Keeps answers, serialised.
+
+    Attributes:
+        nbytes: The memory that they take.
+    """
 
     def __init__(self, max_bytes: int, max_entries: int, metrics: Metrics) -> None:
-        """Keeps nothing yet.
+        """Prepares an empty cache.
 
         Args:
-            max_bytes: How much memory they may take.
-            max_entries: How many there may be.
-            metrics: What to count.
+            max_bytes: The most memory.
+            max_entries: The most answers.
+            metrics: Where answers are counted.
         """
         self._max_bytes = max_bytes
         self._max_entries = max_entries
@@ -32,14 +39,14 @@ class ResponseCache:
         return len(self._answers)
 
     def get(self, key: bytes) -> bytes | None:
-        """Returns an answer, which is then the last to go."""
+        """Returns an answer and marks it as the most recently used."""
         answer = self._answers.get(key)
         if answer is not None:
             self._answers.move_to_end(key)
         return answer
 
     def put(self, key: bytes, answer: bytes) -> None:
-        """Keeps an answer, unless it is larger than all that may be kept."""
+        """Keeps an answer, unless it alone exceeds the memory."""
         size = len(answer) + ENTRY_BYTES
         if size > self._max_bytes or not self._max_entries:
             return

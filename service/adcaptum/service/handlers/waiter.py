@@ -55,7 +55,7 @@ class Waiter:
 
     @property
     def over(self) -> bool:
-        """Whether there is nothing more to wait for."""
+        """True if there is nothing more to wait for."""
         return self.overdue or self._finished.done()
 
     async def end(self) -> None:

@@ -40,7 +40,7 @@ class Cost:
 
     @property
     def plans_apart(self) -> bool:
-        """Whether its methods' mathematics is too long to run where batches run."""
+        """True if its methods' mathematics is too long to run where batches run."""
         return self.planning_seconds > BATCH_PLANNING_SECONDS
 
 

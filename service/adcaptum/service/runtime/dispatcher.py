@@ -39,7 +39,7 @@ LIGHT_REQUEST_SECONDS: Final = 0.0015
 """The most that the rows of a light request add to batches."""
 
 LIGHT_BATCH_SECONDS: Final = 0.005
-"""How long a batch of a light model may keep the event loop."""
+"""The longest batch of a light model, which holds up the event loop."""
 
 RETRY_SECONDS: Final = (0.05, 60.0)
 """The shortest and the longest time after which a refused caller is asked to try again."""

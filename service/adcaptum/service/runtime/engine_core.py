@@ -107,7 +107,7 @@ class EngineCore:
 
     @property
     def has_work(self) -> bool:
-        """Whether there is anything for a step to do."""
+        """True if a step would find something to do."""
         return bool(self._arrived or self._stops or self._scheduler.waiting_rows)
 
     def submit(self, work: Work) -> None:
