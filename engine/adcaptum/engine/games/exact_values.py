@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adcaptum.engine.games.coalitions import Enumerated
 from adcaptum.engine.vocabulary.flow import Flow, computed
-from adcaptum.engine.vocabulary.pace import Pace
+from adcaptum.engine.vocabulary.pauses import Pauses
 
 # Of each worth, for a feature or a pair: a few passes, which wait for memory.
 _MULTIPLY_ADDS = 40.0
@@ -34,14 +34,14 @@ def paced_shapley_values(worths: Tensor) -> Flow[Tensor]:
     """
     games, coalitions = worths.shape
     features = coalitions.bit_length() - 1
-    pace = Pace()
+    pauses = Pauses()
     # A coalition of that size precedes a feature in size! (features - size - 1)! of the features!
     # orders.
     by_size = [1 / (features * comb(features - 1, size)) for size in range(features)]
     weights = _by_size(worths, [*by_size, 0])
     values = []
     for i in range(features):
-        yield from pace.before(_MULTIPLY_ADDS * worths.numel())
+        yield from pauses.before(_MULTIPLY_ADDS * worths.numel())
         without, joined = worths.view(games, -1, 2, 1 << i).unbind(2)
         weight = weights.view(-1, 2, 1 << i)[:, 0]
         values.append(((joined - without) * weight).sum((1, 2)))
@@ -62,12 +62,12 @@ def interaction_indices(worths: Tensor) -> Flow[Tensor]:
     """
     games, coalitions = worths.shape
     features = coalitions.bit_length() - 1
-    pace = Pace()
+    pauses = Pauses()
     found = worths.new_zeros(games, features, features)
     by_size = [1 / ((features - 1) * comb(features - 2, size)) for size in range(features - 1)]
     weights = _by_size(worths, [*by_size, 0, 0])
     for i, j in combinations(range(features), 2):
-        yield from pace.before(_MULTIPLY_ADDS * worths.numel())
+        yield from pauses.before(_MULTIPLY_ADDS * worths.numel())
         # By the presence of j and of i.
         shape = (-1, 2, 1 << (j - i - 1), 2, 1 << i)
         of = worths.view(games, *shape)

@@ -67,7 +67,7 @@ def report(attribution: Attribution) -> Flow[None]:
 def pause() -> Flow[None]:
     """Lets the driver look at deadlines and cancellations before the next piece of mathematics.
 
-    `Pace` pauses often enough, and no more.
+    `Pauses` pauses often enough, and no more.
     """
     yield ()
 

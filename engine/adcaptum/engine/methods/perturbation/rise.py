@@ -24,8 +24,8 @@ from adcaptum.engine.vocabulary.endpoints import endpoint_rows, endpoints
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask, example_by_example, report, target_at_inputs
 from adcaptum.engine.vocabulary.method import Traits
-from adcaptum.engine.vocabulary.pace import Pace
 from adcaptum.engine.vocabulary.parameters import parameter
+from adcaptum.engine.vocabulary.pauses import Pauses
 
 _FIRST_ROUND = 64
 _FIRST_PAIRS = 2
@@ -167,10 +167,12 @@ class Rise:
         """Adds the targets of a round's masks, (games, samples)."""
         elements = max(prod(t.shape[1:]) for t in rows.ends)
         step = max(1, _MOST_ELEMENTS // elements)
-        pace = Pace()
+        pauses = Pauses()
         for at in range(0, rows.samples, step):
             some = targets[:, at : at + step]
-            yield from pace.before(some.shape[1] * elements * (_MASK_MULTIPLY_ADDS + 2 * len(some)))
+            yield from pauses.before(
+                some.shape[1] * elements * (_MASK_MULTIPLY_ADDS + 2 * len(some))
+            )
             found = [
                 self._moments(some.to(end.device), masks, rows.first + at, end)
                 for end, masks in zip(rows.ends, rows.masks, strict=True)

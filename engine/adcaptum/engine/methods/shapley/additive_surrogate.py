@@ -21,7 +21,7 @@ from torch import Tensor
 
 from adcaptum.engine.methods.shapley.strata import PairedSample
 from adcaptum.engine.vocabulary.flow import Flow
-from adcaptum.engine.vocabulary.pace import PIECE_MULTIPLY_ADDS, Pace
+from adcaptum.engine.vocabulary.pauses import PIECE_MULTIPLY_ADDS, Pauses
 
 _SINGULAR = 1e-10
 
@@ -51,12 +51,12 @@ class Surrogate:
     inflation: Tensor
 
     @classmethod
-    def of(cls, sample: PairedSample, pace: Pace) -> Flow[Self | None]:
+    def of(cls, sample: PairedSample, pauses: Pauses) -> Flow[Self | None]:
         """Factorises; None if the sample does not determine the values.
 
         Args:
             sample: The pairs.
-            pace: Pauses between pieces.
+            pauses: The pauses between pieces.
         """
         pairs, features = sample.members.shape
         drawn = torch.bincount(sample.strata, minlength=len(sample.masses)).double()
@@ -68,7 +68,7 @@ class Surrogate:
         size = max(1, int(PIECE_MULTIPLY_ADDS / features**2))
         pieces = [slice(start, min(start + size, pairs)) for start in range(0, pairs, size)]
         for some in pieces:
-            yield from pace.before((some.stop - some.start) * features**2)
+            yield from pauses.before((some.stop - some.start) * features**2)
             matrix.addmm_((equations[some] * weights[some, None]).T, equations[some])
         # psi has no part along (1, ..., 1): any weight there makes the matrix regular.
         scale = matrix.trace() / max(features - 1, 1)
@@ -78,7 +78,7 @@ class Surrogate:
         inverse = torch.cholesky_inverse(factor)
         solution = torch.empty_like(equations)
         for some in pieces:
-            yield from pace.before((some.stop - some.start) * features**2)
+            yield from pauses.before((some.stop - some.start) * features**2)
             torch.mm(equations[some], inverse, out=solution[some])
         solution *= weights[:, None]
         # The finite population correction: a stratum evaluated whole has no sampling error.

@@ -14,7 +14,7 @@ from adcaptum.engine.methods.shapley.additive_surrogate import Surrogate
 from adcaptum.engine.methods.shapley.strata import PairedSample, Sampling
 from adcaptum.engine.rows.moments import rounds
 from adcaptum.engine.vocabulary.flow import Flow, computed
-from adcaptum.engine.vocabulary.pace import Pace
+from adcaptum.engine.vocabulary.pauses import Pauses
 
 _FIRST_PAIRS = 128
 # Up to about 110 features by default: requests with the same seed, which is the default, share a
@@ -85,7 +85,7 @@ def _sizes(features: int, pairs: int) -> list[int]:
 
 
 def _plan(features: int, pairs: int, seed: int, sampling: Sampling) -> Flow[tuple[Step, ...]]:
-    pace = Pace()
+    pauses = Pauses()
     sample = PairedSample.draw(features, pairs, seed, sampling)
     ends = accumulate(_sizes(features, pairs), initial=0)
     steps: list[Step] = []
@@ -95,7 +95,7 @@ def _plan(features: int, pairs: int, seed: int, sampling: Sampling) -> Flow[tupl
         if start == 0:
             none = torch.zeros(1, features, dtype=torch.bool)
             coalitions = torch.cat([none, ~none, coalitions])
-        surrogate = yield from Surrogate.of(sample.first(stop), pace)
+        surrogate = yield from Surrogate.of(sample.first(stop), pauses)
         steps += (Step(coalitions, stop - start, surrogate),)
     if steps[-1].surrogate is None:
         raise too_few(2 * pairs, features)
@@ -106,7 +106,7 @@ def _solvable(
     features: int, pairs: int, seed: int, sampling: Sampling
 ) -> Flow[tuple[Tensor, Surrogate]]:
     sample = PairedSample.draw(features, pairs, seed, sampling)
-    surrogate = yield from Surrogate.of(sample, Pace())
+    surrogate = yield from Surrogate.of(sample, Pauses())
     if surrogate is None:
         return (yield from _solvable(features, 2 * pairs, seed, sampling))
     return sample.members, surrogate

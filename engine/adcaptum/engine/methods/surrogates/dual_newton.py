@@ -87,7 +87,7 @@ class DualNewton:
         columns = self._problem.design[:, shrunk.nonzero()[:, 0]]
         rows, active = columns.shape
         small, large = sorted((rows, active))
-        yield from self._problem.pace.before(small**2 * large + small**3 / 3)
+        yield from self._problem.pauses.before(small**2 * large + small**3 / 3)
         few = active <= rows
         matrix = columns.T @ columns if few else columns @ columns.T
         matrix.diagonal().add_(1 / self._augmented)

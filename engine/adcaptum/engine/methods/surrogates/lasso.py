@@ -22,7 +22,7 @@ from adcaptum.engine.methods.surrogates.dual_newton import DualNewton
 from adcaptum.engine.methods.surrogates.lasso_path import followed
 from adcaptum.engine.methods.surrogates.lasso_problem import LassoProblem
 from adcaptum.engine.vocabulary.flow import Flow
-from adcaptum.engine.vocabulary.pace import Pace
+from adcaptum.engine.vocabulary.pauses import Pauses
 
 
 def lasso(
@@ -40,11 +40,11 @@ def lasso(
         b, of shape (features,).
     """
     rows, features = design.shape
-    pace = Pace()
+    pauses = Pauses()
     if products is None and features <= rows:
-        yield from pace.before(rows * features**2)
+        yield from pauses.before(rows * features**2)
         products = design.T @ design
-    problem = LassoProblem(design, right, design.T @ right, products, pace)
+    problem = LassoProblem(design, right, design.T @ right, products, pauses)
     largest = float(problem.moments.abs().max()) if features else 0.0
     if largest <= penalty:
         return torch.zeros_like(problem.moments)
@@ -55,7 +55,7 @@ def lasso(
             return coefficients
     if rows > features:
         # An equivalent problem with as many rows as features.
-        yield from pace.before(4 * rows * features**2)
+        yield from pauses.before(4 * rows * features**2)
         basis, triangle = torch.linalg.qr(design)
         problem = replace(problem, design=triangle, right=basis.T @ right)
     coefficients = yield from DualNewton(problem, penalty).solved()

@@ -30,7 +30,7 @@ def followed(problem: LassoProblem, penalty: float) -> Flow[Tensor]:
     level = float(dual.abs().max())
     active = [int(dual.abs().argmax())]
     for _ in range(_KNOTS * min(design.shape)):
-        yield from problem.pace.before(
+        yield from problem.pauses.before(
             problem.factorisation(len(active)) + design.numel() + len(design) * len(active)
         )
         columns = design[:, active]

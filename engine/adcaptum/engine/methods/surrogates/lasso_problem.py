@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.vocabulary.flow import Flow
-from adcaptum.engine.vocabulary.pace import Pace
+from adcaptum.engine.vocabulary.pauses import Pauses
 
 _EXACT = 1e-9
 _SHARE = 0.25
@@ -23,14 +23,14 @@ class LassoProblem:
         right: y, (rows,).
         moments: X'y, (features,).
         products: X'X, where there are no fewer rows than features.
-        pace: Pauses between factorisations.
+        pauses: The pauses between factorisations.
     """
 
     design: Tensor
     right: Tensor
     moments: Tensor
     products: Tensor | None
-    pace: Pace
+    pauses: Pauses
 
     @property
     def scale(self) -> float:
@@ -64,7 +64,7 @@ class LassoProblem:
         active = signs.nonzero()[:, 0]
         if len(active) > len(self.design):
             return None
-        yield from self.pace.before(self.factorisation(len(active)))
+        yield from self.pauses.before(self.factorisation(len(active)))
         factor, failed = torch.linalg.cholesky_ex(self.among(active))
         if failed:
             return None

@@ -26,7 +26,7 @@ from torch import Tensor
 from adcaptum.engine.methods.surrogates.weighted_regression import WeightedRegression
 from adcaptum.engine.sampling.replicates import signs
 from adcaptum.engine.vocabulary.flow import Flow
-from adcaptum.engine.vocabulary.pace import Pace
+from adcaptum.engine.vocabulary.pauses import Pauses
 
 Kind = Literal["lasso", "ridge"]
 
@@ -81,7 +81,7 @@ def fit(
         outputs: The outputs of each row, float64 of shape (examples, outputs, rows).
         with_parts: Whether to make `LinearSurrogate.parts`.
     """
-    fitting = _Fitting(kind, alpha, coalitions.cpu(), len(signs(1)) if with_parts else 0, Pace())
+    fitting = _Fitting(kind, alpha, coalitions.cpu(), len(signs(1)) if with_parts else 0, Pauses())
     fits: list[LinearSurrogate] = []
     for own, of_example in zip(weights, outputs, strict=True):
         shares = _shares(own)
@@ -114,14 +114,14 @@ class _Fitting:
         alpha: The penalty.
         coalitions: (rows, features).
         draws: The number of sums with random signs.
-        pace: Pauses between pieces.
+        pauses: The pauses between pieces.
     """
 
     kind: Kind
     alpha: float
     coalitions: Tensor
     draws: int
-    pace: Pace
+    pauses: Pauses
 
     def one(self, weights: Tensor, output: Tensor) -> Flow[LinearSurrogate]:
         """Fits a surrogate to one game.
@@ -138,7 +138,7 @@ class _Fitting:
         if spread <= 1e-12 * float(output.abs().max()):
             # The output is constant but for rounding errors: there is nothing to explain.
             return LinearSurrogate.same(0.0, features, self.draws)
-        regression = yield from WeightedRegression.of(self.coalitions, weights, right, self.pace)
+        regression = yield from WeightedRegression.of(self.coalitions, weights, right, self.pauses)
         alpha = self.alpha
         if self.kind == "ridge":
             values = yield from regression.ridge(alpha)

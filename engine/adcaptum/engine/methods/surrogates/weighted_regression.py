@@ -12,7 +12,7 @@ from torch import Tensor
 from adcaptum.engine.methods.surrogates.lasso import lasso
 from adcaptum.engine.sampling.replicates import signs
 from adcaptum.engine.vocabulary.flow import Flow
-from adcaptum.engine.vocabulary.pace import PIECE_MULTIPLY_ADDS, Pace
+from adcaptum.engine.vocabulary.pauses import PIECE_MULTIPLY_ADDS, Pauses
 
 _SINGULAR = 1e-12
 _JITTER = 1e-10
@@ -28,44 +28,44 @@ class WeightedRegression:
         right: y, (rows,).
         weights: Of each row, in all one, (rows,).
         products: X'X, where there are no fewer rows than features.
-        pace: Pauses between pieces.
+        pauses: The pauses between pieces.
     """
 
     design: Tensor
     right: Tensor
     weights: Tensor
     products: Tensor | None
-    pace: Pace
+    pauses: Pauses
 
     @classmethod
-    def of(cls, design: Tensor, weights: Tensor, right: Tensor, pace: Pace) -> Flow[Self]:
+    def of(cls, design: Tensor, weights: Tensor, right: Tensor, pauses: Pauses) -> Flow[Self]:
         """Centres and weights rows, and computes their products.
 
         Args:
             design: Numbers of any dtype, (rows, features).
             weights: Of each row, float64 of shape (rows,), in all one.
             right: The rows' outputs, centred and weighted, float64 of shape (rows,).
-            pace: Pauses between pieces.
+            pauses: The pauses between pieces.
         """
         x = design.to(torch.float64, copy=True)
         rows, features = x.shape
         x.sub_(weights @ x).mul_(weights.sqrt()[:, None])
         if features > rows:
-            return cls(x, right, weights, None, pace)
+            return cls(x, right, weights, None, pauses)
         products = x.new_zeros(features, features)
         for some in x.split(_rows_at_once(features)):
-            yield from pace.before(len(some) * features**2)
+            yield from pauses.before(len(some) * features**2)
             products.addmm_(some.T, some)
-        return cls(x, right, weights, products, pace)
+        return cls(x, right, weights, products, pauses)
 
     def ridge(self, alpha: float) -> Flow[Tensor]:
         """The minimum of |y - X b|^2 + alpha |b|^2, (features,)."""
         rows, features = self.design.shape
         if self.products is not None:
-            yield from self.pace.before(features**3 / 3)
+            yield from self.pauses.before(features**3 / 3)
             sides = (self.design.T @ self.right)[:, None]
             return torch.cholesky_solve(sides, _factor(self.products, alpha))[:, 0]
-        yield from self.pace.before(rows**2 * features)
+        yield from self.pauses.before(rows**2 * features)
         factor = _factor(self.design @ self.design.T, alpha)
         return self.design.T @ torch.cholesky_solve(self.right[:, None], factor)[:, 0]
 
@@ -97,18 +97,18 @@ class WeightedRegression:
         everything = count == self.design.shape[1]
         chosen = self.design if everything else self.design[:, kept]
         if self.products is None:
-            yield from self.pace.before(rows * count**2)
+            yield from self.pauses.before(rows * count**2)
             products = chosen.T @ chosen
         else:
             products = self.products if everything else self.products[kept[:, None], kept]
-        yield from self.pace.before(count**3 / 3)
+        yield from self.pauses.before(count**3 / 3)
         factor = _factor(products, alpha)
         residual = self.right - self.design @ values
         flips = signs(rows) if draws else None
         size = _rows_at_once(count)
         for start in range(0, rows, size):
             some = slice(start, min(start + size, rows))
-            yield from self.pace.before((some.stop - start) * count**2)
+            yield from self.pauses.before((some.stop - start) * count**2)
             solution = torch.cholesky_solve(chosen[some].T, factor)
             # The share of each row's own output in its fit, the intercept included.
             leverage = (solution * chosen[some].T).sum(0) + self.weights[some]

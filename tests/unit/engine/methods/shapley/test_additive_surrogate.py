@@ -10,13 +10,13 @@ from adcaptum.engine.games.exact_values import shapley_values
 from adcaptum.engine.methods.shapley.additive_surrogate import Surrogate
 from adcaptum.engine.methods.shapley.strata import PairedSample
 from adcaptum.engine.vocabulary.flow import computed
-from adcaptum.engine.vocabulary.pace import Pace
+from adcaptum.engine.vocabulary.pauses import Pauses
 from tests.games import multiplicative, noise, smooth
 
 
 def solve(worths: Tensor, sample: PairedSample) -> tuple[Tensor, Tensor]:
     """The values of a game and their standard errors, (players,) each."""
-    surrogate = computed(Surrogate.of(sample, Pace()))
+    surrogate = computed(Surrogate.of(sample, Pauses()))
     assert surrogate is not None
     numbers = sample.members.long() @ (1 << torch.arange(sample.members.shape[1]))
     halves = (worths[numbers] - worths[len(worths) - 1 - numbers]) / 2
@@ -72,12 +72,12 @@ def test_a_linear_game_is_solved_by_any_sample() -> None:
 
 
 def test_too_few_pairs_determine_nothing() -> None:
-    assert computed(Surrogate.of(PairedSample.draw(10, 5, seed=0), Pace())) is None
+    assert computed(Surrogate.of(PairedSample.draw(10, 5, seed=0), Pauses())) is None
 
 
 def test_games_are_solved_together_as_alone() -> None:
     sample = PairedSample.draw(9, 60, seed=0)
-    surrogate = computed(Surrogate.of(sample, Pace()))
+    surrogate = computed(Surrogate.of(sample, Pauses()))
     assert surrogate is not None
     halves, gaps = torch.randn(4, 60, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
     together = surrogate.fit(halves, gaps)

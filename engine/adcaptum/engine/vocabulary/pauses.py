@@ -10,7 +10,7 @@ PIECE_MULTIPLY_ADDS: Final = 4e9
 """The multiply-adds between two pauses: 0.1 s to 0.4 s on a core."""
 
 
-class Pace:
+class Pauses:
     """Pauses a flow each time that its mathematics has taken `PIECE_MULTIPLY_ADDS`.
 
     Small problems never pause, so that they cost their driver nothing.
