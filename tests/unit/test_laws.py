@@ -16,11 +16,8 @@ MOST_FILES = 15
 # Rooms whose docstrings are still to be rewritten; the list only shrinks.
 RIDDLES = (
     "engine/adcaptum/attr/",
-    "engine/adcaptum/engine/games/",
-    "engine/adcaptum/engine/methods/",
-    "engine/adcaptum/engine/rows/",
+    "engine/adcaptum/engine/methods/backward_rules/",
     "engine/adcaptum/engine/rules/",
-    "engine/adcaptum/engine/sampling/",
     "service/adcaptum/service/device/",
     "service/adcaptum/service/handlers/",
     "service/adcaptum/service/runtime/",
@@ -76,7 +73,7 @@ def test_imports_are_absolute_and_files_fit_on_a_few_screens(path: Path) -> None
     source = path.read_text()
     for node in ast.walk(ast.parse(source)):
         assert not (isinstance(node, ast.ImportFrom) and node.level), path
-    assert len(source.splitlines()) <= 450, path
+    assert len(source.splitlines()) <= 400, path
 
 
 def test_no_folder_has_more_files_than_a_reader_can_hold() -> None:
