@@ -32,7 +32,7 @@ from adcaptum.v1 import explanation_service_pb2 as pb, model_pb2, tensor_pb2
 GRADIENT: Final = method_specs.by_name("saliency", {})
 FORWARD: Final = method_specs.by_name("feature_ablation", {})
 
-SECONDS: Final = 2.0
+SECONDS: Final = 1.0
 """Seconds for which one method runs at most."""
 
 MOST_PIXELS: Final = 1 << 62
