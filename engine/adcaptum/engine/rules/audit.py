@@ -1,4 +1,4 @@
-"""What the autograd graph says of operations that no mode has seen."""
+"""Search of the autograd graph for operations that no handler has answered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SCRIPTED = "CppFunction"
 
 
 def nodes_behind(tensor: Tensor, before: AbstractSet[Node] = frozenset()) -> set[Node]:
-    """Every node of the graph that a gradient of the tensor passes through, up to some."""
+    """Nodes that a gradient of the tensor passes through, up to the nodes `before`."""
     if tensor.grad_fn is None or tensor.grad_fn in before:
         return set()
     seen: set[Node] = {tensor.grad_fn}
@@ -28,8 +28,8 @@ def nodes_behind(tensor: Tensor, before: AbstractSet[Node] = frozenset()) -> set
     return seen
 
 
-def strangers(nodes: set[Node], hidden: Mapping[str, str]) -> set[str]:
-    """The names of nodes that no handled operation has left.
+def unhandled_operations(nodes: set[Node], hidden: Mapping[str, str]) -> set[str]:
+    """Names of the operations whose nodes no handler has left in the graph.
 
     Args:
         nodes: Of a graph.

@@ -120,11 +120,11 @@ class DispatchTable:
         return _in_place(name, func, handler) if in_place else _guarded(name, handler)
 
     def _tracks(self, name: str) -> bool:
-        """Whether results of an operation without a gradient get proxies."""
+        """Tells if results of an operation without a gradient get proxies."""
         return self._makers is not None and name not in self._constant
 
     def _enters(self, name: str, func: Func) -> bool:
-        """Whether a function is written in Python, and its body is run instead of it."""
+        """Tells if a function is written in Python, and its body is run instead of it."""
         if not isinstance(func, FunctionType) or name in WHOLE or name in self._plain:
             return False
         if name in ELEMENTWISE and name in self._handlers:
@@ -259,14 +259,14 @@ def _guarded(name: str, handler: Handler) -> Handler:
         pairs = interception.pairs
         if pairs is None:
             return handler(interception, func, args, kwargs)
-        tape = pairs.tape
-        if tape is not None:
-            tape.begin(name)
+        trace = pairs.trace
+        if trace is not None:
+            trace.begin(name)
         try:
             result = handler(interception, func, args, kwargs)
         except RowsLost:
-            if tape is not None:
-                tape.lost()
+            if trace is not None:
+                trace.lost()
             result = run_plain(func, args, kwargs)
             interception.report(name, result, (args, kwargs))
         pairs.follow(name, func, args, kwargs, result)
@@ -342,7 +342,7 @@ def _decomposed(body: Func) -> Handler:
 
 
 def _concerns(interception: Interception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether an argument depends on what is explained, with or without a gradient."""
+    """Tells if an argument depends on what is explained, with or without a gradient."""
     if any_depends(args, kwargs):
         return True
     return interception.proxies.among((args, kwargs))

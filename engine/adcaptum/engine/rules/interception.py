@@ -1,22 +1,24 @@
-"""The mechanism: operations of one batch are intercepted and given other backward behaviour.
+"""Interception of a batch's operations, to give them another backward pass.
 
 An `Interception` is a mode of torch that is active while the model runs on one batch, in one thread
-only. Every operation, however it is called, comes by; nothing is set on the model or its modules.
+only. It sees every operation, however it is called, and sets nothing on the model or its modules.
 
-How an operation is answered, by its name (see `operations`; resolved by `table`):
+The dispatch table chooses the handler of an operation by its name (see `operations`):
 
-1. A *handler* of the rule, if the rule has one: `handler(interception, func, args, kwargs)` gives
-   what the operation gives. It computes the value as usual and builds, in the autograd graph, the
+1. A *handler* of the rule, if the rule has one: `handler(interception, func, args, kwargs)` returns
+   the operation's result. It computes the value as usual and builds, in the autograd graph, the
    operations whose plain gradient is the wanted one; `attach` joins the two. For instance, an
    operation that is to have the gradient m has `attach(func(x.detach()), x * m)`. Handlers run
    with the interception off; `interception.within(f, ...)` runs f with it on.
    Handlers see only operations of which an argument depends on what is explained (`depends`), and
    never in-place forms: those are computed out of place and copied.
-2. A function that is written in Python (`F.multi_head_attention_forward`, `Tensor.norm`) is run
-   with the interception on: what it consists of comes by one by one. The same goes for what
-   `decompositions` has for fused kernels.
+2. A function that is written in Python (`F.multi_head_attention_forward`, `Tensor.norm`) runs with
+   the interception on, so that each operation in its body has its own handler. So do the bodies
+   that `decompositions` has for fused kernels.
 3. An operation that the rule calls *plain* keeps its plain gradient.
-4. Any other operation keeps it too, and is reported by `uncovered`.
+4. Any other operation keeps it too, and `uncovered` lists it.
+5. A result without a gradient that depends on what is explained gets a proxy, if the rule has makers
+   of proxies (see `proxies`).
 
 Parameters never count as depending on what is explained: they are detached, which also saves what
 autograd would keep for their gradients. Handlers see them as they are, so that `args[1] is
@@ -38,7 +40,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from adcaptum.engine.rules.audit import Node, nodes_behind, strangers
+from adcaptum.engine.rules.audit import Node, nodes_behind, unhandled_operations
 from adcaptum.engine.rules.pairs import Pairs
 from adcaptum.engine.rules.proxies import Proxies
 
@@ -69,7 +71,7 @@ class Rule(Protocol):
 
 
 class Table(Protocol):
-    """What answers each operation; see `dispatch_table`.
+    """The handlers of a rule by operation; see `dispatch_table`.
 
     Attributes:
         hidden: The operations of which the rule leaves no node of autograd's own in the graph, by
@@ -105,7 +107,7 @@ class Interception(TorchFunctionMode):
         self.severs = False
         self._table = table
         self._uncovered: list[tuple[str, Node | None]] = []
-        self._told: set[Node] = set()
+        self._reported: set[Node] = set()
 
     def __torch_function__(
         self,
@@ -131,27 +133,27 @@ class Interception(TorchFunctionMode):
             return function(*args, **kwargs)
 
     def report(self, name: str, result: object, arguments: object = ()) -> None:
-        """Remembers that the results of an operation have the plain gradient, for want of a rule.
+        """Records an operation without a rule, whose results have the plain gradient.
 
-        Results that are not floating-point, or have no gradient, are nobody's concern.
+        Results without a gradient are left out.
 
         Args:
-            name: The operation's.
-            result: What it gave.
-            arguments: What it was given, so that what it consists of is not reported, too.
+            name: The operation's name.
+            result: Its results.
+            arguments: Its arguments: nodes of the graph behind them are not the operation's.
         """
         before = {t.grad_fn for t in tree_leaves(arguments) if isinstance(t, Tensor)}
         for t in tree_leaves(result):
             if isinstance(t, Tensor) and t.requires_grad:
                 self._uncovered.append((name, t.grad_fn))
-                self._told |= nodes_behind(t, before)
+                self._reported |= nodes_behind(t, before)
 
     def report_always(self, name: str) -> None:
         """Reports an operation whose results cannot be followed to the target."""
         self._uncovered.append((name, None))
 
     def differentiable(self, objective: Tensor) -> Tensor:
-        """What is explained, or its proxy: a model may return counts, or a detached tensor."""
+        """Returns the target, or its proxy if the model returns counts or a detached tensor."""
         proxy = self.proxies.of(objective)
         if proxy is None or not objective.is_floating_point():
             return objective
@@ -165,16 +167,18 @@ class Interception(TorchFunctionMode):
         """
         behind = nodes_behind(objective)
         names = {name for name, node in self._uncovered if node is None or node in behind}
-        return tuple(sorted(names | strangers(behind - self._told, self._table.hidden)))
+        return tuple(
+            sorted(names | unhandled_operations(behind - self._reported, self._table.hidden))
+        )
 
 
 def depends(value: object) -> bool:
-    """Whether it is a tensor that depends on what is explained. Parameters do not."""
+    """Tells if it is a tensor that depends on what is explained. Parameters do not."""
     return isinstance(value, Tensor) and value.requires_grad and not isinstance(value, nn.Parameter)
 
 
 def any_depends(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether an argument, or a tensor in a list of them, depends on what is explained."""
+    """Tells if an argument, or a tensor in a list of them, depends on what is explained."""
     for value in (*args, *kwargs.values()) if kwargs else args:
         if isinstance(value, Tensor):
             if value.requires_grad and not isinstance(value, nn.Parameter):
@@ -220,7 +224,7 @@ def scaled(value: Tensor, x: Tensor, multiplier: Tensor) -> Tensor:
 
 
 def large(x: Tensor) -> bool:
-    """Whether a pass over a tensor's memory takes longer than a function written in Python."""
+    """Tells if a pass over a tensor's memory takes longer than a function written in Python."""
     return x.numel() >= _LARGE
 
 

@@ -1,4 +1,4 @@
-"""What torch's operations are called, and which of them the plain gradient explains rightly.
+"""Names of torch's operations, and sets of those that rules treat alike.
 
 An operation has one name however it is called: `torch.relu`, `Tensor.relu`, `F.relu` and
 `torch.ops.aten.relu.default` are all "relu"; `relu_` and `+=` are in-place forms of their names.
@@ -136,7 +136,7 @@ PASSIVE = words("""
 """Operations and attributes without a gradient."""
 
 LEAVING = words("item tolist numpy __float__ __int__ __index__")
-"""Operations that give numbers of Python, or arrays of NumPy: what comes of them is not seen."""
+"""Operations that give numbers of Python, or arrays of NumPy, which cannot be followed."""
 
 SEVERING = words("""
     detach data eq ne lt le gt ge isnan isinf isfinite logical_and logical_or logical_not
@@ -146,7 +146,7 @@ SEVERING = words("""
 """Passive operations whose values depend on their arguments' values."""
 
 NEUTRAL = PASSIVE - SEVERING - LEAVING
-"""Passive operations that say nothing of their arguments' values, or only to the program's flow."""
+"""Passive operations whose results do not depend on values, or only steer the program's flow."""
 
 INDEXING = words("""
     __getitem__ index gather take take_along_dim index_select index_add index_copy index_fill

@@ -1,8 +1,8 @@
-"""Which row of a batch is compared with which.
+"""Pairs of rows of a batch and the reference rows that they are compared with.
 
 Rows of examples stand first in the batch, then the distinct rows that they are compared with; one
-reference row may serve many examples. Reference rows of which all is known are not in the batch:
-what they have is read from a tape.
+reference row may serve many examples. Reference rows whose values are recorded are not in the
+batch: their values are read from a trace.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ from adcaptum.engine.rules.row_places import RowPlaces
 
 
 class Pairs(RowPlaces):
-    """Which row of a batch is compared with which.
+    """Pairs of example rows and reference rows in one batch.
 
     Attributes:
-        rows: How many rows the batch has, those of references included.
-        examples: How many of them are examples'; they stand first.
-        tape: What is known of reference rows, or is written down; None: nothing.
+        rows: The number of rows of the batch, those of references included.
+        examples: The number of examples; they stand first.
+        trace: Recorded values of reference rows, and the record of this batch; None: neither.
     """
 
-    def __init__(self, index: Tensor, references: int, tape: ReferenceTrace | None = None) -> None:
+    def __init__(self, index: Tensor, references: int, trace: ReferenceTrace | None = None) -> None:
         """Takes the pairs.
 
         Args:
-            index: For each example row the number of its reference row, from 0; int64 of shape
+            index: The number of each example's reference row, from 0; int64 of shape
                 (examples,) on the CPU.
-            references: How many reference rows there are, those that are known included.
-            tape: Where the known ones are, which come first.
+            references: The number of reference rows, recorded ones included.
+            trace: The trace of the recorded ones, which come first.
         """
         self.examples = len(index)
-        self.tape = tape
-        fresh = references if tape is None else tape.fresh
+        self.trace = trace
+        fresh = references if trace is None else trace.fresh
         super().__init__(self.examples + fresh)
         self._single = references == 1
         self._in_order, self._index = True, index
         if not self._single:
             own = torch.arange(references)
             self._in_order = references == self.examples and torch.equal(index, own)
-            # Without a tape the reference rows are behind those of the examples, else apart.
+            # Without a trace the reference rows are behind those of the examples, else apart.
             self._index = torch.cat([index, own[references - fresh :]])
-            if tape is None:
+            if trace is None:
                 self._index += self.examples
 
     def of(self, x: Tensor, like: Tensor | None = None) -> Tensor:
@@ -62,23 +62,23 @@ class Pairs(RowPlaces):
         stride = self.stride(x if like is None else like)
         x = x.detach()
         if self.rows == 1:
-            return self._taped.one(x)
+            return self._known_trace.one(x)
         first = stride * self.rows == x.numel() and x.shape[0] == self.rows
         blocks = x if first else x.reshape(-1, self.rows, stride)
         dim = 0 if first else 1
         starts = blocks
-        if self._single or self.tape is not None:
+        if self._single or self.trace is not None:
             starts = blocks.narrow(dim, self.examples, self.rows - self.examples)
-            if self.tape is not None:
-                starts = self.tape.starts(starts, dim)
+            if self.trace is not None:
+                starts = self.trace.starts(starts, dim)
         if not self._single:
             starts = starts.index_select(dim, self._on(x.device))
         elif not first:
             starts = starts.expand_as(blocks)
         return starts if first else starts.reshape(x.shape)
 
-    def explained(self, *tensors: Tensor) -> int | None:
-        """How many entries of the first dimension need multipliers; None for all.
+    def example_rows(self, *tensors: Tensor) -> int | None:
+        """Number of entries of the first dimension that need multipliers; None for all.
 
         No gradient comes from reference rows: where the rows are the first dimension of all
         tensors, only those of examples count.
@@ -88,33 +88,33 @@ class Pairs(RowPlaces):
                 return None
         return self.examples
 
-    def compared(self, x: Tensor, count: int | None, like: Tensor | None = None) -> Tensor:
-        """What the first entries of a tensor, `explained` so many, are compared with; see `of`."""
+    def references_of(self, x: Tensor, count: int | None, like: Tensor | None = None) -> Tensor:
+        """References of the first entries of a tensor, `example_rows` so many; see `of`."""
         if count is None or self._single:
             return self.of(x, like)
         x = x.detach()
-        if self.tape is not None:
-            starts = self.tape.starts(x[count:], 0)
+        if self.trace is not None:
+            starts = self.trace.starts(x[count:], 0)
             return starts if self._in_order else starts.index_select(0, self._on(x.device)[:count])
         return x[count:] if self._in_order else x.index_select(0, self._on(x.device)[:count])
 
-    def common(self, t: Tensor, like: Tensor) -> bool:
-        """Whether a tensor that broadcasts to another is the same for all rows, which come first.
+    def is_common(self, t: Tensor, like: Tensor) -> bool:
+        """Tells if a tensor that broadcasts to another is the same for all rows, which come first.
 
-        It has no rows then, or one for all. Of a batch of one row that says nothing: there it is
-        the same if nothing was asked for of the references.
+        It has no rows then, or one for all. A batch of one row does not tell: there it is the same
+        if the recorded batch read no reference values.
         """
         if t.dim() == like.dim() and t.shape[:1] != (1,):
             return False
-        return self.leads(like) and (self.rows > 1 or self.unasked)
+        return self.leads(like) and (self.rows > 1 or self.asks_no_more)
 
     @property
-    def unasked(self) -> bool:
-        """Whether a batch's only row is compared with nothing more by the operation under way."""
-        return self.rows == 1 and not self._taped.more
+    def asks_no_more(self) -> bool:
+        """Tells if the operation under way reads no more reference values of a batch's one row."""
+        return self.rows == 1 and not self._known_trace.more
 
     def forget_references(self, t: Tensor, like: Tensor) -> None:
-        """Sets what is said of reference rows to zero, in place, where they come last.
+        """Sets the entries of reference rows to zero, in place, where they come last.
 
         No gradient comes from them. They equal their references, so that every quotient of
         differences is 0 / 0 there, and would have to be mended.
@@ -123,9 +123,9 @@ class Pairs(RowPlaces):
             t[self.examples :] = 0
 
     @property
-    def _taped(self) -> ReferenceTrace:
-        assert self.tape is not None, "a row without a reference row in the batch has one on a tape"
-        return self.tape
+    def _known_trace(self) -> ReferenceTrace:
+        assert self.trace is not None, "the reference row of a batch of one row is on a trace"
+        return self.trace
 
     def _on(self, device: torch.device) -> Tensor:
         if self._index.device != device:

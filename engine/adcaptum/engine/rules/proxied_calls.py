@@ -234,14 +234,14 @@ def _made(
     """The proxy that a maker gives; an opaque one where it does not know the rows."""
     func, args, kwargs = call
     pairs = interception.pairs
-    tape = None if pairs is None else pairs.tape
-    if tape is not None:
-        tape.begin(name)
+    trace = None if pairs is None else pairs.trace
+    if trace is not None:
+        trace.begin(name)
     try:
         proxy: Tensor = maker(interception, func, args, kwargs)
     except RowsLost:
-        if tape is not None:
-            tape.lost()
+        if trace is not None:
+            trace.lost()
         sources = _dependents((args, kwargs))
         proxy = severed(value, sources)
         interception.report(name, proxy, sources)
@@ -281,7 +281,7 @@ def _finished(
 
 
 def _stands_for(proxy: Tensor, value: Tensor) -> bool:
-    """Whether a proxy has a value's numbers: counts and truth values must be right exactly."""
+    """Tells if a proxy has a value's numbers: counts and truth values must be right exactly."""
     if value.is_floating_point() or value.is_complex():
         return proxy.shape == value.shape
     return proxy.shape == value.shape and bool((proxy.detach() == value).all())

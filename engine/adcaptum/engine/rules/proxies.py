@@ -61,7 +61,7 @@ class Proxies:
         return proxy
 
     def among(self, values: object) -> bool:
-        """Whether a value, or one in a list, tuple or dictionary of them, has a proxy."""
+        """Tells if a value, or one in a list, tuple or dictionary of them, has a proxy."""
         if isinstance(values, Tensor):
             return not values.requires_grad and self.of(values) is not None
         if isinstance(values, dict):

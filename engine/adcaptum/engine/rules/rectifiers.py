@@ -75,7 +75,7 @@ class Rectification(Interception):
         self._values[key] = (ref(x, lambda _: self._values.pop(key, None)), x._version, mark)  # noqa: SLF001
 
     def is_sign(self, sign: Sign, x: object) -> bool:
-        """Whether it is the sign of a tensor as that is now."""
+        """Tells if it is the sign of a tensor as that is now."""
         return depends(x) and isinstance(x, Tensor) and self.values(x) is sign.values
 
     def rectified(self, x: Tensor, *, positive: bool) -> Tensor:

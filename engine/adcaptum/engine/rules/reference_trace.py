@@ -1,10 +1,10 @@
-"""What operations give for reference rows, written down in one batch and read in later ones.
+"""Values of reference rows at each operation, recorded in one batch and read in later ones.
 
-A rule that compares rows asks, operation by operation, for what reference rows have in some tensors
-(`Pairs.of`). Nothing else of them is needed: where all that would be asked for is known, they need
-not be evaluated. It is asked for in the same order in each batch of a model, because a model does
-the same operations whatever its rows are. Where it does others, or in other shapes, that is a
-`TraceMismatch`, and the batch has to be evaluated with its references.
+A rule that compares rows reads, operation by operation, the values of reference rows in some
+tensors (`Pairs.of`), and nothing else of them: rows whose values are recorded need not be
+evaluated. Handlers read them in the same order in each batch of a model, because a model does the
+same operations whatever its rows are. A model that does others, or in other shapes, raises
+`TraceMismatch`, and the batch is evaluated with its references.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from torch import Tensor
 
 
 class TraceMismatch(BaseException):  # a model may catch every Exception
-    """The model does not do what was recorded of it."""
+    """The model differs from its record."""
 
 
 class Entry(NamedTuple):
-    """What reference rows have in one tensor.
+    """Values of reference rows in one tensor.
 
     Attributes:
         values: (references, *features); or (outer, references, inner) where the rows do not come
@@ -35,7 +35,7 @@ class Entry(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """What was asked for by an operation.
+    """Values that the handler of an operation asked for.
 
     Attributes:
         name: Its name.
@@ -48,7 +48,7 @@ class Operation(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """What some reference rows have at every operation; it is never written to.
+    """Values of some reference rows at every operation; it is never written to.
 
     Attributes:
         operations: In the order in which the model does them.
@@ -63,7 +63,7 @@ class Record:
 
     @property
     def rows(self) -> int:
-        """How many reference rows it is of."""
+        """Number of reference rows."""
         return len(self.outputs)
 
     @property
@@ -98,15 +98,15 @@ class Source:
 
 
 class ReferenceTrace:
-    """Reads what is known of a batch's reference rows, and writes down what is evaluated of them.
+    """Reads recorded values of a batch's reference rows, and records those that it evaluates.
 
     The batch's reference rows are those of the sources, then those that it evaluates.
 
     Attributes:
-        fresh: How many reference rows the batch evaluates.
-        begun: How many operations have begun.
-        row_bytes: What one of them takes that is written down.
-        spoilt: Whether what is written down must not be used.
+        fresh: The number of reference rows that the batch evaluates.
+        begun: The number of operations that have begun.
+        row_bytes: The memory that the record of one of them takes.
+        spoilt: Whether the record must not be used.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class ReferenceTrace:
 
         Args:
             sources: What is known.
-            fresh: How many reference rows the batch evaluates.
+            fresh: The number of reference rows that the batch evaluates.
             kept: Which of these are written down, int64; None: none.
             most_bytes: What they may take; if it is more, nothing is kept.
         """
@@ -138,14 +138,14 @@ class ReferenceTrace:
 
     @property
     def more(self) -> bool:
-        """Whether the operation under way has asked for more in the batch that was recorded."""
+        """Tells if the operation under way has asked for more in the batch that was recorded."""
         return self._asked < len(self._entries)
 
     def begin(self, name: str) -> None:
-        """An operation begins.
+        """Begins an operation.
 
         Raises:
-            Disagreement: If another one was recorded.
+            TraceMismatch: If another one was recorded.
         """
         number = self.begun
         self.begun = number + 1
@@ -161,24 +161,24 @@ class ReferenceTrace:
         self._asked, self._entries = 0, entries
 
     def lost(self) -> None:
-        """It is not known where the rows are: they may have been mixed, and nothing is kept.
+        """Discards the record: the rows' places are unknown, and rows may have been mixed.
 
         Raises:
-            Disagreement: If something was.
+            TraceMismatch: If something was.
         """
         if self._sources:
             raise TraceMismatch
         self.spoilt = True
 
     def starts(self, own: Tensor, dim: int) -> Tensor:
-        """What the reference rows have in a tensor.
+        """Returns the values of the reference rows in a tensor.
 
         Args:
             own: What those have that the batch evaluates, without a graph.
             dim: Which dimension they are.
 
         Raises:
-            Disagreement: If nothing of that form was recorded.
+            TraceMismatch: If nothing of that form was recorded.
         """
         if self._kept is not None:
             self._write(own, dim, len(self._kept))
@@ -193,7 +193,7 @@ class ReferenceTrace:
         return known[0] if len(known) == 1 else torch.cat(known, dim)
 
     def one(self, x: Tensor) -> Tensor:
-        """What the reference row has in a tensor that is all of a batch's only row."""
+        """Returns the reference row's values in a tensor of a batch's only row."""
         if self._asked >= len(self._entries):
             raise TraceMismatch
         (start,) = self._next(x.dtype, self._entries[self._asked].dim)
@@ -208,7 +208,7 @@ class ReferenceTrace:
         return self._completed([each.record.outputs for each in self._sources], own)
 
     def leaves(self, own: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """What all reference rows have where gradients are taken, likewise."""
+        """Values of all reference rows where gradients are taken, likewise."""
         return tuple(
             self._completed([each.record.leaves[i] for each in self._sources], t)
             for i, t in enumerate(own)
@@ -226,7 +226,7 @@ class ReferenceTrace:
             What was written down; None if nothing was, or it was too much.
 
         Raises:
-            Disagreement: If the model did less than was recorded.
+            TraceMismatch: If the model did less than was recorded.
         """
         if self._sources and (self.more or (whole and self.begun < len(self._operations))):
             raise TraceMismatch
@@ -252,7 +252,7 @@ class ReferenceTrace:
         return t.detach().index_select(dim, self._kept.to(t.device))
 
     def _next(self, dtype: torch.dtype, dim: int) -> list[Tensor]:
-        """What each source has of the tensor that is asked for."""
+        """Returns each source's values of the tensor that is asked for."""
         asked = self._asked
         if asked >= len(self._entries):
             raise TraceMismatch
@@ -276,6 +276,6 @@ class ReferenceTrace:
 
 
 def _alike(source: Source, number: int, name: str) -> bool:
-    """Whether an operation is another source's, too."""
+    """Tells if an operation is another source's, too."""
     operations = source.record.operations
     return number < len(operations) and operations[number].name == name

@@ -76,7 +76,7 @@ class RowPlaces:
         return stride
 
     def leads(self, x: Tensor) -> bool:
-        """Whether the rows come first, each in one piece."""
+        """Tells if the rows come first, each in one piece."""
         return self._known(x) * self.rows == x.numel()
 
     def expand(self, x: Tensor, shape: torch.Size) -> Tensor:
@@ -217,13 +217,13 @@ class RowPlaces:
         return stride if bool((flat.view(-1, self.rows, stride) == expected).all()) else _LOST
 
     def _touches(self, args: Iterable[Any]) -> bool:
-        """Whether rows have moved in one of the arguments."""
+        """Tells if rows have moved in one of the arguments."""
         return any(
             id(a) in self._moved or (isinstance(a, list | tuple) and self._touches(a)) for a in args
         )
 
     def _same_beginning(self, sources: list[Tensor], results: list[Tensor]) -> bool:
-        """Whether the dimensions that have the rows are the first of the results, too."""
+        """Tells if the dimensions that have the rows are the first of the results, too."""
         for source in sources:
             dims, count = 0, 1
             while count % self.rows and dims < source.dim():
@@ -257,7 +257,7 @@ def _stay(
     sources: list[Tensor],
     results: list[Tensor],
 ) -> bool:
-    """Whether an operation on rows that come first certainly leaves them there."""
+    """Tells if an operation on rows that come first certainly leaves them there."""
     if name in _RESHAPES:
         return True
     if name in {"cat", "stack", "sum", "mean", "index_select", "gather", "cumsum", "flip", "roll"}:

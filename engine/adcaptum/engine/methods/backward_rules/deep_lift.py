@@ -20,7 +20,7 @@ from adcaptum.engine.vocabulary.parameters import parameter
 
 @dataclass(frozen=True, slots=True)
 class DeepLift:
-    """What each element's difference from the baseline contributes to the output's.
+    """Contributions of each element's difference from the baseline to the output's difference.
 
     Shrikumar, Greenside, Kundaje (2017), https://arxiv.org/abs/1704.02685. The attributions sum to
     the output less the output at the baseline, exactly. It takes one gradient row an example, and

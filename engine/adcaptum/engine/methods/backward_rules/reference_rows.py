@@ -53,7 +53,7 @@ def compared_with_background(explicand: Explicand, rule: Rule, *, multiply: bool
 
 
 def compared_rows(explicand: Explicand, each: int) -> int:
-    """How many rows a comparison takes: examples times baselines of each, and the baselines."""
+    """Number of rows of a comparison: examples times baselines of each, and the baselines."""
     given = max((len(t) for t in explicand.baselines or ()), default=1)
     if any(isinstance(a, PerExample) for a in explicand.arguments.values):
         # What the model makes of a baseline depends on the example's further arguments.
@@ -97,7 +97,7 @@ def difference_attribution(
 
 
 def incomplete(answer: Attribution, explicand: Explicand) -> Tensor | None:
-    """How far each example's attributions are from adding up, where that is more than rounding.
+    """Errors of attributions that do not add up, where they are more than rounding.
 
     At a layer they need not add up: the target may depend on the inputs by other ways, too.
 

@@ -52,8 +52,8 @@ def relu(
     pairs = pairs_of(interception)
     with torch.no_grad():
         y = call(x.detach())
-        count = pairs.explained(x) if large(y) else None
-        start = pairs.compared(x, count)
+        count = pairs.example_rows(x) if large(y) else None
+        start = pairs.references_of(x, count)
         difference = x.detach()[:count] - start
         # Computed again: it costs no more than to gather it, and need not be recorded.
         multiplier = (y[:count] - call(start)).div_(difference)
@@ -131,14 +131,16 @@ def rescaled(pairs: Pairs, x: Tensor, call: Function, *, alone: bool = False) ->
     with torch.no_grad():
         y = call(x.detach())
     x = pairs.expand(x, y.shape)
-    count = pairs.explained(x) if alone and large(y) else None
+    count = pairs.example_rows(x) if alone and large(y) else None
     with torch.no_grad():
         if count is None:
             dy = _wide(y) - _wide(pairs.of(y, like=x))
             multiplier = _quotient(x.detach(), pairs.of(x), dy, call, pairs, x)
         else:
-            dy = _wide(y[:count]) - _wide(pairs.compared(y, count))
-            multiplier = _quotient_alone(x.detach()[:count], pairs.compared(x, count), dy, call)
+            dy = _wide(y[:count]) - _wide(pairs.references_of(y, count))
+            multiplier = _quotient_alone(
+                x.detach()[:count], pairs.references_of(x, count), dy, call
+            )
     return scaled(y, x, multiplier)
 
 

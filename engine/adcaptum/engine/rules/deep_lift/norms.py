@@ -129,9 +129,9 @@ def _normalised(
         if centred:
             c = c - c.mean(dims, keepdim=True)
         s = c.square().mean(dims, keepdim=True).add_(eps).sqrt_()
-        count = pairs.explained(x)
+        count = pairs.example_rows(x)
         like = x if shape == x.shape else None
-        c0 = pairs.compared(c, count, like)
+        c0 = pairs.references_of(c, count, like)
         s0 = c0.square().mean(dims, keepdim=True).add_(eps).sqrt_()
         c, s = c[:count], s[:count]
         middle = torch.lerp(c, c0, 0.5)

@@ -52,8 +52,8 @@ def product(
             pairs = pairs_of(interception)
             with torch.no_grad():
                 value = run_plain(func, args, kwargs)
-                own = pairs.explained(a, b)
-                starts = [pairs.compared(t, own) for t in args]
+                own = pairs.example_rows(a, b)
+                starts = [pairs.references_of(t, own) for t in args]
                 middles = [
                     torch.lerp(t.detach()[:own], t0, 0.5)
                     for t, t0 in zip(args, starts, strict=True)
@@ -70,7 +70,7 @@ def _of_examples(
     real = x is not None and depends(x) and not x.is_complex()
     if func is linear and not kwargs and x is not None and real and large(x):
         pairs = pairs_of(interception)
-        count = pairs.explained(x)
+        count = pairs.example_rows(x)
         same = count is not None and x.dtype == args[1].dtype and args[1].dim() == 2
         if same and not torch.is_autocast_enabled(x.device.type):
             with torch.no_grad():

@@ -65,7 +65,7 @@ def chosen(
     condition = next(t for t in given if isinstance(t, torch.Tensor) and t.dtype == torch.bool)
     pairs = pairs_of(interception)
     pairs.follow("where", func, args, kwargs, result)
-    if pairs.common(condition, result):
+    if pairs.is_common(condition, result):
         return result
     condition = condition.expand(result.shape)
     if bool((condition != pairs.of(condition, like=result)).any()):
@@ -97,8 +97,8 @@ def _same(
     kwargs: dict[str, Any],
     result: Any,
 ) -> bool | None:
-    """Whether an index is the same for each row as for its reference; None: it has no rows."""
-    if pairs.unasked:
+    """Tells if an index is the same for each row as for its reference; None: it has no rows."""
+    if pairs.asks_no_more:
         return None
     if index.shape[:1] == (pairs.rows,):
         start, rows = pairs.of(index), torch.arange(pairs.rows, device=index.device)

@@ -74,7 +74,7 @@ class _Revealing(Interception):
         self._origins[id(result)] = (ref(result), result._version, origin)  # noqa: SLF001
 
     def origin(self, t: Tensor) -> _Origin | None:
-        """What has made a tensor, if neither it nor its source has been overwritten since."""
+        """Returns the map that made a tensor, if neither has been overwritten since."""
         tensor, version, origin = self._origins.get(id(t), (None, 0, None))
         if tensor is None or origin is None or tensor() is not t:
             return None

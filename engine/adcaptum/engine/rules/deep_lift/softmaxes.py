@@ -32,11 +32,11 @@ def softmax(
     value = run_plain(func, *_without_graph(args, kwargs))
     pairs = pairs_of(interception)
     with torch.no_grad():
-        count = pairs.explained(x)
+        count = pairs.example_rows(x)
         wide = _wide(x)
         p = value if value.dtype == wide.dtype else torch.softmax(wide, dim)
-        p, p0 = p[:count], pairs.compared(p, count, like=x)
-        x0 = pairs.compared(wide, count, like=x)
+        p, p0 = p[:count], pairs.references_of(p, count, like=x)
+        x0 = pairs.references_of(wide, count, like=x)
         weights, change = _weights(wide[:count], x0, p, p0, dim)
         scale = torch.maximum(p, p0).mul_(_phi(change)).nan_to_num_(0, 0, 0)
     return _Shifted.apply(x, [value], weights, scale, dim)  # type: ignore[no-untyped-call]

@@ -111,12 +111,12 @@ class Convolution:
 
     @property
     def spatial(self) -> int:
-        """How many dimensions are convolved."""
+        """Number of dimensions that are convolved."""
         return self.weight.dim() - 2
 
     @property
     def channels(self) -> int:
-        """How many channels the output has."""
+        """Number of channels of the output."""
         return self.weight.shape[1] * self.groups if self.transpose else self.weight.shape[0]
 
     def apply(self, x: Tensor, weight: Tensor) -> Tensor:

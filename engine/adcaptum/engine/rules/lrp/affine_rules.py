@@ -31,11 +31,11 @@ Bias = Literal["keep", "spread", "ignore"]
 
 
 class LayerRule(Protocol):
-    """How one affine map gives relevance to its inputs: a frozen dataclass."""
+    """Rule by which an affine map gives relevance to its inputs: a frozen dataclass."""
 
     @property
     def keeps_output(self) -> bool:
-        """Whether it needs y, which is then kept from the forward pass."""
+        """Tells if it needs y, which is then kept from the forward pass."""
         ...
 
     def __hash__(self) -> int: ...

@@ -175,13 +175,13 @@ class Centred(Function):
 
 
 def applied(function: type[Function], *arguments: object) -> Tensor:
-    """What an autograd function gives."""
+    """Applies an autograd function."""
     result: Tensor = function.apply(*arguments)
     return result
 
 
 def layer_behind(tensor: Tensor) -> bool:
-    """Whether relevance of the tensor passes a `Layer` on its way to what is explained."""
+    """Tells if relevance of the tensor passes a `Layer` on its way to what is explained."""
     waiting, seen = [tensor.grad_fn], set()
     while waiting:
         node = waiting.pop()

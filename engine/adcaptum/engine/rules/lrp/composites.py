@@ -66,7 +66,7 @@ class Selector(Protocol):
     def __hash__(self) -> int: ...
 
     def __call__(self, place: Place) -> bool:
-        """Whether the place is one of them."""
+        """Tells if the place is one of them."""
         ...
 
 
@@ -140,7 +140,7 @@ class Last:
 
 @dataclass(frozen=True, slots=True)
 class Composite:
-    """Which rule each operation has.
+    """Choice of a rule for each operation.
 
     Attributes:
         choices: Selectors with their rules; the first that fits decides.
@@ -165,11 +165,11 @@ class Composite:
         return next((rule for fits, rule in self.choices if fits(place)), self.default)
 
     def chosen(self, place: Place) -> bool:
-        """Whether a selector fits the place: its rule is not the default."""
+        """Tells if a selector fits the place: its rule is not the default."""
         return any(fits(place) for fits, _ in self.choices)
 
     def asks(self, what: str) -> bool:
-        """Whether a selector needs to know that of places."""
+        """Tells if a selector needs to know that of places."""
         return any(what in fits.asks for fits, _ in self.choices)
 
     def overridden(self, rules: Mapping[nn.Module, LayerRule]) -> Composite:

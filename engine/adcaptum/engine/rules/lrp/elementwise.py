@@ -117,7 +117,7 @@ def total(sign: int) -> Handler:
 
 
 def _keeps_sign(bound: float | None, args: Arguments, kwargs: Keywords) -> bool:
-    """Whether a constant is added to a tanh, or to a function like it, so that a gate results.
+    """Tells if a constant is added to a tanh, or to a function like it, so that a gate results.
 
     1 + tanh(u) is twice a sigmoid of 2u: the constant is no bias, and has no share.
     """
@@ -128,7 +128,7 @@ def _keeps_sign(bound: float | None, args: Arguments, kwargs: Keywords) -> bool:
 
 
 def _constant(sign: int, x: Tensor, args: Arguments, kwargs: Keywords) -> Tensor | None:
-    """What has been added to x; None if x itself has been changed, or that is no tensor."""
+    """Returns the tensor added to x; None if x itself was scaled, or no tensor was added."""
     left, right = bound(args[:2], kwargs, ("input", "other"))
     alpha = kwargs.get("alpha", 1)
     if sign and left is x and isinstance(right, Tensor):

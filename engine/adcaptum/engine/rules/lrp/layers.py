@@ -295,7 +295,7 @@ def _each(value: Any, default: int, dims: int) -> tuple[int, ...]:
 
 
 def _sides(padding: str, weight: Tensor, dilation: tuple[int, ...]) -> tuple[int, ...]:
-    """What "same" and "valid" add on each side, the last dimension first."""
+    """Padding that "same" and "valid" add on each side, the last dimension first."""
     sides: tuple[int, ...] = ()
     for step, size in zip(dilation, weight.shape[2:], strict=True):
         both = step * (size - 1) if padding == "same" else 0

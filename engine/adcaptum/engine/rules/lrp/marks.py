@@ -38,11 +38,11 @@ class Marks:
             self._bounds[t] = bound
 
     def is_gate(self, value: object) -> bool:
-        """Whether a value is a gate."""
+        """Tells if a value is a gate."""
         return isinstance(value, Tensor) and value in self._gates
 
     def is_scale(self, value: object) -> bool:
-        """Whether a value is a scale."""
+        """Tells if a value is a scale."""
         return isinstance(value, Tensor) and value in self._scales
 
     def bound(self, value: object) -> float | None:

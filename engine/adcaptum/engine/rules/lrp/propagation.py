@@ -38,7 +38,7 @@ _CARRIERS = MOVEMENT | words("dropout feature_dropout alpha_dropout masked_fill"
 
 
 class Count:
-    """How many layers the model has called."""
+    """Number of layers that the model has called."""
 
     __slots__ = ("layers",)
 
@@ -73,7 +73,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Origin:
-    """How a tensor came about: as the output of a map, both unchanged since."""
+    """Affine map whose output a tensor is, both unchanged since."""
 
     layer: AffineMap
     place: Place
@@ -188,7 +188,7 @@ class Propagation(Interception):
         return found if found.versions == versions else None
 
     def begins(self, x: Tensor) -> bool:
-        """Whether no layer stands between a tensor and the model's inputs."""
+        """Tells if no layer stands between a tensor and the model's inputs."""
         # Layers that have been called on what does not depend on x stand before a site inside.
         return self._calls == self._seen and not layer_behind(x)
 
@@ -211,13 +211,13 @@ class Propagation(Interception):
 
 @lru_cache(maxsize=4096)
 def _facts(func: Callable[..., Any]) -> tuple[bool, bool, bool]:
-    """Whether a function overwrites its first argument, is a layer, hands gates on."""
+    """Tells if a function overwrites its first argument, is a layer, hands gates on."""
     name, in_place = name_of(func)
     return in_place or name == "__setitem__", name in MAPS, name in _CARRIERS
 
 
 def propagation_of(interception: Interception) -> Propagation:
-    """What the handlers of relevance propagation are given."""
+    """Returns the interception as the propagation that it is."""
     assert isinstance(interception, Propagation), "its handlers are in its table only"
     return interception
 

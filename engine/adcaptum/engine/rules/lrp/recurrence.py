@@ -53,7 +53,7 @@ def relu_step(x: Tensor, state: State, weights: Weights) -> State:
 
 
 def layers(step: Step) -> Callable[..., tuple[Tensor, ...]]:
-    """What `torch.lstm`, `gru`, `rnn_tanh` and `rnn_relu` compute: all layers, all steps.
+    """Body of `torch.lstm`, `gru`, `rnn_tanh` and `rnn_relu`: all layers, all steps.
 
     Raises:
         NotRecurrent: For forms that are not written out.
@@ -98,7 +98,7 @@ def layers(step: Step) -> Callable[..., tuple[Tensor, ...]]:
 
 
 def cell(step: Step) -> Callable[..., Any]:
-    """What `torch.lstm_cell` and its like compute: one step."""
+    """Body of `torch.lstm_cell` and its like: one step."""
 
     def run(
         x: Tensor,
