@@ -17,8 +17,8 @@ The dispatch table chooses the handler of an operation by its name (see `operati
    that `decompositions` has for fused kernels.
 3. An operation that the rule calls *plain* keeps its plain gradient.
 4. Any other operation keeps it too, and `uncovered` lists it.
-5. A result without a gradient that depends on what is explained gets a proxy, if the rule has makers
-   of proxies (see `proxies`).
+5. A result without a gradient that depends on what is explained gets a proxy, if the rule has
+   makers of proxies (see `proxies`).
 
 Parameters never count as depending on what is explained: they are detached, which also saves what
 autograd would keep for their gradients. Handlers see them as they are, so that `args[1] is
