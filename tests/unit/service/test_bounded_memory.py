@@ -63,6 +63,7 @@ MEMBERS = {
     "runtime/engine_runner.py EngineRunner works": "max_requests",
     "runtime/equal_rows.py EqualRowsByModel _duplicates": "models and kinds",
     "runtime/loop_runner.py LoopRunner _banned": "models",
+    "runtime/pace.py Pace _ended": "threads",
     "runtime/planning_threads.py PlanningThreads _ready": "max_requests",
     "runtime/planning_threads.py PlanningThreads _tasks": "max_requests",
     "runtime/planning_threads.py PlanningThreads _threads": "threads",
