@@ -241,3 +241,29 @@ def json_text(line: dict[str, object]) -> str:
     import json
 
     return json.dumps(line)
+
+
+def test_calls_that_come_while_a_server_stops_are_told_that_it_does(
+    start_server: Start, repository: Path
+) -> None:
+    server = start_server(repository)
+    codes: list[grpc.StatusCode] = []
+
+    def call() -> None:
+        with grpc.insecure_channel(
+            server.address, options=[("grpc.use_local_subchannel_pool", 1)]
+        ) as channel:
+            stub = ExplanationServiceStub(channel)
+            while len(codes) < 40:
+                for each in [stub.Predict.future(predict(cells())) for _ in range(10)]:
+                    error: Any = each.exception()
+                    if error is not None:
+                        codes.append(error.code())
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    assert server.stop() == 0
+    for caller in callers:
+        caller.join()
+    assert set(codes) == {grpc.StatusCode.UNAVAILABLE}

@@ -38,6 +38,12 @@ GOOD_ID: Final = re.compile(rf"[\x21-\x7e]{{1,{MOST_ID}}}")
 CLOSE_SECONDS: Final = 0.5
 """The time for the answers to calls that are left when a server stops."""
 
+QUIET_SECONDS: Final = 0.1
+"""A server stops when no new call has come for so long."""
+
+LINGER_SECONDS: Final = 0.5
+"""The most time that a server waits for that."""
+
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 MaybeHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 Unary = Callable[[Any, Context], Awaitable[Any]]
@@ -75,6 +81,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self.in_flight = 0
         self._others = 0
         self._closing = False
+        self._refused = 0.0
         # By request id, of the calls that are being served.
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._idle = asyncio.Event()
@@ -209,10 +216,19 @@ class Interceptor(grpc.aio.ServerInterceptor):
             seconds: How long to wait. Calls that are left then are answered UNAVAILABLE.
         """
         self.draining = True
-        if not self.in_flight:
-            return
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), seconds)
+        if self.in_flight:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), seconds)
+        await self._close()
+        # Calls that gRPC has and no handler has seen would be answered CANCELLED.
+        self._refused = begin = monotonic()
+        while (now := monotonic()) < begin + LINGER_SECONDS:
+            if now > self._refused + QUIET_SECONDS:
+                break
+            await asyncio.sleep(QUIET_SECONDS / 4)
+
+    async def _close(self) -> None:
+        """Answers UNAVAILABLE to the calls that are being served."""
         if self._tasks:
             self._closing = True
             for task in [*self._tasks.values()]:
@@ -254,6 +270,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         context.set_trailing_metadata(((ID_KEY, call.id),))
         if self.draining:
             self._metrics.rejected.labels(rpc, "draining").inc()
+            self._refused = monotonic()
             raise Unavailable("The server is shutting down.")
         if self.in_flight > self._max_requests:
             raise TooBusy(
