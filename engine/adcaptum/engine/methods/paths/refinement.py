@@ -1,7 +1,7 @@
 """Integrals along a path, refined until they are good enough.
 
 The error of a refinement is the largest of four figures, so that luck with one of them ends
-nothing: 1.5 times the last change; 0.75 times the one before; twice the completeness error; and
+nothing: 1.4 times the last change; 0.35 times the one before; twice the completeness error; and
 twice the root of the sum of squares of the output's misses between the points (for averages over
 many paths 1.2 times, 0.3 times, once and once). The latter two are of sums over all features, in
 which errors of opposite sign cancel: they are multiplied by how much larger the sum of the last
@@ -44,7 +44,7 @@ class Caution(NamedTuple):
     outputs: float
 
 
-ONE_PATH = Caution(1.5, 0.75, 2)
+ONE_PATH = Caution(1.4, 0.35, 2)
 MANY_PATHS = Caution(1.2, 0.3, 1)
 """For averages over many paths, where luck with all of them is rare."""
 
