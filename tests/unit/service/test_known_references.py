@@ -41,12 +41,12 @@ async def answer(
     return values[0]
 
 
-async def test_a_baseline_is_evaluated_twice_and_never_again(engine: EngineRunner) -> None:
+async def test_a_baseline_is_evaluated_once_and_never_again(engine: EngineRunner) -> None:
     model, module = served()
     # Of one row each, which no batch can cut.
     for seed in range(0, 18, 3):
         await answer(engine, model, seed)
-    assert module.batches == [2, 2, 1, 1, 1, 1]
+    assert module.batches == [2, 1, 1, 1, 1, 1]
 
 
 async def test_answers_are_those_without_a_memory(engine: EngineRunner) -> None:
