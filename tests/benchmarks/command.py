@@ -6,6 +6,7 @@ import argparse
 from time import perf_counter
 
 from tests.benchmarks.inprocess import InProcess
+from tests.benchmarks.mechanisms import Mechanisms
 from tests.benchmarks.memory import Memory
 from tests.benchmarks.rules import Rules
 from tests.benchmarks.served import Served
@@ -14,7 +15,9 @@ from tests.benchmarks.tables import CONSOLE
 from tests.benchmarks.throughput import Throughput
 from tests.benchmarks.tolerance import Tolerances
 
-SECTIONS = ("inprocess", "rules", "memory", "served", "throughput", "tolerance", "soak")
+SECTIONS = (
+    "inprocess", "rules", "memory", "served", "throughput", "tolerance", "mechanisms", "soak"
+)  # fmt: skip
 
 
 def main() -> None:
@@ -40,6 +43,8 @@ def main() -> None:
             Tolerances(quick=arguments.quick).run(tuple(arguments.model), tuple(arguments.method))
         elif section == "throughput":
             Throughput(quick=arguments.quick).run(tuple(arguments.model))
+        elif section == "mechanisms":
+            Mechanisms(quick=arguments.quick).run()
         elif section == "soak":
             Soak(quick=arguments.quick).run()
         else:

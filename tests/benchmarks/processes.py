@@ -50,14 +50,22 @@ class Server:
 
 
 @contextmanager
-def our_server(repository: Path) -> Iterator[Server]:
-    """Runs `adcaptum serve` until the block ends."""
+def our_server(
+    repository: Path, *, module: str = "adcaptum.service.cli", **settings: str
+) -> Iterator[Server]:
+    """Runs `adcaptum serve` until the block ends.
+
+    Args:
+        repository: The models.
+        module: The module that is the command line.
+        **settings: Further environment variables.
+    """
     command = [
-        sys.executable, "-m", "adcaptum.service.cli", "serve", str(repository), "--port", "0",
+        sys.executable, "-m", module, "serve", str(repository), "--port", "0",
         "--http-port", "0", "--log-level", "info",
     ]  # fmt: skip
     # Threads are the server's to choose.
-    environment = {k: v for k, v in _ENVIRONMENT.items() if k != "OMP_NUM_THREADS"}
+    environment = {k: v for k, v in _ENVIRONMENT.items() if k != "OMP_NUM_THREADS"} | settings
     with (
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True) as process,
