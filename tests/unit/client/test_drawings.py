@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import html
 import io
 import re
 import subprocess
@@ -19,6 +20,7 @@ from adcaptum.client import (
     Explanation,
     Explanations,
     Feature,
+    Method,
     PredictResult,
     Timings,
     Token,
@@ -198,6 +200,23 @@ def test_signs_tell_positive_from_negative_without_colours() -> None:
     drawn = written.getvalue()
     assert "==--~~~  :::++##" in drawn
     assert "~ - = negative, : + # positive" in drawn
+
+
+@pytest.mark.parametrize(("error", "told"), [(0.003, False), (1.2, True)])
+def test_a_large_completeness_error_comes_with_advice(error: float, told: bool) -> None:
+    table = canned.table()
+    table.error.value = error
+    message = canned.explained(table)
+    (explanation,) = decode_explanations(message, None)
+    assert explanation.report is not None
+    method = Method("integrated_gradients", n_steps=50)
+    report = dataclasses.replace(explanation.report, method=method)
+    advice = "The attributions miss 40% of the output's change: take more steps, or a tolerance."
+    page = dataclasses.replace(explanation, report=report)._repr_html_()
+    assert (html.escape(advice) in page) == told
+    plain = dataclasses.replace(report, method=Method("deep_lift"))
+    page = dataclasses.replace(explanation, report=plain)._repr_html_()
+    assert (html.escape("The attributions miss 40% of the output's change.") in page) == told
 
 
 def test_the_title_names_an_output_without_labels() -> None:

@@ -9,6 +9,7 @@ _ERRORS = {
     ErrorKind.STANDARD_ERROR: "largest standard error",
     ErrorKind.UNKNOWN: "error",
 }
+_LARGE_COMPLETENESS_ERROR = 0.05
 _SHARED = {
     CacheStatus.HIT: "computed before",
     CacheStatus.JOINED: "computed with another request",
@@ -34,7 +35,7 @@ def facts(explanation: Explanation) -> list[str]:
         if error.kind is not ErrorKind.NONE:
             told.append(_error(error, explanation))
     if (report := explanation.report) is not None:
-        told.append(f"{report.rows_used} rows")
+        told.append("1 row" if report.rows_used == 1 else f"{report.rows_used} rows")
         if report.stop_reason is not StopReason.CONVERGED:
             told.append(f"stopped by the {report.stop_reason}")
     return told
@@ -46,6 +47,10 @@ def warnings(explanation: Explanation) -> list[str]:
     if report is None:
         return []
     found = []
+    share = _share_of_change(explanation)
+    if share is not None and share > _LARGE_COMPLETENESS_ERROR:
+        advice = ": take more steps, or a tolerance" if "n_steps" in report.method.params else ""
+        found.append(f"The attributions miss {share:.0%} of the output's change{advice}.")
     if report.uncovered_ops:
         ops = ", ".join(report.uncovered_ops)
         doubt = "which the model uses: the attributions may not add up"
@@ -53,6 +58,15 @@ def warnings(explanation: Explanation) -> list[str]:
     if report.non_finite:
         found.append(f"{report.non_finite} attributions of the request are NaN or infinite.")
     return found
+
+
+def _share_of_change(explanation: Explanation) -> float | None:
+    """Return the completeness error as a share of the output's change; None without one."""
+    error, output, baseline = explanation.error, explanation.output, explanation.baseline_output
+    if error is None or error.kind is not ErrorKind.COMPLETENESS:
+        return None
+    change = 0.0 if output is None or baseline is None else abs(output - baseline)
+    return error.value / change if change else None
 
 
 def time_facts(timings: Timings) -> list[str]:
