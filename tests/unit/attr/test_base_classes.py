@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from adcaptum import attr
 from adcaptum.attr.errors import InvalidInput, UnfitModel
 from adcaptum.attr.facade.answer import explain
-from adcaptum.attr.facade.captum_call import CaptumCall, callable_of, neuron_of
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forwards import callable_of
+from adcaptum.attr.facade.sites import neuron_of
 from adcaptum.engine.errors import EngineError, InvalidArgument, ModelError, OutOfRange
 from adcaptum.engine.methods.paths.integrated_gradients import IntegratedGradients
 from adcaptum.engine.vocabulary.arguments import PerExample, Shared

@@ -199,7 +199,7 @@ def test_wrong_targets_have_captums_types(name: str, target: Any, error: type[Ex
         {"baselines": torch.zeros(1, 7)},
         {"baselines": "zero"},
         {"feature_mask": torch.zeros(1, 7).long()},
-        {"feature_mask": torch.zeros(1, 8)},
+        {"feature_mask": torch.full((1, 8), 0.5)},
         {"feature_mask": (torch.zeros(1, 8).long(), torch.zeros(1, 8).long())},
     ],
     ids=str,

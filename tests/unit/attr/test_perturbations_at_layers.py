@@ -216,7 +216,7 @@ def test_embeddings_of_a_recurrent_model_are_ablated_token_by_token() -> None:
         {"layer_baselines": (0, 1)},
         {"layer_baselines": "zero"},
         {"layer_baselines": rows(2, 7)},
-        {"layer_mask": torch.zeros(1, 4)},
+        {"layer_mask": torch.full((1, 4), 0.5)},
         {"layer_mask": (torch.zeros(1, 4).long(), torch.zeros(1, 4).long())},
         {"layer_mask": torch.zeros(1, 5).long()},
         {"perturbations_per_eval": 0},

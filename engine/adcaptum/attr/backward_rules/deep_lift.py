@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from adcaptum.attr.backward_rules.differences import Differences, Distribution
 from adcaptum.attr.facade.answer import like_inputs, like_layer
 from adcaptum.attr.facade.attribution import (
     Attribution,
@@ -15,18 +16,11 @@ from adcaptum.attr.facade.attribution import (
     LayerAttribution,
     NeuronAttribution,
 )
-from adcaptum.attr.facade.captum_call import (
-    BaselineType,
-    CaptumCall,
-    Selector,
-    TargetType,
-    Tensors,
-    baselines_of,
-    neuron_of,
-    site_of,
-)
-from adcaptum.attr.facade.differences import Differences, Distribution
+from adcaptum.attr.facade.baselines import baselines_of
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import BaselineType, Selector, TargetType, Tensors
 from adcaptum.attr.facade.path import check_grad_kwargs
+from adcaptum.attr.facade.sites import neuron_of, site_of
 from adcaptum.engine.rules.deep_lift.named import DifferenceRule
 from adcaptum.engine.vocabulary.evaluation import INPUT
 
@@ -116,15 +110,15 @@ class DeepLift(_Differing, GradientAttribution):
             custom_attribution_func: Makes attributions of the multipliers, the inputs and the
                 baselines, tuples each; it may take one, two or all three.
         """
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
             baselines=baselines,
             additional_forward_args=additional_forward_args,
         )
-        values, delta = self._differences.of(question, custom_attribution_func)
-        answer = like_inputs(question, values)
+        values, delta = self._differences.of(call, custom_attribution_func)
+        answer = like_inputs(call, values)
         return (answer, delta) if return_convergence_delta else answer
 
 
@@ -160,7 +154,7 @@ class DeepLiftShap(_Differing, GradientAttribution):
         As DeepLift's; the baselines are tensors of any number of rows, or a function of the inputs
         or of nothing that makes them, and deltas are those of the pairs, (examples * baselines,).
         """
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -169,9 +163,9 @@ class DeepLiftShap(_Differing, GradientAttribution):
             distribution=True,
         )
         values, delta = self._differences.mean(
-            question, custom_attribution_func, with_delta=return_convergence_delta
+            call, custom_attribution_func, with_delta=return_convergence_delta
         )
-        answer = like_inputs(question, values)
+        answer = like_inputs(call, values)
         return (answer, delta) if return_convergence_delta and delta is not None else answer
 
 
@@ -194,7 +188,7 @@ class LayerDeepLift(_DifferingInside, LayerAttribution, GradientAttribution):
     ) -> Tensors | tuple[Tensors, Tensor]:
         """Attributes the target's difference to the layer's values; as for the inputs."""
         check_grad_kwargs(grad_kwargs)
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -202,7 +196,7 @@ class LayerDeepLift(_DifferingInside, LayerAttribution, GradientAttribution):
             additional_forward_args=additional_forward_args,
             at=site_of(self.module, of_input=attribute_to_layer_input),
         )
-        values, delta = self._differences.of(question, custom_attribution_func)
+        values, delta = self._differences.of(call, custom_attribution_func)
         answer = like_layer(values)
         return (answer, delta) if return_convergence_delta else answer
 
@@ -224,7 +218,7 @@ class LayerDeepLiftShap(_DifferingInside, LayerAttribution, GradientAttribution)
         custom_attribution_func: CustomFunction | None = None,
     ) -> Tensors | tuple[Tensors, Tensor]:
         """Attributes the target's mean difference to the layer's values; as for the inputs."""
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -234,7 +228,7 @@ class LayerDeepLiftShap(_DifferingInside, LayerAttribution, GradientAttribution)
             distribution=True,
         )
         values, delta = self._differences.mean(
-            question, custom_attribution_func, with_delta=return_convergence_delta
+            call, custom_attribution_func, with_delta=return_convergence_delta
         )
         answer = like_layer(values)
         return (answer, delta) if return_convergence_delta and delta is not None else answer
@@ -253,15 +247,15 @@ class NeuronDeepLift(_DifferingInside, NeuronAttribution, GradientAttribution):
         custom_attribution_func: CustomFunction | None = None,
     ) -> Tensors:
         """Attributes a neuron's difference from the baseline to the inputs."""
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=neuron_of(self.module, neuron_selector, of_input=attribute_to_neuron_input),
             baselines=baselines,
             additional_forward_args=additional_forward_args,
         )
-        values, _ = self._differences.of(question, custom_attribution_func)
-        return like_inputs(question, values)
+        values, _ = self._differences.of(call, custom_attribution_func)
+        return like_inputs(call, values)
 
 
 class NeuronDeepLiftShap(_DifferingInside, NeuronAttribution, GradientAttribution):
@@ -277,7 +271,7 @@ class NeuronDeepLiftShap(_DifferingInside, NeuronAttribution, GradientAttributio
         custom_attribution_func: CustomFunction | None = None,
     ) -> Tensors:
         """Attributes a neuron's mean difference from the baselines to the inputs."""
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=neuron_of(self.module, neuron_selector, of_input=attribute_to_neuron_input),
@@ -286,5 +280,5 @@ class NeuronDeepLiftShap(_DifferingInside, NeuronAttribution, GradientAttributio
             at=INPUT,
             distribution=True,
         )
-        values, _ = self._differences.mean(question, custom_attribution_func, with_delta=False)
-        return like_inputs(question, values)
+        values, _ = self._differences.mean(call, custom_attribution_func, with_delta=False)
+        return like_inputs(call, values)

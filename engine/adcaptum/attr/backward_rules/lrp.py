@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from adcaptum.attr.backward_rules.lrp_rules import rules_of
 from adcaptum.attr.facade.answer import explain, like_inputs, sum_of_rows
 from adcaptum.attr.facade.attribution import GradientAttribution, LayerAttribution
-from adcaptum.attr.facade.captum_call import CaptumCall, Layers, TargetType, Tensors
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import Layers, TargetType, Tensors
 from adcaptum.attr.facade.layers import at_layers
 from adcaptum.engine.methods.backward_rules.relevance import CompositeLRP
 from adcaptum.engine.rules.lrp.affine_rules import Epsilon
@@ -76,8 +77,8 @@ class LRP(GradientAttribution):
             return_convergence_delta: Whether to return what was lost on the way, (examples,), too.
             verbose: Whether to print which rule each module with one of its own has.
         """
-        question, answer = self._explained(inputs, target, additional_forward_args, INPUT, verbose)
-        values = like_inputs(question, answer.values)
+        call, answer = self._explained(inputs, target, additional_forward_args, INPUT, verbose)
+        values = like_inputs(call, answer.values)
         if not return_convergence_delta:
             return values
         return values, self._lost(answer)
@@ -85,7 +86,7 @@ class LRP(GradientAttribution):
     def _explained(
         self, inputs: Tensors, target: TargetType, arguments: object, at: Site, verbose: bool
     ) -> tuple[CaptumCall, Attribution]:
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func, inputs, target=target, additional_forward_args=arguments, at=at
         )
         own = rules_of(self.model)
@@ -95,7 +96,7 @@ class LRP(GradientAttribution):
                 print(f"Applied {rule} on layer {names[module] or type(module).__name__}")  # noqa: T201
             print(f"Applied {self.composite.default} on all others")  # noqa: T201
         method = CompositeLRP(self.composite.overridden(own), strict=self.strict)
-        return question, explain(question, method)
+        return call, explain(call, method)
 
     def _lost(self, answer: Attribution) -> Tensor:
         assert answer.output is not None, "relevance begins there"

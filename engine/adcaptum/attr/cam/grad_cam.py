@@ -6,8 +6,10 @@ from typing import Any
 
 from adcaptum.attr.facade.answer import explain, like_layer
 from adcaptum.attr.facade.attribution import GradientAttribution, LayerAttribution
-from adcaptum.attr.facade.captum_call import CaptumCall, TargetType, Tensors, site_of
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import TargetType, Tensors
 from adcaptum.attr.facade.path import check_grad_kwargs
+from adcaptum.attr.facade.sites import site_of
 from adcaptum.engine.methods.cam.grad_cam import GradCam
 
 
@@ -36,7 +38,7 @@ class LayerGradCam(LayerAttribution, GradientAttribution):
             grad_kwargs: See `check_grad_kwargs`.
         """
         check_grad_kwargs(grad_kwargs)
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -44,4 +46,4 @@ class LayerGradCam(LayerAttribution, GradientAttribution):
             at=site_of(self.module, of_input=attribute_to_layer_input),
         )
         method = GradCam(relu=relu_attributions, sum_channels=attr_dim_summation)
-        return like_layer(explain(question, method).values)
+        return like_layer(explain(call, method).values)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from adcaptum.attr.cam.grad_cam import LayerGradCam
 from adcaptum.attr.errors import InvalidInput
 from adcaptum.attr.facade.attribution import GradientAttribution
-from adcaptum.attr.facade.captum_call import TargetType, Tensors
+from adcaptum.attr.facade.forms import TargetType, Tensors
 from adcaptum.attr.gradients.rectified import GuidedBackprop
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.methods.cam.enlarging import enlarged

@@ -19,7 +19,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from adcaptum.attr.errors import InvalidInput, translated
-from adcaptum.attr.facade.captum_call import CaptumCall, Tensors
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import Tensors
 from adcaptum.engine.execution.driver import run
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.flow import Flow
@@ -29,7 +30,7 @@ T = TypeVar("T")
 
 
 def explain(
-    question: CaptumCall,
+    call: CaptumCall,
     method: Method,
     *,
     batch_rows: int | None = None,
@@ -38,18 +39,18 @@ def explain(
     """Explains.
 
     Args:
-        question: What.
+        call: What.
         method: How.
         batch_rows: How many rows the model sees at once, at most; None: what is fastest.
         progress: What a progress bar of the rows is called; None: no bar.
     """
     if method.traits.random:
-        question = replace(question, explicand=replace(question.explicand, seed=drawn_seed()))
-    explicand = question.explicand
+        call = replace(call, explicand=replace(call.explicand, seed=drawn_seed()))
+    explicand = call.explicand
     with translated():
         total = None if progress is None else method.rows(explicand)
         flow = method.flow(explicand)
-        answer = run_flow(question, flow, batch_rows=batch_rows, progress=progress, total=total)
+        answer = run_flow(call, flow, batch_rows=batch_rows, progress=progress, total=total)
     if answer.uncovered_ops:
         warnings.warn(
             f"{method.traits.name} has no rule for {', '.join(answer.uncovered_ops)}: there the "
@@ -60,22 +61,22 @@ def explain(
 
 
 def run_flow(
-    question: CaptumCall,
+    call: CaptumCall,
     flow: Flow[T],
     *,
     batch_rows: int | None = None,
     progress: str | None = None,
     total: int | None = None,
 ) -> T:
-    """Runs any flow on the question's model; `total` is how many rows it takes, if it is known."""
+    """Runs any flow on the call's model; `total` is how many rows it takes, if it is known."""
     if batch_rows is not None and batch_rows < 1:
         raise InvalidInput("the rows of a batch", batch_rows, "at least 1")
     if progress is None:
         # A bar that is not shown costs a fiftieth of a small model's explanation.
         with translated():
-            return run(question.model, flow, batch_rows=batch_rows)
+            return run(call.model, flow, batch_rows=batch_rows)
     with translated(), tqdm(total=total, desc=progress, unit="row") as bar:
-        result = run(question.model, flow, batch_rows=batch_rows, on_rows=bar.update)
+        result = run(call.model, flow, batch_rows=batch_rows, on_rows=bar.update)
         # At layers the rows are known only now.
         bar.total = bar.n
         return result
@@ -86,9 +87,9 @@ def drawn_seed() -> int:
     return int(torch.randint(1 << 62, ()))
 
 
-def like_inputs(question: CaptumCall, values: tuple[Tensor, ...]) -> Tensors:
+def like_inputs(call: CaptumCall, values: tuple[Tensor, ...]) -> Tensors:
     """Values in the container of the inputs: a tuple if they came as one."""
-    return values if question.is_tuple else values[0]
+    return values if call.is_tuple else values[0]
 
 
 def like_layer(values: tuple[Tensor, ...]) -> Tensors:

@@ -13,15 +13,8 @@ from torch.nn import functional
 
 from adcaptum.attr.errors import InvalidInput, translated
 from adcaptum.attr.facade.answer import run_flow, sum_of_rows
-from adcaptum.attr.facade.captum_call import (
-    BaselineType,
-    CaptumCall,
-    Forward,
-    Layer,
-    Layers,
-    TargetType,
-    Tensors,
-)
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import BaselineType, Forward, Layer, Layers, TargetType, Tensors
 from adcaptum.attr.facade.gradient import compute_gradients
 from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.evaluation import Evaluation, EveryOutput, Site
@@ -112,7 +105,7 @@ class GradientAttribution(Attribution):
             One number per example, (examples,).
         """
         values = attributions if isinstance(attributions, tuple) else (attributions,)
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             end_point,
             target=target,
@@ -121,14 +114,14 @@ class GradientAttribution(Attribution):
             every_output=True,
         )
         for value in values:
-            if len(value) != question.explicand.count:
+            if len(value) != call.explicand.count:
                 raise InvalidInput(
                     "attributions",
                     f"of {len(value)} examples",
-                    f"as many as end_point, {question.explicand.count}",
+                    f"as many as end_point, {call.explicand.count}",
                 )
         with translated():
-            end, start = run_flow(question, _outputs_at_ends(question))
+            end, start = run_flow(call, _outputs_at_ends(call))
         return sum_of_rows(values) - (end - start)
 
 
@@ -192,8 +185,8 @@ class NeuronAttribution(InternalAttribution):
     """A way that attributes one neuron's value to the inputs."""
 
 
-def _outputs_at_ends(question: CaptumCall) -> Flow[list[Tensor]]:
-    explicand = question.explicand
+def _outputs_at_ends(call: CaptumCall) -> Flow[list[Tensor]]:
+    explicand = call.explicand
     target = explicand.target
     single = None if isinstance(target, EveryOutput) else target
     flows = [

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from adcaptum.attr.facade.answer import explain
-from adcaptum.attr.facade.captum_call import CaptumCall, Forward, TargetType, Tensors
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import Forward, TargetType, Tensors
 from adcaptum.engine.methods.gradients.saliency import Saliency
 
 
@@ -16,7 +17,7 @@ def compute_gradients(
     additional_forward_args: object = None,
 ) -> tuple[Tensor, ...]:
     """The gradient of each example's target, for each input, (examples, *features)."""
-    question = CaptumCall.of(
+    call = CaptumCall.of(
         forward_fn, inputs, target=target_ind, additional_forward_args=additional_forward_args
     )
-    return explain(question, Saliency(abs=False)).values
+    return explain(call, Saliency(abs=False)).values

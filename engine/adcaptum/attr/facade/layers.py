@@ -7,9 +7,14 @@ from itertools import accumulate
 
 from torch import Tensor, nn
 
-from adcaptum.attr.facade.answer import like_layer
-from adcaptum.attr.facade.captum_call import Layers, Tensors, site_of
+from adcaptum.attr.errors import translated
+from adcaptum.attr.facade.answer import like_layer, run_flow
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import Layers, Tensors
+from adcaptum.attr.facade.sites import site_of
+from adcaptum.engine.vocabulary.endpoints import values_at_site
 from adcaptum.engine.vocabulary.evaluation import Site
+from adcaptum.engine.vocabulary.flow import Flow, ask
 
 
 def at_layers(
@@ -54,3 +59,18 @@ def divided(
     return [
         like_layer(together[end - count : end]) for count, end in zip(counts, ends, strict=True)
     ]
+
+
+def activations(call: CaptumCall) -> tuple[Tensor, ...]:
+    """What the model makes of the inputs at the explained layer.
+
+    All examples go together, since a forward may take them only so.
+    """
+    with translated():
+        return run_flow(call, _reading(call), batch_rows=call.explicand.count)
+
+
+def _reading(call: CaptumCall) -> Flow[tuple[Tensor, ...]]:
+    explicand = call.explicand
+    reading = yield from ask(values_at_site(explicand, explicand.inputs))
+    return reading.activations

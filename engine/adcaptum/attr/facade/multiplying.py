@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adcaptum.attr.facade.attribution import GradientAttribution, InternalAttribution
-from adcaptum.attr.facade.captum_call import Forward, Layers
+from adcaptum.attr.facade.forms import Forward, Layers
 
 
 class Multiplying(GradientAttribution):

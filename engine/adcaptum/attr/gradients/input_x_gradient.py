@@ -6,7 +6,8 @@ from typing import Any
 
 from adcaptum.attr.facade.answer import explain, like_inputs
 from adcaptum.attr.facade.attribution import GradientAttribution, LayerAttribution
-from adcaptum.attr.facade.captum_call import CaptumCall, Forward, Layers, TargetType, Tensors
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import Forward, Layers, TargetType, Tensors
 from adcaptum.attr.facade.layers import at_layers
 from adcaptum.attr.facade.path import check_grad_kwargs
 from adcaptum.engine.methods.gradients import input_x_gradient as engine
@@ -28,13 +29,13 @@ class InputXGradient(GradientAttribution):
         additional_forward_args: object = None,
     ) -> Tensors:
         """Attributes the target to the inputs."""
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
             additional_forward_args=additional_forward_args,
         )
-        return like_inputs(question, explain(question, engine.InputXGradient()).values)
+        return like_inputs(call, explain(call, engine.InputXGradient()).values)
 
 
 class LayerGradientXActivation(LayerAttribution, GradientAttribution):
@@ -72,7 +73,7 @@ class LayerGradientXActivation(LayerAttribution, GradientAttribution):
         check_grad_kwargs(grad_kwargs)
 
         def values(at: Site) -> tuple[Any, ...]:
-            question = CaptumCall.of(
+            call = CaptumCall.of(
                 self.forward_func,
                 inputs,
                 target=target,
@@ -81,6 +82,6 @@ class LayerGradientXActivation(LayerAttribution, GradientAttribution):
             )
             by_values = self._multiply_by_inputs
             method = engine.InputXGradient() if by_values else Saliency(abs=False)
-            return explain(question, method).values
+            return explain(call, method).values
 
         return at_layers(self.layer, values, of_input=attribute_to_layer_input)

@@ -13,7 +13,8 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from adcaptum.attr.errors import InvalidInput, translated
 from adcaptum.attr.facade.answer import drawn_seed
 from adcaptum.attr.facade.attribution import Attribution, GradientAttribution
-from adcaptum.attr.facade.captum_call import Tensors, input_tensors
+from adcaptum.attr.facade.captum_call import input_tensors
+from adcaptum.attr.facade.forms import Tensors
 from adcaptum.engine.rows.moments import RunningMoments
 from adcaptum.engine.rows.noise import Noisy, choose_lines
 from adcaptum.engine.rows.reduce import widened

@@ -8,7 +8,9 @@ from torch import nn
 
 from adcaptum.attr.facade.answer import explain, like_inputs
 from adcaptum.attr.facade.attribution import GradientAttribution, NeuronAttribution
-from adcaptum.attr.facade.captum_call import CaptumCall, Selector, TargetType, Tensors, neuron_of
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import Selector, TargetType, Tensors
+from adcaptum.attr.facade.sites import neuron_of
 from adcaptum.engine.methods.gradients import deconvolution, guided_backprop
 
 Rectifier = type[guided_backprop.GuidedBackprop | deconvolution.Deconvolution]
@@ -31,13 +33,13 @@ class _Rectified(GradientAttribution):
         additional_forward_args: object = None,
     ) -> Tensors:
         """Attributes the target to the inputs."""
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
             additional_forward_args=additional_forward_args,
         )
-        return like_inputs(question, explain(question, self._method(self.strict)).values)
+        return like_inputs(call, explain(call, self._method(self.strict)).values)
 
 
 class GuidedBackprop(_Rectified):
@@ -74,13 +76,13 @@ class _NeuronRectified(NeuronAttribution, GradientAttribution):
         attribute_to_neuron_input: bool = False,
     ) -> Tensors:
         """Attributes a neuron to the inputs."""
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=neuron_of(self.module, neuron_selector, of_input=attribute_to_neuron_input),
             additional_forward_args=additional_forward_args,
         )
-        return like_inputs(question, explain(question, self._method(self.strict)).values)
+        return like_inputs(call, explain(call, self._method(self.strict)).values)
 
 
 class NeuronGuidedBackprop(_NeuronRectified):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from adcaptum.attr.facade.answer import explain, like_inputs
 from adcaptum.attr.facade.attribution import GradientAttribution, NeuronAttribution
-from adcaptum.attr.facade.captum_call import CaptumCall, Selector, TargetType, Tensors, neuron_of
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import Selector, TargetType, Tensors
+from adcaptum.attr.facade.sites import neuron_of
 from adcaptum.engine.methods.gradients import saliency as engine
 
 
@@ -19,13 +21,13 @@ class Saliency(GradientAttribution):
         additional_forward_args: object = None,
     ) -> Tensors:
         """Attributes the target to the inputs; without `abs` gradients keep their signs."""
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
             additional_forward_args=additional_forward_args,
         )
-        return like_inputs(question, explain(question, engine.Saliency(abs)).values)
+        return like_inputs(call, explain(call, engine.Saliency(abs)).values)
 
 
 class NeuronGradient(NeuronAttribution, GradientAttribution):
@@ -39,10 +41,10 @@ class NeuronGradient(NeuronAttribution, GradientAttribution):
         attribute_to_neuron_input: bool = False,
     ) -> Tensors:
         """Attributes a neuron to the inputs."""
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=neuron_of(self.module, neuron_selector, of_input=attribute_to_neuron_input),
             additional_forward_args=additional_forward_args,
         )
-        return like_inputs(question, explain(question, engine.Saliency(abs=False)).values)
+        return like_inputs(call, explain(call, engine.Saliency(abs=False)).values)

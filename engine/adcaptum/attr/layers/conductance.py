@@ -14,17 +14,11 @@ from adcaptum.attr.facade.attribution import (
     LayerAttribution,
     NeuronAttribution,
 )
-from adcaptum.attr.facade.captum_call import (
-    BaselineType,
-    CaptumCall,
-    Selector,
-    TargetType,
-    Tensors,
-    neuron_of,
-    site_of,
-)
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import BaselineType, Selector, TargetType, Tensors
 from adcaptum.attr.facade.multiplying import MultiplyingInside
 from adcaptum.attr.facade.path import check_grad_kwargs, checked_rule
+from adcaptum.attr.facade.sites import neuron_of, site_of
 from adcaptum.engine.methods.layers.conductance import Conductance
 from adcaptum.engine.methods.paths.integrated_gradients import IntegratedGradients
 
@@ -68,7 +62,7 @@ class LayerConductance(LayerAttribution, GradientAttribution):
             grad_kwargs: See `check_grad_kwargs`.
         """
         check_grad_kwargs(grad_kwargs)
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -78,7 +72,7 @@ class LayerConductance(LayerAttribution, GradientAttribution):
             with_error=return_convergence_delta,
         )
         conductance = Conductance(n_steps, checked_rule(method, n_steps))
-        answer = explain(question, conductance, batch_rows=internal_batch_size)
+        answer = explain(call, conductance, batch_rows=internal_batch_size)
         values = like_layer(answer.values)
         return (values, convergence_delta(answer)) if return_convergence_delta else values
 
@@ -111,7 +105,7 @@ class NeuronConductance(MultiplyingInside, NeuronAttribution):
                 "row, not to compute with several.",
                 stacklevel=2,
             )
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -119,8 +113,8 @@ class NeuronConductance(MultiplyingInside, NeuronAttribution):
             additional_forward_args=additional_forward_args,
         )
         neuron = neuron_of(self.module, neuron_selector, of_input=attribute_to_neuron_input)
-        through = replace(question, explicand=replace(question.explicand, through=neuron))
+        through = replace(call, explicand=replace(call.explicand, through=neuron))
         rule = checked_rule(method, n_steps)
         integrated = IntegratedGradients(n_steps, rule, self._multiply_by_inputs)
         answer = explain(through, integrated, batch_rows=internal_batch_size)
-        return like_inputs(question, answer.values)
+        return like_inputs(call, answer.values)

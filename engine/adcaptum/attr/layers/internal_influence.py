@@ -6,8 +6,10 @@ from typing import Any
 
 from adcaptum.attr.facade.answer import explain, like_layer
 from adcaptum.attr.facade.attribution import GradientAttribution, LayerAttribution
-from adcaptum.attr.facade.captum_call import BaselineType, CaptumCall, TargetType, Tensors, site_of
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import BaselineType, TargetType, Tensors
 from adcaptum.attr.facade.path import check_grad_kwargs, checked_rule
+from adcaptum.attr.facade.sites import site_of
 from adcaptum.engine.methods.layers import internal_influence as engine
 
 
@@ -28,7 +30,7 @@ class InternalInfluence(LayerAttribution, GradientAttribution):
     ) -> Tensors:
         """Attributes the target to the layer, along the inputs' way from the baselines."""
         check_grad_kwargs(grad_kwargs)
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -37,4 +39,4 @@ class InternalInfluence(LayerAttribution, GradientAttribution):
             at=site_of(self.module, of_input=attribute_to_layer_input),
         )
         influence = engine.InternalInfluence(n_steps, checked_rule(method, n_steps))
-        return like_layer(explain(question, influence, batch_rows=internal_batch_size).values)
+        return like_layer(explain(call, influence, batch_rows=internal_batch_size).values)

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from adcaptum.attr.facade.answer import explain
 from adcaptum.attr.facade.attribution import LayerAttribution
-from adcaptum.attr.facade.captum_call import CaptumCall, Tensors
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import Tensors
 from adcaptum.attr.facade.layers import at_layers
 from adcaptum.engine.methods.layers.activation import Activation
 from adcaptum.engine.vocabulary.evaluation import Site
@@ -28,9 +29,9 @@ class LayerActivation(LayerAttribution):
         """Reads the layer; of a list of layers, each."""
 
         def values(at: Site) -> tuple[Tensor, ...]:
-            question = CaptumCall.of(
+            call = CaptumCall.of(
                 self.forward_func, inputs, additional_forward_args=additional_forward_args, at=at
             )
-            return explain(question, Activation()).values
+            return explain(call, Activation()).values
 
         return at_layers(self.layer, values, of_input=attribute_to_layer_input)

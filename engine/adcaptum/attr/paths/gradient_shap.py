@@ -12,18 +12,11 @@ from torch import Tensor
 from adcaptum.attr.errors import InvalidInput
 from adcaptum.attr.facade.answer import drawn_seed, explain, like_inputs, like_layer, run_flow
 from adcaptum.attr.facade.attribution import LayerAttribution, NeuronAttribution
-from adcaptum.attr.facade.captum_call import (
-    CaptumCall,
-    Forward,
-    Selector,
-    TargetType,
-    Tensors,
-    baselines_of,
-    input_tensors,
-    neuron_of,
-    site_of,
-)
+from adcaptum.attr.facade.baselines import baselines_of, spread_baseline
+from adcaptum.attr.facade.captum_call import CaptumCall, input_tensors
+from adcaptum.attr.facade.forms import Forward, Selector, TargetType, Tensors
 from adcaptum.attr.facade.multiplying import Multiplying, MultiplyingInside
+from adcaptum.attr.facade.sites import neuron_of, site_of
 from adcaptum.attr.gradients.noise_tunnel import Stdevs, checked_stdevs
 from adcaptum.engine.methods.layers.line_samples import LineSamples
 from adcaptum.engine.methods.paths import gradient_shap as engine
@@ -67,17 +60,15 @@ class GradientShap(Multiplying):
             return_convergence_delta: Whether to return each sample's delta, too: (examples *
                 n_samples,), an example's samples one after another.
         """
-        question = _question(
-            self.forward_func, inputs, baselines, target, additional_forward_args, INPUT
-        )
+        call = _call(self.forward_func, inputs, baselines, target, additional_forward_args, INPUT)
         values, deltas = _sampled(
-            question,
+            call,
             n_samples,
             stdevs,
             multiply=self._multiply_by_inputs,
             deltas=return_convergence_delta,
         )
-        found = like_inputs(question, values)
+        found = like_inputs(call, values)
         return (found, deltas) if return_convergence_delta else found
 
 
@@ -100,11 +91,9 @@ class LayerGradientShap(MultiplyingInside, LayerAttribution):
     ) -> Tensors | tuple[Tensors, Tensor]:
         """Attributes the target to the layer; the arguments are those of GradientShap."""
         at = site_of(self.module, of_input=attribute_to_layer_input)
-        question = _question(
-            self.forward_func, inputs, baselines, target, additional_forward_args, at
-        )
+        call = _call(self.forward_func, inputs, baselines, target, additional_forward_args, at)
         values, deltas = _sampled(
-            question,
+            call,
             n_samples,
             stdevs,
             multiply=self._multiply_by_inputs,
@@ -129,16 +118,14 @@ class NeuronGradientShap(MultiplyingInside, NeuronAttribution):
     ) -> Tensors:
         """Attributes a neuron to the inputs; the other arguments are those of GradientShap."""
         neuron = neuron_of(self.module, neuron_selector, of_input=attribute_to_neuron_input)
-        question = _question(
-            self.forward_func, inputs, baselines, neuron, additional_forward_args, INPUT
-        )
+        call = _call(self.forward_func, inputs, baselines, neuron, additional_forward_args, INPUT)
         values, _ = _sampled(
-            question, n_samples, stdevs, multiply=self._multiply_by_inputs, deltas=False
+            call, n_samples, stdevs, multiply=self._multiply_by_inputs, deltas=False
         )
-        return like_inputs(question, values)
+        return like_inputs(call, values)
 
 
-def _question(
+def _call(
     forward_func: Forward,
     inputs: Tensors,
     baselines: Distribution,
@@ -155,41 +142,45 @@ def _question(
         raise InvalidInput(
             "baselines", f"of type {type(each[0])}", "a distribution: a tensor of rows"
         )
-    rows = lcm(*(len(b) for b in each if isinstance(b, Tensor)))
+    spread = tuple(
+        spread_baseline(f"baselines[{i}]", 0 if b is None else b, t)
+        for i, (b, t) in enumerate(zip(each, tensors, strict=True))
+    )
+    rows = lcm(*(len(b) for b in spread if isinstance(b, Tensor)))
     return CaptumCall.of(
         forward_func,
         inputs,
         target=target,
-        baselines=tuple(_rows(b, t, rows) for b, t in zip(each, tensors, strict=True)),
+        baselines=tuple(_rows(b, t, rows) for b, t in zip(spread, tensors, strict=True)),
         additional_forward_args=additional_forward_args,
         at=at,
         distribution=True,
     )
 
 
-def _rows(baseline: Tensor | float | None, like: Tensor, rows: int) -> Tensor:
+def _rows(baseline: Tensor | float, like: Tensor, rows: int) -> Tensor:
     """A distribution with that many rows; a number is one that is always the same."""
     if not isinstance(baseline, Tensor):
-        baseline = torch.full_like(like[:1], 0 if baseline is None else baseline)
+        baseline = torch.full_like(like[:1], baseline)
     if len(baseline) == rows:
         return baseline
     return baseline.repeat(rows // len(baseline), *(1,) * (baseline.dim() - 1))
 
 
 def _sampled(
-    question: CaptumCall, n_samples: int, stdevs: Stdevs, *, multiply: bool, deltas: bool
+    call: CaptumCall, n_samples: int, stdevs: Stdevs, *, multiply: bool, deltas: bool
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """The mean over the samples, and each sample's delta if wanted, (examples * samples,)."""
-    stdev = checked_stdevs(stdevs, len(question.explicand.inputs))
+    stdev = checked_stdevs(stdevs, len(call.explicand.inputs))
     if n_samples < 1:
         raise InvalidInput("n_samples", n_samples, "at least 1")
-    if question.explicand.at == INPUT and not deltas and isinstance(stdev, float):
+    if call.explicand.at == INPUT and not deltas and isinstance(stdev, float):
         # Their mean alone is folded as it comes.
         method = engine.GradientShap(n_samples, stdev, multiply)
-        return explain(question, method).values, torch.empty(0)
-    explicand = replace(question.explicand, seed=drawn_seed())
+        return explain(call, method).values, torch.empty(0)
+    explicand = replace(call.explicand, seed=drawn_seed())
     samples = LineSamples(explicand, stdev, multiply, deltas)
-    return run_flow(question, _mean(samples, n_samples))
+    return run_flow(call, _mean(samples, n_samples))
 
 
 def _mean(samples: LineSamples, n_samples: int) -> Flow[tuple[tuple[Tensor, ...], Tensor]]:

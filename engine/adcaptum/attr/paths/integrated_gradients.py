@@ -10,20 +10,12 @@ from torch import Tensor
 
 from adcaptum.attr.facade.answer import convergence_delta, explain, like_inputs, like_layer
 from adcaptum.attr.facade.attribution import LayerAttribution, NeuronAttribution
-from adcaptum.attr.facade.captum_call import (
-    BaselineType,
-    CaptumCall,
-    Forward,
-    Layers,
-    Selector,
-    TargetType,
-    Tensors,
-    neuron_of,
-    site_of,
-)
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import BaselineType, Forward, Layers, Selector, TargetType, Tensors
 from adcaptum.attr.facade.layers import divided
 from adcaptum.attr.facade.multiplying import Multiplying, MultiplyingInside
 from adcaptum.attr.facade.path import check_grad_kwargs, checked_rule
+from adcaptum.attr.facade.sites import neuron_of, site_of
 from adcaptum.engine.methods.layers.activation import Activation
 from adcaptum.engine.methods.paths import integrated_gradients as engine
 from adcaptum.engine.vocabulary.evaluation import Site
@@ -59,7 +51,7 @@ class IntegratedGradients(Multiplying):
             return_convergence_delta: Whether to return what the attributions sum to, less the
                 output's difference to the baseline, (examples,), too.
         """
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -69,8 +61,8 @@ class IntegratedGradients(Multiplying):
         )
         rule = checked_rule(method, n_steps)
         integrated = engine.IntegratedGradients(n_steps, rule, self._multiply_by_inputs)
-        answer = explain(question, integrated, batch_rows=internal_batch_size)
-        values = like_inputs(question, answer.values)
+        answer = explain(call, integrated, batch_rows=internal_batch_size)
+        values = like_inputs(call, answer.values)
         return (values, convergence_delta(answer)) if return_convergence_delta else values
 
 
@@ -121,7 +113,7 @@ class LayerIntegratedGradients(MultiplyingInside, LayerAttribution):
         rule = checked_rule(method, n_steps)
         integrated = engine.IntegratedGradients(n_steps, rule, self._multiply_by_inputs)
         at = site_of(self.layer, of_input=attribute_to_layer_input)
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -129,11 +121,11 @@ class LayerIntegratedGradients(MultiplyingInside, LayerAttribution):
             additional_forward_args=additional_forward_args,
             at=at,
         )
-        answer = explain(question, integrated, batch_rows=internal_batch_size)
+        answer = explain(call, integrated, batch_rows=internal_batch_size)
 
         def tensors(at: Site) -> int:
-            explicand = replace(question.explicand, at=at)
-            return len(explain(replace(question, explicand=explicand), Activation()).values)
+            explicand = replace(call.explicand, at=at)
+            return len(explain(replace(call, explicand=explicand), Activation()).values)
 
         found: Tensors | list[Tensors]
         if isinstance(self.layer, list):
@@ -163,7 +155,7 @@ class NeuronIntegratedGradients(MultiplyingInside, NeuronAttribution):
         attribute_to_neuron_input: bool = False,
     ) -> Tensors:
         """Attributes a neuron to the inputs."""
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=neuron_of(self.module, neuron_selector, of_input=attribute_to_neuron_input),
@@ -172,5 +164,5 @@ class NeuronIntegratedGradients(MultiplyingInside, NeuronAttribution):
         )
         rule = checked_rule(method, n_steps)
         integrated = engine.IntegratedGradients(n_steps, rule, self._multiply_by_inputs)
-        answer = explain(question, integrated, batch_rows=internal_batch_size)
-        return like_inputs(question, answer.values)
+        answer = explain(call, integrated, batch_rows=internal_batch_size)
+        return like_inputs(call, answer.values)

@@ -20,8 +20,10 @@ from tqdm.auto import tqdm
 from adcaptum.attr.errors import InvalidInput, translated
 from adcaptum.attr.facade.answer import run_flow
 from adcaptum.attr.facade.attribution import Attribution
-from adcaptum.attr.facade.captum_call import BaselineType, CaptumCall, Tensors, callable_of
-from adcaptum.attr.facade.perturbation import check_per_eval, title
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import BaselineType, Tensors
+from adcaptum.attr.facade.forwards import callable_of
+from adcaptum.attr.facade.perturbing.perturbation import check_per_eval, title
 from adcaptum.attr.perturbation.feature_ablation import FeatureAblation
 from adcaptum.engine.execution.evaluator import Model
 from adcaptum.engine.methods.perturbation import feature_ablation
@@ -217,9 +219,9 @@ def _ablated(metric: _Metric, features: int, per_pass: int) -> Tensor:
     # Coalitions are the inputs: one example of ones, of the metric's own precision or better.
     with translated():
         explicand = Explicand.of(torch.ones(1, features, dtype=torch.float64), target=EveryOutput())
-    question = CaptumCall(metric, explicand, is_tuple=False)
+    call = CaptumCall(metric, explicand, is_tuple=False)
     flow = feature_ablation.FeatureAblation().flow(explicand)
-    (values,) = run_flow(question, flow, batch_rows=per_pass).values
+    (values,) = run_flow(call, flow, batch_rows=per_pass).values
     return values.to(accumulator_dtype(metric.dtype))
 
 

@@ -14,19 +14,13 @@ from adcaptum.attr.facade.attribution import (
     NeuronAttribution,
     PerturbationAttribution,
 )
-from adcaptum.attr.facade.captum_call import (
-    BaselineType,
-    CaptumCall,
-    Selector,
-    TargetType,
-    Tensors,
-    neuron_of,
-    site_of,
-)
-from adcaptum.attr.facade.perturbation import perturbed, perturbed_later, title, warn_of_ignored
-from adcaptum.attr.facade.places import activations, like_values
-from adcaptum.attr.facade.unaligned import Unaligned
-from adcaptum.engine.execution.forwards.futures import following
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import BaselineType, Selector, TargetType, Tensors
+from adcaptum.attr.facade.layers import activations
+from adcaptum.attr.facade.masks import like_values
+from adcaptum.attr.facade.perturbing.perturbation import perturbed, title, warn_of_ignored
+from adcaptum.attr.facade.perturbing.perturbation_call import PerturbationCall
+from adcaptum.attr.facade.sites import neuron_of, site_of
 from adcaptum.engine.methods.perturbation import feature_ablation
 
 
@@ -53,27 +47,12 @@ class FeatureAblation(PerturbationAttribution):
     ) -> Tensors:
         """Ablates each feature in turn; further keyword arguments are ignored."""
         warn_of_ignored(self, kwargs)
-        loose = Unaligned.of(self.forward_func, inputs, baselines, feature_mask)
-        if loose is not None:
-            inputs, baselines, feature_mask = loose.inputs, loose.baselines, loose.feature_mask
-        question = CaptumCall.of(
-            self.forward_func if loose is None else loose.forward,
-            inputs,
-            target=target,
-            baselines=baselines,
-            additional_forward_args=additional_forward_args,
-            feature_mask=feature_mask,
-            every_output=True,
-        )
-        answer = perturbed(
-            question,
+        call = self._call(inputs, baselines, target, additional_forward_args, feature_mask)
+        return call.attributions(
             feature_ablation.FeatureAblation(),
             per_eval=perturbations_per_eval,
             progress=title(self, show_progress),
-            in_order=loose is not None,
         )
-        values = answer.values if loose is None else loose.restored(answer.values)
-        return like_inputs(question, values)
 
     def attribute_future(
         self,
@@ -88,22 +67,29 @@ class FeatureAblation(PerturbationAttribution):
     ) -> Future[Tensors]:
         """The same of a forward that gives a `torch.futures.Future` of its output."""
         warn_of_ignored(self, kwargs)
-        question = CaptumCall.of(
+        call = self._call(inputs, baselines, target, additional_forward_args, feature_mask)
+        return call.attributions_later(
+            feature_ablation.FeatureAblation(),
+            per_eval=perturbations_per_eval,
+            progress=title(self, show_progress),
+        )
+
+    def _call(
+        self,
+        inputs: Tensors,
+        baselines: BaselineType,
+        target: TargetType,
+        additional_forward_args: object,
+        feature_mask: Tensors | None,
+    ) -> PerturbationCall:
+        return PerturbationCall.of(
             self.forward_func,
             inputs,
             target=target,
             baselines=baselines,
             additional_forward_args=additional_forward_args,
             feature_mask=feature_mask,
-            every_output=True,
         )
-        answer = perturbed_later(
-            question,
-            feature_ablation.FeatureAblation(),
-            per_eval=perturbations_per_eval,
-            progress=title(self, show_progress),
-        )
-        return following(answer, lambda found: like_inputs(question, found.values))
 
 
 class LayerFeatureAblation(LayerAttribution, PerturbationAttribution):
@@ -123,7 +109,7 @@ class LayerFeatureAblation(LayerAttribution, PerturbationAttribution):
         perturbations_per_eval: int = 1,
     ) -> Tensors:
         """Ablates each feature of the layer in turn."""
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -131,15 +117,15 @@ class LayerFeatureAblation(LayerAttribution, PerturbationAttribution):
             at=site_of(self.module, of_input=attribute_to_layer_input),
             every_output=True,
         )
-        values = activations(question)
+        values = activations(call)
         explicand = replace(
-            question.explicand,
+            call.explicand,
             values=values,
             starts=_starts(layer_baselines, values),
             feature_mask=like_values(layer_mask, values),
         )
         answer = perturbed(
-            replace(question, explicand=explicand),
+            replace(call, explicand=explicand),
             feature_ablation.FeatureAblation(),
             per_eval=perturbations_per_eval,
         )
@@ -160,7 +146,7 @@ class NeuronFeatureAblation(NeuronAttribution, PerturbationAttribution):
         perturbations_per_eval: int = 1,
     ) -> Tensors:
         """Ablates each feature of the inputs in turn."""
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=neuron_of(self.module, neuron_selector, of_input=attribute_to_neuron_input),
@@ -169,9 +155,9 @@ class NeuronFeatureAblation(NeuronAttribution, PerturbationAttribution):
             feature_mask=feature_mask,
         )
         answer = perturbed(
-            question, feature_ablation.FeatureAblation(), per_eval=perturbations_per_eval
+            call, feature_ablation.FeatureAblation(), per_eval=perturbations_per_eval
         )
-        return like_inputs(question, answer.values)
+        return like_inputs(call, answer.values)
 
 
 def _starts(baselines: BaselineType, values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -183,10 +169,17 @@ def _starts(baselines: BaselineType, values: tuple[Tensor, ...]) -> tuple[Tensor
         raise InvalidInput(
             "layer_baselines", f"{len(each)} of them", f"one per tensor of the layer: {len(values)}"
         )
-    for i, baseline in enumerate(each):
-        if not isinstance(baseline, Tensor | int | float):
-            raise InvalidInput(f"layer_baselines[{i}]", type(baseline), "a torch.Tensor or number")
     return tuple(
-        b.detach() if isinstance(b, Tensor) else t.new_full((), b)
-        for b, t in zip(each, values, strict=True)
+        _start(f"layer_baselines[{i}]", b, t)
+        for i, (b, t) in enumerate(zip(each, values, strict=True))
     )
+
+
+def _start(name: str, baseline: object, like: Tensor) -> Tensor:
+    """A layer's baseline: a number, or a tensor of as many dimensions as the layer's."""
+    if not isinstance(baseline, Tensor | int | float):
+        raise InvalidInput(name, type(baseline), "a torch.Tensor or number")
+    if not isinstance(baseline, Tensor):
+        return like.new_full((), baseline)
+    missing = like.dim() - baseline.dim() if baseline.dim() else 0
+    return baseline.detach()[(None,) * max(missing, 0)]

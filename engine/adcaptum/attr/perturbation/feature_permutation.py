@@ -13,23 +13,20 @@ from torch.futures import Future
 
 from adcaptum.attr.facade.answer import like_inputs, like_layer
 from adcaptum.attr.facade.attribution import LayerAttribution, PerturbationAttribution
-from adcaptum.attr.facade.captum_call import (
-    CaptumCall,
-    Forward,
-    Layers,
-    TargetType,
-    Tensors,
-    site_of,
-)
-from adcaptum.attr.facade.perturbation import (
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import Forward, Layers, TargetType, Tensors
+from adcaptum.attr.facade.layers import activations
+from adcaptum.attr.facade.masks import like_values
+from adcaptum.attr.facade.perturbing.perturbation import (
     output_form,
     output_form_later,
     perturbed,
-    perturbed_later,
     title,
     warn_of_ignored,
 )
-from adcaptum.attr.facade.places import activations, like_values
+from adcaptum.attr.facade.perturbing.perturbation_call import PerturbationCall
+from adcaptum.attr.facade.perturbing.unaligned import Unaligned
+from adcaptum.attr.facade.sites import site_of
 from adcaptum.engine.execution.forwards.futures import following
 from adcaptum.engine.execution.forwards.whole_batch import WholeBatch
 from adcaptum.engine.games.features import Features
@@ -38,6 +35,7 @@ from adcaptum.engine.methods.perturbation.permutations import donors
 from adcaptum.engine.rows.reduce import accumulator_dtype
 from adcaptum.engine.rows.sources import Rows
 from adcaptum.engine.vocabulary.evaluation import Output
+from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.method import Traits
 
 logger = logging.getLogger(__name__)
@@ -85,17 +83,15 @@ class FeaturePermutation(PerturbationAttribution):
     ) -> Tensors:
         """Permutes each feature in turn; further keyword arguments are ignored."""
         warn_of_ignored(self, kwargs)
-        question = self._question(inputs, target, additional_forward_args, feature_mask)
-        if question.explicand.count == 1:
-            return like_inputs(question, _nothing(question, question.explicand.inputs))
-        answer = perturbed(
-            question,
-            _method(self.perm_func),
+        call = self._call(inputs, target, additional_forward_args, feature_mask)
+        if _alone(call):
+            return like_inputs(call.call, _nothing(call.call, call.call.explicand.inputs))
+        return call.attributions(
+            _method(self.perm_func, call.unaligned),
             per_eval=perturbations_per_eval,
             progress=title(self, show_progress),
             in_order=self.perm_func is not _permute_feature,
         )
-        return like_inputs(question, answer.values)
 
     def attribute_future(
         self,
@@ -109,31 +105,28 @@ class FeaturePermutation(PerturbationAttribution):
     ) -> Future[Tensors]:
         """The same of a forward that gives a `torch.futures.Future` of its output."""
         warn_of_ignored(self, kwargs)
-        question = self._question(inputs, target, additional_forward_args, feature_mask)
-        if question.explicand.count == 1:
-            return _nothing_later(question)
-        answer = perturbed_later(
-            question,
-            _method(self.perm_func),
+        call = self._call(inputs, target, additional_forward_args, feature_mask)
+        if _alone(call):
+            return _nothing_later(call.call)
+        return call.attributions_later(
+            _method(self.perm_func, call.unaligned),
             per_eval=perturbations_per_eval,
             progress=title(self, show_progress),
         )
-        return following(answer, lambda found: like_inputs(question, found.values))
 
-    def _question(
+    def _call(
         self,
         inputs: Tensors,
         target: TargetType,
         additional_forward_args: object,
         feature_mask: Tensors | None,
-    ) -> CaptumCall:
-        return CaptumCall.of(
+    ) -> PerturbationCall:
+        return PerturbationCall.of(
             self.forward_func,
             inputs,
             target=target,
             additional_forward_args=additional_forward_args,
             feature_mask=feature_mask,
-            every_output=True,
         )
 
 
@@ -157,7 +150,7 @@ class LayerFeaturePermutation(LayerAttribution, PerturbationAttribution):
         perturbations_per_eval: int = 1,
     ) -> Tensors:
         """Permutes each feature of the layer in turn."""
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -165,14 +158,14 @@ class LayerFeaturePermutation(LayerAttribution, PerturbationAttribution):
             at=site_of(self.module),
             every_output=True,
         )
-        values = activations(question)
-        if question.explicand.count == 1:
-            return like_layer(_nothing(question, values))
+        values = activations(call)
+        if call.explicand.count == 1:
+            return like_layer(_nothing(call, values))
         explicand = replace(
-            question.explicand, values=values, feature_mask=like_values(layer_mask, values)
+            call.explicand, values=values, feature_mask=like_values(layer_mask, values)
         )
         answer = perturbed(
-            replace(question, explicand=explicand),
+            replace(call, explicand=explicand),
             _method(self.perm_func),
             per_eval=perturbations_per_eval,
             in_order=self.perm_func is not _permute_feature,
@@ -180,26 +173,35 @@ class LayerFeaturePermutation(LayerAttribution, PerturbationAttribution):
         return like_layer(answer.values)
 
 
-def _method(perm_func: Permute) -> feature_permutation.FeaturePermutation | _Custom:
+def _alone(call: PerturbationCall) -> bool:
+    """Says whether there is a single example, and no input has rows of its own."""
+    return call.unaligned is None and call.call.explicand.count == 1
+
+
+def _method(
+    perm_func: Permute, unaligned: Unaligned | None = None
+) -> feature_permutation.FeaturePermutation | _Custom:
+    if unaligned is not None:
+        return _Custom(perm_func, unaligned.loose)
     if perm_func is _permute_feature:
         return feature_permutation.FeaturePermutation()
     return _Custom(perm_func)
 
 
-def _nothing(question: CaptumCall, like: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return _zeros(question, like, output_form(question))
+def _nothing(call: CaptumCall, like: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return _zeros(call, like, output_form(call))
 
 
-def _nothing_later(question: CaptumCall) -> Future[Tensors]:
-    inputs = question.explicand.inputs
-    asked = output_form_later(question)
-    return following(asked, lambda whole: like_inputs(question, _zeros(question, inputs, whole)))
+def _nothing_later(call: CaptumCall) -> Future[Tensors]:
+    inputs = call.explicand.inputs
+    asked = output_form_later(call)
+    return following(asked, lambda whole: like_inputs(call, _zeros(call, inputs, whole)))
 
 
-def _zeros(question: CaptumCall, like: tuple[Tensor, ...], whole: WholeBatch) -> tuple[Tensor, ...]:
+def _zeros(call: CaptumCall, like: tuple[Tensor, ...], whole: WholeBatch) -> tuple[Tensor, ...]:
     """What each number of the output loses where nobody is there to exchange with."""
     logger.warning("a single example has nobody to exchange its features with: all values are zero")
-    outputs = 1 if isinstance(question.explicand.target, Output) else whole.outputs
+    outputs = 1 if isinstance(call.explicand.target, Output) else whole.outputs
     return tuple(
         torch.zeros(
             outputs,
@@ -213,31 +215,45 @@ def _zeros(question: CaptumCall, like: tuple[Tensor, ...], whole: WholeBatch) ->
 
 @dataclass(frozen=True, slots=True)
 class _Custom(feature_permutation.FeaturePermutation):
-    """Feature permutation with a user's function."""
+    """Feature permutation with a user's function, or of inputs of different lengths.
+
+    Attributes:
+        perm_func: The function.
+        loose: For each input whether each example has the whole of it, whose own rows are
+            exchanged; empty if that is so for none.
+    """
 
     traits: ClassVar[Traits] = replace(feature_permutation.FeaturePermutation.traits, random=False)
 
     perm_func: Permute
+    loose: tuple[bool, ...] = ()
 
     def source(self, ends: tuple[Tensor, ...], features: Features, _seed: int, /) -> Rows:
-        return _Exchanged(ends, features, self.perm_func)
+        return _Exchanged(ends, features, self.perm_func, self.loose or (False,) * len(ends))
+
+    def check(self, explicand: Explicand) -> None:
+        """Accepts a single example beside a list, whose own rows are exchanged."""
+        if not self.loose:
+            feature_permutation.FeaturePermutation.check(self, explicand)
 
 
 @dataclass(frozen=True, eq=False)
 class _Exchanged(Rows):
-    """All examples with one feature after another permuted by a function; at last as they are.
+    """All examples with one feature after another permuted by a function, and at last unchanged.
 
     Samples are made for all examples together, each once, since the function may draw.
 
     Attributes:
         ends: The examples, each tensor (examples, *features).
-        features: What the elements' features are.
+        features: The features of the elements.
         perm_func: The function.
+        loose: For each tensor whether each example has the whole of an input.
     """
 
     ends: tuple[Tensor, ...]
     features: Features
     perm_func: Permute
+    loose: tuple[bool, ...]
 
     @property
     def like(self) -> tuple[Tensor, ...]:
@@ -254,8 +270,23 @@ class _Exchanged(Rows):
 
     def _sample(self, s: int) -> tuple[Tensor, ...]:
         numbers = torch.arange(self.features.count, device=self.ends[0].device)
-        made = []
-        for mask, t in zip(self.features.select((numbers == s)[None]), self.ends, strict=True):
-            own = mask.squeeze(1) if mask.dim() > t.dim() else mask
-            made.append(self.perm_func(t, own) if own.any() else t)
-        return tuple(made)
+        masks = [
+            mask.squeeze(1) if mask.dim() > t.dim() else mask
+            for mask, t in zip(self.features.select((numbers == s)[None]), self.ends, strict=True)
+        ]
+        touched = [bool(mask.any()) for mask in masks]
+        rows = [
+            t.shape[1] if whole else len(t) for t, whole in zip(self.ends, self.loose, strict=True)
+        ]
+        if any(own and count < 2 for own, count in zip(touched, rows, strict=True)):
+            logger.warning(
+                "feature %d has a single row, nothing to exchange it with: it is zero", s
+            )
+            return self.ends
+        return tuple(
+            self._permuted(t, mask, whole=whole) if own else t
+            for t, mask, own, whole in zip(self.ends, masks, touched, self.loose, strict=True)
+        )
+
+    def _permuted(self, t: Tensor, mask: Tensor, *, whole: bool) -> Tensor:
+        return self.perm_func(t[0], mask[0]).expand_as(t) if whole else self.perm_func(t, mask)

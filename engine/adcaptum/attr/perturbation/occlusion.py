@@ -9,8 +9,9 @@ from torch import Tensor
 from adcaptum.attr.errors import InvalidInput
 from adcaptum.attr.facade.answer import like_inputs
 from adcaptum.attr.facade.attribution import PerturbationAttribution
-from adcaptum.attr.facade.captum_call import BaselineType, CaptumCall, TargetType, Tensors
-from adcaptum.attr.facade.perturbation import perturbed, title
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import BaselineType, TargetType, Tensors
+from adcaptum.attr.facade.perturbing.perturbation import perturbed, title
 from adcaptum.engine.methods.perturbation import occlusion
 
 Window = tuple[int, ...]
@@ -47,7 +48,7 @@ class Occlusion(PerturbationAttribution):
             perturbations_per_eval: See `attr/perturbation.py`.
             show_progress: Whether to draw a bar.
         """
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -55,19 +56,19 @@ class Occlusion(PerturbationAttribution):
             additional_forward_args=additional_forward_args,
             every_output=True,
         )
-        tensors = question.explicand.inputs
+        tensors = call.explicand.inputs
         windows = _each(sliding_window_shapes, tensors, "sliding_window_shapes")
         method = occlusion.Occlusion(
             tuple(n for window in windows for n in _window(window, "sliding_window_shapes")),
             _strides(strides, tensors),
         )
         answer = perturbed(
-            question,
+            call,
             method,
             per_eval=perturbations_per_eval,
             progress=title(self, show_progress),
         )
-        return like_inputs(question, answer.values)
+        return like_inputs(call, answer.values)
 
 
 def _each(given: object, tensors: tuple[Tensor, ...], name: str) -> tuple[object, ...]:

@@ -6,19 +6,13 @@ import warnings
 
 from torch.futures import Future
 
-from adcaptum.attr.facade.answer import like_inputs
+from adcaptum.attr.errors import translated
 from adcaptum.attr.facade.attribution import PerturbationAttribution
-from adcaptum.attr.facade.captum_call import BaselineType, CaptumCall, TargetType, Tensors
-from adcaptum.attr.facade.perturbation import (
-    check_samples,
-    perturbed,
-    perturbed_later,
-    title,
-)
-from adcaptum.engine.execution.forwards.futures import following
+from adcaptum.attr.facade.forms import BaselineType, TargetType, Tensors
+from adcaptum.attr.facade.perturbing.perturbation import check_samples, title
+from adcaptum.attr.facade.perturbing.perturbation_call import PerturbationCall
 from adcaptum.engine.games.features import feature_count
 from adcaptum.engine.methods.shapley import shapley_value_sampling, shapley_values
-from adcaptum.engine.vocabulary.method import Method
 
 _MOST_FEATURES = 20
 _MANY_FEATURES = 10
@@ -45,14 +39,13 @@ class ShapleyValueSampling(PerturbationAttribution):
     ) -> Tensors:
         """Estimates the values from `n_samples` orders, rounded up to an even number."""
         check_samples(n_samples)
-        question = _question(self, inputs, baselines, target, additional_forward_args, feature_mask)
-        answer = perturbed(
-            question,
+        call = _call(self, inputs, baselines, target, additional_forward_args, feature_mask)
+        return call.attributions(
             shapley_value_sampling.ShapleyValueSampling(n_samples),
             per_eval=perturbations_per_eval,
             progress=title(self, show_progress),
+            in_shape=True,
         )
-        return like_inputs(question, answer.in_shape)
 
     def attribute_future(
         self,
@@ -67,9 +60,13 @@ class ShapleyValueSampling(PerturbationAttribution):
     ) -> Future[Tensors]:
         """The same of a forward that gives a `torch.futures.Future` of its output."""
         check_samples(n_samples)
-        question = _question(self, inputs, baselines, target, additional_forward_args, feature_mask)
-        method = shapley_value_sampling.ShapleyValueSampling(n_samples)
-        return _later(question, method, perturbations_per_eval, title(self, show_progress))
+        call = _call(self, inputs, baselines, target, additional_forward_args, feature_mask)
+        return call.attributions_later(
+            shapley_value_sampling.ShapleyValueSampling(n_samples),
+            per_eval=perturbations_per_eval,
+            progress=title(self, show_progress),
+            in_shape=True,
+        )
 
 
 class ShapleyValues(PerturbationAttribution):
@@ -90,15 +87,14 @@ class ShapleyValues(PerturbationAttribution):
         show_progress: bool = False,
     ) -> Tensors:
         """Evaluates every coalition once."""
-        question = _question(self, inputs, baselines, target, additional_forward_args, feature_mask)
-        _warn_of_many(question)
-        answer = perturbed(
-            question,
+        call = _call(self, inputs, baselines, target, additional_forward_args, feature_mask)
+        _warn_of_many(call)
+        return call.attributions(
             shapley_values.ShapleyValues(_MOST_FEATURES),
             per_eval=perturbations_per_eval,
             progress=title(self, show_progress),
+            in_shape=True,
         )
-        return like_inputs(question, answer.in_shape)
 
     def attribute_future(
         self,
@@ -112,40 +108,37 @@ class ShapleyValues(PerturbationAttribution):
         show_progress: bool = False,
     ) -> Future[Tensors]:
         """The same of a forward that gives a `torch.futures.Future` of its output."""
-        question = _question(self, inputs, baselines, target, additional_forward_args, feature_mask)
-        _warn_of_many(question)
-        method = shapley_values.ShapleyValues(_MOST_FEATURES)
-        return _later(question, method, perturbations_per_eval, title(self, show_progress))
+        call = _call(self, inputs, baselines, target, additional_forward_args, feature_mask)
+        _warn_of_many(call)
+        return call.attributions_later(
+            shapley_values.ShapleyValues(_MOST_FEATURES),
+            per_eval=perturbations_per_eval,
+            progress=title(self, show_progress),
+            in_shape=True,
+        )
 
 
-def _question(
+def _call(
     attribution: PerturbationAttribution,
     inputs: Tensors,
     baselines: BaselineType,
     target: TargetType,
     additional_forward_args: object,
     feature_mask: Tensors | None,
-) -> CaptumCall:
-    return CaptumCall.of(
+) -> PerturbationCall:
+    return PerturbationCall.of(
         attribution.forward_func,
         inputs,
         target=target,
         baselines=baselines,
         additional_forward_args=additional_forward_args,
         feature_mask=feature_mask,
-        every_output=True,
     )
 
 
-def _later(
-    question: CaptumCall, method: Method, per_eval: int, progress: str | None
-) -> Future[Tensors]:
-    answer = perturbed_later(question, method, per_eval=per_eval, progress=progress)
-    return following(answer, lambda found: like_inputs(question, found.in_shape))
-
-
-def _warn_of_many(question: CaptumCall) -> None:
-    features = feature_count(question.explicand)
+def _warn_of_many(call: PerturbationCall) -> None:
+    with translated():
+        features = feature_count(call.call.explicand)
     if features >= _MANY_FEATURES:
         warnings.warn(
             f"exact Shapley values of {features} features take {2**features} rows an example: "

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from adcaptum.attr.errors import InvalidInput
-from adcaptum.attr.facade.captum_call import CaptumCall, Tensors
-from adcaptum.attr.facade.perturbation import perturbed
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import Tensors
+from adcaptum.attr.facade.perturbing.perturbation import perturbed
 from adcaptum.engine.games.game import by_game
 from adcaptum.engine.rows.sources import Rows
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
-from adcaptum.engine.vocabulary.flow import Flow, ask
+from adcaptum.engine.vocabulary.flow import Flow, ask, gather
 from adcaptum.engine.vocabulary.method import Traits
 
 _SAMPLES_AT_ONCE = 64
@@ -55,9 +56,9 @@ class Samples:
         return samples if samples.weights else None
 
     @staticmethod
-    def at_once(question: CaptumCall, per_eval: int) -> int:
+    def at_once(call: CaptumCall, per_eval: int) -> int:
         """How many to hold with their inputs."""
-        size = sum(t.numel() for t in question.explicand.inputs)
+        size = sum(t.numel() for t in call.explicand.inputs)
         some = max(1, min(_SAMPLES_AT_ONCE, _NUMBERS_AT_ONCE // max(size, 1)))
         return -(-some // per_eval) * per_eval
 
@@ -76,20 +77,30 @@ class Samples:
         return interpretable, outputs, weights
 
 
-def sampled_outputs(
-    question: CaptumCall, samples: list[tuple[Tensor, ...]], per_eval: int
-) -> Tensor:
-    """What the model says of each sample of the inputs, (samples,).
+def sampled_outputs(call: CaptumCall, samples: list[tuple[Tensor, ...]], per_eval: int) -> Tensor:
+    """Evaluates the model at samples of the inputs, (samples,).
+
+    Samples may have other features than the inputs, such as texts without some of their words:
+    those of one shape are evaluated together.
 
     Raises:
-        InvalidInput: If that is not one number.
+        InvalidInput: If a sample has other examples than the inputs, or the model does not give
+            one number for each.
     """
-    tensors = tuple(torch.stack(parts, 1) for parts in zip(*samples, strict=True))
-    for i, (made, t) in enumerate(zip(tensors, question.explicand.inputs, strict=True)):
-        if (made.shape[0], *made.shape[2:]) != tuple(t.shape):
-            shape = (made.shape[0], *made.shape[2:])
-            raise InvalidInput(f"perturbed input {i}", f"of shape {shape}", f"{tuple(t.shape)}")
-    answer = perturbed(question, _Outputs(tensors), per_eval=per_eval)
+    groups: dict[tuple[torch.Size, ...], list[int]] = {}
+    for place, sample in enumerate(samples):
+        groups.setdefault(tuple(t.shape for t in sample), []).append(place)
+    for shapes in groups:
+        for i, (shape, t) in enumerate(zip(shapes, call.explicand.inputs, strict=True)):
+            if shape[:1] != t.shape[:1]:
+                raise InvalidInput(
+                    f"perturbed input {i}", f"of shape {tuple(shape)}", f"of {len(t)} examples"
+                )
+    tensors = tuple(
+        tuple(torch.stack(parts, 1) for parts in zip(*(samples[p] for p in places), strict=True))
+        for places in groups.values()
+    )
+    answer = perturbed(call, _Outputs(tensors), per_eval=per_eval)
     (outputs,) = answer.values
     if len(outputs) != 1:
         raise InvalidInput(
@@ -97,24 +108,23 @@ def sampled_outputs(
             f"a function that gave {len(outputs)} numbers for a sample",
             "one number for each perturbation of the inputs",
         )
-    return outputs[0]
+    order = torch.tensor([place for places in groups.values() for place in places])
+    return outputs[0][order.argsort().to(outputs.device)]
 
 
 def example(
-    question: CaptumCall, masks: tuple[Tensor, ...], i: int
+    call: CaptumCall, masks: tuple[Tensor, ...], i: int
 ) -> tuple[CaptumCall, tuple[Tensor, ...]]:
-    """The question about one example, and its masks."""
-    own = tuple(m[i : i + 1] if _own(m, t) else m for m, t in _with_inputs(question, masks))
-    return replace(question, explicand=question.explicand.example(i)), own
+    """The call about one example, and its masks."""
+    own = tuple(m[i : i + 1] if _own(m, t) else m for m, t in _with_inputs(call, masks))
+    return replace(call, explicand=call.explicand.example(i)), own
 
 
-def spread(
-    coefficients: Tensor, masks: tuple[Tensor, ...], question: CaptumCall
-) -> tuple[Tensor, ...]:
+def spread(coefficients: Tensor, masks: tuple[Tensor, ...], call: CaptumCall) -> tuple[Tensor, ...]:
     """Gives each element its feature's coefficient, (surrogates, *features) for each input."""
     rows = len(coefficients)
     made = []
-    for mask, t in _with_inputs(question, masks):
+    for mask, t in _with_inputs(call, masks):
         ids = mask.expand(rows if _own(mask, t) else 1, *t.shape[1:]).expand(rows, *t.shape[1:])
         own = coefficients.to(t.device).gather(1, ids.reshape(rows, -1))
         made.append(own.view(rows, *t.shape[1:]))
@@ -131,8 +141,8 @@ def coefficients_of(values: tuple[Tensor, ...], masks: tuple[Tensor, ...], featu
     return found
 
 
-def _with_inputs(question: CaptumCall, masks: tuple[Tensor, ...]) -> list[tuple[Tensor, Tensor]]:
-    return list(zip(masks, question.explicand.inputs, strict=True))
+def _with_inputs(call: CaptumCall, masks: tuple[Tensor, ...]) -> list[tuple[Tensor, Tensor]]:
+    return list(zip(masks, call.explicand.inputs, strict=True))
 
 
 def _own(mask: Tensor, t: Tensor) -> bool:
@@ -163,19 +173,22 @@ class _Sampled(Rows):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Outputs:
-    """Reads the outputs at samples, as if they were what is to be found out.
+    """A method whose attributions are the outputs at samples, (examples, samples).
 
     Attributes:
-        tensors: The samples, each (examples, samples, *features).
+        groups: Samples of one shape, each tensor (examples, samples, *features).
     """
 
     traits: ClassVar[Traits] = Traits(name="outputs", paper="", layer="never")
 
-    tensors: tuple[Tensor, ...]
+    groups: tuple[tuple[Tensor, ...], ...]
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        reading = yield from ask(explicand.evaluation(_Sampled(self.tensors)))
-        return Attribution((by_game(reading.values, explicand.count),))
+        readings = yield from gather(
+            [ask(explicand.evaluation(_Sampled(tensors))) for tensors in self.groups]
+        )
+        values = [by_game(reading.values, explicand.count) for reading in readings]
+        return Attribution((torch.cat(values, 1),))
 
     def rows(self, explicand: Explicand) -> int:
-        return explicand.count * self.tensors[0].shape[1]
+        return explicand.count * sum(tensors[0].shape[1] for tensors in self.groups)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 
+from adcaptum.attr.errors import translated
 from adcaptum.attr.facade.answer import like_inputs
 from adcaptum.attr.facade.attribution import PerturbationAttribution
-from adcaptum.attr.facade.captum_call import BaselineType, CaptumCall, TargetType, Tensors
-from adcaptum.attr.facade.perturbation import check_samples, perturbed, title
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import BaselineType, TargetType, Tensors
+from adcaptum.attr.facade.perturbing.perturbation import check_samples, perturbed, title
 from adcaptum.attr.surrogates.interpretable import coefficients_of
 from adcaptum.attr.surrogates.lime import check_one_number
 from adcaptum.attr.surrogates.lime_functions import interpretable_masks
@@ -57,7 +59,7 @@ class KernelShap(PerturbationAttribution):
             show_progress: Whether to draw a bar.
         """
         check_samples(n_samples)
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -66,16 +68,18 @@ class KernelShap(PerturbationAttribution):
             feature_mask=feature_mask,
             every_output=True,
         )
-        masks, features = interpretable_masks(question)
+        masks, features = interpretable_masks(call)
+        with translated():
+            count = feature_count(call.explicand)
         answer = perturbed(
-            question,
-            kernel_shap.KernelShap(_enough(n_samples, feature_count(question.explicand))),
+            call,
+            kernel_shap.KernelShap(_enough(n_samples, count)),
             per_eval=perturbations_per_eval,
             progress=title(self, show_progress),
         )
-        check_one_number(answer, question)
+        check_one_number(answer, call)
         if return_input_shape:
-            return like_inputs(question, answer.values)
+            return like_inputs(call, answer.values)
         return coefficients_of(answer.values, masks, features)
 
 

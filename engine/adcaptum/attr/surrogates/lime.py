@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from adcaptum.attr.errors import InvalidInput
 from adcaptum.attr.facade.answer import like_inputs
-from adcaptum.attr.facade.captum_call import BaselineType, CaptumCall, Forward, TargetType, Tensors
-from adcaptum.attr.facade.perturbation import (
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import BaselineType, Forward, TargetType, Tensors
+from adcaptum.attr.facade.perturbing.perturbation import (
     Perturbed,
     check_samples,
     output_form,
@@ -25,6 +28,7 @@ from adcaptum.attr.surrogates.lime_functions import (
     ExponentialSimilarity,
     default_from_interp_rep_transform,
     default_perturb_func,
+    every_coalition,
     get_exp_kernel_similarity_function,
     interpretable_masks,
 )
@@ -93,7 +97,7 @@ class Lime(LimeBase):
             show_progress: Whether to draw a bar.
         """
         check_samples(n_samples)
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
@@ -102,7 +106,7 @@ class Lime(LimeBase):
             feature_mask=feature_mask,
             every_output=True,
         )
-        masks, features = interpretable_masks(question)
+        masks, features = interpretable_masks(call)
         if features > _MANY_FEATURES:
             warnings.warn(
                 f"a surrogate of {features} features takes long and much memory: group elements "
@@ -111,29 +115,39 @@ class Lime(LimeBase):
             )
         if self._kernel is None:
             coefficients = self._of_each(
-                question, masks, features, n_samples, perturbations_per_eval, show_progress
+                call, masks, features, n_samples, perturbations_per_eval, show_progress
             )
-            values = spread(coefficients, masks, question)
+            values = spread(coefficients, masks, call)
         else:
-            answer = self._of_all(question, n_samples, perturbations_per_eval, show_progress)
+            answer = self._of_all(call, n_samples, perturbations_per_eval, show_progress)
             values = answer.values
             coefficients = coefficients_of(values, masks, features)
-        return like_inputs(question, values) if return_input_shape else coefficients
+        return like_inputs(call, values) if return_input_shape else coefficients
+
+    def _source(
+        self, inputs: Tensors, n_samples: int, kwargs: dict[str, Any]
+    ) -> tuple[Iterator[Any], int]:
+        """Returns every coalition once, if they are no more than the samples."""
+        features = kwargs["num_interp_features"]
+        if self.perturb_func is not default_perturb_func or 2**features > n_samples:
+            return super()._source(inputs, n_samples, kwargs)
+        device = (inputs if isinstance(inputs, Tensor) else inputs[0]).device
+        return every_coalition(features, device), 2**features
 
     def _of_all(
-        self, question: CaptumCall, n_samples: int, per_eval: int, show_progress: bool
+        self, call: CaptumCall, n_samples: int, per_eval: int, show_progress: bool
     ) -> Perturbed:
         kernel = self._kernel
         assert isinstance(kernel, ExponentialSimilarity), "else each example is fitted in turn"
         distance, width = kernel.distance_mode, kernel.kernel_width
         answer = perturbed(
-            question,
+            call,
             lime.Lime(n_samples, distance=distance, kernel_width=width),
             per_eval=per_eval,
             progress=title(self, show_progress),
             of_whole=_OfWhole(n_samples, distance=distance, kernel_width=width),
         )
-        check_one_number(answer, question)
+        check_one_number(answer, call)
         if not torch.cat([v.flatten(1) for v in answer.values], 1).any(1).all():
             warnings.warn(
                 "the surrogate gives zero to every feature: the outputs at the samples do not "
@@ -144,7 +158,7 @@ class Lime(LimeBase):
 
     def _of_each(
         self,
-        question: CaptumCall,
+        call: CaptumCall,
         masks: tuple[Tensor, ...],
         features: int,
         n_samples: int,
@@ -152,10 +166,10 @@ class Lime(LimeBase):
         show_progress: bool,
     ) -> Tensor:
         """The coefficients of each example's surrogate, or of the one for all."""
-        count = question.explicand.count
-        whole = output_form(question)
+        count = call.explicand.count
+        whole = output_form(call)
         outputs = whole.outputs
-        if isinstance(question.explicand.target, Output):
+        if isinstance(call.explicand.target, Output):
             outputs = count if whole.per_row else 1
         if outputs not in {1, count}:
             raise _several(whole.shape)
@@ -168,7 +182,7 @@ class Lime(LimeBase):
             )
         found = []
         for i in range(1 if alone else count):
-            own, own_masks = (question, masks) if alone else example(question, masks, i)
+            own, own_masks = (call, masks) if alone else example(call, masks, i)
             found.append(
                 self._fitted(
                     own,
@@ -185,9 +199,9 @@ class Lime(LimeBase):
         return torch.cat(found)
 
 
-def check_one_number(answer: Perturbed, question: CaptumCall) -> None:
+def check_one_number(answer: Perturbed, call: CaptumCall) -> None:
     """Raises InvalidInput unless one number was explained of each example, or of all."""
-    if prod(answer.shape) not in {1, question.explicand.count}:
+    if prod(answer.shape) not in {1, call.explicand.count}:
         raise _several(answer.shape)
 
 

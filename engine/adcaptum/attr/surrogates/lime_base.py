@@ -15,8 +15,9 @@ from tqdm.auto import tqdm
 from adcaptum.attr.errors import InvalidInput
 from adcaptum.attr.facade.answer import like_inputs
 from adcaptum.attr.facade.attribution import PerturbationAttribution
-from adcaptum.attr.facade.captum_call import CaptumCall, Forward, TargetType, Tensors
-from adcaptum.attr.facade.perturbation import check_per_eval, check_samples, title
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import Forward, TargetType, Tensors
+from adcaptum.attr.facade.perturbing.perturbation import check_per_eval, check_samples, title
 from adcaptum.attr.surrogates.interpretable import Samples, sampled_outputs
 from adcaptum.attr.surrogates.linear_models import Model
 
@@ -81,18 +82,18 @@ class LimeBase(PerturbationAttribution):
         **kwargs: Any,
     ) -> Any:
         """Gives the fitted model's representation; keyword arguments go to all functions."""
-        question = CaptumCall.of(
+        call = CaptumCall.of(
             self.forward_func,
             inputs,
             target=target,
             additional_forward_args=additional_forward_args,
             every_output=True,
         )
-        return self._fitted(question, n_samples, perturbations_per_eval, show_progress, kwargs)
+        return self._fitted(call, n_samples, perturbations_per_eval, show_progress, kwargs)
 
     def _fitted(
         self,
-        question: CaptumCall,
+        call: CaptumCall,
         n_samples: int,
         per_eval: int,
         show_progress: bool,
@@ -100,20 +101,19 @@ class LimeBase(PerturbationAttribution):
     ) -> Tensor:
         check_samples(n_samples)
         check_per_eval(per_eval)
-        inputs = like_inputs(question, question.explicand.inputs)
-        drawn = islice(self._drawn(inputs, kwargs), n_samples)
-        device = question.explicand.inputs[0].device
+        inputs = like_inputs(call, call.explicand.inputs)
+        source, wanted = self._source(inputs, n_samples, kwargs)
+        drawn = islice(self._drawn(source, inputs, kwargs), wanted)
+        device = call.explicand.inputs[0].device
         samples = Samples.empty()
-        with tqdm(
-            total=n_samples, desc=title(self, show_progress), disable=not show_progress
-        ) as bar:
-            while part := Samples.of(islice(drawn, Samples.at_once(question, per_eval))):
-                samples.add(part, sampled_outputs(question, part.inputs, per_eval))
+        with tqdm(total=wanted, desc=title(self, show_progress), disable=not show_progress) as bar:
+            while part := Samples.of(islice(drawn, Samples.at_once(call, per_eval))):
+                samples.add(part, sampled_outputs(call, part.inputs, per_eval))
                 bar.update(len(part.weights))
             bar.total = bar.n
-        if 0 < len(samples.weights) < n_samples:
+        if 0 < len(samples.weights) < wanted:
             warnings.warn(
-                f"the generator of samples ended after {len(samples.weights)} of {n_samples}",
+                f"the generator of samples ended after {len(samples.weights)} of {wanted}",
                 stacklevel=3,
             )
         if not samples.weights:
@@ -122,16 +122,18 @@ class LimeBase(PerturbationAttribution):
         self.interpretable_model.fit(DataLoader(data, batch_size=len(data)))
         return self.interpretable_model.representation()
 
+    def _source(
+        self, inputs: Tensors, n_samples: int, kwargs: dict[str, Any]
+    ) -> tuple[Iterator[Any], int]:
+        """Returns what `perturb_func` makes, without end, and the number of samples to take."""
+        if isgeneratorfunction(self.perturb_func):
+            return self.perturb_func(inputs, **kwargs), n_samples
+        return iter(lambda: self.perturb_func(inputs, **kwargs), None), n_samples
+
     def _drawn(
-        self, inputs: Tensors, kwargs: dict[str, Any]
+        self, source: Iterator[Any], inputs: Tensors, kwargs: dict[str, Any]
     ) -> Iterator[tuple[Tensor, Tensors, float | Tensor]]:
-        """Samples without end: interpretable, as inputs, and their weight."""
-        generator = isgeneratorfunction(self.perturb_func)
-        source: Iterator[Any] = (
-            self.perturb_func(inputs, **kwargs)
-            if generator
-            else iter(lambda: self.perturb_func(inputs, **kwargs), None)
-        )
+        """Makes samples: the interpretable one, the perturbed inputs, and their weight."""
         for sample in source:
             interpretable, changed = self._both(sample, inputs, kwargs)
             weight = self.similarity_func(inputs, changed, interpretable, **kwargs)

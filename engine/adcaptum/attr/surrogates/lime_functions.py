@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import exp
 from typing import Any, Literal
@@ -12,7 +13,8 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from adcaptum.attr.errors import InvalidInput
-from adcaptum.attr.facade.captum_call import CaptumCall, Tensors
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forms import Tensors
 
 Distance = Literal["cosine", "euclidean"]
 
@@ -65,6 +67,13 @@ def default_perturb_func(original_inp: Tensors, **kwargs: Any) -> Tensor:
     return torch.randint(2, (1, kwargs["num_interp_features"])).to(like.device)
 
 
+def every_coalition(features: int, device: torch.device) -> Iterator[Tensor]:
+    """Yields each set of present features once, (1, features): what coin flips draw from."""
+    places = torch.arange(features, device=device)
+    for coalition in range(2**features):
+        yield (coalition >> places & 1)[None]
+
+
 def default_from_interp_rep_transform(
     curr_sample: Tensor, original_inputs: Tensors, **kwargs: Any
 ) -> Tensors:
@@ -87,12 +96,12 @@ def default_from_interp_rep_transform(
     )
 
 
-def interpretable_masks(question: CaptumCall) -> tuple[tuple[Tensor, ...], int]:
+def interpretable_masks(call: CaptumCall) -> tuple[tuple[Tensor, ...], int]:
     """Each element's interpretable feature, from 0, and how many features there are.
 
     Numbers that no element has are features, too: of them nothing is shown.
     """
-    explicand = question.explicand
+    explicand = call.explicand
     if explicand.feature_mask is not None:
         masks = explicand.feature_mask
         low = min(int(m.min()) for m in masks if m.numel())

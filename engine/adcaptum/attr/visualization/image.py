@@ -23,7 +23,7 @@ _OVERLAID = {*_UNSIGNED, ImageVisualizationMethod.blended_heat_map}
 
 
 def visualize_image_attr(
-    attr: npt.NDArray[Any] | Tensor,
+    attr: npt.NDArray[Any] | Tensor | None,
     original_image: npt.NDArray[Any] | Tensor | None = None,
     method: str = "heat_map",
     sign: str = "absolute_value",
@@ -41,7 +41,8 @@ def visualize_image_attr(
     Channels are summed; then what has not the wanted sign is set to zero, and the rest is scaled.
 
     Args:
-        attr: The attributions, (height, width, channels) or (height, width).
+        attr: The attributions, (height, width, channels) or (height, width); None with
+            `original_image`, which shows none.
         original_image: The image, in the same form: floats from 0 to 1, or integers from 0 to 255.
             Every method but the heat map needs it.
         method: `heat_map`; `blended_heat_map`, over the image in grey; `original_image`, without
@@ -87,7 +88,7 @@ def visualize_image_attr(
 
 
 def visualize_image_attr_multiple(
-    attr: npt.NDArray[Any] | Tensor,
+    attr: npt.NDArray[Any] | Tensor | None,
     original_image: npt.NDArray[Any] | Tensor | None,
     methods: list[str],
     signs: list[str],
@@ -185,7 +186,7 @@ class _Picture:
 
 
 def _picture(
-    attr: npt.NDArray[Any] | Tensor,
+    attr: npt.NDArray[Any] | Tensor | None,
     original_image: npt.NDArray[Any] | Tensor | None,
     method: str,
     sign: str,
@@ -193,15 +194,18 @@ def _picture(
     how, which = chosen(ImageVisualizationMethod, method), chosen(VisualizeSign, sign)
     if how in _UNSIGNED and which is VisualizeSign.all:
         raise InvalidInput("sign", "all", f"another one: {method} cannot show both signs")
+    if original_image is None and how is not ImageVisualizationMethod.heat_map:
+        raise InvalidInput("original_image", None, f"{method} needs it, only heat_map does without")
+    image = np.empty((0, 0, 1)) if original_image is None else _image(as_array(original_image))
+    if attr is None:
+        if how is not ImageVisualizationMethod.original_image:
+            raise InvalidInput("attr", None, f"{method} needs it, only original_image does without")
+        return _Picture(how, which, np.zeros(image.shape[:2]), image)
     values = as_array(attr)
     if values.ndim not in (2, 3):
         raise TypeError(f"attr is {values.shape}: (height, width, channels) or (height, width)")
-    image = np.empty((0, 0, 1))
     if original_image is not None:
-        image = _image(as_array(original_image))
         _check_fit(values, image, overlaid=how in _OVERLAID)
-    elif how is not ImageVisualizationMethod.heat_map:
-        raise InvalidInput("original_image", None, f"{method} needs it, only heat_map does without")
     return _Picture(how, which, values.sum(2) if values.ndim == 3 else values, image)
 
 

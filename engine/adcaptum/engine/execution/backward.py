@@ -54,7 +54,7 @@ def kept(
     """
     if callable(neuron.index):
         copies = tuple(t.detach().requires_grad_() for t in tensors)
-        chosen = _number_of_each_row(neuron.index, copies)
+        chosen = number_of_each_row(neuron.index, copies)
         if not chosen.requires_grad:
             return tuple(torch.zeros_like(t) for t in above)
         shares = gradients((chosen,), copies, (torch.ones_like(chosen),))
@@ -70,17 +70,22 @@ def kept(
     return rest
 
 
-def _number_of_each_row(function: Callable[..., Tensor], tensors: tuple[Tensor, ...]) -> Tensor:
-    """The number that a function of a layer's values gives each row, (rows,).
+def number_of_each_row(function: Callable[..., Tensor], tensors: tuple[Tensor, ...]) -> Tensor:
+    """Returns the number that a function of a layer's values gives each row, (rows,).
 
     A function that gives one number for the whole batch is called for each row alone.
+
+    Raises:
+        InvalidArgument: If the function gives anything else than one number per row.
     """
     rows = len(tensors[0])
     number: object = function(*tensors)
     if isinstance(number, Tensor) and number.numel() == 1 < rows:
         each = [function(*(t[row : row + 1] for t in tensors)) for row in range(rows)]
         number = torch.stack([n.reshape(()) for n in each])
-    if not isinstance(number, Tensor) or number.numel() != rows:
+    if isinstance(number, Tensor) and number.dim() == 0:
+        number = number.reshape(1)
+    if not isinstance(number, Tensor) or number.shape[:1] != (rows,) or number.numel() != rows:
         form = tuple(number.shape) if isinstance(number, Tensor) else type(number).__name__
         raise InvalidArgument(
             "neuron", f"a function that gave {form}", f"one number per row, ({rows},)"

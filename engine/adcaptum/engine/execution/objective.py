@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from adcaptum.engine.errors import InvalidArgument, ModelError, NotPerRow
-from adcaptum.engine.execution.backward import out_of_range
+from adcaptum.engine.errors import ModelError, NotPerRow
+from adcaptum.engine.execution.backward import number_of_each_row, out_of_range
 from adcaptum.engine.execution.taps import Taps
 from adcaptum.engine.vocabulary.evaluation import Evaluation
 from adcaptum.engine.vocabulary.target import Neuron
@@ -30,13 +30,7 @@ def objective_of(first: Evaluation, taps: Taps, output: object, rows: int) -> Te
 def _selected(neuron: Neuron, tensors: tuple[Tensor, ...], rows: int) -> Tensor:
     """The number of each row that a block of elements or a function gives, (rows,)."""
     if callable(neuron.index):
-        number: object = neuron.index(*tensors)
-        if not isinstance(number, Tensor) or number.shape[:1] != (rows,) or number.numel() != rows:
-            form = tuple(number.shape) if isinstance(number, Tensor) else type(number).__name__
-            raise InvalidArgument(
-                "neuron", f"a function that gave {form}", f"one number per row, ({rows},)"
-            )
-        return number.reshape(rows)
+        return number_of_each_row(neuron.index, tensors)
     try:
         block = tensors[0][(slice(None), *neuron.index)]
     except IndexError as error:

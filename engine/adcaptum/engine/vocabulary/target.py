@@ -39,7 +39,8 @@ class Neuron:
         site: Where it is.
         index: Its index in the site's first tensor, without the batch dimension; with slices, the
             sum of the block. Or a function of the site's tensors, (rows, *features) each, that
-            gives one number per row, (rows,).
+            gives one number per row, (rows,), or one number for a batch of any size: that is
+            called for each row alone.
     """
 
     site: Site

@@ -331,3 +331,26 @@ def test_a_mistake_in_one_of_several_pictures_leaves_no_figure() -> None:
             ATTR, IMAGE, ["heat_map", "heat_map"], ["all", "none"]
         )
     assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_an_image_alone_needs_no_attributions(image: str) -> None:
+    given: Any = IMAGES[image]
+    _, axes = visualization.visualize_image_attr(
+        ATTR, given, "original_image", "all", use_pyplot=False
+    )
+    _, alone = visualization.visualize_image_attr(
+        None, given, "original_image", "all", use_pyplot=False
+    )
+    assert described(alone) == described(axes)
+    _, both = visualization.visualize_image_attr_multiple(
+        None, given, ["original_image"] * 2, ["all", "positive"], use_pyplot=False
+    )
+    assert isinstance(both, list)
+    assert [described(each) for each in both] == [described(axes)] * 2
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "original_image"])
+def test_every_other_picture_needs_attributions(method: str) -> None:
+    with pytest.raises(AssertionError, match="attr is None"):
+        visualization.visualize_image_attr(None, IMAGE, method, "positive", use_pyplot=False)

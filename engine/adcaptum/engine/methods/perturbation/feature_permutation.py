@@ -43,7 +43,7 @@ class FeaturePermutation:
         Raises:
             InvalidArgument: If there is one example only.
         """
-        self._check(explicand)
+        self.check(explicand)
         ends = explicand.inputs if explicand.values is None else explicand.values
         if explicand.at != INPUT and explicand.values is None:
             reading = yield from ask(values_at_site(explicand, explicand.inputs))
@@ -63,7 +63,7 @@ class FeaturePermutation:
         Raises:
             InvalidArgument: If there is one example only.
         """
-        self._check(explicand)
+        self.check(explicand)
         read = explicand.count if explicand.at != INPUT and explicand.values is None else 0
         return read + explicand.count * (feature_count(explicand) + 1)
 
@@ -71,7 +71,8 @@ class FeaturePermutation:
         """Each example with one feature after another exchanged, and at last as it is."""
         return Permuted(ends, features, seed)
 
-    def _check(self, explicand: Explicand) -> None:
+    def check(self, explicand: Explicand) -> None:
+        """Raises InvalidArgument unless there are examples to exchange values with."""
         if explicand.count < 2:
             raise InvalidArgument(
                 "inputs", "a single example", "at least two: they exchange their values"

@@ -37,16 +37,16 @@ class Differences:
     rule: DifferenceRule
     strict: bool
 
-    def of(self, question: CaptumCall, custom: Custom) -> tuple[tuple[Tensor, ...], Tensor]:
+    def of(self, call: CaptumCall, custom: Custom) -> tuple[tuple[Tensor, ...], Tensor]:
         """The values, and what they sum to less the difference of the outputs, (examples,)."""
         multiply = self.multiply_by_inputs and custom is None
-        answer = _complete(question, DeepLift(self.rule, multiply, self.strict))
+        answer = _complete(call, DeepLift(self.rule, multiply, self.strict))
         if custom is not None:
-            answer = replace(answer, values=_made(custom, question, answer.values))
+            answer = replace(answer, values=_made(custom, call, answer.values))
         return answer.values, convergence_delta(answer)
 
     def mean(
-        self, question: CaptumCall, custom: Custom, *, with_delta: bool
+        self, call: CaptumCall, custom: Custom, *, with_delta: bool
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """The means over the baselines; and the deltas of all pairs, (examples * baselines,).
 
@@ -54,16 +54,16 @@ class Differences:
         """
         if custom is None and not with_delta:
             method = DeepLiftShap(self.rule, self.multiply_by_inputs, self.strict)
-            return _complete(question, method).values, None
-        count = question.explicand.count
-        values, deltas = self.of(_pairs(question), custom)
+            return _complete(call, method).values, None
+        count = call.explicand.count
+        values, deltas = self.of(_pairs(call), custom)
         return tuple(v.unflatten(0, (count, -1)).mean(1) for v in values), deltas
 
 
-def _complete(question: CaptumCall, method: DeepLift | DeepLiftShap) -> Attribution:
+def _complete(call: CaptumCall, method: DeepLift | DeepLiftShap) -> Attribution:
     """The explanation, with a warning if the attributions do not add up."""
-    answer = explain(question, method)
-    missing = incomplete(answer, question.explicand)
+    answer = explain(call, method)
+    missing = incomplete(answer, call.explicand)
     if missing is not None:
         warnings.warn(
             f"{method.traits.name} leaves {float(missing.max()):.0%} of the output's difference "
@@ -74,20 +74,20 @@ def _complete(question: CaptumCall, method: DeepLift | DeepLiftShap) -> Attribut
     return answer
 
 
-def _pairs(question: CaptumCall) -> CaptumCall:
+def _pairs(call: CaptumCall) -> CaptumCall:
     """Each example with each baseline, example by example."""
-    explicand = question.explicand
+    explicand = call.explicand
     given = explicand.baselines
     assert given is not None, "a distribution has been given"
     rows = max(map(len, given))
     tiled = tuple(
         b.expand(rows, *b.shape[1:]).repeat(explicand.count, *(1,) * (b.dim() - 1)) for b in given
     )
-    return replace(question, explicand=replace(explicand.repeated(rows), baselines=tiled))
+    return replace(call, explicand=replace(explicand.repeated(rows), baselines=tiled))
 
 
 def _made(
-    custom: Callable[..., tuple[Tensor, ...]], question: CaptumCall, multipliers: tuple[Tensor, ...]
+    custom: Callable[..., tuple[Tensor, ...]], call: CaptumCall, multipliers: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
     if not callable(custom):
         raise InvalidInput("custom_attribution_func", repr(custom), "a function")
@@ -98,5 +98,5 @@ def _made(
             f"of {wanted} arguments",
             "at least one and at most 3: the multipliers, the inputs, the baselines",
         )
-    ends, starts = run_flow(question, endpoints(question.explicand)) if wanted > 1 else ((), ())
+    ends, starts = run_flow(call, endpoints(call.explicand)) if wanted > 1 else ((), ())
     return custom(*(multipliers, ends, starts)[:wanted])

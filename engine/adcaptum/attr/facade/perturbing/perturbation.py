@@ -25,7 +25,8 @@ from tqdm.auto import tqdm
 from adcaptum.attr.errors import InvalidInput, translated
 from adcaptum.attr.facade.answer import drawn_seed, run_flow
 from adcaptum.attr.facade.attribution import Attribution as BaseAttribution
-from adcaptum.attr.facade.captum_call import CaptumCall, selecting
+from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.forwards import selecting
 from adcaptum.engine.errors import EngineError, NotPerRow
 from adcaptum.engine.execution.forwards.futures import following, run_later
 from adcaptum.engine.execution.forwards.whole_batch import WholeBatch
@@ -65,7 +66,7 @@ class Perturbed:
 
 
 def perturbed(
-    question: CaptumCall,
+    call: CaptumCall,
     method: Method,
     *,
     per_eval: int = 1,
@@ -76,7 +77,7 @@ def perturbed(
     """Explains with a method that only evaluates.
 
     Args:
-        question: What.
+        call: What.
         method: How.
         per_eval: Captum's perturbations_per_eval.
         progress: What a progress bar is called; None: no bar.
@@ -88,14 +89,12 @@ def perturbed(
             forward answers for the batch as a whole; or if examples have masks of their own there.
     """
     check_per_eval(per_eval)
-    seeded_question = seeded(question, method)
-    return _Task(
-        seeded_question, method, of_whole or method, per_eval, progress, in_order
-    ).answered()
+    seeded_call = seeded(call, method)
+    return _Task(seeded_call, method, of_whole or method, per_eval, progress, in_order).answered()
 
 
 def perturbed_later(
-    question: CaptumCall, method: Method, *, per_eval: int = 1, progress: str | None = None
+    call: CaptumCall, method: Method, *, per_eval: int = 1, progress: str | None = None
 ) -> Future[Perturbed]:
     """The same of a forward that gives futures; for the arguments see `perturbed`.
 
@@ -103,10 +102,10 @@ def perturbed_later(
         UnfitModel: If the forward gives something else.
     """
     check_per_eval(per_eval)
-    question = seeded(question, method)
-    explicand = question.explicand
-    whole = WholeBatch(question.model, explicand.count)
-    total, flow = _begun(question, method, progress)
+    call = seeded(call, method)
+    explicand = call.explicand
+    whole = WholeBatch(call.model, explicand.count)
+    total, flow = _begun(call, method, progress)
     bar = tqdm(
         total=None if total is None else total + explicand.count,
         desc=progress,
@@ -116,14 +115,14 @@ def perturbed_later(
     with translated():
         answered = run_later(
             whole.later,
-            in_step(_after_asking(question, flow)),
+            in_step(_after_asking(call, flow)),
             batch_rows=per_eval * explicand.count,
             on_rows=bar.update,
         )
 
     def finish(answer: Attribution) -> Perturbed:
         with translated():
-            return _of_outputs(question, answer, whole)
+            return _of_outputs(call, answer, whole)
 
     answered.add_done_callback(lambda _: bar.close())
     return following(answered, finish)
@@ -153,88 +152,84 @@ def check_per_eval(per_eval: object) -> None:
         raise InvalidInput("perturbations_per_eval", repr(per_eval), "a whole number, at least 1")
 
 
-def seeded(question: CaptumCall, method: Method) -> CaptumCall:
-    """The question with a seed from torch's global generator, if the method draws."""
+def seeded(call: CaptumCall, method: Method) -> CaptumCall:
+    """The call with a seed from torch's global generator, if the method draws."""
     if not method.traits.random:
-        return question
-    return replace(question, explicand=replace(question.explicand, seed=drawn_seed()))
+        return call
+    return replace(call, explicand=replace(call.explicand, seed=drawn_seed()))
 
 
-def output_form(question: CaptumCall) -> WholeBatch:
+def output_form(call: CaptumCall) -> WholeBatch:
     """Calls the forward with the inputs themselves, to see what it answers."""
-    whole = WholeBatch(question.model, question.explicand.count)
+    whole = WholeBatch(call.model, call.explicand.count)
     with translated():
-        check_mode(question.model)
-        run_flow(
-            replace(question, model=whole), _asking(question), batch_rows=question.explicand.count
-        )
+        check_mode(call.model)
+        run_flow(replace(call, model=whole), _asking(call), batch_rows=call.explicand.count)
     return whole
 
 
-def output_form_later(question: CaptumCall) -> Future[WholeBatch]:
+def output_form_later(call: CaptumCall) -> Future[WholeBatch]:
     """The same of a forward that gives futures."""
-    count = question.explicand.count
-    whole = WholeBatch(question.model, count)
+    count = call.explicand.count
+    whole = WholeBatch(call.model, count)
     with translated():
-        asked = run_later(whole.later, _asking(question), batch_rows=count)
+        asked = run_later(whole.later, _asking(call), batch_rows=count)
     return following(asked, lambda _: whole)
 
 
-def _known(question: CaptumCall) -> bool:
+def _known(call: CaptumCall) -> bool:
     """Whether the output has one number per row that the target names, for all that is known."""
-    target = question.explicand.target
+    target = call.explicand.target
     if isinstance(target, Neuron):
         return True
-    model = question.model
+    model = call.model
     named = isinstance(target, Output) and target.indices is not None
     return named and isinstance(model, nn.Module) and model in _row_by_row
 
 
-def _remember(question: CaptumCall) -> None:
+def _remember(call: CaptumCall) -> None:
     # Of a single example a tensor of one entry says nothing yet.
-    if isinstance(question.model, nn.Module) and question.explicand.count > 1:
-        _row_by_row.add(question.model)
+    if isinstance(call.model, nn.Module) and call.explicand.count > 1:
+        _row_by_row.add(call.model)
 
 
-def _forget(question: CaptumCall) -> None:
-    if isinstance(question.model, nn.Module):
-        _row_by_row.discard(question.model)
+def _forget(call: CaptumCall) -> None:
+    if isinstance(call.model, nn.Module):
+        _row_by_row.discard(call.model)
 
 
-def _leaves_several(question: CaptumCall, whole: WholeBatch) -> bool:
+def _leaves_several(call: CaptumCall, whole: WholeBatch) -> bool:
     """Whether one index for all examples leaves several numbers of each: all are explained."""
-    target = question.explicand.target
+    target = call.explicand.target
     if not isinstance(target, Output) or target.indices is None or whole.shape is None:
         return False
     alike = bool((target.indices == target.indices[:1]).all())
     return whole.per_row and alike and target.indices.shape[1] < len(whole.shape) - 1
 
 
-def _of_several(question: CaptumCall) -> CaptumCall:
-    target = question.explicand.target
+def _of_several(call: CaptumCall) -> CaptumCall:
+    target = call.explicand.target
     assert isinstance(target, Output), "checked before"
     assert target.indices is not None, "checked before"
-    model = selecting(question.model, tuple(target.indices[0].tolist()))
-    return replace(
-        question, model=model, explicand=replace(question.explicand, target=EveryOutput())
-    )
+    model = selecting(call.model, tuple(target.indices[0].tolist()))
+    return replace(call, model=model, explicand=replace(call.explicand, target=EveryOutput()))
 
 
 def _begun(
-    question: CaptumCall, method: Method, progress: str | None
+    call: CaptumCall, method: Method, progress: str | None
 ) -> tuple[int | None, Flow[Attribution]]:
     with translated():
-        total = None if progress is None else method.rows(question.explicand)
-        return total, method.flow(question.explicand)
+        total = None if progress is None else method.rows(call.explicand)
+        return total, method.flow(call.explicand)
 
 
-def _asking(question: CaptumCall) -> Flow[Reading]:
-    explicand = question.explicand
+def _asking(call: CaptumCall) -> Flow[Reading]:
+    explicand = call.explicand
     return (yield from ask(Evaluation(Given(explicand.inputs), arguments=explicand.arguments)))
 
 
-def _after_asking(question: CaptumCall, flow: Flow[Attribution]) -> Flow[Attribution]:
-    yield from _asking(question)
+def _after_asking(call: CaptumCall, flow: Flow[Attribution]) -> Flow[Attribution]:
+    yield from _asking(call)
     return (yield from flow)
 
 
@@ -248,9 +243,9 @@ def _not_together(error: NotPerRow) -> InvalidInput:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Task:
-    """A question, a method, and how it may run; see `perturbed`."""
+    """A call, a method, and how it may run; see `perturbed`."""
 
-    question: CaptumCall
+    call: CaptumCall
     method: Method
     of_whole: Method
     per_eval: int
@@ -259,36 +254,34 @@ class _Task:
 
     def answered(self) -> Perturbed:
         """Explains; asks what form the output has unless it is known."""
-        if self.in_order or not _known(self.question):
+        if self.in_order or not _known(self.call):
             return self._after_asking()
         try:
-            return self._row_by_row((self.question.explicand.count,))
+            return self._row_by_row((self.call.explicand.count,))
         except InvalidInput as error:
             if error.field != "target":
                 raise
         # With these arguments the module's output may have other dimensions than before.
-        _forget(self.question)
+        _forget(self.call)
         return self._after_asking()
 
     def _after_asking(self) -> Perturbed:
-        whole = output_form(self.question)
-        if _leaves_several(self.question, whole):
-            return replace(self, question=_of_several(self.question)).answered()
+        whole = output_form(self.call)
+        if _leaves_several(self.call, whole):
+            return replace(self, call=_of_several(self.call)).answered()
         if self.in_order or not whole.per_row:
             return self._together(whole)
-        _remember(self.question)
+        _remember(self.call)
         assert whole.shape is not None, "it was asked"
-        selected = isinstance(self.question.explicand.target, Output)
-        return self._row_by_row((self.question.explicand.count,) if selected else whole.shape)
+        selected = isinstance(self.call.explicand.target, Output)
+        return self._row_by_row((self.call.explicand.count,) if selected else whole.shape)
 
     def _row_by_row(self, shape: tuple[int, ...]) -> Perturbed:
-        count = self.question.explicand.count
+        count = self.call.explicand.count
         rows = None if self.per_eval == 1 else self.per_eval * count
-        total, flow = _begun(self.question, self.method, self.progress)
+        total, flow = _begun(self.call, self.method, self.progress)
         try:
-            answer = run_flow(
-                self.question, flow, batch_rows=rows, progress=self.progress, total=total
-            )
+            answer = run_flow(self.call, flow, batch_rows=rows, progress=self.progress, total=total)
         except NotPerRow as error:
             if self.per_eval > 1:
                 raise _not_together(error) from error
@@ -298,18 +291,18 @@ class _Task:
         else:
             return Perturbed(answer, shape)
         # What failed may take batches of the examples only.
-        return self._together(output_form(self.question))
+        return self._together(output_form(self.call))
 
     def _together(self, whole: WholeBatch) -> Perturbed:
         """Explains with all examples side by side, perturbed in `per_eval` ways at a time."""
-        count = self.question.explicand.count
+        count = self.call.explicand.count
         if self.per_eval > 1 and not whole.per_row:
             raise _not_together(NotPerRow(f"for {count} examples a tensor of {whole.shape}"))
         method = self.method if whole.per_row else self.of_whole
-        total, flow = _begun(self.question, method, self.progress)
+        total, flow = _begun(self.call, method, self.progress)
         try:
             answer = run_flow(
-                replace(self.question, model=whole),
+                replace(self.call, model=whole),
                 in_step(flow),
                 batch_rows=self.per_eval * count,
                 progress=self.progress,
@@ -317,12 +310,12 @@ class _Task:
             )
         except NotPerRow as error:
             raise _not_together(error) from error
-        return _of_outputs(self.question, answer, whole)
+        return _of_outputs(self.call, answer, whole)
 
 
-def _of_outputs(question: CaptumCall, answer: Attribution, whole: WholeBatch) -> Perturbed:
+def _of_outputs(call: CaptumCall, answer: Attribution, whole: WholeBatch) -> Perturbed:
     """Keeps what is said once of each output."""
-    explicand = question.explicand
+    explicand = call.explicand
     assert whole.shape is not None, "it was asked"
     if isinstance(explicand.target, Neuron):
         # A neuron has a value in each row, whatever the output says.
@@ -330,7 +323,7 @@ def _of_outputs(question: CaptumCall, answer: Attribution, whole: WholeBatch) ->
     selected = isinstance(explicand.target, Output)
     if whole.per_row:
         return Perturbed(answer, (explicand.count,) if selected else whole.shape)
-    if any(len(m) > 1 and m.dim() == t.dim() for m, t in _masks(question)):
+    if any(len(m) > 1 and m.dim() == t.dim() for m, t in _masks(call)):
         raise InvalidInput(
             "feature_mask", "different for examples", "the same where the forward answers for all"
         )
@@ -340,6 +333,6 @@ def _of_outputs(question: CaptumCall, answer: Attribution, whole: WholeBatch) ->
     return Perturbed(replace(answer, values=values), shape)
 
 
-def _masks(question: CaptumCall) -> list[tuple[Tensor, Tensor]]:
-    explicand = question.explicand
+def _masks(call: CaptumCall) -> list[tuple[Tensor, Tensor]]:
+    explicand = call.explicand
     return list(zip(explicand.feature_mask or (), explicand.inputs, strict=False))

@@ -1,6 +1,6 @@
-"""Inputs that have not a row for each example, such as lists of indices of any length.
+"""Inputs whose first dimension is not the examples, such as lists of indices of any length.
 
-Each is shown whole to every example, and its first dimension is explained as one: a list's indices
+Each is given whole to every example. Its first dimension is explained as one: all indices of a list
 are one feature.
 """
 
@@ -13,19 +13,23 @@ import torch
 from torch import Tensor
 
 from adcaptum.attr.errors import InvalidInput
-from adcaptum.attr.facade.captum_call import BaselineType, Forward, Tensors, callable_of
+from adcaptum.attr.facade.baselines import spread_baseline
+from adcaptum.attr.facade.forms import BaselineType, Forward, Tensors
+from adcaptum.attr.facade.forwards import callable_of
+from adcaptum.attr.facade.masks import whole_numbers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unaligned:
-    """Such inputs among others, as if all had a row for each example.
+    """Inputs of different lengths in a form in which all have a row for each example.
 
     Attributes:
-        forward: The forward, which is given those inputs as they were.
+        forward: The forward; it gets the inputs of other lengths as they were given.
         inputs: All inputs, with a row for each example of the first.
         baselines: Their baselines.
         feature_mask: Their masks.
         originals: The inputs as they were given.
+        loose: For each input whether its first dimension is not the examples.
     """
 
     forward: Forward
@@ -33,6 +37,7 @@ class Unaligned:
     baselines: BaselineType
     feature_mask: tuple[Tensor, ...]
     originals: tuple[Tensor, ...]
+    loose: tuple[bool, ...]
 
     @classmethod
     def of(
@@ -42,10 +47,16 @@ class Unaligned:
         baselines: BaselineType,
         feature_mask: Tensors | None,
     ) -> Self | None:
-        """Takes the arguments of a method; None where all inputs have a row for each example."""
+        """Takes a method's arguments; returns None if all inputs have a row for each example.
+
+        Raises:
+            InvalidInput: If there is not one baseline or mask for each input.
+        """
         if not isinstance(inputs, tuple) or not all(isinstance(t, Tensor) for t in inputs):
             return None
         if len({t.shape[:1] for t in inputs}) < 2 or any(t.dim() == 0 for t in inputs):
+            return None
+        if not len(inputs[0]):
             return None
         count = len(inputs[0])
         loose = tuple(len(t) != count for t in inputs)
@@ -68,10 +79,11 @@ class Unaligned:
                 for m, t, away in zip(masks, inputs, loose, strict=True)
             ),
             inputs,
+            loose,
         )
 
     def restored(self, values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """What was found, in the form of the inputs as they were: (outputs, *features)."""
+        """Returns attributions in the form of the inputs as given, (outputs, *features) each."""
         made = []
         for v, t in zip(values, self.originals, strict=True):
             if v.dim() == t.dim():
@@ -97,7 +109,7 @@ def _masks(inputs: tuple[Tensor, ...], masks: Tensors | None) -> tuple[Tensor, .
             made.append(ids.view(1, *t.shape[1:]))
             first += size
         return tuple(made)
-    each = masks if isinstance(masks, tuple) else (masks,)
+    each = whole_numbers("feature_mask", masks)
     if len(each) != len(inputs):
         raise InvalidInput("feature_mask", f"{len(each)} of them", f"one per input: {len(inputs)}")
     return each
@@ -112,6 +124,15 @@ def _baselines(
     if len(each) != len(inputs):
         raise InvalidInput("baselines", f"{len(each)} of them", f"one per input: {len(inputs)}")
     return tuple(
-        b.expand(t.shape)[None] if away and isinstance(b, Tensor) else b
-        for b, t, away in zip(each, inputs, loose, strict=True)
+        _expanded(f"baselines[{i}]", b, t) if away else b
+        for i, (b, t, away) in enumerate(zip(each, inputs, loose, strict=True))
     )
+
+
+def _expanded(name: str, baseline: Tensor | float, like: Tensor) -> Tensor | float:
+    rows = spread_baseline(name, baseline, like)
+    if not isinstance(rows, Tensor):
+        return rows
+    if rows.shape[:1] not in {(1,), like.shape[:1]} or rows.shape[1:] != like.shape[1:]:
+        raise InvalidInput(name, f"of shape {tuple(rows.shape)}", f"(1, *{tuple(like.shape[1:])})")
+    return rows.expand(like.shape)[None]

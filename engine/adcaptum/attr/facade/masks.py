@@ -1,0 +1,62 @@
+"""Feature masks in Captum's forms: whole numbers of any dtype."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from adcaptum.attr.errors import InvalidInput, translated
+from adcaptum.attr.facade.forms import Tensors
+from adcaptum.engine.vocabulary.explicand_forms import check_dense
+
+
+def whole_numbers(name: str, masks: Tensors) -> tuple[Tensor, ...]:
+    """Returns feature masks as integer tensors, one per input.
+
+    Captum compares a mask's numbers and takes any dtype: floats that hold whole numbers, and bool.
+
+    Args:
+        name: The argument's name in errors.
+        masks: A tensor, or a tuple of them.
+
+    Raises:
+        InvalidInput: If one is no dense tensor, or holds fractions.
+    """
+    each = masks if isinstance(masks, tuple) else (masks,)
+    return tuple(_whole(f"{name}[{i}]", mask) for i, mask in enumerate(each))
+
+
+def like_values(masks: Tensors | None, values: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+    """Returns masks of a layer's tensors, laid along the last dimensions as tensors broadcast.
+
+    Raises:
+        InvalidInput: If there is not one for each tensor, or one is not of whole numbers.
+    """
+    if masks is None:
+        return None
+    each = whole_numbers("layer_mask", masks)
+    if len(each) != len(values):
+        raise InvalidInput(
+            "layer_mask", f"{len(each)} of them", f"one per tensor of the layer: {len(values)}"
+        )
+    return tuple(
+        m.detach().to(t.device).long().view(*(1,) * (t.dim() - m.dim()), *m.shape)
+        for m, t in zip(each, values, strict=True)
+    )
+
+
+def _whole(name: str, mask: object) -> Tensor:
+    if not isinstance(mask, Tensor):
+        raise InvalidInput(name, f"of type {type(mask).__name__}", "a torch.Tensor")
+    with translated():
+        check_dense(name, mask)
+    if mask.is_complex():
+        raise InvalidInput(name, f"of dtype {mask.dtype}", "whole numbers")
+    if mask.dtype is torch.bool:
+        return mask.long()
+    if not mask.is_floating_point():
+        return mask
+    numbers = mask.detach().long()
+    if not torch.equal(numbers.to(mask.dtype), mask.detach()):
+        raise InvalidInput(name, f"of dtype {mask.dtype} with fractions", "whole numbers")
+    return numbers

@@ -1,0 +1,1 @@
+"""Perturbation methods: forwards that answer row by row or for a batch, inputs of any length."""
