@@ -15,6 +15,7 @@ from adcaptum.attr.facade.attribution import (
     NeuronAttribution,
 )
 from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.completeness import warn_of_incompleteness
 from adcaptum.attr.facade.forms import BaselineType, Selector, TargetType, Tensors
 from adcaptum.attr.facade.multiplying import MultiplyingInside
 from adcaptum.attr.facade.path import check_grad_kwargs, checked_rule
@@ -74,7 +75,12 @@ class LayerConductance(LayerAttribution, GradientAttribution):
         conductance = Conductance(n_steps, checked_rule(method, n_steps))
         answer = explain(call, conductance, batch_rows=internal_batch_size)
         values = like_layer(answer.values)
-        return (values, convergence_delta(answer)) if return_convergence_delta else values
+        if not return_convergence_delta:
+            return values
+        delta = convergence_delta(answer)
+        name = self.get_name()
+        warn_of_incompleteness(name, answer.values, delta, n_steps=n_steps, layer=True)
+        return values, delta
 
 
 class NeuronConductance(MultiplyingInside, NeuronAttribution):

@@ -11,6 +11,7 @@ from torch import Tensor
 from adcaptum.attr.facade.answer import convergence_delta, explain, like_inputs, like_layer
 from adcaptum.attr.facade.attribution import LayerAttribution, NeuronAttribution
 from adcaptum.attr.facade.captum_call import CaptumCall
+from adcaptum.attr.facade.completeness import warn_of_incompleteness
 from adcaptum.attr.facade.forms import BaselineType, Forward, Layers, Selector, TargetType, Tensors
 from adcaptum.attr.facade.layers import divided
 from adcaptum.attr.facade.multiplying import Multiplying, MultiplyingInside
@@ -63,7 +64,12 @@ class IntegratedGradients(Multiplying):
         integrated = engine.IntegratedGradients(n_steps, rule, self._multiply_by_inputs)
         answer = explain(call, integrated, batch_rows=internal_batch_size)
         values = like_inputs(call, answer.values)
-        return (values, convergence_delta(answer)) if return_convergence_delta else values
+        if not return_convergence_delta:
+            return values
+        delta = convergence_delta(answer)
+        if self._multiply_by_inputs:
+            warn_of_incompleteness(self.get_name(), answer.values, delta, n_steps=n_steps)
+        return values, delta
 
 
 class LayerIntegratedGradients(MultiplyingInside, LayerAttribution):
@@ -137,6 +143,9 @@ class LayerIntegratedGradients(MultiplyingInside, LayerAttribution):
         delta = self.compute_convergence_delta(
             answer.values, baselines, inputs, target, additional_forward_args
         )
+        if self._multiply_by_inputs:
+            name = self.get_name()
+            warn_of_incompleteness(name, answer.values, delta, n_steps=n_steps, layer=True)
         return found, delta
 
 

@@ -119,7 +119,7 @@ METHODS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "LayerActivation": (LAYERS, {}),
     "LayerGradientXActivation": (LAYERS, {"target": 1}),
     "LayerGradCam": (LAYERS, {"target": 1}),
-    "LayerConductance": (LAYERS, {"target": 0, "n_steps": 5, "return_convergence_delta": True}),
+    "LayerConductance": (LAYERS, {"target": 0, "n_steps": 20, "return_convergence_delta": True}),
     "InternalInfluence": (LAYERS, {"target": [0, 1, 2], "n_steps": 5}),
     "LayerIntegratedGradients": (LAYERS, {"target": 1, "n_steps": 5, "internal_batch_size": 64}),
     "NeuronGradient": (LAYERS, {"neuron_selector": 3}),
