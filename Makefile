@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROTO_VENV := .venv-proto
 MODELS := build/models
-COVERAGE_FLOOR := 87
+COVERAGE_FLOOR := 89
 
 # Threads of PyTorch that spin while they wait take the cores from those that compute.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -71,7 +71,7 @@ gpu-bundle: $(STAMP)  ## collect the wheels that a bare GPU machine needs into .
 		grpcio-reflection grpcio-status googleapis-common-protos protobuf pytest-asyncio hypothesis tomli-w
 
 # Of the unit tests alone, with branches; servers run in processes of their own and are not counted.
-# 87.0 % when this was written: raise the floor when the figure rises.
+# 89.8 % when this was written: raise the floor when the figure rises.
 coverage: models  ## run the unit tests, print their coverage, and hold it
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-fail-under=$(COVERAGE_FLOOR) tests/unit
 
