@@ -34,6 +34,9 @@ def start(start_server: Start, tmp_path: Path) -> Callable[..., Server]:
     return begin
 
 
+LAST_WORDS = {"threads were left", "stopped by force"}
+
+
 @pytest.mark.parametrize("weight", ["light", "heavy"])
 def test_sigterm_ends_a_server_in_which_a_model_sleeps(
     start: Callable[..., Server], eventually: Eventually, tmp_path: Path, weight: str
@@ -48,10 +51,15 @@ def test_sigterm_ends_a_server_in_which_a_model_sleeps(
         error = hanging.exception()
         assert isinstance(error, grpc.RpcError)
         assert error.code() is grpc.StatusCode.UNAVAILABLE
-    event = "stopped by force" if weight == "light" else "threads were left"
+    # A heavy forward keeps a thread of its own, which is left; one in the event loop keeps the
+    # server, which ends by force, as does whatever takes too long to stop on a busy machine.
+    server.wait_for("ended")
+    ends = [line for line in server.lines if line["event"] in LAST_WORDS]
+    assert weight == "heavy" or ends[-1]["event"] == "stopped by force"
     assert any(
         "hostile_models.py" in place
-        for places in server.wait_for(event)["threads"].values()
+        for line in ends
+        for places in line["threads"].values()
         for place in places
     )
 
