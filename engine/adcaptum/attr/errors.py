@@ -4,8 +4,8 @@ InvalidInput    an argument has the wrong form (also an AssertionError)
 OutOfRange      an index lies beyond what it indexes (also an IndexError)
 UnfitModel      the model or layer cannot be explained so (also an AssertionError)
 
-All are errors of the engine too. `NotPerRow`, `NotDifferentiable` and `UncoveredOperations` pass as
-they are.
+All are errors of the engine too. `NotPerRow`, `NotDifferentiable` and `UncoveredOperations` are not
+translated.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ __all__ = ["InvalidInput", "OutOfRange", "UnfitModel", "translated"]
 
 
 class InvalidInput(InvalidArgument, AssertionError):
-    """An argument has a form that is not allowed: says which, what it was, what is allowed."""
+    """An argument of a form that is not allowed; names argument, form and the allowed form."""
 
 
 class UnfitModel(ModelError, AssertionError):
-    """The model or layer cannot be explained in the way that was asked for."""
+    """A model or layer that cannot be explained by the method."""
 
 
 @contextmanager

@@ -28,10 +28,10 @@ CustomFunction = Callable[..., tuple[Tensor, ...]]
 
 
 class _Differing(Attribution):
-    """What the six classes have in common.
+    """Options of the six DeepLIFT classes.
 
     Attributes:
-        eps: Accepted for compatibility: what counts as no difference is relative to the numbers.
+        eps: Accepted for compatibility and ignored: the threshold is relative to the values.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class _Differing(Attribution):
 
 
 class _DifferingInside(_Differing, InternalAttribution):
-    """What those have in common that look at a layer."""
+    """Options of the DeepLIFT classes for a layer."""
 
     def __init__(
         self,
@@ -69,8 +69,8 @@ class _DifferingInside(_Differing, InternalAttribution):
 class DeepLift(_Differing, GradientAttribution):
     """DeepLIFT; Shrikumar et al. (2017), https://arxiv.org/abs/1704.02685.
 
-    The rules act on the model's operations, wherever and however they are called. What has no rule
-    is told in a warning, or refused where `strict`.
+    The rules act on the model's operations, as modules or as functions. Operations without a rule
+    cause a warning, or an error with `strict`.
     """
 
     def __init__(
@@ -102,8 +102,8 @@ class DeepLift(_Differing, GradientAttribution):
 
         Args:
             inputs: A tensor, or a tuple of them.
-            baselines: What they are compared with: numbers, or tensors of one row or as many.
-            target: What of the output is explained.
+            baselines: The references: numbers, or tensors of one row or one per example.
+            target: The explained output.
             additional_forward_args: Further arguments of forward.
             return_convergence_delta: Whether to return what the attributions sum to, less the
                 output's difference, (examples,), too.
@@ -186,7 +186,7 @@ class LayerDeepLift(_DifferingInside, LayerAttribution, GradientAttribution):
         custom_attribution_func: CustomFunction | None = None,
         grad_kwargs: dict[str, Any] | None = None,
     ) -> Tensors | tuple[Tensors, Tensor]:
-        """Attributes the target's difference to the layer's values; as for the inputs."""
+        """Attributes the target's difference to the layer; the arguments are DeepLift's."""
         check_grad_kwargs(grad_kwargs)
         call = CaptumCall.of(
             self.forward_func,
@@ -217,7 +217,7 @@ class LayerDeepLiftShap(_DifferingInside, LayerAttribution, GradientAttribution)
         attribute_to_layer_input: bool = False,
         custom_attribution_func: CustomFunction | None = None,
     ) -> Tensors | tuple[Tensors, Tensor]:
-        """Attributes the target's mean difference to the layer's values; as for the inputs."""
+        """Attributes the target's mean difference to the layer; for arguments see DeepLiftShap."""
         call = CaptumCall.of(
             self.forward_func,
             inputs,

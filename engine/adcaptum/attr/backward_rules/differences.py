@@ -1,4 +1,4 @@
-"""Differences from references, put down to the inputs: what DeepLIFT's classes do."""
+"""Attribution of differences from references, for the DeepLIFT classes."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Custom = Callable[..., tuple[Tensor, ...]] | None
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """How differences are attributed.
+    """Attribution of differences, with its options.
 
     Attributes:
-        multiply_by_inputs: Whether multipliers are multiplied by the differences.
-        rule: How a non-linearity's difference is shared out.
-        strict: Whether a model with operations for which there is no rule is refused.
+        multiply_by_inputs: Whether to multiply multipliers by the differences.
+        rule: The rule for non-linearities.
+        strict: Whether to refuse models with operations that have no rule.
     """
 
     multiply_by_inputs: bool
@@ -38,7 +38,7 @@ class Differences:
     strict: bool
 
     def of(self, call: CaptumCall, custom: Custom) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The values, and what they sum to less the difference of the outputs, (examples,)."""
+        """Returns the values, and their sum less the outputs' difference, (examples,)."""
         multiply = self.multiply_by_inputs and custom is None
         answer = _complete(call, DeepLift(self.rule, multiply, self.strict))
         if custom is not None:
@@ -48,9 +48,9 @@ class Differences:
     def mean(
         self, call: CaptumCall, custom: Custom, *, with_delta: bool
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        """The means over the baselines; and the deltas of all pairs, (examples * baselines,).
+        """Returns the means over the baselines, and all pairs' deltas, (examples * baselines,).
 
-        Pairs are looked at one by one only where somebody wants to know of each.
+        Pairs are explained one by one only if deltas or a custom function need them.
         """
         if custom is None and not with_delta:
             method = DeepLiftShap(self.rule, self.multiply_by_inputs, self.strict)
@@ -61,7 +61,7 @@ class Differences:
 
 
 def _complete(call: CaptumCall, method: DeepLift | DeepLiftShap) -> Attribution:
-    """The explanation, with a warning if the attributions do not add up."""
+    """Explains, and warns if the attributions do not add up."""
     answer = explain(call, method)
     missing = incomplete(answer, call.explicand)
     if missing is not None:
@@ -75,7 +75,7 @@ def _complete(call: CaptumCall, method: DeepLift | DeepLiftShap) -> Attribution:
 
 
 def _pairs(call: CaptumCall) -> CaptumCall:
-    """Each example with each baseline, example by example."""
+    """Returns the call of each example with each baseline, grouped by example."""
     explicand = call.explicand
     given = explicand.baselines
     assert given is not None, "a distribution has been given"

@@ -22,19 +22,19 @@ _EPSILON = 1e-9
 class LRP(GradientAttribution):
     """Layer-wise relevance propagation; Bach et al. (2015), Montavon et al. (2019).
 
-    The rules act on the model's operations, so that functional calls, modules that are used often,
+    The rules act on the model's operations, so that functions, reused modules,
     residual additions and attention are covered. A rule set on a module, `module.rule = ...` of
     `adcaptum.attr.backward_rules.lrp_rules`, comes before those of the composite, and stays.
 
     Args:
         model: The model.
-        composite: Which rule each operation has that no module's rule decides: one of
+        composite: The rules of operations in modules without a rule of their own: one of
             `adcaptum.engine.rules.lrp.composites`; None: Epsilon for all, as in Captum.
-        strict: Whether to refuse a model with operations for which there is no rule; they are told
-            in a warning otherwise.
+        strict: Whether to refuse a model with operations that have no rule; otherwise they cause
+            a warning.
 
     Raises:
-        TypeError: If a module has a `rule` that is none.
+        TypeError: If a module's `rule` is something else than a rule.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class LRP(GradientAttribution):
     def compute_convergence_delta(  # type: ignore[override]  # Captum's LRP has another
         self, attributions: Tensors, output: Tensor
     ) -> Tensor:
-        """How much relevance was lost on the way, the output less the sum of it, (examples,)."""
+        """Returns the lost relevance, the output less the attributions' sum, (examples,)."""
         values = attributions if isinstance(attributions, tuple) else (attributions,)
         return output.flatten() - sum_of_rows(values)
 
@@ -68,14 +68,14 @@ class LRP(GradientAttribution):
         return_convergence_delta: bool = False,
         verbose: bool = False,
     ) -> Tensors | tuple[Tensors, Tensor]:
-        """Hands the target's value back to the inputs.
+        """Propagates the target's value back to the inputs.
 
         Args:
             inputs: A tensor, or a tuple of them.
-            target: What of the output is explained.
+            target: The explained output.
             additional_forward_args: Further arguments of forward.
-            return_convergence_delta: Whether to return what was lost on the way, (examples,), too.
-            verbose: Whether to print which rule each module with one of its own has.
+            return_convergence_delta: Whether to return the lost relevance, (examples,), too.
+            verbose: Whether to print the rules that are set on modules.
         """
         call, answer = self._explained(inputs, target, additional_forward_args, INPUT, verbose)
         values = like_inputs(call, answer.values)
@@ -127,7 +127,7 @@ class LayerLRP(LayerAttribution, LRP):
         attribute_to_layer_input: bool = False,
         verbose: bool = False,
     ) -> Tensors | list[Tensors] | tuple[Tensors | list[Tensors], Tensor | list[Tensor]]:
-        """Hands the target's value back to the layer; of several layers, each has its own delta."""
+        """Propagates the target's value back to the layer; each of several has its own delta."""
         answers: list[Attribution] = []
 
         def values(at: Site) -> tuple[Tensor, ...]:

@@ -1,7 +1,6 @@
 """The rules of layer-wise relevance propagation, to be set on modules: `module.rule = GammaRule()`.
 
-Nothing else is done to a module: a rule that was set stays, and says how relevance goes through
-that module in every attribution.
+Modules are not changed otherwise: a rule that was set stays, and holds in every attribution.
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ from adcaptum.engine.rules.lrp.affine_rules import Epsilon, Gamma, LayerRule, Pa
 
 
 class PropagationRule(ABC):
-    """How relevance goes through a module."""
+    """A rule by which relevance passes through a module."""
 
     @abstractmethod
     def layer_rule(self) -> LayerRule:
-        """The engine's rule."""
+        """Returns the engine's rule."""
 
 
 class EpsilonRule(PropagationRule):
-    """In proportion to each input's contribution; Bach et al. (2015), equation 58.
+    """Relevance in proportion to contributions; Bach et al. (2015), equation 58.
 
     Args:
-        epsilon: What is added to what relevance is divided by.
+        epsilon: The stabiliser, added to the denominator.
     """
 
     def __init__(self, epsilon: float = 1e-9) -> None:
@@ -36,10 +35,10 @@ class EpsilonRule(PropagationRule):
 
 
 class GammaRule(PropagationRule):
-    """Contributions of the output's sign are preferred; Montavon et al. (2019), equation 10.11.
+    """A preference for contributions of the output's sign; Montavon et al. (2019), eq. 10.11.
 
     Args:
-        gamma: By how much.
+        gamma: The weight of the preference.
         set_bias_to_zero: Whether the bias takes no share.
     """
 
@@ -52,7 +51,7 @@ class GammaRule(PropagationRule):
 
 
 class Alpha1_Beta0_Rule(PropagationRule):  # noqa: N801  # Captum's name
-    """Only positive contributions count; Montavon et al. (2019), section 10.2.
+    """Relevance of positive contributions only; Montavon et al. (2019), section 10.2.
 
     Args:
         set_bias_to_zero: Whether the bias takes no share.
@@ -66,14 +65,14 @@ class Alpha1_Beta0_Rule(PropagationRule):  # noqa: N801  # Captum's name
 
 
 class IdentityRule(EpsilonRule):
-    """The inputs get the outputs' relevance, place by place. Both have one shape."""
+    """The relevance of outputs passed to the inputs at the same places. Both have one shape."""
 
     def layer_rule(self) -> LayerRule:
         return Pass()
 
 
 def rules_of(model: object) -> dict[nn.Module, LayerRule]:
-    """The rules that are set on a model's modules.
+    """Returns the rules that are set on a model's modules.
 
     Raises:
         TypeError: If a module's `rule` is something else.

@@ -30,11 +30,11 @@ class LayerGradCam(LayerAttribution, GradientAttribution):
 
         Args:
             inputs: A tensor, or a tuple of them.
-            target: What of the output is explained.
+            target: The explained output.
             additional_forward_args: Further arguments of forward.
-            attribute_to_layer_input: Whether what the layer takes is meant.
-            relu_attributions: Whether only positive values are kept, as in the paper.
-            attr_dim_summation: Whether channels are summed, to (examples, 1, *positions).
+            attribute_to_layer_input: Whether to explain the layer's input, not its output.
+            relu_attributions: Whether to keep only positive values, as in the paper.
+            attr_dim_summation: Whether to sum channels, to (examples, 1, *positions).
             grad_kwargs: See `check_grad_kwargs`.
         """
         check_grad_kwargs(grad_kwargs)

@@ -1,4 +1,4 @@
-"""Guided Grad-CAM: guided backpropagation where Grad-CAM looks."""
+"""Guided Grad-CAM: guided backpropagation, weighted by Grad-CAM."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class GuidedGradCam(GradientAttribution):
 
         Args:
             inputs: A tensor, or a tuple of them, (examples, channels, *sizes).
-            target: What of the output is explained.
+            target: The explained output.
             additional_forward_args: Further arguments of forward.
-            interpolate_mode: How the layer's map is enlarged to the inputs' sizes.
-            attribute_to_layer_input: Whether what the layer takes is meant.
+            interpolate_mode: The interpolation from the layer's map to the inputs' sizes.
+            attribute_to_layer_input: Whether to explain the layer's input, not its output.
 
         Returns:
-            What each element contributed; for an input whose sizes the map cannot be enlarged to, a
-            tensor without elements, and a warning.
+            The contribution of each element. For an input to whose sizes the map cannot be
+            enlarged: a tensor without elements, and a warning.
         """
         cam = self.grad_cam.attribute(
             inputs,

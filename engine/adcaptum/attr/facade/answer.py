@@ -1,4 +1,4 @@
-"""The engine's answers in Captum's form. This is the only place of the facade that runs anything.
+"""The engine's answers in Captum's form. Only this module and `perturbing` run flows.
 
 Rules:
 1. Results are detached, and in the model's dtype but at least float32: a bf16 or fp16 model gives
@@ -36,13 +36,13 @@ def explain(
     batch_rows: int | None = None,
     progress: str | None = None,
 ) -> Attribution:
-    """Explains.
+    """Explains a call with a method of the engine.
 
     Args:
-        call: What.
-        method: How.
-        batch_rows: How many rows the model sees at once, at most; None: what is fastest.
-        progress: What a progress bar of the rows is called; None: no bar.
+        call: The call.
+        method: The method.
+        batch_rows: The most rows of a batch; None: the fastest number.
+        progress: The name of a progress bar of the rows; None: no bar.
     """
     if method.traits.random:
         call = replace(call, explicand=replace(call.explicand, seed=drawn_seed()))
@@ -68,37 +68,37 @@ def run_flow(
     progress: str | None = None,
     total: int | None = None,
 ) -> T:
-    """Runs any flow on the call's model; `total` is how many rows it takes, if it is known."""
+    """Runs a flow on the call's model; `total` is its number of rows, if that is known."""
     if batch_rows is not None and batch_rows < 1:
         raise InvalidInput("the rows of a batch", batch_rows, "at least 1")
     if progress is None:
-        # A bar that is not shown costs a fiftieth of a small model's explanation.
+        # Even a hidden bar costs time that small models notice.
         with translated():
             return run(call.model, flow, batch_rows=batch_rows)
     with translated(), tqdm(total=total, desc=progress, unit="row") as bar:
         result = run(call.model, flow, batch_rows=batch_rows, on_rows=bar.update)
-        # At layers the rows are known only now.
+        # At layers the number of rows is known only now.
         bar.total = bar.n
         return result
 
 
 def drawn_seed() -> int:
-    """A seed from torch's global generator."""
+    """Draws a seed from torch's global generator."""
     return int(torch.randint(1 << 62, ()))
 
 
 def like_inputs(call: CaptumCall, values: tuple[Tensor, ...]) -> Tensors:
-    """Values in the container of the inputs: a tuple if they came as one."""
+    """Returns values in the container of the inputs: a tuple if that was given."""
     return values if call.is_tuple else values[0]
 
 
 def like_layer(values: tuple[Tensor, ...]) -> Tensors:
-    """Values in the container of a layer: a tuple where it has several tensors."""
+    """Returns values in the container of a layer: a tuple if it has several tensors."""
     return values if len(values) > 1 else values[0]
 
 
 def convergence_delta(attribution: Attribution) -> Tensor:
-    """What the attributions sum to, less the output's difference to the baseline, (examples,)."""
+    """Returns the sum of attributions less the output's difference to the baseline, (examples,)."""
     output, baseline_output = attribution.output, attribution.baseline_output
     assert output is not None, "it was asked for"
     assert baseline_output is not None, "it was asked for"
@@ -106,6 +106,6 @@ def convergence_delta(attribution: Attribution) -> Tensor:
 
 
 def sum_of_rows(values: tuple[Tensor, ...]) -> Tensor:
-    """The sum of each example's values, (examples,)."""
+    """Sums each example's values, (examples,)."""
     totals = [v.reshape(len(v), -1).sum(1) for v in values]
     return torch.stack(totals).sum(0)

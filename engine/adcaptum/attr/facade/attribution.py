@@ -1,6 +1,6 @@
-"""What the classes of the facade have in common.
+"""The base classes of Captum's methods.
 
-They may be subclassed: whoever wraps a method (NoiseTunnel, the metrics) calls its `attribute`.
+They may be subclassed: wrappers (NoiseTunnel, the metrics) call only `attribute`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ GradientFunc = Callable[..., tuple[Tensor, ...]]
 
 
 class Attribution:
-    """A way to attribute a model's output to its inputs, or to something inside it.
+    """A method that attributes a model's output to its inputs, or to values inside it.
 
-    Subclasses give `attribute`, and those with a convergence delta `compute_convergence_delta`.
+    Subclasses define `attribute`, and those with a convergence delta `compute_convergence_delta`.
 
     Attributes:
         forward_func: The model, or a function that takes the inputs and the further arguments.
@@ -39,27 +39,27 @@ class Attribution:
         self.forward_func = forward_func
 
     def attribute_future(self, *_args: Any, **_kwargs: Any) -> Any:
-        """Attributes a forward that gives futures, where the method can."""
+        """Attributes a forward that gives futures, if the method supports it."""
         raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
 
     @property
     def multiplies_by_inputs(self) -> bool:
-        """Whether attributions are of the output's unit (True), or of a gradient's."""
+        """True if attributions have the unit of the output; False: that of a gradient."""
         return False
 
     def has_convergence_delta(self) -> bool:
-        """Whether `attribute` can return a convergence delta."""
+        """Returns True if `attribute` can return a convergence delta."""
         return False
 
     @classmethod
     def get_name(cls) -> str:
-        """The class's name in words."""
+        """Returns the class's name in words."""
         name = cls.__name__
         return name[:1] + "".join(c if c.islower() else f" {c}" for c in name[1:])
 
 
 class GradientAttribution(Attribution):
-    """A way that differentiates the model."""
+    """A method that differentiates the model."""
 
     def __init__(self, forward_func: Forward) -> None:
         super().__init__(forward_func)
@@ -70,7 +70,7 @@ class GradientAttribution(Attribution):
         """The gradients of a target with respect to inputs, for the `attribute` of subclasses.
 
         Raises:
-            AttributeError: When it is set on a method of the library, which has no use for it.
+            AttributeError: If it is set on a method of the library, which does not use it.
         """
         return self._gradient_func
 
@@ -92,13 +92,13 @@ class GradientAttribution(Attribution):
         target: TargetType = None,
         additional_forward_args: object = None,
     ) -> Tensor:
-        """How far attributions are from complete: their sum less F(end_point) - F(start_point).
+        """Returns the sum of attributions less F(end_point) - F(start_point).
 
         Args:
             attributions: A tensor, or a tuple of them, whose first dimension is the examples.
             start_point: The baselines, in any of their forms.
             end_point: The inputs.
-            target: What of the output is meant; several numbers per example are summed.
+            target: The explained output; several numbers per example are summed.
             additional_forward_args: Further arguments of forward.
 
         Returns:
@@ -126,7 +126,7 @@ class GradientAttribution(Attribution):
 
 
 class PerturbationAttribution(Attribution):
-    """A way that only evaluates the model, at changed inputs."""
+    """A method that only evaluates the model, at changed inputs."""
 
     @property
     def multiplies_by_inputs(self) -> bool:
@@ -134,11 +134,11 @@ class PerturbationAttribution(Attribution):
 
 
 class InternalAttribution(Attribution):
-    """A way that looks at a layer inside the model.
+    """A method for a layer inside the model.
 
     Attributes:
-        layer: The module; for some methods a list of them. Or a `Site` of the engine, which says
-            of a module that is called several times which call is meant.
+        layer: The module; for some methods a list of them. Or a `Site` of the engine, which
+            selects one of several calls of a module.
         device_ids: Accepted for compatibility. A DataParallel model's rows go through the module
             that it wraps, on one device.
     """
@@ -152,7 +152,7 @@ class InternalAttribution(Attribution):
 
     @property
     def module(self) -> Layer:
-        """The one layer of methods that take one.
+        """The layer of a method that takes one.
 
         Raises:
             InvalidInput: If several were given, or none.
@@ -163,7 +163,7 @@ class InternalAttribution(Attribution):
 
 
 class LayerAttribution(InternalAttribution):
-    """A way that attributes the output to the values at a layer."""
+    """A method that attributes the output to the values of a layer."""
 
     @staticmethod
     def interpolate(
@@ -182,7 +182,7 @@ class LayerAttribution(InternalAttribution):
 
 
 class NeuronAttribution(InternalAttribution):
-    """A way that attributes one neuron's value to the inputs."""
+    """A method that attributes one neuron's value to the inputs."""
 
 
 def _outputs_at_ends(call: CaptumCall) -> Flow[list[Tensor]]:

@@ -1,7 +1,4 @@
-"""Captum's forms of arguments, brought to the engine's.
-
-A call is asked once, here; behind it nothing looks at the caller's forms again.
-"""
+"""Calls of Captum's methods, converted once to the engine's forms."""
 
 from __future__ import annotations
 
@@ -24,12 +21,12 @@ from adcaptum.engine.vocabulary.explicand_forms import check_dense
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CaptumCall:
-    """What is to be explained, and of what.
+    """The model and the explicand of a call.
 
     Attributes:
-        model: What is called.
-        explicand: What is asked of it.
-        is_tuple: Whether the inputs came as a tuple, and so the answer goes.
+        model: The model.
+        explicand: The explanation's subject.
+        is_tuple: Whether the inputs were given as a tuple, so that the answer is one.
     """
 
     model: Model
@@ -51,7 +48,7 @@ class CaptumCall:
         with_error: bool = False,
         distribution: bool = False,
     ) -> Self:
-        """Takes the forms that Captum takes.
+        """Converts arguments from Captum's forms.
 
         Args:
             forward_func: The model, or a function of the inputs and the further arguments.
@@ -67,7 +64,7 @@ class CaptumCall:
             feature_mask: An integer tensor, or a tuple of one per input.
             every_output: Whether, where the target leaves several numbers per example, each is
                 explained.
-            with_error: Whether to spend the rows that tell the error.
+            with_error: Whether to evaluate the rows that the error estimate needs.
             distribution: Whether the rows of the baselines are a distribution, of any number.
 
         Raises:
@@ -79,7 +76,7 @@ class CaptumCall:
         wanted: object = target
         if not isinstance(target, Neuron):
             wanted = _checked_target(target, count)
-            # What is sliced has no one index: the function takes it from the output itself.
+            # A slice is not one index: the function selects from the output.
             if isinstance(target, tuple) and (every_output or _sliced(target)):
                 model, wanted = selecting(model, target), None
             if every_output and wanted is None:
@@ -100,7 +97,7 @@ class CaptumCall:
 
 
 def input_tensors(inputs: Tensors) -> tuple[Tensor, ...]:
-    """The inputs as a tuple.
+    """Returns the inputs as a tuple.
 
     Raises:
         InvalidInput: If they are neither a tensor nor a tuple of tensors.
@@ -113,7 +110,7 @@ def input_tensors(inputs: Tensors) -> tuple[Tensor, ...]:
 
 
 def _count(inputs: tuple[Tensor, ...]) -> int:
-    """How many examples there are, as far as it can be told before the inputs are checked."""
+    """Returns the number of examples of inputs that are not checked yet; 0 if unknown."""
     first: object = inputs[0] if inputs else None
     if not isinstance(first, Tensor):
         return 0

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from adcaptum.attr.facade.answer import sum_of_rows
 
-# Of the output's difference to the baseline, and of the attributions' magnitudes.
+# Shares of the output's difference to the baseline, and of the attributions' magnitudes.
 _LARGE = 0.05
 _LARGE_OF_SIZE = 0.01
 
@@ -24,7 +24,7 @@ def warn_of_incompleteness(
         values: The attributions, (examples, *features) each.
         delta: Their sums less the outputs' differences to the baselines, (examples,).
         n_steps: The number of steps that were taken.
-        layer: Whether they are those of a layer, which other ways to the output may pass by.
+        layer: Whether they are a layer's, which other paths to the output may bypass.
     """
     size = sum(v.detach().double().abs().reshape(len(v), -1).sum(1) for v in values)
     error = delta.detach().double().abs()

@@ -14,7 +14,7 @@ Index = int | tuple[int | slice, ...]
 TargetType = Index | Tensor | list[int] | list[tuple[int, ...]] | None
 BaselineType = Tensor | int | float | tuple[Tensor | int | float, ...] | None
 Selector = Index | Callable[..., Tensor]
-# A site says, where a model calls a module several times, which call is meant.
+# A site selects one of several calls of a module.
 Layer = nn.Module | Site
 Layers = Layer | list[nn.Module]
 Forward = Callable[..., Any]

@@ -14,9 +14,10 @@ from adcaptum.engine.execution.forwards.futures import following
 
 
 def callable_of(forward_func: Forward) -> Model:
-    """What the engine calls: the module behind a DataParallel; one without parameters, with none.
+    """Returns the function to evaluate: of a DataParallel model, the module that it wraps.
 
-    Rows go through one device: replicas would answer the same.
+    Rows go through one device: replicas would give the same output. A function without
+    parameters is called without the inputs.
     """
     if isinstance(forward_func, nn.DataParallel | nn.parallel.DistributedDataParallel):
         module: nn.Module = forward_func.module
@@ -31,7 +32,7 @@ def callable_of(forward_func: Forward) -> Model:
 
 
 def selecting(whole: Model, target: tuple[int | slice, ...]) -> Model:
-    """The model followed by a selection from its output."""
+    """Returns the model followed by a selection from its output."""
 
     def chosen(output: object) -> Tensor:
         if not isinstance(output, Tensor) or len(target) >= output.dim():

@@ -16,7 +16,7 @@ def compute_gradients(
     target_ind: TargetType = None,
     additional_forward_args: object = None,
 ) -> tuple[Tensor, ...]:
-    """The gradient of each example's target, for each input, (examples, *features)."""
+    """Returns the gradient of each example's target, for each input, (examples, *features)."""
     call = CaptumCall.of(
         forward_fn, inputs, target=target_ind, additional_forward_args=additional_forward_args
     )

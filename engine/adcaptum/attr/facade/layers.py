@@ -20,20 +20,19 @@ from adcaptum.engine.vocabulary.flow import Flow, ask
 def at_layers(
     layer: Layers, values: Callable[[Site], tuple[Tensor, ...]], *, of_input: bool
 ) -> Tensors | list[Tensors]:
-    """What is found at a layer, in its container; at a list of layers, a list.
+    """Explains a layer, in its container; a list of layers, in a list.
 
     Args:
-        layer: The layer, or a list of them, where what is found at one is the same whether others
-            are looked at or not.
-        values: Explains a site: a tensor per tensor there.
-        of_input: Whether what the layers take is meant, not what they give.
+        layer: The layer, or a list of them. The explanation of one must not depend on the others.
+        values: Explains a site: one tensor per tensor of the site.
+        of_input: Whether to explain the layers' inputs, not their outputs.
     """
     if not isinstance(layer, list):
         return like_layer(values(site_of(layer, of_input=of_input)))
     together = values(site_of(layer, of_input=of_input))
     if len(together) == len(layer):
         return list(together)
-    # Some have several tensors: one by one it is plain whose each is.
+    # Some have several tensors: explained one by one, each tensor's layer is known.
     return [like_layer(values(site_of(one, of_input=of_input))) for one in layer]
 
 
@@ -44,13 +43,13 @@ def divided(
     *,
     of_input: bool,
 ) -> list[Tensors]:
-    """Gives each of several layers its own of the tensors that were found at all of them.
+    """Divides the tensors of several layers among the layers.
 
     Args:
         layers: The layers.
-        together: A tensor per tensor at the site of all of them.
-        tensors: Counts those at the site of one.
-        of_input: Whether what the layers take is meant, not what they give.
+        together: The tensors of all layers, in order.
+        tensors: Counts the tensors of one layer.
+        of_input: Whether to explain the layers' inputs, not their outputs.
     """
     if len(together) == len(layers):
         return list(together)
@@ -62,9 +61,9 @@ def divided(
 
 
 def activations(call: CaptumCall) -> tuple[Tensor, ...]:
-    """What the model makes of the inputs at the explained layer.
+    """Returns the values of the explained layer.
 
-    All examples go together, since a forward may take them only so.
+    All examples are one batch: a forward may take no other.
     """
     with translated():
         return run_flow(call, _reading(call), batch_rows=call.explicand.count)

@@ -1,4 +1,4 @@
-"""Methods that may be asked not to multiply gradients by the difference of the inputs."""
+"""Methods that multiply gradients by the difference of the inputs, or do not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from adcaptum.attr.facade.forms import Forward, Layers
 
 
 class Multiplying(GradientAttribution):
-    """Such a method at the inputs."""
+    """A method at the inputs with the option `multiply_by_inputs`."""
 
     def __init__(self, forward_func: Forward, multiply_by_inputs: bool = True) -> None:
         super().__init__(forward_func)
@@ -19,7 +19,7 @@ class Multiplying(GradientAttribution):
 
 
 class MultiplyingInside(InternalAttribution, GradientAttribution):
-    """Such a method at a layer, or for its neurons."""
+    """A method at a layer or for a neuron with the option `multiply_by_inputs`."""
 
     def __init__(
         self,

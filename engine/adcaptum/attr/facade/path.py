@@ -1,4 +1,4 @@
-"""What methods along a path have in common: the rule, the steps, and the extras of autograd."""
+"""Arguments of path methods: the quadrature rule, the steps, and options of autograd."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, cast, get_args
 from adcaptum.attr.errors import InvalidInput
 from adcaptum.engine.methods.paths.quadrature import Rule
 
-# The engine materialises unused gradients anyway, and frees or keeps graphs as it has to.
+# The engine materialises unused gradients, and frees or keeps graphs as it needs them.
 _GRAD_OPTIONS = {"allow_unused", "materialize_grads", "retain_graph"}
 
 
 def checked_rule(method: str, n_steps: int) -> Rule:
-    """The quadrature's rule.
+    """Returns the quadrature rule.
 
     Raises:
-        InvalidInput: If there is no such rule, or not a step.
+        InvalidInput: If there is no such rule, or n_steps is below one.
     """
     if method not in get_args(Rule):
         raise InvalidInput("method", repr(method), f"one of {', '.join(get_args(Rule))}")
@@ -26,7 +26,7 @@ def checked_rule(method: str, n_steps: int) -> Rule:
 
 
 def check_grad_kwargs(grad_kwargs: Mapping[str, Any] | None) -> None:
-    """Accepts the options of torch.autograd.grad that say what is done in any case.
+    """Accepts the options of torch.autograd.grad whose effects every method has anyway.
 
     Raises:
         TypeError: For others: results are detached, and each row has its own gradient.

@@ -12,7 +12,7 @@ from adcaptum.engine.vocabulary.evaluation import Neuron, Site
 
 
 def site_of(layer: Layers, *, of_input: bool = False) -> Site:
-    """The place that a layer is explained at: what it gives, or takes; several are one site."""
+    """Returns the site of a layer, or of several: their outputs, or their inputs."""
     if isinstance(layer, Site):
         return replace(layer, io="input") if of_input else layer
     where: nn.Module | tuple[nn.Module, ...] = tuple(layer) if isinstance(layer, list) else layer
@@ -20,7 +20,7 @@ def site_of(layer: Layers, *, of_input: bool = False) -> Site:
 
 
 def neuron_of(layer: Layer, selector: Selector, *, of_input: bool = False) -> Neuron:
-    """The neuron that a selector means.
+    """Returns the neuron of a selector.
 
     Raises:
         InvalidInput: If it is neither an int, a tuple of ints and slices, nor a function.

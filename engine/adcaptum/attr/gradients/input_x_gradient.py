@@ -39,10 +39,10 @@ class InputXGradient(GradientAttribution):
 
 
 class LayerGradientXActivation(LayerAttribution, GradientAttribution):
-    """A layer's values times the target's gradient there.
+    """A layer's values times the target's gradient with respect to them.
 
     Attributes:
-        memory_efficient: Accepted for compatibility: no more than a batch is ever held.
+        memory_efficient: Accepted for compatibility and ignored: memory is that of one batch.
     """
 
     def __init__(

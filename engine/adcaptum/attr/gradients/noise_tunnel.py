@@ -24,7 +24,7 @@ from adcaptum.engine.vocabulary.explicand_forms import given_inputs
 Kind = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
 Stdevs = float | tuple[float, ...]
 
-# How many noisy copies are held at once: memory is theirs, whatever their number in all.
+# The most noisy copies held at once: they bound the memory, whatever nt_samples is.
 _MOST_AT_ONCE = 64
 _MOST_ELEMENTS = 1 << 22
 
@@ -34,7 +34,7 @@ class NoiseTunnel(Attribution):
 
     SmoothGrad: Smilkov et al. (2017), https://arxiv.org/abs/1706.03825; of squares: Hooker et al.
     (2019), https://arxiv.org/abs/1806.10758; VarGrad, the unbiased variance: Adebayo et al. (2018),
-    https://arxiv.org/abs/1810.03292. Any object with an `attribute` will do as a method.
+    https://arxiv.org/abs/1810.03292. The method may be any object with `attribute`.
 
     Attributes:
         attribution_method: The other method.
@@ -68,7 +68,7 @@ class NoiseTunnel(Attribution):
             nt_type: smoothgrad: the mean of the attributions; smoothgrad_sq: of their squares;
                 vargrad: their unbiased variance.
             nt_samples: Noisy copies of each example.
-            nt_samples_batch_size: How many copies the other method gets at once, at most.
+            nt_samples_batch_size: The most copies of an example in one call of the other method.
             stdevs: The standard deviation of the noise, or one for each input.
             draw_baseline_from_distrib: Whether each copy gets a random row of the baselines.
             **kwargs: The other method's arguments. Those with a value for each example are
@@ -108,7 +108,7 @@ class _Copies:
 
     Attributes:
         tensors: The inputs, floating-point.
-        is_tuple: Whether they came as a tuple.
+        is_tuple: Whether the inputs were given as a tuple.
         stdevs: The standard deviation of each one's noise, (1, ...).
         others: The other method's arguments.
         draw: Whether baselines are a distribution to draw from.
@@ -136,20 +136,20 @@ class _Copies:
 
     @property
     def count(self) -> int:
-        """How many examples there are."""
+        """The number of examples."""
         return len(self.tensors[0])
 
     def inputs(self, first: int, size: int) -> Tensors:
-        """Copies first..first + size of each example, its own one after another."""
+        """Returns copies first to first + size of each example, grouped by example."""
         noisy = Noisy(self.tensors, self.stdevs, self.seed, first, size)
         tensors = noisy.take(0, len(noisy))
         return tensors if self.is_tuple else tensors[0]
 
     def arguments(self, first: int, size: int) -> dict[str, Any]:
-        """The other method's arguments for those copies."""
+        """Returns the other method's arguments for those copies."""
         repeated = dict(self.others)
         names = {"additional_forward_args", "target"}
-        if self.count > 1:  # one row is for all anyway
+        if self.count > 1:  # a single row is shared by all copies
             names |= {"feature_mask", "baselines"}
         if self.draw and "baselines" in repeated:
             repeated["baselines"] = self._drawn(repeated["baselines"], first, size)
@@ -160,7 +160,7 @@ class _Copies:
         return repeated
 
     def _repeated(self, argument: Any, size: int) -> Any:
-        """An argument with a value for each example has one for each copy; others are as before."""
+        """Repeats an argument that has a value for each example; returns others unchanged."""
         if isinstance(argument, tuple):
             return tuple(self._repeated(part, size) for part in argument)
         if isinstance(argument, PerExample):
@@ -172,7 +172,7 @@ class _Copies:
         return argument
 
     def _drawn(self, baselines: Any, first: int, size: int) -> Any:
-        """A random row for each copy; rows of several inputs belong together."""
+        """Draws a row of the baselines for each copy, the same row of every input's."""
         if isinstance(baselines, tuple):
             return tuple(self._drawn(part, first, size) for part in baselines)
         if not isinstance(baselines, Tensor):
@@ -184,7 +184,7 @@ class _Copies:
 
 
 def checked_stdevs(stdevs: object, inputs: int) -> Stdevs:
-    """Standard deviations of noise on so many inputs.
+    """Returns the standard deviations of the inputs' noise, checked.
 
     Raises:
         InvalidInput: If they are neither a float nor a tuple of one per input.
@@ -205,7 +205,7 @@ def _checked_kind(nt_type: str) -> Kind:
 
 
 def _chunks(copies: _Copies, samples: int, at_once: int | None) -> Iterator[tuple[int, int]]:
-    """Cuts samples into those that are held at once: the first, and how many."""
+    """Cuts the samples into chunks that are held at once: (first, number)."""
     if samples < 1 or (at_once is not None and at_once < 1):
         raise InvalidInput("nt_samples or nt_samples_batch_size", min(samples, at_once or 1), "> 0")
     elements = sum(t.numel() for t in copies.tensors)
@@ -214,7 +214,7 @@ def _chunks(copies: _Copies, samples: int, at_once: int | None) -> Iterator[tupl
 
 
 def _per_sample(values: Tensor, count: int, size: int) -> Tensor:
-    """(examples * samples * outputs, ...) -> (examples, samples, outputs, ...).
+    """Reshapes (examples * samples * outputs, ...) to (examples, samples, outputs, ...).
 
     Raises:
         InvalidInput: If the method does not give something of each example.

@@ -17,7 +17,7 @@ Rectifier = type[guided_backprop.GuidedBackprop | deconvolution.Deconvolution]
 
 
 class _Rectified(GradientAttribution):
-    """A gradient that ReLUs, however they are called, let through by a rule of their own."""
+    """A gradient with another rule for ReLUs, as modules or as functions."""
 
     _method: ClassVar[Rectifier]
 

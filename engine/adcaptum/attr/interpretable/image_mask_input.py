@@ -27,16 +27,16 @@ def _unchanged(image: Image) -> Image:
 
 
 class ImageMaskInput(InterpretableInput):
-    """An image whose segments can each be painted over.
+    """An image whose segments are features: absent ones are painted over.
 
     Attributes:
-        image: As given.
+        image: The given image.
         mask: The segment of each pixel, (height, width); empty where there is a list of masks.
         mask_list: The pixels of each segment, bool (height, width); empty where there is a mask.
         mask_id_to_idx: The place of each segment's id among the features.
-        baseline: The colour of what is not there.
-        processor_fn: Makes what the model takes of an image.
-        original_model_inputs: What it made of the image as it is.
+        baseline: The colour of absent segments.
+        processor_fn: Converts an image to the model's input.
+        original_model_inputs: The model's input for the given image.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ImageMaskInput(InterpretableInput):
         baseline: tuple[int, int, int] = (255, 255, 255),
         processor_fn: Callable[[Image], Any] = _unchanged,
     ) -> None:
-        """Takes the image apart.
+        """Checks and stores the image and its segments.
 
         Args:
             image: A PIL image, in any mode; one with a palette is painted over in RGB.
@@ -55,8 +55,8 @@ class ImageMaskInput(InterpretableInput):
                 image is one segment unless given.
             mask_list: The pixels of each segment, (height, width) each; segments may overlap. It
                 takes the place of the mask.
-            baseline: The colour, red, green, blue from 0 to 255, of segments that are not there.
-            processor_fn: Makes what the model takes of an image; the image itself unless given.
+            baseline: The colour of absent segments: red, green, blue from 0 to 255.
+            processor_fn: Converts an image to the model's input; by default the image itself.
 
         Raises:
             AssertionError: If a mask has not the image's shape.
@@ -85,10 +85,10 @@ class ImageMaskInput(InterpretableInput):
         return torch.ones(1, self.n_itp_features)
 
     def to_model_input(self, perturbed_tensor: Tensor | None = None) -> Any:
-        """What the model takes, with the segments painted over that are not there.
+        """Returns the model's input, with absent segments painted over.
 
         Args:
-            perturbed_tensor: (1, n_itp_features), zero where a segment is not there.
+            perturbed_tensor: (1, n_itp_features), zero where a segment is absent.
         """
         if perturbed_tensor is None:
             return self.original_model_inputs
@@ -100,7 +100,7 @@ class ImageMaskInput(InterpretableInput):
         return self.processor_fn(_painted(self.image, gone, self.baseline))
 
     def get_mask_list(self) -> list[Tensor]:
-        """The pixels of each segment, (height, width) each."""
+        """Returns the pixels of each segment, (height, width) each."""
         return self.mask_list or [self.mask == id_ for id_ in self.mask_id_to_idx]
 
     def format_pixel_attr(self, itp_attr: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class ImageMaskInput(InterpretableInput):
         """Draws the image with its segments in colours.
 
         Args:
-            show: Whether to show the figure; pyplot knows it only then.
+            show: Whether to show the figure, by pyplot.
             border_width: The width of the line inside each segment's edge, in pixels; 0 for none.
             show_legends: Whether to write each segment's id on it.
 
@@ -161,7 +161,7 @@ def _pixels(segment: Tensor) -> Pixels:
 
 
 def _painted(image: Image, pixels: Pixels, colour: tuple[int, int, int]) -> Image:
-    """A copy of the image with some pixels in a colour."""
+    """Returns a copy of the image with some pixels in a colour."""
     from PIL import Image as images  # noqa: N813, PLC0415 - who has an image has Pillow
 
     painted = image.convert("RGB") if image.mode in {"P", "PA"} else image.copy()

@@ -12,10 +12,10 @@ from adcaptum.attr.errors import InvalidInput
 
 
 class InterpretableEmbeddingBase(Module):
-    """Stands in an embedding's place and passes on embeddings that were made before.
+    """A replacement of an embedding layer that passes on embeddings computed before.
 
     Attributes:
-        embedding: The layer whose place it takes.
+        embedding: The replaced layer.
         full_name: Where in the model that is, with dots.
         num_embeddings: The layer's, None where it has none.
         embedding_dim: The layer's, None where it has none.
@@ -27,11 +27,11 @@ class InterpretableEmbeddingBase(Module):
         self.embedding_dim: int | None = getattr(embedding, "embedding_dim", None)
         self.embedding = embedding
         self.full_name = full_name
-        # Like what it stands for: a model in evaluation mode stays so in all its parts.
+        # The mode of the replaced layer: a model in evaluation mode stays so in all its parts.
         self.training = getattr(embedding, "training", self.training)
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
-        """Returns its first argument, be it positional or named, unchanged.
+        """Returns its first argument, positional or named, unchanged.
 
         Raises:
             AssertionError: If there is none.
@@ -41,7 +41,7 @@ class InterpretableEmbeddingBase(Module):
         return inputs[0] if inputs else next(iter(kwargs.values()))
 
     def indices_to_embeddings(self, *input: Any, **kwargs: Any) -> Any:  # noqa: A002 - Captum's
-        """What the embedding layer makes of indices, or of whatever else it takes."""
+        """Returns the embedding layer's output for indices, or other arguments that it takes."""
         return self.embedding(*input, **kwargs)
 
 
@@ -51,15 +51,15 @@ def configure_interpretable_embedding_layer(
     """Puts an `InterpretableEmbeddingBase` in the place of a model's embedding layer.
 
     The model then takes embeddings where it took indices, until
-    `remove_interpretable_embedding_layer` undoes it. Integrated gradients and other methods at a
-    layer do without: `LayerIntegratedGradients(model, model.embedding)` leaves the model alone.
+    `remove_interpretable_embedding_layer` undoes it. Methods at a layer need no replacement:
+    `LayerIntegratedGradients(model, model.embedding)` leaves the model alone.
 
     Args:
         model: The model, which is changed.
         embedding_layer_name: Where in it the layer is, with dots.
 
     Returns:
-        What was put there; its `indices_to_embeddings` makes the embeddings to give to the model.
+        The replacement; its `indices_to_embeddings` computes the model's new inputs.
 
     Raises:
         AssertionError: If it was put there before.

@@ -1,4 +1,4 @@
-"""What a model takes, as switches of the features that people understand."""
+"""Model inputs as presence or absence of interpretable features."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import Tensor
 
 
 class InterpretableInput(ABC):
-    """An input with a simplified form x' that perturbation methods work on, and the way back.
+    """An input with a simplified form x' for perturbation methods, and its inverse mapping.
 
     The mapping x = h(x') of Ribeiro, Singh, Guestrin (2016), https://arxiv.org/abs/1602.04938,
     section 3.1, and Lundberg, Lee (2017), https://arxiv.org/abs/1705.07874, section 2. Usually x'
-    is binary: a feature is there or it is not. The model's input x can be anything.
+    is binary: a feature is present or absent. The model's input x can be anything.
 
     Attributes:
-        n_itp_features: How many features there are.
-        values: What each feature is, to be shown beside its attribution.
+        n_itp_features: The number of features.
+        values: The description of each feature, shown beside its attribution.
     """
 
     n_itp_features: int
@@ -25,12 +25,12 @@ class InterpretableInput(ABC):
 
     @abstractmethod
     def to_tensor(self) -> Tensor:
-        """The simplified form of the input as it is, (1, n_itp_features)."""
+        """Returns the simplified form of the unperturbed input, (1, n_itp_features)."""
 
     @abstractmethod
     def to_model_input(self, perturbed_tensor: Tensor | None = None) -> Any:
-        """What the model takes, for a perturbed simplified form or, without, for the input."""
+        """Returns the model's input for a perturbed simplified form; None: for the original."""
 
     def format_attr(self, itp_attr: Tensor) -> Tensor:
-        """Attributions as they are to be shown; unless overridden, those of the features."""
+        """Returns attributions in the form for display; by default those of the features."""
         return itp_attr

@@ -21,7 +21,7 @@ class ProductBaselines:
         self,
         baseline_values: Sequence[Sequence[Any]] | Mapping[str | tuple[str, ...], Sequence[Any]],
     ) -> None:
-        """Takes the lists.
+        """Takes the lists of baselines.
 
         Args:
             baseline_values: For each feature the baselines to draw from. As a dictionary, by the
@@ -57,5 +57,5 @@ class ProductBaselines:
         return named
 
     def __call__(self) -> list[Any] | dict[str, Any]:
-        """The same as `sample`: what takes a callable as baselines takes this."""
+        """Does the same as `sample`, for arguments that take a callable as baselines."""
         return self.sample()

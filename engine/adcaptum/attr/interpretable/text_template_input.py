@@ -26,14 +26,14 @@ class TextTemplateInput(InterpretableInput):
 
     Attributes:
         values: The segments.
-        dict_keys: Their names; None where they have none.
-        baselines: What stands for each segment that is not there, or what draws it.
-        n_features: How many segments there are.
-        n_itp_features: How many features they make, by the mask.
+        dict_keys: The segments' names; None if they have none.
+        baselines: The replacement of each absent segment, or a callable that draws them.
+        n_features: The number of segments.
+        n_itp_features: The number of features, by the mask.
         mask: For each segment the id of its feature; None where each is one.
         formatted_mask: For each segment the place of its feature, from 0; ids in ascending order.
         template: As given.
-        format_fn: Makes the text of the segments.
+        format_fn: Formats the segments as a text.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class TextTemplateInput(InterpretableInput):
         baselines: Segments | Callable[[], Segments] | None = None,
         mask: list[int] | dict[str, int] | None = None,
     ) -> None:
-        """Takes the text apart.
+        """Checks and stores the segments.
 
         Args:
-            template: A format string, or what makes the text of the segments: positional ones
-                where `values` is a list, named ones where it is a dictionary.
+            template: A format string, or a function of the segments that makes the text; they
+                are positional if `values` is a list, named if it is a dictionary.
             values: The segments.
             baselines: In the form of `values`, or a callable that draws them anew for each text,
                 such as `ProductBaselines`; empty strings unless given.
@@ -55,7 +55,7 @@ class TextTemplateInput(InterpretableInput):
                 number are there together or not at all. Each is a feature of its own unless given.
 
         Raises:
-            AssertionError: If one of them is not in its form.
+            AssertionError: If an argument has a wrong form.
         """
         if not isinstance(values, list | dict):
             raise InvalidInput(
@@ -83,10 +83,10 @@ class TextTemplateInput(InterpretableInput):
         return torch.ones(1, self.n_itp_features)
 
     def to_model_input(self, perturbed_tensor: Tensor | None = None) -> str:
-        """The text.
+        """Returns the text.
 
         Args:
-            perturbed_tensor: (1, n_itp_features), zero where a feature is not there.
+            perturbed_tensor: (1, n_itp_features), zero where a feature is absent.
 
         Raises:
             AssertionError: If baselines that are drawn are not in the form of the values.

@@ -11,18 +11,18 @@ from adcaptum.attr.interpretable.interpretable_input import InterpretableInput
 
 
 class TokenizerLike(Protocol):
-    """What is asked of a tokenizer; those of Hugging Face's transformers are such."""
+    """The needed part of a tokenizer, such as those of Hugging Face's transformers."""
 
     def encode(self, text: str, *, return_tensors: str) -> Any:
-        """The ids of a text's tokens, for "pt" an int64 tensor (1, tokens)."""
+        """Returns the ids of a text's tokens, for "pt" an int64 tensor (1, tokens)."""
         ...
 
     def convert_ids_to_tokens(self, token_ids: list[int]) -> Any:
-        """The tokens with these ids, a list of strings."""
+        """Returns the tokens with these ids, a list of strings."""
         ...
 
     def convert_tokens_to_ids(self, tokens: list[str]) -> Any:
-        """The ids of these tokens, a list of ints."""
+        """Returns the ids of these tokens, a list of ints."""
         ...
 
 
@@ -30,13 +30,13 @@ class TextTokenInput(InterpretableInput):
     """A text whose tokens can each be replaced by a baseline token.
 
     Attributes:
-        inp_tensor: The ids of the text's tokens, (1, tokens): what the model takes.
+        inp_tensor: The ids of the text's tokens, (1, tokens), the model's input.
         itp_tensor: Those that are features, (1, n_itp_features).
-        itp_mask: Which are, (1, tokens); None where all are.
+        itp_mask: True where a token is a feature, (1, tokens); None if all are.
         values: The tokens that are features.
         tokenizer: As given.
         skip_tokens: The ids that are not features; None where all are.
-        baselines: The id of the token that stands for those that are not there.
+        baselines: The id of the token that replaces absent ones.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class TextTokenInput(InterpretableInput):
         baselines: int | str = 0,
         skip_tokens: list[int] | list[str] | None = None,
     ) -> None:
-        """Takes the text apart.
+        """Splits the text into tokens.
 
         Args:
             text: The text.
-            tokenizer: What makes tokens of it.
-            baselines: The token, or its id, that stands for those that are not there. 0 is the
+            tokenizer: The tokenizer.
+            baselines: The token, or its id, that replaces absent ones. 0 is the
                 unknown token or the padding of many tokenizers.
-            skip_tokens: Tokens, or their ids, that stay as they are and are no features.
+            skip_tokens: Tokens, or their ids, that are never replaced and are no features.
         """
         self.tokenizer = tokenizer
         self.inp_tensor: Tensor = tokenizer.encode(text, return_tensors="pt")
@@ -70,14 +70,14 @@ class TextTokenInput(InterpretableInput):
         self.baselines = self._id(baselines)
 
     def to_tensor(self) -> Tensor:
-        """Ones, in the dtype of the ids: that a token is there."""
+        """Returns ones, in the dtype of the ids: every token is present."""
         return torch.ones_like(self.itp_tensor)
 
     def to_model_input(self, perturbed_tensor: Tensor | None = None) -> Tensor:
-        """The ids, with the baseline's in the place of tokens that are not there.
+        """Returns the ids, with the baseline's in place of absent tokens.
 
         Args:
-            perturbed_tensor: (rows, n_itp_features), 1 where a token is there.
+            perturbed_tensor: (rows, n_itp_features), 1 where a token is present.
 
         Returns:
             The ids, (rows, tokens), on the device of the perturbed tensor.

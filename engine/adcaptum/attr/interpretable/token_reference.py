@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class TokenReferenceBase:
-    """Makes baselines that repeat one token, such as the padding.
+    """Baselines that repeat one token, such as the padding.
 
     Attributes:
         reference_token_idx: The token's index in the vocabulary.
@@ -17,7 +17,7 @@ class TokenReferenceBase:
         self.reference_token_idx = reference_token_idx
 
     def generate_reference(self, sequence_length: int, device: torch.device) -> Tensor:
-        """The token repeated: int64 of shape (sequence_length,)."""
+        """Returns the token repeated, int64 of shape (sequence_length,)."""
         return torch.full(
             (sequence_length,), self.reference_token_idx, dtype=torch.int64, device=device
         )

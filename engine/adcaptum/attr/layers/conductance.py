@@ -47,19 +47,19 @@ class LayerConductance(LayerAttribution, GradientAttribution):
         attribute_to_layer_input: bool = False,
         grad_kwargs: dict[str, Any] | None = None,
     ) -> Tensors | tuple[Tensors, Tensor]:
-        """Attributes the target to the layer, along the inputs' way from the baselines.
+        """Attributes the target to the layer, along the path from the baselines to the inputs.
 
         Args:
             inputs: A tensor, or a tuple of them.
-            baselines: Where the way begins, in the inputs' space.
-            target: What of the output is explained.
+            baselines: The start of the path, in the inputs' space.
+            target: The explained output.
             additional_forward_args: Further arguments of forward.
-            n_steps: Steps on the way: differences between n_steps + 1 points.
-            method: The rule whose points are taken.
-            internal_batch_size: How many rows the model sees at once, at most; any number.
-            return_convergence_delta: Whether to return what the attributions sum to, less the
-                output's difference to the baseline, (examples,), too.
-            attribute_to_layer_input: Whether what the layer takes is meant.
+            n_steps: Steps of the path: differences between n_steps + 1 points.
+            method: The quadrature rule.
+            internal_batch_size: The most rows of a batch; any number.
+            return_convergence_delta: Whether to return, too, the sum of the attributions less the
+                output's difference to the baseline, (examples,).
+            attribute_to_layer_input: Whether to explain the layer's input, not its output.
             grad_kwargs: See `check_grad_kwargs`.
         """
         check_grad_kwargs(grad_kwargs)
@@ -84,7 +84,7 @@ class LayerConductance(LayerAttribution, GradientAttribution):
 
 
 class NeuronConductance(MultiplyingInside, NeuronAttribution):
-    """What of the inputs' integrated gradients flows through a neuron; Dhamdhere et al. (2018)."""
+    """The inputs' integrated gradients that flow through a neuron; Dhamdhere et al. (2018)."""
 
     def attribute(
         self,
@@ -99,10 +99,10 @@ class NeuronConductance(MultiplyingInside, NeuronAttribution):
         attribute_to_neuron_input: bool = False,
         grad_kwargs: dict[str, Any] | None = None,
     ) -> Tensors:
-        """Attributes the target to the inputs, as far as it is reached through the neuron.
+        """Attributes to the inputs the part of the target that flows through the neuron.
 
         A block of neurons, a selector with slices, has the sum of its neurons' conductances. A
-        function has to choose an element of each row.
+        function chooses or adds up neurons of each row.
         """
         check_grad_kwargs(grad_kwargs)
         if callable(neuron_selector):

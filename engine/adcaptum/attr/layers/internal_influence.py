@@ -1,4 +1,4 @@
-"""Internal influence: a layer's gradients, averaged along the inputs' way."""
+"""Internal influence: a layer's gradients, averaged along a path of the inputs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class InternalInfluence(LayerAttribution, GradientAttribution):
         attribute_to_layer_input: bool = False,
         grad_kwargs: dict[str, Any] | None = None,
     ) -> Tensors:
-        """Attributes the target to the layer, along the inputs' way from the baselines."""
+        """Attributes the target to the layer, along the path from the baselines to the inputs."""
         check_grad_kwargs(grad_kwargs)
         call = CaptumCall.of(
             self.forward_func,

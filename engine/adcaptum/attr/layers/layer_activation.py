@@ -26,7 +26,7 @@ class LayerActivation(LayerAttribution):
         additional_forward_args: object = None,
         attribute_to_layer_input: bool = False,
     ) -> Tensors | list[Tensors]:
-        """Reads the layer; of a list of layers, each."""
+        """Returns the values of the layer, or of each of a list of layers."""
 
         def values(at: Site) -> tuple[Tensor, ...]:
             call = CaptumCall.of(

@@ -30,7 +30,7 @@ Distribution = Tensors | Callable[..., Tensors]
 class GradientShap(Multiplying):
     """GradientShap; Lundberg, Lee (2017), https://arxiv.org/abs/1705.07874.
 
-    The rows of several inputs' baselines belong together: a draw takes the same row of each. Where
+    A draw takes the same row of every input's baselines. Where
     inputs have different numbers of them, each is repeated to their least common multiple.
     """
 
@@ -55,7 +55,7 @@ class GradientShap(Multiplying):
                 inputs, or of nothing, that gives it.
             n_samples: Random points for each example.
             stdevs: The standard deviation of noise on the inputs, or one for each.
-            target: What of the output is explained.
+            target: The explained output.
             additional_forward_args: Further arguments of forward.
             return_convergence_delta: Whether to return each sample's delta, too: (examples *
                 n_samples,), an example's samples one after another.
@@ -159,7 +159,7 @@ def _call(
 
 
 def _rows(baseline: Tensor | float, like: Tensor, rows: int) -> Tensor:
-    """A distribution with that many rows; a number is one that is always the same."""
+    """Returns a distribution with that many rows; a number is a constant one."""
     if not isinstance(baseline, Tensor):
         baseline = torch.full_like(like[:1], baseline)
     if len(baseline) == rows:
@@ -170,12 +170,12 @@ def _rows(baseline: Tensor | float, like: Tensor, rows: int) -> Tensor:
 def _sampled(
     call: CaptumCall, n_samples: int, stdevs: Stdevs, *, multiply: bool, deltas: bool
 ) -> tuple[tuple[Tensor, ...], Tensor]:
-    """The mean over the samples, and each sample's delta if wanted, (examples * samples,)."""
+    """Returns the mean over the samples, and each sample's delta, (examples * samples,)."""
     stdev = checked_stdevs(stdevs, len(call.explicand.inputs))
     if n_samples < 1:
         raise InvalidInput("n_samples", n_samples, "at least 1")
     if call.explicand.at == INPUT and not deltas and isinstance(stdev, float):
-        # Their mean alone is folded as it comes.
+        # The mean alone needs no memory of the samples.
         method = engine.GradientShap(n_samples, stdev, multiply)
         return explain(call, method).values, torch.empty(0)
     explicand = replace(call.explicand, seed=drawn_seed())

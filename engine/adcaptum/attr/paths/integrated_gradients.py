@@ -43,14 +43,14 @@ class IntegratedGradients(Multiplying):
 
         Args:
             inputs: A tensor, or a tuple of them.
-            baselines: Where the way begins: numbers, or tensors of one row or as many as inputs.
-            target: What of the output is explained.
+            baselines: The start of the path: numbers, or tensors of one row or as many as inputs.
+            target: The explained output.
             additional_forward_args: Further arguments of forward.
-            n_steps: Points on the way.
-            method: The rule of the quadrature.
-            internal_batch_size: How many rows the model sees at once, at most.
-            return_convergence_delta: Whether to return what the attributions sum to, less the
-                output's difference to the baseline, (examples,), too.
+            n_steps: The number of points on the path.
+            method: The quadrature rule.
+            internal_batch_size: The most rows of a batch.
+            return_convergence_delta: Whether to return, too, the sum of the attributions less the
+                output's difference to the baseline, (examples,).
         """
         call = CaptumCall.of(
             self.forward_func,
@@ -73,10 +73,10 @@ class IntegratedGradients(Multiplying):
 
 
 class LayerIntegratedGradients(MultiplyingInside, LayerAttribution):
-    """Integrated gradients along the way between a layer's values at baseline and input.
+    """Integrated gradients on the line between a layer's values at baseline and input.
 
     Inputs may be token ids, explained at an embedding. Several layers are explained together, along
-    one way; none may depend on another.
+    one path; none may depend on another.
     """
 
     def __init__(
@@ -110,10 +110,10 @@ class LayerIntegratedGradients(MultiplyingInside, LayerAttribution):
         attribute_to_layer_input: bool = False,
         grad_kwargs: dict[str, Any] | None = None,
     ) -> Tensors | list[Tensors] | tuple[Tensors | list[Tensors], Tensor]:
-        """Attributes the target to the layer; as for the inputs, whose baselines are meant.
+        """Attributes the target to the layer; the arguments are those of IntegratedGradients.
 
-        Where other ways than the layer lead from the inputs to the output, what goes there is in
-        the delta.
+        Where the output also depends on the inputs by other paths than the layer, their share is
+        in the delta.
         """
         check_grad_kwargs(grad_kwargs)
         rule = checked_rule(method, n_steps)

@@ -23,7 +23,7 @@ from adcaptum.attr.facade.attribution import Attribution
 from adcaptum.attr.facade.captum_call import CaptumCall
 from adcaptum.attr.facade.forms import BaselineType, Tensors
 from adcaptum.attr.facade.forwards import callable_of
-from adcaptum.attr.facade.perturbing.perturbation import check_per_eval, title
+from adcaptum.attr.facade.perturbing.options import check_per_eval, title
 from adcaptum.attr.perturbation.feature_ablation import FeatureAblation
 from adcaptum.engine.execution.evaluator import Model
 from adcaptum.engine.methods.perturbation import feature_ablation
@@ -37,18 +37,18 @@ ToMetric = Callable[[Any], Tensor]
 
 
 class InputRole:
-    """What an element of the data loader's batches is for."""
+    """Roles of the elements of a data loader's batches."""
 
     need_attr = 0
-    """It is passed to the forward and explained."""
+    """An element that is passed to the forward and explained."""
     need_forward = 1
-    """It is passed to the forward."""
+    """An element that is passed to the forward."""
     no_forward = 2
-    """It is there for `reduce` alone, such as labels."""
+    """An element for `reduce` alone, such as labels."""
 
 
 class DataLoaderAttribution(Attribution):
-    """Feature ablation of a metric over all that a data loader gives.
+    """Feature ablation of a metric over all batches of a data loader.
 
     Attributes:
         attr_method: The method; its forward is called with each batch.
@@ -89,7 +89,7 @@ class DataLoaderAttribution(Attribution):
             reduce: Folds a batch's output into a state: takes the state (None at first), the
                 output and the batch as it was perturbed. None: outputs are concatenated.
             to_metric: Makes the metric of the last state; None: that is the metric.
-            perturbations_per_pass: How many perturbations share a pass; each has a state.
+            perturbations_per_pass: The number of perturbations of a pass; each has a state.
             show_progress: Whether to draw a bar of batches.
             return_input_shape: Whether each element gets its feature's value: (numbers of the
                 metric, *features) for each explained element. Else one tensor (numbers of the
@@ -131,7 +131,7 @@ class DataLoaderAttribution(Attribution):
                 bar.update,
             )
             values = _ablated(metric, len(present), perturbations_per_pass)
-            # How long a stream is turns out at its end.
+            # The length of a stream is known at its end.
             bar.total = bar.n
         values = values.to(explained[0].device)
         if not return_input_shape:
@@ -172,7 +172,7 @@ class _Metric:
         self._on_batch = on_batch
 
     def __call__(self, present: Tensor) -> Tensor:
-        """The metric with each coalition's features present, (coalitions, *metric)."""
+        """Returns the metric with each coalition's features present, (coalitions, *metric)."""
         batches = self._begun or iter(self._dataloader)
         self._begun = None
         states: list[Any] = [None] * len(present)
@@ -215,7 +215,7 @@ def _shown(t: Tensor, coalition: Tensor, ids: Tensor, baseline: Tensor) -> Tenso
 
 
 def _ablated(metric: _Metric, features: int, per_pass: int) -> Tensor:
-    """What each number of the metric loses without each feature, (numbers, features)."""
+    """Returns the loss of each number of the metric without each feature, (numbers, features)."""
     # Coalitions are the inputs: one example of ones, of the metric's own precision or better.
     with translated():
         explicand = Explicand.of(torch.ones(1, features, dtype=torch.float64), target=EveryOutput())

@@ -18,20 +18,22 @@ from adcaptum.attr.facade.captum_call import CaptumCall
 from adcaptum.attr.facade.forms import BaselineType, Selector, TargetType, Tensors
 from adcaptum.attr.facade.layers import activations
 from adcaptum.attr.facade.masks import like_values
-from adcaptum.attr.facade.perturbing.perturbation import perturbed, title, warn_of_ignored
+from adcaptum.attr.facade.perturbing.options import title, warn_of_ignored
+from adcaptum.attr.facade.perturbing.perturbation import perturbed
 from adcaptum.attr.facade.perturbing.perturbation_call import PerturbationCall
 from adcaptum.attr.facade.sites import neuron_of, site_of
 from adcaptum.engine.methods.perturbation import feature_ablation
 
 
 class FeatureAblation(PerturbationAttribution):
-    """What the output loses when a feature is at its baseline.
+    """The loss of the output when a feature is at its baseline.
 
     The result has a row for each number of the output: (examples, *features) where the forward
     gives one per example, (examples * outputs, *features) where it gives several and no target is
-    named, (1, *features) where it gives one for the batch. See `attr/perturbation.py` for forwards
-    that answer for the batch, and for what perturbations_per_eval means; `attr/unaligned.py` for
-    inputs that have not a row for each example.
+    named, (1, *features) where it gives one for the batch. See
+    `facade/perturbing/perturbation.py` for forwards that answer for the batch and for
+    perturbations_per_eval, `facade/perturbing/unaligned.py` for inputs that do not have a row for
+    each example.
     """
 
     def attribute(
@@ -65,7 +67,7 @@ class FeatureAblation(PerturbationAttribution):
         show_progress: bool = False,
         **kwargs: object,
     ) -> Future[Tensors]:
-        """The same of a forward that gives a `torch.futures.Future` of its output."""
+        """Explains a forward that gives a `torch.futures.Future` of its output."""
         warn_of_ignored(self, kwargs)
         call = self._call(inputs, baselines, target, additional_forward_args, feature_mask)
         return call.attributions_later(
@@ -93,7 +95,7 @@ class FeatureAblation(PerturbationAttribution):
 
 
 class LayerFeatureAblation(LayerAttribution, PerturbationAttribution):
-    """What the output loses when a feature of a layer's values is at its baseline.
+    """The loss of the output when a feature of a layer is at its baseline.
 
     Masks and baselines are those of the layer's values, one per tensor there.
     """
@@ -133,7 +135,7 @@ class LayerFeatureAblation(LayerAttribution, PerturbationAttribution):
 
 
 class NeuronFeatureAblation(NeuronAttribution, PerturbationAttribution):
-    """What a neuron's value loses when a feature of the inputs is at its baseline."""
+    """The loss of a neuron's value when a feature of the inputs is at its baseline."""
 
     def attribute(
         self,
@@ -161,7 +163,7 @@ class NeuronFeatureAblation(NeuronAttribution, PerturbationAttribution):
 
 
 def _starts(baselines: BaselineType, values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Baselines at the layer, one for each of its tensors; numbers are spread."""
+    """Returns the layer's baselines, one for each of its tensors."""
     if baselines is None:
         return tuple(t.new_zeros(()) for t in values)
     each = baselines if isinstance(baselines, tuple) else (baselines,)
@@ -176,7 +178,7 @@ def _starts(baselines: BaselineType, values: tuple[Tensor, ...]) -> tuple[Tensor
 
 
 def _start(name: str, baseline: object, like: Tensor) -> Tensor:
-    """A layer's baseline: a number, or a tensor of as many dimensions as the layer's."""
+    """Returns a layer's baseline: a number, or a tensor of as many dimensions as the layer's."""
     if not isinstance(baseline, Tensor | int | float):
         raise InvalidInput(name, type(baseline), "a torch.Tensor or number")
     if not isinstance(baseline, Tensor):

@@ -17,13 +17,9 @@ from adcaptum.attr.facade.captum_call import CaptumCall
 from adcaptum.attr.facade.forms import Forward, Layers, TargetType, Tensors
 from adcaptum.attr.facade.layers import activations
 from adcaptum.attr.facade.masks import like_values
-from adcaptum.attr.facade.perturbing.perturbation import (
-    output_form,
-    output_form_later,
-    perturbed,
-    title,
-    warn_of_ignored,
-)
+from adcaptum.attr.facade.perturbing.options import title, warn_of_ignored
+from adcaptum.attr.facade.perturbing.output_form import output_form, output_form_later
+from adcaptum.attr.facade.perturbing.perturbation import perturbed
 from adcaptum.attr.facade.perturbing.perturbation_call import PerturbationCall
 from adcaptum.attr.facade.perturbing.unaligned import Unaligned
 from adcaptum.attr.facade.sites import site_of
@@ -44,7 +40,7 @@ Permute = Callable[[Tensor, Tensor], Tensor]
 
 
 def _permute_feature(x: Tensor, feature_mask: Tensor) -> Tensor:
-    """The examples with the masked elements of one another, none left as it is.
+    """Exchanges the masked elements among the examples; none keeps its own.
 
     Args:
         x: Shape (examples, *features), two examples at least.
@@ -56,15 +52,15 @@ def _permute_feature(x: Tensor, feature_mask: Tensor) -> Tensor:
 
 
 class FeaturePermutation(PerturbationAttribution):
-    """What the output loses when a feature's values are exchanged among the examples.
+    """The loss of the output when a feature's values are exchanged among the examples.
 
     The forward may give one number per example, or one for the batch, such as an error. The result
-    has a row for each number of the output, as that of FeatureAblation. Of a single example, which
-    has nobody to exchange with, all values are zero, and a warning is logged.
+    has a row for each number of the output, as that of FeatureAblation. A single example has
+    no other to exchange with: all values are zero, and a warning is logged.
 
     Attributes:
-        perm_func: How values are exchanged: takes an input and a bool mask of the feature's
-            elements, and gives the input with these elements permuted. It sees all examples.
+        perm_func: The exchange: takes an input with all examples and a bool mask of the feature's
+            elements, and returns the input with these elements permuted.
     """
 
     def __init__(self, forward_func: Forward, perm_func: Permute = _permute_feature) -> None:
@@ -103,7 +99,7 @@ class FeaturePermutation(PerturbationAttribution):
         show_progress: bool = False,
         **kwargs: object,
     ) -> Future[Tensors]:
-        """The same of a forward that gives a `torch.futures.Future` of its output."""
+        """Explains a forward that gives a `torch.futures.Future` of its output."""
         warn_of_ignored(self, kwargs)
         call = self._call(inputs, target, additional_forward_args, feature_mask)
         if _alone(call):
@@ -131,7 +127,7 @@ class FeaturePermutation(PerturbationAttribution):
 
 
 class LayerFeaturePermutation(LayerAttribution, PerturbationAttribution):
-    """What the output loses when a feature of a layer's values is exchanged among the examples."""
+    """The loss of the output when a layer's feature is exchanged among the examples."""
 
     perm_func: Permute
 
@@ -199,8 +195,10 @@ def _nothing_later(call: CaptumCall) -> Future[Tensors]:
 
 
 def _zeros(call: CaptumCall, like: tuple[Tensor, ...], whole: WholeBatch) -> tuple[Tensor, ...]:
-    """What each number of the output loses where nobody is there to exchange with."""
-    logger.warning("a single example has nobody to exchange its features with: all values are zero")
+    """Returns zeros for each number of the output, and logs a warning."""
+    logger.warning(
+        "a single example has no other to exchange its features with: all values are zero"
+    )
     outputs = 1 if isinstance(call.explicand.target, Output) else whole.outputs
     return tuple(
         torch.zeros(
@@ -219,8 +217,8 @@ class _Custom(feature_permutation.FeaturePermutation):
 
     Attributes:
         perm_func: The function.
-        loose: For each input whether each example has the whole of it, whose own rows are
-            exchanged; empty if that is so for none.
+        loose: For each input, True if every example has the whole of it; then its own rows are
+            exchanged. Empty: False for all.
     """
 
     traits: ClassVar[Traits] = replace(feature_permutation.FeaturePermutation.traits, random=False)

@@ -11,7 +11,8 @@ from adcaptum.attr.facade.answer import like_inputs
 from adcaptum.attr.facade.attribution import PerturbationAttribution
 from adcaptum.attr.facade.captum_call import CaptumCall
 from adcaptum.attr.facade.forms import BaselineType, TargetType, Tensors
-from adcaptum.attr.facade.perturbing.perturbation import perturbed, title
+from adcaptum.attr.facade.perturbing.options import title
+from adcaptum.attr.facade.perturbing.perturbation import perturbed
 from adcaptum.engine.methods.perturbation import occlusion
 
 Window = tuple[int, ...]
@@ -19,7 +20,7 @@ Strides = int | Window | Sequence[int | Window] | None
 
 
 class Occlusion(PerturbationAttribution):
-    """What the output loses behind a sliding window, on average over the windows of each element.
+    """The loss of the output behind a sliding window, averaged over the windows of each element.
 
     The result has a row for each number of the output, as that of FeatureAblation.
     """
@@ -41,11 +42,11 @@ class Occlusion(PerturbationAttribution):
             inputs: A tensor or a tuple of tensors.
             sliding_window_shapes: The window's length in each dimension but the examples'; for a
                 tuple of inputs a tuple of them.
-            strides: How far it moves, in all dimensions or in each; None: by one.
-            baselines: What is seen through the window.
-            target: Which output.
+            strides: The step of the window, in all dimensions or in each; None: one.
+            baselines: The values inside the window.
+            target: The explained output.
             additional_forward_args: Further arguments of forward.
-            perturbations_per_eval: See `attr/perturbation.py`.
+            perturbations_per_eval: See `adcaptum.attr.facade.perturbing.perturbation`.
             show_progress: Whether to draw a bar.
         """
         call = CaptumCall.of(
@@ -72,7 +73,7 @@ class Occlusion(PerturbationAttribution):
 
 
 def _each(given: object, tensors: tuple[Tensor, ...], name: str) -> tuple[object, ...]:
-    """One entry for each input: a single tensor's may come without a tuple around it."""
+    """Returns one entry for each input; a single input's may be given without a tuple."""
     if not isinstance(given, tuple | list):
         raise InvalidInput(name, repr(given), "a tuple of numbers, or one for each input")
     nested = bool(given) and all(isinstance(part, tuple | list) for part in given)

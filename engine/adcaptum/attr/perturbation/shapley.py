@@ -9,7 +9,7 @@ from torch.futures import Future
 from adcaptum.attr.errors import translated
 from adcaptum.attr.facade.attribution import PerturbationAttribution
 from adcaptum.attr.facade.forms import BaselineType, TargetType, Tensors
-from adcaptum.attr.facade.perturbing.perturbation import check_samples, title
+from adcaptum.attr.facade.perturbing.options import check_samples, title
 from adcaptum.attr.facade.perturbing.perturbation_call import PerturbationCall
 from adcaptum.engine.games.features import feature_count
 from adcaptum.engine.methods.shapley import shapley_value_sampling, shapley_values
@@ -19,7 +19,7 @@ _MANY_FEATURES = 10
 
 
 class ShapleyValueSampling(PerturbationAttribution):
-    """What a feature adds to the output, on average over random orders in which features join.
+    """Shapley values from samples: the mean gain of the output as features join in random order.
 
     Orders come in pairs, each with its reverse; where all coalitions take no more rows than that,
     the values are exact. The result has the output's shape, then the features': (examples, outputs,
@@ -58,7 +58,7 @@ class ShapleyValueSampling(PerturbationAttribution):
         perturbations_per_eval: int = 1,
         show_progress: bool = False,
     ) -> Future[Tensors]:
-        """The same of a forward that gives a `torch.futures.Future` of its output."""
+        """Explains a forward that gives a `torch.futures.Future` of its output."""
         check_samples(n_samples)
         call = _call(self, inputs, baselines, target, additional_forward_args, feature_mask)
         return call.attributions_later(
@@ -70,7 +70,7 @@ class ShapleyValueSampling(PerturbationAttribution):
 
 
 class ShapleyValues(PerturbationAttribution):
-    """What a feature adds to the output, averaged over all coalitions of the others, exactly.
+    """Exact Shapley values: a feature's mean gain of the output over all coalitions of the others.
 
     The result's form is that of ShapleyValueSampling. At most 20 features, which take a million
     rows an example.
@@ -107,7 +107,7 @@ class ShapleyValues(PerturbationAttribution):
         perturbations_per_eval: int = 1,
         show_progress: bool = False,
     ) -> Future[Tensors]:
-        """The same of a forward that gives a `torch.futures.Future` of its output."""
+        """Explains a forward that gives a `torch.futures.Future` of its output."""
         call = _call(self, inputs, baselines, target, additional_forward_args, feature_mask)
         _warn_of_many(call)
         return call.attributions_later(

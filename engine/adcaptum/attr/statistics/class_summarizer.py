@@ -24,7 +24,7 @@ class ClassSummarizer(Summarizer, Generic[KeyType]):
     """
 
     def __init__(self, stats: Sequence[Stat]) -> None:
-        """Begins a stream of which the summaries are to show `stats`."""
+        """Begins a stream whose summaries have the statistics `stats`."""
         super().__init__(stats)
         self.summaries: dict[KeyType, Summarizer] = defaultdict(partial(Summarizer, stats))
 
@@ -79,7 +79,7 @@ class ClassSummarizer(Summarizer, Generic[KeyType]):
 
 
 def _keys(labels: Any) -> list[Any]:
-    # A tensor is a key by identity, but its values are meant.
+    # Tensors are hashed by identity, labels by value.
     if isinstance(labels, Tensor):
         labels = labels.tolist()
     return [_key(label) for label in labels] if isinstance(labels, list) else [labels]

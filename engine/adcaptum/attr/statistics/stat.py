@@ -1,4 +1,4 @@
-"""What a statistic of a stream of samples is."""
+"""The base class of statistics of a stream of samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _S = TypeVar("_S", bound="Stat")
 
 
 class StatStore(Protocol):
-    """Where a statistic finds those that it builds on."""
+    """The store in which a statistic finds the ones it depends on."""
 
     def get(self, stat: Stat) -> Stat | None:
         """The stored statistic equal to `stat`, if there is one."""
@@ -25,14 +25,13 @@ class StatStore(Protocol):
 class Stat:
     """A statistic of a stream of samples of one shape.
 
-    Subclasses say what they build on (`dependencies`), how they begin (`init`), what a sample does
-    (`update`; those built on are updated before), what the statistic is (`get`) and how another
-    stream's is added (`merge`; those built on are merged after). Two are equal where their class
-    and parameters are, and a summarizer keeps one of them.
+    Subclasses define `dependencies`, `init` (begins a stream), `update` (takes a sample, after the
+    dependencies took it), `get` (the value) and `merge` (takes another stream's samples, before the
+    dependencies do). Two with the same class and parameters are equal; a summarizer keeps one.
 
     Attributes:
         params: The parameters beyond the name.
-        others: Where the statistics that it builds on are; None outside a summarizer.
+        others: The store of its dependencies; None outside a summarizer.
     """
 
     def __init__(self, name: str | None = None, **kwargs: Any) -> None:
@@ -42,7 +41,7 @@ class Stat:
 
     @property
     def name(self) -> str:
-        """Its key in a summary: the name given, else the class's in small letters."""
+        """The key in a summary: the given name, else the class's in small letters."""
         if self._name is not None:
             return self._name
         own = type(self).__name__.lower()
@@ -50,7 +49,7 @@ class Stat:
 
     @property
     def dependencies(self) -> tuple[Stat, ...]:
-        """The statistics that it builds on."""
+        """The statistics that it depends on."""
         return ()
 
     def init(self) -> None:
@@ -65,11 +64,11 @@ class Stat:
         raise NotImplementedError
 
     def merge(self, other: Self) -> None:
-        """Takes the samples that `other` has taken: the same statistic of another stream."""
+        """Takes the samples of `other`, the same statistic of another stream."""
         raise NotImplementedError
 
     def fresh(self, others: StatStore) -> Self:
-        """A copy that has seen no sample and finds in `others` what it builds on."""
+        """Returns a copy without samples whose dependencies are in `others`."""
         alone = copy.copy(self)
         alone.others = None
         made = copy.deepcopy(alone)

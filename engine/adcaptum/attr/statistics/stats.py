@@ -1,6 +1,6 @@
-"""The statistics that there are: counts, moments, extremes and sums of a stream of samples.
+"""Counts, moments, extremes and sums of a stream of samples.
 
-They are accumulated in float64 (float32 on devices without), sums of integers in int64. Means,
+Values are accumulated in float64 (float32 on devices without), sums of integers in int64. Means,
 sums and squared deviations of floating-point samples come in the samples' dtype but at least in
 float32, variances and standard deviations in the dtype in which they were accumulated.
 """
@@ -26,13 +26,13 @@ def _wide(x: Tensor) -> Tensor:
 
 
 def _narrow(result: Tensor, samples: torch.dtype) -> Tensor:
-    """A copy in the dtype of results for samples of that dtype."""
+    """Copies a result to the dtype of results for samples of that dtype."""
     dtype = accumulator_dtype(samples) if samples.is_floating_point else result.dtype
     return result.to(dtype, copy=True)
 
 
 class Count(Stat):
-    """How many samples there are: an int."""
+    """The number of samples, an int."""
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name=name)
@@ -41,7 +41,7 @@ class Count(Stat):
     def init(self) -> None:
         self._n = 0
 
-    def update(self, x: Tensor) -> None:  # noqa: ARG002 - whatever it is, it is one more
+    def update(self, x: Tensor) -> None:  # noqa: ARG002 - only counted
         self._n += 1
 
     def merge(self, other: Self) -> None:
@@ -52,7 +52,7 @@ class Count(Stat):
 
 
 class Moments(Stat):
-    """The mean and the sum of squared deviations from it, of which the others are views.
+    """The mean and the sum of squared deviations, from which other statistics are computed.
 
     Welford (1962), "Note on a method for calculating corrected sums of squares and products":
     stable where E[a^2] - E[a]^2 cancels. Its tensors are its own and written in place.
@@ -85,11 +85,11 @@ class Moments(Stat):
 
     @property
     def summary(self) -> Summary | None:
-        """How many samples, their mean, the sum of squared deviations; None before the first."""
+        """The number of samples, mean and sum of squared deviations; None before the first."""
         return self._summary
 
     def get(self) -> None:
-        """Several values, not one: see `summary`."""
+        """Returns None: `summary` has the values."""
 
     def _take(self, samples: Summary) -> None:
         if self._summary is None:
@@ -100,7 +100,7 @@ class Moments(Stat):
 
 
 class _OfMoments(Stat):
-    """A view on the moments: has no state of its own."""
+    """A statistic computed from the moments, without a state of its own."""
 
     @property
     def dependencies(self) -> tuple[Stat, ...]:
@@ -111,10 +111,10 @@ class _OfMoments(Stat):
         return self._required(Moments())
 
     def update(self, x: Tensor) -> None:
-        """Nothing: the moments have taken the sample."""
+        """Does nothing: the moments have taken the sample."""
 
     def merge(self, other: Self) -> None:
-        """Nothing: the moments are merged."""
+        """Does nothing: the moments are merged."""
 
 
 class Mean(_OfMoments):
@@ -129,7 +129,7 @@ class Mean(_OfMoments):
 
 
 class MSE(_OfMoments):
-    """The sum, as in Captum, and not the mean of squared deviations from the mean."""
+    """The sum (as in Captum, not the mean) of squared deviations from the mean."""
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name=name)
@@ -169,10 +169,10 @@ class StdDev(Stat):
         return (Var(order=self.order),)
 
     def update(self, x: Tensor) -> None:
-        """Nothing: the variance has taken the sample."""
+        """Does nothing: the variance has taken the sample."""
 
     def merge(self, other: Self) -> None:
-        """Nothing: the variance is merged."""
+        """Does nothing: the variance is merged."""
 
     def get(self) -> Tensor | None:
         variance = self._required(Var(order=self.order)).get()
@@ -180,7 +180,7 @@ class StdDev(Stat):
 
 
 class GeneralAccumFn(Stat):
-    """What a function of two tensors makes of the stream, folded from the left."""
+    """The left fold of a function of two tensors over the stream."""
 
     def __init__(self, fn: Callable[[Tensor, Tensor], Tensor], name: str | None = None) -> None:
         super().__init__(name=name)

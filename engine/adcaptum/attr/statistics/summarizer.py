@@ -15,9 +15,9 @@ Sample = float | Tensor
 
 
 class SummarizerSingleTensor:
-    """Statistics of a stream of tensors of one shape. `Summarizer` takes tuples, too.
+    """Statistics of a stream of tensors of one shape.
 
-    Statistics that those given build on are added, each once. All are copies: an instance can be
+    Dependencies of the given statistics are added, each once. All are copies: an instance can be
     given to any number of summarizers.
     """
 
@@ -39,11 +39,11 @@ class SummarizerSingleTensor:
             stat.update(x)
 
     def get(self, stat: Stat) -> Stat | None:
-        """The statistic kept that equals `stat`; None where there is none."""
+        """Returns the stored statistic that equals `stat`, or None."""
         return self._stats.get(stat)
 
     def merge(self, other: SummarizerSingleTensor) -> None:
-        """Takes the samples that another summarizer of the same statistics has taken.
+        """Takes the samples of another summarizer of the same statistics.
 
         Raises:
             AssertionError: If it does not keep the same statistics.
@@ -52,7 +52,7 @@ class SummarizerSingleTensor:
         for stat, their in theirs.items():
             if their is None:
                 raise InvalidInput("other", f"without {stat.name}", "the same statistics")
-        # Those built on last: a statistic may need to know how many samples there were before.
+        # Dependencies last: a statistic may need the number of samples before the merge.
         for stat, mine in reversed(self._stats.items()):
             if (their := theirs[stat]) is not None:
                 mine.merge(their)
@@ -74,7 +74,7 @@ class Summarizer:
     """
 
     def __init__(self, stats: Sequence[Stat]) -> None:
-        """Begins a stream of which the summary is to show `stats`."""
+        """Begins a stream whose summary has the statistics `stats`."""
         self._stats = list(stats)
         self._summarizers: list[SummarizerSingleTensor] = []
         self._is_inputs_tuple: bool | None = None
@@ -97,7 +97,7 @@ class Summarizer:
             summarizer.update(_as_tensor(sample))
 
     def merge(self, other: Summarizer) -> None:
-        """Takes the samples that another summarizer of the same statistics has taken.
+        """Takes the samples of another summarizer of the same statistics.
 
         The result is that of one summarizer for both streams, so that parts of a stream can be
         summarised apart.
@@ -133,7 +133,7 @@ class Summarizer:
 
 
 def _with_dependencies(stats: Iterable[Stat]) -> list[Stat]:
-    """The statistics and those that they build on, each once and after those that it builds on."""
+    """Returns the statistics and their dependencies, each once, dependencies first."""
     ordered: dict[Stat, None] = {}
 
     def add(stat: Stat) -> None:

@@ -26,13 +26,13 @@ _NUMBERS_AT_ONCE = 1 << 24
 
 @dataclass(slots=True, eq=False)
 class Samples:
-    """Some samples.
+    """Samples of Lime.
 
     Attributes:
         interpretable: Each (1, features).
         inputs: Each a tensor per input of the model, (examples, *features).
         weights: Each a number.
-        outputs: What the model says of them, in parts.
+        outputs: The model's outputs, in parts.
     """
 
     interpretable: list[Tensor]
@@ -42,12 +42,12 @@ class Samples:
 
     @classmethod
     def empty(cls) -> Self:
-        """None yet."""
+        """Returns an empty collection."""
         return cls([], [], [], [])
 
     @classmethod
     def of(cls, drawn: Iterable[tuple[Tensor, Tensors, float | Tensor]]) -> Self | None:
-        """Those that were drawn; None if there are none."""
+        """Collects samples; returns None if there are none."""
         samples = cls.empty()
         for interpretable, changed, weight in drawn:
             samples.interpretable.append(interpretable)
@@ -57,19 +57,19 @@ class Samples:
 
     @staticmethod
     def at_once(call: CaptumCall, per_eval: int) -> int:
-        """How many to hold with their inputs."""
+        """Returns the number of samples to hold with their inputs."""
         size = sum(t.numel() for t in call.explicand.inputs)
         some = max(1, min(_SAMPLES_AT_ONCE, _NUMBERS_AT_ONCE // max(size, 1)))
         return -(-some // per_eval) * per_eval
 
     def add(self, others: Samples, outputs: Tensor) -> None:
-        """Takes further samples with their outputs, and lets go of their inputs."""
+        """Adds samples with their outputs, without their inputs."""
         self.interpretable += others.interpretable
         self.weights += others.weights
         self.outputs.append(outputs)
 
     def data(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """What a surrogate is fitted to: samples, outputs and weights, float32."""
+        """Returns the surrogate's data: samples, outputs and weights, float32."""
         parts = (self.interpretable, self.outputs, self.weights)
         interpretable, outputs, weights = (
             torch.cat([t.to(device) for t in part]).float() for part in parts
@@ -115,7 +115,7 @@ def sampled_outputs(call: CaptumCall, samples: list[tuple[Tensor, ...]], per_eva
 def example(
     call: CaptumCall, masks: tuple[Tensor, ...], i: int
 ) -> tuple[CaptumCall, tuple[Tensor, ...]]:
-    """The call about one example, and its masks."""
+    """Returns the call of one example, and its masks."""
     own = tuple(m[i : i + 1] if _own(m, t) else m for m, t in _with_inputs(call, masks))
     return replace(call, explicand=call.explicand.example(i)), own
 
@@ -132,7 +132,7 @@ def spread(coefficients: Tensor, masks: tuple[Tensor, ...], call: CaptumCall) ->
 
 
 def coefficients_of(values: tuple[Tensor, ...], masks: tuple[Tensor, ...], features: int) -> Tensor:
-    """What each element has, as (surrogates, features); zero where nothing has a number."""
+    """Gathers elements' values as (surrogates, features); zero for features without elements."""
     rows = len(values[0])
     found = values[0].new_zeros(rows, features)
     for v, mask in zip(values, masks, strict=True):
@@ -151,7 +151,7 @@ def _own(mask: Tensor, t: Tensor) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _Sampled(Rows):
-    """Perturbed inputs that are there already.
+    """Perturbed inputs that are given.
 
     Attributes:
         tensors: Each (examples, samples, *features).

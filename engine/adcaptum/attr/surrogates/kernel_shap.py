@@ -9,7 +9,8 @@ from adcaptum.attr.facade.answer import like_inputs
 from adcaptum.attr.facade.attribution import PerturbationAttribution
 from adcaptum.attr.facade.captum_call import CaptumCall
 from adcaptum.attr.facade.forms import BaselineType, TargetType, Tensors
-from adcaptum.attr.facade.perturbing.perturbation import check_samples, perturbed, title
+from adcaptum.attr.facade.perturbing.options import check_samples, title
+from adcaptum.attr.facade.perturbing.perturbation import perturbed
 from adcaptum.attr.surrogates.interpretable import coefficients_of
 from adcaptum.attr.surrogates.lime import check_one_number
 from adcaptum.attr.surrogates.lime_functions import interpretable_masks
@@ -46,14 +47,14 @@ class KernelShap(PerturbationAttribution):
 
         Args:
             inputs: A tensor or a tuple of tensors.
-            baselines: What takes the place of features that are not present.
-            target: Which output.
+            baselines: The values of features that are absent.
+            target: The explained output.
             additional_forward_args: Further arguments of forward.
-            feature_mask: Which elements are one feature.
-            n_samples: How many coalitions to evaluate. Where the default, 25, does not determine
-                the values, it is two for each feature and 2048; where another number does not, it
-                is four for each feature, with a warning.
-            perturbations_per_eval: See `attr/perturbation.py`.
+            feature_mask: The feature of each element.
+            n_samples: The number of coalitions to evaluate. If the default, 25, does not determine
+                the values, 2 * features + 2048 are taken; if another number does not, 4 * features,
+                with a warning.
+            perturbations_per_eval: See `adcaptum.attr.facade.perturbing.perturbation`.
             return_input_shape: Whether each element gets its feature's value. Else the result is
                 (examples, features), features being the mask's numbers from the smallest.
             show_progress: Whether to draw a bar.
@@ -84,7 +85,7 @@ class KernelShap(PerturbationAttribution):
 
 
 def _enough(n_samples: int, features: int) -> int | None:
-    """How many samples determine the values; None: the engine's own number."""
+    """Returns a number of samples that determines the values; None: the engine's own."""
     all_there_are = 2**features - 2
     needed = max(min(4 * features, all_there_are), 1)
     if n_samples >= needed:

@@ -15,13 +15,9 @@ from adcaptum.attr.errors import InvalidInput
 from adcaptum.attr.facade.answer import like_inputs
 from adcaptum.attr.facade.captum_call import CaptumCall
 from adcaptum.attr.facade.forms import BaselineType, Forward, TargetType, Tensors
-from adcaptum.attr.facade.perturbing.perturbation import (
-    Perturbed,
-    check_samples,
-    output_form,
-    perturbed,
-    title,
-)
+from adcaptum.attr.facade.perturbing.options import check_samples, title
+from adcaptum.attr.facade.perturbing.output_form import output_form
+from adcaptum.attr.facade.perturbing.perturbation import Perturbed, perturbed
 from adcaptum.attr.surrogates.interpretable import coefficients_of, example, spread
 from adcaptum.attr.surrogates.lime_base import LimeBase, Perturb, Similarity
 from adcaptum.attr.surrogates.lime_functions import (
@@ -46,7 +42,7 @@ class Lime(LimeBase):
     By default the surrogate is a lasso that is solved exactly, for all examples at once, whose
     penalty is relative to the spread of the outputs (0.001 of their standard deviation): outputs
     that are small, such as probabilities, are explained like large ones. With an interpretable
-    model, a similarity or a perturbation of one's own a surrogate is fitted for each example in
+    model, a similarity or a perturbation of the caller's a surrogate is fitted for each example in
     turn, with that model's own scale.
     """
 
@@ -82,16 +78,17 @@ class Lime(LimeBase):
         return_input_shape: bool = True,
         show_progress: bool = False,
     ) -> Tensors:
-        """Fits a surrogate for each example; for the batch where the forward answers for it.
+        """Fits a surrogate for each example, or one if the forward answers for the batch.
 
         Args:
             inputs: A tensor or a tuple of tensors.
-            baselines: What takes the place of features that are not present.
-            target: Which output.
+            baselines: The values of features that are absent.
+            target: The explained output.
             additional_forward_args: Further arguments of forward.
-            feature_mask: Which elements are one feature.
-            n_samples: How many perturbed inputs to evaluate for each example.
-            perturbations_per_eval: See `attr/perturbation.py`.
+            feature_mask: The feature of each element.
+            n_samples: The number of perturbed inputs for each example. If all coalitions fit,
+                each is evaluated once.
+            perturbations_per_eval: See `adcaptum.attr.facade.perturbing.perturbation`.
             return_input_shape: Whether each element gets its feature's coefficient. Else the result
                 is (examples, features), features being the mask's numbers from the smallest.
             show_progress: Whether to draw a bar.
@@ -165,7 +162,7 @@ class Lime(LimeBase):
         per_eval: int,
         show_progress: bool,
     ) -> Tensor:
-        """The coefficients of each example's surrogate, or of the one for all."""
+        """Returns the coefficients of each example's surrogate, or of the one for all."""
         count = call.explicand.count
         whole = output_form(call)
         outputs = whole.outputs
@@ -217,7 +214,7 @@ def _known(similarity: Similarity) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _OfWhole(lime.Lime):
-    """Lime of a forward that answers for all examples: they are near or far together."""
+    """Lime of a forward that answers for the batch: one similarity for all examples."""
 
     @property
     def kernel(self) -> ExponentialKernel:

@@ -1,4 +1,4 @@
-"""The frame of Lime, for surrogates, samples and similarities of one's own."""
+"""The base of Lime, for a caller's own surrogates, samples and similarities."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adcaptum.attr.facade.answer import like_inputs
 from adcaptum.attr.facade.attribution import PerturbationAttribution
 from adcaptum.attr.facade.captum_call import CaptumCall
 from adcaptum.attr.facade.forms import Forward, TargetType, Tensors
-from adcaptum.attr.facade.perturbing.perturbation import check_per_eval, check_samples, title
+from adcaptum.attr.facade.perturbing.options import check_per_eval, check_samples, title
 from adcaptum.attr.surrogates.interpretable import Samples, sampled_outputs
 from adcaptum.attr.surrogates.linear_models import Model
 
@@ -28,15 +28,15 @@ Similarity = Callable[..., float | Tensor]
 class LimeBase(PerturbationAttribution):
     """Fits an interpretable model to the outputs at perturbed inputs, weighted by similarity.
 
-    Ribeiro, Singh, Guestrin (2016), https://arxiv.org/abs/1602.04938. A batch of inputs is one
-    thing to explain: the forward gives one number for each perturbation of it.
+    Ribeiro, Singh, Guestrin (2016), https://arxiv.org/abs/1602.04938. A batch of inputs is
+    explained as one: the forward gives one number for each perturbation of it.
 
     Attributes:
-        interpretable_model: What is fitted.
+        interpretable_model: The fitted model.
         similarity_func: Weighs a sample: takes the inputs, the perturbed inputs, the interpretable
             sample and the keyword arguments of `attribute`, and gives a number.
         perturb_func: Makes a sample of the inputs, or is a generator of samples.
-        perturb_interpretable_space: Whether samples are interpretable, or perturbed inputs.
+        perturb_interpretable_space: True: samples are interpretable; False: perturbed inputs.
         from_interp_rep_transform: Turns an interpretable sample into perturbed inputs.
         to_interp_rep_transform: Turns perturbed inputs into an interpretable sample.
     """
@@ -81,7 +81,7 @@ class LimeBase(PerturbationAttribution):
         show_progress: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Gives the fitted model's representation; keyword arguments go to all functions."""
+        """Returns the fitted model's representation; keyword arguments go to all functions."""
         call = CaptumCall.of(
             self.forward_func,
             inputs,
@@ -125,7 +125,7 @@ class LimeBase(PerturbationAttribution):
     def _source(
         self, inputs: Tensors, n_samples: int, kwargs: dict[str, Any]
     ) -> tuple[Iterator[Any], int]:
-        """Returns what `perturb_func` makes, without end, and the number of samples to take."""
+        """Returns an endless iterator of `perturb_func`'s samples, and the number to take."""
         if isgeneratorfunction(self.perturb_func):
             return self.perturb_func(inputs, **kwargs), n_samples
         return iter(lambda: self.perturb_func(inputs, **kwargs), None), n_samples

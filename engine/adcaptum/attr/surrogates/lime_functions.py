@@ -1,4 +1,4 @@
-"""The functions that Lime is made of, in the forms that users write their own."""
+"""Lime's default functions, in the form of the functions that callers may pass."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Distance = Literal["cosine", "euclidean"]
 
 @dataclass(frozen=True, slots=True)
 class ExponentialSimilarity:
-    """exp(-distance^2 / (2 kernel_width^2)) of all elements of the inputs.
+    """The similarity exp(-distance^2 / (2 kernel_width^2)) of inputs.
 
     Attributes:
         distance_mode: One less the cosine of the angle, or the length of the difference.
@@ -34,7 +34,7 @@ class ExponentialSimilarity:
     def __call__(
         self, original: Tensors, perturbed: Tensors, _interpretable: object, **_kwargs: object
     ) -> float:
-        """The similarity of an input and a perturbed one."""
+        """Returns the similarity of an input and a perturbed one."""
         a, b = _flat(original), _flat(perturbed)
         if self.distance_mode == "cosine":
             distance = 1 - float(cosine_similarity(a, b, dim=0))
@@ -46,7 +46,7 @@ class ExponentialSimilarity:
 def get_exp_kernel_similarity_function(
     distance_mode: Distance = "cosine", kernel_width: float = 1.0
 ) -> ExponentialSimilarity:
-    """The default similarity of Lime.
+    """Returns the default similarity of Lime.
 
     Raises:
         InvalidInput: If the mode is neither cosine nor euclidean, or the width not above zero; also
@@ -60,7 +60,7 @@ def get_exp_kernel_similarity_function(
 
 
 def default_perturb_func(original_inp: Tensors, **kwargs: Any) -> Tensor:
-    """A coin flip for each interpretable feature, (1, num_interp_features)."""
+    """Draws each interpretable feature present or absent, (1, num_interp_features)."""
     if "num_interp_features" not in kwargs:
         raise InvalidInput("num_interp_features", "not given", "how many coins to flip")
     like = original_inp if isinstance(original_inp, Tensor) else original_inp[0]
@@ -68,7 +68,7 @@ def default_perturb_func(original_inp: Tensors, **kwargs: Any) -> Tensor:
 
 
 def every_coalition(features: int, device: torch.device) -> Iterator[Tensor]:
-    """Yields each set of present features once, (1, features): what coin flips draw from."""
+    """Yields each set of present features once, (1, features)."""
     places = torch.arange(features, device=device)
     for coalition in range(2**features):
         yield (coalition >> places & 1)[None]
@@ -77,7 +77,7 @@ def every_coalition(features: int, device: torch.device) -> Iterator[Tensor]:
 def default_from_interp_rep_transform(
     curr_sample: Tensor, original_inputs: Tensors, **kwargs: Any
 ) -> Tensors:
-    """The inputs whose features are present, the others at the baselines.
+    """Returns the inputs with absent features at the baselines.
 
     Args:
         curr_sample: Which features are present, (1, features).
@@ -97,9 +97,9 @@ def default_from_interp_rep_transform(
 
 
 def interpretable_masks(call: CaptumCall) -> tuple[tuple[Tensor, ...], int]:
-    """Each element's interpretable feature, from 0, and how many features there are.
+    """Returns each element's interpretable feature, from 0, and the number of features.
 
-    Numbers that no element has are features, too: of them nothing is shown.
+    Numbers of the mask that no element has are features, too.
     """
     explicand = call.explicand
     if explicand.feature_mask is not None:
@@ -124,7 +124,7 @@ def interpretable_masks(call: CaptumCall) -> tuple[tuple[Tensor, ...], int]:
 
 def _shown(sample: Tensor, t: Tensor, mask: Tensor, baseline: Tensor | float) -> Tensor:
     present = sample[0].to(t.device)[mask.to(t.device)].bool()
-    # Chosen, never multiplied: what is not a number stays where it is shown.
+    # Selected, not multiplied: NaN stays where it is present.
     return torch.where(present, t, torch.as_tensor(baseline, device=t.device))
 
 

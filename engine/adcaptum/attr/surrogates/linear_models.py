@@ -1,8 +1,8 @@
-"""Interpretable models for Lime: what it fits to the outputs at perturbed inputs.
+"""Interpretable models that Lime fits to the outputs at perturbed inputs.
 
-Any object with `fit`, which takes a DataLoader of (interpretable inputs, outputs, weights), and
-`representation`, which gives the coefficients, will do. Those of scikit-learn are imported when
-they are fitted, so that nobody else needs it.
+An object is one if it has `fit`, which takes a DataLoader of (interpretable inputs, outputs,
+weights), and `representation`, which returns the coefficients. scikit-learn is imported by the
+first fit of one of its models.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from adcaptum.engine.vocabulary.flow import computed
 
 
 class Model(Protocol):
-    """What Lime fits."""
+    """A model that Lime can fit."""
 
     def fit(self, train_data: DataLoader[Any], **kwargs: Any) -> object:
         """Fits anew, forgetting earlier fits.
@@ -27,30 +27,30 @@ class Model(Protocol):
         Args:
             train_data: Batches of interpretable inputs (samples, features), outputs (samples,) and
                 weights (samples,), all float32.
-            **kwargs: What the model may take beside it.
+            **kwargs: Further arguments of the model.
         """
         ...
 
     def representation(self) -> Tensor:
-        """The coefficients, (1, features)."""
+        """Returns the coefficients, (1, features)."""
         ...
 
 
 class LinearModel:
-    """A linear model, fitted or not."""
+    """The base of linear models."""
 
     def __init__(self) -> None:
         self._weights: Tensor | None = None
         self._bias: Tensor | None = None
 
     def representation(self) -> Tensor:
-        """The coefficients without the intercept, (outputs, features)."""
+        """Returns the coefficients without the intercept, (outputs, features)."""
         if self._weights is None:
             raise RuntimeError("the model is not fitted yet")
         return self._weights
 
     def bias(self) -> Tensor | None:
-        """The intercept, (outputs,), if there is one."""
+        """Returns the intercept, (outputs,), or None."""
         return self._bias
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -63,11 +63,11 @@ class LinearModel:
 
 
 class PenalisedRegression(LinearModel):
-    """The engine's own surrogate: its penalty is relative to the spread of the outputs.
+    """The engine's surrogate, with a penalty relative to the spread of the outputs.
 
     Attributes:
-        kind: Which penalty.
-        alpha: How much it weighs; see `engine/linear_surrogate.py`.
+        kind: The penalty.
+        alpha: The penalty's weight; see `adcaptum.engine.methods.surrogates.linear_surrogate`.
     """
 
     def __init__(self, kind: Literal["lasso", "ridge"] = "lasso", alpha: float = 0.001) -> None:
@@ -89,7 +89,7 @@ class SkLearnLinearModel(LinearModel):
 
     Attributes:
         sklearn_module: Its name under `sklearn`, such as "linear_model.Lasso".
-        construct_kwargs: What it is made with.
+        construct_kwargs: The arguments of its constructor.
     """
 
     def __init__(self, sklearn_module: str, **kwargs: Any) -> None:
@@ -163,15 +163,15 @@ class SGDLinearRegression(LinearModel):
         patience: int = 10,
         threshold: float = 1e-4,
     ) -> dict[str, float]:
-        """Goes down the weighted squared error, half of its mean, and the penalty.
+        """Minimises half of the weighted mean squared error, plus the penalty.
 
         Args:
             train_data: Batches of inputs, outputs and, if there are any, weights.
-            max_epoch: How often to go through the data at most.
+            max_epoch: The most passes through the data.
             initial_lr: The step, halved whenever the loss has not fallen for some epochs.
-            alpha: How much the penalty weighs.
+            alpha: The weight of the penalty.
             patience: After how many epochs without a fall to stop.
-            threshold: What counts as a fall.
+            threshold: The least decrease of the loss that counts.
 
         Returns:
             The last epoch's loss.
@@ -210,17 +210,17 @@ class SGDLinearRegression(LinearModel):
 
 
 class SGDLasso(SGDLinearRegression):
-    """The same with a penalty on the coefficients' sizes."""
+    """SGD regression with a penalty on the coefficients' magnitudes."""
 
     norm = 1
 
 
 class SGDRidge(SGDLinearRegression):
-    """The same with a penalty on the coefficients' length."""
+    """SGD regression with a penalty on the coefficients' Euclidean norm."""
 
     norm = 2
 
 
 def _whole(train_data: DataLoader[Any]) -> tuple[Tensor, ...]:
-    """All batches as one."""
+    """Joins all batches."""
     return tuple(map(torch.cat, zip(*train_data, strict=True)))

@@ -1,7 +1,6 @@
 """Pictures of attributions.
 
-Those of images and time series need matplotlib, which is imported when the first of them is asked
-for; those of texts are HTML.
+Pictures of images and time series need matplotlib, imported on first use; those of texts are HTML.
 """
 
 from importlib import import_module

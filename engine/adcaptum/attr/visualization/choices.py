@@ -1,4 +1,4 @@
-"""What pictures of attributions there are, by name."""
+"""Kinds of pictures of attributions, by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _E = TypeVar("_E", bound=Enum)
 
 
 class ImageVisualizationMethod(Enum):
-    """How an image's attributions are drawn."""
+    """Ways to draw an image's attributions."""
 
     heat_map = 1
     blended_heat_map = 2
@@ -21,7 +21,7 @@ class ImageVisualizationMethod(Enum):
 
 
 class TimeseriesVisualizationMethod(Enum):
-    """How a time series' attributions are drawn."""
+    """Ways to draw a time series' attributions."""
 
     overlay_individual = 1
     overlay_combined = 2
@@ -29,7 +29,7 @@ class TimeseriesVisualizationMethod(Enum):
 
 
 class VisualizeSign(Enum):
-    """Which attributions are drawn."""
+    """Signs of the drawn attributions."""
 
     positive = 1
     absolute_value = 2
@@ -38,14 +38,14 @@ class VisualizeSign(Enum):
 
 
 class UnknownChoice(InvalidInput, KeyError):
-    """There is no choice of that name: Captum's AssertionError and its KeyError in one."""
+    """An unknown name: both Captum's AssertionError and its KeyError."""
 
     def __str__(self) -> str:
         return InvalidInput.__str__(self)
 
 
 def chosen(choices: type[_E], name: str) -> _E:
-    """The choice of that name.
+    """Returns the choice of that name.
 
     Raises:
         UnknownChoice: If there is none.

@@ -1,4 +1,4 @@
-"""Figures and their colours. Pyplot, which keeps figures alive, is imported where it is wanted."""
+"""Figures and their colours. Pyplot, which keeps figures alive, is imported only on request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COLOURS = {
 def canvas(
     given: Figure | None, fig_size: tuple[float, float] | None, *, use_pyplot: bool
 ) -> Iterator[Figure]:
-    """A figure to draw on: the one given, or a new one of that size in inches.
+    """Yields a figure to draw on: the given one, or a new one of that size in inches.
 
     With pyplot a new figure is one of pyplot's, which forgets it if drawing fails, and pyplot's
     figures are shown at the end. Without, only the caller holds it and pyplot is not imported.
@@ -51,7 +51,7 @@ def canvas(
 
 
 def colours(sign: VisualizeSign, cmap: str | Colormap | None) -> tuple[Colormap, Normalize]:
-    """The colours of normalised attributions of that sign: the map, if it is given, and limits."""
+    """Returns the colour map (by default that of the sign) and limits of attributions."""
     limits = Normalize(-1 if sign is VisualizeSign.all else 0, 1)
     if cmap is None:
         if sign is VisualizeSign.all:
@@ -61,6 +61,6 @@ def colours(sign: VisualizeSign, cmap: str | Colormap | None) -> tuple[Colormap,
 
 
 def colour_bar_axes(axes: Axes, pad: float) -> Axes:
-    """Axes for a colour bar below others, `pad` inches from them."""
+    """Returns axes for a colour bar below others, `pad` inches from them."""
     below: Axes = make_axes_locatable(axes).append_axes("bottom", size="5%", pad=pad)
     return below

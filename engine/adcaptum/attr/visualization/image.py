@@ -38,7 +38,7 @@ def visualize_image_attr(
 ) -> tuple[Figure, Axes]:
     """Draws the attributions of an image's pixels.
 
-    Channels are summed; then what has not the wanted sign is set to zero, and the rest is scaled.
+    Channels are summed; attributions of other signs become zero, and the rest is scaled.
 
     Args:
         attr: The attributions, (height, width, channels) or (height, width); None with
@@ -146,12 +146,12 @@ def visualize_image_attr_multiple(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Picture:
-    """What is to be drawn, checked.
+    """A picture to draw, checked.
 
     Attributes:
-        method: How.
-        sign: Which attributions.
-        attr: They, (height, width).
+        method: The method.
+        sign: The drawn attributions' sign.
+        attr: The attributions, (height, width).
         image: (height, width, channels), 0 to 255; empty where there is none.
     """
 
@@ -161,7 +161,7 @@ class _Picture:
     image: Array
 
     def draw(self, axes: Axes, cmap: str | Colormap | None, alpha: float) -> ScalarMappable | None:
-        """Draws it; what a colour bar can be made of, where there is that."""
+        """Draws the picture; returns the heat map for a colour bar, or None."""
         match self.method:
             case ImageVisualizationMethod.heat_map:
                 return self._heat_map(axes, cmap, None)
@@ -210,7 +210,7 @@ def _picture(
 
 
 def _image(image: Array) -> Array:
-    """The image with channels; if no value is above 1, scaled to integers from 0 to 255."""
+    """Returns the image with channels; if no value is above 1, as integers from 0 to 255."""
     if image.ndim not in (2, 3):
         raise TypeError(
             f"original_image is {image.shape}: (height, width, channels) or (height, width)"

@@ -36,7 +36,7 @@ def draw_mask_border(
 
     Args:
         ax: Where to draw.
-        mask: (height, width); what is not zero belongs to it.
+        mask: (height, width); non-zero pixels belong to it.
         border_width: In pixels; none is drawn below 1.
         border_color: A colour in any of matplotlib's forms.
     """
@@ -57,12 +57,12 @@ def draw_mask_legend(
     bbox_facecolor: str = "black",
     bbox_alpha: float = 0.6,
 ) -> None:
-    """Writes a label at the centre of gravity of a mask, if there is anything in it.
+    """Writes a label at the centre of gravity of a mask, unless it is empty.
 
     Args:
         ax: Where to write.
-        mask: (height, width); what is not zero belongs to it.
-        label: What to write.
+        mask: (height, width); non-zero pixels belong to it.
+        label: The text.
         fontsize: In points.
         text_color: The colour of the text.
         bbox_facecolor: The colour of the box behind it.
@@ -95,7 +95,7 @@ def mask_overlay(
 
 
 def _eroded(mask: Mask, times: int) -> Mask:
-    """Without the pixels that have one outside above, below, to the left or to the right."""
+    """Removes the pixels that have a neighbour outside, above, below, left or right."""
     for _ in range(times):
         framed = np.pad(mask, 1)
         beside = framed[:-2, 1:-1] & framed[2:, 1:-1] & framed[1:-1, :-2] & framed[1:-1, 2:]

@@ -1,4 +1,4 @@
-"""Attributions brought to [-1, 1] to be drawn."""
+"""Attributions scaled to [-1, 1] for drawing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NEARLY_ZERO = 1e-5
 
 
 def as_array(values: npt.ArrayLike | Tensor) -> Array:
-    """The values as an array, be they a tensor, on whatever device, or an array already."""
+    """Returns values as an array: of a tensor on any device, or of an array."""
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         # NumPy has no bfloat16.
@@ -30,9 +30,8 @@ def as_array(values: npt.ArrayLike | Tensor) -> Array:
 def normalised(attr: Array, sign: VisualizeSign, outlier_perc: float) -> Array:
     """Scales attributions of the wanted sign so that all but outliers lie within [-1, 1].
 
-    Outliers are the largest that make up `outlier_perc` percent of the sum of absolute values; the
-    least of them becomes 1, or -1, and so do the others. Zeros stay zeros, whatever the scale, and
-    entries that are not numbers stay that.
+    Outliers are the largest that make up `outlier_perc` percent of the sum of absolute values; all
+    of them become 1 or -1. Zeros stay zeros, whatever the scale, and NaN stays NaN.
 
     Returns:
         float64 of the same shape; from 0 to 1 unless the sign is `all`, also for negative ones.
@@ -45,7 +44,7 @@ def normalised(attr: Array, sign: VisualizeSign, outlier_perc: float) -> Array:
     signed = _of_sign(attr.astype(np.float64), sign)
     scale = _threshold(np.abs(signed), 100 - outlier_perc)
     if scale == 0:
-        # Nothing to scale by: what is not zero is an outlier.
+        # There is no scale: every value that is not zero is an outlier.
         return np.sign(signed)
     if scale < _NEARLY_ZERO:
         warnings.warn(
@@ -69,7 +68,7 @@ def _of_sign(attr: Array, sign: VisualizeSign) -> Array:
 
 
 def _threshold(sizes: Array, percentile: float) -> float:
-    """The least size up to which the sizes add up to that percentage of their sum."""
+    """Returns the least size up to which the sizes add up to that percentage of their sum."""
     ascending = np.sort(sizes[np.isfinite(sizes)], axis=None)
     if not ascending.size:
         return 0.0

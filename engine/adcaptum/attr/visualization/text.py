@@ -29,7 +29,7 @@ _COLUMNS = (
 
 @dataclass(slots=True, eq=False)
 class VisualizationDataRecord:
-    """A text, what a model made of it, and the attributions of its tokens.
+    """A text, a model's prediction, and the attributions of its tokens.
 
     Attributes:
         word_attributions: The attributions, from -1 to 1, one per token at least.
@@ -53,29 +53,29 @@ class VisualizationDataRecord:
 
 
 def format_classname(classname: str | int) -> str:
-    """A table's cell with a name; what is HTML in it is shown as it is written."""
+    """Returns a table cell with a name, escaped."""
     return f'<td><text style="padding-right:2em"><b>{escape(str(classname))}</b></text></td>'
 
 
 def format_special_tokens(token: str) -> str:
-    """The token; one in angle brackets without them, behind a hash. Not yet HTML."""
+    """Returns the token; `<token>` as `#token`. It is not escaped."""
     if token.startswith("<") and token.endswith(">"):
         return f"#{token.strip('<>')}"
     return token
 
 
 def format_tooltip(item: str, text: str) -> str:
-    """An item with a text that shows beside it; what is HTML in them is shown as it is written."""
+    """Returns an item with a tooltip, both escaped."""
     return (
         f'<div class="tooltip">{escape(item)}<span class="tooltiptext">{escape(text)}</span></div>'
     )
 
 
 def format_word_importances(words: Sequence[str], importances: Importances | None) -> str:
-    """A table's cell with words on the colours of their importances.
+    """Returns a table cell with words on the colours of their importances.
 
     Args:
-        words: The words; what is HTML in them is shown as it is written.
+        words: The words, which are escaped.
         importances: From -1 (red) to 1 (green), one per word; more are ignored.
 
     Raises:
@@ -102,10 +102,10 @@ def visualize_text(datarecords: Iterable[VisualizationDataRecord], legend: bool 
 
     Args:
         datarecords: The texts, a row each.
-        legend: Whether to say above which colour is what.
+        legend: Whether to draw a legend of the colours above.
 
     Returns:
-        What is displayed.
+        The displayed table.
 
     Raises:
         AssertionError: If IPython is not installed.
@@ -147,7 +147,7 @@ def _legend() -> str:
 
 
 def _colour(value: float) -> str:
-    """Green for 1, red for -1, white for 0 and for what is not a number."""
+    """Returns the colour: green for 1, red for -1, white for 0 and for NaN."""
     if np.isnan(value):
         value = 0.0
     value = max(-1.0, min(1.0, value))

@@ -71,7 +71,7 @@ def visualize_timeseries_attr(
 
     Returns:
         The figure, and its axes: an array of them, or the axes alone where there is one panel;
-        where they were given, they as they were given.
+        given axes are returned unchanged.
 
     Raises:
         AssertionError: If `attr` and `data` are not of the same two-dimensional shape, `x_values`
@@ -103,7 +103,7 @@ class _Paint:
         colour_map: The map.
         limits: The attributions at its ends.
         alpha: The opacity of backgrounds.
-        lines: How lines are to be drawn, in matplotlib's words.
+        lines: Matplotlib's keyword arguments of lines.
     """
 
     colour_map: Colormap
@@ -112,7 +112,7 @@ class _Paint:
     lines: dict[str, Any]
 
     def background(self, panel: Axes, x: Array, attr: Array) -> None:
-        """Gives each point's surroundings, half way to its neighbours, its attribution's colour."""
+        """Colours the background of each point, half way to its neighbours."""
         steps = np.diff(x) if len(x) > 1 else np.ones(1)
         edges = [x[0] - steps[0] / 2, *(x[:-1] + np.diff(x) / 2), x[-1] + steps[-1] / 2]
         for left, right, value in zip(edges[:-1], edges[1:], attr, strict=True):
@@ -120,7 +120,7 @@ class _Paint:
             panel.axvspan(left, right, facecolor=colour, edgecolor=None, alpha=self.alpha)
 
     def line(self, panel: Axes, x: Array, values: Array, attr: Array) -> None:
-        """Draws the line through the points, from each point on in its attribution's colour."""
+        """Draws the line through the points, each piece in the colour of the point it starts at."""
         points = np.stack([x, values], 1)
         pieces = np.stack([points[:-1], points[1:]], 1)
         line = LineCollection(list(pieces), cmap=self.colour_map, norm=self.limits, **self.lines)
@@ -141,12 +141,12 @@ class _Paint:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Picture:
-    """What is to be drawn, checked.
+    """A picture to draw, checked.
 
     Attributes:
-        method: How.
-        sign: Which attributions.
-        attr: They, (panels, points).
+        method: The method.
+        sign: The drawn attributions' sign.
+        attr: The attributions, (panels, points).
         data: The series, (channels, points).
         x: Where the points lie, (points,).
         labels: The channels' names.
@@ -161,11 +161,11 @@ class _Picture:
 
     @property
     def count(self) -> int:
-        """How many panels there are."""
+        """The number of panels."""
         return len(self.attr)
 
     def draw(self, panels: list[Axes], paint: _Paint) -> None:
-        """Draws it on as many axes."""
+        """Draws the picture on as many axes."""
         if self.method is Method.overlay_combined:
             self._draw_combined(panels[0], paint)
         else:

@@ -1,19 +1,17 @@
-"""How the methods that only evaluate a model run, whatever form the forward's answer has.
+"""Execution of the methods that only evaluate a model.
 
-A forward says something of each row, or it gives one answer for the batch: a number, or a tensor
-whose first dimension is not the examples. Which it is, its answer for the inputs themselves tells.
+A forward gives an output for each row, or one for the batch: a number, or a tensor whose first
+dimension is not the examples. Its output for the unchanged inputs shows which.
 
 Rules:
-1. A forward that answers row by row sees batches of whatever size is fastest, or with
+1. A forward that answers row by row gets batches of the fastest size, or with
    perturbations_per_eval above 1 of at most that many times the examples.
-2. One that answers for the batch, or that fails for batches of another size than the examples',
-   sees the examples together, perturbed in one way at a time.
+2. A forward that answers for the batch, or fails for batches of another size than the examples',
+   gets all examples with one perturbation at a time.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from weakref import WeakSet
 
@@ -24,26 +22,25 @@ from tqdm.auto import tqdm
 
 from adcaptum.attr.errors import InvalidInput, translated
 from adcaptum.attr.facade.answer import drawn_seed, run_flow
-from adcaptum.attr.facade.attribution import Attribution as BaseAttribution
 from adcaptum.attr.facade.captum_call import CaptumCall
 from adcaptum.attr.facade.forwards import selecting
+from adcaptum.attr.facade.perturbing.options import check_per_eval
+from adcaptum.attr.facade.perturbing.output_form import output_at_inputs, output_form
 from adcaptum.engine.errors import EngineError, NotPerRow
 from adcaptum.engine.execution.forwards.futures import following, run_later
 from adcaptum.engine.execution.forwards.whole_batch import WholeBatch
-from adcaptum.engine.execution.training_mode import check_mode
-from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.attribution import Attribution
-from adcaptum.engine.vocabulary.evaluation import Evaluation, EveryOutput, Neuron, Output, Reading
-from adcaptum.engine.vocabulary.flow import Flow, ask, in_step
+from adcaptum.engine.vocabulary.evaluation import EveryOutput, Neuron, Output
+from adcaptum.engine.vocabulary.flow import Flow, in_step
 from adcaptum.engine.vocabulary.method import Method
 
-# Modules that have been seen to answer row by row. Should one change its mind, its batches tell.
+# Modules that answered row by row. Should one stop doing so, its next batch shows it.
 _row_by_row: WeakSet[nn.Module] = WeakSet()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Perturbed:
-    """An answer, and the form of the output that it explains.
+    """An attribution, and the shape of the output that it explains.
 
     Attributes:
         attribution: Its values are (outputs, *features): one for each number of the output.
@@ -56,7 +53,7 @@ class Perturbed:
 
     @property
     def values(self) -> tuple[Tensor, ...]:
-        """The explanations, each (outputs, *features)."""
+        """The attributions of each input, (outputs, *features)."""
         return self.attribution.values
 
     @property
@@ -74,15 +71,15 @@ def perturbed(
     in_order: bool = False,
     of_whole: Method | None = None,
 ) -> Perturbed:
-    """Explains with a method that only evaluates.
+    """Explains with a method that only evaluates the model.
 
     Args:
-        call: What.
-        method: How.
+        call: The call.
+        method: The method.
         per_eval: Captum's perturbations_per_eval.
-        progress: What a progress bar is called; None: no bar.
+        progress: The name of the progress bar; None: no bar.
         in_order: Whether the method's rows can be made only sample by sample, each once.
-        of_whole: How, where the forward answers for the batch; None: in the same way.
+        of_whole: The method for a forward that answers for the batch; None: the same.
 
     Raises:
         InvalidInput: If per_eval is not a whole number above zero, or is above one where the
@@ -96,7 +93,7 @@ def perturbed(
 def perturbed_later(
     call: CaptumCall, method: Method, *, per_eval: int = 1, progress: str | None = None
 ) -> Future[Perturbed]:
-    """The same of a forward that gives futures; for the arguments see `perturbed`.
+    """Explains a forward that gives futures; for the arguments see `perturbed`.
 
     Raises:
         UnfitModel: If the forward gives something else.
@@ -128,57 +125,15 @@ def perturbed_later(
     return following(answered, finish)
 
 
-def title(attribution: BaseAttribution, show_progress: bool) -> str | None:
-    """What a method's progress bar is called; None where none is wanted."""
-    return f"{attribution.get_name()} attribution" if show_progress else None
-
-
-def warn_of_ignored(attribution: BaseAttribution, names: Iterable[str]) -> None:
-    """Says which keyword arguments a method takes, for compatibility, and does nothing with."""
-    unused = sorted(set(names) - {"baselines"})
-    if unused:
-        warnings.warn(f"{attribution.get_name()} ignores {', '.join(unused)}", stacklevel=3)
-
-
-def check_samples(n_samples: object) -> None:
-    """Raises InvalidInput unless it is a whole number above zero."""
-    if not isinstance(n_samples, int) or n_samples < 1:
-        raise InvalidInput("n_samples", repr(n_samples), "a whole number, at least 1")
-
-
-def check_per_eval(per_eval: object) -> None:
-    """Raises InvalidInput unless it is a whole number above zero."""
-    if not isinstance(per_eval, int) or per_eval < 1:
-        raise InvalidInput("perturbations_per_eval", repr(per_eval), "a whole number, at least 1")
-
-
 def seeded(call: CaptumCall, method: Method) -> CaptumCall:
-    """The call with a seed from torch's global generator, if the method draws."""
+    """Returns the call with a seed from torch's global generator, if the method draws."""
     if not method.traits.random:
         return call
     return replace(call, explicand=replace(call.explicand, seed=drawn_seed()))
 
 
-def output_form(call: CaptumCall) -> WholeBatch:
-    """Calls the forward with the inputs themselves, to see what it answers."""
-    whole = WholeBatch(call.model, call.explicand.count)
-    with translated():
-        check_mode(call.model)
-        run_flow(replace(call, model=whole), _asking(call), batch_rows=call.explicand.count)
-    return whole
-
-
-def output_form_later(call: CaptumCall) -> Future[WholeBatch]:
-    """The same of a forward that gives futures."""
-    count = call.explicand.count
-    whole = WholeBatch(call.model, count)
-    with translated():
-        asked = run_later(whole.later, _asking(call), batch_rows=count)
-    return following(asked, lambda _: whole)
-
-
 def _known(call: CaptumCall) -> bool:
-    """Whether the output has one number per row that the target names, for all that is known."""
+    """Says whether the output is known to have one number per row that the target names."""
     target = call.explicand.target
     if isinstance(target, Neuron):
         return True
@@ -188,7 +143,7 @@ def _known(call: CaptumCall) -> bool:
 
 
 def _remember(call: CaptumCall) -> None:
-    # Of a single example a tensor of one entry says nothing yet.
+    # For a single example, a tensor of one entry may be either form.
     if isinstance(call.model, nn.Module) and call.explicand.count > 1:
         _row_by_row.add(call.model)
 
@@ -199,7 +154,7 @@ def _forget(call: CaptumCall) -> None:
 
 
 def _leaves_several(call: CaptumCall, whole: WholeBatch) -> bool:
-    """Whether one index for all examples leaves several numbers of each: all are explained."""
+    """Says whether one index for all examples leaves several numbers of each, all explained."""
     target = call.explicand.target
     if not isinstance(target, Output) or target.indices is None or whole.shape is None:
         return False
@@ -223,13 +178,8 @@ def _begun(
         return total, method.flow(call.explicand)
 
 
-def _asking(call: CaptumCall) -> Flow[Reading]:
-    explicand = call.explicand
-    return (yield from ask(Evaluation(Given(explicand.inputs), arguments=explicand.arguments)))
-
-
 def _after_asking(call: CaptumCall, flow: Flow[Attribution]) -> Flow[Attribution]:
-    yield from _asking(call)
+    yield from output_at_inputs(call)
     return (yield from flow)
 
 
@@ -243,7 +193,7 @@ def _not_together(error: NotPerRow) -> InvalidInput:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Task:
-    """A call, a method, and how it may run; see `perturbed`."""
+    """A call, a method, and the options of `perturbed`."""
 
     call: CaptumCall
     method: Method
@@ -253,7 +203,7 @@ class _Task:
     in_order: bool
 
     def answered(self) -> Perturbed:
-        """Explains; asks what form the output has unless it is known."""
+        """Explains; first evaluates the inputs unless the form of the output is known."""
         if self.in_order or not _known(self.call):
             return self._after_asking()
         try:
@@ -290,11 +240,11 @@ class _Task:
                 raise
         else:
             return Perturbed(answer, shape)
-        # What failed may take batches of the examples only.
+        # A forward that failed may take batches of the examples only.
         return self._together(output_form(self.call))
 
     def _together(self, whole: WholeBatch) -> Perturbed:
-        """Explains with all examples side by side, perturbed in `per_eval` ways at a time."""
+        """Explains with all examples in a batch, with `per_eval` perturbations at a time."""
         count = self.call.explicand.count
         if self.per_eval > 1 and not whole.per_row:
             raise _not_together(NotPerRow(f"for {count} examples a tensor of {whole.shape}"))
@@ -314,11 +264,11 @@ class _Task:
 
 
 def _of_outputs(call: CaptumCall, answer: Attribution, whole: WholeBatch) -> Perturbed:
-    """Keeps what is said once of each output."""
+    """Keeps one explanation of each output."""
     explicand = call.explicand
     assert whole.shape is not None, "it was asked"
     if isinstance(explicand.target, Neuron):
-        # A neuron has a value in each row, whatever the output says.
+        # A neuron has a value in each row, whatever the output's form is.
         return Perturbed(answer, (explicand.count,))
     selected = isinstance(explicand.target, Output)
     if whole.per_row:

@@ -11,12 +11,8 @@ from torch.futures import Future
 from adcaptum.attr.facade.answer import like_inputs
 from adcaptum.attr.facade.captum_call import CaptumCall
 from adcaptum.attr.facade.forms import BaselineType, Forward, TargetType, Tensors
-from adcaptum.attr.facade.perturbing.perturbation import (
-    Perturbed,
-    check_per_eval,
-    perturbed,
-    perturbed_later,
-)
+from adcaptum.attr.facade.perturbing.options import check_per_eval
+from adcaptum.attr.facade.perturbing.perturbation import Perturbed, perturbed, perturbed_later
 from adcaptum.attr.facade.perturbing.unaligned import Unaligned
 from adcaptum.engine.execution.forwards.futures import following
 from adcaptum.engine.vocabulary.method import Method
@@ -45,7 +41,7 @@ class PerturbationCall:
         baselines: BaselineType = None,
         feature_mask: Tensors | None = None,
     ) -> Self:
-        """Takes the forms that Captum takes; see `CaptumCall.of`.
+        """Converts arguments from Captum's forms; see `CaptumCall.of`.
 
         Raises:
             InvalidInput: If one of them has a form that is not allowed.
@@ -105,7 +101,7 @@ class PerturbationCall:
         return following(answer, lambda found: self._like_inputs(found, in_shape=in_shape))
 
     def _per_eval(self, wanted: int) -> int:
-        """Rows of one batch share the inputs of other lengths: it holds a single perturbation."""
+        """Returns perturbations a batch: one if its rows share inputs of other lengths."""
         check_per_eval(wanted)
         return wanted if self.unaligned is None else 1
 
