@@ -16,6 +16,7 @@ from adcaptum.engine.rules.operations import (
     ELEMENTWISE,
     INDEXING,
     LEAVING,
+    MOVEMENT,
     NEUTRAL,
     PASSIVE,
     SEVERING,
@@ -31,6 +32,7 @@ from adcaptum.engine.rules.proxied_calls import (
     opaque,
     overwriting,
     set_item,
+    without_views,
 )
 from adcaptum.engine.rules.row_places import RowsLost
 
@@ -137,7 +139,9 @@ class DispatchTable:
         if name in NEUTRAL or self._enters(name, func):
             return action
         if not self._tracks(name):
-            return _severing(action) if name in SEVERING | LEAVING else action
+            if name in SEVERING | LEAVING:
+                return _severing(action)
+            return _without_views(action) if name in MOVEMENT else action
         if name in LEAVING:
             return action
         maker = (self._makers or {}).get(name)
@@ -150,6 +154,8 @@ class DispatchTable:
             result = action(interception, func, args, kwargs)
             if unseen:
                 interception.report_always(name)
+            if not torch.is_grad_enabled():
+                result = without_views(result, args)
             if type(result) is Tensor and result.requires_grad:
                 return result
             if any_depends(args, kwargs):
@@ -192,6 +198,21 @@ def _severing(action: Handler) -> Handler:
     ) -> Any:
         interception.severs = interception.severs or any_depends(args, kwargs)
         return action(interception, func, args, kwargs)
+
+    return handler
+
+
+def _without_views(action: Handler) -> Handler:
+    """Takes views that are made without gradients for constants."""
+
+    def handler(
+        interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        result = action(interception, func, args, kwargs)
+        if torch.is_grad_enabled() or not any_depends(args, kwargs):
+            return result
+        interception.severs = True
+        return without_views(result, args)
 
     return handler
 

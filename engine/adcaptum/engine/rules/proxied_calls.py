@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 
 from adcaptum.engine.rules.interception import Func, Handler, Interception, any_depends, depends
 from adcaptum.engine.rules.proxies import severed
@@ -55,6 +55,33 @@ def cut(
             proxies.set_opaque(name, t, sources)
 
 
+def without_graph(func: Func, args: Arguments, kwargs: Keywords) -> Any:
+    """Runs an operation; nothing that it gives requires a gradient."""
+    with torch.no_grad():
+        value = func(*args, **kwargs)
+    return without_views(value)
+
+
+def without_views(value: Any, args: Arguments = ()) -> Any:
+    """Results of an operation without gradients, none of which requires one, unless it is given.
+
+    torch says of a view of what requires a gradient, or of a parameter, that it does too, although
+    no gradient goes through it.
+    """
+    given = {id(a) for a in args}
+
+    def plain(t: Tensor) -> Tensor:
+        return t.detach() if t.requires_grad and id(t) not in given else t
+
+    return tree_map_only(Tensor, plain, value)
+
+
+def slice_bounds(index: object) -> list[object]:
+    """The bounds of the slices in an index, which Python takes for numbers."""
+    found = [s for s in tree_leaves(index) if isinstance(s, slice)]
+    return [bound for s in found for bound in (s.start, s.stop, s.step)]
+
+
 def leaving(name: str) -> Handler:
     """A value that leaves torch for Python, where nothing can follow it: always reported."""
 
@@ -71,8 +98,7 @@ def made_by(name: str, maker: Handler) -> Handler:
     """An operation with a maker, which gives the result's proxy."""
 
     def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-        with torch.no_grad():
-            value = func(*args, **kwargs)
+        value = without_graph(func, args, kwargs)
         if not any_depends(args, kwargs) or not torch.is_grad_enabled():
             cut(interception, name, maker, (func, args, kwargs), value)
             return value
@@ -88,8 +114,7 @@ def carried(name: str, action: Handler) -> Handler:
     """An operation of the rule, on the proxies as on any activation."""
 
     def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-        with torch.no_grad():
-            value = func(*args, **kwargs)
+        value = without_graph(func, args, kwargs)
         if not torch.is_grad_enabled():
             cut(interception, name, None, (func, args, kwargs), value)
             return value
@@ -105,9 +130,11 @@ def opaque(name: str) -> Handler:
     """An operation without a rule."""
 
     def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-        value = func(*args, **kwargs)
         if any_depends(args, kwargs):
+            value = func(*args, **kwargs)
             interception.report(name, value, (args, kwargs))
+        else:
+            value = without_graph(func, args, kwargs)
         cut(interception, name, None, (func, args, kwargs), value)
         return value
 
@@ -128,9 +155,10 @@ def indexed(name: str, action: Handler, *, checks: bool) -> Handler:
         if not args:
             return opaque(name)(interception, func, args, kwargs)
         proxies = interception.proxies
+        if proxies.among(slice_bounds(args[1:])):
+            interception.report_always(name)
         given = (proxies.substituted(args[0]), *args[1:])
-        with torch.no_grad():
-            value = func(*args, **kwargs)
+        value = without_graph(func, args, kwargs)
         if not any_depends(given, kwargs) or not torch.is_grad_enabled():
             cut(interception, name, None, (func, args, kwargs), value)
             return value
@@ -168,6 +196,8 @@ def overwriting(name: str, func: Func, find: Callable[[str, bool, Func], Handler
 def set_item(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
     """`target[index] = value`: with a mask and one number it is `where`."""
     target, index, value = args
+    if interception.proxies.among(slice_bounds(index)):
+        interception.report_always("setitem")
     one = not isinstance(value, Tensor) or value.numel() == 1
     within = interception.within
     masked = isinstance(index, Tensor) and index.dtype == torch.bool and one
@@ -266,7 +296,7 @@ def _finished(
     results = tree_leaves(result)
     finished = []
     for plain, made in zip(values, results, strict=True):
-        if not isinstance(plain, Tensor) or plain.requires_grad:
+        if not isinstance(plain, Tensor):
             finished.append(plain)
         elif graph and (plain.is_floating_point() or plain.is_complex()):
             finished.append(made if made.dtype == plain.dtype else made.to(plain.dtype))

@@ -61,11 +61,13 @@ class Proxies:
         return proxy
 
     def among(self, values: object) -> bool:
-        """Tells if a value, or one in a list, tuple or dictionary of them, has a proxy."""
+        """Tells if a value, or one in a list, tuple, dictionary or slice, has a proxy."""
         if isinstance(values, Tensor):
             return not values.requires_grad and self.of(values) is not None
         if isinstance(values, dict):
             values = values.values()
+        elif isinstance(values, slice):
+            values = (values.start, values.stop, values.step)
         elif not isinstance(values, list | tuple):
             return False
         return any(map(self.among, values))

@@ -79,12 +79,17 @@ def picked(
     """Indexing: linear where row and reference pick the same elements, else uncovered."""
     result = run_plain(func, args, kwargs)
     pairs = pairs_of(interception)
+    source: torch.Tensor = args[0] if args else kwargs["input"]
     for index in tree_leaves((args[1:], kwargs)):
-        if not isinstance(index, torch.Tensor):
+        if not isinstance(index, torch.Tensor) or index is source:
+            continue
+        # Without a proxy it depends on nothing but further arguments of the model, which are those
+        # of both rows; yet it may exchange rows.
+        computed = interception.proxies.of(index) is not None
+        if not computed and not (_is_first(index, args, kwargs) and pairs.leads(source)):
             continue
         same = _same(pairs, index, func, args, kwargs, result)
-        # Without a proxy it depends on nothing but further arguments of the model.
-        if same is False or (same is None and interception.proxies.of(index) is not None):
+        if same is False or (same is None and computed):
             interception.report(name_of(func)[0].strip("_"), result, (args, kwargs))
     return result
 
@@ -103,12 +108,23 @@ def _same(
     if index.shape[:1] == (pairs.rows,):
         start, rows = pairs.of(index), torch.arange(pairs.rows, device=index.device)
         its_own = index == rows.view(-1, *(1,) * (index.dim() - 1))
-        return bool(its_own.all()) or not bool((index != start).any())
+        if _is_first(index, args, kwargs) and bool(its_own.all()):
+            return True
+        return not bool((index != start).any())
     if index.shape != result.shape or index.numel() % pairs.rows:
         return None
     # Each element has an index of its own, and the rows stand somewhere behind.
     pairs.follow(name_of(func)[0], func, args, kwargs, result)
     return not bool((index != pairs.of(index, like=result)).any())
+
+
+def _is_first(index: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Tells if an index counts the entries of the first dimension, in which the rows may be."""
+    given = [v for v in (*args[1:], kwargs.get("dim")) if type(v) is int]
+    if given:
+        return given[0] == 0
+    where = args[1] if len(args) > 1 else None
+    return index is (where[0] if isinstance(where, tuple) else where)
 
 
 def unless_training(position: int, name: str) -> Handler:
