@@ -91,7 +91,8 @@ def test_explain_shows_what_the_model_says(run: Run, servicer: CannedServicer) -
 def test_explain_streams_to_the_same_answer(run: Run, servicer: CannedServicer) -> None:
     output = run("explain", "cells", "--values", "1,2,3", "--stream", "--json")
     assert json.loads(output.out)["seed"] == 7
-    assert servicer.rpcs[0] == "ExplainStream"
+    # The numbers are sent in the datatype that the model declares.
+    assert servicer.rpcs[:2] == ["GetModel", "ExplainStream"]
 
 
 def test_explain_draws_into_a_file(run: Run, tmp_path: Path) -> None:
@@ -223,6 +224,33 @@ def test_a_server_that_is_not_there_is_told(run: Run) -> None:
     assert output.code == 1
     assert output.err.startswith("error: 127.0.0.1:1 is unavailable: ")
     assert output.err.count("\n") == 1
+
+
+def test_a_model_that_does_not_serve_is_not_a_missing_server(
+    run: Run, servicer: CannedServicer
+) -> None:
+    told = error_details_pb2.RequestInfo(request_id="abc")
+    failed = failure(code_pb2.UNAVAILABLE, "Model 'cells' does not serve: it is broken", told)
+    servicer.failures += [failed] * 10
+    assert run("models").err == "error: Model 'cells' does not serve: it is broken\n"
+
+
+def test_whole_numbers_are_sent_to_a_model_of_whole_numbers(
+    run: Run, servicer: CannedServicer, tmp_path: Path
+) -> None:
+    servicer.described.inputs[0].datatype = "INT64"
+    (tmp_path / "row.csv").write_text("1,2,3\n", encoding="utf-8")
+    for option, value in (("--values", "1,2,3"), ("--csv", str(tmp_path / "row.csv"))):
+        assert run("explain", "cells", option, value).code == 0
+        (sent,) = asked(servicer).inputs
+        assert sent.datatype == "INT64"
+        assert np.frombuffer(sent.data, np.int64).tolist() == [1, 2, 3]
+
+
+def test_a_misspelt_method_is_answered_with_the_nearest(run: Run) -> None:
+    output = run("methods", "--about", "integratedgradients")
+    assert output.code == 2
+    assert "Did you mean 'integrated_gradients'" in " ".join(output.err.split())
 
 
 @pytest.mark.parametrize(

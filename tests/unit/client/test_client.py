@@ -139,6 +139,17 @@ def test_texts_need_no_names_of_features(wire: Wire) -> None:
     assert [token.text for token in tokens if not token.added] == ["good", "fil", "##m"]
 
 
+def test_an_output_without_labels_is_named_in_a_map(wire: Wire) -> None:
+    image = canned.image()
+    image.label = ""
+    described = canned.model()
+    name = described.outputs[0].name
+    pending = wire.start(lambda client: client.explain("digits", np.zeros((1, 1, 2, 2), "f4")))
+    wire.answer("Explain", canned.explained(image))
+    wire.describe()
+    assert pending.result()[0].output_name.startswith(f"{name}[")
+
+
 def test_numbers_are_sent_in_the_datatype_that_the_model_declares(wire: Wire) -> None:
     rows, mean = [[1.0, 2.0, 3.0]], np.zeros((1, 3))
     pending = wire.start(lambda client: client.explain("cells", rows, baselines=mean))

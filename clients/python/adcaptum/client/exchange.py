@@ -22,7 +22,7 @@ from adcaptum.client.codec.replies import (
     decode_event,
     decode_explanations,
     decode_prediction,
-    has_unnamed_features,
+    lacks_names,
 )
 from adcaptum.client.codec.requests import (
     ExplainOptions,
@@ -146,7 +146,7 @@ def event(
     match response.WhichOneof("event"):
         case "final":
             model = yield from _described(cache, response.final)
-        case "partial" if has_unnamed_features(response.partial.explanations):
+        case "partial" if lacks_names(response.partial.explanations):
             # A partial result does not say which version answers; it is the one asked for.
             model = yield from _look_up(cache, call.request.explain.model)
         case _:
@@ -212,8 +212,8 @@ def _convert(
 def _described(
     cache: ModelCache, response: explanation_service_pb2.ExplainResponse
 ) -> Exchange[ModelInfo | None]:
-    """Return the model that answered, if the reply lacks feature names."""
-    if not has_unnamed_features(response.explanations):
+    """Return the model that answered, if the reply lacks names."""
+    if not lacks_names(response.explanations):
         return None
     identity = response.model
     ref = model_pb2.ModelRef(name=identity.name, version=identity.version)
@@ -228,7 +228,7 @@ def _look_up(
         try:
             response = yield from _ask(_get_model(ref, _LOOK_UP_TIMEOUT_S))
         except AdcaptumError:
-            # An explanation is useful without feature names, and sending an invalid request
+            # An explanation is useful without names, and sending an invalid request
             # brings the precise error.
             return None
         cache[key] = decode_model(response.model)

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.execution.clock import batch_clock
 from adcaptum.engine.execution.evaluator import Model, evaluate
 from adcaptum.engine.execution.flow_run import FlowRun
@@ -23,6 +24,7 @@ from adcaptum.engine.vocabulary.evaluation import FORWARD_ROWS
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow
 from adcaptum.engine.vocabulary.method import Method
+from adcaptum.engine.vocabulary.parameters import check
 
 T = TypeVar("T")
 
@@ -71,10 +73,16 @@ def explain(
             deterministic answers do not use it. None: each call begins with an empty one.
 
     Raises:
-        InvalidArgument: If the explicand does not fit the model.
+        InvalidArgument: If a parameter is wrong, or the explicand does not fit the model.
         ModelError: If the model cannot be explained so.
         BudgetExceeded: If the method has no answer within max_rows.
     """
+    if isinstance(method, str | type):
+        traits = getattr(method, "traits", None)
+        name = method if isinstance(method, str) else getattr(traits, "name", "saliency")
+        wanted = f'an instance with its parameters, such as METHODS["{name}"]()'
+        raise InvalidArgument("method", f"the {type(method).__name__} {method!r}", wanted)
+    check(method)
     return run(
         model,
         method.flow(explicand),

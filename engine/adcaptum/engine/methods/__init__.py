@@ -4,15 +4,29 @@ A class is a method of the registry if its traits have the name of its file, so 
 mathematics may live beside its papers.
 """
 
+from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import walk_packages
+from typing import NoReturn
 
 from adcaptum.engine.vocabulary.method import Method, Traits
 
 __all__ = ["METHODS"]
 
 
-def _discover() -> dict[str, type[Method]]:
+class Registry(dict[str, type[Method]]):
+    """Methods by name; an unknown name raises a KeyError with the nearest names."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        """Raises an error about an unknown name."""
+        near = get_close_matches(str(name)[:100].lower(), self, n=3, cutoff=0.5)
+        hint = (
+            f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There are {list(self)}."
+        )
+        raise KeyError(f"there is no method {name!r}. {hint}")
+
+
+def _discover() -> Registry:
     found: dict[str, type[Method]] = {}
     for module_info in walk_packages(__path__, prefix=f"{__name__}."):
         module = import_module(module_info.name)
@@ -22,8 +36,8 @@ def _discover() -> dict[str, type[Method]]:
             traits = vars(value).get("traits") if own else None
             if isinstance(traits, Traits) and traits.name == name:
                 found[name] = value
-    return dict(sorted(found.items()))
+    return Registry(sorted(found.items()))
 
 
-METHODS: dict[str, type[Method]] = _discover()
+METHODS: Registry = _discover()
 """Every method by its name."""

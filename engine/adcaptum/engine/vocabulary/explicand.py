@@ -118,6 +118,8 @@ class Explicand:
         """
         if tolerance is not None and not 0 < tolerance < 1:
             raise InvalidArgument("tolerance", tolerance, "between 0 and 1, both excluded")
+        if not isinstance(at, Site):
+            raise InvalidArgument("at", at, "a Site, such as Site('encoder.3')")
         tensors = given_inputs(inputs)
         count = tensors[0].shape[0]
         starts = None

@@ -7,11 +7,12 @@ its text. Its type is read from the annotation.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from enum import Enum
 from functools import cache
 from math import isfinite
+from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -117,12 +118,35 @@ def resolve(method: type, values: Mapping[str, object], prefix: str = "params") 
     return method(**{name: _checked(known[name], value, prefix) for name, value in values.items()})
 
 
+def check(method: object) -> None:
+    """Checks the parameters of a method that was made without `resolve`.
+
+    The largest whole numbers bound what a server spends; a library's caller may exceed them.
+
+    Args:
+        method: The method; one that is not a dataclass of parameters has none to check.
+
+    Raises:
+        InvalidArgument: For a value of a wrong type or out of bounds.
+    """
+    kind: type = type(method)
+    own = {f.name for f in fields(kind) if "text" in f.metadata} if is_dataclass(kind) else set()
+    for known in describe(kind) if own else ():
+        value = getattr(method, known.name)
+        if known.name not in own or value is known.default:
+            continue
+        whole = known.type in {ParameterType.INTEGER, ParameterType.INTEGERS}
+        _checked(replace(known, maximum=None) if whole else known, value, "")
+        if known.type is ParameterType.METHOD:
+            check(value)
+
+
 def _checked(known: Parameter, value: object, prefix: str) -> object:
-    name = f"{prefix}.{known.name}"
+    name = f"{prefix}.{known.name}" if prefix else known.name
     match known.type:
-        case ParameterType.INTEGER if isinstance(value, int) and not isinstance(value, bool):
+        case ParameterType.INTEGER if isinstance(value, Integral) and not isinstance(value, bool):
             return _bounded(known, name, value)
-        case ParameterType.NUMBER if isinstance(value, int | float) and not isinstance(value, bool):
+        case ParameterType.NUMBER if isinstance(value, Real) and not isinstance(value, bool):
             return _bounded(known, name, float(value))
         case ParameterType.FLAG if isinstance(value, bool):
             return value

@@ -30,6 +30,7 @@ from adcaptum.service.cli.plain import plain
 from adcaptum.service.cli.progress import follow
 from adcaptum.service.cli.serve import run_server
 from adcaptum.service.cli.session import connected
+from adcaptum.service.nearest import did_you_mean
 
 app = typer.Typer(
     help="Predictions of models and their explanations.",
@@ -295,9 +296,11 @@ def methods(
     with connected(address, tls=tls, ca=ca, as_json=as_json) as client:
         listed = client.methods(model)
     if about is not None:
+        names = [each.name for each in listed]
+        if about not in names:
+            told = f"there is no method {about!r}. {did_you_mean(about, names)}"
+            raise typer.BadParameter(told, param_hint="--about")
         listed = tuple(each for each in listed if each.name == about)
-        if not listed:
-            raise typer.BadParameter(f"there is no method {about!r}", param_hint="--about")
     if as_json:
         _print_json(listed)
     elif about is not None:

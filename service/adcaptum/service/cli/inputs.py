@@ -74,7 +74,7 @@ def _read_npy(path: Path) -> Inputs:
         raise typer.BadParameter(f"{path}: {error}", param_hint="--npy") from error
 
 
-def _read_csv(path: Path, describe: Callable[[], ModelInfo]) -> npt.NDArray[np.float32]:
+def _read_csv(path: Path, describe: Callable[[], ModelInfo]) -> npt.NDArray[np.float64 | np.int64]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row]
@@ -116,14 +116,25 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} others"
 
 
-def _numbers(rows: Sequence[Sequence[str]], option: str) -> npt.NDArray[np.float32]:
+def _numbers(rows: Sequence[Sequence[str]], option: str) -> npt.NDArray[np.float64 | np.int64]:
     if not rows:
         raise typer.BadParameter("there are no rows", param_hint=option)
     if len({len(row) for row in rows}) > 1:
         raise typer.BadParameter("the rows are not equally long", param_hint=option)
     if wrong := [cell for row in rows for cell in row if not _is_number(cell)]:
         raise typer.BadParameter(f"{wrong[0]!r} is not a number", param_hint=option)
-    return np.array([[float(cell) for cell in row] for row in rows], dtype=np.float32)
+    # The client converts numpy's default datatypes to that of the model's input.
+    if all(_is_id(cell) for row in rows for cell in row):
+        return np.array([[int(cell) for cell in row] for row in rows], dtype=np.int64)
+    return np.array([[float(cell) for cell in row] for row in rows], dtype=np.float64)
+
+
+def _is_id(cell: str) -> bool:
+    """True for a whole number that a tensor of INT64 can hold."""
+    try:
+        return -(2**63) <= int(cell) < 2**63
+    except ValueError:
+        return False
 
 
 def _is_number(cell: str) -> bool:

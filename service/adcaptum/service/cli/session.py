@@ -42,7 +42,7 @@ def connected(
 
 def _words(error: Exception, address: str) -> str:
     match error:
-        case Unavailable():
+        case Unavailable(request_id=""):
             return f"{address} is unavailable: {error}"
         case Internal(request_id=request_id) if request_id:
             return f"{error} (request {request_id})"

@@ -15,7 +15,7 @@ from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.arguments import Arguments, PerExample
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Output, Site
 from adcaptum.service.models.declaration import DeclarationError
-from adcaptum.service.models.failure_reason import without_paths
+from adcaptum.service.models.failure_reason import ModelFailure, failure_reason, without_paths
 from adcaptum.service.models.loading import LoadedModel
 
 
@@ -46,11 +46,14 @@ def check(model: LoadedModel) -> Checks:
 
     Raises:
         DeclarationError: The output has another shape than `model.toml` declares, or is NaN.
-        Exception: The model's own errors: one that cannot take its examples cannot serve.
+        ModelFailure: It cannot take its examples, so that it cannot serve.
     """
     before = {name: buffer.clone() for name, buffer in model.module.named_buffers()}
     first = [rows[:1] for rows in model.examples]
-    shapes = layer_shapes(model.module, lambda: outputs(model, first))
+    try:
+        shapes = layer_shapes(model.module, lambda: outputs(model, first))
+    except Exception as error:
+        raise ModelFailure(f"{failure_reason(error)}. {_given(model, first)}") from error
     together = outputs(model, model.examples)
     _check_output(model, together)
     dependence = _dependence(model, together) or _trace(model.module, before)
@@ -107,6 +110,18 @@ def outputs(model: LoadedModel, rows: Sequence[Tensor]) -> Tensor:
     """Returns the first output, `(rows, *output)`."""
     evaluation = example_evaluation(model, rows, gradient=False)
     return evaluate(model.module, [RowRange(evaluation, 0, len(rows[0]))])[0].values
+
+
+def _given(model: LoadedModel, rows: Sequence[Tensor]) -> str:
+    """Returns a sentence with the arguments of the forward method."""
+    names = [each.name for each in model.declaration.inputs]
+    if model.text is not None:
+        names = ["token ids", "attention mask"]
+    told = [
+        f"{name} ({str(each.dtype).removeprefix('torch.')} {list(each.shape)})"
+        for name, each in zip(names, rows, strict=True)
+    ]
+    return f"The arguments of forward were: {', '.join(told)}"
 
 
 def _check_output(model: LoadedModel, found: Tensor) -> None:

@@ -60,7 +60,8 @@ class InputDeclaration:
         units: Tabular: the unit of each feature; empty if unknown.
         background: A safetensors file of background rows, under the input's name.
         resize: Image: the length of the shorter side before the centre is cropped, in pixels.
-        tokenizer: Text: the tokenizer's file.
+        tokenizer: Text: the tokenizer's file. The forward method takes token ids and an attention
+            mask (1 for a token, 0 for padding), both `(batch, tokens)` of INT64.
         max_tokens: Text: the tokens after which a text is cut.
         embedding: Text or whole numbers: the module at whose output they are explained.
         pad_token: Text: the token that fills up short texts.

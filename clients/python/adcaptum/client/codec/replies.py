@@ -1,7 +1,7 @@
 """Decoding of replies."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -113,6 +113,11 @@ def decode_event(
         case "final":
             return Final(decode_explanations(response.final, model))
     return None
+
+
+def lacks_names(explanations: Sequence[explanation_pb2.Explanation]) -> bool:
+    """True if the reply names not every feature, or not every explained number."""
+    return has_unnamed_features(explanations) or any(not each.label for each in explanations)
 
 
 def has_unnamed_features(explanations: Iterable[explanation_pb2.Explanation]) -> bool:
