@@ -186,3 +186,13 @@ def test_what_does_not_fit_is_refused(wrong: dict[str, Any]) -> None:
 def test_only_feature_ablation_is_taken() -> None:
     with pytest.raises(AssertionError, match="a FeatureAblation"):
         DataLoaderAttribution(Saliency(forward))
+
+
+def test_a_mask_of_floats_has_whole_numbers() -> None:
+    method = DataLoaderAttribution(FeatureAblation(lambda a: a.sum(1)))
+    loader = DataLoader(TensorDataset(rows(6, 4)), batch_size=4)
+    mask = torch.tensor([[0, 0, 1, 2]])
+    whole = method.attribute(loader, feature_mask=(mask,))
+    assert_same(method.attribute(loader, feature_mask=(mask.float(),)), whole)
+    with pytest.raises(AssertionError, match="whole numbers"):
+        method.attribute(loader, feature_mask=(mask / 2,))

@@ -148,16 +148,24 @@ class _Copies:
     def arguments(self, first: int, size: int) -> dict[str, Any]:
         """Returns the other method's arguments for those copies."""
         repeated = dict(self.others)
-        names = {"additional_forward_args", "target"}
-        if self.count > 1:  # a single row is shared by all copies
-            names |= {"feature_mask", "baselines"}
-        if self.draw and "baselines" in repeated:
-            repeated["baselines"] = self._drawn(repeated["baselines"], first, size)
-            names.discard("baselines")
-        for name in names:
-            if name in repeated:
-                repeated[name] = self._repeated(repeated[name], size)
+        for name in {"additional_forward_args", "target"} & repeated.keys():
+            repeated[name] = self._repeated(repeated[name], size)
+        for name in {"feature_mask", "baselines"} & repeated.keys():
+            if self.draw and name == "baselines":
+                repeated[name] = self._drawn(repeated[name], first, size)
+            elif self.count > 1:  # a single row is shared by all copies
+                repeated[name] = self._repeated_rows(repeated[name], size)
         return repeated
+
+    def _repeated_rows(self, argument: Any, size: int) -> Any:
+        """Repeats tensors with a row for each example; those of fewer dimensions are shared."""
+        if not isinstance(argument, tuple):
+            return self._repeated_rows((argument,), size)[0]
+        dims = [t.dim() for t in self.tensors] + [0] * len(argument)
+        return tuple(
+            self._repeated(part, size) if isinstance(part, Tensor) and part.dim() == n else part
+            for part, n in zip(argument, dims, strict=False)
+        )
 
     def _repeated(self, argument: Any, size: int) -> Any:
         """Repeats an argument that has a value for each example; returns others unchanged."""

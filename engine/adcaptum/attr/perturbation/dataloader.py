@@ -23,6 +23,7 @@ from adcaptum.attr.facade.attribution import Attribution
 from adcaptum.attr.facade.captum_call import CaptumCall
 from adcaptum.attr.facade.forms import BaselineType, Tensors
 from adcaptum.attr.facade.forwards import callable_of
+from adcaptum.attr.facade.masks import whole_numbers
 from adcaptum.attr.facade.perturbing.options import check_per_eval, title
 from adcaptum.attr.perturbation.feature_ablation import FeatureAblation
 from adcaptum.engine.execution.evaluator import Model
@@ -249,7 +250,7 @@ def _masks(masks: Tensors | None, explained: tuple[Tensor, ...]) -> tuple[Tensor
             made.append(torch.arange(first, first + size).view(1, *t.shape[1:]))
             first += size
         return tuple(made)
-    each = masks if isinstance(masks, tuple) else (masks,)
+    each = whole_numbers("feature_mask", masks)
     _check_each("feature_mask", each, explained)
     return each
 

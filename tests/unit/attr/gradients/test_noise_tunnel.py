@@ -282,3 +282,16 @@ def test_moments_in_the_running_are_those_of_all() -> None:
     for part in samples.split([1, 20, 29], 1):
         running.add((part,))
     torch.testing.assert_close(running.variance[0], samples.var(1), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["IntegratedGradients", "DeepLift", "FeatureAblation"])
+def test_what_is_laid_along_the_last_dimension_is_not_repeated(name: str) -> None:
+    """Three features, three examples: a tensor (3,) has no row for each example."""
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    x = numbers(3, 3)
+    arguments: dict[str, Any] = {"baselines": torch.tensor([0.5, 1.0, -2.0], dtype=torch.float64)}
+    if name == "FeatureAblation":
+        arguments["feature_mask"] = torch.tensor([0, 0, 1])
+    method = getattr(attr, name)(model)
+    smoothed = attr.NoiseTunnel(method).attribute(x, nt_samples=2, stdevs=0.0, **arguments)
+    torch.testing.assert_close(smoothed, method.attribute(x, **arguments))
