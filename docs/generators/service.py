@@ -15,6 +15,17 @@ from adcaptum.service.metrics import Metrics
 from adcaptum.service.settings import Settings
 from docs.generators.markdown import markdown, table
 
+_PLACEHOLDERS = {
+    "model <str>": "MODEL",
+    "name <str>": "NAME",
+    "repository <path>": "REPOSITORY",
+    "<int range>": "NUMBER",
+    "<int>": "NUMBER",
+    "<float>": "NUMBER",
+    "<list[str]>": "VALUE",
+    "<str>": "TEXT",
+}
+
 
 def settings_page() -> Iterator[str]:
     """Yield the lines of the page of settings."""
@@ -96,4 +107,13 @@ def commands_page() -> Iterator[str]:
         yield ""
         context = command.make_context(name, ["model"], resilient_parsing=True)
         records = [param.get_help_record(context) for param in command.params]
-        yield from table(("", ""), ((f"`{spelt}`", text) for spelt, text in filter(None, records)))
+        yield from table(
+            ("option", ""), ((_spelt(spelt), text) for spelt, text in filter(None, records))
+        )
+
+
+def _spelt(option: str) -> str:
+    """Return an option as code, without the borders of cells and the types of Python."""
+    for plain, word in _PLACEHOLDERS.items():
+        option = option.replace(plain, word)
+    return f"`{option.replace('|', ', ')}`"

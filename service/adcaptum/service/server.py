@@ -67,15 +67,15 @@ def run(settings: Settings) -> None:
     try:
         main = Server(settings).serve()
         failed = uvloop.run(main) if settings.uvloop else asyncio.run(main)
-    except (CannotListen, DeclarationError) as error:
+    except (CannotStart, DeclarationError) as error:
         logs.logger().error("cannot start", error=str(error))
         raise SystemExit(1) from error
     if failed:
         raise SystemExit(1)
 
 
-class CannotListen(Exception):
-    """The address does not exist here, or is taken."""
+class CannotStart(Exception):
+    """A port, the address or the device cannot be used."""
 
 
 class Server:
@@ -89,7 +89,11 @@ class Server:
         """
         self._settings = settings
         self._metrics = Metrics()
-        self._catalogue = Catalogue(stored_models.names(settings.repository))
+        names = stored_models.names(settings.repository)
+        if not names:
+            told = "each model is a folder with a model.toml, in the repository"
+            logs.logger().warning("no models", repository=str(settings.repository), hint=told)
+        self._catalogue = Catalogue(names)
         self._health = health.Health()
         self._engines: Dispatcher | None = None
         self._interceptor = Interceptor(
@@ -107,7 +111,7 @@ class Server:
         settings, loop = self._settings, asyncio.get_running_loop()
         executor = ThreadPoolExecutor(thread_name_prefix="aside")
         loop.set_default_executor(executor)
-        device = torch.device(settings.device)
+        device = _usable(settings.device)
         engines = self._engines = Dispatcher(
             loop,
             device,
@@ -148,7 +152,7 @@ class Server:
             port = grpc_server.add_insecure_port(f"{host}:{settings.port}")
         except (OSError, RuntimeError) as error:
             await grpc_server.stop(grace=None)
-            raise CannotListen(f"{settings.host}: {error}") from error
+            raise CannotStart(_cannot_listen(error, settings)) from error
         self._loop = loop
         self._termination.install()
         watch = LoopWatch(self._metrics.loop_lag)
@@ -248,6 +252,32 @@ class Server:
             # Two servers on one port would share its connections by chance.
             ("grpc.so_reuseport", 0),
         ]
+
+
+def _usable(name: str) -> torch.device:
+    """Returns a device on which a tensor can be made.
+
+    Raises:
+        CannotStart: PyTorch does not know it, or cannot use it here.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise CannotStart(f"device {name!r} cannot be used: {reason}") from error
+    return device
+
+
+def _cannot_listen(error: Exception, settings: Settings) -> str:
+    """Returns the port that could not be opened, with the reason."""
+    if isinstance(error, OSError):
+        return f"http_port {settings.http_port} of {settings.host}: {error.strerror or error}"
+    # gRPC's own text names an environment variable instead of the reason, which it prints.
+    return (
+        f"port {settings.port} of {settings.host}: another process uses it, or the address is "
+        "not one of this machine"
+    )
 
 
 def _freeze() -> None:

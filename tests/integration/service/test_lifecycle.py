@@ -124,7 +124,8 @@ def test_a_server_whose_port_is_taken_says_so(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         server = start_server(repository, option, port, ready=None)
-        server.wait_for("cannot start")
+        told = server.wait_for("cannot start")["error"]
+        assert told.startswith(f"{option.strip('-')} {port} of 127.0.0.1: ")
         assert server.process.wait(20) == 1
 
 
@@ -132,6 +133,23 @@ def test_a_repository_that_does_not_exist_is_told(start_server: Start, tmp_path:
     server = start_server(tmp_path / "nowhere", ready=None)
     assert "not a folder" in server.wait_for("cannot start")["error"]
     assert server.process.wait(20) == 1
+
+
+@pytest.mark.parametrize("device", ["cuda:63", "nowhere"])
+def test_a_device_that_is_not_there_is_told(
+    device: str, start_server: Start, tmp_path: Path
+) -> None:
+    server = start_server(tmp_path, "--device", device, ready=None)
+    told = server.wait_for("cannot start")["error"]
+    assert told.startswith(f"device '{device}' cannot be used: ")
+    assert server.process.wait(20) == 1
+    assert not [line for line in server.lines if line["event"] == "listening"]
+
+
+def test_a_repository_without_models_is_told(start_server: Start, tmp_path: Path) -> None:
+    server = start_server(tmp_path)
+    assert server.wait_for("no models")["repository"] == str(tmp_path)
+    assert server.stop(10) == 0
 
 
 def test_a_server_answers_while_a_model_loads(start_server: Start, odd_repository: Path) -> None:

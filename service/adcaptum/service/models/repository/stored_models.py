@@ -62,10 +62,14 @@ def names(repository: Path) -> tuple[str, ...]:
     """Returns the names of the models in the repository.
 
     Raises:
-        DeclarationError: It is not a folder.
+        DeclarationError: It is not a folder, or is itself a model.
     """
     if not repository.is_dir():
         raise DeclarationError(f"{repository}: not a folder")
+    if (repository / declaration_file.FILE).is_file():
+        raise DeclarationError(
+            f"{repository}: this is a model; serve the folder that it lies in, {repository.parent}"
+        )
     return tuple(
         sorted(path.parent.name for path in repository.glob(f"[!.]*/{declaration_file.FILE}"))
     )

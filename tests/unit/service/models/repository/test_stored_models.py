@@ -29,6 +29,13 @@ def make(folder: Path, *versions: str, more: str = "") -> Path:
     return model
 
 
+def test_a_model_is_no_repository(tmp_path: Path) -> None:
+    model = make(tmp_path, "1")
+    with pytest.raises(DeclarationError, match=f"this is a model; .* lies in, {tmp_path}$"):
+        stored_models.names(model)
+    assert stored_models.names(tmp_path) == ("net",)
+
+
 def test_the_highest_version_is_the_default(tmp_path: Path) -> None:
     stored = stored_models.open_model(make(tmp_path, "9", "10", "2"))
     assert [*stored.versions] == ["2", "9", "10"]
