@@ -1,4 +1,4 @@
-"""Backward rules on operations: derivatives of a batch other than by the chain rule.
+"""Backward rules on operations: gradients of a batch by other rules than the chain rule.
 
 `interception` is the mechanism, `operations` says what each operation is, and each rule is a file
 of its own.

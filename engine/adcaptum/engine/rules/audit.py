@@ -15,7 +15,7 @@ _SCRIPTED = "CppFunction"
 
 
 def nodes_behind(tensor: Tensor, before: AbstractSet[Node] = frozenset()) -> set[Node]:
-    """Nodes that a gradient of the tensor passes through, up to the nodes `before`."""
+    """Returns the nodes that a gradient of the tensor passes through, up to the nodes `before`."""
     if tensor.grad_fn is None or tensor.grad_fn in before:
         return set()
     seen: set[Node] = {tensor.grad_fn}
@@ -29,17 +29,17 @@ def nodes_behind(tensor: Tensor, before: AbstractSet[Node] = frozenset()) -> set
 
 
 def unhandled_operations(nodes: set[Node], hidden: Mapping[str, str]) -> set[str]:
-    """Names of the operations whose nodes no handler has left in the graph.
+    """Returns the names of operations among the nodes that no handler has replaced.
 
     Args:
-        nodes: Of a graph.
-        hidden: Operations that leave no node of their own, by the node's name in small letters.
+        nodes: Nodes of an autograd graph.
+        hidden: Operations that the rule always replaces, by the lower-case name of their node.
     """
     names = set()
     for kind in {type(node) for node in nodes}:
         name = kind.__name__
         if issubclass(kind, BackwardCFunction):
-            # torch makes the node's class from the function's, and keeps that one there.
+            # torch derives the node's class from the function's class, and keeps the latter here.
             function: type = vars(kind)["_forward_cls"]
             if not function.__module__.startswith(_OWN):
                 names.add(name.removesuffix("Backward"))

@@ -1,4 +1,4 @@
-"""Fused operations as what they consist of.
+"""Fused operations, written out as the operations that they consist of.
 
 These run with the interception on: each operation in them is answered by the rule. They give what
 the fused kernels give, up to rounding.
@@ -51,7 +51,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:  # noqa: A002 - torch's name
 
 
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:  # noqa: A002
-    """Adds a quotient."""
+    """Sum of a tensor and a scaled quotient of two."""
     return input + value * (tensor1 / tensor2)
 
 

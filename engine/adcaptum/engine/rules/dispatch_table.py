@@ -1,4 +1,4 @@
-"""Handlers by operation: found once for each function of torch, then looked up."""
+"""The dispatch table of a rule: the handler of each function of torch, found once and kept."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from adcaptum.engine.rules.proxied_calls import (
 )
 from adcaptum.engine.rules.row_places import RowsLost
 
-# What is no parameter and holds none; looked up for every argument of every operation.
+# Types that are no parameter and hold none; `run_plain` checks every argument against them.
 _HARMLESS = frozenset({Tensor, int, float, bool, str, type(None), torch.dtype, torch.Size, slice})
-# Operations of which the first argument, or the second, says places.
+# Operations with indices for their first or second argument.
 _LOOKUPS = frozenset({"embedding", "embedding_bag"})
 _CHECKS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 
@@ -47,8 +47,8 @@ class DispatchTable:
     """The handlers of a rule.
 
     Attributes:
-        hidden: The operations of which the rule leaves no trace in the graph, by the names of
-            autograd's nodes in small letters: where one is found there, something has escaped.
+        hidden: The operations whose nodes of autograd the rule always replaces, by the lower-case
+            names of these nodes: one that is left in the graph is an operation that no handler saw.
     """
 
     def __init__(
@@ -62,16 +62,16 @@ class DispatchTable:
         constant: frozenset[str] = frozenset(),
         checked: frozenset[str] = frozenset(),
     ) -> None:
-        """Takes the rule's handlers by operation, and the names of those whose gradient is right.
+        """Makes the table of a rule.
 
         Args:
-            handlers: By name; they come before decompositions and `plain`.
+            handlers: The handlers by name; they precede decompositions and `plain`.
             plain: The operations whose plain gradient is the rule's.
-            hidden: The names of operations that leave no trace in the graph, see above.
-            otherwise: What makes a handler for any other operation, by its name; it should report
-                it. None: the plain gradient, reported.
-            makers: By name, the makers of proxies, of operations whose results have no gradient,
-                and of others where an argument has a proxy; results without a maker get an opaque
+            hidden: The names of operations whose nodes the rule always replaces, see above.
+            otherwise: Makes the handler of any other operation from its name; that handler should
+                report the operation. None: the plain gradient, reported.
+            makers: The makers of proxies by name: for operations whose results have no gradient,
+                and for others where an argument has a proxy. Results without a maker get an opaque
                 proxy. None: the rule takes results without a gradient for constants.
             constant: The names of operations whose results are constants to the rule.
             checked: The names of operations in `INDEXING` whose handlers report indices that
@@ -84,19 +84,19 @@ class DispatchTable:
         self._makers = makers
         self._constant = constant
         self._checked = checked
-        # Threads may find the same action twice; it is the same.
+        # Two threads may find the same action at once, with equal results.
         self._actions: dict[Func, Handler] = {}
         self._proxied: dict[Func, Handler] = {}
 
     def action(self, func: Func) -> Handler:
-        """The handler of a function of torch."""
+        """Returns the handler of a function of torch."""
         action = self._actions.get(func)
         if action is None:
             action = self._actions[func] = self._watched(func, self._find(func))
         return action
 
     def proxied(self, func: Func) -> Handler:
-        """The handler of calls of which an argument has a proxy."""
+        """Returns the handler of calls with an argument that has a proxy."""
         action = self._proxied.get(func)
         if action is None:
             action = self._proxied[func] = self._find_proxied(*name_of(func), func)
@@ -122,11 +122,11 @@ class DispatchTable:
         return _in_place(name, func, handler) if in_place else _guarded(name, handler)
 
     def _tracks(self, name: str) -> bool:
-        """Tells if results of an operation without a gradient get proxies."""
+        """Returns whether an operation's results without a gradient get proxies."""
         return self._makers is not None and name not in self._constant
 
     def _enters(self, name: str, func: Func) -> bool:
-        """Tells if a function is written in Python, and its body is run instead of it."""
+        """Returns whether a function is written in Python and runs with the interception on."""
         if not isinstance(func, FunctionType) or name in WHOLE or name in self._plain:
             return False
         if name in ELEMENTWISE and name in self._handlers:
@@ -134,7 +134,7 @@ class DispatchTable:
         return bool(set(_CHECKS) & set(func.__code__.co_names))
 
     def _watched(self, func: Func, action: Handler) -> Handler:
-        """The action, and proxies for those of its results that have no gradient."""
+        """Returns the action, followed by making proxies for its results without a gradient."""
         name, in_place = name_of(func)
         if name in NEUTRAL or self._enters(name, func):
             return action
@@ -178,7 +178,7 @@ class DispatchTable:
         return self._find_computed(name, func)
 
     def _find_computed(self, name: str, func: Func) -> Handler:
-        """The handler of an operation that gives something new, of an argument with a proxy."""
+        """Returns the handler of an out-of-place operation with an argument that has a proxy."""
         maker = (self._makers or {}).get(name)
         if maker is not None:
             return made_by(name, maker)
@@ -191,7 +191,7 @@ class DispatchTable:
 
 
 def _severing(action: Handler) -> Handler:
-    """Notes that a value has left the graph, for rules that take it for a constant."""
+    """Wraps an action to note that a value leaves the graph, as a constant to the rule."""
 
     def handler(
         interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -218,7 +218,7 @@ def _without_views(action: Handler) -> Handler:
 
 
 def run_plain(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Runs an operation as it is, with parameters detached."""
+    """Runs an operation unchanged, with parameters detached."""
     for a in args:
         if type(a) not in _HARMLESS:
             args = tuple([a if type(a) in _HARMLESS else _detached(a) for a in args])
@@ -297,7 +297,7 @@ def _guarded(name: str, handler: Handler) -> Handler:
 
 
 def _in_place(name: str, func: Func, handler: Handler) -> Handler:
-    """Computes out of place and copies: what a rule builds may not be overwritten."""
+    """Wraps a handler of an in-place operation: computes out of place, and copies the result."""
 
     def out_of_place(x: Tensor, *args: Any, **kwargs: Any) -> Any:
         return func(x.clone(), *args, **kwargs)
@@ -317,7 +317,7 @@ def _in_place(name: str, func: Func, handler: Handler) -> Handler:
 
 
 def _or_in_place(func: FunctionType, guarded: Handler, entered: Handler) -> Handler:
-    """For functions with an argument `inplace`."""
+    """Chooses between two handlers by the argument `inplace`."""
     names = list(signature(func).parameters)
     at = names.index("inplace") if "inplace" in names else len(names)
 
@@ -332,10 +332,10 @@ def _or_in_place(func: FunctionType, guarded: Handler, entered: Handler) -> Hand
 
 
 def _entered(func: Func) -> Handler:
-    """Runs a Python function's body with the interception on.
+    """Returns a handler that runs a Python function's body with the interception on.
 
-    Such functions begin by asking whether a mode is active, and hand themselves to it. The body
-    that is run here has the answer no; what it calls asks for itself.
+    Such functions begin by asking whether a mode is active, and hand themselves to it. In the copy
+    of the body that runs here the answer is no; the functions that it calls ask for themselves.
     """
     assert isinstance(func, FunctionType), "it is written in Python"
     silent = {name: lambda *_: False for name in _CHECKS}
@@ -363,7 +363,7 @@ def _decomposed(body: Func) -> Handler:
 
 
 def _concerns(interception: Interception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Tells if an argument depends on what is explained, with or without a gradient."""
+    """Returns whether an argument depends on the explained values, or has a proxy that does."""
     if any_depends(args, kwargs):
         return True
     return interception.proxies.among((args, kwargs))

@@ -10,19 +10,19 @@ The dispatch table chooses the handler of an operation by its name (see `operati
    operations whose plain gradient is the wanted one; `attach` joins the two. For instance, an
    operation that is to have the gradient m has `attach(func(x.detach()), x * m)`. Handlers run
    with the interception off; `interception.within(f, ...)` runs f with it on.
-   Handlers see only operations of which an argument depends on what is explained (`depends`), and
-   never in-place forms: those are computed out of place and copied.
+   Handlers see only operations with an argument that depends on the explained values (`depends`),
+   and never in-place forms: the table computes those out of place and copies the result.
 2. A function that is written in Python (`F.multi_head_attention_forward`, `Tensor.norm`) runs with
    the interception on, so that each operation in its body has its own handler. So do the bodies
    that `decompositions` has for fused kernels.
 3. An operation that the rule calls *plain* keeps its plain gradient.
 4. Any other operation keeps it too, and `uncovered` lists it.
-5. A result without a gradient that depends on what is explained gets a proxy, if the rule has
+5. A result without a gradient that depends on the explained values gets a proxy, if the rule has
    makers of proxies (see `proxies`).
 
-Parameters never count as depending on what is explained: they are detached, which also saves what
-autograd would keep for their gradients. Handlers see them as they are, so that `args[1] is
-module.weight` says which layer a linear operation belongs to.
+Parameters never count as depending on the explained values: the table detaches them, which also
+saves the memory that autograd would keep for their gradients. Handlers receive the parameters
+themselves, so that `args[1] is module.weight` identifies the layer of a linear operation.
 
 To write a rule: a frozen dataclass (it is part of the evaluation's key) with `interception(model,
 pairs)`, which makes an `Interception` with a `DispatchTable`, shared by all batches.
@@ -49,7 +49,7 @@ T = TypeVar("T")
 Func = Callable[..., Any]
 Handler = Callable[["Interception", Func, tuple[Any, ...], dict[str, Any]], Any]
 
-# Elements from which a pass over memory takes longer than Python does.
+# The number of elements from which a pass over memory takes longer than a call in Python.
 _LARGE = 32_768
 
 _top_saved_tensors_default_hooks = torch._C._autograd._top_saved_tensors_default_hooks  # noqa: SLF001 - torch shows its hooks nowhere else
@@ -61,11 +61,11 @@ class Rule(Protocol):
     def __hash__(self) -> int: ...
 
     def interception(self, model: object, pairs: Pairs | None) -> Interception:
-        """Begins a batch.
+        """Makes the interception of one batch.
 
         Args:
-            model: The model that is going to run.
-            pairs: Which row is compared with which, for rules that do.
+            model: The model of the batch.
+            pairs: The pairs of row and reference row, for rules that compare rows.
         """
         ...
 
@@ -74,29 +74,29 @@ class Table(Protocol):
     """The handlers of a rule by operation; see `dispatch_table`.
 
     Attributes:
-        hidden: The operations of which the rule leaves no node of autograd's own in the graph, by
-            the names of these nodes in small letters.
+        hidden: The operations whose nodes of autograd the rule always replaces, by the lower-case
+            names of these nodes.
     """
 
     @property
     def hidden(self) -> Mapping[str, str]: ...
 
     def action(self, func: Func) -> Handler:
-        """The handler of a function of torch."""
+        """Returns the handler of a function of torch."""
         ...
 
     def proxied(self, func: Func) -> Handler:
-        """The handler of calls of which an argument has a proxy."""
+        """Returns the handler of calls with an argument that has a proxy."""
         ...
 
 
 class Interception(TorchFunctionMode):
-    """The rule at work on one batch: a context manager around the model's forward.
+    """The application of a rule to one batch: a context manager around the model's forward.
 
     Attributes:
-        pairs: Which row is compared with which, for rules that do.
-        proxies: Stand-ins for tensors that depend on what is explained and have no gradient.
-        severs: Whether the model has taken a value that depends on what is explained out of
+        pairs: The pairs of row and reference row, for rules that compare rows.
+        proxies: Stand-ins for tensors that depend on the explained values and have no gradient.
+        severs: Whether the model has taken a value that depends on the explained values out of
             autograd's graph.
     """
 
@@ -116,7 +116,7 @@ class Interception(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Answers an operation."""
+        """Computes an operation by its handler."""
         kwargs = kwargs or {}
         if self.proxies.entries and self.proxies.among((args, kwargs)):
             action = self._table.proxied(func)
@@ -128,19 +128,19 @@ class Interception(TorchFunctionMode):
             return action(self, func, args, kwargs)
 
     def within(self, function: Callable[..., T], *args: object, **kwargs: object) -> T:
-        """Runs a function with its operations intercepted; for handlers."""
+        """Runs a function with the interception on; for handlers."""
         with self:
             return function(*args, **kwargs)
 
     def report(self, name: str, result: object, arguments: object = ()) -> None:
         """Records an operation without a rule, whose results have the plain gradient.
 
-        Results without a gradient are left out.
+        It skips results without a gradient.
 
         Args:
             name: The operation's name.
             result: Its results.
-            arguments: Its arguments: nodes of the graph behind them are not the operation's.
+            arguments: Its arguments; the nodes of the graph behind them are not its own.
         """
         before = {t.grad_fn for t in tree_leaves(arguments) if isinstance(t, Tensor)}
         for t in tree_leaves(result):
@@ -149,7 +149,7 @@ class Interception(TorchFunctionMode):
                 self._reported |= nodes_behind(t, before)
 
     def report_always(self, name: str) -> None:
-        """Reports an operation whose results cannot be followed to the target."""
+        """Records an operation whose results cannot be followed to the target."""
         self._uncovered.append((name, None))
 
     def differentiable(self, objective: Tensor) -> Tensor:
@@ -160,10 +160,10 @@ class Interception(TorchFunctionMode):
         return proxy.to(objective.dtype)
 
     def uncovered(self, objective: Tensor) -> tuple[str, ...]:
-        """The operations without a rule between what is explained and the target, by name.
+        """Returns the names of operations without a rule on the way from input to target.
 
-        Operations that torch does not show, in scripted modules or in autograd functions written
-        in Python, are found in the graph.
+        The graph shows operations that torch does not hand to modes: those of scripted modules and
+        of autograd functions written in Python.
         """
         behind = nodes_behind(objective)
         names = {name for name, node in self._uncovered if node is None or node in behind}
@@ -173,12 +173,12 @@ class Interception(TorchFunctionMode):
 
 
 def depends(value: object) -> bool:
-    """Tells if it is a tensor that depends on what is explained. Parameters do not."""
+    """Returns whether a value is a tensor that depends on the explained values (no parameter)."""
     return isinstance(value, Tensor) and value.requires_grad and not isinstance(value, nn.Parameter)
 
 
 def any_depends(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Tells if an argument, or a tensor in a list of them, depends on what is explained."""
+    """Returns whether an argument, or a tensor in a list, depends on the explained values."""
     for value in (*args, *kwargs.values()) if kwargs else args:
         if isinstance(value, Tensor):
             if value.requires_grad and not isinstance(value, nn.Parameter):
@@ -189,33 +189,33 @@ def any_depends(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 
 def attach(value: Tensor, surrogate: Tensor) -> Tensor:
-    """A tensor with the value of one and the gradient of another.
+    """Joins the value of one tensor with the gradient of another.
 
     Args:
-        value: Without a graph; it becomes the result's memory.
-        surrogate: Made by operations of whose results autograd keeps nothing (mul, add, sum, mm,
-            gather do not keep theirs), of the same shape. It becomes the result.
+        value: The value, without a graph; the result uses its memory.
+        surrogate: A tensor of the same shape, made by operations whose backward does not need their
+            result (such as mul, add, sum, mm, gather). It becomes the result.
     """
     assert surrogate.shape == value.shape, f"{surrogate.shape} stands for {value.shape}"
     if surrogate.dtype != value.dtype:
         surrogate = surrogate.to(value.dtype)
     if surrogate._is_view() or surrogate.is_leaf:  # noqa: SLF001
         surrogate = surrogate.clone()
-    # Puts other memory behind the tensor: costs nothing, and autograd has no part in it.
+    # Replaces the tensor's memory, at no cost and unseen by autograd.
     surrogate.data = value.detach()
     return surrogate
 
 
 def scaled(value: Tensor, x: Tensor, multiplier: Tensor) -> Tensor:
-    """A tensor with the value of one, whose gradient with respect to x is the multiplier.
+    """Returns a tensor with a given value, whose gradient with respect to x is the multiplier.
 
-    It is `attach(value, x * multiplier)`, without that product where it would cost more than a
-    function written in Python.
+    It is `attach(value, x * multiplier)`, without computing that product where it would cost more
+    than a function written in Python.
 
     Args:
-        value: Without a graph; it becomes the result's memory.
-        x: Of the same shape.
-        multiplier: Of as many first entries as a gradient comes from; the others get zero.
+        value: The value, without a graph; the result uses its memory.
+        x: A tensor of the same shape.
+        multiplier: The multipliers of the first entries of x; those of the others are zero.
     """
     if not large(value) and len(multiplier) == len(x):
         return attach(value, x * multiplier)
@@ -224,12 +224,12 @@ def scaled(value: Tensor, x: Tensor, multiplier: Tensor) -> Tensor:
 
 
 def large(x: Tensor) -> bool:
-    """Tells if a pass over a tensor's memory takes longer than a function written in Python."""
+    """Returns whether a pass over a tensor's memory takes longer than a call in Python."""
     return x.numel() >= _LARGE
 
 
 def completed(gradient: Tensor, rows: int) -> Tensor:
-    """A gradient of the first entries, with zeros for the others, (rows, *features)."""
+    """Pads a gradient of the first entries with zeros for the others, (rows, *features)."""
     if len(gradient) == rows:
         return gradient
     whole = gradient.new_empty((rows, *gradient.shape[1:]))
@@ -241,8 +241,8 @@ def completed(gradient: Tensor, rows: int) -> Tensor:
 class _Scaled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, value: list[Tensor], multiplier: Tensor) -> Tensor:  # noqa: ARG004
-        # The value comes in a list, because a tensor that is handed through is a view to autograd,
-        # which may not be overwritten.
+        # The value comes in a list: autograd takes a tensor argument that is returned for a view,
+        # which the model could not overwrite.
         ctx.save_for_backward(multiplier)
         return value[0]
 
@@ -260,10 +260,10 @@ class _Scaled(torch.autograd.Function):
 
 
 def _packed(tensor: Tensor) -> tuple[Tensor, int]:
-    """Saves a tensor as it is, in spite of the hooks of a checkpoint.
+    """Saves a tensor for backward itself, in spite of the hooks of a checkpoint.
 
-    A checkpoint drops what is saved and runs the model again in backward, where no rule is at
-    work. With these hooks over its own it has nothing to recompute.
+    A checkpoint drops saved tensors and runs the model again in backward, where no rule is active.
+    With these hooks on top of its own it has nothing to recompute.
     """
     return tensor, tensor._version  # noqa: SLF001 - as autograd checks it
 

@@ -1,4 +1,4 @@
-"""Names of torch's operations, and sets of those that rules treat alike.
+"""Names of torch's operations, and sets of operations that rules treat alike.
 
 An operation has one name however it is called: `torch.relu`, `Tensor.relu`, `F.relu` and
 `torch.ops.aten.relu.default` are all "relu"; `relu_` and `+=` are in-place forms of their names.
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def words(text: str) -> frozenset[str]:
-    """The words of a text, as a set."""
+    """Returns the words of a text as a set."""
     return frozenset(text.split())
 
 
@@ -55,7 +55,7 @@ _ALIASES = {
     "_unsafe_view": "view",
 }
 
-# Not what the methods of tensors with these names do.
+# Functions that differ from the tensor methods of the same names.
 _FUNCTIONAL = {"unfold": "im2col", "fold": "col2im"}
 
 _AUGMENTED = {
@@ -73,7 +73,7 @@ _AUGMENTED = {
 
 
 def name_of(func: Callable[..., Any]) -> tuple[str, bool]:
-    """The name of an operation, and whether it works in place.
+    """Returns the name of an operation, and whether it works in place.
 
     Attributes of tensors (`x.T`) have the attribute's name; setting one is "__set__".
     """
@@ -153,7 +153,7 @@ INDEXING = words("""
     index_put put scatter scatter_add scatter_reduce masked_select masked_scatter repeat_interleave
     max_unpool1d max_unpool2d max_unpool3d
 """)
-"""Operations whose arguments but the first, or some of them, say places."""
+"""Operations with indices among their arguments after the first."""
 
 BILINEAR = words("""
     mul matmul bmm mm mv dot vdot inner outer ger addmm addbmm baddbmm addmv addr addcmul lerp
@@ -161,7 +161,7 @@ BILINEAR = words("""
     conv_tbc bilinear einsum tensordot kron cross linalg_cross grid_sampler grid_sample
     linalg_matmul linalg_vecdot
 """)
-"""Operations that are affine in each of their arguments while the others stand still."""
+"""Operations that are affine in each of their arguments with the others fixed."""
 
 QUADRATIC = frozenset({"square", "var", "cov", "mse_loss"})
 """Polynomials of degree two in their arguments together."""
@@ -189,4 +189,4 @@ WHOLE = words("""
     adaptive_max_pool2d_with_indices adaptive_max_pool3d_with_indices
     fractional_max_pool2d_with_indices fractional_max_pool3d_with_indices
 """)
-"""Functions written in Python that count as one operation: what they consist of is not shown."""
+"""Functions written in Python that count as one operation: rules do not see their body."""

@@ -24,7 +24,7 @@ class Pairs(RowPlaces):
     """
 
     def __init__(self, index: Tensor, references: int, trace: ReferenceTrace | None = None) -> None:
-        """Takes the pairs.
+        """Makes the pairs of a batch.
 
         Args:
             index: The number of each example's reference row, from 0; int64 of shape
@@ -47,7 +47,7 @@ class Pairs(RowPlaces):
                 self._index += self.examples
 
     def of(self, x: Tensor, like: Tensor | None = None) -> Tensor:
-        """Each row's reference row; a reference row's is itself.
+        """Returns the values of each row's reference row; a reference row's reference is itself.
 
         Args:
             x: A tensor with all rows of the batch in it.
@@ -78,10 +78,10 @@ class Pairs(RowPlaces):
         return starts if first else starts.reshape(x.shape)
 
     def example_rows(self, *tensors: Tensor) -> int | None:
-        """Number of entries of the first dimension that need multipliers; None for all.
+        """Returns how many first entries of the tensors need multipliers; None: all.
 
-        No gradient comes from reference rows: where the rows are the first dimension of all
-        tensors, only those of examples count.
+        Reference rows send no gradient back: where the rows are the first dimension of all
+        tensors, the entries of the examples suffice.
         """
         for x in tensors:
             if x.dim() == 0 or len(x) != self.rows or not self.leads(x):
@@ -89,7 +89,7 @@ class Pairs(RowPlaces):
         return self.examples
 
     def references_of(self, x: Tensor, count: int | None, like: Tensor | None = None) -> Tensor:
-        """References of the first entries of a tensor, `example_rows` so many; see `of`."""
+        """Returns the reference values of the first `count` entries (see `example_rows`, `of`)."""
         if count is None or self._single:
             return self.of(x, like)
         x = x.detach()
@@ -99,10 +99,10 @@ class Pairs(RowPlaces):
         return x[count:] if self._in_order else x.index_select(0, self._on(x.device)[:count])
 
     def is_common(self, t: Tensor, like: Tensor) -> bool:
-        """Tells if a tensor that broadcasts to another is the same for all rows, which come first.
+        """Returns whether a tensor is the same for all rows of `like`, to which it broadcasts.
 
-        It has no rows then, or one for all. A batch of one row does not tell: there it is the same
-        if the recorded batch read no reference values.
+        Such a tensor has no dimension of rows, or one of length 1. In a batch of one row the shape
+        does not decide: there the tensor is common if the recorded batch read no reference values.
         """
         if t.dim() == like.dim() and t.shape[:1] != (1,):
             return False
@@ -110,14 +110,14 @@ class Pairs(RowPlaces):
 
     @property
     def asks_no_more(self) -> bool:
-        """Tells if the operation under way reads no more reference values of a batch's one row."""
+        """True if the current operation of a one-row batch has no recorded values left to read."""
         return self.rows == 1 and not self._known_trace.more
 
     def forget_references(self, t: Tensor, like: Tensor) -> None:
         """Sets the entries of reference rows to zero, in place, where they come last.
 
-        No gradient comes from them. They equal their references, so that every quotient of
-        differences is 0 / 0 there, and would have to be mended.
+        Reference rows send no gradient back. They equal their references, so every quotient of
+        differences is 0 / 0 there, which the caller would have to replace.
         """
         if self.rows > self.examples and len(t) == self.rows and self.leads(like):
             t[self.examples :] = 0

@@ -1,7 +1,7 @@
-"""Operations on tensors with proxies: done to the values as the model asks, and to the proxies.
+"""Operations on tensors with proxies, done to the values and to the proxies.
 
-Where an argument depends on what is explained in autograd's sense, too, the result is the proxy's,
-with its graph. Else the result has no gradient, as without the interception, and a proxy.
+Where another argument has a gradient, the model receives the result for the proxies, with its
+graph. Else it receives the result for the values, without a gradient, which gets a proxy.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def cut(
     call: tuple[Func, Arguments, Keywords],
     value: object,
 ) -> None:
-    """Gives proxies to what an operation has made without a gradient.
+    """Gives proxies to an operation's results without a gradient.
 
     Args:
-        interception: Of the batch.
+        interception: The interception of the batch.
         name: The operation's name.
         maker: Makes the proxy from the arguments; None: there is no rule, and it is opaque.
         call: The operation and its arguments.
-        value: What it gave.
+        value: Its results.
     """
     results = [t for t in tree_leaves(value) if isinstance(t, Tensor) and not t.requires_grad]
     if not results:
@@ -83,7 +83,7 @@ def slice_bounds(index: object) -> list[object]:
 
 
 def leaving(name: str) -> Handler:
-    """A value that leaves torch for Python, where nothing can follow it: always reported."""
+    """Returns the handler of operations whose result leaves torch for Python: always reported."""
 
     def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
         if any_depends(args, kwargs) or interception.proxies.among((args, kwargs)):
@@ -95,7 +95,7 @@ def leaving(name: str) -> Handler:
 
 
 def made_by(name: str, maker: Handler) -> Handler:
-    """An operation with a maker, which gives the result's proxy."""
+    """Returns the handler of an operation with a maker of its result's proxy."""
 
     def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
         value = without_graph(func, args, kwargs)
@@ -111,7 +111,7 @@ def made_by(name: str, maker: Handler) -> Handler:
 
 
 def carried(name: str, action: Handler) -> Handler:
-    """An operation of the rule, on the proxies as on any activation."""
+    """Returns a handler that applies the rule's own handler to the proxies."""
 
     def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
         value = without_graph(func, args, kwargs)
@@ -127,7 +127,7 @@ def carried(name: str, action: Handler) -> Handler:
 
 
 def opaque(name: str) -> Handler:
-    """An operation without a rule."""
+    """Returns the handler of an operation without a rule: an opaque proxy, reported."""
 
     def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
         if any_depends(args, kwargs):
@@ -142,13 +142,13 @@ def opaque(name: str) -> Handler:
 
 
 def indexed(name: str, action: Handler, *, checks: bool) -> Handler:
-    """An operation whose arguments but the first say places.
+    """Returns the handler of an indexing operation: all arguments but the first are indices.
 
     Args:
         name: The operation's name.
-        action: What answers it.
-        checks: Whether that reports places that differ between row and reference; else they are
-            reported in any case.
+        action: The rule's handler of it.
+        checks: Whether `action` reports indices that differ between row and reference; if not,
+            indices with a proxy are always reported.
     """
 
     def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
@@ -171,7 +171,7 @@ def indexed(name: str, action: Handler, *, checks: bool) -> Handler:
 
 
 def overwriting(name: str, func: Func, find: Callable[[str, bool, Func], Handler]) -> Handler:
-    """An operation in place: computed out of place, and copied."""
+    """Returns the handler of an in-place operation: computed out of place, and copied."""
 
     def out_of_place(x: Tensor, *args: Any, **kwargs: Any) -> Any:
         return func(x.clone(), *args, **kwargs)
@@ -194,7 +194,7 @@ def overwriting(name: str, func: Func, find: Callable[[str, bool, Func], Handler
 
 
 def set_item(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """`target[index] = value`: with a mask and one number it is `where`."""
+    """Handles `target[index] = value`; with a mask and one number it is `where`."""
     target, index, value = args
     if interception.proxies.among(slice_bounds(index)):
         interception.report_always("setitem")
@@ -221,11 +221,11 @@ def set_item(interception: Interception, func: Func, args: Arguments, kwargs: Ke
 
 
 def _copied(interception: Interception, name: str, target: Tensor, changed: Tensor) -> Tensor:
-    """Overwrites a tensor with what an operation has made out of place, and its proxy."""
+    """Overwrites a tensor and its proxy with a result that was computed out of place."""
     proxies = interception.proxies
     before, after = proxies.of(target), proxies.of(changed)
     if before is not None and _shares_memory(target, before):
-        # What a detached tensor shares its memory with is no longer what its graph says.
+        # The tensor that shares the memory no longer has the values that its graph computed.
         interception.report_always(name)
     target.copy_(changed)
     if after is not None:
@@ -236,7 +236,7 @@ def _copied(interception: Interception, name: str, target: Tensor, changed: Tens
 def _overwritten(
     interception: Interception, name: str, call: tuple[Func, Arguments, Keywords]
 ) -> Any:
-    """Runs an operation in place that nothing can be said of, and reports it."""
+    """Runs an in-place operation without a rule, and reports it."""
     func, args, kwargs = call
     proxies, target = interception.proxies, args[0]
     before = proxies.of(target)
@@ -261,7 +261,7 @@ def _made(
     call: tuple[Func, Arguments, Keywords],
     value: Tensor,
 ) -> Tensor:
-    """The proxy that a maker gives; an opaque one where it does not know the rows."""
+    """Makes a proxy by its maker; an opaque one where the rows' places are unknown."""
     func, args, kwargs = call
     pairs = interception.pairs
     trace = None if pairs is None else pairs.trace
@@ -283,14 +283,14 @@ def _made(
 def _finished(
     interception: Interception, name: str, value: object, result: object, *, graph: bool
 ) -> Any:
-    """The results of an operation, as the model may see them.
+    """Chooses, for each result, the tensor that the model receives.
 
     Args:
-        interception: Of the batch.
+        interception: The interception of the batch.
         name: The operation's name.
-        value: What it gives for the values, without a graph.
-        result: What it gave for the proxies.
-        graph: Whether the model may see the latter.
+        value: The results for the values, without a graph.
+        result: The results for the proxies.
+        graph: Whether the model receives the latter.
     """
     values, form = tree_flatten(value)
     results = tree_leaves(result)
@@ -311,7 +311,7 @@ def _finished(
 
 
 def _stands_for(proxy: Tensor, value: Tensor) -> bool:
-    """Tells if a proxy has a value's numbers: counts and truth values must be right exactly."""
+    """Returns whether a proxy has a value's shape and, of integers and bools, its exact numbers."""
     if value.is_floating_point() or value.is_complex():
         return proxy.shape == value.shape
     return proxy.shape == value.shape and bool((proxy.detach() == value).all())

@@ -1,10 +1,10 @@
 """Differentiable proxies of tensors without a gradient: masks, indices, detached copies.
 
 A comparison, an argmax or a `detach` takes a value out of the autograd graph, though it still
-depends on what is explained. A proxy has the value's numbers in floating point, and a graph: by a
-rule of its own, or as an opaque node through which no gradient flows, and which is reported where
-the target depends on it. Operations on the value are done to the proxy, too (see `proxied_calls`).
-The model itself sees only the value.
+depends on the explained values. A proxy has the value's numbers in floating point, and a graph: by
+a rule of its own, or as an opaque node through which no gradient flows, and which is reported where
+the target depends on it. The interception does each operation on the value to the proxy, too (see
+`proxied_calls`). The model itself sees only the value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 class Reports(Protocol):
-    """Where operations without a rule are reported."""
+    """The receiver of reports about operations without a rule."""
 
     def report(self, name: str, result: object, arguments: object = ()) -> None: ...
 
@@ -27,7 +27,7 @@ class Proxies:
     """The proxies of one batch, by tensor. A tensor that is overwritten has an opaque one.
 
     Attributes:
-        entries: Each with a reference to its tensor, and the version that this had; by identity.
+        entries: By the tensor's identity: a reference to it, its version then, and the proxy.
     """
 
     def __init__(self, reports: Reports) -> None:
@@ -35,20 +35,20 @@ class Proxies:
         self.entries: dict[int, tuple[ref[Tensor], int, Tensor]] = {}
 
     def set(self, tensor: Tensor, proxy: Tensor) -> None:
-        """Gives a tensor a proxy, in place of the one that it may have."""
+        """Sets a tensor's proxy."""
         key = id(tensor)
         reference = ref(tensor, lambda _: self.entries.pop(key, None))
         self.entries[key] = (reference, tensor._version, proxy)  # noqa: SLF001 - as autograd checks it
 
     def set_opaque(self, name: str, tensor: Tensor, sources: Iterable[Tensor]) -> None:
-        """Gives a tensor a proxy without a gradient, reported under the operation's name."""
+        """Sets a proxy through which no gradient flows, and reports the operation."""
         sources = tuple(sources)
         proxy = severed(tensor, sources)
         self._reports.report(name, proxy, sources)
         self.set(tensor, proxy)
 
     def of(self, value: object) -> Tensor | None:
-        """The proxy of a value; None if it has none, or a gradient of its own."""
+        """Returns the proxy of a value; None if it has none, or a gradient of its own."""
         if not isinstance(value, Tensor) or value.requires_grad:
             return None
         tensor, version, proxy = self.entries.get(id(value), (None, 0, None))
@@ -61,7 +61,7 @@ class Proxies:
         return proxy
 
     def among(self, values: object) -> bool:
-        """Tells if a value, or one in a list, tuple, dictionary or slice, has a proxy."""
+        """Returns whether a value, or one in a list, tuple, dictionary or slice, has a proxy."""
         if isinstance(values, Tensor):
             return not values.requires_grad and self.of(values) is not None
         if isinstance(values, dict):
@@ -73,7 +73,7 @@ class Proxies:
         return any(map(self.among, values))
 
     def substituted(self, values: Any) -> Any:
-        """Values with proxies in the places of the tensors that have one."""
+        """Replaces the tensors that have a proxy by it."""
         if isinstance(values, Tensor):
             proxy = self.of(values)
             return values if proxy is None else proxy
@@ -86,7 +86,7 @@ class Proxies:
 
 
 def severed(value: Tensor, sources: tuple[Tensor, ...]) -> Tensor:
-    """Numbers in the graph behind their sources, through which no gradient flows."""
+    """Connects a value with its sources in the graph, by a node without gradients."""
     value = value.detach()
     if not (value.is_floating_point() or value.is_complex()):
         value = value.to(number_dtype(sources))
@@ -95,7 +95,7 @@ def severed(value: Tensor, sources: tuple[Tensor, ...]) -> Tensor:
 
 
 def number_dtype(sources: Iterable[Tensor]) -> torch.dtype:
-    """The type in which counts and truth values are computed with: at least float32."""
+    """Returns the dtype of proxies of integers and bools: that of the sources, at least float32."""
     dtype = torch.float32
     for t in sources:
         if t.is_floating_point() or t.is_complex():

@@ -1,4 +1,4 @@
-"""Guided backpropagation and deconvolution: what is negative does not pass a ReLU backwards.
+"""Guided backpropagation and deconvolution: no negative gradient passes a ReLU.
 
 Springenberg et al. (2014), https://arxiv.org/abs/1412.6806: the gradient passes where it is
 positive and the ReLU's input was. Zeiler, Fergus (2014), https://arxiv.org/abs/1311.2901: where it
@@ -35,7 +35,7 @@ class Guided:
     """Guided backpropagation's rule; it has no parameters."""
 
     def interception(self, model: object, pairs: Pairs | None) -> Interception:  # noqa: ARG002
-        """Begins a batch."""
+        """Makes the interception of one batch."""
         return Rectification(_TABLE, _guided)
 
 
@@ -44,7 +44,7 @@ class Deconvolved:
     """Deconvolution's rule; it has no parameters."""
 
     def interception(self, model: object, pairs: Pairs | None) -> Interception:  # noqa: ARG002
-        """Begins a batch."""
+        """Makes the interception of one batch."""
         return Rectification(_TABLE, _deconvolved)
 
 
@@ -93,8 +93,7 @@ def _relu(
     return interception.relu(args[0] if args else kwargs["input"])
 
 
-# Their plain gradient is what both papers mean: pooling has its switches, and the rest is no
-# rectifier.
+# Operations that are no rectifiers; both papers keep their plain gradient, pooling by its switches.
 _PLAIN = words("""
     max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices
     max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
@@ -102,7 +101,7 @@ _PLAIN = words("""
     batch_norm dropout feature_dropout alpha_dropout where masked_fill
     scaled_dot_product_attention linalg_vector_norm cosine_similarity std std_mean var_mean
 """)
-# What a model detaches is a constant to a gradient.
+# A gradient takes a detached value for a constant.
 _CONSTANT = LEAVING | words("detach data")
 _TABLE = DispatchTable(
     {**HANDLERS, "relu": _relu},
@@ -110,6 +109,6 @@ _TABLE = DispatchTable(
     ELEMENTWISE,
     makers=MAKERS,
     constant=_CONSTANT,
-    # Indices are switches, as those of pooling.
+    # Indices are switches, like those of pooling.
     checked=INDEXING,
 )

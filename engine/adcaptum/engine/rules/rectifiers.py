@@ -1,6 +1,6 @@
 """ReLUs in disguise: products, choices and bounds that compute max(x, 0), or min(x, 0).
 
-A mask knows of which tensor it is the sign. `x * (x > 0)`, `where(x > 0, x, 0)`,
+Each mask is remembered with the tensor that it is the sign of. `x * (x > 0)`, `where(x > 0, x, 0)`,
 `x.masked_fill(x < 0, 0)` and `x[x < 0] = 0` are then ReLUs, as are `maximum(x, 0)`,
 `clamp(x, min=0)` and `threshold(x, 0, 0)`. The other sign gives min(x, 0) = -max(-x, 0).
 """
@@ -27,10 +27,10 @@ Keywords = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sign:
-    """Where some values are positive, or where they are not.
+    """A mask of the places where some values are positive, or where they are not.
 
     Attributes:
-        values: The values, by the mark that every tensor with them has.
+        values: The mark of the values, which every tensor with these values has.
         positive: Whether the mask is true where they are positive. At 0 it may be either.
     """
 
@@ -39,10 +39,10 @@ class Sign:
 
 
 class Rectification(Interception):
-    """A rule for ReLUs at work on one batch: it knows the signs that masks are.
+    """The application of a rule for ReLUs to one batch, with the signs that masks are.
 
     Attributes:
-        relu: What the rule makes of max(x, 0).
+        relu: The rule's max(x, 0).
     """
 
     def __init__(self, table: Table, relu: Relu) -> None:
@@ -52,17 +52,17 @@ class Rectification(Interception):
         self._values: dict[int, tuple[ref[Tensor], int, object]] = {}
 
     def remember(self, mask: Tensor, sign: Sign) -> None:
-        """Notes the sign that a mask is; the mask, or its proxy."""
+        """Notes that a mask, or its proxy, is a sign."""
         key = id(mask)
         self._signs[key] = (ref(mask, lambda _: self._signs.pop(key, None)), sign)
 
     def sign(self, mask: object) -> Sign | None:
-        """The sign that a mask is; None if it is none."""
+        """Returns the sign that a mask is; None if it is none."""
         found, sign = self._signs.get(id(mask), (None, None))
         return sign if found is not None and found() is mask else None
 
     def values(self, x: Tensor) -> object:
-        """The mark of a tensor's values: copies have the same, until one is overwritten."""
+        """Returns the mark of a tensor's values; copies share it until one is overwritten."""
         found, version, mark = self._values.get(id(x), (None, 0, None))
         if found is None or found() is not x or version != x._version:  # noqa: SLF001 - as autograd checks it
             mark = object()
@@ -70,16 +70,16 @@ class Rectification(Interception):
         return mark
 
     def copies(self, x: Tensor, mark: object) -> None:
-        """Notes the mark of a tensor's values."""
+        """Sets the mark of a tensor's values."""
         key = id(x)
         self._values[key] = (ref(x, lambda _: self._values.pop(key, None)), x._version, mark)  # noqa: SLF001
 
     def is_sign(self, sign: Sign, x: object) -> bool:
-        """Tells if it is the sign of a tensor as that is now."""
+        """Returns whether a sign is that of a tensor's present values."""
         return depends(x) and isinstance(x, Tensor) and self.values(x) is sign.values
 
     def rectified(self, x: Tensor, *, positive: bool) -> Tensor:
-        """max(x, 0), or min(x, 0)."""
+        """Returns max(x, 0) by the rule, or min(x, 0)."""
         return self.relu(x) if positive else -self.relu(-x)
 
 
@@ -206,7 +206,7 @@ def bounded(interception: Interception, func: Func, args: Arguments, kwargs: Key
 
 
 def _bounds(name: str, rest: Arguments, kwargs: Keywords) -> tuple[Any, Any]:
-    """The lower and the upper bound; two if it is not a bound of this kind."""
+    """Returns the lower and the upper bound; both are set if this is no ReLU."""
     if name == "threshold":
         given = dict(zip(("threshold", "value"), rest, strict=False)) | kwargs
         same = _is_zero(given["threshold"]) and _is_zero(given["value"])

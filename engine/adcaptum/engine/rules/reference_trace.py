@@ -1,10 +1,10 @@
 """Values of reference rows at each operation, recorded in one batch and read in later ones.
 
 A rule that compares rows reads, operation by operation, the values of reference rows in some
-tensors (`Pairs.of`), and nothing else of them: rows whose values are recorded need not be
-evaluated. Handlers read them in the same order in each batch of a model, because a model does the
-same operations whatever its rows are. A model that does others, or in other shapes, raises
-`TraceMismatch`, and the batch is evaluated with its references.
+tensors (`Pairs.of`), and nothing else of these rows: rows with recorded values need not be
+evaluated. Handlers read the values in the same order in each batch, because a model does the same
+operations whatever its rows are. If a model does other operations, or in other shapes, a method
+here raises `TraceMismatch`, and the driver evaluates the batch with its reference rows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 class TraceMismatch(BaseException):  # a model may catch every Exception
-    """The model differs from its record."""
+    """The model's operations differ from the recorded ones."""
 
 
 class Entry(NamedTuple):
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
     Attributes:
         values: (references, *features); or (outer, references, inner) where the rows do not come
             first.
-        dim: Which dimension the references are.
+        dim: The dimension of the references.
     """
 
     values: Tensor
@@ -35,11 +35,11 @@ class Entry(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """Values that the handler of an operation asked for.
+    """Values that the handler of one operation read.
 
     Attributes:
-        name: Its name.
-        entries: What was asked for, in order.
+        name: The operation's name.
+        entries: The values, in the order of reading.
     """
 
     name: str
@@ -48,13 +48,13 @@ class Operation(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """Values of some reference rows at every operation; it is never written to.
+    """Values of some reference rows at every operation; immutable.
 
     Attributes:
-        operations: In the order in which the model does them.
-        outputs: The number that is explained, or what it is chosen from, (references, *dims).
-        leaves: What there is where gradients are taken, unless that is the inputs: (references,
-            *features) each.
+        operations: The operations, in the order in which the model does them.
+        outputs: The explained number, or the outputs that it is chosen from, (references, *dims).
+        leaves: The values at the place where gradients are taken, unless that is the inputs:
+            (references, *features) each.
     """
 
     operations: tuple[Operation, ...]
@@ -68,7 +68,7 @@ class Record:
 
     @property
     def nbytes(self) -> int:
-        """The memory that it takes."""
+        """The size of all values, in bytes."""
         entries = (entry.values for each in self.operations for entry in each.entries)
         return sum(t.numel() * t.element_size() for t in (*entries, *self.leaves, self.outputs))
 
@@ -79,16 +79,16 @@ class Source:
 
     Attributes:
         record: The record.
-        rows: Which of its rows, int64 of shape (rows,); None: all.
+        rows: The numbers of the rows, int64 of shape (rows,); None: all.
     """
 
     record: Record
     rows: Tensor | None = None
 
     def of(self, values: Tensor, dim: int = 0) -> Tensor:
-        """Takes its rows of a tensor that has all the record's along a dimension."""
+        """Selects the rows from a tensor that has all rows of the record along a dimension."""
         if values.is_cuda:
-            # It may be dropped while they are read, on another stream than the one that wrote it.
+            # The record may be dropped while another stream than the writing one still reads it.
             values.record_stream(torch.cuda.current_stream(values.device))
         if self.rows is None:
             return values
@@ -98,27 +98,27 @@ class Source:
 
 
 class ReferenceTrace:
-    """Reads recorded values of a batch's reference rows, and records those that it evaluates.
+    """Reads recorded values of a batch's reference rows, and records the evaluated ones.
 
-    The batch's reference rows are those of the sources, then those that it evaluates.
+    The batch's reference rows are the recorded ones of the sources, then the evaluated ones.
 
     Attributes:
         fresh: The number of reference rows that the batch evaluates.
         begun: The number of operations that have begun.
-        row_bytes: The memory that the record of one of them takes.
-        spoilt: Whether the record must not be used.
+        row_bytes: The size of one row's record so far, in bytes.
+        spoilt: Whether the record of this batch is unusable.
     """
 
     def __init__(
         self, sources: Sequence[Source], fresh: int, kept: Tensor | None, most_bytes: int
     ) -> None:
-        """Begins a batch.
+        """Begins the trace of one batch.
 
         Args:
-            sources: What is known.
+            sources: The recorded rows.
             fresh: The number of reference rows that the batch evaluates.
-            kept: Which of these are written down, int64; None: none.
-            most_bytes: What they may take; if it is more, nothing is kept.
+            kept: The numbers of the evaluated rows to record, int64; None: none.
+            most_bytes: The most bytes of the new record; a larger one is dropped.
         """
         self.fresh = fresh
         self.begun = 0
@@ -138,14 +138,14 @@ class ReferenceTrace:
 
     @property
     def more(self) -> bool:
-        """Tells if the operation under way has asked for more in the batch that was recorded."""
+        """True if the recorded batch read more values in the current operation."""
         return self._asked < len(self._entries)
 
     def begin(self, name: str) -> None:
         """Begins an operation.
 
         Raises:
-            TraceMismatch: If another one was recorded.
+            TraceMismatch: If the record has another operation here.
         """
         number = self.begun
         self.begun = number + 1
@@ -161,10 +161,10 @@ class ReferenceTrace:
         self._asked, self._entries = 0, entries
 
     def lost(self) -> None:
-        """Discards the record: the rows' places are unknown, and rows may have been mixed.
+        """Gives up the record: the rows' places are unknown, and rows may have been mixed.
 
         Raises:
-            TraceMismatch: If something was.
+            TraceMismatch: If the batch uses recorded rows.
         """
         if self._sources:
             raise TraceMismatch
@@ -174,11 +174,11 @@ class ReferenceTrace:
         """Returns the values of the reference rows in a tensor.
 
         Args:
-            own: What those have that the batch evaluates, without a graph.
-            dim: Which dimension they are.
+            own: The values of the evaluated reference rows, without a graph.
+            dim: The dimension of the rows.
 
         Raises:
-            TraceMismatch: If nothing of that form was recorded.
+            TraceMismatch: If the record has no values of that form.
         """
         if self._kept is not None:
             self._write(own, dim, len(self._kept))
@@ -193,7 +193,7 @@ class ReferenceTrace:
         return known[0] if len(known) == 1 else torch.cat(known, dim)
 
     def one(self, x: Tensor) -> Tensor:
-        """Returns the reference row's values in a tensor of a batch's only row."""
+        """Returns the reference row's values for a tensor of a one-row batch."""
         if self._asked >= len(self._entries):
             raise TraceMismatch
         (start,) = self._next(x.dtype, self._entries[self._asked].dim)
@@ -204,29 +204,29 @@ class ReferenceTrace:
         return start.reshape(x.shape)
 
     def outputs(self, own: Tensor) -> Tensor:
-        """The outputs of all reference rows, given those that the batch has evaluated."""
+        """Returns the outputs of all reference rows, given those of the evaluated ones."""
         return self._completed([each.record.outputs for each in self._sources], own)
 
     def leaves(self, own: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Values of all reference rows where gradients are taken, likewise."""
+        """Returns the values of all reference rows at the place where gradients are taken."""
         return tuple(
             self._completed([each.record.leaves[i] for each in self._sources], t)
             for i, t in enumerate(own)
         )
 
     def record(self, outputs: Tensor, leaves: tuple[Tensor, ...], *, whole: bool) -> Record | None:
-        """Ends the batch.
+        """Ends the batch and returns its record.
 
         Args:
-            outputs: Of the reference rows that the batch has evaluated.
-            leaves: What these have where gradients are taken.
-            whole: Whether the model was run to its end.
+            outputs: The outputs of the evaluated reference rows.
+            leaves: Their values at the place where gradients are taken.
+            whole: Whether the model ran to its end.
 
         Returns:
-            What was written down; None if nothing was, or it was too much.
+            The record; None if nothing was to be recorded, or it was too large.
 
         Raises:
-            TraceMismatch: If the model did less than was recorded.
+            TraceMismatch: If the model did fewer operations than the record has.
         """
         if self._sources and (self.more or (whole and self.begun < len(self._operations))):
             raise TraceMismatch
@@ -245,14 +245,14 @@ class ReferenceTrace:
             self._written.clear()
 
     def _chosen(self, t: Tensor, dim: int) -> Tensor:
-        """A copy of what is kept of the rows that the batch evaluates."""
+        """Copies the rows to record from those that the batch evaluates."""
         assert self._kept is not None, "something is kept"
         if len(self._kept) == self.fresh:
             return t.detach().clone()
         return t.detach().index_select(dim, self._kept.to(t.device))
 
     def _next(self, dtype: torch.dtype, dim: int) -> list[Tensor]:
-        """Returns each source's values of the tensor that is asked for."""
+        """Returns each source's recorded values for the next reading."""
         asked = self._asked
         if asked >= len(self._entries):
             raise TraceMismatch
@@ -276,6 +276,6 @@ class ReferenceTrace:
 
 
 def _alike(source: Source, number: int, name: str) -> bool:
-    """Tells if an operation is another source's, too."""
+    """Returns whether a source has an operation of that name at that number."""
     operations = source.record.operations
     return number < len(operations) and operations[number].name == name

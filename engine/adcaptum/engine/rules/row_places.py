@@ -1,12 +1,12 @@
-"""Where the rows of a batch are in a tensor.
+"""The places of a batch's rows in its tensors.
 
 A model may move its rows: from (rows, time, features) to (time, rows, features), or to (rows *
-heads, time, time). Where they are is one number, the row stride: element f of the tensor, counted
-in its logical order, belongs to row (f // stride) % rows. Reshaping does not change it. As long as
-the rows come first, whatever is merged with them behind, it is the number of elements per row, and
-nothing has to be followed. Operations that may move rows are followed; where they are lost, rules
-that need them say so, and the operation is reported as uncovered. A batch's only row is nowhere
-else than everywhere.
+heads, time, time). One number describes the place, the row stride: element f of the tensor, counted
+in its logical order, belongs to row (f // stride) % rows. Reshaping does not change the stride. As
+long as the rows come first, the stride is the number of elements per row, and nothing is stored.
+`RowPlaces` follows the operations that may move rows. Where it loses the rows, `stride` raises
+`RowsLost`, and the operation is reported as uncovered. In a batch of one row, every element belongs
+to that row.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BROADCASTS = BINARY | words("""
 """)
 _SUMS = frozenset({"sum", "mean"})
 _REDUCTIONS = words("sum mean amax amin max min nansum logsumexp var std linalg_vector_norm prod")
-# What may take rows from where they come first. Others that move numbers move them in a row.
+# Operations that may move rows away from the front. All others keep each row where it is.
 _FOLLOWED = words("""
     transpose permute movedim t T mT H mH adjoint __getitem__ select narrow slice chunk split
     split_with_sizes tensor_split unsafe_chunk unsafe_split hsplit vsplit dsplit unbind expand
@@ -50,14 +50,14 @@ _PERMUTATIONS = frozenset({"transpose", "permute", "t", "T", "mT"})
 
 
 class RowsLost(Exception):
-    """Where the rows are in a tensor is not known."""
+    """The places of the rows in a tensor are unknown."""
 
 
 class RowPlaces:
-    """Where the rows are in the tensors of one batch.
+    """The places of the rows in the tensors of one batch.
 
     Attributes:
-        rows: How many rows the batch has.
+        rows: The number of rows of the batch.
     """
 
     def __init__(self, rows: int) -> None:
@@ -65,10 +65,10 @@ class RowPlaces:
         self._moved: dict[int, tuple[ref[Tensor], int]] = {}
 
     def stride(self, x: Tensor) -> int:
-        """The row stride of a tensor.
+        """Returns the row stride of a tensor.
 
         Raises:
-            RowsLost: If it is not known.
+            RowsLost: If it is unknown.
         """
         stride = self._known(x)
         if stride == _LOST:
@@ -76,11 +76,11 @@ class RowPlaces:
         return stride
 
     def leads(self, x: Tensor) -> bool:
-        """Tells if the rows come first, each in one piece."""
+        """Returns whether the rows come first, each in one piece."""
         return self._known(x) * self.rows == x.numel()
 
     def expand(self, x: Tensor, shape: torch.Size) -> Tensor:
-        """Broadcasts a tensor of the batch, and follows its rows."""
+        """Broadcasts a tensor of the batch, and notes the places of its rows."""
         if x.shape == shape:
             return x
         expanded = x.expand(shape)
@@ -96,7 +96,7 @@ class RowPlaces:
         kwargs: dict[str, Any],
         result: Any,
     ) -> None:
-        """Notes where an operation has put the rows."""
+        """Notes the places of the rows in an operation's results."""
         if self.rows == 1:
             return
         if not (self._moved and (self._touches(args) or self._touches(kwargs.values()))):
@@ -138,7 +138,7 @@ class RowPlaces:
         sources: list[Tensor],
         results: list[Tensor],
     ) -> list[int]:
-        """The row strides of an operation's results."""
+        """Returns the row strides of an operation's results."""
         if not results:
             return []
         known = [self._known(t) for t in sources]
@@ -173,8 +173,8 @@ class RowPlaces:
         sources: list[Tensor],
         count: int,
     ) -> list[int]:
-        """Does to the numbers of the rows what was done to the rows, and looks where they are."""
-        # Not every operation that moves numbers moves whole ones.
+        """Finds the strides: runs the operation on tensors that hold each element's row number."""
+        # As float64: not every operation that moves numbers takes integers.
         ids = {id(t): self._ids(t).double() for t in sources}
         if name in _REDUCTIONS:
             dims = kwargs.get("dim", args[1] if len(args) > 1 else None)
@@ -205,7 +205,7 @@ class RowPlaces:
         return ids.expand(x.numel() // (self.rows * stride), -1, stride).reshape(x.shape)
 
     def _found(self, ids: Tensor) -> int:
-        """The row stride of a tensor that has in each element the number of its row."""
+        """Returns the row stride of a tensor that holds each element's row number."""
         flat = ids.reshape(-1)
         changes = (flat != 0).nonzero()
         if not len(changes):
@@ -217,13 +217,13 @@ class RowPlaces:
         return stride if bool((flat.view(-1, self.rows, stride) == expected).all()) else _LOST
 
     def _touches(self, args: Iterable[Any]) -> bool:
-        """Tells if rows have moved in one of the arguments."""
+        """Returns whether an argument is a tensor whose rows have moved."""
         return any(
             id(a) in self._moved or (isinstance(a, list | tuple) and self._touches(a)) for a in args
         )
 
     def _same_beginning(self, sources: list[Tensor], results: list[Tensor]) -> bool:
-        """Tells if the dimensions that have the rows are the first of the results, too."""
+        """Returns whether the dimensions that hold the rows come first in the results, too."""
         for source in sources:
             dims, count = 0, 1
             while count % self.rows and dims < source.dim():
@@ -257,7 +257,7 @@ def _stay(
     sources: list[Tensor],
     results: list[Tensor],
 ) -> bool:
-    """Tells if an operation on rows that come first certainly leaves them there."""
+    """Returns whether an operation certainly leaves rows first that come first."""
     if name in _RESHAPES:
         return True
     if name in {"cat", "stack", "sum", "mean", "index_select", "gather", "cumsum", "flip", "roll"}:
@@ -281,7 +281,7 @@ def _stay(
 def _permuted(
     name: str, args: tuple[Any, ...], kwargs: dict[str, Any], x: Tensor, stride: int, out: Tensor
 ) -> int:
-    """The row stride after dimensions have changed their order."""
+    """Returns the row stride after a permutation of the dimensions."""
     dims = list(range(x.dim()))
     if name in {"transpose", "mT", "t"}:
         first, last = -min(2, x.dim()), -1
@@ -293,7 +293,7 @@ def _permuted(
     elif name == "permute":
         given = kwargs.get("dims", args[1] if len(args) == 2 else args[1:])
         dims = [d % x.dim() for d in given]
-    # The dimension of which the rows are a part, and how many elements of it each row has.
+    # Finds the dimension that holds the rows; `stride // behind` is its length within one row.
     behind = 1
     for d in reversed(range(x.dim())):
         if stride < behind * x.shape[d]:

@@ -24,7 +24,7 @@ def modulus(
 def angle(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """The argument of a complex number, atan2(im, re); of real numbers it is uncovered."""
+    """The argument of a complex number, atan2(im, re); real numbers have no rule here."""
     x = args[0] if args else kwargs["input"]
     if not x.is_complex():
         return uncovered(interception, func, args, kwargs)

@@ -1,7 +1,7 @@
 """Multipliers from differences: the Rescale rule for functions of one or two elements.
 
-A multiplier is what a function's output changes by, per unit that its input changes by, between
-the reference row and the row: Shrikumar, Greenside, Kundaje (2017), https://arxiv.org/abs/1704.02685,
+A multiplier is the change of a function's output per unit of change of its input, between the
+reference row and the row: Shrikumar, Greenside, Kundaje (2017), https://arxiv.org/abs/1704.02685,
 equations 1 and 10.
 """
 
@@ -28,14 +28,14 @@ from adcaptum.engine.rules.pairs import Pairs
 
 Function = Callable[[Tensor], Tensor]
 
-# A function's values are known to so many machine epsilons of their size.
+# The assumed rounding error of a function's values, in machine epsilons of their size.
 _ROUNDING = 1024
 
 
 def elementwise(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """A function of each element of its first argument: the quotient of the differences."""
+    """Functions of each element: their multiplier is the quotient of the differences."""
     x, call = operand(func, args, kwargs)
     others = {key: value for key, value in kwargs.items() if value is not x}
     if not depends(x) or x.is_complex() or any_depends(args[1:], others):
@@ -47,7 +47,7 @@ def elementwise(
 def relu(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Tensor:
-    """ReLU, whose quotient is exact in floating point: only where nothing changes it is 0 / 0."""
+    """ReLU: its quotient is exact in floating point, but for 0 / 0 where nothing changes."""
     x, call = operand(func, args, kwargs)
     pairs = pairs_of(interception)
     with torch.no_grad():
@@ -55,11 +55,11 @@ def relu(
         count = pairs.example_rows(x) if large(y) else None
         start = pairs.references_of(x, count)
         difference = x.detach()[:count] - start
-        # Computed again: it costs no more than to gather it, and need not be recorded.
+        # Recomputes the reference output: as cheap as gathering it, and not to be recorded.
         multiplier = (y[:count] - call(start)).div_(difference)
         if count is None:
             pairs.forget_references(multiplier, like=x)
-        # The sum tells whether there is a 0 / 0; on a GPU looking would cost more than mending.
+        # The sum is NaN if there is a 0 / 0. On a GPU the test would cost more than the repair.
         if x.device.type != "cpu" or not isfinite(multiplier.sum().item()):
             same = difference == 0
             slope = torch.sign(y[:count], out=difference)
@@ -70,7 +70,7 @@ def relu(
 def binary(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """A function of two elements: each one's share is its Shapley value in the game of two."""
+    """Functions of two elements: each element's share is its Shapley value in the game of two."""
     a, b, call = two(func, args, kwargs)
     if any(isinstance(t, Tensor) and t.is_complex() for t in (a, b)):
         return uncovered(interception, func, args, kwargs)
@@ -94,10 +94,10 @@ def binary(
 def division(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """A quotient y = a / b: dy = (da - y_bar db) / b_bar, from the shares of the product a = y b.
+    """Quotients y = a / b: dy = (da - y_bar db) / b_bar, from the shares of the product a = y b.
 
-    It is as good-natured as the mean of both divisors is large. Where they have different signs it
-    is the product with the reciprocal, whose own quotient is -1 / (b b0).
+    This divides by the mean of both divisors. Where the divisors have different signs, their mean
+    may be near 0: there a / b counts as a (1 / b), and 1 / b has the quotient -1 / (b b0).
     """
     if kwargs.get("rounding_mode") is not None or len(args) > 2:
         return uncovered(interception, func, args, kwargs)
@@ -109,7 +109,7 @@ def division(
         y = call(a, b.detach())
         z, z0 = b.detach(), pairs.of(b)
         r, r0, middle = 1 / z, 1 / z0, (z + z0) / 2
-        # Complex divisors are alike where the angle between them is less than a right one.
+        # The same sign; for complex divisors, an angle of less than 90 degrees between them.
         alike = (z * z0.conj()).real > 0
         of_a = torch.where(alike, 1 / middle, (r + r0) / 2).nan_to_num_(0, 0, 0)
         x, x0 = (a.detach(), pairs.of(a)) if depends(a) else (a, a)
@@ -120,11 +120,11 @@ def division(
 
 
 def rescaled(pairs: Pairs, x: Tensor, call: Function, *, alone: bool = False) -> Tensor:
-    """The values of a function of each element, with the multipliers as its gradient.
+    """Returns the values of a function of each element, with the multipliers as gradient.
 
     Args:
-        pairs: Of the batch.
-        x: What the function is of.
+        pairs: The pairs of the batch.
+        x: The argument of the function.
         call: The function.
         alone: Whether it is the same function for all elements, of a tensor of any shape.
     """
@@ -145,7 +145,7 @@ def rescaled(pairs: Pairs, x: Tensor, call: Function, *, alone: bool = False) ->
 
 
 def operand(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Function]:
-    """An operation's first argument, and the operation as a function of it."""
+    """Returns an operation's first argument, and the operation as a function of it."""
     if args:
         rest = args[1:]
         return args[0], lambda t: run_plain(func, (t, *rest), kwargs)
@@ -156,7 +156,7 @@ def operand(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
 def two(
     func: Func, args: tuple[Any, ...], kwargs: dict[str, Any], second: str = "other"
 ) -> tuple[Any, Any, Callable[[Any, Any], Any]]:
-    """An operation's first two arguments, and the operation as a function of them."""
+    """Returns an operation's first two arguments, and the operation as a function of them."""
     kwargs = dict(kwargs)
     given = list(args)
     for name in ("input", second, "exponent"):
@@ -169,14 +169,14 @@ def two(
 def uncovered(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """A case that a rule does not cover: the plain gradient, reported."""
+    """Runs an operation that the rule does not cover: with the plain gradient, reported."""
     result = run_plain(func, args, kwargs)
     interception.report(str(func.__name__).split(".")[0].strip("_"), result, (args, kwargs))
     return result
 
 
 def pairs_of(interception: Interception) -> Pairs:
-    """The pairs of a batch whose rule compares rows."""
+    """Returns the pairs of a batch whose rule compares rows."""
     assert interception.pairs is not None, "the rule compares rows"
     return interception.pairs
 
@@ -189,12 +189,12 @@ def _quotient(
     pairs: Pairs | None = None,
     followed: Tensor | None = None,
 ) -> Tensor:
-    """The quotient dy / (x - x0), or the mean slope at both ends where it is mostly rounding.
+    """Returns dy / (x - x0), or the mean slope at both ends where that is mostly rounding.
 
-    The difference of two outputs of size 1 is known to the precision eps: where x and x0 are nearer
-    than its square root, the slope is the better number, with an error of the second order. If the
-    slopes differ, or do not explain the difference, there is a kink or a jump in between, which the
-    quotient is right about.
+    The difference of two outputs of size 1 has a rounding error of eps: where x and x0 are nearer
+    than sqrt(eps), the mean slope is more precise, with an error of second order. If the slopes
+    differ, or do not explain the difference, there is a kink or a jump in between, and the quotient
+    is right.
     """
     eps = torch.finfo(x.dtype).eps
     dx = _wide(x) - _wide(x0)
@@ -202,7 +202,7 @@ def _quotient(
     near = dx.abs() <= (_wide(x).abs() + 1).mul_(eps**0.5)
     if pairs is not None and followed is not None:
         pairs.forget_references(near, like=followed)
-    # On a GPU looking would cost more than the slopes.
+    # On a GPU the test would cost more than the slopes.
     if x.device.type != "cpu" or bool(near.any()):
         slope, size = _slope(x, call)
         slope0 = slope if pairs is None else _slope(x0.expand_as(x), call)[0]
@@ -212,14 +212,14 @@ def _quotient(
 
 
 def _quotient_alone(x: Tensor, x0: Tensor, dy: Tensor, call: Function) -> Tensor:
-    """The same for the same function of all elements, which is differentiated where it has to."""
+    """Returns the same where one function serves all elements, with slopes only where needed."""
     eps = torch.finfo(x.dtype).eps
     dx = _wide(x) - _wide(x0)
     quotient = dy / dx
     # |x - x0| <= (1 + |x|) sqrt(eps), in few passes over memory.
     near = dx.abs().sub_(_wide(x).abs(), alpha=eps**0.5) <= eps**0.5
     on_cpu = x.device.type == "cpu"
-    # On a GPU looking for them would cost more than the slopes of all.
+    # On a GPU finding these elements would cost more than the slopes of all.
     at = near.nonzero(as_tuple=True) if on_cpu else ...
     old, x0 = quotient[at], x0.expand_as(x)
     slope, size = _slope(x[at], call)
@@ -232,7 +232,7 @@ def _quotient_alone(x: Tensor, x0: Tensor, dy: Tensor, call: Function) -> Tensor
 def _mean_slope(
     slope: Tensor, slope0: Tensor, dx: Tensor, dy: Tensor, size: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """The mean slope at both ends, and where it explains the difference up to rounding."""
+    """Returns the mean slope at both ends, and where it explains the difference up to rounding."""
     mean = (slope + slope0) / 2
     agree = (slope - slope0).abs() <= mean.abs() * eps**0.25
     rest = torch.addcmul(dy, mean, dx, value=-1).abs_()
@@ -240,7 +240,7 @@ def _mean_slope(
 
 
 def _slope(x: Tensor, call: Function) -> tuple[Tensor, Tensor]:
-    """A function's slope, and the size of its values."""
+    """Returns a function's slope, and the size of its values."""
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
         y = call(leaf)
@@ -251,5 +251,5 @@ def _slope(x: Tensor, call: Function) -> tuple[Tensor, Tensor]:
 
 
 def _wide(t: Tensor) -> Tensor:
-    """Half precision as float32, in which differences of it are exact."""
+    """Converts half precision to float32, in which its differences are exact."""
     return t.to(torch.promote_types(t.dtype, torch.float32))

@@ -1,10 +1,10 @@
 """Differences of maxima: pooling and reductions by the largest element, or the smallest.
 
-The output's difference is put down to one element of the window: where the row's output is at
-least the reference's, to the row's largest element, else to the reference's largest. That element
-has changed at least as much, so that the multiplier is between 0 and 1, and windows that overlap
-add up. It is the rule of the `shap` package and of Captum, which lose contributions where windows
-overlap or rows tie.
+The rule attributes the output's difference to one element of the window: where the row's output is
+at least the reference's, to the row's largest element, else to the reference's. That element has
+changed at least as much, so that the multiplier is between 0 and 1, and overlapping windows add up.
+The `shap` package and Captum have the same rule, but lose contributions where windows overlap or
+rows tie.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NAMES = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_i
 
 
 def max_pool(dims: int, *, with_indices: bool = False) -> Handler:
-    """Max pooling over the last `dims` dimensions, in all forms."""
+    """Returns the handler of max pooling over the last `dims` dimensions, in all forms."""
 
     def handler(
         interception: Interception,
@@ -46,7 +46,7 @@ def max_pool(dims: int, *, with_indices: bool = False) -> Handler:
 
 
 def adaptive_max_pool(dims: int, *, with_indices: bool = False) -> Handler:
-    """Adaptive max pooling over the last `dims` dimensions, in all forms."""
+    """Returns the handler of adaptive max pooling over the last `dims` dimensions."""
 
     def handler(
         interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -63,7 +63,7 @@ def adaptive_max_pool(dims: int, *, with_indices: bool = False) -> Handler:
 
 
 def largest(name: str) -> Handler:
-    """max, min, amax, amin: over dimensions, or of two tensors."""
+    """Maxima and minima over dimensions, or of two tensors: `max`, `min`, `amax`, `amin`."""
     sign = -1 if name.endswith("min") else 1
 
     def handler(
@@ -96,7 +96,7 @@ def largest(name: str) -> Handler:
 
 
 def _picked(pairs: Pairs, x: Tensor, value: Tensor, at: Tensor, dims: int, sign: int = 1) -> Tensor:
-    """The values, each with the gradient of the one element that it is put down to."""
+    """Returns the values, each with the gradient of the one element that it is attributed to."""
     if not pairs.leads(x):
         raise RowsLost
     with torch.no_grad():

@@ -12,5 +12,5 @@ DifferenceRule = Literal["rescale", "reveal_cancel"]
 
 
 def difference_rule(name: DifferenceRule) -> Rule:
-    """The rule of that name."""
+    """Returns the rule of a name."""
     return Rescale() if name == "rescale" else RevealCancel()

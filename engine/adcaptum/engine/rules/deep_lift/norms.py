@@ -5,8 +5,8 @@ reference, the differences of c = y s are dc = s_bar dy + y_bar ds, so that
 
     dy = (dc - y_bar ds) / s_bar,    ds = d(s^2) / (2 s_bar),    d(s^2) = mean(2 c_bar dc).
 
-Nothing in it divides by a difference, and nothing grows where the reference has no variance, as a
-baseline of zeros has none: there the product with 1 / s would give large shares that cancel.
+No term divides by a difference, and none grows where the reference has no variance, such as a
+baseline of zeros: there the product with 1 / s would give large shares that cancel.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _normalised(
     weight: Tensor | None,
     centred: bool,
 ) -> Tensor:
-    """The value with the multipliers of a normalisation, over the last dimensions of a shape."""
+    """Returns the value with the multipliers of a normalisation over a shape's last dimensions."""
     wide = torch.promote_types(x.dtype, torch.float32)
     with torch.no_grad():
         c = x.detach().to(wide).reshape(shape)
@@ -188,7 +188,7 @@ def _composed(
     bias: Tensor | None,
     given: dict[str, Any],
 ) -> Tensor:
-    """The normalisation, then a scale or shift that depends on what is explained."""
+    """Normalises, then applies a scale and shift that depend on the explained values."""
     eps = {"eps": given["eps"]} if given.get("eps") is not None else {}
     normalised = func(x, *before, **eps)
     scaled = normalised if weight is None else normalised * weight

@@ -1,4 +1,4 @@
-"""Multipliers of products: polynomials of degree two, and what is affine in each argument.
+"""Multipliers of products: polynomials of degree two, and functions affine in each argument.
 
 The Shapley values of the two factors of a product x y are x times the mean of y, and y times the
 mean of x, over row and reference.
@@ -21,7 +21,7 @@ from adcaptum.engine.rules.pairs import Pairs
 def midpoint(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """A polynomial of degree two: its gradient half-way between row and reference is complete.
+    """Polynomials of degree two: the gradient half-way between row and reference is complete.
 
     For a product of two activations it is x times the mean of y, plus y times the mean of x: the
     Shapley values of the two factors.
@@ -37,7 +37,7 @@ def midpoint(
 def product(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """An operation that is affine in each argument: plain in one activation, half-way in two."""
+    """Operations affine in each argument: plain for one activation, half-way for two."""
     count = _dependents((*args, *kwargs.values()))
     if count == 1:
         return _of_examples(interception, func, args, kwargs)
@@ -65,7 +65,7 @@ def product(
 def _of_examples(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """A linear operation: plain, but without the gradients of reference rows."""
+    """Runs a linear operation with its plain gradient, but none for reference rows."""
     x = args[0] if args else None
     real = x is not None and depends(x) and not x.is_complex()
     if func is linear and not kwargs and x is not None and real and large(x):
@@ -80,7 +80,7 @@ def _of_examples(
 
 
 class _Linear(torch.autograd.Function):
-    """A linear layer whose first rows alone have gradients."""
+    """A linear layer with gradients for its first rows only."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, value: list[Tensor], weight: Tensor, count: int) -> Tensor:
@@ -100,7 +100,7 @@ class _Linear(torch.autograd.Function):
 
 
 class _Product(torch.autograd.Function):
-    """A product of two, each with the middle of the other between row and reference."""
+    """A product in which each factor's gradient is the other's mean over row and reference."""
 
     @staticmethod
     def forward(
@@ -130,7 +130,7 @@ class _Product(torch.autograd.Function):
 def power(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """A power; the square is exact."""
+    """Powers; the square is exact."""
     _, exponent, _ = two(func, args, kwargs, "exponent")
     if not isinstance(exponent, Tensor) and exponent == 2:
         return midpoint(interception, func, args, kwargs)
@@ -138,7 +138,7 @@ def power(
 
 
 def _halfway(pairs: Pairs, value: Any) -> Any:
-    """A tensor moved half-way to its reference, by a constant; lists of them likewise."""
+    """Moves a tensor, or those of a list, half-way to the reference by adding a constant."""
     if depends(value):
         return value + (pairs.of(value) - value.detach()) / 2
     if isinstance(value, list | tuple) and any(depends(v) for v in value):

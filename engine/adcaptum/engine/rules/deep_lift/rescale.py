@@ -1,12 +1,12 @@
 """DeepLIFT's Rescale rule on operations.
 
 Shrikumar, Greenside, Kundaje (2017), https://arxiv.org/abs/1704.02685. Each operation's output
-difference is put down to its input differences, completely, for each row:
+difference is attributed to its input differences, completely, for each row:
 
 - linear operations by their coefficients (section 3.5.1);
 - functions of one element by the quotient of the differences (3.5.2);
-- products and other functions of two activations by the Shapley values of the two, and quotients
-  so that the product of quotient and divisor has them;
+- products and other functions of two activations by the Shapley values of the two; quotients such
+  that the product of quotient and divisor has these values;
 - maxima, softmax and normalisations as their files say.
 """
 
@@ -49,10 +49,10 @@ from adcaptum.engine.rules.pairs import Pairs
 
 @dataclass(frozen=True, slots=True)
 class Rescale:
-    """The rule; it has no parameters."""
+    """The Rescale rule; it has no parameters."""
 
     def interception(self, model: object, pairs: Pairs | None) -> Interception:  # noqa: ARG002
-        """Begins a batch."""
+        """Makes the interception of one batch."""
         return Interception(RESCALE, pairs)
 
 
@@ -83,8 +83,8 @@ def picked(
     for index in tree_leaves((args[1:], kwargs)):
         if not isinstance(index, torch.Tensor) or index is source:
             continue
-        # Without a proxy it depends on nothing but further arguments of the model, which are those
-        # of both rows; yet it may exchange rows.
+        # An index without a proxy depends on further arguments of the model only, which row and
+        # reference share; but it may exchange rows.
         computed = interception.proxies.of(index) is not None
         if not computed and not (_is_first(index, args, kwargs) and pairs.leads(source)):
             continue
@@ -102,7 +102,7 @@ def _same(
     kwargs: dict[str, Any],
     result: Any,
 ) -> bool | None:
-    """Tells if an index is the same for each row as for its reference; None: it has no rows."""
+    """Returns whether each row has the index of its reference; None: the index has no rows."""
     if pairs.asks_no_more:
         return None
     if index.shape[:1] == (pairs.rows,):
@@ -119,7 +119,7 @@ def _same(
 
 
 def _is_first(index: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Tells if an index counts the entries of the first dimension, in which the rows may be."""
+    """Returns whether an index is of the first dimension, which may hold the rows."""
     given = [v for v in (*args[1:], kwargs.get("dim")) if type(v) is int]
     if given:
         return given[0] == 0
@@ -128,7 +128,7 @@ def _is_first(index: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def unless_training(position: int, name: str) -> Handler:
-    """An operation that is linear unless its argument at a position is true."""
+    """Returns the handler of an operation that is linear unless a flag at a position is true."""
 
     def handler(
         interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -145,7 +145,7 @@ def unless_training(position: int, name: str) -> Handler:
 def grid_sample(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """Sampling at given points is linear in what is sampled."""
+    """Sampling at given points, which is linear in the sampled values."""
     if len(args) > 1 and isinstance(args[1], torch.Tensor) and args[1].requires_grad:
         return uncovered(interception, func, args, kwargs)
     return run_plain(func, args, kwargs)

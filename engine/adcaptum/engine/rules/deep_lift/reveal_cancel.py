@@ -1,10 +1,10 @@
 """DeepLIFT's RevealCancel rule on operations.
 
 Shrikumar, Greenside, Kundaje (2017), https://arxiv.org/abs/1704.02685, sections 3.5.1 and 3.5.3: a
-non-linearity treats the positive and the negative contributions to its input apart, so that what
-cancels in the sum is still seen. It applies to functions of one element right behind a linear or
-convolution layer, or behind the batch norm that follows it; everywhere else the rule is Rescale,
-for which the two parts have the same multiplier.
+non-linearity treats the positive and the negative contributions to its input apart, so that
+contributions that cancel in the sum still count. It applies to functions of one element right
+behind a linear or convolution layer, or behind the batch norm that follows it; everywhere else the
+rule is Rescale, for which the two parts have the same multiplier.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ _NAMES = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 
 @dataclass(frozen=True, slots=True)
 class RevealCancel:
-    """The rule; it has no parameters."""
+    """The RevealCancel rule; it has no parameters."""
 
     def interception(self, model: object, pairs: Pairs | None) -> Interception:  # noqa: ARG002
-        """Begins a batch."""
+        """Makes the interception of one batch."""
         return _Revealing(_REVEAL_CANCEL, pairs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Origin:
-    """The affine map that has made a tensor.
+    """The affine map that computed a tensor.
 
     Attributes:
-        x: What it was applied to.
-        version: How often that had been overwritten by then.
+        x: Its input.
+        version: The version of the input then, by which overwriting shows.
         weight: Its weight, outputs first.
-        apply: The map without its bias, of an input and a weight.
+        apply: Applies the map without its bias to an input, with a given weight.
     """
 
     x: Tensor
@@ -64,7 +64,7 @@ class _Origin:
 
 
 class _Revealing(Interception):
-    """Remembers what affine maps have made."""
+    """The interception of one batch; remembers the outputs of affine maps."""
 
     def __init__(self, table: DispatchTable, pairs: Pairs | None) -> None:
         super().__init__(table, pairs)
@@ -74,7 +74,7 @@ class _Revealing(Interception):
         self._origins[id(result)] = (ref(result), result._version, origin)  # noqa: SLF001
 
     def origin(self, t: Tensor) -> _Origin | None:
-        """Returns the map that made a tensor, if neither has been overwritten since."""
+        """Returns the map that computed a tensor, if input and output have not changed since."""
         tensor, version, origin = self._origins.get(id(t), (None, 0, None))
         if tensor is None or origin is None or tensor() is not t:
             return None
@@ -105,7 +105,7 @@ def _batch_norm(
 ) -> Any:
     origin = _revealing(interception).origin(args[0])
     result = HANDLERS["batch_norm"](interception, func, args, kwargs)
-    # Of the input, weight, bias, mean, variance, training, momentum, eps and cudnn, in that order.
+    # Arguments: input, weight, bias, mean, variance, training, momentum, eps, cudnn.
     if origin is None or len(args) < 8 or args[5]:
         return result
     scale = torch.rsqrt(args[4] + args[7])
@@ -133,7 +133,7 @@ def _revealed(otherwise: Handler) -> Handler:
 def _separated(
     pairs: Pairs, z: Tensor, origin: _Origin, call: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """A non-linearity's values, with the multipliers of section 3.5.3 as their gradient."""
+    """Returns a non-linearity's values, with the multipliers of section 3.5.3 as gradient."""
     with torch.no_grad():
         x0, z0 = pairs.of(origin.x), pairs.of(z)
         sign = torch.sign(origin.x.detach() - x0)
@@ -158,10 +158,10 @@ def _values(call: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
 
 
 def _quotient(dy: Tensor, dz: Tensor, z: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:
-    """The quotient dy / dz; where dz is nothing but rounding, the slope.
+    """Returns the quotient dy / dz; where dz is only rounding, the slope.
 
-    All that dz consists of has the same sign, so that what rounding does to the quotient is as
-    small as dz.
+    All terms of dz have the same sign, so that the contribution of a wrong quotient is as small as
+    dz.
     """
     rounding = 16 * torch.finfo(z.dtype).eps * (1 + z.detach().abs())
     with torch.enable_grad():

@@ -6,9 +6,9 @@ quotient; written out, element i has the multiplier
     w_i = exp(max(x_i, x0_i) - max(L, L0)) phi(|x_i - x0_i|) / phi(|L - L0|),
     phi(t) = (1 - exp(-t)) / t,
 
-so that sum_i w_i (x_i - x0_i) = L - L0. It is softmax where the rows are equal, and adding a number
-to all elements changes nothing. log_softmax is x - L, and softmax its exponential, whose quotient
-is exp(max(z, z0)) phi(|z - z0|). Nothing in it overflows.
+so that sum_i w_i (x_i - x0_i) = L - L0. Where the rows are equal, w is the softmax; adding a number
+to all elements does not change w. log_softmax is x - L, and softmax its exponential, whose quotient
+is exp(max(z, z0)) phi(|z - z0|). No term overflows.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def logsumexp(
 
 
 class _Shifted(torch.autograd.Function):
-    """x less its weighted sum, and that scaled: the multipliers of log-softmax and softmax."""
+    """The function x - sum(w x), scaled: its gradient has the multipliers of (log-)softmax."""
 
     @staticmethod
     def forward(
@@ -86,14 +86,14 @@ class _Shifted(torch.autograd.Function):
 
 
 def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Any, bool]:
-    """The tensor, the dimensions, and, of log-sum-exp, whether to keep them."""
+    """Reads the arguments: tensor, dimensions and, of log-sum-exp, the flag to keep them."""
     given = dict(zip(("input", "dim", "keepdim"), args, strict=False)) | kwargs
     x: Tensor = given["input"] if "input" in given else given["self"]
     return x, given["dim"], given.get("keepdim") is True
 
 
 def _weights_from(x: Tensor, pairs: Pairs, dim: Any) -> Tensor:
-    """The multipliers of L, of all rows."""
+    """Returns the multipliers of L, of all rows."""
     wide = _wide(x)
     x0 = pairs.of(wide, like=x)
     p, p0 = (t.sub(torch.logsumexp(t, dim, keepdim=True)).exp_() for t in (wide, x0))
@@ -101,13 +101,13 @@ def _weights_from(x: Tensor, pairs: Pairs, dim: Any) -> Tensor:
 
 
 def _weights(x: Tensor, x0: Tensor, p: Tensor, p0: Tensor, dim: Any) -> tuple[Tensor, Tensor]:
-    """The multipliers of L, and the differences of x - L.
+    """Returns the multipliers of L, and the differences of x - L.
 
     Args:
         x: The rows.
-        x0: What they are compared with.
-        p: Softmax of x, and with it the exponentials that there are: they cost most, and many times
-            as much where they are next to nothing, as of what is masked.
+        x0: Their references.
+        p: Softmax of x. It saves computing the exponentials anew, which cost most, and many times
+            as much where they are close to 0, as for masked elements.
         p0: Softmax of x0.
         dim: The dimensions of the sum.
     """
@@ -119,12 +119,12 @@ def _weights(x: Tensor, x0: Tensor, p: Tensor, p0: Tensor, dim: Any) -> tuple[Te
     weights = torch.maximum(weights, p0 * (total0 - largest).exp_(), out=weights)
     change, change_of_sum = x - x0, total - total0
     weights.mul_(_phi(change)).div_(_phi(change_of_sum))
-    # Where both are minus infinity, masked, there is nothing to explain.
+    # Where both are minus infinity (masked), the difference is zero.
     return weights.nan_to_num_(0, 0, 0), change.sub_(change_of_sum)
 
 
 def _phi(t: Tensor) -> Tensor:
-    """phi(|t|)."""
+    """Returns phi(|t|)."""
     negative = t.abs().neg_()
     return torch.expm1(negative).div_(negative).nan_to_num_(1)
 

@@ -1,10 +1,11 @@
-"""Differences of what has no gradient: comparisons, casts, masks, and choices by them.
+"""Differences of operations without a gradient: comparisons, casts, masks, choices by masks.
 
 A comparison is a step function of its operands, with 0 and 1 for its values. Its multipliers are
 those of any function of one or two elements (see `differences`): the quotient of the differences,
-which is right about a jump. A choice `where(mask, a, b)` is the polynomial mask a + (1 - mask) b,
+which is right at a jump. A choice `where(mask, a, b)` is the polynomial mask a + (1 - mask) b,
 so that h where h > 0 has the multipliers of ReLU. Shrikumar, Greenside, Kundaje (2017),
-https://arxiv.org/abs/1704.02685, say nothing of it; completeness does.
+https://arxiv.org/abs/1704.02685, do not treat them; the rule follows
+from completeness.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from adcaptum.engine.rules.proxies import number_dtype, severed
 def compared(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Tensor:
-    """A comparison of two: a step function of both."""
+    """Comparisons of two: step functions of both."""
 
     def step(a: Any, b: Any, **rest: Any) -> Tensor:
         return severed(func(a, b, **rest), tuple(t for t in (a, b) if isinstance(t, Tensor)))
@@ -34,7 +35,7 @@ def compared(
 
 
 def stepped(at: int) -> Handler:
-    """A function with jumps of each element of the argument at a position."""
+    """Returns the maker for a function with jumps of each element of one argument."""
 
     def handler(
         interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -53,7 +54,7 @@ def stepped(at: int) -> Handler:
 
 
 def logical(name: str) -> Handler:
-    """And, or, exclusive or, not: polynomials in truth values."""
+    """Logical operations (and, or, exclusive or, not): polynomials in truth values."""
 
     def body(a: Any, b: Any = 0) -> Tensor:
         if name == "not":
@@ -106,7 +107,7 @@ def itself(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],  # noqa: ARG001
 ) -> Tensor:
-    """`detach`: its result depends on what its argument does."""
+    """The operation `detach`: its result depends on the same values as its argument."""
     x: Tensor = args[0]
     return x
 
@@ -114,7 +115,7 @@ def itself(
 def chosen_by_mask(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Tensor:
-    """`where(mask, a, b)`, of a mask that is a function of what is explained."""
+    """The operation `where(mask, a, b)` with a mask that depends on the explained values."""
     names = ("condition", "input", "other")
     if func is torch.Tensor.where:
         names = ("input", "condition", "other")
@@ -125,14 +126,14 @@ def chosen_by_mask(
 def filled_by_mask(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Tensor:
-    """`masked_fill(x, mask, value)`, likewise."""
+    """The operation `masked_fill(x, mask, value)`, likewise."""
     given = dict(zip(("input", "mask", "value"), args, strict=False)) | kwargs
     return _chosen(interception, func, given["mask"], given["value"], given["input"])
 
 
 def _chosen(interception: Interception, func: Func, mask: Any, a: Any, b: Any) -> Tensor:
     if not depends(mask):
-        # Only what is chosen from had proxies.
+        # The mask has no proxy, only the values do.
         return interception.within(lambda: torch.where(mask, a, b))
     pairs = pairs_of(interception)
     a, b = (t if isinstance(t, Tensor) else mask.new_tensor(t) for t in (a, b))
@@ -145,7 +146,7 @@ def _chosen(interception: Interception, func: Func, mask: Any, a: Any, b: Any) -
         (a1, a0), (b1, b0) = ((t.detach(), pairs.of(t) if depends(t) else t) for t in (a, b))
         change = m - m0
         of_mask, of_a = (a1 + a0 - b1 - b0) / 2, (m + m0) / 2
-        # What is not chosen may be infinite: then the mask has the whole difference.
+        # A value that is not chosen may be infinite: then the mask gets the whole difference.
         whole = (change != 0) & ~of_mask.isfinite()
         difference = y - torch.where(m0 > 0.5, a0, b0)
         of_mask = torch.where(whole, difference / change, of_mask)
@@ -165,7 +166,7 @@ def _chosen(interception: Interception, func: Func, mask: Any, a: Any, b: Any) -
 def cast(
     interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Tensor:
-    """`to` and its like: a step function where the type has no fractions."""
+    """Casts (`to` and its like): a step function where the new type has no fractions."""
     with torch.no_grad():
         value = func(*args, **kwargs)
     if value.is_floating_point() or value.is_complex():

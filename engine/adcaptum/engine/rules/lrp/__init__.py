@@ -1,1 +1,1 @@
-"""LRP's rules on operations."""
+"""Layer-wise relevance propagation: its rules on operations."""

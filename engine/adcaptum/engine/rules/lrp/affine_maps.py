@@ -32,35 +32,35 @@ class AffineMap(Protocol):
     def bias(self) -> Tensor | None: ...
 
     def apply(self, x: Tensor, weight: Tensor) -> Tensor:
-        """W x with another W, without the bias."""
+        """Returns W x for a given W, without the bias."""
         ...
 
     def transposed(self, s: Tensor, weight: Tensor, x: Tensor) -> Tensor:
-        """W' s with another W, of the shape of x."""
+        """Returns W' s for a given W, of the shape of x."""
         ...
 
     def of_ones(self, weight: Tensor, x: Tensor) -> Tensor:
-        """W 1 with another W, which broadcasts to the output; x says the shape of 1."""
+        """Returns W 1 for a given W and ones of the shape of x; it broadcasts to the output."""
         ...
 
     def shift(self, bias: Tensor) -> Tensor:
-        """A bias as what is added to the output."""
+        """Returns a bias in the shape in which it broadcasts to the output."""
         ...
 
     def followed(self, scale: Tensor, shift: Tensor, dims: int) -> AffineMap | None:
-        """The map, then a batch norm; None if that is no map of this form.
+        """Returns the map followed by a batch norm; None if that is no map of this form.
 
         Args:
-            scale: Of each channel of dimension 1 of the output.
-            shift: What is added to it then.
-            dims: How many dimensions the output has.
+            scale: The factor of each channel of the output (its dimension 1).
+            shift: The number added to each channel afterwards.
+            dims: The number of dimensions of the output.
         """
         ...
 
     def shifted(self, constant: Tensor) -> AffineMap | None:
-        """The map with a constant added to its output; None if that is not one per channel.
+        """Returns the map with a constant added to its output; None if it is not one per channel.
 
-        What has a dimension for rows is not: it may differ between the rows of another batch.
+        A constant with a dimension for rows is not: it may differ between rows of another batch.
         """
         ...
 
@@ -111,12 +111,12 @@ class Convolution:
 
     @property
     def spatial(self) -> int:
-        """Number of dimensions that are convolved."""
+        """The number of convolved dimensions."""
         return self.weight.dim() - 2
 
     @property
     def channels(self) -> int:
-        """Number of channels of the output."""
+        """The number of channels of the output."""
         return self.weight.shape[1] * self.groups if self.transpose else self.weight.shape[0]
 
     def apply(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ class Convolution:
         return back
 
     def of_ones(self, weight: Tensor, x: Tensor) -> Tensor:
-        # Padding makes it differ from place to place, but not from row to row.
+        # With padding the sums differ from place to place, but not from row to row.
         return self.apply(torch.ones_like(x[:1]), weight)
 
     def shift(self, bias: Tensor) -> Tensor:
@@ -176,7 +176,7 @@ class Convolution:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scaling:
-    """Each channel of dimension 1 times a number, plus one: a batch norm in eval mode."""
+    """A factor and a summand for each channel of dimension 1: a batch norm in eval mode."""
 
     weight: Tensor
     bias: Tensor

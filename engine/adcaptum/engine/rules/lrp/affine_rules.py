@@ -1,18 +1,18 @@
-"""The rules of layer-wise relevance propagation for affine maps.
+"""Rules of layer-wise relevance propagation for affine maps.
 
-Relevance R of the outputs y = W x + b becomes relevance of the inputs. In all rules z is what
-relevance is divided by, stabilised (see `divided`); x+ and x- are the positive and the negative
+A rule turns relevance R of the outputs y = W x + b into relevance of the inputs. In all rules z is
+the divisor of relevance, stabilised (see `divided`); x+ and x- are the positive and the negative
 part. The rules are those of Bach et al. (2015, https://doi.org/10.1371/journal.pone.0130140),
 Montavon et al. (2017, https://arxiv.org/abs/1512.02479; 2019, "Layer-wise relevance propagation:
 an overview") and, for inputs of either sign, Andeol et al. (2021).
 
-A bias is a neuron that is always on, as the papers have it: it takes its share of the relevance,
-b_j / z_j R_j, and keeps it. What becomes of that share is the rules' `bias`: "keep"; "spread", it
-goes in equal parts to all inputs of the neuron (Arras et al. 2019, "Explaining and interpreting
-LSTMs"), which conserves relevance; or "ignore", the bias takes no part in z. Epsilon lives on
-R being small where z is: with "spread" and "ignore" it is not, and in deep networks the relevance
-of single elements may be of any size, though their sum is right. WSquare, Flat and ZBox have no
-share for the bias, as in their paper.
+In the papers a bias is a neuron that is always on: its share of the relevance is b_j / z_j R_j. The
+rules' parameter `bias` decides about that share: "keep", the bias keeps it, as in the papers;
+"spread", it goes in equal parts to all inputs of the neuron (Arras et al. 2019, "Explaining and
+interpreting LSTMs"), which conserves relevance; or "ignore", the bias takes no part in z. Epsilon
+relies on R being small where z is small. With "spread" and "ignore" it is not, and in deep networks
+the relevance of single elements may be of any size, though their sum is right. WSquare, Flat and
+ZBox have no share for the bias, as in their paper.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ Bias = Literal["keep", "spread", "ignore"]
 
 
 class LayerRule(Protocol):
-    """Rule by which an affine map gives relevance to its inputs: a frozen dataclass."""
+    """The rule by which an affine map hands relevance to its inputs: a frozen dataclass."""
 
     @property
     def keeps_output(self) -> bool:
-        """Tells if it needs y, which is then kept from the forward pass."""
+        """True if the rule needs y, which is then kept from the forward pass."""
         ...
 
     def __hash__(self) -> int: ...
 
     def relevance(self, layer: AffineMap, x: Tensor, y: Tensor | None, R: Tensor) -> Tensor:
-        """The relevance of the inputs.
+        """Returns the relevance of the inputs.
 
         Args:
             layer: The map.
@@ -50,18 +50,18 @@ class LayerRule(Protocol):
             R: The relevance of the output, of y's shape.
 
         Returns:
-            Of x's shape.
+            The relevance, of x's shape.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Epsilon:
-    """R_i = x_i sum_j w_ij R_j / z_j, where z = y. Bach et al. (2015), equation 58.
+    """The epsilon rule, R_i = x_i sum_j w_ij R_j / z_j with z = y: Bach et al. (2015), equation 58.
 
     Attributes:
-        epsilon: What is added to z, away from 0; None: the machine epsilon of its type.
-        bias: What becomes of the bias's share.
+        epsilon: The number added to z, away from 0; None: the machine epsilon of its type.
+        bias: The fate of the bias's share: keep, spread or ignore.
     """
 
     epsilon: float | None = None
@@ -85,10 +85,10 @@ class Epsilon:
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """In proportion to what each input contributes: `Epsilon` with no more than a stabiliser.
+    """Relevance in proportion to contributions: `Epsilon` with the machine epsilon.
 
     Attributes:
-        bias: What becomes of the bias's share.
+        bias: The fate of the bias's share: keep, spread or ignore.
     """
 
     bias: Bias = "keep"
@@ -103,16 +103,17 @@ class Norm:
 
 @dataclass(frozen=True, slots=True)
 class AlphaBeta:
-    """Positive contributions get alpha R, negative ones -beta R; alpha - beta = 1.
+    """The alpha-beta rule: alpha R to positive contributions, -beta R to negative ones.
 
-    Bach et al. (2015), equation 60. A contribution x_i w_ij is positive where both have one sign,
-    so that inputs may be negative. The bias counts with the contributions of its sign.
+    Bach et al. (2015), equation 60; alpha - beta = 1. A contribution x_i w_ij is positive
+    where both have one sign, so that inputs may be negative. The bias counts with the contributions
+    of its sign.
 
     Attributes:
         alpha: The factor of the positive contributions.
         beta: The factor of the negative ones.
-        epsilon: What is added to each z; None: the machine epsilon of its type.
-        bias: What becomes of the bias's share.
+        epsilon: The number added to each z; None: the machine epsilon of its type.
+        bias: The fate of the bias's share: keep, spread or ignore.
     """
 
     alpha: float = 2.0
@@ -148,13 +149,13 @@ class AlphaBeta:
 
 @dataclass(frozen=True, slots=True)
 class ZPlus:
-    """Relevance goes to positive contributions only: `AlphaBeta` with alpha 1 and beta 0.
+    """The z+ rule, relevance to positive contributions only: `AlphaBeta` with alpha 1, beta 0.
 
     Montavon et al. (2017), section 4.1 ("z+-rule"), for inputs of either sign.
 
     Attributes:
-        epsilon: What is added to z; None: the machine epsilon of its type.
-        bias: What becomes of the bias's share.
+        epsilon: The number added to z; None: the machine epsilon of its type.
+        bias: The fate of the bias's share: keep, spread or ignore.
     """
 
     epsilon: float | None = None
@@ -170,16 +171,16 @@ class ZPlus:
 
 @dataclass(frozen=True, slots=True)
 class Gamma:
-    """Contributions of the output's sign count 1 + gamma times.
+    """The gamma rule: contributions of the output's sign count 1 + gamma times.
 
     Montavon et al. (2019), equation 10.11, for positive inputs; Andeol et al. (2021) for inputs
     of either sign. The bias counts like the contributions: 1 + gamma times where it has the
     output's sign.
 
     Attributes:
-        gamma: By how much they are preferred; 0: `Epsilon`.
-        epsilon: What is added to z; None: the machine epsilon of its type.
-        bias: What becomes of the bias's share.
+        gamma: The extra weight of these contributions; 0: `Epsilon`.
+        epsilon: The number added to z; None: the machine epsilon of its type.
+        bias: The fate of the bias's share: keep, spread or ignore.
     """
 
     gamma: float = 0.25
@@ -208,14 +209,14 @@ class Gamma:
 
 @dataclass(frozen=True, slots=True)
 class ZBox:
-    """For inputs that lie between bounds, such as pixels. Montavon et al. (2017), equation 9.
+    """The z^B rule for bounded inputs, such as pixels: Montavon et al. (2017), equation 9.
 
     z_j = sum_i (x_i w_ij - low w+_ij - high w-_ij), and R_i likewise.
 
     Attributes:
         low: The lowest value that an input may have; None: the lowest of the row's inputs.
         high: The highest one; None: the highest of the row's inputs.
-        epsilon: What is added to z; None: the machine epsilon of its type.
+        epsilon: The number added to z; None: the machine epsilon of its type.
     """
 
     low: float | None = None
@@ -241,10 +242,10 @@ class ZBox:
 
 @dataclass(frozen=True, slots=True)
 class WSquare:
-    """R_i = sum_j w_ij^2 R_j / sum_i' w_i'j^2, whatever x. Montavon et al. (2017), equation 8.
+    """The w^2 rule, R_i = sum_j w_ij^2 R_j / sum_k w_kj^2: Montavon et al. (2017), equation 8.
 
     Attributes:
-        epsilon: What is added to the sum; None: the machine epsilon of its type.
+        epsilon: The number added to the sum; None: the machine epsilon of its type.
     """
 
     epsilon: float | None = None
@@ -260,10 +261,10 @@ class WSquare:
 
 @dataclass(frozen=True, slots=True)
 class Flat:
-    """Each input of a neuron gets the same, whatever x and w. Lapuschkin et al. (2019).
+    """The flat rule: equal relevance to all inputs of a neuron. Lapuschkin et al. (2019).
 
     Attributes:
-        epsilon: What is added to the number of inputs; None: the machine epsilon of its type.
+        epsilon: The number added to the number of inputs; None: the machine epsilon of its type.
     """
 
     epsilon: float | None = None
@@ -279,7 +280,7 @@ class Flat:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """Each input gets the relevance of the output at its place. Both have one shape."""
+    """The relevance of each output to the input at its place; input and output have one shape."""
 
     @property
     def keeps_output(self) -> bool:
@@ -295,15 +296,15 @@ class Pass:
 
 
 def divided(R: Tensor, z: Tensor, epsilon: float | None) -> Tensor:
-    """R / z, where z is moved away from 0 by epsilon.
+    """Returns R / z, where z is moved away from 0 by epsilon.
 
-    In half precision the result is computed in float32 and kept finite; in float16, where 1e-6 is
-    next to nothing and 65504 the largest number, epsilon is at least the type's machine epsilon.
+    In half precision the result is computed in float32 and kept finite; in float16, whose largest
+    number is 65504, epsilon is at least the type's machine epsilon.
 
     Args:
-        R: Relevance.
-        z: What to divide by; it broadcasts to R.
-        epsilon: None: the machine epsilon of z's type.
+        R: The relevance.
+        z: The divisor; it broadcasts to R.
+        epsilon: The number added to |z|; None: the machine epsilon of z's type.
     """
     limits = torch.finfo(z.dtype)
     step = limits.eps if epsilon is None else max(epsilon, _least(z.dtype))
@@ -312,7 +313,7 @@ def divided(R: Tensor, z: Tensor, epsilon: float | None) -> Tensor:
         quotient = R.float() / torch.copysign(_number(step, z.dtype, z.device), z).add_(z)
         return quotient.clamp(-limits.max, limits.max).to(R.dtype)
     divisor = torch.copysign(_number(step, z.dtype, z.device), z).add_(z)
-    # Into the memory of the divisor, if it is not only broadcast to R.
+    # Reuses the memory of the divisor where it has the shape of R.
     return torch.div(R, divisor, out=divisor) if divisor.shape == R.shape else R / divisor
 
 
@@ -325,13 +326,13 @@ _HALVES = (torch.float16, torch.bfloat16)
 
 
 def _least(dtype: torch.dtype) -> float:
-    """The least number that relevance may be divided by without overflow."""
+    """Returns the least divisor of relevance that causes no overflow."""
     limits = torch.finfo(dtype)
     return float(min(limits.eps, limits.tiny**0.5))
 
 
 class _Sharing:
-    """Shares the relevance of a map's outputs in proportion to contributions."""
+    """The division of a map's relevance in proportion to contributions."""
 
     def __init__(
         self, layer: AffineMap, x: Tensor, R: Tensor, epsilon: float | None, bias: Bias
@@ -340,13 +341,13 @@ class _Sharing:
         self._R = R
         self._epsilon = epsilon
         self._bias = bias
-        # Nothing is negative behind a ReLU, which saves half the work.
+        # Behind a ReLU no input is negative, which saves half the work.
         self._one_sign = not x.numel() or bool(x.amin() >= 0)
         self._plus = x if self._one_sign else x.clamp(min=0)
         self._minus = x if self._one_sign else x.clamp(max=0)
 
     def by(self, of_plus: Tensor, of_minus: Tensor, bias: Tensor | None) -> Tensor:
-        """Where positive inputs have one weight, negative ones another, and the bias is this."""
+        """Returns the inputs' relevance, with other weights for positive inputs than for others."""
         layer = self._layer
         shift = None if bias is None or self._bias == "ignore" else layer.shift(bias)
         z = layer.apply(self._plus, of_plus)
@@ -364,6 +365,6 @@ class _Sharing:
 
 
 def _spread(layer: AffineMap, R: Tensor, x: Tensor) -> Tensor:
-    """Relevance in equal parts for all inputs of a neuron, of the shape of x."""
+    """Spreads each neuron's relevance in equal parts over its inputs, of the shape of x."""
     ones = torch.ones_like(layer.weight)
     return layer.transposed(R / layer.of_ones(ones, x).clamp(min=1), ones, x)

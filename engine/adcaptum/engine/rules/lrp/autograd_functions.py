@@ -1,7 +1,7 @@
 """Autograd functions whose backward passes relevance instead of gradients.
 
-In the graph of a batch under relevance propagation, what autograd calls a tensor's gradient is its
-relevance. Operations that move numbers move relevance in the same way; these functions stand for
+In the graph of a batch under relevance propagation, autograd's "gradient" of a tensor is its
+relevance. Operations that move numbers move relevance in the same way; the functions here replace
 all others.
 """
 
@@ -16,12 +16,12 @@ from torch.autograd import Function
 
 from adcaptum.engine.rules.lrp.affine_rules import divided
 
-# The context of an autograd function is whatever its forward puts there.
+# The context of an autograd function: its forward sets attributes of any type on it.
 Context = Any
 
 
 class Kept:
-    """A value that backward needs. It survives when the model overwrites it: see `Propagation`."""
+    """A value for backward; `Propagation` copies it before the model overwrites it."""
 
     __slots__ = ("__weakref__", "tensor")
 
@@ -30,7 +30,7 @@ class Kept:
 
 
 class Layer(Function):
-    """An affine map, whose relevance goes to its input by the map's rule."""
+    """An affine map; relevance goes to its input by the map's rule."""
 
     @staticmethod
     def forward(
@@ -39,30 +39,30 @@ class Layer(Function):
         y: Tensor,
         relevance: Callable[[Tensor], Tensor],
     ) -> Tensor:
-        """Gives y, which has been computed."""
+        """Returns y, computed before."""
         ctx.relevance = relevance
         return y.detach()
 
     @staticmethod
     def backward(ctx: Context, *grads: Tensor) -> tuple[Tensor, None, None]:
-        """Asks the rule."""
+        """Applies the rule."""
         (R,) = grads
         return ctx.relevance(R), None, None
 
 
 class Passed(Function):
-    """A function whose relevance goes to its arguments as it is, to each a part."""
+    """A function that hands its relevance to its arguments unchanged, a part to each."""
 
     @staticmethod
     def forward(ctx: Context, y: Tensor, parts: tuple[float, ...], *arguments: Tensor) -> Tensor:
-        """Gives y, which has been computed; to it the arguments broadcast."""
+        """Returns y, computed before; the arguments broadcast to its shape."""
         ctx.parts = parts
         ctx.shapes = tuple(x.shape for x in arguments)
         return y.detach()
 
     @staticmethod
     def backward(ctx: Context, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Hands on; what was broadcast gets the sum."""
+        """Hands the relevance on, summed over broadcast dimensions."""
         (R,) = grads
         shares = []
         for part, shape in zip(ctx.parts, ctx.shapes, strict=True):
@@ -72,36 +72,36 @@ class Passed(Function):
 
 
 class Enter(Function):
-    """The entrance of a linear operation: what leaves it backwards is weighted by the value."""
+    """The entrance of a linear operation: backward multiplies by the value."""
 
     @staticmethod
     def forward(ctx: Context, x: Tensor, kept: Kept, part: float) -> Tensor:
-        """Gives x."""
+        """Returns x."""
         ctx.kept = kept
         ctx.part = part
         return x.detach()
 
     @staticmethod
     def backward(ctx: Context, *grads: Tensor) -> tuple[Tensor, None, None]:
-        """Multiplies."""
+        """Multiplies by the value and the part."""
         (s,) = grads
         product = s * ctx.kept.tensor
         return (product if ctx.part == 1 else product * ctx.part), None, None
 
 
 class Leave(Function):
-    """The exit of a linear operation: relevance is divided by the value."""
+    """The exit of a linear operation: backward divides relevance by the value."""
 
     @staticmethod
     def forward(ctx: Context, y: Tensor, kept: Kept, epsilon: float | None) -> Tensor:
-        """Gives y."""
+        """Returns y."""
         ctx.kept = kept
         ctx.epsilon = epsilon
         return y.detach()
 
     @staticmethod
     def backward(ctx: Context, *grads: Tensor) -> tuple[Tensor, None, None]:
-        """Divides."""
+        """Divides by the stabilised value."""
         (R,) = grads
         return divided(R, ctx.kept.tensor, ctx.epsilon), None, None
 
@@ -114,26 +114,26 @@ class Softmax(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Tensor, y: Tensor, kept: tuple[Kept, Kept], dim: int) -> Tensor:  # noqa: ARG004
-        """Gives y, which has been computed."""
+        """Returns y, computed before."""
         ctx.kept = kept
         ctx.dim = dim
         return y.detach()
 
     @staticmethod
     def backward(ctx: Context, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        """Expands."""
+        """Applies the expansion of first order."""
         (R,) = grads
         x, y = (kept.tensor for kept in ctx.kept)
-        # What is masked is -inf, and has no relevance.
+        # Masked elements are -inf, and have no relevance.
         x = torch.where(x.isinf(), 0, x)
         return (x * (R - y * R.sum(ctx.dim, keepdim=True))).to(x.dtype), None, None, None
 
 
 class Centred(Function):
-    """A normalisation: the scale is a constant, and subtracting the mean a linear operation.
+    """A normalisation: its scale counts as a constant, its centring as a linear operation.
 
     Ali et al. (2022), https://arxiv.org/abs/2202.07304, equations 8 and 9; Achtibat et al. (2024),
-    proposition 3.4: relevance is not given to the standard deviation.
+    proposition 3.4: the standard deviation gets no relevance.
     """
 
     @staticmethod
@@ -145,24 +145,24 @@ class Centred(Function):
         scales: tuple[Tensor | None, Tensor, Tensor | None],
         epsilon: float | None,
     ) -> Tensor:
-        """Gives y, which has been computed.
+        """Returns y, computed before.
 
         Args:
-            ctx: For backward.
-            x: What is normalised.
-            y: What it is made.
-            kept: x, and what relevance is divided by.
-            scales: By what the centred values have been multiplied: the weight, which broadcasts
-                to x, and the inverse deviation of each group, (*groups, 1), where x is reshaped
-                to groups in its logical order; and the bias, if its share is handed on.
-            epsilon: For the division.
+            ctx: The context, for backward.
+            x: The values to normalise.
+            y: The normalised values.
+            kept: x, and the divisor of relevance.
+            scales: The factors of the centred values: the weight, which broadcasts to x, and the
+                inverse deviation of each group, (*groups, 1), where x is reshaped to groups in its
+                logical order; and the bias, if its share is handed on.
+            epsilon: The stabiliser of the division.
         """
         ctx.kept, ctx.scales, ctx.epsilon = kept, scales, epsilon
         return y.detach()
 
     @staticmethod
     def backward(ctx: Context, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Shares among what has been centred."""
+        """Shares the relevance among the elements of each group."""
         (R,) = grads
         x, z = (kept.tensor for kept in ctx.kept)
         weight, deviation, bias = ctx.scales
@@ -181,7 +181,7 @@ def applied(function: type[Function], *arguments: object) -> Tensor:
 
 
 def layer_behind(tensor: Tensor) -> bool:
-    """Tells if relevance of the tensor passes a `Layer` on its way to what is explained."""
+    """Returns whether relevance of the tensor passes a `Layer` on its way to the input."""
     waiting, seen = [tensor.grad_fn], set()
     while waiting:
         node = waiting.pop()

@@ -2,10 +2,10 @@
 
 Relevance is a real number. Where a model goes from real to complex numbers, its values are
 multiplied with the gradient that arrives; where it comes back, relevance is divided by the values.
-In between autograd's gradient flows, so that a chain of linear operations (spectra, filters,
+In between the plain gradient flows, so that a chain of linear operations (spectra, filters,
 rotations) shares relevance in proportion to contributions, as one linear map would. A modulus is
-homogeneous, and does so, too. Of a product each factor gets its part, of a quotient the numerator
-all. Any other function of complex numbers is shared to first order, and reported.
+homogeneous, and does so, too. The factors of a product get equal parts, the numerator of a quotient
+gets all. Any other function of complex numbers shares to first order, and is reported.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HOMOGENEOUS = LINEAR | MOVEMENT | BILINEAR | words("abs square div")
 
 
 def crossing(name: str, otherwise: Handler) -> Handler:
-    """The handler of an operation: its own for real numbers, and this file's for complex ones."""
+    """Returns a handler: the operation's own for real numbers, this file's for complex ones."""
 
     def handler(
         interception: Interception, func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -66,7 +66,7 @@ def _crossed(
             return value
         if not value.is_complex():
             return applied(Enter, value, propagation.keep(value), part)
-        # The value is the same: halves of it are exact.
+        # The sum equals the value exactly, since halving is exact.
         return value if part == 1 else value * part + (value * (1 - part)).detach()
 
     def left(value: Any) -> Any:

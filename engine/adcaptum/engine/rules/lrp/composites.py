@@ -1,4 +1,4 @@
-"""Composites: which layer propagates relevance by which rule."""
+"""Composites: the choice of a rule of relevance propagation for each layer."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ CompositeName = Literal[
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """Where a map stands in the model.
+    """The place of a map in the model.
 
     Attributes:
-        kind: What it is.
-        module: The class of module that does the same, whether or not there is one.
+        kind: The kind of the map.
+        module: The class of modules that compute such a map, whether or not a module did.
         owners: The modules that own its weight, by name: none for functional calls, or where the
             weight is computed; several where it is tied.
         first: Whether no other linear map or convolution stands between it and the input.
-        last: Whether it is the last of those that the model calls.
+        last: Whether it is the last map that the model calls.
     """
 
     kind: Kind
@@ -55,10 +55,10 @@ class Place:
 
 
 class Selector(Protocol):
-    """Says of which places a rule is.
+    """A predicate on places, which selects those of a rule.
 
     Attributes:
-        asks: What it needs to know of a place beside its kind.
+        asks: The attributes of a place that it reads, beside its kind.
     """
 
     asks: ClassVar[frozenset[str]]
@@ -66,7 +66,7 @@ class Selector(Protocol):
     def __hash__(self) -> int: ...
 
     def __call__(self, place: Place) -> bool:
-        """Tells if the place is one of them."""
+        """Returns whether the selector fits a place."""
         ...
 
 
@@ -83,7 +83,7 @@ class OfKind:
 
 @dataclass(frozen=True, slots=True)
 class OfType:
-    """Modules of some classes, and functional calls that do what they do."""
+    """Modules of some classes, and functional calls that compute the same."""
 
     types: tuple[type[nn.Module], ...]
     asks: ClassVar[frozenset[str]] = frozenset({"owners"})
@@ -107,7 +107,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Those:
-    """These modules."""
+    """Given modules."""
 
     modules: tuple[nn.Module, ...]
     asks: ClassVar[frozenset[str]] = frozenset({"owners"})
@@ -118,7 +118,7 @@ class Those:
 
 @dataclass(frozen=True, slots=True)
 class First:
-    """The maps of some kinds that are nearest to the input: one for each way from it."""
+    """The maps of some kinds nearest to the input: one on each path from it."""
 
     kinds: tuple[Kind, ...] = ("linear", "convolution")
     asks: ClassVar[frozenset[str]] = frozenset({"first"})
@@ -140,18 +140,18 @@ class Last:
 
 @dataclass(frozen=True, slots=True)
 class Composite:
-    """Choice of a rule for each operation.
+    """The choice of a rule for each operation.
 
     Attributes:
         choices: Selectors with their rules; the first that fits decides.
-        default: The rule of maps that none fits.
-        gates: Who gets the relevance of a product of two activations. "signal": of a weight and
-            what it weighs (softmax times values, sigmoid times signal) the latter gets it all, so
-            that attention conserves relevance (Ali et al. 2022; Arras et al. 2017); other
-            products are shared equally. "uniform": each factor gets half, and softmax is
+        default: The rule of all other maps.
+        gates: The receiver of the relevance of a product of two activations. "signal": in a gate
+            times a signal (softmax times values, sigmoid times signal) the signal gets it all, so
+            that attention conserves relevance (Ali et al. 2022; Arras et al. 2017); the factors of
+            other products get equal parts. "uniform": each factor gets half, and softmax is
             expanded to first order, which does not conserve it (AttnLRP, Achtibat et al. 2024).
-        epsilon: What sums, means and products are stabilised with; None: the machine epsilon.
-        bias: What becomes of the share of constants that are added, and of normalisations' biases.
+        epsilon: The stabiliser of sums, means and products; None: the machine epsilon.
+        bias: The fate of the share of added constants, and of normalisations' biases.
     """
 
     choices: tuple[tuple[Selector, LayerRule], ...] = ()
@@ -161,19 +161,19 @@ class Composite:
     bias: Bias = "keep"
 
     def rule(self, place: Place) -> LayerRule:
-        """The rule of the map at a place."""
+        """Returns the rule of the map at a place."""
         return next((rule for fits, rule in self.choices if fits(place)), self.default)
 
     def chosen(self, place: Place) -> bool:
-        """Tells if a selector fits the place: its rule is not the default."""
+        """Returns whether a selector fits the place, so that its rule is not the default."""
         return any(fits(place) for fits, _ in self.choices)
 
     def asks(self, what: str) -> bool:
-        """Tells if a selector needs to know that of places."""
+        """Returns whether a selector reads an attribute of places: `first`, `last` or `owners`."""
         return any(what in fits.asks for fits, _ in self.choices)
 
     def overridden(self, rules: Mapping[nn.Module, LayerRule]) -> Composite:
-        """The same with rules for some modules, which come before all others."""
+        """Returns the composite with rules for some modules, which precede all others."""
         own = tuple((Those((module,)), rule) for module, rule in rules.items())
         return replace(self, choices=(*own, *self.choices))
 
@@ -192,16 +192,17 @@ def composite(
     high: float | None = None,
     bias: Bias = "keep",
 ) -> Composite:
-    """A composite from the literature.
+    """Returns a composite from the literature.
 
     Args:
-        name: Convolutions have the second rule of its name, other maps Epsilon; the map nearest
-            to the input has the third. attn_lrp has Epsilon, and AttnLRP's rules for attention.
-        epsilon: What all rules add to what they divide by; None: the machine epsilon.
-        gamma: Of the Gamma rule.
-        low: The least value of inputs, for ZBox; None: that of each row.
-        high: The largest one.
-        bias: What becomes of the biases' share.
+        name: The second rule of the name is that of convolutions, the third that of the map nearest
+            to the input; other maps have Epsilon. attn_lrp has Epsilon, and AttnLRP's rules for
+            attention.
+        epsilon: The stabiliser of all rules' divisions; None: the machine epsilon.
+        gamma: The parameter of the Gamma rule.
+        low: The lowest value of inputs, for ZBox; None: that of each row.
+        high: The highest one.
+        bias: The fate of the biases' share.
     """
     box, flat = ZBox(low, high, epsilon), Flat(epsilon)
     convolutions = OfKind(("convolution",))

@@ -31,14 +31,14 @@ def shared(
     kwargs: Keywords,
     part: float = 1,
 ) -> Any:
-    """A linear operation gives relevance to its arguments in proportion to what they contribute.
+    """Runs a linear operation that shares its relevance in proportion to contributions.
 
     Args:
-        propagation: Under which it is.
+        propagation: The propagation of the batch.
         func: The operation.
         args: Its arguments.
         kwargs: Its named arguments.
-        part: How much of it each argument gets, of an operation that is linear in each of several.
+        part: Each argument's part, of an operation that is linear in each of several.
     """
 
     def entered(value: Any) -> Any:
@@ -61,7 +61,7 @@ def shared(
 
 
 def passed(func: Func, args: Arguments, kwargs: Keywords, *among: Tensor) -> Any:
-    """An operation that hands its relevance to arguments as it is, in equal parts."""
+    """Runs an operation that hands its relevance to some arguments unchanged, in equal parts."""
     y = graphless(func, args, kwargs)
     if not isinstance(y, Tensor) or not y.is_floating_point():
         return y
@@ -69,7 +69,7 @@ def passed(func: Func, args: Arguments, kwargs: Keywords, *among: Tensor) -> Any
 
 
 def unknown(name: str) -> Handler:
-    """An operation without a rule: shared to first order, and reported."""
+    """Returns the handler of an operation without a rule: shares to first order, and reports."""
 
     def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
         result = shared(propagation_of(interception), func, args, kwargs)
@@ -80,14 +80,15 @@ def unknown(name: str) -> Handler:
 
 
 def share(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """Linear operations: means, pools, interpolation."""
+    """Linear operations, such as means, pools and interpolation."""
     return shared(propagation_of(interception), func, args, kwargs)
 
 
 def total(sign: int) -> Handler:
-    """Sums (sign 1) and differences (-1) of two; 0: that may not be merged with a layer.
+    """Returns the handler of sums (sign 1) and differences (-1); 0: never merged with a layer.
 
-    A constant is a bias; before the first layer it is preprocessing, and hands relevance on.
+    An added constant is a bias. Before the first layer it is preprocessing, and relevance passes
+    unchanged.
     """
 
     def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
@@ -117,9 +118,9 @@ def total(sign: int) -> Handler:
 
 
 def _keeps_sign(bound: float | None, args: Arguments, kwargs: Keywords) -> bool:
-    """Tells if a constant is added to a tanh, or to a function like it, so that a gate results.
+    """Returns whether adding a constant to a bounded function, such as tanh, makes a gate.
 
-    1 + tanh(u) is twice a sigmoid of 2u: the constant is no bias, and has no share.
+    1 + tanh(u) is twice a sigmoid of 2u: the constant is no bias, and gets no share.
     """
     if bound is None:
         return False
@@ -141,7 +142,7 @@ def _constant(sign: int, x: Tensor, args: Arguments, kwargs: Keywords) -> Tensor
 def _with_bias(
     propagation: Propagation, x: Tensor, y: Tensor, constant: Tensor | None
 ) -> Tensor | None:
-    """The layer that gave x, with a constant for bias; None if that is no such layer."""
+    """Merges an added constant into the layer that computed x; None where that is impossible."""
     origin = None if constant is None or y.shape != x.shape else propagation.origin(x)
     if origin is None or constant is None:
         return None
@@ -152,7 +153,7 @@ def _with_bias(
 
 
 def multiplied(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """Products of elements: half for each factor, or all for what the other weighs or scales."""
+    """Products of elements: each factor gets half, or a signal all beside a gate or scale."""
     propagation = propagation_of(interception)
     marks = propagation.marks
     factors = [t for t in (*args, *kwargs.values()) if depends(t)]
@@ -180,10 +181,10 @@ def _number(values: Arguments) -> float | None:
 
 
 def divided(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """Quotients: all for the numerator, if it depends on what is explained.
+    """Quotients: the numerator gets all, if it depends on the explained values.
 
-    So that normalisations that are written out pass relevance as Achtibat et al. (2024),
-    proposition 3.4, have it. A constant by an activation is a scale.
+    Normalisations that are written out thereby pass relevance as in Achtibat et al. (2024),
+    proposition 3.4. A constant divided by an activation is a scale.
     """
     marks = propagation_of(interception).marks
     numerator, *_ = (*args, *kwargs.values())
@@ -198,14 +199,14 @@ def divided(interception: Interception, func: Func, args: Arguments, kwargs: Key
 
 
 def reciprocal(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """`reciprocal`, `rsqrt`: what a normalisation multiplies by."""
+    """Reciprocals (`reciprocal`, `rsqrt`), which are the scales of normalisations."""
     result = passed(func, args, kwargs, *(t for t in (*args, *kwargs.values()) if depends(t)))
     propagation_of(interception).marks.set_scale(result)
     return result
 
 
 def power(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """Powers: relevance passes them; with a negative exponent they are scales."""
+    """Powers, which relevance passes unchanged; with a negative exponent they are scales."""
     base, exponent = bound(args[:2], kwargs, ("self", "exponent"))
     result = alone("pow")(interception, func, args, kwargs)
     if depends(base) and isinstance(exponent, int | float):
@@ -216,18 +217,18 @@ def power(interception: Interception, func: Func, args: Arguments, kwargs: Keywo
 
 
 def bounded(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """`tanh`, `erf` and their like: functions between -1 and 1."""
+    """Functions between -1 and 1: `tanh`, `erf` and their like."""
     result = passed(func, args, kwargs, *(t for t in (*args, *kwargs.values()) if depends(t)))
     propagation_of(interception).marks.set_bound(result, 1)
     return result
 
 
-# Of a scale they are one.
+# The operations whose result is a scale if their argument is one.
 _OF_SCALES = frozenset({"sqrt", "square", "abs", "neg"})
 
 
 def alone(name: str) -> Handler:
-    """Functions of each element: relevance passes them, if one argument has any."""
+    """Returns the handler of functions of each element; relevance passes to a single argument."""
     missing = unknown(name)
 
     def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
@@ -249,20 +250,20 @@ def passing(
     args: Arguments,
     kwargs: Keywords,
 ) -> Any:
-    """Functions that hand relevance on to their first argument."""
+    """Functions that hand their relevance to the first argument."""
     x = next(t for t in (*args, *kwargs.values()) if depends(t))
     return passed(func, args, kwargs, x)
 
 
 def gate(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """Sigmoids: functions of each element that are made to weigh others."""
+    """Sigmoids, which are gates: relevance passes to the argument."""
     result = passed(func, args, kwargs, *(t for t in (*args, *kwargs.values()) if depends(t)))
     propagation_of(interception).marks.set_gate(result)
     return result
 
 
 def softmax(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """Passed, and marked as a gate; or expanded, where the composite has it so."""
+    """Softmax: a gate, or expanded to first order, as the composite says."""
     propagation = propagation_of(interception)
     if propagation.composite.gates == "signal":
         return gate(interception, func, args, kwargs)
@@ -273,7 +274,7 @@ def softmax(interception: Interception, func: Func, args: Arguments, kwargs: Key
 
 
 def layer_norm(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """Over the last dimensions."""
+    """Layer normalisation, over the last dimensions."""
     names = ("input", "normalized_shape", "weight", "bias", "eps")
     x, shape, weight, bias, eps = bound(args[:5], kwargs, names)
     if not depends(x) or depends(weight) or depends(bias):
@@ -284,7 +285,7 @@ def layer_norm(interception: Interception, func: Func, args: Arguments, kwargs: 
 
 
 def group_norm(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """Over groups of channels and their places."""
+    """Group normalisation, over groups of channels and their positions."""
     x, count, weight, bias, eps = bound(
         args[:5], kwargs, ("input", "num_groups", "weight", "bias", "eps")
     )
@@ -304,15 +305,15 @@ def centred(
     groups: tuple[int, ...],
     eps: float | None,
 ) -> Tensor:
-    """Y has been made of x, by its own statistics and then a weight and a bias that broadcast.
+    """Connects a normalisation by the input's own statistics with its input, as `Centred`.
 
     Args:
-        propagation: Under which it is.
-        x: What is normalised.
-        y: What it was made, without a graph.
-        affine: The weight and the bias.
-        groups: A shape of x: what its last dimension has in common is normalised together.
-        eps: Added to the variance.
+        propagation: The propagation of the batch.
+        x: The values to normalise.
+        y: The normalised values, without a graph.
+        affine: The weight and the bias, which broadcast to x.
+        groups: A shape of x whose last dimension holds the elements of one group.
+        eps: The number added to the variance.
     """
     weight, bias = affine
     with torch.no_grad():
@@ -333,14 +334,14 @@ def centred(
 
 
 _EPS = 1e-5
-"""What torch's normalisations add to a variance by default."""
+"""The default of torch's normalisations for the number added to a variance."""
 
 
 def by_channel(t: Tensor | None, x: Tensor) -> Tensor | None:
-    """One number per channel, to broadcast to x."""
+    """Returns one number per channel in a shape that broadcasts to x."""
     return None if t is None else t.detach().reshape(-1, *(1,) * (x.dim() - 2))
 
 
 def bound(args: Arguments, kwargs: Keywords, names: Sequence[str]) -> list[Any]:
-    """Arguments by position or name; None where they are not given."""
+    """Returns the arguments of some names, given by position or name; None for missing ones."""
     return [*args, *(kwargs.get(name) for name in names[len(args) :])]

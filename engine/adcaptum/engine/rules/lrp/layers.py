@@ -51,7 +51,7 @@ _RAW = (
 
 
 def linear(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """The map x W' + b."""
+    """The linear map x W' + b."""
     propagation = propagation_of(interception)
     propagation.saw_layer()
     x, weight, bias = bound(args, kwargs, ("input", "weight", "bias"))
@@ -63,7 +63,7 @@ def linear(interception: Interception, func: Func, args: Arguments, kwargs: Keyw
 
 
 def convolution(name: str) -> Handler:
-    """Of the functions with their own signatures: `conv2d` and its like."""
+    """Returns the handler of a convolution with its own signature: `conv2d` and its like."""
     transposed = "transpose" in name
     last = ("output_padding", "groups", "dilation") if transposed else ("dilation", "groups")
     names = ("input", "weight", "bias", "stride", "padding", *last)
@@ -79,7 +79,7 @@ def convolution(name: str) -> Handler:
 def raw_convolution(
     interception: Interception, func: Func, args: Arguments, kwargs: Keywords
 ) -> Any:
-    """`torch.convolution`, which says of everything how it is to be."""
+    """The operation `torch.convolution`, which takes all options of any convolution."""
     given = dict(zip(_RAW, bound(args, kwargs, _RAW), strict=True))
     return _convolved(interception, given, func, args, kwargs)
 
@@ -118,7 +118,7 @@ def _convolved(
 
 
 def matmul(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """A product of matrices: a layer if one of them does not depend on what is explained."""
+    """Products of matrices: a layer if one of them does not depend on the explained values."""
     propagation = propagation_of(interception)
     if len(args) < 2 or depends(args[0]) == depends(args[1]):
         return product(interception, func, args, kwargs)
@@ -139,7 +139,7 @@ def matmul(interception: Interception, func: Func, args: Arguments, kwargs: Keyw
 
 
 def einsum(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """A layer if it is of two tensors, and one does not depend on what is explained."""
+    """The operation `einsum`: a layer if one of two tensors does not depend on the input."""
     propagation = propagation_of(interception)
     in_list = len(args) == 2 and isinstance(args[1], list | tuple)
     operands = args[1] if in_list else args[1:]
@@ -159,10 +159,10 @@ def einsum(interception: Interception, func: Func, args: Arguments, kwargs: Keyw
 
 
 def product(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """Linear in each of several factors: each gets its part in proportion to contributions.
+    """Products linear in each of several factors: each gets a part, shared by contributions.
 
-    Achtibat et al. (2024), proposition 3.3, for two; of a weight and what it weighs the latter
-    gets it all where the composite says so.
+    Achtibat et al. (2024), proposition 3.3, for two factors. In a gate times a signal the signal
+    gets all, where the composite says so.
     """
     propagation = propagation_of(interception)
     factors = [t for t in _flat((*args, *kwargs.values())) if depends(t)]
@@ -176,7 +176,7 @@ def product(interception: Interception, func: Func, args: Arguments, kwargs: Key
 
 
 def bilinear(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """A product of two activations and a weight, and a bias."""
+    """Bilinear maps: a product of two activations and a weight, plus a bias."""
     left, right, weight, bias = bound(args, kwargs, ("input1", "input2", "weight", "bias"))
     if bias is None:
         return product(interception, func, (left, right, weight), {})
@@ -184,7 +184,7 @@ def bilinear(interception: Interception, func: Func, args: Arguments, kwargs: Ke
 
 
 def added_product(multiply: Func) -> Handler:
-    """`addmm` and its like: a sum and a product."""
+    """Returns the handler of `addmm` and its like: a product, then a sum."""
 
     def body(
         summand: Tensor, left: Tensor, right: Tensor, *, beta: float = 1, alpha: float = 1
@@ -212,7 +212,7 @@ def addcmul(
     args: Arguments,
     kwargs: Keywords,
 ) -> Any:
-    """A sum and a product of elements."""
+    """The operation `addcmul`: a product of elements, then a sum."""
 
     def body(summand: Tensor, left: Tensor, right: Tensor, value: float = 1) -> Tensor:
         return torch.add(summand, left * right, alpha=value)
@@ -221,7 +221,7 @@ def addcmul(
 
 
 def recurrent(name: str) -> Handler:
-    """Recurrent layers, step by step."""
+    """Returns the handler of a recurrent layer, which runs it step by step."""
     body = RECURRENCES[name]
 
     def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
@@ -234,7 +234,7 @@ def recurrent(name: str) -> Handler:
 
 
 def batch_norm(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """In eval mode: merged with the map before it, or an affine map of its own."""
+    """Batch norm in eval mode: merged with the map before it, or an affine map of its own."""
     propagation = propagation_of(interception)
     names = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum")
     x, weight, bias, mean, var, training, _, eps = bound(args[:8], kwargs, (*names, "eps"))
@@ -245,7 +245,7 @@ def batch_norm(interception: Interception, func: Func, args: Arguments, kwargs: 
 
 
 def instance_norm(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
-    """By an instance's own statistics, or like a batch norm."""
+    """Instance norm, by an instance's own statistics or like a batch norm."""
     propagation = propagation_of(interception)
     names = ("input", "weight", "bias", "running_mean", "running_var", "use_input_stats")
     x, weight, bias, mean, var, own, _, eps = bound(args[:8], kwargs, (*names, "momentum", "eps"))
@@ -266,7 +266,7 @@ def normalised(
     eps: float,
     y: Tensor,
 ) -> Tensor:
-    """Y has been made of x by its channels' running statistics."""
+    """Connects a normalisation by running statistics with its input, as an affine map."""
     weight, bias, mean, var = parameters
     with torch.no_grad():
         scale = torch.rsqrt(var + eps)
@@ -282,7 +282,7 @@ def normalised(
     layer = Scaling(scale, shift, x.dim())
     rule = None
     if not asked_for and propagation.begins(x):
-        # Before the first layer it is preprocessing: what it gives is the input by another scale.
+        # Before the first layer it is preprocessing: its output is the input on another scale.
         rule = Pass()
     return propagation.call(layer, place, x, y, counts=False, rule=rule)
 
@@ -295,7 +295,7 @@ def _each(value: Any, default: int, dims: int) -> tuple[int, ...]:
 
 
 def _sides(padding: str, weight: Tensor, dilation: tuple[int, ...]) -> tuple[int, ...]:
-    """Padding that "same" and "valid" add on each side, the last dimension first."""
+    """Returns the padding of "same" or "valid" on each side, the last dimension first."""
     sides: tuple[int, ...] = ()
     for step, size in zip(dilation, weight.shape[2:], strict=True):
         both = step * (size - 1) if padding == "same" else 0
@@ -308,7 +308,7 @@ def _flat(args: Sequence[Any]) -> list[Any]:
 
 
 def _without(value: Any, propagation: Propagation) -> Any:
-    """The value, or its gates cut off from what is explained."""
+    """Detaches the gates among the values, so that they get no relevance."""
     if isinstance(value, list | tuple):
         return [_without(v, propagation) for v in value]
     return value.detach() if propagation.marks.is_gate(value) else value

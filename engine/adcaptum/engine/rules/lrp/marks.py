@@ -1,4 +1,4 @@
-"""Parts that tensors play in products: gates, scales, and functions between two bounds."""
+"""Marks of tensors by their part in products: gates, scales, and bounded functions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 
 class Marks:
-    """The marks of one batch's tensors. Movements, casts and constant factors hand them on.
+    """The marks of one batch's tensors; movements, casts and constant factors preserve them.
 
     A *gate* weighs other activations, as a softmax or a sigmoid does. A *scale* is a reciprocal or
     a negative power, by which a normalisation multiplies. A *bounded* tensor lies between -b and b,
@@ -38,24 +38,24 @@ class Marks:
             self._bounds[t] = bound
 
     def is_gate(self, value: object) -> bool:
-        """Tells if a value is a gate."""
+        """Returns whether a value is a gate."""
         return isinstance(value, Tensor) and value in self._gates
 
     def is_scale(self, value: object) -> bool:
-        """Tells if a value is a scale."""
+        """Returns whether a value is a scale."""
         return isinstance(value, Tensor) and value in self._scales
 
     def bound(self, value: object) -> float | None:
-        """The bound of a value's size, if it has one."""
+        """Returns the bound of a value's magnitude; None if it is not marked."""
         return self._bounds.get(value) if isinstance(value, Tensor) else None
 
     def hand_on(self, source: object, result: object, factor: float | None = 1) -> None:
-        """Gives a result the marks of what it was made of.
+        """Copies the marks of an operation's argument to its result.
 
         Args:
-            source: What it was made of.
+            source: The argument.
             result: The result.
-            factor: By how much it was multiplied; None: by several numbers.
+            factor: The constant factor between the two; None: several numbers.
         """
         if self.is_gate(source):
             self.set_gate(result)

@@ -1,11 +1,11 @@
-"""Relevance propagation at work on one batch.
+"""The interception of relevance propagation for one batch.
 
 Rules:
-1. In the graph, what autograd calls a gradient is relevance (see `relevance_functions`).
-2. Values that backward needs are kept by reference. Before the model overwrites one in place, it
-   is copied: in-place models cost no more memory than others.
-3. A batch norm or an added constant that directly follows an affine map is merged with it: the
-   relevance is that of the merged map, and neither module is touched.
+1. In the graph, autograd's "gradient" of a tensor is its relevance (see `autograd_functions`).
+2. The interception keeps values for backward by reference, and copies one before the model
+   overwrites it in place: in-place models cost no more memory than others.
+3. It merges a batch norm or an added constant with an affine map directly before it: the relevance
+   is that of the merged map. It changes neither module.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from adcaptum.engine.rules.operations import MOVEMENT, name_of, words
 MAPS = words("""
     linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution
 """)
-"""Operations that are layers, by which one sees where the model begins."""
+"""Operations that are layers; the first of them ends the model's preprocessing."""
 
 _CARRIERS = MOVEMENT | words("dropout feature_dropout alpha_dropout masked_fill")
 
 
 class Count:
-    """Number of layers that the model has called."""
+    """The number of layers that the model has called."""
 
     __slots__ = ("layers",)
 
@@ -48,7 +48,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """One call of an affine map, and what its rule needs."""
+    """One call of an affine map, with the values that its rule needs."""
 
     layer: AffineMap
     place: Place
@@ -60,12 +60,12 @@ class Step:
     count: Count
 
     def relevance(self, R: Tensor) -> Tensor:
-        """The relevance of the input."""
+        """Returns the relevance of the input."""
         rule = self.rule
         if rule is None:
             last = self.number == self.count.layers
             rule = self.composite.rule(replace(self.place, last=last))
-        # Under autocast a layer gives another type than that of its weight and input.
+        # Under autocast a layer's output has another type than its weight and input.
         dtype = self.layer.weight.dtype
         y = None if self.y is None else self.y.tensor.to(dtype)
         return rule.relevance(self.layer, self.x.tensor.to(dtype), y, R.to(dtype))
@@ -73,7 +73,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Origin:
-    """Affine map whose output a tensor is, both unchanged since."""
+    """The affine map that computed a tensor, with the versions of its input and output then."""
 
     layer: AffineMap
     place: Place
@@ -85,8 +85,8 @@ class Propagation(Interception):
     """The mode that propagates relevance.
 
     Attributes:
-        composite: Which rule each operation has.
-        marks: The parts that tensors play in products.
+        composite: The choice of a rule for each operation.
+        marks: The marks of tensors by their part in products.
     """
 
     def __init__(self, table: DispatchTable, composite: Composite, model: object) -> None:
@@ -112,7 +112,7 @@ class Propagation(Interception):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Answers an operation, having saved what it overwrites."""
+        """Computes an operation by its handler, after saving the memory that it overwrites."""
         overwrites, is_map, carries = _facts(func)
         self._calls += is_map
         if overwrites and args and isinstance(args[0], Tensor):
@@ -136,7 +136,7 @@ class Propagation(Interception):
         return kept
 
     def _save(self, tensor: Tensor) -> int:
-        """Copies what is kept of a tensor's memory, which it gives, for it will be overwritten."""
+        """Copies the kept values in a tensor's memory before it changes; returns its address."""
         memory = tensor.untyped_storage().data_ptr()
         for reference in self._kept.pop(memory, ()):
             kept = reference()
@@ -154,15 +154,15 @@ class Propagation(Interception):
         counts: bool = True,
         rule: LayerRule | None = None,
     ) -> Tensor:
-        """Makes y, which the map has given for x, pass relevance on by the rule of its place.
+        """Connects the output y of a map with its input x by the rule of the map's place.
 
         Args:
             layer: The map.
-            place: Where it stands, as far as the caller knows.
+            place: Its place, as far as the caller knows it.
             x: Its input, in the graph.
             y: Its output, without a graph.
-            counts: Whether it is one more layer: not if it stands for one that has been counted.
-            rule: Its rule, whatever the composite says.
+            counts: Whether it counts as one more layer: no if it replaces one that counted.
+            rule: Its rule; None: that of the composite.
         """
         if counts:
             self._count.layers += 1
@@ -180,7 +180,7 @@ class Propagation(Interception):
         return result
 
     def origin(self, tensor: Tensor) -> Origin | None:
-        """The map whose output a tensor is."""
+        """Returns the map that computed a tensor, if input and output have not changed since."""
         found: Origin | None = self._origins.get(tensor)
         if found is None:
             return None
@@ -188,16 +188,16 @@ class Propagation(Interception):
         return found if found.versions == versions else None
 
     def begins(self, x: Tensor) -> bool:
-        """Tells if no layer stands between a tensor and the model's inputs."""
-        # Layers that have been called on what does not depend on x stand before a site inside.
+        """Returns whether no layer stands between a tensor and the model's inputs."""
+        # With a site inside the model, layers before it ran on values without a gradient.
         return self._calls == self._seen and not layer_behind(x)
 
     def saw_layer(self) -> None:
-        """Counts a call of one of `MAPS` that depends on what is explained."""
+        """Counts a call of one of `MAPS` that depends on the explained values."""
         self._seen += 1
 
     def owners(self, weight: Tensor) -> tuple[tuple[str, nn.Module], ...]:
-        """The modules that own a weight, or the tensor that it is a view of."""
+        """Returns the modules that own a weight, or the tensor that it is a view of."""
         if not self._asks_owners or not isinstance(self._model, nn.Module):
             return ()
         if self._owners is None:
@@ -211,18 +211,18 @@ class Propagation(Interception):
 
 @lru_cache(maxsize=4096)
 def _facts(func: Callable[..., Any]) -> tuple[bool, bool, bool]:
-    """Tells if a function overwrites its first argument, is a layer, hands gates on."""
+    """Returns whether a function overwrites its first argument, is a layer, preserves marks."""
     name, in_place = name_of(func)
     return in_place or name == "__setitem__", name in MAPS, name in _CARRIERS
 
 
 def propagation_of(interception: Interception) -> Propagation:
-    """Returns the interception as the propagation that it is."""
+    """Returns an interception of this rule, checked and typed as a `Propagation`."""
     assert isinstance(interception, Propagation), "its handlers are in its table only"
     return interception
 
 
 def graphless(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The value of an operation, without a graph."""
+    """Computes the value of an operation without a graph."""
     with torch.no_grad():
         return func(*args, **kwargs)

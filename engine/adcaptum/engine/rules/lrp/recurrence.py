@@ -1,8 +1,8 @@
-"""Recurrent layers as what they consist of, step by step.
+"""Recurrent layers, written out step by step as the operations that they consist of.
 
-Their kernels show nothing of it. Run with the interception on, each operation is answered by the
-rule: under relevance propagation the gates of LSTM and GRU weigh, and what they weigh gets the
-relevance (Arras, Montavon, Mueller, Samek 2017, https://arxiv.org/abs/1706.07206).
+Torch's kernels hide these operations. Run with the interception on, each has its own handler: under
+relevance propagation the signals get the relevance, not the gates of LSTM and GRU (Arras, Montavon,
+Mueller, Samek 2017, https://arxiv.org/abs/1706.07206).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Step = Callable[[Tensor, State, Weights], State]
 
 
 class NotRecurrent(Exception):
-    """A form of recurrence that is not written out here: packed, projected, or dropping out."""
+    """The recurrence has a form that is not written out here: packed, projected, or dropout."""
 
 
 def lstm_step(x: Tensor, state: State, weights: Weights) -> State:
-    """One step of an LSTM: x has been multiplied by its weights; hidden and cell state."""
+    """One step of an LSTM, to hidden and cell state; x is already multiplied by its weights."""
     hidden, cell = state
     gates = x + functional.linear(hidden, weights[1], weights[3])
     enter, keep, new, leave = gates.chunk(4, -1)
@@ -53,7 +53,7 @@ def relu_step(x: Tensor, state: State, weights: Weights) -> State:
 
 
 def layers(step: Step) -> Callable[..., tuple[Tensor, ...]]:
-    """Body of `torch.lstm`, `gru`, `rnn_tanh` and `rnn_relu`: all layers, all steps.
+    """Returns the body of `torch.lstm`, `gru`, `rnn_tanh` or `rnn_relu`: all layers, all steps.
 
     Raises:
         NotRecurrent: For forms that are not written out.
@@ -98,7 +98,7 @@ def layers(step: Step) -> Callable[..., tuple[Tensor, ...]]:
 
 
 def cell(step: Step) -> Callable[..., Any]:
-    """Body of `torch.lstm_cell` and its like: one step."""
+    """Returns the body of `torch.lstm_cell` and its like: one step."""
 
     def run(
         x: Tensor,

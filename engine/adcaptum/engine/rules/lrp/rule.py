@@ -2,16 +2,16 @@
 
 Bach et al. (2015), https://doi.org/10.1371/journal.pone.0130140; for attention Achtibat et al.
 (2024), https://arxiv.org/abs/2402.05602, or Ali et al. (2022), https://arxiv.org/abs/2202.07304.
-What comes out as an evaluation's gradient is relevance, of a target with the relevance 1.
+An evaluation under this rule has relevance in place of gradients, for a target of relevance 1.
 
-- Affine maps have the rule that the composite says, merged with a batch norm that follows them.
-- Sums, means, pools, interpolation: in proportion to contributions.
-- Functions of each element hand relevance on. So do products with constants, and quotients to
-  their numerator. A product with a reciprocal, or a negative power, is such a quotient; 1 + tanh is
-  a gate like the sigmoid.
-- Maxima: the winner takes it all.
+- Affine maps have the composite's rule, and are merged with a batch norm that follows them.
+- Sums, means, pools and interpolation share relevance in proportion to contributions.
+- Functions of each element pass relevance unchanged. So do products with constants, and quotients,
+  to their numerator. A product with a reciprocal, or a negative power, is such a quotient; 1 + tanh
+  is a gate like the sigmoid.
+- Maxima pass relevance to the largest element.
 - Products of activations, softmax: see `Composite.gates`. Normalisations: see `Centred`.
-- Any other operation: in proportion to values times gradients, and it is reported.
+- Any other operation shares in proportion to values times gradients, and is reported.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ from adcaptum.engine.rules.pairs import Pairs
 
 @dataclass(frozen=True, slots=True)
 class Relevance:
-    """The rule.
+    """The backward rule of layer-wise relevance propagation.
 
     Attributes:
-        composite: Which rule each operation has.
+        composite: The choice of a rule for each operation.
     """
 
     composite: Composite = field(default_factory=Composite)
 
     def interception(self, model: object, pairs: Pairs | None) -> Interception:  # noqa: ARG002
-        """Begins a batch."""
+        """Makes the interception of one batch."""
         return Propagation(RELEVANCE, self.composite, model)
 
 
