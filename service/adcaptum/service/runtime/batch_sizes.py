@@ -17,6 +17,10 @@ MEMORY_SHARE: Final = 0.8
 MOST_ROWS: Final = 4096
 """The most rows in a batch, whatever a device could hold."""
 
+MOST_BYTES: Final = 64 << 20
+"""The most bytes of rows in a batch on a processor, where no error says that memory runs out: the
+kernel ends the process. What a model computes of them takes some times as many (ADR 90)."""
+
 
 class BatchSizes:
     """Batch sizes that are learnt from batches.
@@ -33,7 +37,7 @@ class BatchSizes:
             target_batch_seconds: How long a batch may take.
         """
         self.sizer = BatchSizer(
-            target_seconds=target_batch_seconds, max_rows=_most_rows, kind=batch_kind
+            target_seconds=target_batch_seconds, max_rows=self._most_rows, kind=batch_kind
         )
         self._device = device
 
@@ -74,13 +78,16 @@ class BatchSizes:
             free, _ = torch.cuda.mem_get_info(self._device)
             self.sizer.memory_bytes = MEMORY_SHARE * free / max(1, threads)
 
+    def _most_rows(self, key: Hashable) -> int:
+        model, evaluation_key = cast("EngineKey", key)
+        if not model.checks.independent:
+            return 1
+        if self._device.type != "cpu":
+            return MOST_ROWS
+        return max(1, min(MOST_ROWS, MOST_BYTES // max(1, evaluation_key.row_bytes)))
+
 
 def batch_kind(key: Hashable) -> Hashable:
     """Returns the kind of a key's rows, which cost alike: the model, with gradients or without."""
     model, evaluation_key = cast("EngineKey", key)
     return model, evaluation_key[0]
-
-
-def _most_rows(key: Hashable) -> int:
-    model, _ = cast("EngineKey", key)
-    return MOST_ROWS if model.checks.independent else 1

@@ -1,11 +1,10 @@
 """Job payloads: the rows of a work's evaluations, as the scheduler carries them."""
 
-from collections.abc import Hashable
-
 from adcaptum.engine.execution.packing import RowRange
 from adcaptum.engine.execution.parts import Part
 from adcaptum.engine.execution.pending import Pending
 from adcaptum.engine.scheduling.job import Job
+from adcaptum.engine.vocabulary.evaluation import Key
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.work import RunningFlow, Work
 
@@ -41,7 +40,7 @@ class JobPayload:
 
 
 EngineJob = Job[JobPayload]
-EngineKey = tuple[ServedModel, tuple[Hashable, ...]]
+EngineKey = tuple[ServedModel, Key]
 """The key of a job: the model, and what the engine requires to be equal."""
 
 

@@ -64,7 +64,8 @@ class ExponentialKernel:
             mixed = self._totals(features, tuple(a * b for a, b in zip(x, x0, strict=True)))
             other = self._totals(features, tuple(t.square() for t in x0))
             squares = (1 - _cosines(own, mixed, other, present)).square()
-        return (squares / (-2 * self.width**2)).exp()
+        # A product: the power of a large width raises OverflowError, where this is infinite.
+        return (squares / (-2 * self.width * self.width)).exp()
 
     def _totals(self, features: Features, numbers: tuple[Tensor, ...]) -> Tensor:
         totals = features.totals(numbers)

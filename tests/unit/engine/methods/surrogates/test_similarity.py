@@ -56,6 +56,18 @@ def test_nothing_present_over_zeros_is_at_a_right_angle() -> None:
     assert float(weights) == pytest.approx(exp(-0.5))
 
 
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+@pytest.mark.parametrize("width", [1e200, 1e308])
+def test_everything_is_near_at_the_largest_widths(distance: Distance, width: float) -> None:
+    x = (numbers(1, 3),)
+    features = Features.of(Explicand.of(x), x)
+    coalitions = torch.eye(3, dtype=torch.bool)
+    weights = ExponentialKernel(distance, width).weights(
+        x, (torch.zeros(1, 3).double(),), features, coalitions
+    )
+    assert weights.tolist() == [[1.0, 1.0, 1.0]]
+
+
 def test_coin_flips_do_not_depend_on_how_they_are_cut() -> None:
     cpu = torch.device("cpu")
     flips = Bernoulli(130, 40, seed=4)
