@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 from prometheus_client import Histogram
+from pydantic.fields import FieldInfo
 
 from adcaptum.service.cli.app import app
 from adcaptum.service.metrics import Metrics
@@ -43,12 +44,20 @@ def settings_page() -> Iterator[str]:
         (
             (
                 f"`{name}`",
-                "required" if field.is_required() else f"`{field.default}`",
+                _default(field),
                 texts.get(name, ""),
             )
             for name, field in Settings.model_fields.items()
         ),
     )
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if field.default is None:
+        return "unset"
+    return f"`{field.default}`" if field.default != "" else "none"
 
 
 def _field_texts(kind: type) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -245,6 +246,12 @@ def test_whole_numbers_are_sent_to_a_model_of_whole_numbers(
         (sent,) = asked(servicer).inputs
         assert sent.datatype == "INT64"
         assert np.frombuffer(sent.data, np.int64).tolist() == [1, 2, 3]
+
+
+def test_the_version_is_printed(run: Run) -> None:
+    output = run("--version")
+    assert output.code == 0
+    assert output.out == f"adcaptum {version('adcaptum')}\n"
 
 
 def test_a_misspelt_method_is_answered_with_the_nearest(run: Run) -> None:

@@ -1,6 +1,7 @@
 """The commands and their options."""
 
 import importlib
+import importlib.metadata
 import json
 import sys
 from pathlib import Path
@@ -39,6 +40,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"adcaptum {importlib.metadata.version('adcaptum')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Predictions of models and their explanations."""
 
 
 @app.command()

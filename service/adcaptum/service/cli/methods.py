@@ -24,7 +24,10 @@ def methods_view(methods: Iterable[MethodInfo]) -> RenderableType:
         own = [method for method in listed if belongs(method)]
         if own:
             parts += [Text(title, style="bold"), _table(own), Text()]
-    told = "Parameters have their defaults. More of one: adcaptum methods --about NAME"
+    told = (
+        "Parameters have their defaults; ... is chosen for the input. "
+        "More of one: adcaptum methods --about NAME"
+    )
     return Group(*parts, Text(told, style="dim"))
 
 
