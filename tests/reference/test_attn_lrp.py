@@ -148,7 +148,7 @@ def test_normalisations_that_are_written_out_conserve_relevance(name: str) -> No
     assert float(answer.error.max()) < 1e-9
 
 
-GELUS: dict[str, Callable[[Tensor], Tensor]] = {
+GATED: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh, as GPT-2": lambda x: (
         0.5 * x * (1.0 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * torch.pow(x, 3.0))))
     ),
@@ -158,22 +158,28 @@ GELUS: dict[str, Callable[[Tensor], Tensor]] = {
     "erf": lambda x: x * 0.5 * (torch.erf(x / 2**0.5) + 1),
     "sigmoid": lambda x: x * torch.sigmoid(1.702 * x),
     "one operation": functional.gelu,
+    "hard swish, as MobileNetV3": lambda x: x * functional.relu6(x + 3) / 6,
+    "in place": lambda x: x * (functional.relu6(x + 3, inplace=True) / 6),
+    "by clipping": lambda x: x * torch.clamp(x / 6 + 0.5, 0, 1),
+    "the other way": lambda x: ((3 + x) / 6).clamp(min=0, max=1) * x,
+    "by hardtanh": lambda x: functional.hardtanh(x + 3, 0.0, 6.0).mul_(x).div_(6),
 }
+"""Activations that are a value times a gate of it."""
 
 
 @pytest.mark.parametrize("composite", ["epsilon", "attn_lrp"])
-@pytest.mark.parametrize("name", GELUS)
+@pytest.mark.parametrize("name", GATED)
 def test_an_activation_that_is_written_out_passes_all_relevance(name: str, composite: str) -> None:
     weights = numbers(8, 8, seed=1), numbers(8, 3, seed=2)
 
     def model(x: Tensor) -> Tensor:
-        return GELUS[name](x @ weights[0]) @ weights[1]
+        return GATED[name](x @ weights[0]) @ weights[1]
 
     x = numbers(4, 8)
     method = resolve(METHODS["lrp"], {"composite": composite})
     answer = explain(model, method, Explicand.of(x, target=1))
     hidden = x @ weights[0]
-    passed = GELUS[name](hidden) * weights[1][:, 1]
+    passed = GATED[name](hidden) * weights[1][:, 1]
     expected = x * ((passed / hidden) @ weights[0].T)
     assert answer.uncovered_ops == ()
     torch.testing.assert_close(answer.values[0], expected, rtol=1e-9, atol=1e-9)
@@ -187,3 +193,16 @@ def test_a_tanh_with_a_smaller_constant_is_a_sum_as_ever() -> None:
     # The constants keep their share.
     assert answer.error is not None
     torch.testing.assert_close(answer.error, torch.ones(1).double())
+
+
+def test_clipping_that_is_no_gate_leaves_constants_their_share() -> None:
+    weight = numbers(2, 2, seed=1)
+    method = resolve(METHODS["lrp"], {"composite": "epsilon"})
+    for least in (-1.0, 0.25):
+        answer = explain(
+            lambda x, least=least: (x @ weight + 0.5).clamp(least, 3.0).sum(1),
+            method,
+            Explicand.of(torch.tensor([[1.0, 0.5]]).double()),
+        )
+        assert answer.error is not None
+        torch.testing.assert_close(answer.error, torch.ones(1).double())

@@ -105,13 +105,15 @@ def total(sign: int) -> Handler:
             return result
         merged = _with_bias(propagation, x, y, _constant(sign, x, args, kwargs))
         if merged is not None:
-            return merged
-        if propagation.composite.bias != "keep" or propagation.begins(x):
+            result = merged
+        elif propagation.composite.bias != "keep" or propagation.begins(x):
             result = applied(Passed, y, (1.0,), x)
         else:
             result = shared(propagation, func, args, kwargs)
-        if marks.is_gate(x):
+        if merged is None and marks.is_gate(x):
             marks.set_gate(result)
+        if _number((*args, *kwargs.values())) is not None:
+            marks.set_shifted(result, x)
         return result
 
     return handler
@@ -260,6 +262,28 @@ def gate(interception: Interception, func: Func, args: Arguments, kwargs: Keywor
     result = passed(func, args, kwargs, *(t for t in (*args, *kwargs.values()) if depends(t)))
     propagation_of(interception).marks.set_gate(result)
     return result
+
+
+def clipped(low: float | None, high: float | None, low_name: str, high_name: str) -> Handler:
+    """Returns the handler of clipping, given the bounds by default and the names of the bounds.
+
+    min(max(u + 3, 0), 6) is a sigmoid in straight pieces, as hard swish has it, and a gate: the
+    constant is no bias, and gets no share.
+    """
+    otherwise = alone("clamp")
+
+    def handler(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:
+        x, *given = bound(args[:3], kwargs, ("input", low_name, high_name))
+        least, most = (a if b is None else b for a, b in zip((low, high), given, strict=True))
+        marks = propagation_of(interception).marks
+        source = marks.unshifted(x)
+        if source is None or isinstance(least, Tensor) or least != 0 or most is None:
+            return otherwise(interception, func, args, kwargs)
+        result = passed(func, args, kwargs, source)
+        marks.set_gate(result)
+        return result
+
+    return handler
 
 
 def softmax(interception: Interception, func: Func, args: Arguments, kwargs: Keywords) -> Any:

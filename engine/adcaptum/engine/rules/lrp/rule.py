@@ -8,7 +8,8 @@ An evaluation under this rule has relevance in place of gradients, for a target 
 - Sums, means, pools and interpolation share relevance in proportion to contributions.
 - Functions of each element pass relevance unchanged. So do products with constants, and quotients,
   to their numerator. A product with a reciprocal, or a negative power, is such a quotient; 1 + tanh
-  is a gate like the sigmoid.
+  is a gate like the sigmoid, and so
+  is u + 3 clipped to [0, 6], of which hard swish is written.
 - Maxima pass relevance to the largest element.
 - Products of activations, softmax: see `Composite.gates`. Normalisations: see `Centred`.
 - Any other operation shares in proportion to values times gradients, and is reported.
@@ -26,6 +27,7 @@ from adcaptum.engine.rules.lrp.composites import Composite
 from adcaptum.engine.rules.lrp.elementwise import (
     alone,
     bounded,
+    clipped,
     divided,
     gate,
     group_norm,
@@ -84,6 +86,9 @@ HANDLERS: dict[str, Handler] = {
     "div": divided,
     **dict.fromkeys(("sigmoid", "hardsigmoid"), gate),
     **dict.fromkeys(("tanh", "erf", "softsign"), bounded),
+    "clamp": clipped(None, None, "min", "max"),
+    "hardtanh": clipped(-1, 1, "min_val", "max_val"),
+    "relu6": clipped(0, 6, "", ""),
     **dict.fromkeys(("reciprocal", "rsqrt"), reciprocal),
     "pow": power,
     "softmax": softmax,
