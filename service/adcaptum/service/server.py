@@ -79,10 +79,10 @@ class CannotStart(Exception):
 
 
 class Server:
-    """One server."""
+    """One server process."""
 
     def __init__(self, settings: Settings) -> None:
-        """Finds the models; nothing runs yet.
+        """Opens the repository; `serve` starts everything.
 
         Raises:
             DeclarationError: The repository is not a folder.
@@ -181,7 +181,7 @@ class Server:
         return self._failed
 
     def _leave_threads(self) -> None:
-        """Ends the process beside threads that do not end, for which Python would wait."""
+        """Ends the process without waiting for threads that do not end."""
         logs.logger().warning("threads were left", threads=thread_places())
         sys.stderr.flush()
         os._exit(int(self._failed))
@@ -193,7 +193,7 @@ class Server:
         return RETRY_SECONDS[0] if self._engines is None else self._engines.retry_seconds()
 
     def unready(self) -> str:
-        """Says why the server is not ready; nothing if it is."""
+        """Returns the reason why the server is not ready; empty if it is."""
         if self._interceptor.draining:
             return "draining"
         if self._ready:
@@ -231,7 +231,7 @@ class Server:
         """Refuses new requests and waits for those in flight."""
         await self._health.drain()
         logs.logger().info("draining", in_flight=self._interceptor.in_flight)
-        # Nobody would answer them if the engine has failed.
+        # After a failure of the engine nothing would answer them.
         await self._interceptor.drain(0.0 if self._failed else self._settings.drain_seconds)
 
     def _crashed(self, _: BaseException) -> None:
@@ -249,7 +249,7 @@ class Server:
             ("grpc.max_receive_message_length", most),
             ("grpc.max_send_message_length", most),
             ("grpc.max_concurrent_streams", self._most_streams),
-            # Two servers on one port would share its connections by chance.
+            # Otherwise two servers could listen on one port and share its connections.
             ("grpc.so_reuseport", 0),
         ]
 
@@ -283,7 +283,7 @@ def _cannot_listen(error: Exception, settings: Settings) -> str:
 def _freeze() -> None:
     """Takes everything loaded so far out of garbage collection.
 
-    To look through it again and again would stop the event loop for tenths of a second.
+    Each full collection would otherwise stop the event loop for tenths of a second.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Settings of a server: from the command line, else the environment, else the default."""
+"""Settings of a server, from the command line, the environment or the defaults."""
 
 from pathlib import Path
 from typing import Literal
@@ -76,10 +76,11 @@ class Settings(BaseSettings):
     and another thread goes on with the other models."""
 
     load_timeout_seconds: float = Field(default=300.0, gt=0)
-    """The longest stage of a model's loading; a slower model is UNAVAILABLE, its thread left be."""
+    """The longest stage of a model's loading; a slower model is UNAVAILABLE,
+    though its thread goes on."""
 
     ready_after_seconds: float = Field(default=120.0, ge=0)
-    """The time after which the server is ready though models still load, if one serves."""
+    """The time after which the server is ready while models still load, if one serves."""
 
     allowed_packages: str = ""
     """Packages from which models' factories may come beside `adcaptum.zoo` and the model's own

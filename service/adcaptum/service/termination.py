@@ -1,12 +1,12 @@
 """Termination: the end of the process, whatever its threads do.
 
 Rules:
-1. SIGTERM and SIGINT are read from a pipe by a thread of this module: where a model holds up the
-   event loop, the loop handles no signal.
-2. From the first signal, or from `begin`, the process has a limited time. If it has not ended by
-   then, it is ended, with a line in the log that names what its threads do.
-3. If even the log cannot be written, because an extension holds Python's lock, a timer of
-   `faulthandler`, which needs no lock, ends it.
+1. A thread of this module reads SIGTERM and SIGINT from a pipe: while a model holds up the event
+   loop, the loop handles no signal.
+2. From the first signal, or from `begin`, the process has a limited time. Then a timer
+   logs where each thread is, and ends the process.
+3. If an extension holds Python's lock, so that no thread can log, a timer of
+   `faulthandler`, which needs no lock, ends the process.
 """
 
 import faulthandler
@@ -29,10 +29,10 @@ LOG_SECONDS: Final = 0.5
 
 
 class Termination:
-    """Ends the process after a limited time."""
+    """The end of the process after a limited time."""
 
     def __init__(self, seconds: float, begun: Callable[[], None]) -> None:
-        """Prepares it.
+        """Prepares the termination.
 
         Args:
             seconds: The time that the process has from the first signal.
@@ -65,7 +65,7 @@ class Termination:
             self._timer = threading.Timer(self._seconds, self._force)
             self._timer.daemon = True
             self._timer.start()
-            # Later than the timer: only if that one gets no turn.
+            # Later than the timer, for the case that the timer's thread gets no turn.
             faulthandler.dump_traceback_later(self._seconds + LOG_SECONDS, exit=True)
         self._begun()
 
@@ -95,7 +95,7 @@ def thread_places() -> dict[str, list[str]]:
 
 
 def _restore() -> None:
-    """Gives a forked process signals of its own, which must not end this one."""
+    """Resets the signals of a forked process, so that they do not end this one."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)

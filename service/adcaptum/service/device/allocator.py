@@ -1,7 +1,7 @@
-"""The memory allocator: keeps the memory that batches free for the next batch.
+"""Settings of the memory allocator: memory that a batch frees stays for the next batch.
 
-By default glibc returns large tensors to the system one by one, and every batch pays for getting
-the same pages again (docs/decisions/0054-freed-memory-stays.md).
+By default glibc returns large tensors to the system one by one, and every batch pays for the same
+pages again (docs/decisions/0054-freed-memory-stays.md).
 """
 
 import ctypes
@@ -14,7 +14,7 @@ _TOP_PAD: Final = -2
 _MMAP_THRESHOLD: Final = -3
 
 KEPT: Final = {
-    # The largest that glibc takes: larger tensors return to the system when they are freed.
+    # The largest threshold that glibc accepts; larger tensors return to the system when freed.
     _MMAP_THRESHOLD: 32 << 20,
     _TRIM_THRESHOLD: 128 << 20,
     _TOP_PAD: 16 << 20,
@@ -23,10 +23,10 @@ KEPT: Final = {
 
 
 def keep_freed_memory() -> bool:
-    """Changes the allocator of this process, before it has allocated much.
+    """Sets the allocator of this process to keep freed memory; to be called early.
 
     Returns:
-        Whether it was changed: there is glibc, and its own variables (`MALLOC_…`) are not set.
+        Whether it was set: the C library is glibc, and its variables `MALLOC_…` are not set.
     """
     if any(name.startswith("MALLOC_") for name in os.environ):
         return False

@@ -1,6 +1,6 @@
-"""The memory of a batch: the peak of the device while it runs.
+"""The memory of a batch: the device's peak while the batch runs.
 
-The device has one such peak for everything that runs on it. A batch is measured only if no other
+The device has one peak for everything that runs on it. A batch has a measurement only if no other
 batch ran between its beginning and its end.
 """
 
@@ -39,7 +39,7 @@ class CudaMeter:
 
 
 class Begun(NamedTuple):
-    """A batch that runs.
+    """A running batch.
 
     Attributes:
         number: Its number, counted from 1.
@@ -51,10 +51,10 @@ class Begun(NamedTuple):
 
 
 class BatchMemory:
-    """Measures batches of several threads."""
+    """The measurement of batches of several threads."""
 
     def __init__(self, meter: Meter | None) -> None:
-        """Prepares it.
+        """Prepares the measurement.
 
         Args:
             meter: The meter of the device; None: it has none.

@@ -5,7 +5,7 @@ from time import monotonic
 
 
 class BusyTime:
-    """Adds up the time in which at least one thing runs, from any thread."""
+    """A sum of the time in which at least one thing runs; for any thread."""
 
     __slots__ = ("_lock", "_over", "_running", "_since")
 
@@ -23,7 +23,7 @@ class BusyTime:
             self._running += 1
 
     def end(self, now: float) -> None:
-        """Notes that one of them runs no more."""
+        """Notes that one of them has ended at `now`."""
         with self._lock:
             self._running -= 1
             if not self._running:

@@ -7,12 +7,12 @@ Rules, on CUDA:
 1. A batch is packed, launched and awaited on the stream of its thread. All other operations (copies
    of inputs, computations of flows, folds, answers) are queued on the device's default stream, from
    any thread; it runs them in the order of queueing, which the locks of this process determine.
-2. A batch begins when the default stream has done all that is queued on it now: the rows that the
-   batch reads are there, and the results of earlier batches have been folded.
+2. A batch begins when the default stream has done all operations queued so far: the batch's rows
+   are there, and the results of earlier batches are folded.
 3. A batch ends when its own stream has done all of it, also if it failed: until then its inputs
    stay referenced. It does not wait for the rest of the device.
 4. The results of a batch are made on its stream and read on the default stream. `record_stream`
-   says so to the allocator, which would reuse their memory too early otherwise.
+   tells the allocator, which would otherwise reuse their memory too early.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ CUDA_THREADS = 2
 
 
 class Stream(Protocol):
-    """A place where the batches of a device thread run."""
+    """The place where the batches of a device thread run."""
 
     def run(self, batch: Callable[[], list[Part]]) -> list[Part]:
         """Runs a batch to its end."""
@@ -36,7 +36,7 @@ class Stream(Protocol):
 
 
 class Here:
-    """A processor, which runs batches at once."""
+    """The stream of a processor, which runs batches at once."""
 
     def run(self, batch: Callable[[], list[Part]]) -> list[Part]:
         """Runs a batch."""

@@ -10,14 +10,14 @@ from adcaptum.service.runtime.cost import Cost, Forecast
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
 
 SURE: Final = 2.0
-"""A request is refused if it needs so many times the time that is left. Times of rows are learnt,
-perhaps on a busy machine, and only what is far off is sure."""
+"""The multiple of the time left from which on a request is refused. The times of rows are learnt,
+perhaps on a busy machine, so that smaller multiples may be wrong."""
 
 ANSWER_SECONDS: Final = 0.1
 """The most time that is kept for writing and sending a partial answer."""
 
 ANSWER_SHARE: Final = 0.3
-"""The same, as a share of the time that there is."""
+"""The same, as a share of the time from arrival to deadline."""
 
 PRIORITIES: Final = {
     explanation_pb2.PRIORITY_UNSPECIFIED: Priority.INTERACTIVE,
@@ -68,7 +68,7 @@ def check_time(cost: Cost, forecast: Forecast, deadline: float, *, partial: bool
         partial: Whether the first estimate is an answer.
 
     Raises:
-        TooLate: Even the first estimate takes far longer than there is time.
+        TooLate: Even the first estimate takes far longer than the time left.
     """
     own = forecast.first_seconds if partial else forecast.seconds
     wait = forecast.wait(own)

@@ -1,23 +1,23 @@
-"""A call: the facts about a request that its message does not hold."""
+"""Calls: the facts about a request that its message does not hold."""
 
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
 CLOCK_SECONDS: Final = 0.05
-"""The lead that a caller's clock may have over ours at its deadline."""
+"""The time by which a caller may end a call before the server sees its deadline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call.
+    """The facts about one call.
 
     Attributes:
         id: The request's id, for logs and answers.
         arrival: When it arrived, on the monotonic clock, in seconds.
         deadline: When its answer is due, on the same clock; None for never.
         caller: The caller's name; callers share the device evenly.
-        nbytes: The size of the request as it came.
+        nbytes: The size of the serialised request.
     """
 
     id: str

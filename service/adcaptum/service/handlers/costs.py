@@ -1,4 +1,4 @@
-"""Costs of predictions and explanations, estimated before anything is paid."""
+"""Estimates of the costs of predictions and explanations, made before any work starts."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -11,8 +11,8 @@ from adcaptum.service.requests.pieces import Piece
 from adcaptum.service.runtime.cost import Cost
 
 PLAIN_NUMBERS: Final = 1 << 13
-"""Up to so many rows times elements of an example, planning coalitions and fitting regressions to
-their worths takes some milliseconds at most."""
+"""The product of rows and elements of an example up to which planning coalitions and fitting
+regressions takes some milliseconds at most."""
 
 
 def of_prediction(inputs: Inputs) -> Cost:
@@ -65,7 +65,7 @@ def learn(parsed: ParsedRequest, answered: Sequence[tuple[Piece, Attribution]]) 
 
 
 def _is_plain(parsed: ParsedRequest, rows: int) -> bool:
-    """Returns whether the methods take hardly any time beside so many rows."""
+    """Returns whether the mathematics of the methods takes little time beside that many rows."""
     elements = sum([each[0].numel() for each in parsed.inputs.tensors])
     of_coalitions = any(each.method.traits.feature_masks for each in parsed.methods)
     return not of_coalitions or rows * elements <= PLAIN_NUMBERS

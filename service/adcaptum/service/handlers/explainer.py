@@ -17,7 +17,7 @@ from adcaptum.service.handlers.plans import Explanation
 from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.request_reader import RequestReader
 from adcaptum.service.handlers.response_cache import ResponseCache
-from adcaptum.service.handlers.shared_computation import Answered, SharedComputation
+from adcaptum.service.handlers.shared_computation import PieceAttributions, SharedComputation
 from adcaptum.service.handlers.shared_computations import SharedComputations
 from adcaptum.service.handlers.waiter import Terms, Waiter
 from adcaptum.service.models.catalogue import Catalogue
@@ -32,8 +32,8 @@ from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A request with what is read of it before all of it is.
+class _IdentifiedRequest:
+    """A request whose model, methods and key are known; its inputs are not read yet.
 
     Attributes:
         message: The request.
@@ -52,12 +52,12 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explainer:
-    """Answers explanations.
+    """The handler of Explain and ExplainStream.
 
     Attributes:
         catalogue: The models.
         dispatcher: Runs the works.
-        metrics: Where answers are counted.
+        metrics: The counters of answers.
         cache: The answers that are kept.
         computations: The computations that requests may join.
         reader: Reads requests.
@@ -76,13 +76,13 @@ class Explainer:
         Raises:
             ServiceError: The request is wrong, or the server cannot serve it.
         """
-        asked = await self._asked(request, call)
-        if (kept := self._kept(asked)) is not None:
+        identified = await self._identify(request, call)
+        if (kept := self._kept(identified)) is not None:
             return kept
-        computation, waiter, _ = await self._join_or_start(asked, stream=False)
+        computation, waiter, _ = await self._join_or_start(identified, stream=False)
         try:
             await waiter.end()
-            return await self._answer(asked, computation, waiter, "Explain")
+            return await self._answer(identified, computation, waiter, "Explain")
         finally:
             computation.leave(waiter, call.end_reason)
 
@@ -94,75 +94,75 @@ class Explainer:
         Raises:
             ServiceError: The request is wrong, or the server cannot serve it.
         """
-        asked = await self._asked(request.explain, call)
-        if (kept := self._kept(asked)) is not None:
+        identified = await self._identify(request.explain, call)
+        if (kept := self._kept(identified)) is not None:
             yield pb.ExplainStreamResponse(accepted=pb.Accepted(request_id=call.id))
             yield pb.ExplainStreamResponse(final=kept)
             return
-        computation, waiter, forecast = await self._join_or_start(asked, stream=True)
+        computation, waiter, forecast = await self._join_or_start(identified, stream=True)
         try:
             accepted = responses.accepted(call, computation, forecast)
             yield pb.ExplainStreamResponse(accepted=accepted)
             sent = 0
             while not waiter.over:
                 await waiter.progress()
-                # Maps are sent only where they have changed; without any there are rows to count.
+                # Sends attributions only after a change; before the first ones, each count of rows.
                 revision = computation.revision
                 if waiter.over:
                     break
                 if not revision or revision != sent:
                     sent = revision
                     yield pb.ExplainStreamResponse(partial=await self._partial(computation))
-            final = await self._answer(asked, computation, waiter, "ExplainStream")
+            final = await self._answer(identified, computation, waiter, "ExplainStream")
             yield pb.ExplainStreamResponse(final=final)
         finally:
             computation.leave(waiter, call.end_reason)
 
-    async def _asked(self, request: pb.ExplainRequest, call: Call) -> _Asked:
+    async def _identify(self, request: pb.ExplainRequest, call: Call) -> _IdentifiedRequest:
         model = self.catalogue.find(request.model)
         methods = parsed_request.read_methods(request, model)
         shares = request.cache != explanation_pb2.CACHE_BYPASS
         key = await self.reader.key(request, model, methods, call) if shares else None
-        return _Asked(request, model, methods, key, call)
+        return _IdentifiedRequest(request, model, methods, key, call)
 
-    def _kept(self, asked: _Asked) -> pb.ExplainResponse | None:
-        """Returns an answer that was kept."""
-        stored = None if asked.key is None else self.cache.get(asked.key)
+    def _kept(self, identified: _IdentifiedRequest) -> pb.ExplainResponse | None:
+        """Returns the kept answer of an equal request; None if there is none."""
+        stored = None if identified.key is None else self.cache.get(identified.key)
         if stored is None:
             return None
         response = pb.ExplainResponse.FromString(stored)
-        self.metrics.hit(asked.model.name)
-        self.metrics.repeated(asked.model.name, response)
+        self.metrics.hit(identified.model.name)
+        self.metrics.repeated(identified.model.name, response)
         response.cache = explanation_pb2.CACHE_STATUS_HIT
-        response.timings.total_seconds = monotonic() - asked.call.arrival
-        response.request_id = asked.call.id
+        response.timings.total_seconds = monotonic() - identified.call.arrival
+        response.request_id = identified.call.id
         return response
 
     async def _join_or_start(
-        self, asked: _Asked, *, stream: bool
+        self, identified: _IdentifiedRequest, *, stream: bool
     ) -> tuple[SharedComputation, Waiter, Forecast | None]:
         """Joins an identical computation that is running, or starts one.
 
         Returns:
-            The computation, this request's place in it, and, if it starts now, its forecast.
+            The computation, the request's waiter, and the forecast of a new computation.
         """
-        partial_answer = budgets.partial(asked.message.budget, stream=stream)
-        due = admission.due(asked.call, partial=partial_answer)
-        terms = Terms(admission.priority(asked.message), due, partial_answer, stream)
-        found = self.computations.find(asked.key, terms.priority)
+        partial_answer = budgets.partial(identified.message.budget, stream=stream)
+        due = admission.due(identified.call, partial=partial_answer)
+        terms = Terms(admission.priority(identified.message), due, partial_answer, stream)
+        found = self.computations.find(identified.key, terms.priority)
         if found is None:
             parsed = await self.reader.explanation(
-                asked.message, asked.model, asked.methods, asked.call
+                identified.message, identified.model, identified.methods, identified.call
             )
             # An identical request may have been read faster meanwhile.
-            found = self.computations.find(asked.key, terms.priority)
+            found = self.computations.find(identified.key, terms.priority)
             if found is None:
-                started, forecast = self._start(asked, parsed, terms)
+                started, forecast = self._start(identified, parsed, terms)
                 return started, started.join(terms, joined=False), forecast
         return found, found.join(terms), None
 
     def _start(
-        self, asked: _Asked, parsed: ParsedRequest, terms: Terms
+        self, identified: _IdentifiedRequest, parsed: ParsedRequest, terms: Terms
     ) -> tuple[SharedComputation, Forecast]:
         """Starts a computation, if there is time and room for it."""
         cost = costs.of_explanation(parsed)
@@ -175,9 +175,9 @@ class Explainer:
             plan,
             cost,
             finished=asyncio.get_running_loop().create_future(),
-            arrival=asked.call.arrival,
+            arrival=identified.call.arrival,
             priority=terms.priority,
-            caller=asked.call.caller or None,
+            caller=identified.call.caller or None,
             seconds=forecast.seconds,
             deadline=terms.due,
             expires=False,
@@ -188,10 +188,10 @@ class Explainer:
             plan,
             work,
             cancel=self.dispatcher.cancel,
-            ended=partial(self.computations.remove, asked.key),
+            ended=partial(self.computations.remove, identified.key),
         )
         self.dispatcher.submit(work)
-        self.computations.add(asked.key, computation)
+        self.computations.add(identified.key, computation)
         return computation, forecast
 
     async def _partial(self, computation: SharedComputation) -> pb.Partial:
@@ -201,25 +201,29 @@ class Explainer:
             return await asyncio.to_thread(responses.partial, computation)
 
     async def _answer(
-        self, asked: _Asked, computation: SharedComputation, waiter: Waiter, rpc: str
+        self,
+        identified: _IdentifiedRequest,
+        computation: SharedComputation,
+        waiter: Waiter,
+        rpc: str,
     ) -> pb.ExplainResponse:
         """Returns the answer of a computation that has ended, or the best one so far."""
-        work, model = computation.work, asked.model.name
-        response = await self._response(asked, computation, waiter)
-        queued = responses.queue_seconds(work, asked.call)
+        work, model = computation.work, identified.model.name
+        response = await self._response(identified, computation, waiter)
+        queued = responses.queue_seconds(work, identified.call)
         self.metrics.answered(model, rpc, queued, work.compute_seconds)
         if waiter.joined:
             response.cache = explanation_pb2.CACHE_STATUS_JOINED
             self.metrics.joined(model)
-        elif asked.key is not None:
+        elif identified.key is not None:
             response.cache = explanation_pb2.CACHE_STATUS_MISS
             self.metrics.missed(model)
-        response.timings.CopyFrom(responses.timings(work, asked.call))
-        response.request_id = asked.call.id
+        response.timings.CopyFrom(responses.timings(work, identified.call))
+        response.request_id = identified.call.id
         return response
 
     async def _response(
-        self, asked: _Asked, computation: SharedComputation, waiter: Waiter
+        self, identified: _IdentifiedRequest, computation: SharedComputation, waiter: Waiter
     ) -> pb.ExplainResponse:
         work, parsed = computation.work, computation.parsed
         if not work.finished.done():
@@ -236,28 +240,30 @@ class Explainer:
             raise work.error
         async with computation.writing:
             if computation.stored is None:
-                return await self._first(asked, computation)
+                return await self._write_once(identified, computation)
             response = pb.ExplainResponse.FromString(computation.stored)
             self.metrics.repeated(parsed.model.name, response)
             return response
 
-    async def _first(self, asked: _Asked, computation: SharedComputation) -> pb.ExplainResponse:
+    async def _write_once(
+        self, identified: _IdentifiedRequest, computation: SharedComputation
+    ) -> pb.ExplainResponse:
         """Writes the answer of a computation that has ended, for all its waiters."""
         parsed = computation.parsed
         answered = computation.plan.answered(computation.work.results)
-        write = partial(_write, computation, answered, keep=asked.key is not None)
-        # Large answers are written where they hold up nobody; everything else belongs to the loop.
+        write = partial(_write, computation, answered, keep=identified.key is not None)
+        # A thread writes large answers, to keep the event loop free; all else runs in the loop.
         response, stored = await asyncio.to_thread(write) if computation.large else write()
         costs.learn(parsed, answered)
         self.metrics.explained(parsed, answered)
-        if asked.key is not None:
+        if identified.key is not None:
             computation.stored = stored
-            self.cache.put(asked.key, stored)
+            self.cache.put(identified.key, stored)
         return response
 
 
 def _write(
-    computation: SharedComputation, answered: Answered, *, keep: bool
+    computation: SharedComputation, answered: PieceAttributions, *, keep: bool
 ) -> tuple[pb.ExplainResponse, bytes]:
     response = responses.explanation(computation, answered)
     return response, response.SerializeToString() if keep else b""

@@ -26,20 +26,20 @@ class Prediction:
         return (PlannedFlow(ask(self._evaluation)),)
 
     def following(self, results: list[Any]) -> Sequence[PlannedFlow]:  # noqa: ARG002
-        """Returns nothing: there is no second stage."""
+        """Returns no flows: there is no second stage."""
         return ()
 
 
 class Explanation:
     """The stages of an explanation: the outputs, if targets depend on them, then the attributions.
 
-    Outputs that are only part of the answer are asked for beside the attributions, which do not
+    Outputs that are only part of the answer are evaluated beside the attributions, which do not
     wait for them.
 
     Attributes:
         pieces: The piece of the request that each flow of the last stage computes, in their order;
             empty before it.
-        outputs: The model's outputs, `(examples, *output)`, once they are known and were asked for.
+        outputs: The model's outputs, `(examples, *output)`, if requested and once known.
     """
 
     __slots__ = ("_asks_outputs", "_parsed", "outputs", "pieces")

@@ -23,12 +23,12 @@ from adcaptum.v1 import explanation_service_pb2 as pb
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictor:
-    """Answers predictions.
+    """The handler of Predict.
 
     Attributes:
         catalogue: The models.
         dispatcher: Runs the works.
-        metrics: Where answers are counted.
+        metrics: The counters of answers.
         reader: Reads requests.
     """
 

@@ -1,4 +1,4 @@
-"""A lane: threads in which requests are read, a few at a time, callers in turn."""
+"""Reading lanes: threads that read requests, a few at a time, callers in turn."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -18,19 +18,18 @@ MOST_WAITING: Final = 1024
 
 
 class ReadingLane:
-    """Runs the reading of requests in threads of its own.
+    """A pool of threads that read requests.
 
     Callers take turns, however many requests each has waiting. A place is free again when its
-    thread has ended, whether or not somebody still waits for the result. Used in the event loop
-    only.
+    thread has ended, even if nobody waits for the result any longer. For the event loop only.
     """
 
     def __init__(self, name: str, threads: int, retry_seconds: Callable[[], float]) -> None:
-        """Prepares it; threads start when they are needed.
+        """Prepares the lane; threads start with the first requests.
 
         Args:
             name: The name of its threads.
-            threads: How many requests are read at a time.
+            threads: The number of requests that are read at a time.
             retry_seconds: Returns after how many seconds a refused request should be tried again.
         """
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"adcaptum-{name}")
@@ -45,7 +44,7 @@ class ReadingLane:
         Args:
             caller: The caller's name.
             reading: The bounds of the request; it is abandoned if this call is cancelled.
-            work: What to run.
+            work: The function to run.
 
         Raises:
             DeadlineExceeded: The deadline came before the turn.
@@ -62,7 +61,7 @@ class ReadingLane:
             raise
 
     def close(self) -> None:
-        """Begins nothing more; what runs goes on to its end."""
+        """Starts no more readings; those that run go on to their end."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _turn(self, caller: str, reading: Reading) -> None:
@@ -90,7 +89,7 @@ class ReadingLane:
             raise
 
     def _ended(self, running: "asyncio.Future[T]") -> None:
-        # Errors of what nobody waits for any longer are nobody's.
+        # Marks the error as retrieved: the caller may be gone, and asyncio would log it.
         if not running.cancelled():
             running.exception()
         self._next()

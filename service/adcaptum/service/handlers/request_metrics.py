@@ -1,4 +1,4 @@
-"""Metrics of answers; labels are looked up once."""
+"""Metrics of answers, with the lookup of each label done once."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from adcaptum.v1 import explanation_service_pb2 as pb
 
 
 class RequestMetrics:
-    """Counts answers. Label values are names of models and methods that exist, never a caller's."""
+    """The counters of answers; labels are names of existing models and methods, never free text."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

@@ -1,8 +1,9 @@
-"""The request reader: reads requests where that holds up nobody.
+"""The request reader: reads requests in the event loop or in threads, by their cost.
 
-The event loop reads only what takes less than a millisecond by an upper bound that is known before
-anything is decoded. Everything else is read in threads: what may take long one at a time, apart
-from the rest, so that many images of one caller hold up neither other calls nor others' texts.
+The event loop reads only requests that take less than a millisecond, by an upper bound that is
+known before anything is decoded. Threads read all others. Requests that may take long have a lane
+of their own, one at a time, so that many images of one caller delay neither other calls nor the
+texts of others.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,12 +45,12 @@ THREADS: Final = 2
 
 
 class RequestReader:
-    """Reads requests, in the event loop or in threads."""
+    """The reader of all requests."""
 
     def __init__(
         self, max_image_pixels: int, max_bytes: int, retry_seconds: Callable[[], float]
     ) -> None:
-        """Prepares it.
+        """Prepares the reader.
 
         Args:
             max_image_pixels: The most pixels of an encoded image.
@@ -70,7 +71,7 @@ class RequestReader:
         methods: tuple[ResolvedMethod, ...],
         call: Call,
     ) -> bytes:
-        """Returns the key of a request: equal for requests that ask the same.
+        """Returns the key of a request: equal for requests with the same answer.
 
         Args:
             request: The request.
@@ -79,7 +80,7 @@ class RequestReader:
             call: Its call.
 
         Raises:
-            DeadlineExceeded: The deadline came before.
+            DeadlineExceeded: The deadline came first.
             TooBusy: Too many requests wait to be read.
         """
         small = call.nbytes <= SMALL_BYTES
@@ -96,7 +97,7 @@ class RequestReader:
 
         Raises:
             InvalidRequest: Something in it is not allowed.
-            DeadlineExceeded: The deadline came before.
+            DeadlineExceeded: The deadline came first.
             TooBusy: Too many requests wait to be read.
         """
         reading = Reading(self._max_image_pixels, call.deadline)
@@ -128,7 +129,7 @@ class RequestReader:
         Raises:
             InvalidRequest: Something in it is not allowed.
             NotFound: It names a layer that does not exist.
-            DeadlineExceeded: The deadline came before.
+            DeadlineExceeded: The deadline came first.
             TooBusy: Too many requests wait to be read.
         """
         reading = Reading(self._max_image_pixels, call.deadline)
@@ -149,7 +150,7 @@ class RequestReader:
         )
 
     def close(self) -> None:
-        """Begins to read nothing more."""
+        """Starts no more readings."""
         self._short.close()
         self._long.close()
 
@@ -162,14 +163,14 @@ class RequestReader:
         *,
         look: bool,
     ) -> T:
-        """Reads a request where its cost says.
+        """Reads a request in the event loop, or in the lane for its cost.
 
         Args:
             call: Its call.
             reading: The bounds of reading it.
             bound: Returns the cost, from the request's size and the most pixels of an image.
             read: Reads it.
-            look: Whether its data have to be looked at for the cost, which copies them.
+            look: Whether the cost depends on the data, which are then copied.
         """
         bound_now = partial(bound, call.nbytes, self._max_image_pixels)
         if look and call.nbytes > INLINE_BYTES:
@@ -195,5 +196,5 @@ class RequestReader:
 
 
 def _plain(messages: Sequence[tensor_pb2.Tensor]) -> bool:
-    """Returns True if all inputs are numbers that are taken as they are."""
+    """Returns whether all inputs are numbers that need no conversion (no texts, no images)."""
     return all(each.datatype not in ("BYTES", "UINT8") for each in messages)

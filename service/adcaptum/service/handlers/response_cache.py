@@ -1,6 +1,6 @@
 """The response cache: serialised answers, bounded in number and memory.
 
-The least recently used answers are dropped first.
+It drops the least recently used answers first.
 """
 
 from collections import OrderedDict
@@ -9,14 +9,14 @@ from typing import Final
 from adcaptum.service.metrics import Metrics
 
 ENTRY_BYTES: Final = 256
-"""The memory of an entry beside its bytes: its key, its place, the objects of Python."""
+"""The memory of an entry beside the answer: its key, its place, Python's objects."""
 
 
 class ResponseCache:
-    """Keeps answers, serialised.
+    """A cache of serialised answers.
 
     Attributes:
-        nbytes: The memory that they take.
+        nbytes: The size of all entries, in bytes.
     """
 
     def __init__(self, max_bytes: int, max_entries: int, metrics: Metrics) -> None:
@@ -25,7 +25,7 @@ class ResponseCache:
         Args:
             max_bytes: The most memory.
             max_entries: The most answers.
-            metrics: Where answers are counted.
+            metrics: The counters of answers.
         """
         self._max_bytes = max_bytes
         self._max_entries = max_entries

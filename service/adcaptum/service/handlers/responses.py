@@ -3,7 +3,7 @@
 from time import monotonic
 
 from adcaptum.service.handlers.call import Call
-from adcaptum.service.handlers.shared_computation import Answered, SharedComputation
+from adcaptum.service.handlers.shared_computation import PieceAttributions, SharedComputation
 from adcaptum.service.requests import answer_warnings, answers
 from adcaptum.service.runtime.cost import Forecast
 from adcaptum.service.runtime.work import Work
@@ -16,8 +16,8 @@ def accepted(call: Call, computation: SharedComputation, forecast: Forecast | No
 
     Args:
         call: The call.
-        computation: Its computation.
-        forecast: The time that this is expected to take; None: it was running before.
+        computation: The request's computation.
+        forecast: Its expected time; None: it was running before.
     """
     if forecast is None:
         return pb.Accepted(request_id=call.id, rows=computation.rows)
@@ -31,7 +31,7 @@ def accepted(call: Call, computation: SharedComputation, forecast: Forecast | No
 
 
 def partial(computation: SharedComputation) -> pb.Partial:
-    """Returns the progress of a computation; its message is written once for all waiters."""
+    """Returns the progress of a computation, written once for all waiters."""
     if computation.partial is None:
         computation.partial = pb.Partial(
             rows_done=computation.work.rows_done,
@@ -41,8 +41,8 @@ def partial(computation: SharedComputation) -> pb.Partial:
     return computation.partial
 
 
-def explanation(computation: SharedComputation, answered: Answered) -> pb.ExplainResponse:
-    """Returns the answer of a computation, without what differs from waiter to waiter."""
+def explanation(computation: SharedComputation, answered: PieceAttributions) -> pb.ExplainResponse:
+    """Returns the part of an answer that is the same for all waiters of a computation."""
     parsed = computation.parsed
     predictions, outputs = answers.shown_outputs(parsed, computation.outputs)
     reports = answers.reports(parsed, answered)
@@ -63,7 +63,7 @@ def explanation(computation: SharedComputation, answered: Answered) -> pb.Explai
 
 
 def queue_seconds(work: Work, call: Call) -> float:
-    """Returns the wait of a request for the first batch, which may have been before it came."""
+    """Returns a request's wait for the first batch; 0 if the batch was before its arrival."""
     return max(0.0, work.queue_seconds - (call.arrival - work.arrival))
 
 

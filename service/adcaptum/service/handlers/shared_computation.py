@@ -3,13 +3,13 @@
 Rules:
 1. A computation lasts as long as somebody waits: when the last waiter leaves, its work is
    cancelled. The first request may leave, and the others lose nothing.
-2. Each waiter has its own deadline. The engine uses that of the first for the order of rows only;
-   at its deadline a waiter takes the best answer so far, or none.
-3. No request joins a computation of a class behind its own, where it could wait for ever.
-4. An answer that a deadline has cut short is its waiter's alone: it is neither shared nor kept, and
-   errors are not kept either.
+2. Each waiter has its own deadline. The engine uses that of the first for the order of rows only.
+   At its deadline a waiter takes the best answer so far, if it accepts one.
+3. No request joins a computation of a class behind its own, which might never finish.
+4. An answer that a deadline cut short goes to its waiter only: it is neither shared nor kept.
+   Errors are not kept either.
 
-All of it happens in the event loop.
+For the event loop only.
 """
 
 import asyncio
@@ -28,26 +28,26 @@ from adcaptum.service.requests.pieces import Piece
 from adcaptum.service.runtime.work import Work
 from adcaptum.v1 import explanation_service_pb2 as pb
 
-Answered = list[tuple[Piece, Attribution]]
+PieceAttributions = list[tuple[Piece, Attribution]]
 
 LARGE_COUNT: Final = 64
-"""From how many explanations on an answer is large: writing one takes 20 µs."""
+"""The number of explanations from which on an answer is large; writing one takes 20 µs."""
 
 LARGE_BYTES: Final = 1 << 20
-"""From how many bytes on an answer is large."""
+"""The bytes from which on an answer is large."""
 
 
 class SharedComputation:
-    """A computation that is running.
+    """A running computation, with its waiters.
 
     Attributes:
         parsed: The request that it answers.
-        plan: The stages of it.
-        work: The engine's share of it.
+        plan: Its stages.
+        work: The work that the engine runs for it.
         stored: The answer's bytes, once a waiter has written it.
         partial: The message of the progress so far, once a waiter has written it.
         revision: The number of times that the best answers so far have changed.
-        writing: Held while a large answer is written in a thread, which happens once.
+        writing: Held while a thread writes a large answer, which happens once.
     """
 
     __slots__ = (
@@ -64,14 +64,14 @@ class SharedComputation:
         cancel: Callable[[Work, str], None],
         ended: Callable[["SharedComputation"], None],
     ) -> None:
-        """Takes a work that has been submitted.
+        """Makes the computation of a work.
 
         Args:
             parsed: The request.
             plan: The stages of its computation.
-            work: The engine's share of it.
+            work: The work that the engine runs for it.
             cancel: Cancels the work, with a reason for the metrics.
-            ended: Called once, when no request may join any more.
+            ended: Called when no further request may join.
         """
         self.parsed = parsed
         self.plan = plan
@@ -89,7 +89,7 @@ class SharedComputation:
 
     @property
     def rows(self) -> int:
-        """The number of rows that it is expected to take."""
+        """The expected number of rows."""
         return max(self.work.cost.total_rows, self.work.rows_done)
 
     @property
@@ -123,14 +123,14 @@ class SharedComputation:
             self._ended(self)
             self._cancel(self.work, "deadline" if waiter.overdue else reason)
 
-    def best(self) -> Answered | None:
+    def best(self) -> PieceAttributions | None:
         """Returns the best answers so far, cut short; None if one is missing."""
         found = self.so_far()
         return found if found and len(found) == len(self.plan.pieces) else None
 
-    def so_far(self) -> Answered:
+    def so_far(self) -> PieceAttributions:
         """Returns the best answers so far of the flows that have one."""
-        found: Answered = []
+        found: PieceAttributions = []
         for flow in self.work.running:
             piece, execution = flow.about, flow.execution
             if not isinstance(piece, Piece):
@@ -143,7 +143,7 @@ class SharedComputation:
 
     @property
     def outputs(self) -> Tensor | None:
-        """The model's outputs for the inputs, if they were asked for and are known."""
+        """The model's outputs for the inputs, if requested and known."""
         if self.plan.outputs is not None:
             return self.plan.outputs
         for flow in self.work.running:

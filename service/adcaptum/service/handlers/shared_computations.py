@@ -11,18 +11,18 @@ class SharedComputations:
         self._running: dict[bytes, SharedComputation] = {}
 
     def find(self, key: bytes | None, priority: Priority) -> SharedComputation | None:
-        """Returns a computation that a request of a class may join; None without a key."""
+        """Returns a computation that a request of a class may join; None if there is none."""
         found = None if key is None else self._running.get(key)
         if found is None or found.work.request.priority > priority:
             return None
         return found
 
     def add(self, key: bytes | None, computation: SharedComputation) -> None:
-        """Lets a computation be found until it has ended; without a key it cannot be."""
+        """Registers a computation until it has ended; without a key it does nothing."""
         if key is not None:
             self._running[key] = computation
 
     def remove(self, key: bytes | None, computation: SharedComputation) -> None:
-        """Lets it be found no longer."""
+        """Removes a computation."""
         if key is not None and self._running.get(key) is computation:
             del self._running[key]

@@ -1,4 +1,4 @@
-"""A waiter: one request that waits for a shared computation, until its own deadline."""
+"""Waiters: requests that wait for a shared computation, each until its own deadline."""
 
 import asyncio
 from time import monotonic
@@ -13,7 +13,7 @@ class Terms(NamedTuple):
     Attributes:
         priority: Its class.
         due: When its answer is due, on the monotonic clock; None: at the end.
-        partial: Whether the best answer so far is an answer at that time.
+        partial: Whether the request accepts the best answer so far at that time.
         stream: Whether it is notified of progress.
     """
 
@@ -24,7 +24,7 @@ class Terms(NamedTuple):
 
 
 class Waiter:
-    """A request that waits.
+    """A waiting request.
 
     Attributes:
         terms: The terms on which it waits.
@@ -36,7 +36,7 @@ class Waiter:
     __slots__ = ("_finished", "_timer", "joined", "news", "overdue", "terms")
 
     def __init__(self, finished: asyncio.Future[None], terms: Terms, *, joined: bool) -> None:
-        """Begins to wait.
+        """Starts the timer of the deadline.
 
         Args:
             finished: Set when the computation has ended.
@@ -55,11 +55,11 @@ class Waiter:
 
     @property
     def over(self) -> bool:
-        """True if there is nothing more to wait for."""
+        """True if the computation has ended or the deadline has come."""
         return self.overdue or self._finished.done()
 
     async def end(self) -> None:
-        """Waits until it is over."""
+        """Waits until the computation has ended or the deadline has come."""
         while not self.over:
             await self.progress()
 
@@ -69,7 +69,7 @@ class Waiter:
         self.news.clear()
 
     def close(self) -> None:
-        """Stops the clock of its deadline."""
+        """Stops the timer of the deadline."""
         if self._timer is not None:
             self._timer.cancel()
 

@@ -202,7 +202,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 return None
             finally:
                 self._others -= 1
-            self._tell(rpc, "", call, error)
+            self._log_end(rpc, "", call, error)
             return await _abort(context, call, error)
 
         if handler.response_streaming:
@@ -297,9 +297,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if duration is None:
             duration = self._durations[key] = self._metrics.request_seconds.labels(*key)
         duration.observe(monotonic() - call.arrival)
-        self._tell(rpc, key[0], call, error)
+        self._log_end(rpc, key[0], call, error)
 
-    def _tell(self, rpc: str, model: str, call: Call, error: Exception | None) -> None:
+    def _log_end(self, rpc: str, model: str, call: Call, error: Exception | None) -> None:
         """Logs one line, and counts refusals."""
         code = "OK" if error is None else status.code(error).name
         seconds = monotonic() - call.arrival

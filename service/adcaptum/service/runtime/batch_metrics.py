@@ -1,4 +1,4 @@
-"""Metrics of device batches; labels are looked up once."""
+"""Metrics of device batches, with the lookup of each label done once."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -35,9 +35,9 @@ class _Children:
 
 
 class BatchMetrics:
-    """Counts the batches of one device.
+    """The counters of one device's batches.
 
-    Wasted rows are rows whose results serve nobody.
+    Wasted rows are evaluated rows whose results nobody receives.
     """
 
     def __init__(self, metrics: Metrics, device: torch.device) -> None:
@@ -63,7 +63,7 @@ class BatchMetrics:
             batch: The batch.
             update: The scheduler's account of its end.
             works: The number of works that have rows in it.
-            seconds: How long it took.
+            seconds: Its wall time.
         """
         for piece in update.wasted:
             reason = piece.job.payload.work.waste or "cancelled"

@@ -23,10 +23,10 @@ kernel ends the process. What a model computes of them takes some times as many 
 
 
 class BatchSizes:
-    """Batch sizes that are learnt from batches.
+    """Batch sizes, learnt from evaluated batches.
 
     Attributes:
-        sizer: The engine's rule for them.
+        sizer: The engine's batch sizer.
     """
 
     def __init__(self, device: torch.device, target_batch_seconds: float) -> None:
@@ -34,7 +34,7 @@ class BatchSizes:
 
         Args:
             device: The device of the models.
-            target_batch_seconds: How long a batch may take.
+            target_batch_seconds: The longest time of a batch.
         """
         self.sizer = BatchSizer(
             target_seconds=target_batch_seconds, max_rows=self._most_rows, kind=batch_kind
@@ -47,7 +47,7 @@ class BatchSizes:
         curves: Mapping[str, Curve],
         memory: Mapping[str, tuple[int, int]],
     ) -> None:
-        """Begins with what was measured at load.
+        """Starts the curves of a model from the measurements at load.
 
         Args:
             model: The model.
@@ -62,7 +62,7 @@ class BatchSizes:
         return self.sizer.line(key).row
 
     def seconds(self, model: ServedModel, rows: RowCounts) -> float:
-        """Estimates the time of rows with the device for them alone."""
+        """Estimates the time of rows that have the device for themselves."""
         lines = {kind: self.sizer.kind_line((model, kind)) for kind in rows}
         return sum([lines[kind].seconds(number) for kind, number in rows.items()])
 
@@ -73,7 +73,7 @@ class BatchSizes:
             threads: The number of batches that will share it.
         """
         if self._device.type == "cuda":
-            # The default stream's cache is of no use to batches, which run on streams of their own.
+            # Batches run on streams of their own, which cannot use the default stream's cache.
             torch.cuda.empty_cache()
             free, _ = torch.cuda.mem_get_info(self._device)
             self.sizer.memory_bytes = MEMORY_SHARE * free / max(1, threads)
@@ -88,6 +88,6 @@ class BatchSizes:
 
 
 def batch_kind(key: Hashable) -> Hashable:
-    """Returns the kind of a key's rows, which cost alike: the model, with gradients or without."""
+    """Returns the kind of a key, whose rows cost the same: the model, with or without gradients."""
     model, evaluation_key = cast("EngineKey", key)
     return model, evaluation_key[0]

@@ -1,4 +1,4 @@
-"""The expected cost of a request, and when it can be answered."""
+"""Costs and forecasts: the expected cost of a request, and the time of its answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ RowCounts = Mapping[str, int]
 """Numbers of rows by kind: "forward" without gradients, "gradient" with them."""
 
 BATCH_PLANNING_SECONDS: Final = 0.02
-"""The longest that the mathematics of a request's methods may take in the threads that run batches,
-about the time of a batch."""
+"""The longest time of a request's own mathematics in the threads that run batches: about that of a
+batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +18,11 @@ class Cost:
 
     Attributes:
         rows: Rows of the model, by kind.
-        first_rows: The rows without which there is no answer at all, by kind.
+        first_rows: The rows that even the first estimate needs, by kind.
         planned_rows: The rows that its methods plan, of which `rows` may be a part, by kind.
-        planning_seconds: Time that long mathematics of its methods takes beside the model, such as
+        planning_seconds: Time of its methods' own mathematics, where that is long, such as
             regressions over many features.
-        plain: Whether all of their mathematics takes some milliseconds at most.
+        plain: Whether all of that mathematics takes some milliseconds at most.
         nbytes: Memory that it holds until it ends.
     """
 
@@ -40,7 +40,7 @@ class Cost:
 
     @property
     def plans_apart(self) -> bool:
-        """True if its methods' mathematics is too long to run where batches run."""
+        """True if its methods' mathematics runs in planning threads, because it takes long."""
         return self.planning_seconds > BATCH_PLANNING_SECONDS
 
 
@@ -50,7 +50,7 @@ class Ahead(NamedTuple):
     Attributes:
         requests: Their number.
         rows: Their rows that wait or are expected.
-        seconds: The time that these take. A small request waits for less, because shares are fair.
+        seconds: The time of these rows. A small request waits for less, because shares are fair.
     """
 
     requests: int
@@ -63,9 +63,9 @@ class Forecast(NamedTuple):
 
     Attributes:
         seconds: Time of all its rows and of its mathematics, with the device for it alone.
-        first_seconds: Time of the rows without which there is no answer at all.
+        first_seconds: Time of the rows that even the first estimate needs.
         ahead: The requests under way before it.
-        pace: How much longer than its computation everything takes at present.
+        pace: The present ratio of wall time to computation.
     """
 
     seconds: float
@@ -77,14 +77,15 @@ class Forecast(NamedTuple):
     def promise(self) -> float:
         """The time until the answer, in seconds, as far as is known.
 
-        Requests are not refused by it: the pace of a busy time is learnt anew only by batches.
+        Admission does not use it: only batches update the pace, so that refusals could go on after
+        a busy time.
         """
         return self.pace * (self.seconds + self.wait(self.seconds))
 
     def wait(self, own: float) -> float:
         """Estimates the wait for other requests' turns.
 
-        The device is shared evenly: a request that takes `own` seconds waits for no more than the
-        others have to do, and for no more than each one's turns while it has its own.
+        Requests share the device evenly: a request of `own` seconds waits at most for all work of
+        the others, and at most `own` seconds for each of them.
         """
         return min(self.ahead.seconds, self.ahead.requests * own)

@@ -1,11 +1,11 @@
 """The dispatcher: admits works, and runs each in the lane that costs least.
 
 There are two lanes: the event loop for light works, device threads for all others. Threads of one
-process share Python's lock, and to hand a request of some microseconds to a device thread and back
-costs more than to answer it (docs/decisions/0050-light-requests-in-the-event-loop.md). Each lane
+process share Python's lock: handing a request of some microseconds to a device thread and back
+costs more than answering it (docs/decisions/0050-light-requests-in-the-event-loop.md). Each lane
 has a scheduler of its own, so that the order of classes and the shares of callers hold within a
-lane; batches of both run side by side. What is under way is counted over both. Whoever submits a
-work knows of no lanes.
+lane; batches of both run side by side. Limits apply to the sum of both lanes. Callers of this
+module do not see lanes.
 """
 
 import asyncio
@@ -33,10 +33,10 @@ from adcaptum.service.runtime.thread_runner import ThreadRunner
 from adcaptum.service.runtime.work import Work
 
 LIGHT_ROW_SECONDS: Final = 100e-6
-"""The most that a row of a light model takes in a batch of the best size."""
+"""The most time of a row of a light model, in a batch of the best size."""
 
 LIGHT_REQUEST_SECONDS: Final = 0.0015
-"""The most that the rows of a light request add to batches."""
+"""The most time that the rows of a light request add to batches."""
 
 LIGHT_BATCH_SECONDS: Final = 0.005
 """The longest batch of a light model, which holds up the event loop."""
@@ -68,11 +68,11 @@ class Dispatcher:
         Args:
             loop: The event loop in which works are awaited.
             device: The device of the models.
-            metrics: Where batches are counted.
-            target_batch_seconds: How long a batch may take.
-            crashed: Called in the event loop if the engine fails, which is a fault of ours.
-            limits: How much may be under way.
-            caller_limits: How much of one caller may be under way.
+            metrics: The counters of batches.
+            target_batch_seconds: The longest time of a batch.
+            crashed: Called in the event loop if the engine itself fails.
+            limits: The limits on all work under way.
+            caller_limits: The limits on one caller's work under way.
             stuck_seconds: The time in one batch after which a model counts as stuck.
         """
         self.limits = limits
@@ -124,7 +124,7 @@ class Dispatcher:
         return model in self._light_models
 
     def forecast(self, model: ServedModel, cost: Cost, priority: Priority) -> Forecast:
-        """Estimates the time of a request that comes now."""
+        """Estimates the time of a request that arrives now."""
         lane = self._lane(model, cost)
         sizes = lane.core.sizes
         return Forecast(
@@ -135,10 +135,10 @@ class Dispatcher:
         )
 
     def submit(self, work: Work) -> None:
-        """Starts a work, if there is room for it. The cost of it does not depend on the backlog.
+        """Starts a work, if the limits allow it; in constant time, whatever the backlog.
 
         Raises:
-            TooBusy: There is no room, for anybody or for this caller.
+            TooBusy: A limit is reached, that of all or that of this caller.
             Unavailable: The model is stuck.
         """
         if work.model in self._stuck:
@@ -166,7 +166,7 @@ class Dispatcher:
             lane.cancel(work, reason)
 
     def held(self, caller: Hashable = None) -> Account:
-        """Returns what a caller has under way; None: what all of them have."""
+        """Returns the work that a caller has under way; None: that of all callers."""
         held = Account()
         for lane in self._lanes:
             ledger = lane.core.ledger
@@ -182,7 +182,7 @@ class Dispatcher:
         """Returns after how many seconds a refused caller should try again.
 
         Args:
-            share: The share of what is under way that has to go first, from 0 to 1; None: one
+            share: The share of the work under way that has to end first, from 0 to 1; None: one
                 request.
             priority: The class of the request.
         """
@@ -198,7 +198,7 @@ class Dispatcher:
         return min(max(backlog * share, least), most)
 
     def start(self, threads: Threads) -> None:
-        """Starts the device threads, or divides the cores among them anew."""
+        """Starts the device threads; a later call starts others in their place."""
         torch.set_num_threads(1)
         self._threads = threads.device
         self._threads_lane.start(threads.device, threads.intra_op)
@@ -206,10 +206,10 @@ class Dispatcher:
             self._watch()
 
     async def stop(self, seconds: float = 2.0) -> bool:
-        """Ends the threads after their batches, and answers UNAVAILABLE to what is left.
+        """Ends the threads after their batches; the works that are left get UNAVAILABLE.
 
         Args:
-            seconds: How long to wait for the threads.
+            seconds: The longest wait for the threads.
 
         Returns:
             Whether all threads have ended; a stuck model keeps its own.
@@ -217,7 +217,7 @@ class Dispatcher:
         if self._watch_timer is not None:
             self._watch_timer.cancel()
         self._loop_lane.stop(seconds)
-        # Asked again and again: a thread to wait in might not be free.
+        # Polls, because a thread that would wait for them might not be free.
         end = monotonic() + seconds
         while not (ended := self._threads_lane.stop(0.0) and self._planning.stop(0.0)):
             if monotonic() > end:
@@ -228,10 +228,10 @@ class Dispatcher:
         return ended
 
     def _lane(self, model: ServedModel, cost: Cost) -> EngineRunner:
-        """Returns what runs a work of some cost.
+        """Returns the lane for a work of some cost.
 
-        Who may use few of the rows that its methods plan still has all of them planned, hence
-        `planned_rows`.
+        It goes by `planned_rows`: a request with a small budget still has all rows of its methods
+        planned.
         """
         best = self._light_models.get(model)
         if best is None or not cost.plain:
@@ -252,7 +252,7 @@ class Dispatcher:
         return seconds if lane is self._loop_lane else seconds / self._threads
 
     def _too_busy(self, who: str, excess: Excess, priority: Priority, reason: str) -> TooBusy:
-        """Says what there is too much of, and when enough of it will have gone."""
+        """Makes the error of a reached limit, with the time after which to try again."""
         share = min(1.0, excess.over / excess.held) if excess.held else 0.0
         return TooBusy(
             f"{who} has {excess.held} {excess.unit} under way, of {excess.limit} allowed",

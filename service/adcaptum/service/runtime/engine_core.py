@@ -4,15 +4,15 @@ Rules:
 1. `_condition` guards the scheduler and the queues of arrivals and stops. It is held for
    bookkeeping only, never while a model or a flow runs. Lock order: a work's lock, then
    `_condition`, never the other way round.
-2. Flows run in steps only, under their work's lock; those of works that plan apart
-   (`Cost.plans_apart`) run in planning threads only, which alone take these works' locks.
-3. The results of a batch are added to their evaluations before the scheduler learns that the batch
-   has ended: a job that is finished has all of its results. For works that plan apart the order of
+2. Flows run in steps only, under their work's lock. Flows of works that plan apart
+   (`Cost.plans_apart`) run in planning threads only; no other thread takes these works' locks.
+3. A step adds the results of a batch to their evaluations before the scheduler learns that the
+   batch has ended: a finished job has all of its results. For works that plan apart the order of
    their tasks ensures the same.
-4. The event loop is notified once per batch.
-5. Deadlines and cancellations are handled between batches.
-6. Whatever a model raises fails its request and nothing else: the evaluator makes errors of
-   `SystemExit` and `KeyboardInterrupt`.
+4. A step notifies the event loop once per batch.
+5. Steps handle deadlines and cancellations between batches.
+6. An exception of a model fails its request and nothing else: the evaluator turns `SystemExit` and
+   `KeyboardInterrupt` into errors.
 """
 
 import threading
@@ -49,12 +49,12 @@ PROGRESS_SECONDS: Final = 0.1
 
 
 class EngineCore:
-    """Takes the steps, in whatever thread calls it.
+    """The scheduler of one lane and the steps that it orders; any thread may take a step.
 
     Attributes:
-        sizes: The sizes of batches, and what rows cost.
-        running: The batches that are being evaluated, by thread.
-        pace: How much longer than their computation steps take.
+        sizes: The sizes of batches, and the time of rows.
+        running: The batches that models evaluate now, by thread.
+        pace: The ratio of the steps' wall time to their computation.
     """
 
     def __init__(
@@ -63,16 +63,16 @@ class EngineCore:
         metrics: Metrics,
         *,
         target_batch_seconds: float,
-        tell: Callable[[Sequence[Work], Sequence[Work]], None],
+        notify: Callable[[Sequence[Work], Sequence[Work]], None],
         planning: PlanningThreads,
     ) -> None:
         """Prepares the core.
 
         Args:
             device: The device of the models.
-            metrics: Where batches are counted.
-            target_batch_seconds: How long a batch may take.
-            tell: Notifies the event loop of works that have ended, and of works that have advanced.
+            metrics: The counters of batches.
+            target_batch_seconds: The longest time of a batch.
+            notify: Notifies the event loop of ended works, and of works that have advanced.
             planning: The threads for works that plan apart.
         """
         self.sizes = BatchSizes(device, target_batch_seconds)
@@ -86,7 +86,7 @@ class EngineCore:
         self._device = device
         self._batch_metrics = BatchMetrics(metrics, device)
         self._memory = BatchMemory.of(device)
-        self._tell = tell
+        self._notify = notify
         self._planning = planning
         self._equal_rows = EqualRowsByModel(device)
 
@@ -122,53 +122,53 @@ class EngineCore:
 
         Args:
             work: The work.
-            error: What its caller is told.
-            waste: Why its evaluated rows serve nobody: `cancelled`, `deadline` or `error`.
+            error: The error for its caller.
+            waste: The reason of its wasted rows: `cancelled`, `deadline` or `error`.
         """
         with self._condition:
             self._stops.append(Stop(work, error, waste))
-            # Waiting rows go at once; the next step closes the flows.
+            # Drops its waiting rows now; the next step closes its flows.
             self._scheduler.cancel(work.request)
             self._condition.notify()
 
     def next_step(self) -> Step:
-        """Takes what there is to do now, which may be nothing."""
+        """Takes the next step from the queues; it may be empty."""
         with self._condition:
             return self._next_step()
 
     def wait_for_step(self, wanted: Callable[[], bool]) -> Step | None:
-        """Waits until there is something to do, and takes it.
+        """Waits until there is something to do, and takes the next step from the queues.
 
         Args:
-            wanted: Whether the calling thread is to go on; looked at when the core is woken.
+            wanted: Returns whether the calling thread should go on; called at each wake-up.
 
         Returns:
-            The step; None when the core is closed or the thread is not wanted any more.
+            The step; None when the core is closed or the thread should end.
         """
         with self._condition:
             while not self._closed and wanted():
                 step = self._next_step()
                 if any(step):
                     if self._scheduler.waiting_rows:
-                        # There is work for one more thread, which will wake the next.
+                        # Wakes one more thread, which will wake the next if rows are left.
                         self._condition.notify()
                     return step
                 self._condition.wait()
         return None
 
     def wake_all(self) -> None:
-        """Wakes all waiting threads, so that those that are not wanted any more end."""
+        """Wakes all waiting threads, so that those that should end do so."""
         with self._condition:
             self._condition.notify_all()
 
     def close(self) -> None:
-        """Ends the waiting of all threads, for ever."""
+        """Makes all waiting threads return, now and later."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
 
     def step(self, step: Step, stream: Stream = HERE) -> EngineBatch | None:
-        """Takes a step: ends works, begins works, and evaluates a batch on a stream.
+        """Executes a step: ends works, begins works, and evaluates a batch on a stream.
 
         Returns:
             The batch that was evaluated.
@@ -181,13 +181,13 @@ class EngineCore:
                 self._stop(stop, ended)
         batch = step.batch
         if step.arrived:
-            # What has just arrived shares the next batch: once, or a flood would hold it up.
+            # New works share the next batch. Once only: later arrivals would delay it for ever.
             self._step_all([(work, None) for work in step.arrived], ended)
             with self._condition:
                 batch = self._scheduler.schedule(monotonic())
                 if self._scheduler.waiting_rows:
                     self._condition.notify()
-        self._tell(ended, [])
+        self._notify(ended, [])
         if batch is not None:
             cost = self._process(batch, stream)
             self.pace.observe(begin, monotonic(), cost, more=self.has_work)
@@ -228,7 +228,7 @@ class EngineCore:
         for work in works:
             work.computing.end(end)
         if parts is None:
-            self._tell(ended, [])
+            self._notify(ended, [])
             return 0.0
         self._add_parts(batch, parts)
         with self._condition:
@@ -243,7 +243,7 @@ class EngineCore:
                 advanced.append(work)
         finished = [job.payload for job in update.finished]
         self._step_all([(payload.work, payload.flow) for payload in finished], ended)
-        self._tell(ended, advanced)
+        self._notify(ended, advanced)
         return cost
 
     def _evaluate(
@@ -296,13 +296,13 @@ class EngineCore:
         self._add_jobs(jobs)
 
     def _step_apart(self, work: Work, flow: RunningFlow | None) -> None:
-        """Does the same for a work that plans apart, in a planning thread."""
+        """Does the same for a work that plans apart; runs in a planning thread."""
         jobs: list[tuple[Request, list[EngineJob]]] = []
         ended: list[Work] = []
         for paused in self._step(work, flow, jobs, ended):
             self._planning.put(work, partial(self._step_apart, work, paused))
         self._add_jobs(jobs)
-        self._tell(ended, [])
+        self._notify(ended, [])
 
     def _step(
         self,
@@ -338,7 +338,7 @@ class EngineCore:
             return [each for each in waiting if not each.outstanding]
 
     def _add_jobs(self, jobs: Sequence[tuple[Request, list[EngineJob]]]) -> None:
-        """Queues rows, but for those of works that have been stopped meanwhile."""
+        """Queues rows, except those of works that have been stopped meanwhile."""
         with self._condition:
             for request, more in jobs:
                 if not request.cancelled:
@@ -353,7 +353,7 @@ class EngineCore:
         end: Callable[[EngineBatch], bool],
         ended: list[Work],
     ) -> None:
-        """Runs the rows of a failed batch again by themselves, or fails the work they are of."""
+        """Runs the rows of a failed batch again in smaller ones, or fails their work."""
         with self._condition:
             again = end(batch)
         if again:
@@ -367,7 +367,7 @@ class EngineCore:
     def _fail_apart(self, flow: RunningFlow, error: Exception) -> None:
         ended: list[Work] = []
         self._fail_flow(flow, error, ended)
-        self._tell(ended, [])
+        self._notify(ended, [])
 
     def _fail_flow(self, flow: RunningFlow, error: Exception, ended: list[Work]) -> None:
         work = flow.work
@@ -380,7 +380,7 @@ class EngineCore:
     def _stop_apart(self, stop: Stop) -> None:
         ended: list[Work] = []
         self._stop(stop, ended)
-        self._tell(ended, [])
+        self._notify(ended, [])
 
     def _stop(self, stop: Stop, ended: list[Work]) -> None:
         work = stop.work
@@ -391,7 +391,7 @@ class EngineCore:
                 ended.append(work)
 
     def _leave(self, work: Work, waste: str) -> None:
-        """Removes an ended work's rows from the scheduler; `waste` says why they serve nobody."""
+        """Removes an ended work's rows from the scheduler; `waste` says why, for the metrics."""
         work.waste = waste
         with self._condition:
             self._scheduler.cancel(work.request)

@@ -1,4 +1,4 @@
-"""Engine runners: an engine core with what steps it, seen from the event loop."""
+"""Engine runners: an engine core, and the threads or loop that step it."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -22,9 +22,9 @@ class EngineSetup:
     Attributes:
         loop: The event loop in which works are awaited.
         device: The device of the models.
-        metrics: Where batches are counted.
-        target_batch_seconds: How long a batch may take.
-        crashed: Called in the event loop if a step fails, which is a fault of ours.
+        metrics: The counters of batches.
+        target_batch_seconds: The longest time of a batch.
+        crashed: Called in the event loop if a step itself fails.
         planning: The threads for works that plan apart.
     """
 
@@ -37,7 +37,7 @@ class EngineSetup:
 
 
 class EngineRunner:
-    """Runs works; subclasses say who steps the core.
+    """The runner of one lane's works; subclasses step the core.
 
     All methods are for the event loop.
 
@@ -51,7 +51,7 @@ class EngineRunner:
             setup.device,
             setup.metrics,
             target_batch_seconds=setup.target_batch_seconds,
-            tell=self._tell,
+            notify=self._notify,
             planning=setup.planning,
         )
         self.works: dict[Work, None] = {}
@@ -61,7 +61,7 @@ class EngineRunner:
         self._crashed = setup.crashed
 
     def submit(self, work: Work) -> None:
-        """Starts a work, whatever there is to do already."""
+        """Starts a work, whatever the backlog."""
         self.works[work] = None
         self.core.submit(work)
         self._wake()
@@ -81,10 +81,12 @@ class EngineRunner:
             self._stop_work(work, error, "error")
 
     def stop(self, seconds: float) -> bool:
-        """Ends what steps the core, callable from any thread; `fail_all` answers what is left.
+        """Ends the stepping of the core; callable from any thread.
+
+        Works may be left, which `fail_all` answers.
 
         Args:
-            seconds: How long to wait for batches that are being evaluated.
+            seconds: The longest wait for running batches.
 
         Returns:
             Whether all of them have ended.
@@ -92,7 +94,7 @@ class EngineRunner:
         raise NotImplementedError
 
     def fail_all(self) -> None:
-        """Answers all works that are left; the core runs no more of them."""
+        """Answers UNAVAILABLE to all works that are left; the core runs them no more."""
         left = [*self.works]
         for work in left:
             # Where a thread is stuck with the lock, the flows stay as they are.
@@ -113,7 +115,7 @@ class EngineRunner:
     def _wake(self) -> None:
         """Schedules a step, where no thread waits for one."""
 
-    def _tell(self, ended: Sequence[Work], advanced: Sequence[Work]) -> None:
+    def _notify(self, ended: Sequence[Work], advanced: Sequence[Work]) -> None:
         """Notifies the event loop; callable from any thread."""
         if not (ended or advanced):
             return

@@ -1,4 +1,4 @@
-"""Equal rows of a batch, which are evaluated once."""
+"""The search for equal rows of a batch, which the model evaluates once."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ class EqualRows:
         self.rows = rows
 
     def __call__(self, tensors: Sequence[Tensor]) -> Distinct | None:
-        """Finds the distinct rows; None where to evaluate all costs less."""
+        """Returns the distinct rows; None where evaluating all costs less."""
         found = self._duplicates.look(tensors, self._row_seconds)
         if found is not None:
             self.rows = len(found.rows[0])
@@ -33,7 +33,7 @@ class EqualRows:
 
 
 class EqualRowsByModel:
-    """Remembers for each model whether a search for equal rows has paid."""
+    """The searches of all models, with the record of whether each has paid."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

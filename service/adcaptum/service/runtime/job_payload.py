@@ -13,7 +13,7 @@ class JobPayload:
     """The rows of one evaluation of a flow.
 
     Attributes:
-        flow: The flow that asked.
+        flow: The flow that yielded the evaluation.
         pending: The evaluation.
     """
 
@@ -41,7 +41,7 @@ class JobPayload:
 
 EngineJob = Job[JobPayload]
 EngineKey = tuple[ServedModel, Key]
-"""The key of a job: the model, and what the engine requires to be equal."""
+"""The key of a job: the model, and the engine's key of the evaluation."""
 
 
 def jobs_of(flow: RunningFlow) -> list[EngineJob]:

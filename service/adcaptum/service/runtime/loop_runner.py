@@ -12,7 +12,7 @@ from adcaptum.service.runtime.engine_runner import EngineRunner, EngineSetup
 
 IDLE_PASSES: Final = 8
 """The passes of the event loop, of some microseconds each, without a new request after which a step
-is taken: gRPC hands over one request in several passes, and requests that come together share a
+is due: gRPC hands over one request in several passes, and requests that come together share a
 batch (docs/decisions/0050-light-requests-in-the-event-loop.md)."""
 
 YIELDS_BETWEEN_STEPS: Final = 24
@@ -23,19 +23,19 @@ MOST_ARRIVALS: Final = 256
 """The number of new requests with which a step is taken at once."""
 
 WAIT_SECONDS: Final = 0.05
-"""A batch that sleeps or waits for so long bans its model from the event loop. Waits for Python's
-lock are shorter."""
+"""The sleep or wait of a batch from which on its model is banned from the event loop. Waits for
+Python's lock are shorter."""
 
 LONG_SECONDS: Final = 0.5
-"""A batch that takes so long does the same, whatever it did."""
+"""The time of a batch from which on its model is banned, whatever the batch did."""
 
 
 class LoopRunner(EngineRunner):
-    """Runs works in the event loop itself.
+    """The runner of light works, in the event loop itself.
 
-    A model whose batch has waited, or has taken long, may do so again and for ever. It is banned:
-    the works of it that are under way are finished in a thread, during which the loop takes no
-    step, and the dispatcher sends no more.
+    A model whose batch has waited, or has taken long, may do so again and for ever. The runner bans
+    it: a thread finishes its works under way, during which the loop takes no step, and the
+    dispatcher sends no more.
     """
 
     def __init__(self, setup: EngineSetup, banned: Callable[[ServedModel], None]) -> None:
@@ -43,10 +43,10 @@ class LoopRunner(EngineRunner):
 
         Args:
             setup: Its surroundings.
-            banned: Called with a model that is not to run in the event loop any more.
+            banned: Called with a model that must not run in the event loop any more.
         """
         super().__init__(setup)
-        # The event loop is never kept for longer than the target, whatever one row takes.
+        # The target is a hard bound here: a longer batch would hold up the event loop.
         self.core.sizes.sizer.row_times = 1.0
         self._ban = banned
         self._banned: set[ServedModel] = set()
@@ -62,9 +62,9 @@ class LoopRunner(EngineRunner):
         return True
 
     def _wake(self) -> None:
-        """Schedules a step behind what the event loop has to do.
+        """Schedules a step behind the pending work of the event loop.
 
-        That is to read the other requests that have arrived, which share the step.
+        That work includes reading other requests that have arrived, which then share the step.
         """
         if not self._step_is_due and not self._stopping:
             self._step_is_due = True
@@ -136,5 +136,5 @@ class LoopRunner(EngineRunner):
 
 
 def _waits() -> int:
-    """Returns how often this thread has given up its core by itself."""
+    """Returns the number of voluntary context switches of this thread."""
     return getrusage(RUSAGE_THREAD).ru_nvcsw

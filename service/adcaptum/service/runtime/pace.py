@@ -1,22 +1,22 @@
-"""The pace of a lane: how much longer its work takes than the computation that it consists of.
+"""The pace of a lane: the ratio of its wall time to its computation.
 
-Rows are priced by the processor time of their batches, because a busy machine must not make batches
-smaller. What callers wait for is wall time: other processes, Python's lock, the folding of results
-and the event loop's other duties are in it.
+The price of rows is the processor time of their batches, because a busy machine must not make
+batches smaller. Callers wait in wall time, which includes other processes, Python's lock, the
+folding of results and the event loop's other duties.
 """
 
 from threading import get_ident
 from typing import Final, NamedTuple
 
 MEMORY_SECONDS: Final = 1.0
-"""The computation that the mean goes back."""
+"""The computation over which the mean extends."""
 
 MOST: Final = 20.0
-"""The slowest pace that counts."""
+"""The largest ratio of one step that enters the mean."""
 
 
 class _Ended(NamedTuple):
-    """The last step of a thread: when it ended, and whether work was left for the next."""
+    """The end of a thread's last step, and whether it left work for the next."""
 
     at: float
     more: bool
@@ -34,15 +34,15 @@ class Pace:
         self._ended: dict[int, _Ended] = {}
 
     def observe(self, begin: float, end: float, cost: float, *, more: bool) -> None:
-        """Learns from a step of the calling thread.
+        """Adds a step of the calling thread.
 
-        The time since its last step counts if there was work left for this one.
+        The time since the thread's last step counts if that left work for this one.
 
         Args:
             begin: When the step began, in seconds.
             end: When it ended.
             cost: The computation of its batch, in seconds.
-            more: Whether it has left work for the next step.
+            more: Whether the step left work for the next.
         """
         thread = get_ident()
         before = self._ended.get(thread)
@@ -54,5 +54,5 @@ class Pace:
         self.value += (ratio - self.value) * min(1.0, cost / MEMORY_SECONDS)
 
     def forget(self) -> None:
-        """Drops what is known of the calling thread, which ends."""
+        """Drops the record of the calling thread, which ends."""
         self._ended.pop(get_ident(), None)

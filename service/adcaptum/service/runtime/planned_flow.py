@@ -14,7 +14,7 @@ class PlannedFlow:
     Attributes:
         flow: The flow to run.
         max_rows: The most rows that it may use; None: any number.
-        about: The maker's note of what the flow computes.
+        about: The part of the request that the flow computes, a note for the plan's maker.
     """
 
     flow: Flow[Any]

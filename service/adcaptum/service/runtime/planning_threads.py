@@ -1,12 +1,12 @@
 """Planning threads: the long mathematics of methods, apart from the threads that run batches.
 
 A surrogate's regression over thousands of features takes seconds. In a device thread it would hold
-up predictions, so that the flows of such works are stepped here.
+up predictions; planning threads run the flows of such works instead.
 
 Rules:
-1. The tasks of a work run one at a time, in the order in which they came.
-2. A task that runs long pauses: it puts the rest of itself behind the work's other tasks, such as
-   its cancellation, and other works have their turn.
+1. The tasks of a work run one at a time, in the order of their arrival.
+2. A long task pauses: it queues its rest behind the work's other tasks, such as a cancellation, and
+   other works have their turn.
 """
 
 import threading
@@ -18,7 +18,7 @@ from adcaptum.service import logs
 from adcaptum.service.runtime.work import Work
 
 THREADS: Final = 2
-"""The number of planning threads: one long regression leaves one for the others."""
+"""The number of planning threads: beside one long regression, one is free for other works."""
 
 Task = Callable[[], None]
 
@@ -30,7 +30,7 @@ class PlanningThreads:
         """Prepares the pool.
 
         Args:
-            crashed: Called, in the thread, if a task raises, which is a fault of ours.
+            crashed: Called, in the thread, if a task raises: a fault of the service.
             threads: The number of threads.
         """
         self._crashed = crashed
@@ -59,7 +59,7 @@ class PlanningThreads:
         """Ends the threads after their tasks; tasks that wait are dropped.
 
         Args:
-            seconds: How long to wait for them.
+            seconds: The longest wait for them.
 
         Returns:
             Whether all have ended.

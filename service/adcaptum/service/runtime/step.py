@@ -11,12 +11,12 @@ EngineBatch = Batch[JobPayload]
 
 
 class Stop(NamedTuple):
-    """A work to end before its results are there.
+    """The order to end a work before it has its results.
 
     Attributes:
         work: The work.
-        error: What its caller is told.
-        waste: Why its evaluated rows serve nobody, for the metrics.
+        error: The error for its caller.
+        waste: The reason of its wasted rows, for the metrics.
     """
 
     work: Work
@@ -39,7 +39,7 @@ class Step(NamedTuple):
 
 
 class RunningBatch(NamedTuple):
-    """A batch that a model evaluates now.
+    """A batch under evaluation.
 
     Attributes:
         model: The model.

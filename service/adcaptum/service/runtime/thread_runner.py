@@ -17,10 +17,10 @@ MOST_REPLACED: Final = 16
 
 
 class ThreadRunner(EngineRunner):
-    """Runs works in device threads.
+    """The runner of works in device threads.
 
-    A thread whose model is stuck in a batch is replaced, so that other models go on; it ends with
-    the batch, if that ever returns. Python cannot end a thread from outside.
+    It replaces a thread whose model is stuck in a batch, so that other models go on. The old thread
+    ends with the batch, if that ever returns: Python cannot end a thread from outside.
     """
 
     def __init__(self, setup: EngineSetup) -> None:
@@ -36,7 +36,7 @@ class ThreadRunner(EngineRunner):
 
         Args:
             threads: The number of threads.
-            intra_op_threads: The threads that PyTorch uses inside an operation of each.
+            intra_op_threads: The threads that PyTorch uses inside an operation, for each of them.
         """
         self.core.sizes.measure_memory(threads)
         self._intra_op_threads = intra_op_threads

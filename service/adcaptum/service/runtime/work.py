@@ -1,9 +1,9 @@
-"""A work: one request's share of the engine.
+"""Works: the computation of one request by the engine.
 
 Rules:
 1. The event loop makes a `Work`, submits it, and awaits `finished`; it may ask to cancel it.
-2. One thread at a time touches its flows, and holds its `lock`: a thread that runs batches, or, for
-   a work whose methods compute for long (`plans_apart`), a planning thread.
+2. One thread at a time runs its flows, and holds its `lock`: a thread that runs batches, or, for a
+   work whose methods compute for long (`plans_apart`), a planning thread.
 3. A work ends once, with results or with an error, and then all of its flows are closed.
 """
 
@@ -31,7 +31,7 @@ class RunningFlow:
     Attributes:
         work: The work that it belongs to.
         execution: The flow.
-        about: The planner's note of what the flow computes.
+        about: The part of the request that the flow computes, see `PlannedFlow`.
         outstanding: The number of evaluations of its round that are not complete.
     """
 
@@ -47,7 +47,7 @@ class RunningFlow:
 
 
 class Work:
-    """One request's share of the engine.
+    """The computation of one request by the engine.
 
     Attributes:
         model: The model that is evaluated.
@@ -63,7 +63,7 @@ class Work:
         running: The flows of the current stage.
         results: What they returned, once the work has ended.
         error: The reason of its failure.
-        waste: Why its evaluated rows serve nobody, for the metrics.
+        waste: The reason of its wasted rows, for the metrics.
         computing: The time during which batches with rows of it ran.
         batches: The number of these batches.
         rows_done: The number of its rows that have been evaluated.
@@ -117,13 +117,13 @@ class Work:
             arrival: When the request arrived, on the monotonic clock, in seconds.
             priority: Its class.
             caller: The caller; callers share the device evenly, however many requests they send.
-                None: a caller of its own.
+                None: as if no other request were of its caller.
             seconds: The time that its rows are expected to take, see `Dispatcher.forecast`.
             deadline: When its answer is due, on the monotonic clock; None for never.
-            expires: Whether the engine ends it at the deadline. If not, the deadline only says how
-                soon its rows are wanted.
-            deterministic: Whether its answer has to be the same to the last bit each time, whatever
-                shares the device: no batch holds its rows and others.
+            expires: Whether the engine ends it at the deadline. If not, the deadline only orders
+                its rows.
+            deterministic: Whether its answer is the same to the last bit each time, whatever shares
+                the device: no forward holds its rows and others.
         """
         self.model = model
         self.plan = plan
@@ -174,7 +174,7 @@ class Work:
         return self._begin(self.plan.first())
 
     def advance(self, flow: RunningFlow) -> list[RunningFlow]:
-        """Goes on with a flow whose round is complete, or which has paused.
+        """Resumes a flow whose round is complete, or which has paused.
 
         Returns:
             The flows that wait for rows, or have paused.

@@ -50,7 +50,7 @@ def stepped(one: Work, stream: Told) -> EngineCore:
         CPU,
         Metrics(),
         target_batch_seconds=0.025,
-        tell=lambda ended, advanced: None,
+        notify=lambda ended, advanced: None,
         planning=PlanningThreads(lambda error: None),
     )
     step_to_the_end(core, one, stream)
