@@ -25,8 +25,7 @@ def methods_view(methods: Iterable[MethodInfo]) -> RenderableType:
         if own:
             parts += [Text(title, style="bold"), _table(own), Text()]
     told = (
-        "Parameters have their defaults; ... is chosen for the input. "
-        "More of one: adcaptum methods --about NAME"
+        "Parameters have their defaults (...: from the input). One: adcaptum methods --about NAME"
     )
     return Group(*parts, Text(told, style="dim"))
 
