@@ -49,7 +49,13 @@ def cost(rows: int = 0, nbytes: int = 0, planning_seconds: float = 0.0) -> Cost:
     """The cost of forward rows."""
     of_kind = {"forward": rows}
     return Cost(
-        of_kind, of_kind, of_kind, planning_seconds, plain=not planning_seconds, nbytes=nbytes
+        of_kind,
+        of_kind,
+        of_kind,
+        planning_seconds,
+        plain=not planning_seconds,
+        nbytes=nbytes,
+        row_bytes=12,
     )
 
 

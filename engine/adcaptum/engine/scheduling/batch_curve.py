@@ -120,28 +120,28 @@ class BatchCurve:
     `cells` is sorted, and replaced when it changes: threads may read it without a lock.
 
     Attributes:
-        kind: The group of keys that start from this curve.
+        group: The kind and the size of the rows of keys that start from this curve.
         limit: The most rows, by configuration and since memory ran out.
         measured: The rows of a large batch and the bytes that it took; None: not measured.
         choice: The recommended number of rows.
     """
 
     __slots__ = (
-        "_line", "batches", "cells", "choice", "kind", "limit", "measured", "memory", "row_times",
+        "_line", "batches", "cells", "choice", "group", "limit", "measured", "memory", "row_times",
         "target",
     )  # fmt: skip
 
     def __init__(
         self,
         *,
-        kind: Hashable,
+        group: tuple[Hashable, int],
         limit: int,
         target: float,
         row_times: float,
         memory: float,
         prior: "BatchCurve | None",
     ) -> None:
-        self.kind = kind
+        self.group = group
         self.limit = MemoryLimit(limit)
         self.target = target
         self.row_times = row_times

@@ -8,7 +8,8 @@ from math import inf
 from typing import Final
 
 from adcaptum.engine.scheduling.batch_curve import ROW_TIMES, BatchCurve, Point
-from adcaptum.engine.scheduling.cost_line import UNKNOWN, CostLine
+from adcaptum.engine.scheduling.cost_line import CostLine
+from adcaptum.engine.scheduling.prior_curves import Group, PriorCurves
 
 MAX_KEYS: Final = 1024
 """Curves that are kept; the oldest goes first."""
@@ -28,6 +29,8 @@ class BatchSizer:
             given the memory of batches.
         kind: Maps a key to its kind, such as "gradients of this model": the first batches of a new
             key start from the curve last measured for its kind.
+        size: Maps a key to the size of its rows, at least 1, such as their bytes: among the curves
+            of a kind, that of the nearest size counts. None: rows of a kind are of one size.
 
     Threads may share one: at worst, measurements that arrive at the same moment count as one.
     """
@@ -41,6 +44,7 @@ class BatchSizer:
         fixed: int | None = None,
         memory_bytes: float | None = None,
         kind: Callable[[Hashable], Hashable] | None = None,
+        size: Callable[[Hashable], int] | None = None,
     ) -> None:
         for name, value in (("target_seconds", target_seconds), ("fixed", fixed)):
             if value is not None and not value > 0:
@@ -53,8 +57,9 @@ class BatchSizer:
         self.memory_bytes = memory_bytes
         self._max_rows = max_rows
         self._kind = kind
+        self._size = size
         self._curves: dict[Hashable, BatchCurve] = {}
-        self._priors: dict[Hashable, BatchCurve] = {}
+        self._priors = PriorCurves()
 
     def rows(self, key: Hashable) -> int:
         """Returns the most rows that the next batch of `key` should have."""
@@ -75,7 +80,7 @@ class BatchSizer:
         if self.fixed is not None:
             return
         curve.observe(rows, max(seconds, 1e-9), nbytes)
-        self._priors[curve.kind] = curve
+        self._priors.put(curve.group, curve)
 
     def out_of_memory(self, key: Hashable, rows: int) -> None:
         """Learns that a batch of `rows` rows of `key` did not fit in memory."""
@@ -88,6 +93,7 @@ class BatchSizer:
         kind: Hashable,
         seconds_by_rows: Mapping[int, float],
         measured: tuple[int, int] | None = None,
+        size: int = 1,
     ) -> None:
         """Gives the keys of a kind that are still to come a curve to start from.
 
@@ -95,11 +101,12 @@ class BatchSizer:
             kind: The value of `kind(key)`, or a key itself where no such function was given.
             seconds_by_rows: Seconds of a batch, by its number of rows.
             measured: The rows of a batch, and the bytes of memory that it took; None: not known.
+            size: The size of the rows.
         """
         most = max(seconds_by_rows, default=1)
-        prior = self._curve(kind, most, inf, None)
+        prior = self._curve((kind, size), most, inf, None)
         prior.seed(seconds_by_rows, measured)
-        self._priors[kind] = prior
+        self._priors.put(prior.group, prior)
 
     def limit(self, key: Hashable) -> int:
         """Returns the most rows that `key` may get by configuration, and since memory ran out."""
@@ -118,10 +125,14 @@ class BatchSizer:
             curve = self._start(key)
         return curve.line
 
-    def kind_line(self, kind: Hashable) -> CostLine:
-        """Returns the time of a kind's batches, by its key measured last, or by its seed."""
-        prior = self._priors.get(kind)
-        return UNKNOWN if prior is None else prior.line
+    def kind_line(self, kind: Hashable, size: int = 1) -> CostLine:
+        """Estimates the time of a kind's batches, by its key measured last, or by its seed.
+
+        Args:
+            kind: The kind.
+            size: The size of the rows: the key of the nearest size counts.
+        """
+        return self._priors.line((kind, size))
 
     def row_bytes(self, key: Hashable) -> float | None:
         """Returns the bytes that a row of a key takes in large batches; None: not measured."""
@@ -139,10 +150,10 @@ class BatchSizer:
         return self._max_rows if isinstance(self._max_rows, int) else max(1, self._max_rows(key))
 
     def _curve(
-        self, kind: Hashable, limit: int, memory: float, prior: BatchCurve | None
+        self, group: Group, limit: int, memory: float, prior: BatchCurve | None
     ) -> BatchCurve:
         return BatchCurve(
-            kind=kind,
+            group=group,
             limit=limit,
             target=self._target,
             row_times=self.row_times,
@@ -155,6 +166,6 @@ class BatchSizer:
             self._curves.pop(next(iter(tuple(self._curves))), None)
         kind = key if self._kind is None else self._kind(key)
         memory = inf if self.memory_bytes is None else self.memory_bytes
-        prior = self._priors.get(kind)
-        curve = self._curve(kind, self._max_rows_of(key), memory, prior)
+        group = kind, 1 if self._size is None else self._size(key)
+        curve = self._curve(group, self._max_rows_of(key), memory, self._priors.curve(group))
         return self._curves.setdefault(key, curve)

@@ -49,6 +49,11 @@ class Patch:
     rows: Rows
 
 
+def signature_bytes(signature: Signature) -> int:
+    """The bytes of a row of a signature."""
+    return sum(prod(shape) * dtype.itemsize for shape, dtype, _ in signature)
+
+
 class Key(tuple[Hashable, ...]):  # noqa: SLOT001 - a tuple cannot have a slot
     """The key of a batch: rows of evaluations with equal keys may share one.
 
@@ -71,8 +76,7 @@ class Key(tuple[Hashable, ...]):  # noqa: SLOT001 - a tuple cannot have a slot
     @property
     def row_bytes(self) -> int:
         """The bytes of a row itself, without the model's activations."""
-        each = (tensor for signature in self.fed for tensor in signature)
-        return sum(prod(shape) * dtype.itemsize for shape, dtype, _ in each)
+        return sum(map(signature_bytes, self.fed))
 
     __eq__ = tuple.__eq__
 

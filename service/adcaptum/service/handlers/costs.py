@@ -19,7 +19,15 @@ def of_prediction(inputs: Inputs) -> Cost:
     """Estimates the cost of a prediction."""
     rows = {"forward": inputs.count}
     nbytes = sum([each.nbytes for each in inputs.tensors])
-    return Cost(rows, rows, rows, planning_seconds=0.0, plain=True, nbytes=nbytes)
+    return Cost(
+        rows,
+        rows,
+        rows,
+        planning_seconds=0.0,
+        plain=True,
+        nbytes=nbytes,
+        row_bytes=nbytes // inputs.count,
+    )
 
 
 def of_explanation(parsed: ParsedRequest) -> Cost:
@@ -40,6 +48,7 @@ def of_explanation(parsed: ParsedRequest) -> Cost:
         planning_seconds=parsed.estimated_multiply_adds() / MULTIPLY_ADDS_PER_SECOND,
         plain=_is_plain(parsed, expected),
         nbytes=parsed.nbytes,
+        row_bytes=sum([each[0].nbytes for each in parsed.inputs.tensors]),
     )
 
 

@@ -6,6 +6,8 @@ from typing import Final, cast
 import torch
 
 from adcaptum.engine.scheduling.batch_sizer import BatchSizer
+from adcaptum.engine.vocabulary.evaluation import signature_bytes
+from adcaptum.service.models.checks import example_batch
 from adcaptum.service.models.curves import Curve
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.cost import RowCounts
@@ -37,7 +39,10 @@ class BatchSizes:
             target_batch_seconds: The longest time of a batch.
         """
         self.sizer = BatchSizer(
-            target_seconds=target_batch_seconds, max_rows=self._most_rows, kind=batch_kind
+            target_seconds=target_batch_seconds,
+            max_rows=self._most_rows,
+            kind=batch_kind,
+            size=_input_bytes,
         )
         self._device = device
 
@@ -55,15 +60,23 @@ class BatchSizes:
             memory: The rows and the bytes of a batch, for each kind of which they are known.
         """
         for kind, curve in curves.items():
-            self.sizer.seed((model, kind), curve, memory.get(kind))
+            example = example_batch(model.loaded, model.checks, 1, gradient=kind == "gradient")
+            size = _input_bytes((model, example.evaluation.key))
+            self.sizer.seed((model, kind), curve, memory.get(kind), size)
 
     def row_seconds(self, key: Hashable) -> float:
         """Returns the time that one more row of a key takes in a batch."""
         return self.sizer.line(key).row
 
-    def seconds(self, model: ServedModel, rows: RowCounts) -> float:
-        """Estimates the time of rows that have the device for themselves."""
-        lines = {kind: self.sizer.kind_line((model, kind)) for kind in rows}
+    def seconds(self, model: ServedModel, rows: RowCounts, row_bytes: int) -> float:
+        """Estimates the time of rows that have the device for themselves.
+
+        Args:
+            model: The model.
+            rows: The numbers of rows, by kind.
+            row_bytes: The bytes of an example's inputs.
+        """
+        lines = {kind: self.sizer.kind_line((model, kind), max(1, row_bytes)) for kind in rows}
         return sum([lines[kind].seconds(number) for kind, number in rows.items()])
 
     def measure_memory(self, threads: int) -> None:
@@ -91,3 +104,8 @@ def batch_kind(key: Hashable) -> Hashable:
     """Returns the kind of a key, whose rows cost the same: the model, with or without gradients."""
     model, evaluation_key = cast("EngineKey", key)
     return model, evaluation_key[0]
+
+
+def _input_bytes(key: Hashable) -> int:
+    _, evaluation_key = cast("EngineKey", key)
+    return max(1, signature_bytes(evaluation_key.fed[0]))

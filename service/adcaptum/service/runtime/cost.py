@@ -24,6 +24,7 @@ class Cost:
             regressions over many features.
         plain: Whether all of that mathematics takes some milliseconds at most.
         nbytes: Memory that it holds until it ends.
+        row_bytes: The bytes of the inputs of an example.
     """
 
     rows: RowCounts
@@ -32,6 +33,7 @@ class Cost:
     planning_seconds: float
     plain: bool
     nbytes: int
+    row_bytes: int
 
     @property
     def total_rows(self) -> int:

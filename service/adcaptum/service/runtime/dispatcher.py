@@ -128,8 +128,9 @@ class Dispatcher:
         lane = self._lane(model, cost)
         sizes = lane.core.sizes
         return Forecast(
-            self._wall(lane, sizes.seconds(model, cost.rows)) + cost.planning_seconds,
-            self._wall(lane, sizes.seconds(model, cost.first_rows)),
+            self._wall(lane, sizes.seconds(model, cost.rows, cost.row_bytes))
+            + cost.planning_seconds,
+            self._wall(lane, sizes.seconds(model, cost.first_rows, cost.row_bytes)),
             self._ahead(lane, priority),
             lane.core.pace.value,
         )

@@ -59,7 +59,7 @@ def lane(engines: Dispatcher, model: ServedModel, rows: int = 1) -> EngineRunner
 
 
 def seconds(engines: Dispatcher, model: ServedModel, **rows: int) -> float:
-    expected = Cost(rows, rows, rows, 0.0, plain=True, nbytes=0)
+    expected = Cost(rows, rows, rows, 0.0, plain=True, nbytes=0, row_bytes=12)
     return engines.forecast(model, expected, Priority.INTERACTIVE).seconds
 
 
