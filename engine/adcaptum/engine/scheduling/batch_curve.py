@@ -50,6 +50,10 @@ PATIENCE: Final = 10  # a size that did not pay rests for 2 * PATIENCE**2 batche
 TRUST: Final = 3.0  # a prior that is off by more than this factor is dropped
 SETTLED: Final = 16  # batches from which on a curve's line is fitted only now and then:
 REFIT: Final = 8  # every so many batches
+ALIKE: Final = 2  # rows whose sizes differ by less than this factor are taken to cost alike
+
+Group = tuple[Hashable, int]
+"""A kind of rows, and the size of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ class BatchCurve:
     def __init__(
         self,
         *,
-        group: tuple[Hashable, int],
+        group: Group,
         limit: int,
         target: float,
         row_times: float,
@@ -313,3 +317,46 @@ def _largest_proportional(cells: Mapping[int, _Cell], largest: int, target: floa
 def nearest_exponent(rows: int) -> int:
     """Returns the power of two nearest to a number of rows, on a logarithmic scale."""
     return round(log2(rows))
+
+
+class PriorCurves:
+    """The curve measured last of each kind and of each size of rows, in powers of two.
+
+    Rows of one kind may be of any length or height: a large one may cost a thousand times as much
+    as a small one, so that what is known of one says little of the other.
+    """
+
+    def __init__(self) -> None:
+        self._curves: dict[Hashable, dict[int, tuple[int, BatchCurve]]] = {}
+
+    def put(self, group: Group, curve: BatchCurve) -> None:
+        """Keeps a curve in place of the one of its kind and size."""
+        kind, size = group
+        self._curves.setdefault(kind, {})[size.bit_length()] = size, curve
+
+    def curve(self, group: Group) -> BatchCurve | None:
+        """Returns the curve of the nearest size of a kind; None: there is none of the kind."""
+        nearest = self._nearest(group)
+        return None if nearest is None else nearest[1]
+
+    def line(self, group: Group) -> CostLine:
+        """Estimates the time of a group's batches.
+
+        Where only another size was measured, a row's time is taken to be proportional to its size.
+        """
+        nearest = self._nearest(group)
+        if nearest is None:
+            return UNKNOWN
+        size, curve = nearest
+        ratio = group[1] / size
+        if 1 / ALIKE < ratio < ALIKE:
+            return curve.line
+        return curve.line._replace(row=curve.line.row * ratio)
+
+    def _nearest(self, group: Group) -> tuple[int, BatchCurve] | None:
+        kind, size = group
+        # Copied, because threads may add sizes meanwhile.
+        known = self._curves.get(kind, {}).copy()
+        if not known:
+            return None
+        return known[min(known, key=lambda power: abs(power - size.bit_length()))]

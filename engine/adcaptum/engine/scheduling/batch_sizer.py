@@ -7,9 +7,8 @@ from collections.abc import Callable, Hashable, Mapping
 from math import inf
 from typing import Final
 
-from adcaptum.engine.scheduling.batch_curve import ROW_TIMES, BatchCurve, Point
+from adcaptum.engine.scheduling.batch_curve import ROW_TIMES, BatchCurve, Group, Point, PriorCurves
 from adcaptum.engine.scheduling.cost_line import CostLine
-from adcaptum.engine.scheduling.prior_curves import Group, PriorCurves
 
 MAX_KEYS: Final = 1024
 """Curves that are kept; the oldest goes first."""

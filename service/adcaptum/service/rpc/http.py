@@ -13,6 +13,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from adcaptum.service.rpc.exposition import Exposition
+from adcaptum.service.rpc.impatient_protocol import ImpatientProtocol
+
 
 def application(registry: CollectorRegistry, unready: Callable[[], str]) -> Starlette:
     """Returns the application.
@@ -21,10 +24,12 @@ def application(registry: CollectorRegistry, unready: Callable[[], str]) -> Star
         registry: The metrics that `/metrics` shows.
         unready: Returns the reason why the server is not ready; empty if it is.
     """
+    exposition = Exposition(registry)
 
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={"content-type": content_type})
+        text = await exposition.text(encode, content_type)
+        return Response(text, headers={"content-type": content_type})
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("alive\n")
@@ -46,7 +51,12 @@ class HttpServer:
         )
         self.port: int = self._listener.getsockname()[1]
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
+            app,
+            http=ImpatientProtocol,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
         )
         self._server = _QuietServer(config)
         self._task: asyncio.Task[None] | None = None

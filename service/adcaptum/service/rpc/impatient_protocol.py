@@ -1,0 +1,59 @@
+"""HTTP connections that are closed when they stand still, the oldest first where there are many."""
+
+import asyncio
+from time import monotonic
+from typing import Any, Final, cast
+
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+PATIENCE_SECONDS: Final = 10.0
+"""A connection on which no request is answered for so long is closed."""
+
+MOST_CONNECTIONS: Final = 256
+"""The most connections at a time. Beyond that the one that has waited longest is closed: whoever
+opens many of them must not keep probes out."""
+
+
+class ImpatientProtocol(H11Protocol):
+    """HTTP/1.1 of uvicorn, which by itself waits for ever for the end of a request's headers."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._progress = monotonic()
+        self._answered: object = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begins to wait for requests."""
+        super().connection_made(transport)
+        others = [each for each in self.connections if isinstance(each, ImpatientProtocol)]
+        if len(others) > MOST_CONNECTIONS:
+            min(others, key=_progress).give_up()
+        self._look()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Ends the waiting."""
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def give_up(self) -> None:
+        """Closes the connection, whatever was still to be sent."""
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def _look(self) -> None:
+        """Closes the connection if nothing was answered since the last time."""
+        now = monotonic()
+        # None before the first request, whatever its type says.
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is not None and cycle.response_complete and cycle is not self._answered:
+            self._answered, self._progress = cycle, now
+        if now - self._progress > PATIENCE_SECONDS:
+            self.give_up()
+            return
+        self._timer = self.loop.call_later(PATIENCE_SECONDS / 4, self._look)
+
+
+def _progress(connection: ImpatientProtocol) -> float:
+    return connection._progress  # noqa: SLF001 - of this module's own class
