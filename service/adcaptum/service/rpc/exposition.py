@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry
 Encode = Callable[[CollectorRegistry], bytes]
 
 REST: Final = 4.0
-"""After a writing nothing is written for so many times as long: a fifth of a core's time is spent on
-it at most, however often metrics are asked for."""
+"""After a writing nothing is written for so many times as long: it takes a fifth of the time of one
+core at most, however often metrics are asked for."""
 
 
 class Exposition:
