@@ -52,7 +52,7 @@ class Metrics:
             "compute_seconds", "While device batches with rows of a request ran.", by_rpc
         )
         self.batch_rows = histogram("batch_rows", "Rows in a device batch.", by_kind, COUNTS)
-        self.batch_seconds = histogram("batch_seconds", "How long a device batch took.", by_kind)
+        self.batch_seconds = histogram("batch_seconds", "Time of a device batch.", by_kind)
         self.batch_fill = histogram(
             "batch_fill_ratio", "Rows in a device batch over its capacity.", by_kind, RATIOS
         )
@@ -81,7 +81,7 @@ class Metrics:
         self.in_flight = gauge("requests_in_flight", "Requests being served.", ("rpc",))
         self.queue_rows = gauge("queue_rows", "Rows that wait.", ("device",))
         self.loop_lag = histogram(
-            "event_loop_lag_seconds", "How late the event loop runs what is due.", ()
+            "event_loop_lag_seconds", "Delay of timers that are due in the event loop.", ()
         )
         self.rejected = counter(
             "rejected_requests_total", "Requests refused unserved.", ("rpc", "reason")
@@ -104,7 +104,7 @@ class Metrics:
         self.cache_entries = gauge("cache_entries", "Explanations that are kept.", ())
         self.model_ready = gauge("model_ready", "1 while a model serves.", ("model", "version"))
         self.model_load_seconds = gauge(
-            "model_load_seconds", "How long a model took to load and warm up.", ("model",)
+            "model_load_seconds", "Time for loading and measuring a model.", ("model",)
         )
         self.batch_capacity = gauge(
             "batch_capacity_rows", "The most rows in one device batch.", by_kind

@@ -24,7 +24,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class PredictRequest(_message.Message):
-    """PredictRequest asks what a model answers."""
+    """PredictRequest asks for a model's outputs."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -32,7 +32,7 @@ class PredictRequest(_message.Message):
     INPUTS_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
-    """How many labels to return per example; 0 stands for 5. Ignored for models without labels."""
+    """The number of labels to return per example; 0 stands for 5. Ignored for models without labels."""
     @_builtins.property
     def model(self) -> _model_pb2.ModelRef:
         """The model. Required."""
@@ -118,7 +118,7 @@ Global___Prediction: _TypeAlias = Prediction  # noqa: Y015
 
 @_typing.final
 class PredictResponse(_message.Message):
-    """PredictResponse is what a model answered."""
+    """PredictResponse has a model's outputs."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -129,10 +129,10 @@ class PredictResponse(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """The request's id, as in the server's log: from the metadata key x-request-id, or made up."""
+    """The request's id, as in the server's log: from the metadata key x-request-id, or made by the server."""
     @_builtins.property
     def model(self) -> _model_pb2.ModelIdentity:
-        """Which weights answered."""
+        """The model and its weights."""
 
     @_builtins.property
     def outputs(self) -> _containers.RepeatedCompositeFieldContainer[_tensor_pb2.Tensor]:
@@ -144,11 +144,11 @@ class PredictResponse(_message.Message):
 
     @_builtins.property
     def timings(self) -> _explanation_pb2.Timings:
-        """Where the time went."""
+        """The parts of the time that the request took."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What is wrong with the answer, for people: texts that were cut, with the place, and outputs that are
+        """Reasons to doubt the answer, for people: texts that were cut, with the place, and outputs that are
         NaN or infinite.
         """
 
@@ -172,7 +172,7 @@ Global___PredictResponse: _TypeAlias = PredictResponse  # noqa: Y015
 
 @_typing.final
 class ExplainRequest(_message.Message):
-    """ExplainRequest asks why."""
+    """ExplainRequest asks for explanations of a model's outputs."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -192,14 +192,14 @@ class ExplainRequest(_message.Message):
     CACHE_FIELD_NUMBER: _builtins.int
     DETERMINISTIC_FIELD_NUMBER: _builtins.int
     seed: _builtins.int
-    """Where the randomness of sampling methods begins: equal seeds give equal answers."""
+    """The seed of sampling methods: equal seeds give equal answers."""
     priority: _explanation_pb2.Priority.ValueType
-    """Whom it may wait for."""
+    """The class in the queue."""
     cache: _explanation_pb2.Cache.ValueType
-    """Whether the answer may be that of another request that asks the same."""
+    """Allows or forbids the answer of an equal request."""
     deterministic: _builtins.bool
-    """Have the answer be the same to the last bit each time on such a machine, whatever else runs. It
-    takes longer: its rows share no batch with others'. On CPUs; elsewhere as far as the device's own
+    """Give the same bits each time on the same kind of machine, whatever else runs. It takes longer: its
+    rows share no batch with those of other requests. On CPUs; elsewhere as far as the device's own
     operations allow.
     """
     @_builtins.property
@@ -212,7 +212,7 @@ class ExplainRequest(_message.Message):
 
     @_builtins.property
     def target(self) -> _explanation_pb2.Target:
-        """Which outputs are explained."""
+        """The outputs to explain."""
 
     @_builtins.property
     def methods(self) -> _containers.RepeatedCompositeFieldContainer[_method_pb2.MethodSpec]:
@@ -226,8 +226,9 @@ class ExplainRequest(_message.Message):
     def feature_masks(self) -> _containers.RepeatedCompositeFieldContainer[_tensor_pb2.Tensor]:
         """Features of several elements, by input: an integer tensor of the input's shape, with a batch of one, or
         as many as the input's where examples have groups of their own; the elements with the same
-        number are one feature, also across inputs. Each element is a feature of its own where absent. Where a layer is explained, of the layer's shape instead, one for each
-        tensor at the layer, in order and without names.
+        number are one feature, also across inputs. Each element is a feature of its own where absent.
+        Where a layer is explained, of the layer's shape instead, one for each tensor at the layer, in
+        order and without names.
         """
 
     @_builtins.property
@@ -246,7 +247,7 @@ class ExplainRequest(_message.Message):
 
     @_builtins.property
     def budget(self) -> _explanation_pb2.Budget:
-        """What it may cost."""
+        """The bounds of its cost."""
 
     @_builtins.property
     def output(self) -> _explanation_pb2.OutputOptions:
@@ -254,7 +255,7 @@ class ExplainRequest(_message.Message):
 
     @_builtins.property
     def layer_baselines(self) -> _containers.RepeatedCompositeFieldContainer[_explanation_pb2.Baseline]:
-        """References in the layer's own space, instead of what the model makes of baselines, which must be
+        """References in the layer's own space, instead of the model's values at baselines, which must be
         absent: zero, constant, or a tensor of the layer's shape, whose batch means what it does in
         Baseline.tensor. One for each tensor at the layer, in order; Baseline.input stays empty.
         INVALID_ARGUMENT without a layer, or with a method that compares with no baseline, or, as those with
@@ -290,7 +291,7 @@ Global___ExplainRequest: _TypeAlias = ExplainRequest  # noqa: Y015
 
 @_typing.final
 class ExplainResponse(_message.Message):
-    """ExplainResponse is the answer."""
+    """ExplainResponse has the explanations."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -310,12 +311,12 @@ class ExplainResponse(_message.Message):
     request_id: _builtins.str
     """The request's id, as in the server's log."""
     cache: _explanation_pb2.CacheStatus.ValueType
-    """Where the answer came from. Reports then tell what it cost when it was computed, timings where
-    the time of this request went.
+    """The source of the answer. For a kept or joined one, reports have the cost of the computation, and
+    timings the time of this request.
     """
     @_builtins.property
     def model(self) -> _model_pb2.ModelIdentity:
-        """Which weights answered."""
+        """The model and its weights."""
 
     @_builtins.property
     def explanations(self) -> _containers.RepeatedCompositeFieldContainer[_explanation_pb2.Explanation]:
@@ -331,7 +332,7 @@ class ExplainResponse(_message.Message):
 
     @_builtins.property
     def timings(self) -> _explanation_pb2.Timings:
-        """Where the time went."""
+        """The parts of the time that the request took."""
 
     @_builtins.property
     def predictions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Prediction]:
@@ -345,7 +346,7 @@ class ExplainResponse(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What is wrong with the answer, for people: texts that were cut, with the place, and attributions or
+        """Reasons to doubt the answer, for people: texts that were cut, with the place, and attributions or
         outputs that are NaN or infinite (MethodReport.non_finite).
         """
 
@@ -374,14 +375,14 @@ Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
 
 @_typing.final
 class ExplainStreamRequest(_message.Message):
-    """ExplainStreamRequest asks why, and to be told on the way."""
+    """ExplainStreamRequest asks for explanations, and for partial results on the way."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPLAIN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def explain(self) -> Global___ExplainRequest:
-        """The question."""
+        """The request."""
 
     def __init__(
         self,
@@ -410,15 +411,15 @@ class Accepted(_message.Message):
     request_id: _builtins.str
     """The request's id."""
     rows: _builtins.int
-    """How many rows it will take, as far as is known beforehand."""
+    """The rows that it will take, as far as is known beforehand."""
     rows_ahead: _builtins.int
-    """How many rows of other requests wait, of its class and of those before it."""
+    """The waiting rows of other requests, of its class and of those before it."""
     position: _builtins.int
-    """How many requests are under way in its class and in those before it. They share the device: a
+    """The number of requests under way in its class and in those before it. They share the device: a
     small one ends before a large one that came earlier.
     """
     seconds: _builtins.float
-    """How long it will take, in seconds, as far as is known: its rows, and its turns among others'."""
+    """The seconds that it will take, as far as is known, with its waits for other requests."""
     def __init__(
         self,
         *,
@@ -438,7 +439,7 @@ Global___Accepted: _TypeAlias = Accepted  # noqa: Y015
 
 @_typing.final
 class Partial(_message.Message):
-    """Partial says how far the request is."""
+    """Partial is the progress of a request."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -446,9 +447,9 @@ class Partial(_message.Message):
     ROWS_FIELD_NUMBER: _builtins.int
     EXPLANATIONS_FIELD_NUMBER: _builtins.int
     rows_done: _builtins.int
-    """How many of its rows are done."""
+    """The number of its rows that are done."""
     rows: _builtins.int
-    """How many it will take, as far as is known."""
+    """The number of rows that it will take, as far as is known."""
     @_builtins.property
     def explanations(self) -> _containers.RepeatedCompositeFieldContainer[_explanation_pb2.Explanation]:
         """The best explanations so far; empty for methods that have none before their end."""
@@ -508,7 +509,7 @@ Global___ExplainStreamResponse: _TypeAlias = ExplainStreamResponse  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):
-    """ListModelsRequest asks which models there are."""
+    """ListModelsRequest asks for the models of the repository."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -525,7 +526,7 @@ Global___ListModelsRequest: _TypeAlias = ListModelsRequest  # noqa: Y015
 
 @_typing.final
 class ListModelsResponse(_message.Message):
-    """ListModelsResponse lists them."""
+    """ListModelsResponse lists the models."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -549,7 +550,7 @@ Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
 
 @_typing.final
 class GetModelRequest(_message.Message):
-    """GetModelRequest asks about a model."""
+    """GetModelRequest asks for the description of a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -573,7 +574,7 @@ Global___GetModelRequest: _TypeAlias = GetModelRequest  # noqa: Y015
 
 @_typing.final
 class GetModelResponse(_message.Message):
-    """GetModelResponse describes it."""
+    """GetModelResponse describes a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -597,14 +598,14 @@ Global___GetModelResponse: _TypeAlias = GetModelResponse  # noqa: Y015
 
 @_typing.final
 class ListMethodsRequest(_message.Message):
-    """ListMethodsRequest asks which methods there are."""
+    """ListMethodsRequest asks for the attribution methods."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def model(self) -> _model_pb2.ModelRef:
-        """A model, to learn which methods it can run; none if unset."""
+        """A model: the response then says of each method whether this model can run it. Optional."""
 
     def __init__(
         self,
@@ -621,7 +622,7 @@ Global___ListMethodsRequest: _TypeAlias = ListMethodsRequest  # noqa: Y015
 
 @_typing.final
 class ListMethodsResponse(_message.Message):
-    """ListMethodsResponse lists them."""
+    """ListMethodsResponse lists the methods."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -26,19 +26,19 @@ if _version_not_supported:
 
 
 class ExplanationServiceStub(object):
-    """ExplanationService says what models answer, and why.
+    """ExplanationService predicts with models and explains their outputs.
 
     Errors are google.rpc.Status with details. INVALID_ARGUMENT carries BadRequest with the field, the
-    value and what is allowed; NOT_FOUND carries ResourceInfo and names what is nearest;
-    RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id under which the server
-    logged what happened. UNAVAILABLE is sent while a model loads and while the server drains.
+    value and what is allowed; NOT_FOUND carries ResourceInfo, and its message the nearest names;
+    RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id of the server's log
+    entry. UNAVAILABLE is sent while a model loads and while the server drains.
 
     Requests are bounded before they are decoded: beside the data of tensors 64 KiB, 64 tensors of a kind,
     32 methods, 8,192 explanations; all images together may have twice the pixels of one, all texts 1 MiB.
     More is INVALID_ARGUMENT.
 
-    Callers share the device evenly. Who a caller is says the metadata key x-caller-id, 1 to 128 visible
-    ASCII characters, or else the address that the call comes from.
+    Callers share the device evenly. The metadata key x-caller-id identifies a caller, by 1 to 128 visible
+    ASCII characters; without it, the address that the call comes from does.
     """
 
     def __init__(self, channel):
@@ -80,19 +80,19 @@ class ExplanationServiceStub(object):
 
 
 class ExplanationServiceServicer(object):
-    """ExplanationService says what models answer, and why.
+    """ExplanationService predicts with models and explains their outputs.
 
     Errors are google.rpc.Status with details. INVALID_ARGUMENT carries BadRequest with the field, the
-    value and what is allowed; NOT_FOUND carries ResourceInfo and names what is nearest;
-    RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id under which the server
-    logged what happened. UNAVAILABLE is sent while a model loads and while the server drains.
+    value and what is allowed; NOT_FOUND carries ResourceInfo, and its message the nearest names;
+    RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id of the server's log
+    entry. UNAVAILABLE is sent while a model loads and while the server drains.
 
     Requests are bounded before they are decoded: beside the data of tensors 64 KiB, 64 tensors of a kind,
     32 methods, 8,192 explanations; all images together may have twice the pixels of one, all texts 1 MiB.
     More is INVALID_ARGUMENT.
 
-    Callers share the device evenly. Who a caller is says the metadata key x-caller-id, 1 to 128 visible
-    ASCII characters, or else the address that the call comes from.
+    Callers share the device evenly. The metadata key x-caller-id identifies a caller, by 1 to 128 visible
+    ASCII characters; without it, the address that the call comes from does.
     """
 
     def Predict(self, request, context):
@@ -103,14 +103,14 @@ class ExplanationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Explain(self, request, context):
-        """Explain says what each part of the input contributed to an output.
+        """Explain attributes an output to the parts of the input.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExplainStream(self, request, context):
-        """ExplainStream does the same and reports on the way: accepted, partial results, the final one.
+        """ExplainStream does the same in several messages: accepted, partial results, the final one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,19 +179,19 @@ def add_ExplanationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExplanationService(object):
-    """ExplanationService says what models answer, and why.
+    """ExplanationService predicts with models and explains their outputs.
 
     Errors are google.rpc.Status with details. INVALID_ARGUMENT carries BadRequest with the field, the
-    value and what is allowed; NOT_FOUND carries ResourceInfo and names what is nearest;
-    RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id under which the server
-    logged what happened. UNAVAILABLE is sent while a model loads and while the server drains.
+    value and what is allowed; NOT_FOUND carries ResourceInfo, and its message the nearest names;
+    RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id of the server's log
+    entry. UNAVAILABLE is sent while a model loads and while the server drains.
 
     Requests are bounded before they are decoded: beside the data of tensors 64 KiB, 64 tensors of a kind,
     32 methods, 8,192 explanations; all images together may have twice the pixels of one, all texts 1 MiB.
     More is INVALID_ARGUMENT.
 
-    Callers share the device evenly. Who a caller is says the metadata key x-caller-id, 1 to 128 visible
-    ASCII characters, or else the address that the call comes from.
+    Callers share the device evenly. The metadata key x-caller-id identifies a caller, by 1 to 128 visible
+    ASCII characters; without it, the address that the call comes from does.
     """
 
     @staticmethod

@@ -27,19 +27,19 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ExplanationServiceStub:
-    """ExplanationService says what models answer, and why.
+    """ExplanationService predicts with models and explains their outputs.
 
     Errors are google.rpc.Status with details. INVALID_ARGUMENT carries BadRequest with the field, the
-    value and what is allowed; NOT_FOUND carries ResourceInfo and names what is nearest;
-    RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id under which the server
-    logged what happened. UNAVAILABLE is sent while a model loads and while the server drains.
+    value and what is allowed; NOT_FOUND carries ResourceInfo, and its message the nearest names;
+    RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id of the server's log
+    entry. UNAVAILABLE is sent while a model loads and while the server drains.
 
     Requests are bounded before they are decoded: beside the data of tensors 64 KiB, 64 tensors of a kind,
     32 methods, 8,192 explanations; all images together may have twice the pixels of one, all texts 1 MiB.
     More is INVALID_ARGUMENT.
 
-    Callers share the device evenly. Who a caller is says the metadata key x-caller-id, 1 to 128 visible
-    ASCII characters, or else the address that the call comes from.
+    Callers share the device evenly. The metadata key x-caller-id identifies a caller, by 1 to 128 visible
+    ASCII characters; without it, the address that the call comes from does.
     """
 
     @_typing.overload
@@ -49,9 +49,9 @@ class ExplanationServiceStub:
     Predict: _grpc.UnaryUnaryMultiCallable[_explanation_service_pb2.PredictRequest, _explanation_service_pb2.PredictResponse]
     """Predict evaluates a model."""
     Explain: _grpc.UnaryUnaryMultiCallable[_explanation_service_pb2.ExplainRequest, _explanation_service_pb2.ExplainResponse]
-    """Explain says what each part of the input contributed to an output."""
+    """Explain attributes an output to the parts of the input."""
     ExplainStream: _grpc.UnaryStreamMultiCallable[_explanation_service_pb2.ExplainStreamRequest, _explanation_service_pb2.ExplainStreamResponse]
-    """ExplainStream does the same and reports on the way: accepted, partial results, the final one."""
+    """ExplainStream does the same in several messages: accepted, partial results, the final one."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_explanation_service_pb2.ListModelsRequest, _explanation_service_pb2.ListModelsResponse]
     """ListModels lists the models of the repository."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_explanation_service_pb2.GetModelRequest, _explanation_service_pb2.GetModelResponse]
@@ -61,28 +61,28 @@ class ExplanationServiceStub:
 
 @_typing.type_check_only
 class ExplanationServiceAsyncStub(ExplanationServiceStub):
-    """ExplanationService says what models answer, and why.
+    """ExplanationService predicts with models and explains their outputs.
 
     Errors are google.rpc.Status with details. INVALID_ARGUMENT carries BadRequest with the field, the
-    value and what is allowed; NOT_FOUND carries ResourceInfo and names what is nearest;
-    RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id under which the server
-    logged what happened. UNAVAILABLE is sent while a model loads and while the server drains.
+    value and what is allowed; NOT_FOUND carries ResourceInfo, and its message the nearest names;
+    RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id of the server's log
+    entry. UNAVAILABLE is sent while a model loads and while the server drains.
 
     Requests are bounded before they are decoded: beside the data of tensors 64 KiB, 64 tensors of a kind,
     32 methods, 8,192 explanations; all images together may have twice the pixels of one, all texts 1 MiB.
     More is INVALID_ARGUMENT.
 
-    Callers share the device evenly. Who a caller is says the metadata key x-caller-id, 1 to 128 visible
-    ASCII characters, or else the address that the call comes from.
+    Callers share the device evenly. The metadata key x-caller-id identifies a caller, by 1 to 128 visible
+    ASCII characters; without it, the address that the call comes from does.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Predict: _aio.UnaryUnaryMultiCallable[_explanation_service_pb2.PredictRequest, _explanation_service_pb2.PredictResponse]  # type: ignore[assignment]
     """Predict evaluates a model."""
     Explain: _aio.UnaryUnaryMultiCallable[_explanation_service_pb2.ExplainRequest, _explanation_service_pb2.ExplainResponse]  # type: ignore[assignment]
-    """Explain says what each part of the input contributed to an output."""
+    """Explain attributes an output to the parts of the input."""
     ExplainStream: _aio.UnaryStreamMultiCallable[_explanation_service_pb2.ExplainStreamRequest, _explanation_service_pb2.ExplainStreamResponse]  # type: ignore[assignment]
-    """ExplainStream does the same and reports on the way: accepted, partial results, the final one."""
+    """ExplainStream does the same in several messages: accepted, partial results, the final one."""
     ListModels: _aio.UnaryUnaryMultiCallable[_explanation_service_pb2.ListModelsRequest, _explanation_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """ListModels lists the models of the repository."""
     GetModel: _aio.UnaryUnaryMultiCallable[_explanation_service_pb2.GetModelRequest, _explanation_service_pb2.GetModelResponse]  # type: ignore[assignment]
@@ -91,19 +91,19 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
     """ListMethods lists the attribution methods with their parameters."""
 
 class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ExplanationService says what models answer, and why.
+    """ExplanationService predicts with models and explains their outputs.
 
     Errors are google.rpc.Status with details. INVALID_ARGUMENT carries BadRequest with the field, the
-    value and what is allowed; NOT_FOUND carries ResourceInfo and names what is nearest;
-    RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id under which the server
-    logged what happened. UNAVAILABLE is sent while a model loads and while the server drains.
+    value and what is allowed; NOT_FOUND carries ResourceInfo, and its message the nearest names;
+    RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id of the server's log
+    entry. UNAVAILABLE is sent while a model loads and while the server drains.
 
     Requests are bounded before they are decoded: beside the data of tensors 64 KiB, 64 tensors of a kind,
     32 methods, 8,192 explanations; all images together may have twice the pixels of one, all texts 1 MiB.
     More is INVALID_ARGUMENT.
 
-    Callers share the device evenly. Who a caller is says the metadata key x-caller-id, 1 to 128 visible
-    ASCII characters, or else the address that the call comes from.
+    Callers share the device evenly. The metadata key x-caller-id identifies a caller, by 1 to 128 visible
+    ASCII characters; without it, the address that the call comes from does.
     """
 
     @_abc_1.abstractmethod
@@ -120,7 +120,7 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _explanation_service_pb2.ExplainRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_explanation_service_pb2.ExplainResponse, _abc.Awaitable[_explanation_service_pb2.ExplainResponse]]:
-        """Explain says what each part of the input contributed to an output."""
+        """Explain attributes an output to the parts of the input."""
 
     @_abc_1.abstractmethod
     def ExplainStream(
@@ -128,7 +128,7 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _explanation_service_pb2.ExplainStreamRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_explanation_service_pb2.ExplainStreamResponse], _abc.AsyncIterator[_explanation_service_pb2.ExplainStreamResponse]]:
-        """ExplainStream does the same and reports on the way: accepted, partial results, the final one."""
+        """ExplainStream does the same in several messages: accepted, partial results, the final one."""
 
     @_abc_1.abstractmethod
     def ListModels(

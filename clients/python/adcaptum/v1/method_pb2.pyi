@@ -202,10 +202,10 @@ class Parameter(_message.Message):
     maximum: _builtins.float
     """The largest allowed value, inclusive."""
     text: _builtins.str
-    """What it does, for people."""
+    """Its effect, for people."""
     @_builtins.property
     def default_value(self) -> Global___ParameterValue:
-        """Its default; unset where the default is chosen by the input, see text."""
+        """Its default; unset where the default depends on the input, see text."""
 
     @_builtins.property
     def choices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -263,31 +263,31 @@ class Method(_message.Message):
     title: _builtins.str
     """The name that people and papers use, such as IntegratedGradients."""
     summary: _builtins.str
-    """What it does, in a sentence."""
+    """A summary, in a sentence."""
     paper: _builtins.str
     """The paper that defines it."""
     gradient: _builtins.bool
-    """Whether it needs gradients of the model."""
+    """True if it needs gradients of the model."""
     baseline: _builtins.bool
-    """Whether it uses a baseline."""
+    """True if it uses a baseline."""
     random: _builtins.bool
-    """Whether the result depends on the request's seed."""
+    """True if the result depends on the request's seed."""
     available: _builtins.bool
-    """Whether the named model can run it; true where no model was named."""
+    """True if the named model can run it, or if no model was named."""
     reason: _builtins.str
-    """Why the model cannot run it."""
+    """The reason for which the model cannot run it."""
     layers: _builtins.bool
-    """Whether a request may name a layer inside the model."""
+    """True if a request may name a layer inside the model."""
     feature_masks: _builtins.bool
-    """Whether it takes feature masks."""
+    """True if it takes feature masks."""
     layer_required: _builtins.bool
-    """Whether a request has to name one: it explains layers only, or the inputs by way of a layer."""
+    """True if a request has to name a layer: it explains layers only, or the inputs by way of a layer."""
     background: _builtins.bool
-    """Whether its baseline may be a distribution, such as rows of the model's background set: it
-    explains what is expected over them.
+    """True if its baseline may be a distribution, such as rows of the model's background set: it then
+    explains the expectation over them.
     """
     tolerance: _builtins.bool
-    """Whether it takes Budget.tolerance: it goes on until its estimated error is small enough. Others
+    """True if it takes Budget.tolerance: it then continues until its estimated error is small enough. Others
     are exact, or have no estimate.
     """
     @_builtins.property

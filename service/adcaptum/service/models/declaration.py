@@ -112,8 +112,8 @@ class Runtime:
         precision: The precision to compute with. Another one than the model's own changes the
             numbers and is therefore the owner's choice.
         memory_format: The place of images' channels in memory; `auto`: the faster one.
-        fold_batch_norm: Whether batch norms may be folded into the layers before them, where that
-            is faster.
+        fold_batch_norm: Permission to fold batch norms into the layers before them, where that is
+            faster.
     """
 
     precision: Precision = "as loaded"

@@ -33,7 +33,7 @@ class DeepLift:
 
     rule: DifferenceRule = parameter(
         "rescale",
-        "How a non-linearity's difference is shared out: rescale, by the quotient of the "
+        "The share of each input in a non-linearity's difference: rescale, by the quotient of the "
         "differences; reveal_cancel, positive and negative contributions apart, where a linear or "
         "convolution layer comes before.",
     )

@@ -47,7 +47,7 @@ class LRP:
         minimum=0,
     )
     gamma: float = parameter(
-        0.25, "How much epsilon_gamma_box prefers contributions of the output's sign.", minimum=0
+        0.25, "Preference of epsilon_gamma_box for contributions of the output's sign.", minimum=0
     )
     low: float | None = parameter(
         None, "The lowest value that inputs may have, for the box; by default the input's lowest."

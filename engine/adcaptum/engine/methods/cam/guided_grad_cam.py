@@ -33,7 +33,7 @@ class GuidedGradCam:
     )
 
     enlarging: Enlarging = parameter(
-        "nearest", "How to enlarge the map: to the nearest of its values, or linearly between them."
+        "nearest", "Enlargement of the map: the nearest of its values, or linear between them."
     )
     reshape: Reshape = parameter("none", RESHAPE_TEXT)
     strict: bool = parameter(

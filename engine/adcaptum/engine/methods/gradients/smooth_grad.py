@@ -66,7 +66,9 @@ class SmoothGrad:
     stdev: float = parameter(
         0.15, "Standard deviation of the noise, relative to the range of the input.", minimum=0
     )
-    relative: bool = parameter(True, "Whether stdev is relative; false: in the input's own units.")
+    relative: bool = parameter(
+        True, "Read stdev relative to the input's range; false: in the input's own units."
+    )
     kind: Literal["smoothgrad", "smoothgrad_sq", "vargrad"] = parameter(
         "smoothgrad", "The mean of the attributions, the mean of their squares, or their variance."
     )

@@ -46,7 +46,7 @@ class Occlusion:
     )
     strides: tuple[int, ...] | None = parameter(
         None,
-        "How far the window moves in each dimension, or one number for all; no more than its "
+        "Steps of the window in each dimension, or one number for all; no more than its "
         "length. Default: 1 where windows are given, else half of the window.",
         minimum=1,
     )
