@@ -64,6 +64,20 @@ def with_baseline(**fields: Any) -> Change:
     return lambda request: request.baselines.append(explanation_pb2.Baseline(**fields))
 
 
+def with_number(field: str, number: int) -> Change:
+    """An enumeration has a number that the protocol does not know."""
+
+    def change(request: pb.ExplainRequest) -> None:
+        owner: Any = request.budget if field == "on_deadline" else request
+        setattr(owner, field, number)
+
+    return change
+
+
+def long_datatype(request: pb.ExplainRequest) -> None:
+    request.output.datatype = "FP12" * 5000
+
+
 def with_rows(rows: int) -> Change:
     def change(request: pb.ExplainRequest) -> None:
         request.budget.max_rows = rows
@@ -149,6 +163,10 @@ def unknown_datatype(request: pb.ExplainRequest) -> None:
 
 INVALID = {
     "unknown_datatype": (with_tensor(datatype="FP31"), "inputs[0].datatype", "Did you mean"),
+    "long_datatype": (long_datatype, "output.datatype", "...; must be FP32"),
+    "unknown_priority": (with_number("priority", 77), "priority", "INTERACTIVE or BATCH"),
+    "unknown_cache": (with_number("cache", 99), "cache", "USE or BYPASS"),
+    "unknown_end": (with_number("on_deadline", 99), "budget.on_deadline", "FAIL or PARTIAL"),
     "wrong_datatype": (with_data(cells().astype("float64")), "inputs[0].datatype", "FP32"),
     "bytes_for_numbers": (
         with_tensor(datatype="BYTES", shape=[1], data=b"\0\0\0\0"),

@@ -31,6 +31,12 @@ def test_the_server_and_each_model_are_healthy(service: str, channel: grpc.Chann
     assert reply.status == health_pb2.HealthCheckResponse.SERVING
 
 
+def test_the_health_of_everything_is_listed(channel: grpc.Channel) -> None:
+    reply = health_pb2_grpc.HealthStub(channel).List(health_pb2.HealthListRequest())
+    assert {"", "adcaptum.v1.ExplanationService", "cells", "digits"} <= set(reply.statuses)
+    assert reply.statuses["cells"].status == health_pb2.HealthCheckResponse.SERVING
+
+
 def test_reflection_lists_the_services(channel: grpc.Channel) -> None:
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
     request = reflection_pb2.ServerReflectionRequest(list_services="")

@@ -38,6 +38,17 @@ def priority(request: pb.ExplainRequest) -> Priority:
     return found
 
 
+def shares(request: pb.ExplainRequest) -> bool:
+    """Reads whether the answer may be that of another request.
+
+    Raises:
+        InvalidRequest: There is no such use of the cache.
+    """
+    if request.cache not in explanation_pb2.Cache.values():
+        raise InvalidRequest("cache", f"{request.cache}; must be USE or BYPASS")
+    return request.cache != explanation_pb2.CACHE_BYPASS
+
+
 def due(call: Call, *, partial: bool) -> float | None:
     """Returns when an answer is due, on the monotonic clock; None: when it is ready.
 

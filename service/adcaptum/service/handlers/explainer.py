@@ -121,7 +121,7 @@ class Explainer:
     async def _identify(self, request: pb.ExplainRequest, call: Call) -> _IdentifiedRequest:
         model = self.catalogue.find(request.model)
         methods = parsed_request.read_methods(request, model)
-        shares = request.cache != explanation_pb2.CACHE_BYPASS
+        shares = admission.shares(request)
         key = await self.reader.key(request, model, methods, call) if shares else None
         return _IdentifiedRequest(request, model, methods, key, call)
 

@@ -60,7 +60,15 @@ def read(
 
 
 def partial(message: explanation_pb2.Budget, *, stream: bool) -> bool:
-    """Returns True if the best answer so far is sent when the deadline comes."""
+    """Returns True if the best answer so far is sent when the deadline comes.
+
+    Raises:
+        InvalidRequest: There is no such way to end.
+    """
+    if message.on_deadline not in explanation_pb2.OnDeadline.values():
+        raise InvalidRequest(
+            "budget.on_deadline", f"{message.on_deadline}; must be FAIL or PARTIAL"
+        )
     if message.on_deadline == explanation_pb2.ON_DEADLINE_UNSPECIFIED:
         return stream or bool(message.tolerance)
     return message.on_deadline == explanation_pb2.ON_DEADLINE_PARTIAL

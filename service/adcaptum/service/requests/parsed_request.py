@@ -13,6 +13,7 @@ from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.method import multiply_adds
 from adcaptum.service.errors import InvalidRequest, Unsupported
 from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.nearest import shortened
 from adcaptum.service.requests import (
     budgets,
     inputs as request_inputs,
@@ -298,7 +299,9 @@ def read_methods(request: pb.ExplainRequest, model: ServedModel) -> tuple[Resolv
 
 def _output(options: explanation_pb2.OutputOptions) -> explanation_pb2.OutputOptions:
     if options.datatype not in ("", "FP32", "FP64", "FP16"):
-        raise InvalidRequest("output.datatype", f"{options.datatype!r}; must be FP32, FP64 or FP16")
+        raise InvalidRequest(
+            "output.datatype", f"{shortened(options.datatype)}; must be FP32, FP64 or FP16"
+        )
     made = explanation_pb2.OutputOptions()
     made.CopyFrom(options)
     made.datatype = options.datatype or "FP32"

@@ -5,6 +5,8 @@ from typing import Final
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from adcaptum.service.rpc.messages import Context
+
 SERVICE: Final = "adcaptum.v1.ExplanationService"
 HEALTH: Final[str] = health.SERVICE_NAME
 
@@ -18,19 +20,37 @@ class Health:
 
     def __init__(self) -> None:
         self.servicer = health.aio.HealthServicer()
+        # grpc_health raises NotImplementedError for it, which would be answered with INTERNAL.
+        self.servicer.List = self._list
+        self._serving: dict[str, bool] = {}
 
     async def set_server(self, *, serving: bool) -> None:
         """Sets the health of the server as a whole."""
         for service in ("", SERVICE):
-            await self.servicer.set(service, _status(serving))
+            await self._set(service, serving=serving)
 
     async def set_model(self, name: str, *, serving: bool) -> None:
         """Sets the health of a model."""
-        await self.servicer.set(name, _status(serving))
+        await self._set(name, serving=serving)
 
     async def drain(self) -> None:
         """Sets the health of everything to NOT_SERVING, for good."""
+        self._serving = dict.fromkeys(self._serving, False)
         await self.servicer.enter_graceful_shutdown()
+
+    async def _set(self, name: str, *, serving: bool) -> None:
+        self._serving[name] = serving
+        await self.servicer.set(name, _status(serving))
+
+    async def _list(
+        self, _: health_pb2.HealthListRequest, __: Context
+    ) -> health_pb2.HealthListResponse:
+        """Returns the health of the server and of each model."""
+        statuses = {
+            name: health_pb2.HealthCheckResponse(status=_status(serving))
+            for name, serving in self._serving.items()
+        }
+        return health_pb2.HealthListResponse(statuses=statuses)
 
 
 def _status(serving: bool) -> int:
