@@ -24,7 +24,7 @@ def gradients(
         outputs: The differentiated numbers.
         leaves: The tensors with respect to which they are differentiated.
         seeds: A weight for each number of the outputs.
-        again: Whether the same graph will be walked once more.
+        again: Whether to keep the graph for a second backward pass.
     """
     return torch.autograd.grad(
         outputs, leaves, seeds, retain_graph=again, allow_unused=True, materialize_grads=True
@@ -37,11 +37,11 @@ def kept(
     """Returns the part of a target's gradient at a layer that flows through its neurons.
 
     Dhamdhere, Sundararajan, Yan (2018), https://arxiv.org/abs/1805.12233, equation 3: for each
-    neuron dF/dy, to be multiplied with its dy/dx. Of a block each neuron has its own, so that the
-    block's conductance is the sum of its neurons'.
+    neuron dF/dy, to be multiplied with its dy/dx. Each neuron of a block has its own, so that the
+    block's conductance is the sum over its neurons.
 
-    A function of the layer's values says by its own derivative how much of each neuron it takes:
-    1 of those that it selects or adds up, 0 of the others.
+    For a function of the layer's values, its own derivative is each neuron's part: 1 for neurons
+    that it selects or adds up, 0 for the others.
 
     Args:
         neuron: The neurons.

@@ -1,4 +1,4 @@
-"""The number of calls of a model's modules, which allows to leave its forward early.
+"""The number of calls of a model's modules, by which a forward may end early.
 
 Rules:
 1. The number depends on a *setting*: the shapes and dtypes of tensors, plain arguments, the plain
@@ -28,12 +28,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from adcaptum.engine.execution.modules import every_module
 
 _PLAIN = frozenset({bool, int, float, str, type(None)})
-# Those of batches of all sizes; beyond, the oldest is forgotten.
+# The settings that are kept, those of batches of all sizes; the oldest goes first.
 MOST_SETTINGS = 1024
 _TURNING = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
-# Indexing has a shape that numbers decide only where it is by these.
+# The dtypes of indices whose numbers decide the shape of the result.
 _MASKS = {torch.bool, torch.uint8}
-# Looks that are no operations.
+# The ways by which numbers leave torch that are no operations.
 _EXPORTS = {Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr}
 
 
@@ -41,7 +41,7 @@ class _Seen:
     """The record of the forwards in a setting.
 
     Attributes:
-        looked: Whether one read a number, so that it says nothing about others.
+        looked: Whether a forward read a number, so that others may differ.
         once: The modules that were called once.
     """
 
@@ -90,7 +90,7 @@ class CallCounts:
             return cls(found)
 
     def once(self, module: nn.Module) -> bool:
-        """Says whether the model is known to call a module once."""
+        """Returns whether the model is known to call a module once."""
         return module in self.seen.once
 
     def watched(self, once: Callable[[], Iterable[nn.Module]]) -> AbstractContextManager[object]:
@@ -158,7 +158,7 @@ class _Exports(TorchFunctionMode):
 
 
 def _plain_attributes(model: nn.Module) -> tuple[object, ...]:
-    """The numbers, strings and flags that the modules have as attributes."""
+    """Returns the numbers, strings and flags among the modules' attributes."""
     return tuple(
         [v for module in every_module(model) for v in vars(module).values() if type(v) in _PLAIN]
     )

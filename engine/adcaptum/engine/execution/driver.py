@@ -32,14 +32,14 @@ T = TypeVar("T")
 _batch_sizers: WeakKeyDictionary[nn.Module, BatchSizer] = WeakKeyDictionary()
 _lock = Lock()
 
-# No other caller waits here, so that only the best rate counts; but memory is that of a batch, and
-# must not grow while a long request tries larger ones that are hardly faster. Small rows take
-# little memory, and gain most from large batches.
+# No other caller waits here, so that only the best rate counts. But memory grows with the batch: a
+# long request must not try ever larger ones that are hardly faster. Small rows take little memory,
+# and gain most from large batches.
 _LONGEST_BATCH_SECONDS = 0.25
 _MOST_BATCH_ROWS = 256
 _SMALL_BATCH_BYTES = 1 << 18
 _MOST_SMALL_ROWS = 4096
-# Up to so many times the best batch are one batch: two would cost more.
+# The multiple of the best batch up to which the rest is one batch: two would cost more.
 _REST = 1.5
 
 
@@ -117,7 +117,7 @@ def run(
             try:
                 for pending in _by_key(round_):
                     _evaluate_all(model, pending, batch_sizer, on_rows, memory)
-            # The flow decides what becomes of an error; it raises what it does not handle.
+            # The flow handles the error or raises it.
             except Exception as error:  # noqa: BLE001
                 round_ = execution.fail(error)
             else:
@@ -152,7 +152,7 @@ def _new_batch_sizer() -> BatchSizer:
 
 
 def _most_rows(key: Hashable) -> int:
-    """The most rows that a batch may have: more of small ones."""
+    """Returns the most rows of a batch; more for small rows."""
     assert isinstance(key, _KeyDigest), "batches here are those of evaluations"
     small = _SMALL_BATCH_BYTES // max(1, key.row_bytes)
     return max(_MOST_BATCH_ROWS, min(small, _MOST_SMALL_ROWS))
@@ -196,9 +196,9 @@ def _evaluate_all(
         rows = most - room
         if memory is None and _references_return(waiting, rows):
             memory = ReferenceMemory()
-        # A small rest says nothing of the size that was chosen.
-        telling = 2 * rows > usual
-        begin = clock() if telling else 0.0
+        # The time of a small rest is no measurement of the chosen size.
+        measured = 2 * rows > usual
+        begin = clock() if measured else 0.0
         try:
             parts = evaluate(model, pieces, memory=memory)
         except torch.OutOfMemoryError:
@@ -206,7 +206,7 @@ def _evaluate_all(
                 raise
             batch_sizer.out_of_memory(key, rows)
             continue
-        if telling:
+        if measured:
             batch_sizer.observe(key, rows, clock() - begin)
         for pending, piece, part in zip(waiting, pieces, parts, strict=False):
             pending.add(piece.start, piece.stop, part)
@@ -216,7 +216,7 @@ def _evaluate_all(
 
 
 def _references_return(waiting: Sequence[Pending], rows: int) -> bool:
-    """Says whether reference rows of the next batch will come in a later one, too.
+    """Returns whether later batches will need reference rows of the next batch, too.
 
     Args:
         waiting: The evaluations.
@@ -239,7 +239,7 @@ def _evaluate_apart(model: Model, pending: Pending, on_rows: Callable[[int], Non
 
 
 def _room(batch_sizer: BatchSizer, key: Hashable, usual: int, left: int) -> int:
-    """The most rows of the next batch: a small rest is taken along, not left to its own."""
+    """Returns the most rows of the next batch, which also takes a small rest."""
     if usual < left <= _REST * usual and batch_sizer.fixed is None:
         return max(usual, min(left, batch_sizer.limit(key)))
     return usual

@@ -1,4 +1,4 @@
-"""Evaluation of one batch. This is the only file that calls a model."""
+"""The evaluation of one batch; the only file that calls a model."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _together(
 def _values_of_each(
     slices: Sequence[RowRange], parts: Sequence[Tensor], columns: Sequence[Tensor | None]
 ) -> tuple[Tensor, ...]:
-    """The values of slices of which some have a target and others want the outputs."""
+    """Returns each slice's values, where some slices have a target and others read the outputs."""
     return tuple(
         values_at(own, None if piece.evaluation.target is None else target_places(own, [column]))
         for piece, own, column in zip(slices, parts, columns, strict=True)
@@ -176,7 +176,7 @@ def _apart(slices: Sequence[RowRange], whole: Part, values: Sequence[Tensor]) ->
 
 
 def _reads_outputs_only(first: Evaluation) -> bool:
-    """Says whether equal rows have equal answers: only the rows themselves go in."""
+    """Returns whether equal rows have equal answers, which then depend on nothing else."""
     inside = (first.wrt, first.read, first.patch, first.through, first.references, first.rule)
     return (
         first.outputs
@@ -194,7 +194,7 @@ def _normal_tensors() -> AbstractContextManager[object]:
 def _interception(
     model: Model, first: Evaluation, compared: ReferenceBatch | None
 ) -> Interception | None:
-    """The interception by the batch's rule, if it has one."""
+    """Returns the interception of the batch's rule; None without a rule."""
     if first.rule is None:
         return None
     return first.rule.interception(model, None if compared is None else compared.pairs)
@@ -222,7 +222,7 @@ def _call(
         return _forward(model, arguments, inputs)
     if taps.named and not isinstance(model, nn.Module):
         raise ModelError("layers can be named only of an nn.Module")
-    # What has forwards of its own is the same to the last bit each time.
+    # Evaluations with forwards of their own give the same bits each time.
     watch = first.forward_rows is None and first.rule is None
     with taps.open(model, enough=enough, arguments=arguments, watch=watch):
         return _forward(model, arguments, inputs)
@@ -249,20 +249,20 @@ def _forward(model: Model, arguments: Sequence[object], inputs: int) -> object:
 
 
 def _followed(objective: Tensor, interception: Interception | None) -> Tensor:
-    """The explained numbers, with the graph of a rule where autograd has none."""
+    """Returns the explained numbers, with a proxy's graph where autograd has none."""
     return objective if interception is None else interception.differentiable(objective)
 
 
 def _share_target(slices: Sequence[RowRange]) -> bool:
-    """Says whether every slice has a target; predictions read raw outputs."""
+    """Returns whether every slice has a target; predictions read raw outputs."""
     return all(piece.evaluation.target is not None for piece in slices)
 
 
 def _unused(first: Evaluation, interception: Interception | None, objective: Tensor) -> bool:
-    """Says whether a rule has seen that the target does not depend on the explained layer.
+    """Returns whether a rule has shown that the target does not depend on the explained layer.
 
-    Rules detach parameters, so that the target then has no graph. It has none either where the
-    model leaves autograd, which a rule notices.
+    Rules detach parameters, so that such a target has no graph. Where the model leaves autograd the
+    target has no graph either; the rule notes that.
     """
     if interception is None or interception.severs or objective.requires_grad:
         return False

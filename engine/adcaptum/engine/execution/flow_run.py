@@ -1,10 +1,10 @@
-"""One flow under way: its rounds, its budget and its best answer so far.
+"""The run of one flow: its rounds, its budget and its best answer so far.
 
 Rules:
-1. `start` and `advance` give the pending evaluations of the next round. Where there are none the
-   flow is either `done`, and `result` is there, or `paused`: `advance` goes on with it.
-2. `advance` is called when every evaluation of the round is complete.
-3. A flow is closed once: at its end, at `stop`, at `fail` or at `close`.
+1. `start` and `advance` return the pending evaluations of the next round. Without any the flow is
+   either `done`, and has a `result`, or `paused`: `advance` resumes it.
+2. The driver calls `advance` when every evaluation of the round is complete.
+3. The run closes its flow once: at its end, at `stop`, at `fail` or at `close`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ T = TypeVar("T")
 
 
 class FlowRun(Generic[T]):
-    """A flow under way.
+    """The run of one flow.
 
     Attributes:
         pending: The evaluations of the current round.
         rows_used: The rows of all rounds so far, the current one included.
         best: The best answer so far, if the flow has reported one.
         done: Whether the flow has ended with a result.
-        stop_reason: Why it ended.
+        stop_reason: The reason of its end.
     """
 
     __slots__ = (
@@ -45,7 +45,7 @@ class FlowRun(Generic[T]):
         on_progress: Callable[[Attribution], None] | None = None,
         forward_rows: int | None = None,
     ) -> None:
-        """Takes a flow.
+        """Prepares the run of a flow.
 
         Args:
             flow: The flow; this object closes it.
@@ -75,11 +75,11 @@ class FlowRun(Generic[T]):
         return self._step(lambda: self._flow.send(readings))
 
     def fail(self, error: BaseException) -> tuple[Pending, ...]:
-        """Throws the error of a failed evaluation into the flow, which may raise it or go on."""
+        """Throws a failed evaluation's error into the flow, which may raise it or go on."""
         return self._step(lambda: self._flow.throw(error))
 
     def stop(self, reason: StopReason) -> bool:
-        """Ends the flow with its best answer so far; False, and not ended, if it has none."""
+        """Ends the flow with its best answer so far; False, without ending it, if there is none."""
         if self.best is None:
             return False
         self._end(self.best, reason)
@@ -92,7 +92,7 @@ class FlowRun(Generic[T]):
 
     @property
     def paused(self) -> bool:
-        """True if the flow only waits to be resumed: its own mathematics comes next."""
+        """True if the flow waits only for `advance`: its own mathematics comes next."""
         return not self.pending and not self.done
 
     @property
@@ -101,7 +101,7 @@ class FlowRun(Generic[T]):
         assert self.done, "the flow has ended"
         result = self._result
         if isinstance(result, Attribution):
-            # A flow that ran to its end knows better why it did not go on.
+            # A flow that ran to its end may state a reason of its own.
             ended = self.stop_reason is StopReason.CONVERGED
             reason = result.stop_reason if ended else self.stop_reason
             if reason is StopReason.CONVERGED and _unknown(result):
@@ -146,7 +146,7 @@ class FlowRun(Generic[T]):
 
 
 def _unknown(answer: Attribution) -> bool:
-    """Says whether an answer states standard errors, and one is not a number, as its values are."""
+    """Returns whether an answer has standard errors, and one of them is not a number."""
     if answer.error_kind is not ErrorKind.STANDARD_ERROR or answer.error is None:
         return False
     return bool(answer.error.isnan().any())

@@ -1,8 +1,8 @@
-"""Errors of a model's forward, as errors of the request that it was called for.
+"""Conversion of errors of a model's forward to errors of the request.
 
 Rules:
-1. Exceptions pass as they are, but an index beyond the rows of an embedding names the input it came
-   from.
+1. Exceptions pass unchanged, except an index beyond the rows of an embedding, whose error names the
+   input.
 2. `SystemExit` and its like end a process that serves many callers: they become `ModelError`.
 3. An exception that a signal raises passes: it is meant for the process (Ctrl-C in a notebook, a
    timeout). Python runs signal handlers in the main thread only. The default handler of SIGINT is
@@ -48,7 +48,7 @@ def model_error(error: BaseException, arguments: Sequence[object], inputs: int) 
 def _beyond_an_embedding(
     error: Exception, arguments: Sequence[object], inputs: int
 ) -> OutOfRange | None:
-    """The error of an id that is no row of an embedding, if it is one of an argument's."""
+    """Returns the error of an id beyond an embedding, if an argument holds that id; else None."""
     for frame, _ in _frames(error.__traceback__):
         if frame.f_code not in _LOOKUPS:
             continue
@@ -68,7 +68,7 @@ def _beyond_an_embedding(
 
 
 def _holder(ids: Tensor, beyond: Tensor, arguments: Sequence[object]) -> int | None:
-    """The number of the argument that holds ids beyond an embedding, or is likely to."""
+    """Returns the number of the argument that (most likely) holds ids beyond an embedding."""
     found: int | None = None
     for number, argument in enumerate(arguments):
         if not beyond.numel() or not _whole(argument) or not bool((argument == beyond[0]).any()):
@@ -80,9 +80,9 @@ def _holder(ids: Tensor, beyond: Tensor, arguments: Sequence[object]) -> int | N
 
 
 def _whole(value: object) -> TypeGuard[Tensor]:
-    """Says whether a value is a tensor of whole numbers that can be read.
+    """Returns whether a value is a tensor of whole numbers that can be read.
 
-    After a failed assertion on an accelerator nothing on it can be.
+    After a failed assertion on an accelerator no tensor on it can.
     """
     if not isinstance(value, Tensor) or value.device.type != "cpu":
         return False
@@ -103,14 +103,14 @@ def _is_of_a_signal(error: BaseException) -> bool:
 
 
 def _handlers() -> set[CodeType]:
-    """The Python functions that handle signals."""
+    """Returns the Python functions that handle signals."""
     handlers = [signal.getsignal(number) for number in signal.valid_signals()]
     codes = [getattr(handler, "__code__", None) for handler in handlers]
     return {code for code in codes if isinstance(code, CodeType)}
 
 
 def _frames(traceback: TracebackType | None) -> list[tuple[FrameType, int]]:
-    """The frames of a traceback, outermost first, with the instruction that each is at."""
+    """Returns the frames of a traceback, outermost first, each with its current instruction."""
     steps: list[tuple[FrameType, int]] = []
     while traceback is not None:
         steps.append((traceback.tb_frame, traceback.tb_lasti))

@@ -23,7 +23,7 @@ def every_module(model: nn.Module) -> list[nn.Module]:
 
 
 def find_layer(model: object, layer: Layer) -> nn.Module:
-    """The module, or the model's module of that qualified name.
+    """Returns a module of the model by its qualified name; a module itself unchanged.
 
     Raises:
         InvalidArgument: If the model has none.

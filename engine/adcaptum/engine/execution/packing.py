@@ -3,7 +3,7 @@
 Rules:
 1. All slices of a batch have evaluations of equal keys.
 2. Rows stand in the batch in the order of the slices.
-3. Evaluations that say how many rows their forwards have are given forwards of their own.
+3. Evaluations with a number of rows per forward (`forward_rows`) get forwards of their own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class RowRange:
 
     @property
     def forwards(self) -> list[RowRange]:
-        """The whole forwards in which these rows stand, of an evaluation that has its own."""
+        """The whole forwards that contain these rows, of an evaluation with forwards of its own."""
         evaluation = self.evaluation
         each = evaluation.forward_rows
         assert each is not None, "it has forwards of its own"
@@ -112,7 +112,7 @@ def pack_references(slices: Sequence[RowRange], *, printed: bool = False) -> Ref
 
 
 def _pair_prints(evaluation: Evaluation, pairs: Tensor) -> tuple[Hashable, ...]:
-    """The fingerprints of pairs of a reference row and an example's further arguments."""
+    """Returns the fingerprints of pairs of a reference row and an example's further arguments."""
     assert evaluation.references is not None, "rows are compared"
     of_rows, of_examples = evaluation.references.prints, evaluation.arguments.prints
     return tuple([(of_rows[row], of_examples[example]) for row, example in pairs.tolist()])

@@ -68,10 +68,9 @@ class Arrival(NamedTuple):
 class InOrder:
     """Orders the results of an evaluation, forward by forward from its first row to its last.
 
-    Sums of floating-point numbers depend on their order, and the operations that add them up on how
-    many are added at once and where they stand in memory. So that a fold does not depend on how the
-    rows were cut and which came first, it is given the rows of one forward at a time, in order, in
-    memory of their own.
+    Sums of floating-point numbers depend on their order, on the number of terms added at once, and
+    on their place in memory. So that a fold does not depend on the cuts between batches nor on
+    their order, it gets the rows of one forward at a time, in order, in memory of their own.
     """
 
     __slots__ = ("_forward_rows", "_next", "_rows", "_waiting")
@@ -91,7 +90,7 @@ class InOrder:
         return ready
 
     def _forward(self) -> Arrival | None:
-        """The next forward, once all of its rows are there."""
+        """Returns the next forward, once all of its rows are there."""
         start, stop = self._next, min(self._next + self._forward_rows, self._rows)
         found: list[Arrival] = []
         at = start

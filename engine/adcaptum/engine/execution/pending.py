@@ -1,4 +1,4 @@
-"""An evaluation whose rows are being evaluated."""
+"""Pending evaluations, which collect their rows' results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _STACK = Stack()
 
 
 class Pending:
-    """An evaluation whose rows are on their way."""
+    """An evaluation with the results of its rows so far."""
 
     __slots__ = (
         "_activations", "_gradients", "_in_order", "_reference_values", "_uncovered_ops", "_values",
@@ -31,12 +31,12 @@ class Pending:
         self._gradients: Sink | None = (
             None if evaluation.wrt is None else evaluation.reduce.sink(evaluation.rows)
         )
-        # Where the fold takes both, what was read is not kept row by row.
+        # Where the reduction takes the values too, they are not kept row by row.
         kept = evaluation.read is not None and not self._folds_both
         self._activations: Sink | None = _STACK.sink(evaluation.rows) if kept else None
 
     def add(self, start: int, stop: int, part: Part) -> None:
-        """Takes a batch's results for rows start..stop."""
+        """Adds a batch's results for rows start..stop."""
         self.done += stop - start
         if self._in_order is None:
             self._fold(start, stop, part)
@@ -63,7 +63,7 @@ class Pending:
         return self.evaluation.wrt is not None and self.evaluation.reduce.with_activations
 
     def reading(self) -> Reading:
-        """Returns the reading, once every row is there."""
+        """Returns the reading, once every row has its results."""
         assert self.done == self.rows, f"{self.done} of {self.rows} rows are there"
         (values,) = self._values.result()
         return Reading(

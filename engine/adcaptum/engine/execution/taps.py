@@ -1,11 +1,11 @@
-"""Taps into a model, for the duration of one batch. This is the only file that registers hooks.
+"""Taps into a model, for the duration of one batch; the only file that registers hooks.
 
 Rules:
 1. A hook is always removed, also when the model raises.
 2. A hook acts only in the thread that set it: others may run the same model at the same time.
 3. Nothing is stored on the model.
-4. Where only the values at the sites are needed, the model is left once all are there, if the call
-   is named, or `call_counts` knows that there is only one.
+4. Where only the values at the sites are needed, the forward ends once all are there, if the site
+   names the call, or `call_counts` knows that there is only one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _lock = Lock()
 
 
 class Enough(BaseException):  # a model may catch every Exception
-    """All taps are filled, and nothing else of the model is needed."""
+    """All taps have their values, and the rest of the forward is not needed."""
 
 
 class _Tap:
@@ -72,11 +72,11 @@ class _Tap:
         return self._act(value)
 
     def settled(self, counts: CallCounts | None) -> bool:
-        """Says whether the values are there, and no second call can come."""
+        """Returns whether the values are there, and no second call can come."""
         return bool(self.values) and self.sure(counts)
 
     def sure(self, counts: CallCounts | None) -> bool:
-        """Says whether the call is named, or known to be the only one."""
+        """Returns whether the site names the call, or the only call is known."""
         if self.site.call is not None:
             return True
         return counts is not None and self.module is not None and counts.once(self.module)
@@ -114,9 +114,9 @@ class _Tap:
             )
         if self.differentiate:
             self.leaves = tuple(self._leaf(t) for t in tensors)
-            # A clone, because what follows may overwrite it in place, which a leaf forbids.
+            # A clone, because later operations may overwrite it in place, which a leaf forbids.
             tensors = tuple(leaf.clone() for leaf in self.leaves)
-        # What is kept must not change when what follows works in place.
+        # Copies the values to keep, because later operations may work in place.
         self.values = self.leaves or tuple(t.clone() for t in tensors)
         if self.patch is None and not self.differentiate:
             return None
@@ -125,7 +125,7 @@ class _Tap:
         return leaves[0] if structure is None else tree_unflatten(leaves, structure)
 
     def _leaf(self, t: Tensor) -> Tensor:
-        """The leaf of the gradients; the graph behind it is cut off unless a gradient flows on."""
+        """Makes the leaf of the gradients; cuts the graph behind it unless a gradient flows on."""
         return t if t.requires_grad and not self.cut else t.detach().requires_grad_()
 
 
@@ -152,7 +152,7 @@ class Taps:
         self._at(site)
 
     def patch(self, site: Site, tensors: tuple[Tensor, ...]) -> None:
-        """Puts tensors at a site; of several layers, each one's after another's."""
+        """Replaces the values at a site; the tensors of several layers stand one after another."""
         self._at(site)
         self._patches[site] = tensors
 
@@ -190,8 +190,8 @@ class Taps:
             enough: Whether only the values at the sites are needed: then the block may be left
                 before its end.
             arguments: The arguments of the forward.
-            watch: Whether the block may be watched, to leave the next one of its kind early;
-                numbers may be rounded in another way meanwhile.
+            watch: Whether to count calls in the block, to end the next one of its kind early;
+                meanwhile numbers may be rounded in another way.
 
         Raises:
             InvalidArgument: If the model has no such layer.
@@ -228,7 +228,7 @@ class Taps:
             tap.check()
 
     def _hand_out(self) -> None:
-        """Gives each tap its part of its site's replacement."""
+        """Divides a site's replacement among its taps."""
         for site, tensors in self._patches.items():
             taps = self._taps[site]
             counts = [len(tensors)] if len(taps) == 1 else [_tensor_count(tap) for tap in taps]
@@ -238,7 +238,7 @@ class Taps:
                 tap.patch = tensors[end - count : end]
 
     def _at(self, site: Site) -> tuple[_Tap, ...]:
-        """The taps of a site; makes them if there are none."""
+        """Returns the taps of a site; makes them if there are none."""
         if site not in self._taps:
             layers = site.layer if isinstance(site.layer, tuple) else (site.layer,)
             # Of several layers one may feed another: both have a gradient.
@@ -294,7 +294,7 @@ def layer_shapes(
 
 
 def _once(taps: Sequence[_Tap]) -> list[nn.Module]:
-    """The modules that were called once."""
+    """Returns the modules that were called once."""
     return [tap.module for tap in taps if tap.module is not None and tap.calls == 1]
 
 
@@ -311,9 +311,9 @@ def _tensor_count(tap: _Tap) -> int:
 
 
 def _example_dims(module: nn.Module | None, tensors: int) -> list[int]:
-    """The dimension of the examples in each tensor: of recurrent layers not always the first.
+    """Returns the dimension of the examples in each tensor, which recurrent layers may move.
 
-    They have (time, examples, features) unless told otherwise, and always states of
+    These have (time, examples, features) unless `batch_first` is set, and always states of
     (layers, examples, features). At a site the examples come first all the same.
     """
     if not isinstance(module, nn.RNNBase) or not tensors:

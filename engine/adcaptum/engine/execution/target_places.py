@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adcaptum.engine.errors import InvalidArgument, OutOfRange
 
-# So many numbers are compared faster in Python than by an operation.
+# The number of values up to which Python compares faster than an operation of torch.
 _FEW = 32
 
 
@@ -33,12 +33,12 @@ def target_places(objective: Tensor, columns: Sequence[Tensor | None]) -> Tensor
     joint = given[0] if len(given) == 1 else _joined(given, shape)
     if joint.shape[1] != len(shape):
         raise _out_of_range(joint, shape)
-    # A copy that is waited for would keep the way back from being launched behind the forward.
+    # Does not wait for the copy, so that backward is launched right behind the forward.
     return _flat(joint, shape).to(objective.device, non_blocking=True)
 
 
 def _padded(columns: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Indices that leave out trailing dimensions of size 1, where there is nothing to choose."""
+    """Completes indices that leave out trailing dimensions of size 1."""
     missing = shape[columns.shape[1] :]
     if not missing or any(size != 1 for size in missing):
         return columns
@@ -46,9 +46,9 @@ def _padded(columns: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _flat(joint: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Indices (rows, dims) -> numbers of elements (rows, 1)."""
+    """Converts indices, (rows, dims), to numbers of elements, (rows, 1)."""
     if len(shape) == 1:
-        # The usual case, with as few operations as there can be: small batches pay for each.
+        # The usual case, with as few operations as possible, which dominate small batches.
         low, high = _bounds(joint)
         if high >= shape[0] or low < -shape[0]:
             raise _out_of_range(joint, shape)
@@ -61,7 +61,7 @@ def _flat(joint: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _bounds(numbers: Tensor) -> tuple[int, int]:
-    """The least and the largest of some whole numbers on the CPU."""
+    """Returns the least and the largest of some whole numbers on the CPU."""
     if numbers.numel() <= _FEW:
         few = numbers.flatten().tolist()
         return min(few), max(few)

@@ -35,19 +35,19 @@ def check_mode(model: Model) -> None:
 
 
 def _unsteady(module: nn.Module) -> bool:
-    """Says whether its answers depend on chance or on the batch, in training mode."""
+    """Returns whether a module's answers depend on chance or on the batch in training mode."""
     return _random(module) or _tracking(module)
 
 
 def _random(module: nn.Module) -> bool:
-    """Says whether its answers depend on chance, in training mode."""
+    """Returns whether a module's answers depend on chance in training mode."""
     if isinstance(module, _DROPOUTS):
         return module.p > 0
     return isinstance(module, _DROPPING_OUT) and module.dropout > 0
 
 
 def _tracking(module: nn.Module) -> bool:
-    """Says whether a batch changes it, or its answers, in training mode."""
+    """Returns whether a batch changes a module or its answers in training mode."""
     if isinstance(module, _INSTANCE_NORMS):
         return module.track_running_stats
     return isinstance(module, _BATCH_NORMS)

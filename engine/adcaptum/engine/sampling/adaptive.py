@@ -1,4 +1,4 @@
-"""Sampling until an estimate is good enough."""
+"""Sampling until an estimate meets a tolerance."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The time of batches of one key by their rows, and the size that it recommends.
+"""The time of one key's batches as a curve over their rows, and the recommended batch size.
 
 Rules:
-1. Only powers of two are ever chosen, so that a size is measured again and again.
+1. Only powers of two are chosen, so that each size is measured repeatedly.
 2. A batch may take `target_seconds`, or `ROW_TIMES` times as long as one row if that is more: where
    a batch costs much beside its rows, one row at a time would be slower by orders of magnitude, and
-   whoever waits for the device waits for a row in any case. If not even one row fits, and its time
-   is not known yet, sizes are taken to be proportional to their time.
+   any request that waits for the device waits for one row in any case. If not even one row fits,
+   and its time is unknown, time counts as proportional to rows.
 3. Among the sizes that fit, the smallest with 95 % of the best rows per second wins: a larger batch
    would only wait longer and hold more memory.
 4. The next size up is tried if it was never measured, and both neighbours while their measurements
@@ -23,10 +23,11 @@ Rules:
 The time of a size that was not measured is that of the straight line through its neighbours
 (seconds = slope * rows + overhead), kept between no growth and proportional growth.
 
-Promises, held by simulations over families of curves (fixed costs, knees, steps, noise, drift): at
-least 80 % of the best rate of all sizes that take at most the target or twice the time of one row,
-and no size in use that takes more than the target or three times the time of one row. Between two
-and three lies what noise makes of measured times.
+Promises, held by simulations over families of curves (fixed costs, knees, steps, powers of the rows
+of at least 1, noise, drift): at least 80 % of the best rate of all sizes that take at most the
+target or twice the time of one row; and 95 % of the batches within the target or three times the
+time of one row, with a tenth for trials at that boundary and twice the noise. The gap between two
+and three allows for noise in measured times (docs/decisions/0040).
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -103,7 +104,7 @@ class _Cell:
         return self.seconds * max(1.0, rows / self.rows)
 
     def observe(self, rows: int, seconds: float, batch: int) -> None:
-        """Takes in one more batch of this cell, the `batch`-th of its curve."""
+        """Adds a measurement of this cell, the `batch`-th of its curve."""
         stale = batch - self.last_seen > STALE
         usual = self.seconds * rows / self.rows
         # Batches are late for many reasons, but never early: what was known so far was too slow.
@@ -181,14 +182,14 @@ class BatchCurve:
         return self.target if row is None else max(self.target, self.row_times * row.seconds)
 
     def seed(self, seconds_by_rows: Mapping[int, float], measured: tuple[int, int] | None) -> None:
-        """Takes seconds by number of rows, and the rows and bytes of a batch, as a prior."""
+        """Sets a prior: seconds by number of rows, and the rows and bytes of a batch."""
         self.measured = measured
         for rows, seconds in sorted(seconds_by_rows.items()):
             self.cells[nearest_exponent(rows)] = _Cell(rows, max(seconds, 1e-9), 0, 0)
         self.choose()
 
     def observe(self, rows: int, seconds: float, nbytes: int | None) -> None:
-        """Takes in a measurement, and chooses again."""
+        """Adds a measurement, and chooses again."""
         self.batches += 1
         # To fit a line takes some microseconds, and one batch changes little of a known curve.
         if self.batches < SETTLED or self.batches % REFIT == 0:
@@ -269,7 +270,7 @@ class BatchCurve:
         return chosen
 
     def _due(self, cell: _Cell) -> bool:
-        """Says whether a size that is not in use is to be measured again."""
+        """Returns whether to measure a size again that is not in use."""
         return self.batches - cell.last_seen >= 2 * min(max(cell.samples, 2), PATIENCE) ** 2
 
 

@@ -15,17 +15,18 @@ MAX_KEYS: Final = 1024
 
 
 class BatchSizer:
-    """Learns the rows per batch of every key.
+    """The choice of the rows per batch for every key, from measurements.
 
     Args:
-        target_seconds: The longest that a batch should take; None: only the best throughput counts.
-        row_times: A batch may take so many times as long as one row, where that is longer than the
-            target; 1: never longer than the target.
+        target_seconds: The longest time of a batch; None: only the best throughput counts.
+        row_times: The times of one row that a batch may take, where that is longer than the target;
+            1: the target alone, but for a single row. Noise and trials of the next size may exceed
+            either, see `batch_curve`.
         max_rows: The most rows any batch may have, or a function that says it for a key (1 for a
             model whose rows must not share a batch).
-        fixed: Always answer this, and learn nothing but memory limits.
-        memory_bytes: The memory that a batch may take; None: any. It counts where `observe` is
-            given the memory of batches.
+        fixed: A constant answer; only memory limits are learnt then.
+        memory_bytes: The memory that a batch may take; None: any. It has an effect if `observe`
+            gets the memory of batches.
         kind: Maps a key to its kind, such as "gradients of this model": the first batches of a new
             key start from the curve last measured for its kind.
         size: Maps a key to the size of its rows, at least 1, such as their bytes: among the curves

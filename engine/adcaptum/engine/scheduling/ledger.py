@@ -45,7 +45,7 @@ class Ledger:
         return len(self._callers)
 
     def __contains__(self, request: Request) -> bool:
-        """Says whether a request is counted."""
+        """Returns whether a request is counted."""
         return request in self._open
 
     def account(self, caller: Hashable) -> Account:
@@ -75,7 +75,7 @@ class Ledger:
         backlog.expect(request.expected_rows, request.expected_seconds)
 
     def close(self, request: Request) -> None:
-        """Counts a request as under way no more, if it was."""
+        """Removes a request from the count of those under way, if it was in it."""
         accounts = self._open.pop(request, ())
         if not accounts:
             return

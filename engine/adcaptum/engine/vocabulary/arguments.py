@@ -1,7 +1,7 @@
-"""Further arguments of a model's forward, beside the inputs that are explained.
+"""Further arguments of a model's forward, beside the explained inputs.
 
-Captum repeats every tensor that it finds, and crashes or is wrong where a tensor does not have one
-value per example. Here the caller declares it.
+Captum repeats every tensor among them, and fails or is wrong where a tensor does not have one value
+per example. Here the caller declares which tensors have.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Arguments:
 
     @cached_property
     def alike(self) -> Tensor | None:
-        """For each example the first one with equal values, int64; None if all are distinct.
+        """The first example with equal values, for each example, int64; None if all are distinct.
 
-        None too on other devices than the CPU, where they are not compared.
+        None too on other devices than the CPU, where values are not compared.
         """
         tensors = [a.tensor.detach() for a in self.values if isinstance(a, PerExample)]
         if not tensors or not all(map(_comparable, tensors)):
@@ -76,7 +76,7 @@ class Arguments:
 
     @cached_property
     def prints(self) -> tuple[Fingerprint, ...]:
-        """A fingerprint of each example's values; there are such values."""
+        """The fingerprint of each example's values, of which there must be some."""
         return fingerprints([a.tensor for a in self.values if isinstance(a, PerExample)])
 
     @property

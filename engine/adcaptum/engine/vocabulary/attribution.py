@@ -24,7 +24,7 @@ class ErrorKind(Enum):
 
 
 class StopReason(Enum):
-    """Why a method ended."""
+    """The reason for which a method ended."""
 
     CONVERGED = "converged"
     BUDGET = "budget"
@@ -42,11 +42,11 @@ class Attribution:
         error_kind: The measure of the error.
         output: The target at the input, (examples,), if it was evaluated.
         baseline_output: The target at the baseline, (examples,), if it was evaluated.
-        standard_errors: Of each value, for methods that sample; else empty.
+        standard_errors: The standard error of each value, for methods that sample; else empty.
         rows_used: The number of evaluated rows; the driver counts them.
-        stop_reason: Why the method ended; the driver sets it.
+        stop_reason: The reason for which the method ended; the driver sets it.
         relative_error: The sum of the values' estimated errors, relative to the sum of their
-            magnitudes, (examples,), where a tolerance was asked for.
+            magnitudes, (examples,), if the explicand has a tolerance.
         pairs: Whether the values are of pairs of features instead of elements: one tensor,
             (examples, features, features), features in the order of the mask's numbers.
         uncovered_ops: The model's operations that the method's backward rule does not cover: they
@@ -76,7 +76,7 @@ def completeness_error(
 
 
 def with_relative_error(answer: Attribution, wrong: Tensor, tolerance: float) -> Attribution:
-    """The answer with its relative error, and why the method would stop there.
+    """Returns an answer with its relative error, and with the stop reason that this implies.
 
     Args:
         answer: The answer.
@@ -84,8 +84,8 @@ def with_relative_error(answer: Attribution, wrong: Tensor, tolerance: float) ->
         tolerance: The bound of the relative error.
     """
     size = magnitude(answer.values)
-    # Where nothing is wrong nothing is, however small the values are; of values that are infinite,
-    # or not a number, nothing is known.
+    # An error of 0 stays 0, however small the values are. The relative error of infinite values, or
+    # of NaN, is unknown.
     relative = torch.where(wrong == 0, 0, wrong / size).where(size.isfinite(), torch.nan)
     met = bool((relative <= tolerance).all())
     reason = StopReason.CONVERGED if met else StopReason.BUDGET
@@ -93,7 +93,7 @@ def with_relative_error(answer: Attribution, wrong: Tensor, tolerance: float) ->
 
 
 def joined(answers: Sequence[Attribution]) -> Attribution:
-    """The answers for one example after another as one answer for all of them."""
+    """Joins the answers for single examples into one answer."""
     first = answers[0]
     return replace(
         first,

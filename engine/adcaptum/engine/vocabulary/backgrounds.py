@@ -60,14 +60,14 @@ def background_endpoint_rows(explicand: Explicand) -> int:
 
 
 def _background(explicand: Explicand) -> Tensors:
-    """The background rows of each input; a single row is repeated to the number of the others."""
+    """Returns the background rows of each input; repeats a single row to the number of others."""
     if explicand.baselines is None:
         return tuple(torch.zeros_like(t[:1]) for t in explicand.inputs)
     return _equally_many("baselines", explicand.baselines)
 
 
 def _at_site(starts: Tensors, ends: Tensors) -> Tensors:
-    """Backgrounds that were given at the site, (1, rows, *features)."""
+    """Returns the backgrounds that the explicand has at the site, (1, rows, *features)."""
     if len(starts) != len(ends):
         raise InvalidArgument("layer_baselines", f"{len(starts)} of them", f"{len(ends)}: one each")
     made = []
@@ -95,7 +95,7 @@ def _equally_many(name: str, tensors: Tensors) -> Tensors:
 
 
 def _examples(explicand: Explicand) -> int:
-    """The number of examples for which a background has to be evaluated at a site.
+    """Returns the number of examples whose background has to be evaluated at a site.
 
     A layer's value there may depend on the example's further arguments.
     """

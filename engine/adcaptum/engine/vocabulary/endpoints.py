@@ -58,7 +58,7 @@ def expanded(starts: tuple[Tensor, ...], ends: tuple[Tensor, ...]) -> tuple[Tens
             fits = torch.broadcast_shapes(start.shape, end.shape) == end.shape
         except RuntimeError:
             fits = False
-        # With fewer dimensions, the first might be taken for the examples.
+        # With fewer dimensions, the first one could be taken for the examples.
         if not fits or start.dim() not in {0, end.dim()}:
             raise InvalidArgument(
                 f"layer_baselines[{i}]",

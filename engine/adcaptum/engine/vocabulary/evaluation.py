@@ -1,7 +1,7 @@
 """Evaluations and readings.
 
-A `Site` is a place in the model. A target, `Output` or `Neuron`, is the one number per row that is
-explained. An `Evaluation` is a set of rows at which the model is evaluated, with the requested
+A `Site` is a place in the model. A target, `Output` or `Neuron`, is the explained number of each
+row. An `Evaluation` is a set of rows at which the model is evaluated, with the requested
 values and gradients; a `Reading` is its result. Evaluations with equal keys may share a batch.
 """
 
@@ -23,22 +23,22 @@ from adcaptum.engine.vocabulary.references import References
 from adcaptum.engine.vocabulary.site import INPUT, Layer, Site
 from adcaptum.engine.vocabulary.target import EveryOutput, Neuron, Output, Target
 
-# Sites and targets belong to what evaluations are made of.
+# Exports sites and targets too, which are parts of evaluations.
 __all__ = [
     "FORWARD_BYTES", "FORWARD_ROWS", "INPUT", "Evaluation", "EveryOutput", "Key", "Layer", "Neuron",
     "Output", "Patch", "Reading", "Site", "Target",
 ]  # fmt: skip
 
 FORWARD_ROWS: Final = 32
-"""The most rows of a forward where answers have to be the same to the last bit."""
+"""The most rows of a forward in deterministic runs, which give the same bits each time."""
 
 FORWARD_BYTES: Final = 1 << 16
-"""The most bytes of its rows there, if they are more than one."""
+"""The most bytes of the rows of such a forward, if they are more than one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patch:
-    """Replaces the values at a site, row for row, by other rows.
+    """The replacement of the values at a site, row for row.
 
     Attributes:
         site: The site.
@@ -57,7 +57,7 @@ def signature_bytes(signature: Signature) -> int:
 class Key(tuple[Hashable, ...]):  # noqa: SLOT001 - a tuple cannot have a slot
     """The key of a batch: rows of evaluations with equal keys may share one.
 
-    It is looked up several times a batch, so that its hash is kept. The first part is "forward" or
+    Its hash is kept, because several look-ups a batch need it. The first part is "forward" or
     "gradient", the kind of the rows.
 
     Attributes:
@@ -98,13 +98,13 @@ class Evaluation:
         reduce: How to fold the gradients of the rows.
         through: Neurons inside the model; only the gradient that flows through them counts. None:
             all of it.
-        outputs: Whether the outputs are requested. Without them a model is run only as far as the
-            sites that are read, and the reading's values are empty.
+        outputs: Whether the outputs are requested. Without them the model runs only as far as the
+            sites to read, and the reading's values are empty.
         rule: The rule that differentiates operations; None: the chain rule.
-        references: The rows that the rows are compared with, for rules that compare.
-        forward_rows: The rows of each forward, counted from the evaluation's first, beside no rows
-            of others: then the bits of the answer depend on nothing else. None: as many as come
-            together.
+        references: The reference rows, for rules that compare rows.
+        forward_rows: The rows of each forward, counted from the evaluation's first, without rows of
+            other evaluations: then the bits of the answer depend on nothing else. None: as many as
+            a batch has.
     """
 
     rows: Rows
@@ -161,7 +161,7 @@ class Evaluation:
         )
 
     def apart(self, most: int) -> Evaluation:
-        """The same rows in forwards of their own, of sizes that depend on nothing but the rows.
+        """Returns the same rows in forwards of their own, of sizes that depend on the rows alone.
 
         Args:
             most: The most rows of a forward. Large rows come in smaller forwards: they are not
@@ -179,7 +179,7 @@ class Evaluation:
 
 
 def _identity(neuron: Neuron) -> Hashable:
-    """The identity of a neuron's index: equal indices are equal, a function is itself."""
+    """Returns a key of a neuron's index: equal for equal indices, and for the same function."""
     if callable(neuron.index):
         return id(neuron.index)
     return tuple([(i.start, i.stop, i.step) if isinstance(i, slice) else i for i in neuron.index])

@@ -32,14 +32,14 @@ from adcaptum.engine.vocabulary.target import EveryOutput, Neuron, Output, Targe
 class Explicand:
     """An explanation's subject: inputs, target, baselines and options.
 
-    All code behind it relies on the shapes that are stated here.
+    All further code relies on these shapes.
 
     Attributes:
         inputs: The model's explained inputs, each (examples, *features).
-        target: The number per example that is explained.
+        target: The explained number of each example.
         baselines: The inputs' baselines: each (rows, *features) of the input's dtype,
             where rows is 1, the number of examples, or any number for a background; None: zeros.
-        at: Whether the inputs are explained or the values at a site inside the model.
+        at: The explained site: the inputs, or a place inside the model.
         arguments: Further arguments of forward.
         feature_mask: For each input, or each tensor at the site, an int64 tensor that broadcasts to
             its shape, with one row for all examples or one for each; elements with the same number,
@@ -56,13 +56,13 @@ class Explicand:
         background: Whether every row of the baselines is a baseline of every example, and the
             explanation an expectation over them; so is, at a site, every row of the starts. False:
             one for all, or one per example. Methods of a distribution
-            (`Traits.distribution`) take them for a background whatever this says.
-        through: Neurons inside the model: only the gradients that flow through them are explained.
-            None: all.
+            (`Traits.distribution`) take them for a background in any case.
+        through: Neurons inside the model: only the gradients that flow through them count. None:
+            all gradients.
         tolerance: The relative error that is allowed for the values of an example: the sum of the
             errors' magnitudes over that of the values'. Methods that estimate go on until their
-            estimated error is below it, whatever their number of steps or samples; None: for that
-            number.
+            estimated error is below it, whatever their number of steps or samples. None: that
+            number decides.
     """
 
     inputs: tuple[Tensor, ...]
@@ -153,7 +153,7 @@ class Explicand:
         if not self.background:
             return 1
         of_inputs = [len(t) for t in self.baselines or ()]
-        # Given at a site, they are what counts.
+        # Baselines at the site replace those of the inputs.
         at_site = [len(t) for t in self.starts or () if t.dim()]
         return max(at_site or of_inputs, default=1)
 
@@ -195,9 +195,9 @@ class Explicand:
         return self._mapped(lambda t: t[i : i + 1])
 
     def _mapped(self, each: Callable[[Tensor], Tensor]) -> Explicand:
-        """The explicand with a function applied to every tensor that has a row for each example.
+        """Applies a function to every tensor that has a row for each example.
 
-        One row for all examples, or a distribution, stays what it is.
+        It leaves tensors with one row for all examples, and distributions, unchanged.
         """
         target = self.target
         if isinstance(target, Output) and target.indices is not None:
@@ -230,16 +230,16 @@ class Explicand:
         )
 
     def _own(self, mask: Tensor, i: int) -> bool:
-        """Says whether a mask has a row for each of several examples."""
+        """Returns whether a mask has a row for each of several examples."""
         whole = self.inputs[i].dim() if self.at == INPUT else 2
         return mask.dim() >= whole and self._rows_of_each(mask)
 
     def _rows_of_each(self, tensor: Tensor) -> bool:
-        """Says whether a tensor has a row for each of several examples, not one for all."""
+        """Returns whether a tensor has a row for each of several examples, not one for all."""
         return self.count > 1 and tensor.dim() > 0 and len(tensor) == self.count
 
     def at_inputs(self, *, gradient: bool = False, read: bool = False) -> Evaluation:
-        """Evaluates the target at the inputs themselves.
+        """Makes the evaluation of the target at the inputs themselves.
 
         Args:
             gradient: Whether to differentiate with respect to the values at `at`.
@@ -258,7 +258,7 @@ class Explicand:
         )
 
     def from_inputs(self, rows: Rows, *, read: bool = False, reduce: Reduce) -> Evaluation:
-        """Differentiates with respect to the values at the site where the inputs are the rows.
+        """Makes the evaluation of gradients at the site, with the rows as the model's inputs.
 
         Args:
             rows: The model's inputs, any number of rows per example.
@@ -266,7 +266,8 @@ class Explicand:
             reduce: The reduction of the gradients.
 
         Raises:
-            InvalidArgument: If no layer is named, or what is between inputs has no meaning.
+            InvalidArgument: If no layer is named, or the inputs are integers, between which there
+                are no points.
         """
         if self.at == INPUT:
             raise InvalidArgument("layer", "not given", "the method explains the values at a layer")
@@ -290,7 +291,7 @@ class Explicand:
     def evaluation(
         self, rows: Rows, *, gradient: bool = False, reduce: Reduce | None = None
     ) -> Evaluation:
-        """Evaluates the target where the values at `at` are the rows.
+        """Makes the evaluation of the target with the rows as the values at `at`.
 
         Args:
             rows: Any number of rows per example, in the examples' order.

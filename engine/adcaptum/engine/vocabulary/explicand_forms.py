@@ -56,7 +56,7 @@ def given_inputs(inputs: Tensors) -> tuple[Tensor, ...]:
     """Brings inputs to a tuple of tensors of as many examples, without graphs.
 
     Raises:
-        InvalidArgument: If there are none, one is no tensor, or has other examples.
+        InvalidArgument: If there are none, one is no tensor, or their numbers of examples differ.
     """
     tensors = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     if not tensors:
@@ -108,7 +108,7 @@ def given_baselines(
     """Brings baselines to a tensor (rows, *features) for each input, of its dtype and device.
 
     Integer and bool inputs whose baseline their dtype cannot hold are promoted with it to a common
-    dtype, as in arithmetic: 0.7 is no baseline of 0 cut off. Floating-point inputs keep their
+    dtype, as in arithmetic: a baseline of 0.7 is not cut off to 0. Floating-point inputs keep their
     dtype, to which baselines are rounded.
 
     Returns:
@@ -135,7 +135,7 @@ def _in_one_dtype(name: str, t: Tensor, baseline: Tensor | float) -> tuple[Tenso
 
 
 def _rows(name: str, baseline: Tensor | float, like: Tensor) -> Tensor:
-    """A baseline as rows of an input's features, of its own dtype."""
+    """Converts a baseline to rows of an input's features, in the baseline's own dtype."""
     if not isinstance(baseline, Tensor):
         return _number(name, baseline, like).expand(1, *like.shape[1:])
     check_dense(name, baseline)
@@ -151,7 +151,7 @@ def _rows(name: str, baseline: Tensor | float, like: Tensor) -> Tensor:
 
 
 def _number(name: str, number: float, like: Tensor) -> Tensor:
-    """A number as a tensor: beside integers a fraction has the default dtype, as in arithmetic."""
+    """Converts a number to a tensor; a fraction beside integers gets the default dtype."""
     try:
         made = torch.tensor(number)
     except (RuntimeError, ValueError, OverflowError) as error:
@@ -177,7 +177,7 @@ def in_floating_dtype(name: str, rows: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def in_common_dtype(t: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """An integer or bool input and its baseline in the input's dtype, or else in a common one."""
+    """Converts an integer or bool input and its baseline to the input's dtype, or a common one."""
     rows = rows.to(t.device)
     made = rows.to(t.dtype)
     if torch.equal(made.to(rows.dtype), rows):
@@ -195,7 +195,7 @@ def given_masks(masks: Tensors, inputs: tuple[Tensor, ...], *, inside: bool) -> 
     Args:
         masks: A tensor, or one per input.
         inputs: The inputs.
-        inside: Whether they are masks of what is at a site.
+        inside: Whether the masks are of the values at a site.
 
     Raises:
         InvalidArgument: If one is not of whole numbers, or does not fit its input.
@@ -209,7 +209,7 @@ def given_masks(masks: Tensors, inputs: tuple[Tensor, ...], *, inside: bool) -> 
             )
     each = tuple(m.detach().to(device=inputs[0].device, dtype=torch.int64) for m in each)
     if inside:
-        # Only the model knows what is at the site: whether a mask fits it turns out there.
+        # Only the forward knows the values at the site, and checks whether a mask fits.
         return each
     if len(each) != len(inputs):
         raise InvalidArgument(
@@ -231,7 +231,7 @@ def given_masks(masks: Tensors, inputs: tuple[Tensor, ...], *, inside: bool) -> 
 
 
 def check_dense(name: str, tensor: Tensor) -> None:
-    """Refuses a tensor whose rows cannot be cut out and put beside each other.
+    """Refuses a tensor whose rows cannot be cut out and stacked.
 
     Raises:
         InvalidArgument: If the tensor of that name is sparse or nested.

@@ -1,4 +1,4 @@
-"""Flows: methods under way. These are the only functions that yield.
+"""Flows: running methods, as generators. Only the functions here yield.
 
 A flow is a generator. It yields *rounds*, tuples of evaluations that may run at the same time, and
 is sent a tuple of readings, in the same order. It never calls the model, so the same method runs
@@ -10,9 +10,8 @@ Rules:
 2. The driver of a flow closes it, also after an error, and throws into it the error of a failed
    evaluation.
 3. A flow may yield `Progress`: the best answer so far. It is sent an empty tuple for it.
-4. `gather` runs flows in lock-step: their evaluations share rounds, and so batches. The progress
-   of a gathered flow is its parent's business and is dropped; that of examples side by side is
-   joined.
+4. `gather` runs flows in lock-step: their evaluations share rounds, and so batches. It drops the
+   progress of the gathered flows, of which their parent reports; `example_by_example` joins it.
 5. An empty round is a pause: the flow has a piece of mathematics of its own to do next. The driver
    looks at deadlines and cancellations, may run something else first, and sends an empty tuple. A
    flow ends by returning, never by an empty round.
@@ -54,7 +53,7 @@ Flow = Generator[Round | Progress, tuple[Reading, ...], T]
 
 
 def ask(evaluation: Evaluation) -> Flow[Reading]:
-    """Evaluates one evaluation."""
+    """Yields one evaluation; returns its reading."""
     (reading,) = yield (evaluation,)
     return reading
 
@@ -67,13 +66,13 @@ def report(attribution: Attribution) -> Flow[None]:
 def pause() -> Flow[None]:
     """Lets the driver look at deadlines and cancellations before the next piece of mathematics.
 
-    `Pauses` pauses often enough, and no more.
+    Methods use `Pauses`, which decides how often.
     """
     yield ()
 
 
 def gather(flows: Iterable[Flow[T]]) -> Flow[list[T]]:
-    """Runs flows in lock-step, so that their evaluations share rounds; gives their results."""
+    """Runs flows in lock-step, so that their evaluations share rounds; returns their results."""
     return _together(list(flows), lambda _: None)
 
 
@@ -142,9 +141,9 @@ def both(one: Flow[A], other: Flow[B]) -> Flow[tuple[A, B]]:
 def example_by_example(
     flow: Callable[[Explicand], Flow[Attribution]], explicand: Explicand
 ) -> Flow[Attribution]:
-    """Runs a flow for each example, in lock-step: each goes its own way to its own end.
+    """Runs a flow for each example, in lock-step; each ends on its own.
 
-    Reports the joined answers once each example has one.
+    It reports the joined answers once each example has one.
     """
     count = explicand.count
     if count == 1:
@@ -160,8 +159,8 @@ def example_by_example(
 def target_at_inputs(explicand: Explicand, *, gradient: bool = True) -> Flow[Tensor]:
     """Reads the target at the inputs themselves, (examples,), as gradient or forward rows.
 
-    Beside gradient rows at the inputs these are gradient rows too: they share a batch, where
-    forward rows would be a batch of their own.
+    Beside gradient rows at the inputs they are gradient rows too, and share a batch; forward rows
+    would be a batch of their own.
     """
     asked = explicand.at_inputs(gradient=gradient and explicand.at == INPUT)
     reading = yield from ask(replace(asked, reduce=Ignored()))

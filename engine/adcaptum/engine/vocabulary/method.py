@@ -16,7 +16,7 @@ the inputs; or through, to explain the inputs by way of a layer that has to be n
 
 
 def needs_layer(use: LayerUse) -> bool:
-    """Says whether a layer has to be named."""
+    """Returns whether a layer has to be named."""
     return use in {"required", "through"}
 
 
@@ -62,7 +62,7 @@ class Method(Protocol):
     traits: ClassVar[Traits]
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains an explicand."""
+        """Returns the flow that explains an explicand."""
         ...
 
     def rows(self, explicand: Explicand) -> int:
@@ -77,7 +77,7 @@ class Costly(Protocol):
     def multiply_adds(self, explicand: Explicand) -> float:
         """Estimates the multiply-adds of that mathematics for all examples together.
 
-        The rows of the model are not among them. Cheap: no more work than `rows`.
+        The model's rows are not included. Cheap: no more work than `rows`.
 
         Raises:
             InvalidArgument: As `rows` does.
@@ -93,8 +93,9 @@ in float64: half of the best rate of a core with AVX-512."""
 def multiply_adds(method: Method, explicand: Explicand) -> float:
     """Estimates the multiply-adds of a method's own mathematics; 0 for methods that have little.
 
-    They take no device and no batch: whoever runs flows runs them apart from the model, and refuses
-    what cannot end before its deadline. Divided by `MULTIPLY_ADDS_PER_SECOND` they are seconds.
+    This mathematics needs neither device nor batch: the service runs it apart from the model, and
+    refuses requests in which it cannot end before the deadline. Divided by
+    `MULTIPLY_ADDS_PER_SECOND` the number gives seconds.
     """
     # An isinstance of a protocol looks through all its attributes, for each request.
     estimate: Callable[[Explicand], float] | None = getattr(method, "multiply_adds", None)

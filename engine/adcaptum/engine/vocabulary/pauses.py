@@ -11,9 +11,9 @@ PIECE_MULTIPLY_ADDS: Final = 4e9
 
 
 class Pauses:
-    """Pauses a flow each time that its mathematics has taken `PIECE_MULTIPLY_ADDS`.
+    """A counter that pauses a flow after every `PIECE_MULTIPLY_ADDS` of its mathematics.
 
-    Small problems never pause, so that they cost their driver nothing.
+    Small problems never pause, and cost their driver nothing.
     """
 
     __slots__ = ("_since",)
@@ -22,7 +22,7 @@ class Pauses:
         self._since = 0.0
 
     def before(self, multiply_adds: float) -> Flow[None]:
-        """Pauses before a piece of so many multiply-adds, if what has been done since is enough."""
+        """Pauses before a piece of work, if enough has been done since the last pause."""
         if self._since + multiply_adds > PIECE_MULTIPLY_ADDS and self._since > 0:
             self._since = 0.0
             yield from pause()

@@ -1,4 +1,4 @@
-"""Reference rows: the rows that an evaluation's rows are compared with, in the same batch."""
+"""Reference rows: the rows of a batch with which a rule compares an evaluation's rows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class References:
 
     @cached_property
     def prints(self) -> tuple[Fingerprint, ...]:
-        """A fingerprint of each reference row."""
+        """The fingerprint of each reference row."""
         return fingerprints(self.tensors)
 
     def distinct(self, arguments: Arguments, examples: Tensor) -> int:
@@ -134,7 +134,7 @@ class ReferenceRows:
         index: Tensor,
         prints: Sequence[Hashable],
     ) -> ReferenceRows:
-        """The rows whose prints are distinct."""
+        """Selects the rows with distinct fingerprints."""
         numbers: dict[Hashable, int] = {}
         number = torch.tensor([numbers.setdefault(each, len(numbers)) for each in prints])
         chosen = torch.empty(len(numbers), dtype=torch.int64)
@@ -144,5 +144,5 @@ class ReferenceRows:
 
 
 def _numbered(rows: Tensor) -> Tensor:
-    """A number for each row, (rows,): equal rows have equal numbers."""
+    """Numbers the rows, (rows,): equal rows have equal numbers."""
     return rows.reshape(len(rows), -1).unique(dim=0, return_inverse=True)[1]

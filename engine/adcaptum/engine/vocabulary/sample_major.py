@@ -1,8 +1,8 @@
-"""Rows sample by sample, for forwards that answer for all examples together.
+"""Rows in sample-major order, for forwards that give one answer for all examples together.
 
-A sample of all examples stands side by side, so that a batch of as many rows as there are examples
-is the caller's own batch, perturbed in one way. A forward that gives one number for a batch, or
-that works with batches of one size only, is explained so.
+Each sample of all examples is one block of rows, so that a batch with one row per example is the
+caller's own batch, perturbed in one way. Forwards that give one number for a batch, or that accept
+batches of one size only, need this order.
 """
 
 from __future__ import annotations

@@ -12,18 +12,18 @@ Layer = str | nn.Module
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A place in the model: what a module takes or gives.
+    """A place in the model: the input or the output of a module.
 
-    A module that takes or gives several tensors (a tuple, a dict, nested) has them all at its
-    site, in the order of torch's pytrees; tensors that are not floating-point are passed over.
-    Several modules are one site too: their tensors are explained together, each one's in turn.
+    If that is several tensors (a tuple, a dict, nested), the site has all of them, in the order of
+    torch's pytrees, except those that are not floating-point. Several modules are one site too,
+    which has their tensors one module after another.
 
     Attributes:
         layer: The module's qualified name, as `named_modules` gives it; "" is the model. In a
             process that has the model at hand, the module itself, or several of them.
-        io: Whether the place is what the module takes or what it gives.
-        call: Which call of the module is meant, from 0, where the model calls it several times in
-            one forward; None: its only call.
+        io: Whether the place is the module's input or its output.
+        call: The number of the call, from 0, where the model calls the module several times in one
+            forward; None: its only call.
     """
 
     layer: Layer | tuple[Layer, ...]

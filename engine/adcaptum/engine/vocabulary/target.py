@@ -1,4 +1,4 @@
-"""Targets: the numbers of a model that are explained."""
+"""Targets: the explained numbers of a model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class EveryOutput:
-    """Each number of the model's output, explained by itself.
+    """Each number of the model's output, explained separately.
 
     For methods that only evaluate the model: a row gives all outputs at the cost of one. The
     explanations of an example's outputs stand one after another: there are examples * outputs.
@@ -36,7 +36,7 @@ class Neuron:
     """One number inside the model per row.
 
     Attributes:
-        site: Where it is.
+        site: Its site.
         index: Its index in the site's first tensor, without the batch dimension; with slices, the
             sum of the block. Or a function of the site's tensors, (rows, *features) each, that
             gives one number per row, (rows,), or one number for a batch of any size: that is

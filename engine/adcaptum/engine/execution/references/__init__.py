@@ -1,1 +1,1 @@
-"""Reference rows of a batch, and a cache of what a model makes of them."""
+"""Reference rows of a batch, and a cache of a model's values at reference rows."""

@@ -1,4 +1,4 @@
-"""The reference rows of one batch, evaluated or known."""
+"""The reference rows of one batch, evaluated or read from the cache."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Starts:
     """The outputs of a batch's reference rows, and their values where gradients are taken.
 
     Attributes:
-        outputs: The numbers that are explained, or from which they are chosen, (references, *dims).
+        outputs: The explained numbers, or the outputs that they are among, (references, *dims).
         output_index: For each example the number of its reference among them.
         values: The values where gradients are taken, (references, *features) each.
         value_index: For each example the number of its reference among them.
@@ -43,8 +43,8 @@ class Starts:
         """Returns multipliers times the difference from the reference, where they were taken.
 
         Args:
-            multipliers: Of the examples' rows.
-            leaves: The values there, those of the examples first.
+            multipliers: The multipliers of the examples' rows.
+            leaves: The values at that place, those of the examples first.
         """
         made = []
         for m, leaf, start in zip(multipliers, leaves, widened(self.values), strict=True):
@@ -80,7 +80,7 @@ class ReferenceBatch:
         """Collects the reference rows of slices of equal keys; None if they have none.
 
         Args:
-            slices: Of the batch.
+            slices: The slices of the batch.
             memory: The cache of the model's reference rows; None: none.
         """
         first = slices[0].evaluation
@@ -113,16 +113,16 @@ class ReferenceBatch:
     def end(
         self, objective: Tensor, inside: tuple[Tensor, ...], *, whole: bool, sure: bool
     ) -> Starts:
-        """Ends the model's forward: keeps what was recorded of it.
+        """Ends the model's forward: puts its record into the cache.
 
         Args:
-            objective: The numbers that are explained, or from which they are chosen, of all rows.
+            objective: The explained numbers of all rows, or the outputs that they are among.
             inside: The values of all rows where gradients are taken; empty if that is the inputs.
             whole: Whether the model was run to its end.
             sure: Whether the rule covers all operations on the rows.
 
         Raises:
-            TraceMismatch: If the model did other operations than were recorded.
+            TraceMismatch: If the model's operations differ from the recorded ones.
         """
         examples = self.pairs.examples
         outputs = objective.detach()[examples:]
@@ -140,7 +140,7 @@ class ReferenceBatch:
 
 
 def _of_each(rows: Tensor, index: Tensor) -> Tensor:
-    """The row of each example."""
+    """Returns the row of each example."""
     if len(rows) == 1:
         return rows.expand(len(index), *rows.shape[1:])
     return rows[index.to(rows.device)]

@@ -1,17 +1,16 @@
-"""A cache of what a model makes of reference rows, from batch to batch.
+"""A cache of a model's values at reference rows, from batch to batch.
 
 Rules:
-1. A reference row is recorded when it comes, and read from then on.
-2. It is known again by a fingerprint of its bits and of the further arguments that come with it,
+1. The cache records a reference row when it first comes, and serves it from then on.
+2. It recognises a row by a fingerprint of its bits and of the further arguments that come with it,
    among rows of evaluations of equal keys.
 3. The records take no more than `most_bytes`. A record makes room for others, the least recently
-   used first, once it has not been used for `RESTING` batches: of more rows than there is room for,
-   that come in turns, some are kept, instead of each being dropped before it comes again.
-4. The operations done to the rows have to be known: those that leave it unknown where the rows are
-   may mix them, and so may those without a rule, unless the model is known not to. Of models with
-   such operations nothing is recorded.
-5. A model that disagrees with its record (see `rules.reference_trace`) is evaluated with its
-   references, as if there were no cache: that batch, and after a second time all others.
+   used first, once it has not been used for `RESTING` batches. If more rows take turns than there
+   is room for, some of them stay, instead of each being dropped before it comes again.
+4. Operations may mix rows if they have no rule or leave the rows' places unknown, unless the model
+   is known not to mix rows. Models with such operations have no records.
+5. If a model disagrees with its record (see `rules.reference_trace`), that batch runs with its
+   reference rows, as if there were no cache; after a second time all batches do.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ RESTING: Final = 64
 """Batches without use after which a record makes room."""
 
 DISAGREEMENTS: Final = 2
-"""Disagreements after which a model is left alone."""
+"""Disagreements after which nothing is recorded of a model."""
 
-# Kinds of rows of which the size is remembered.
+# The number of kinds of rows whose record size is remembered.
 _KINDS = 1024
 
 _Name = tuple[Key, Hashable]
@@ -81,7 +80,7 @@ class Lookup:
 
 
 class ReferenceMemory:
-    """Keeps what a model makes of reference rows. Threads may share it.
+    """The cache of a model's values at reference rows; threads may share it.
 
     Attributes:
         most_bytes: The bound of the records, in bytes.
@@ -89,12 +88,11 @@ class ReferenceMemory:
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES, *, independent: bool = False) -> None:
-        """Makes an empty one, for one model whose weights do not change.
+        """Makes an empty cache, for one model whose weights do not change.
 
         Args:
             most_bytes: The bound of the records, in bytes.
-            independent: Whether it is known that the model's answers to rows do not depend on the
-                others of their batch.
+            independent: Whether the model is known not to mix the rows of a batch.
         """
         self.independent = independent
         self.most_bytes = most_bytes
@@ -116,9 +114,9 @@ class ReferenceMemory:
         return sum(map(len, self._rows.values()))
 
     def serves(self, evaluation: Evaluation) -> bool:
-        """Says whether reference rows of an evaluation may be known.
+        """Returns whether the cache may serve reference rows of an evaluation.
 
-        Under autocast a model gives other values than without it: there they never are.
+        Never under autocast, where a model gives other values than without it.
         """
         return (
             self._disagreements < DISAGREEMENTS
@@ -167,23 +165,23 @@ class ReferenceMemory:
     def keep(
         self, lookup: Lookup, outputs: Tensor, leaves: tuple[Tensor, ...], *, whole: bool
     ) -> None:
-        """Ends a batch: keeps what was recorded.
+        """Ends a batch: keeps the records that it made.
 
         Args:
-            lookup: Of the batch.
-            outputs: Of the reference rows that were evaluated.
+            lookup: The lookup of the batch.
+            outputs: The outputs of the evaluated reference rows.
             leaves: Their values where gradients are taken.
             whole: Whether the model was run to its end.
 
         Raises:
-            TraceMismatch: If the model did less than was recorded.
+            TraceMismatch: If the model did fewer operations than the record has.
         """
         trace = lookup.trace
         record = trace.record(outputs, leaves, whole=whole)
         if lookup.kept is None:
             return
         if record is not None and outputs.is_cuda:
-            # Another stream may be the first to read it.
+            # Waits for the copies: another stream may be the first to read the record.
             torch.cuda.current_stream(outputs.device).synchronize()
         with self._lock:
             size = self.most_bytes + 1 if trace.spoilt else trace.row_bytes
@@ -192,7 +190,7 @@ class ReferenceMemory:
                 self._add([lookup.names[number] for number in lookup.kept.tolist()], record)
 
     def disagree(self) -> None:
-        """Forgets all records, because the model does not do what was recorded of it."""
+        """Drops all records, because the model's operations differ from the recorded ones."""
         with self._lock:
             self._disagreements += 1
             self._rows.clear()
@@ -200,7 +198,7 @@ class ReferenceMemory:
             self._bytes = 0
 
     def _wanted(self, key: Key, rows: int) -> tuple[int, int]:
-        """The number of unknown rows to record, of so many, and the bytes that they may take."""
+        """Returns how many of the unknown rows to record, and the bytes that they may take."""
         each = self._row_bytes.get(key)
         wanted = inf if each is None else rows * each
         room = self.most_bytes - self._bytes
@@ -243,7 +241,7 @@ class ReferenceMemory:
 def _arranged(
     known: dict[_Kept, list[tuple[int, int]]], fresh: list[int]
 ) -> tuple[list[Source], list[int], int]:
-    """The sources of a batch, the place of each of its reference rows, and the number of rows.
+    """Returns a batch's sources, the place of each reference row, and the number of rows.
 
     Args:
         known: The numbers of reference rows, and their rows in a record, by record.

@@ -1,4 +1,4 @@
-"""DeepLIFT: differences from a reference, put down to the inputs operation by operation."""
+"""DeepLIFT: differences from a reference, attributed to the inputs operation by operation."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class DeepLift:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains."""
+        """Computes the attributions."""
         reading = yield from ask(
             compared_with_baselines(
                 explicand, difference_rule(self.rule), multiply=self.multiply_by_inputs
@@ -56,5 +56,5 @@ class DeepLift:
         )
 
     def rows(self, explicand: Explicand) -> int:
-        """One row an example, and the baselines."""
+        """One row an example, plus the baselines."""
         return compared_rows(explicand, 1)

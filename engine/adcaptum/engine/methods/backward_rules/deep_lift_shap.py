@@ -45,7 +45,7 @@ class DeepLiftShap:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains."""
+        """Computes the attributions."""
         reading = yield from ask(
             compared_with_background(
                 explicand, difference_rule(self.rule), multiply=self.multiply_by_inputs
@@ -56,5 +56,5 @@ class DeepLiftShap:
         )
 
     def rows(self, explicand: Explicand) -> int:
-        """A row for each pair of example and baseline, and the baselines."""
+        """A row for each pair of example and baseline, plus the baselines."""
         return compared_rows(explicand, max((len(t) for t in explicand.baselines or ()), default=1))

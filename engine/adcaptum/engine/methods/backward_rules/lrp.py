@@ -17,7 +17,7 @@ from adcaptum.engine.vocabulary.parameters import parameter
 
 @dataclass(frozen=True, slots=True)
 class LRP:
-    """The target's value, handed back from layer to layer to whatever contributed to it.
+    """The target's value, propagated back from layer to layer in proportion to contributions.
 
     Bach et al. (2015), https://doi.org/10.1371/journal.pone.0130140; Montavon et al. (2019),
     "Layer-wise relevance propagation: an overview"; for attention Achtibat et al. (2024),
@@ -68,7 +68,7 @@ class LRP:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; the output is the target at the input."""
+        """Computes the attributions; the output is the target at the input."""
         rules = composite(
             self.composite,
             epsilon=self.epsilon,

@@ -1,4 +1,4 @@
-"""Rows compared with references under a rule, as DeepLIFT does."""
+"""Comparisons of rows with reference rows under a rule, as in DeepLIFT."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Patch, Read
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.references import References
 
-# Where attributions add up to less than this share of the difference, something was missed.
+# The completeness error, as a share of the output's difference, from which on it is reported.
 _INCOMPLETE = 0.01
 
 
 def compared_with_baselines(explicand: Explicand, rule: Rule, *, multiply: bool) -> Evaluation:
-    """Each example compared with its baseline, or the one of all; at the site or the inputs."""
+    """Makes the evaluation that compares each example with its baseline, or the one of all."""
     _check(explicand)
     baselines = explicand.paired_baselines()
     if explicand.baselines is None or all(len(t) == 1 for t in explicand.baselines):
@@ -34,7 +34,7 @@ def compared_with_baselines(explicand: Explicand, rule: Rule, *, multiply: bool)
 
 
 def compared_with_background(explicand: Explicand, rule: Rule, *, multiply: bool) -> Evaluation:
-    """Each example compared with every row of a background; the gradients' mean over it."""
+    """Makes the evaluation of each example against every row of a background, averaged."""
     _check(explicand)
     background = _background(explicand)
     each = len(background[0])
@@ -53,10 +53,10 @@ def compared_with_background(explicand: Explicand, rule: Rule, *, multiply: bool
 
 
 def compared_rows(explicand: Explicand, each: int) -> int:
-    """Number of rows of a comparison: examples times baselines of each, and the baselines."""
+    """Returns the rows of a comparison: examples times baselines of each, plus the baselines."""
     given = max((len(t) for t in explicand.baselines or ()), default=1)
     if any(isinstance(a, PerExample) for a in explicand.arguments.values):
-        # What the model makes of a baseline depends on the example's further arguments.
+        # The model's values at a baseline depend on the example's further arguments.
         alike = None if each == 1 < given else explicand.arguments.alike
         distinct = explicand.count if alike is None else len(alike.unique())
         return (explicand.count + distinct) * each
@@ -66,11 +66,11 @@ def compared_rows(explicand: Explicand, each: int) -> int:
 def difference_attribution(
     reading: Reading, count: int, *, multiply: bool, strict: bool
 ) -> Attribution:
-    """The answer of a comparison.
+    """Makes the attribution of a comparison.
 
     Args:
-        reading: Of examples times baselines of each.
-        count: How many examples there are.
+        reading: The reading of examples times baselines of each.
+        count: The number of examples.
         multiply: Whether the gradients are contributions, which have to add up.
         strict: Whether to refuse operations that the rule does not cover.
 
@@ -97,17 +97,17 @@ def difference_attribution(
 
 
 def incomplete(answer: Attribution, explicand: Explicand) -> Tensor | None:
-    """Errors of attributions that do not add up, where they are more than rounding.
+    """Returns the relative errors of attributions that do not add up, beyond rounding.
 
-    At a layer they need not add up: the target may depend on the inputs by other ways, too.
+    At a layer they need not add up: the target may depend on the inputs by other paths, too.
 
     Args:
-        answer: Of `difference_attribution`.
-        explicand: What was explained.
+        answer: The answer of `difference_attribution`.
+        explicand: Its explicand.
 
     Returns:
         The error relative to the output's difference, (examples,), 0 for examples whose error is
-        at most a hundredth of the difference, or rounding; None if it is so for all.
+        at most a hundredth of the difference, or rounding; None if all are such.
     """
     if answer.error is None or explicand.at != INPUT:
         return None
@@ -117,7 +117,7 @@ def incomplete(answer: Attribution, explicand: Explicand) -> Tensor | None:
     size = sum(v.double().abs().flatten(1).sum(1) for v in answer.values)
     relative = error / difference.abs()
     rounding = size * torch.finfo(answer.output.dtype).eps ** 0.5
-    # An error that is not a number is neither.
+    # A NaN error is neither.
     wrong = ~((relative <= _INCOMPLETE) | (error <= rounding))
     return torch.where(wrong, relative, 0) if bool(wrong.any()) else None
 

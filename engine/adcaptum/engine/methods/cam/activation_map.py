@@ -1,4 +1,4 @@
-"""Class activation maps: a layer's channels, weighted by what they do for the target."""
+"""Class activation maps: a layer's channels, weighted by their effect on the target."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RESHAPE_TEXT = (
 
 @dataclass(frozen=True, slots=True)
 class ActivationMap:
-    """The parameters of a class activation map, and the way from channels to it.
+    """The parameters of a class activation map, and the fold of channels into it.
 
     Values are at the layer's resolution: (examples, 1, *positions), or (examples, channels,
     *positions) where channels are kept.

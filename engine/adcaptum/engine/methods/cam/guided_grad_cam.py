@@ -1,4 +1,4 @@
-"""Guided Grad-CAM: guided backpropagation where Grad-CAM looks."""
+"""Guided Grad-CAM: guided backpropagation times the Grad-CAM map."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Highlighted(Rows):
 
 
 def seen_through(tensor: Tensor, maps: Tensor) -> bool:
-    """True if an input has the positions of the maps."""
+    """Returns whether an input has the positions of the maps."""
     return tensor.is_floating_point() and tensor.dim() - 1 >= maps.dim() - 2
 
 

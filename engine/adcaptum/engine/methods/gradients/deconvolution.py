@@ -33,7 +33,7 @@ class Deconvolution:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; the output is the target at the input."""
+        """Computes the attributions; the output is the target at the input."""
         reading = yield from ask(replace(explicand.at_inputs(gradient=True), rule=Deconvolved()))
         if self.strict and reading.uncovered_ops:
             raise UncoveredOperations(reading.uncovered_ops)

@@ -28,7 +28,7 @@ class InputXGradient:
     abs: bool = parameter(False, "Take the product's magnitude.")
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; the output is the target at the input."""
+        """Computes the attributions; the output is the target at the input."""
         reading = yield from ask(explicand.at_inputs(gradient=True, read=True))
         points = explicand.inputs if explicand.at == INPUT else reading.activations
         gradients = widened(reading.gradients)

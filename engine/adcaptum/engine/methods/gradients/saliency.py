@@ -27,7 +27,7 @@ class Saliency:
     abs: bool = parameter(True, "Take the gradient's magnitude; false keeps its sign.")
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; the output is the target at the input."""
+        """Computes the attributions; the output is the target at the input."""
         reading = yield from ask(explicand.at_inputs(gradient=True))
         gradients = widened(reading.gradients)
         values = tuple(g.abs() for g in gradients) if self.abs else gradients

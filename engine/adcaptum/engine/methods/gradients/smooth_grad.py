@@ -160,7 +160,7 @@ class SmoothGrad:
         return samples * each + explicand.count * explicand.with_error + read
 
     def multiply_adds(self, explicand: Explicand) -> float:
-        """Those of the other method for each copy."""
+        """The multiply-adds of the other method for each copy."""
         one = replace(explicand, with_error=False, tolerance=None)
         copies = self.n_samples
         if explicand.tolerance is not None:

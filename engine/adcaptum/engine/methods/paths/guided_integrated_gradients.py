@@ -33,7 +33,7 @@ _USUAL_STEPS = 60
 
 @dataclass(frozen=True, slots=True)
 class GuidedIntegratedGradients:
-    """The gradient integrated on a path from the baseline that turns to where it is small.
+    """The gradient integrated along a path that moves elements of small gradients first.
 
     Kapishnikov et al. (2021), https://arxiv.org/abs/2106.09788, algorithm 1: noise of the model far
     from the input counts less than on the straight path. The integral on each step is the mean of

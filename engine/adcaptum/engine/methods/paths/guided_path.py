@@ -1,4 +1,4 @@
-"""A path from a baseline to an example that turns to where the gradient is small."""
+"""A path from a baseline to an example that moves elements of small gradients first."""
 
 from __future__ import annotations
 

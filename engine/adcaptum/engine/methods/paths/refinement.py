@@ -1,4 +1,4 @@
-"""Integrals along a path, refined until they are good enough.
+"""Integrals along a path, refined until they meet a tolerance.
 
 The error of a refinement is the largest of four figures, so that luck with one of them ends
 nothing: 1.4 times the last change; 0.35 times the one before; twice the completeness error; and
@@ -31,7 +31,7 @@ _SETTLED = 0.7
 
 
 class Caution(NamedTuple):
-    """Factors by which an error may be larger than each figure that tells of it.
+    """Safety factors on the figures that an error is estimated from.
 
     Attributes:
         last: Than the last change of the values.

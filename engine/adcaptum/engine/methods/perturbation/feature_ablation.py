@@ -1,4 +1,4 @@
-"""Feature ablation: the loss of the target without each feature."""
+"""Feature ablation: the target's decrease without each feature."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class FeatureAblation:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; the output is the target at the input."""
+        """Computes the attributions; the output is the target at the input."""
         played = yield from game(explicand)
         targets = yield from played.targets(LeaveOneOut(played.features.count))
         worths = exact(targets)

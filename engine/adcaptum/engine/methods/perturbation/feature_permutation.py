@@ -1,4 +1,4 @@
-"""Feature permutation: the loss of the target when a feature comes from another example."""
+"""Feature permutation: the target's decrease when a feature comes from another example."""
 
 from __future__ import annotations
 

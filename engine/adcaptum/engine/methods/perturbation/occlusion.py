@@ -1,4 +1,4 @@
-"""Occlusion: the loss of the target behind a sliding window."""
+"""Occlusion: the target's decrease where a sliding window hides the input."""
 
 from __future__ import annotations
 

@@ -66,7 +66,10 @@ class Rise:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; reports after each round of masks. The output is the target at the input."""
+        """Computes the attributions; reports after each round of masks.
+
+        The output is the target at the input.
+        """
         if explicand.tolerance is not None:
             return (yield from example_by_example(self._to_tolerance, explicand))
         if explicand.own_masks:
@@ -155,7 +158,7 @@ class Rise:
         return replace(answer, output=output)
 
     def multiply_adds(self, explicand: Explicand) -> float:
-        """The sums over the masks, which are made again for them."""
+        """The multiply-adds of the sums over the masks, which are drawn again for them."""
         samples = self.n_samples
         if explicand.tolerance is not None:
             least = 2 * REPLICATES * _FIRST_PAIRS

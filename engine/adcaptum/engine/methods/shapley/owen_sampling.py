@@ -65,7 +65,7 @@ class OwenSampling:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; reports after each round of coalitions."""
+        """Computes the attributions; reports after each round of coalitions."""
         if explicand.tolerance is not None:
             return (yield from example_by_example(self._to_tolerance, explicand))
         played = yield from game(explicand)

@@ -53,7 +53,7 @@ class PairRegression:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; reports after each round of coalitions.
+        """Computes the attributions; reports after each round of coalitions.
 
         Raises:
             InvalidArgument: If there are more than 1024 features, or too few or too many samples
@@ -134,7 +134,7 @@ class PairRegression:
         return game_rows(explicand, 2 * self._pairs(feature_count(explicand)) + 1)
 
     def multiply_adds(self, explicand: Explicand) -> float:
-        """The plan, which all examples share, and each example's solution."""
+        """The multiply-adds of the plan, which all examples share, and of each solution."""
         features = feature_count(explicand)
         if explicand.tolerance is None:
             pairs = self._pairs(features)

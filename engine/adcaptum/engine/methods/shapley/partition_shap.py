@@ -58,7 +58,7 @@ class PartitionShap:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; reports after each round of splits.
+        """Computes the attributions; reports after each round of splits.
 
         Where every output is explained, a group counts as much as its largest effect on one.
         """
@@ -102,7 +102,7 @@ class PartitionShap:
         return game_rows(explicand, 1) + 2 * explicand.background_rows * sum(each)
 
     def multiply_adds(self, explicand: Explicand) -> float:
-        """The splits."""
+        """The multiply-adds of the splits."""
         each = self._foretold(explicand)
         splits = sum(each) * (explicand.count if len(each) == 1 else 1)
         return splits * _SPLIT_MULTIPLY_ADDS

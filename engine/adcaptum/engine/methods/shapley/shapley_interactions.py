@@ -59,7 +59,7 @@ class ShapleyInteractions:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; the error is the values' difference from completeness.
+        """Computes the attributions; the error is the values' difference from completeness.
 
         Raises:
             InvalidArgument: If there are too many features.
@@ -99,7 +99,7 @@ class ShapleyInteractions:
         return game_rows(explicand, (1 << features) - 1)
 
     def multiply_adds(self, explicand: Explicand) -> float:
-        """The sums over all coalitions."""
+        """The multiply-adds of the sums over all coalitions."""
         features = feature_count(explicand)
         self._check(features)
         return values_multiply_adds(explicand.count, features, pairs=True)

@@ -62,7 +62,7 @@ class ShapleyValueSampling:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; reports after each round of orders."""
+        """Computes the attributions; reports after each round of orders."""
         if explicand.tolerance is not None:
             return (yield from example_by_example(self._to_tolerance, explicand))
         played = yield from game(explicand)

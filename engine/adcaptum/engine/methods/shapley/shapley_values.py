@@ -67,7 +67,7 @@ class ShapleyValues:
         return game_rows(explicand, (1 << features) - 1)
 
     def multiply_adds(self, explicand: Explicand) -> float:
-        """The sums over all coalitions."""
+        """The multiply-adds of the sums over all coalitions."""
         features = feature_count(explicand)
         self._check(features)
         return values_multiply_adds(explicand.count, features)

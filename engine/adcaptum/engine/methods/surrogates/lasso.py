@@ -1,4 +1,4 @@
-"""The lasso, solved to the end: the zero coefficients are found, the others follow exactly.
+"""The lasso, solved exactly: the nonzero coefficients follow from the set of zero ones.
 
 Where the set of non-zero coefficients and their signs are known, the rest is a linear system. They
 are found in one of these ways, the cheapest first; each is checked, and may fail:

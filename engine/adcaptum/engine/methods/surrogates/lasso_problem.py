@@ -79,7 +79,7 @@ class LassoProblem:
         return made + active**3 / 3
 
     def settled(self, penalty: float, coefficients: Tensor) -> bool:
-        """Says whether the conditions of Karush, Kuhn and Tucker hold: this is the minimum."""
+        """Returns whether the conditions of Karush, Kuhn and Tucker hold: this is the minimum."""
         dual = self.dual(coefficients)
         off = torch.where(
             coefficients == 0,

@@ -87,7 +87,7 @@ class Lime:
     )
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
-        """Explains; reports after each round of coalitions.
+        """Computes the attributions; reports after each round of coalitions.
 
         Raises:
             InvalidArgument: If there is a background set: similarity is that to one baseline. If
@@ -165,7 +165,7 @@ class Lime:
         return endpoint_rows(explicand) + explicand.count * each
 
     def multiply_adds(self, explicand: Explicand) -> float:
-        """The fits: one for each round of samples and each example."""
+        """The multiply-adds of the fits, one for each round of samples and each example."""
         features = feature_count(explicand)
         if explicand.tolerance is None:
             sizes = rounds(self._samples(features), max(_FIRST, 2 * features))
