@@ -11,7 +11,7 @@ from adcaptum.engine import METHODS, Explicand, InvalidArgument, explain
 from adcaptum.engine.vocabulary.parameters import Parameter, ParameterType, describe
 from tests.models import mlp
 
-INPUTS = torch.ones(1, 4)
+INPUTS = torch.ones(1, 8, dtype=torch.float64)
 
 
 def wrong_values() -> list[Any]:

@@ -16,7 +16,7 @@ from adcaptum.engine.vocabulary.parameters import parameter
 Reshape = Literal["none", "tokens", "channels_last"]
 
 RESHAPE_TEXT = (
-    "Where the layer has its channels: none: in the dimension after the examples; tokens: in the "
+    "Dimension of the layer's channels: none: in the dimension after the examples; tokens: in the "
     "last of (tokens, channels), as in vision transformers: the tokens, less a leading class "
     "token, become a square map; channels_last: in the last, as in Swin."
 )
