@@ -1,4 +1,4 @@
-"""Explanations of a model's own example before the model serves.
+"""The dry run: explanations of a model's own example before the model serves.
 
 Three methods, as far as the model can run them: its default method, one that needs gradients and
 one that does not. Each goes through the reading of a request, the plan, the engine's flow and the

@@ -1,4 +1,4 @@
-"""One JSON object a line on standard error, each with the id of the request it is about.
+"""Logs: one JSON object a line on standard error, each with the id of its request.
 
 Callers cause lines, so these are bounded: in length, and in number for each kind of line.
 """
@@ -39,7 +39,7 @@ MOST_KINDS: Final = 256
 
 
 class RateLimit:
-    """Counts lines by kind, and says which are too many.
+    """A limit on log lines of each kind.
 
     Each kind has a bucket of `BURST` lines that fills at `PER_SECOND`.
     """

@@ -1,4 +1,4 @@
-"""The loop watch: measures how late the event loop runs what is due, and says what holds it up."""
+"""The loop watch: measures the lag of the event loop, and logs the code that holds it up."""
 
 import asyncio
 import sys
@@ -25,7 +25,7 @@ class LoopWatch:
     """Watches the running event loop."""
 
     def __init__(self, lag: Histogram) -> None:
-        """Prepares it.
+        """Prepares the watch.
 
         Args:
             lag: Where delays are counted, in seconds.
@@ -38,12 +38,12 @@ class LoopWatch:
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Begins to measure."""
+        """Starts measuring."""
         self._schedule()
         threading.Thread(target=self._look, name="loop-watch", daemon=True).start()
 
     def stop(self) -> None:
-        """Measures no longer."""
+        """Stops measuring."""
         self._stopped.set()
         if self._timer is not None:
             self._timer.cancel()

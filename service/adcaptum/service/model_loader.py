@@ -1,4 +1,4 @@
-"""Brings every model of the repository to READY, or to UNAVAILABLE with the reason.
+"""The model loader: brings every model to READY, or to UNAVAILABLE with the reason.
 
 Models load side by side, each on a thread of its own, and each serves as soon as it is ready. What
 is measured is measured one model at a time, so that models do not slow each other; a model that
@@ -101,7 +101,7 @@ class ModelLoader:
                 task.cancel()
 
     async def _until_ready(self, tasks: list[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
-        """Waits until the server may call itself ready; returns the tasks that go on."""
+        """Waits until the server is ready; returns the tasks of models that still load."""
         if not tasks:
             return set()
         done, late = await asyncio.wait(tasks, timeout=self._settings.ready_after_seconds)

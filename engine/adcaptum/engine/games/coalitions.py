@@ -1,7 +1,7 @@
 """Coalitions: sets of features that keep their values while the others are at the baseline.
 
-They are made when a batch needs them: leaving out each of 150,000 pixels needs no matrix of
-150,000 x 150,000.
+Batches make them as needed: leaving out each of 150,000 pixels takes no matrix of 150,000 x
+150,000.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Prefixes:
         first = start // each
         ranks = self.ranks[first : (stop - 1) // each + 1].to(device, non_blocking=True)
         if stop - start >= each:
-            # Mostly whole permutations.
+            # The usual case: whole permutations.
             places = torch.arange(each, device=device)
             offset = start - first * each
             return (ranks[:, None] <= places[:, None]).flatten(0, 1)[offset : offset + stop - start]
@@ -187,7 +187,7 @@ class Range:
 
 
 def grand_coalition(coalitions: Coalitions) -> int | None:
-    """The number of the coalition of all features, if there is one."""
+    """Returns the number of the coalition of all features; None if there is none."""
     if isinstance(coalitions, Enumerated | LeaveOneOut):
         return coalitions.count - 1
     if isinstance(coalitions, Listed):

@@ -12,17 +12,17 @@ from adcaptum.engine.games.coalitions import Enumerated
 from adcaptum.engine.vocabulary.flow import Flow, computed
 from adcaptum.engine.vocabulary.pauses import Pauses
 
-# Of each worth, for a feature or a pair: a few passes, which wait for memory.
+# The multiply-adds of each worth for a feature or a pair: a few passes, limited by memory.
 _MULTIPLY_ADDS = 40.0
 
 
 def shapley_values(worths: Tensor) -> Tensor:
-    """The Shapley values, at once; see `paced_shapley_values`."""
+    """Returns the Shapley values, without pauses; see `paced_shapley_values`."""
     return computed(paced_shapley_values(worths))
 
 
 def paced_shapley_values(worths: Tensor) -> Flow[Tensor]:
-    """The Shapley values.
+    """Computes the Shapley values, with pauses.
 
     Shapley (1953), "A value for n-person games", equation 13.
 
@@ -49,7 +49,7 @@ def paced_shapley_values(worths: Tensor) -> Flow[Tensor]:
 
 
 def interaction_indices(worths: Tensor) -> Flow[Tensor]:
-    """The Shapley interaction indices of every two features.
+    """Returns the Shapley interaction indices of every two features.
 
     Grabisch, Roubens (1999), "An axiomatic approach to the concept of interaction among players in
     cooperative games", for pairs.
@@ -83,7 +83,7 @@ def values_multiply_adds(games: int, features: int, *, pairs: bool = False) -> f
 
 
 def _by_size(worths: Tensor, weights: list[float]) -> Tensor:
-    """The weight of each coalition, by its size, (coalitions,)."""
+    """Returns the weight of each coalition, by its size, (coalitions,)."""
     coalitions = worths.shape[1]
     enumerated = Enumerated(coalitions.bit_length() - 1)
     sizes = enumerated.take(0, coalitions, worths.device).sum(1)

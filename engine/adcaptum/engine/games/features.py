@@ -1,4 +1,4 @@
-"""Features: the groups of elements that are explained, and switched, together."""
+"""Features: groups of elements that are explained, and switched on and off, together."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Features:
 
         The mask's numbers may be any; those that occur become 0, 1, ... in ascending order. At a
         site, a mask with fewer dimensions than the site's tensor, the first of them for the
-        examples, is laid along the leading ones, or if that does not fit along the last: a mask of
+        examples, aligns with the leading ones, or if that does not fit with the last: a mask of
         tokens (1, tokens) groups embeddings (1, tokens, width), one of pixels (1, height, width)
         activations (1, channels, height, width).
 
@@ -172,8 +172,8 @@ def check_elements(explicand: Explicand, tensors: Sequence[Tensor], i: int | Non
 def feature_count(explicand: Explicand) -> int:
     """Counts the features, as far as it is known before the model runs.
 
-    At a site inside the model without a mask, whose size only the model knows, the elements of the
-    inputs are counted.
+    At a site without a mask, whose size only the forward shows, it counts the elements of the
+    inputs.
 
     Raises:
         InvalidArgument: If the inputs are explained, and have no elements.
@@ -186,7 +186,7 @@ def feature_count(explicand: Explicand) -> int:
 
 
 def _selected(coalitions: Tensor, ids: Tensor, start: int, stop: int | None) -> Tensor:
-    """The elements of one tensor that each coalition has."""
+    """Selects the elements of one tensor that each coalition has."""
     rows = len(coalitions)
     if len(ids) == 1:
         return coalitions[:, ids.flatten()].view(rows, *ids.shape[1:])
@@ -195,7 +195,7 @@ def _selected(coalitions: Tensor, ids: Tensor, start: int, stop: int | None) -> 
 
 
 def _fitted(i: int, mask: Tensor, shape: tuple[int, ...], *, leading: bool) -> Tensor:
-    """The mask with all dimensions of the tensor, some of them 1."""
+    """Reshapes a mask to all dimensions of the tensor, some of them 1."""
     missing = (1,) * (len(shape) - mask.dim())
     forms = [(*missing, *mask.shape)]
     if leading and missing and mask.dim() > 1 and len(mask) in {1, shape[0]}:

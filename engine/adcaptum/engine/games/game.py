@@ -67,13 +67,13 @@ class Game:
         return torch.cat(parts, 1)
 
     def _expectations(self, coalitions: Coalitions) -> Flow[Tensor]:
-        """The mean of the target over the background with each coalition present."""
+        """Evaluates the target with each coalition present, averaged over the background."""
         rows = Intervened(self.ends, self.starts, self.features, coalitions)
         reading = yield from ask(self.explicand.evaluation(rows))
         return rows.expectations(by_game(reading.values, self.explicand.count))
 
     def alone(self, example: int) -> Game:
-        """The game of one example, for coalitions that only this example needs."""
+        """Returns the game of one example, for coalitions that only this example needs."""
 
         def own(t: Tensor) -> Tensor:
             return t[example : example + 1] if len(t) == self.explicand.count else t
@@ -83,7 +83,7 @@ class Game:
         return Game(alone, tuple(map(own, self.ends)), tuple(map(own, self.starts)), features)
 
     def exactly(self) -> Flow[Attribution]:
-        """Shapley values from every coalition, with an error of zero, for methods that sample."""
+        """Computes Shapley values from every coalition, with an error of zero."""
         targets = yield from self.targets(Enumerated(self.features.count))
         values = shapley_values(exact(targets))
         errors = torch.zeros_like(values)
@@ -222,11 +222,11 @@ def usual_game_rows(explicand: Explicand, each: int) -> int:
 
 
 def by_game(values: Tensor, examples: int) -> Tensor:
-    """Values of rows (examples * per_example, *outputs) -> (examples * outputs, per_example)."""
+    """Reshapes values of rows: (examples * per_example, *outputs) to (games, per_example)."""
     each = values.reshape(examples, len(values) // examples, -1)
     return each.transpose(1, 2).reshape(-1, each.shape[1])
 
 
 def exact(targets: Tensor) -> Tensor:
-    """The numbers in float64 on the CPU: not every device has float64, and they are few."""
+    """Converts a few numbers to float64 on the CPU: not every device has float64."""
     return targets.cpu().to(torch.float64)

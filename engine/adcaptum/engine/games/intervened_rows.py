@@ -1,4 +1,4 @@
-"""Rows in which parts of each example are as in the rows of a background set."""
+"""Rows in which parts of each example have the values of the rows of a background set."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from adcaptum.engine.rows.sources import Rows
 
 @dataclass(frozen=True, eq=False)
 class Intervened(Rows):
-    """Each example with the features of each coalition; the others are as in each background row.
+    """Each example with the features of each coalition, and the others of each background row.
 
-    For each coalition a row for each background row, side by side. The coalition of all features
-    knows no background: it comes last, in a single row.
+    Each coalition has one row for each background row, side by side. The coalition of all features
+    needs no background: it comes last, in a single row.
 
     Attributes:
         ends: The examples, each tensor (examples, *features).

@@ -1,6 +1,6 @@
 """Rows in which parts of each example are at the baseline.
 
-Elements are chosen with `torch.where`, never by arithmetic: a NaN in the baseline stays where the
+`torch.where` chooses the elements, not arithmetic: a NaN in the baseline stays where the
 baseline is shown, and token ids stay integers.
 """
 

@@ -1,14 +1,14 @@
-"""Equal rows of a batch, which are evaluated once.
+"""The search for equal rows of a batch, which the model evaluates once.
 
 Where an input equals its baseline in places (black pixels, padding, zeros of a table), methods that
-put features in and out of it ask for the same row again and again: half of the rows of Occlusion or
-of Shapley values on small pictures of digits. Across requests hardly any rows are equal.
+switch features yield the same row repeatedly: half of the rows of Occlusion or of Shapley values on
+small pictures of digits. Across requests hardly any rows are equal.
 
 Rules:
-1. Only rows that are equal bit by bit are taken together; a fingerprint finds candidates.
-2. It does not cost more than it saves for long: where a look did not pay, the next waits, and the
-   one after that waits longer.
-3. Rows on the CPU only: elsewhere the device would have to be waited for.
+1. Only rows that are equal bit by bit count as equal; a fingerprint finds candidates.
+2. A search that did not pay delays the next one, longer each time, so that the search does not cost
+   more than it saves for long.
+3. Rows on the CPU only: on other devices the search would wait for the device.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 FEWEST: Final = 8
-"""Batches of fewer rows are not looked at."""
+"""The fewest rows of a batch that is searched."""
 
 LONGEST_WAIT: Final = 256
-"""Batches after which another look is worth it, however often it did not pay."""
+"""The most batches between two searches, however often they did not pay."""
 
 
 class Distinct(NamedTuple):
@@ -52,7 +52,7 @@ def distinct(tensors: Sequence[Tensor]) -> Distinct | None:
         return None
     first = torch.full((len(found),), rows)
     first.scatter_reduce_(0, groups, torch.arange(rows), "amin")
-    # Numbered in the order in which they came, so that the order does not hang on fingerprints.
+    # Numbers rows in the order of their coming, so that the order is independent of fingerprints.
     first, places = first.sort()
     numbers = places.argsort()[groups]
     same = first[numbers]
@@ -77,7 +77,7 @@ def _directions(size: int, number: int) -> Tensor:
 
 
 class Duplicates:
-    """Decides for batches of one kind whether to look for equal rows.
+    """The decision, for batches of one kind, whether to search for equal rows.
 
     Args:
         clock: The time in seconds.
@@ -92,7 +92,7 @@ class Duplicates:
         self._wait = 0
 
     def look(self, tensors: Sequence[Tensor], row_seconds: float) -> Distinct | None:
-        """The distinct rows of a batch, if they were looked for and evaluating fewer is worth it.
+        """Returns the distinct rows of a batch; None without a search, or if it is not worth it.
 
         Args:
             tensors: Its rows.

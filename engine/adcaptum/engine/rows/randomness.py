@@ -1,8 +1,8 @@
-"""Random numbers by address, never drawn in order.
+"""Random numbers by address, independent of the order of drawing.
 
-The request's seed, a stream (the purpose) and a sample's number name a draw. So an answer depends
-on the request alone: not on the other rows of a batch, on the cuts between batches, nor on an
-example's place among others. All examples of a request see the same draws
+The address is the request's seed, a stream (the purpose) and a sample's number. So an answer
+depends on the request alone: not on the other rows of a batch, on the cuts between batches, nor on
+an example's place among others. All examples of a request see the same draws
 (common random numbers).
 """
 
@@ -26,7 +26,7 @@ def address(seed: int, stream: int, sample: int) -> int:
 
 
 def generator(seed: int, stream: int, sample: int, device: torch.device) -> torch.Generator:
-    """A generator on the device that begins at the address; the global one is left alone."""
+    """Returns a generator on the device that begins at the address; the global one is unchanged."""
     return torch.Generator(device=device).manual_seed(address(seed, stream, sample))
 
 

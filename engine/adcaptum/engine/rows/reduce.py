@@ -57,7 +57,7 @@ class Stack(Reduce):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ignored(Reduce):
-    """Keeps nothing: rows are differentiated only to share batches with others, and have values."""
+    """Keeps nothing, for rows with gradients only so that they share batches with others."""
 
     def sink(self, rows: Rows) -> Sink:  # noqa: ARG002 - whatever they are
         return _Nothing()
@@ -96,12 +96,12 @@ class Moments(Reduce):
 
 
 def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype of a sum of numbers of that dtype: float32 at least."""
+    """Returns the dtype of sums of a dtype: float32 at least."""
     return torch.promote_types(dtype, torch.float32)
 
 
 def widened(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The tensors in the dtype of their sums."""
+    """Converts tensors to the dtype of their sums."""
     return tuple([t.to(accumulator_dtype(t.dtype)) for t in tensors])
 
 

@@ -5,8 +5,8 @@ Rules:
    and row r is always the same.
 2. `take` returns fresh memory: the model may overwrite it.
 3. Rows are laid out example by example: row e * per_example + s is sample s of example e.
-4. Tensors that `take` keeps for the next time are on the CPU. Elsewhere batches may run on streams
-   of their own, and one may read a tensor before the stream of another has written it.
+4. Tensors that `take` keeps are on the CPU. On other devices batches may run on streams of their
+   own, and one could read a tensor before the stream of another has written it.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Rows(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Given(Rows):
-    """Rows that are there already: one per example.
+    """Rows that exist already: one per example.
 
     Attributes:
         tensors: Each (examples, *features).
@@ -162,7 +162,7 @@ class Repeated(Rows):
 
 @dataclass(frozen=True, eq=False)
 class Crossed(Rows):
-    """Every one of some values, for each example.
+    """Each of some values, for every example.
 
     Attributes:
         tensors: Each (values, *features).
@@ -197,8 +197,8 @@ class Path(Rows):
     Attributes:
         ends: Each (examples, *features).
         starts: Each of the same shape.
-        alphas: Where on the line, 0 at the start and 1 at the end, exactly; float64 of shape
-            (points,).
+        alphas: The positions on the line, exactly 0 at the start and 1 at the end; float64 of
+            shape (points,).
     """
 
     ends: tuple[Tensor, ...]

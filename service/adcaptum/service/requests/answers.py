@@ -69,7 +69,7 @@ def reports(
 
 
 def stop_reason(attributions: Iterable[Attribution]) -> StopReason:
-    """Returns why a method stopped: what cut any of its explanations short."""
+    """Returns a method's stop reason: the deadline or the budget if it cut any explanation short."""
     reasons = {each.stop_reason for each in attributions}
     for reason in (StopReason.DEADLINE, StopReason.BUDGET):
         if reason in reasons:
@@ -121,7 +121,7 @@ def _attribution(
         values = values[:length]
         errors = None if errors is None else errors[:length]
     elif options.sum_channels and values.ndim == 3 and at_inputs:
-        # How the channels' errors hang together is not known: the sum bounds the sum's error.
+        # The correlation of the channels' errors is unknown: their sum is a bound.
         values, errors = values.sum(0), None if errors is None else errors.sum(0)
     message = explanation_pb2.Attribution(pairs=attribution.pairs)
     if attribution.pairs:

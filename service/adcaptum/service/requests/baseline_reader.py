@@ -23,7 +23,7 @@ from adcaptum.service.wire.tensors import to_device
 from adcaptum.v1 import explanation_pb2, tensor_pb2
 
 STREAM: Final = 0xBA5E
-"""Keeps the draws of background rows apart from those of methods with the same seed."""
+"""The stream of background draws, apart from those of methods with the same seed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +116,7 @@ class BaselineReader:
         constant = _finite(message, field)
         check_number_fits(constant, values.dtype, field)
         baseline = torch.full_like(values[:1], constant)
-        # Zero is every model's, also where its embedding has other uses for it.
+        # Every model has the baseline zero, even if its embedding uses the id 0 otherwise.
         if constant:
             request_inputs.check_ids(baseline[:1].flatten()[:1], declared, self.model, field)
         return baseline
@@ -223,7 +223,7 @@ def check_number_fits(number: float, dtype: torch.dtype, field: str) -> None:
 def blurred(
     values: Tensor, sigma: float, declared: InputDeclaration, field: str, reading: Reading
 ) -> Tensor:
-    """Returns images `(rows, channels, height, width)` out of focus; edges are continued.
+    """Returns blurred images `(rows, channels, height, width)`; edge pixels extend beyond.
 
     Raises:
         InvalidRequest: `sigma` is not above 0, or the input is not an image.
@@ -243,9 +243,9 @@ def blurred(
 
 
 def _blurring(length: int, sigma: float, values: Tensor) -> Tensor:
-    """Returns the matrix `(length, length)` that blurs a line of pixels, whatever sigma is.
+    """Returns the matrix `(length, length)` that blurs a line of pixels, for any sigma.
 
-    Weights of places beyond an end are those of the pixel at the end, which stands for them.
+    The pixel at an end gets the weights of all places beyond it.
     """
     radius = math.ceil(3 * sigma)
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)

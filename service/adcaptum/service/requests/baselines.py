@@ -1,4 +1,4 @@
-"""Baselines: the references that inputs, or a layer's values, are compared with."""
+"""Baselines: the references for inputs, or for a layer's values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

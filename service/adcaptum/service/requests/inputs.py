@@ -1,4 +1,4 @@
-"""Inputs of a request: read, checked, and as the forward method takes them."""
+"""Inputs of a request: reading, checking, and conversion to the forward's arguments."""
 
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def read(messages: Sequence[tensor_pb2.Tensor], model: LoadedModel, reading: Rea
     """Reads and checks the inputs of a request.
 
     Raises:
-        InvalidRequest: One is missing, unknown, given twice, or not as the model takes it.
+        InvalidRequest: One is missing, unknown, given twice, or not of the model's form.
     """
     declared = model.declaration.inputs
     check_number(messages, "inputs")
@@ -101,7 +101,7 @@ def read_one(
     """Reads one input that is not a text.
 
     Raises:
-        InvalidRequest: It is not as the model takes it.
+        InvalidRequest: It is not of the model's form.
     """
     # Datatype and shape are checked before the data are decoded.
     tensors.check_datatype(message.datatype, field)

@@ -1,4 +1,4 @@
-"""A parsed request: an Explain request, read and checked."""
+"""Parsed requests: Explain requests, read and checked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -129,7 +129,7 @@ class ParsedRequest:
         return self.choice.count * self.planned_multiply_adds
 
     def planned(self) -> Self:
-        """Returns the same with what its methods plan, which takes a while for many texts."""
+        """Returns the request with its methods' planned rows; this takes a while for many texts."""
         first = torch.zeros(self.inputs.count, len(self.model.checks.output_shape)).long()
         rows, operations = [], 0.0
         for index, resolved in enumerate(self.methods):
@@ -227,7 +227,7 @@ def read(
     layer = places.site(request.layer, model) if request.HasField("layer") else None
     neuron = places.neuron(request.neuron, model) if request.HasField("neuron") else None
     if neuron is not None and any(each.abilities.through for each in methods):
-        # It is not what is explained, but what the explained output depends on by way of it.
+        # The neuron is not the explained number; the explanation of the output goes through it.
         methods = tuple(suitability.by_way_of(neuron, each, layer) for each in methods)
         layer, neuron = neuron.site, None
     if neuron is None:

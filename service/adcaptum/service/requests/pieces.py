@@ -1,4 +1,4 @@
-"""Pieces of a request: what the engine explains in one flow each."""
+"""Pieces of a request, each of which the engine explains in one flow."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ class Piece:
         target: The target's index.
         indices: The explained output of each example, `(examples, dims)`.
         part: The examples.
-        explicand: The same for the engine.
+        explicand: The piece as the engine's explicand.
     """
 
     method: int

@@ -1,4 +1,4 @@
-"""The bounds within which one request is read, wherever that happens."""
+"""The bounds of reading one request, in the event loop or in a thread."""
 
 from dataclasses import dataclass
 from time import monotonic
@@ -13,7 +13,7 @@ class Reading:
     Attributes:
         max_image_pixels: The most pixels of an encoded image.
         due: When the answer is due, on the monotonic clock; None for never.
-        abandoned: Set, by whatever thread, when nobody waits for the request any longer.
+        abandoned: Set, by any thread, when nobody waits for the request any longer.
     """
 
     max_image_pixels: int

@@ -1,7 +1,7 @@
-"""Upper bounds of what it takes to read a request, from lengths, counts and headers of images.
+"""Upper bounds of the cost of reading a request, from lengths, counts and headers of images.
 
-Nothing is decoded for it. The seconds are those of one slow core: they decide where a request is
-read, and nobody is promised them (ADR 61).
+The estimate decodes nothing. The seconds are those of one slow core: they decide where a request is
+read, and are no forecast for callers (docs/decisions/0061).
 """
 
 import math
@@ -32,10 +32,10 @@ PLAN_SECONDS: Final = 1e-4
 """Counting the rows that a method takes, for one example or for several together."""
 
 TARGET_SECONDS: Final = 5e-6
-"""Writing down one target."""
+"""Recording one target."""
 
 ITEM_SECONDS: Final = 5e-5
-"""Beginning with another image or text."""
+"""Starting with another image or text."""
 
 MULTIPLICATION_SECONDS: Final = 2e-10
 """One multiplication of many, as for images out of focus."""
@@ -44,16 +44,16 @@ RANK: Final = 4
 """Dimensions of images as pixels: batch, height, width, channels."""
 
 IMAGES_TOGETHER: Final = 2
-"""All images of a request together have at most so many times the pixels that one may have."""
+"""The most pixels of all images of a request, as a multiple of the most of one image."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingCost:
-    """Upper bounds of what it takes to read a request.
+    """Upper bounds of the cost of reading a request.
 
     Attributes:
         seconds: The time of one core.
-        nbytes: The memory that what was read takes.
+        nbytes: The memory of the parsed request.
         pixels: The pixels of all its encoded images.
     """
 
@@ -75,7 +75,7 @@ class ReadingCost:
         Args:
             request: The request.
             model: The model that it is for.
-            nbytes: Its size as it came.
+            nbytes: Its serialised size.
             pixels: The most pixels of an encoded image.
 
         Raises:
@@ -96,7 +96,7 @@ class ReadingCost:
         Args:
             request: The request.
             model: The model that it is for.
-            nbytes: Its size as it came.
+            nbytes: Its serialised size.
             pixels: The most pixels of an encoded image.
 
         Raises:

@@ -54,7 +54,7 @@ def check_layer(method: Abilities, layer: Site | None, model: ServedModel) -> No
 def check_baselines(
     method: Abilities, baselines: Baselines, starts: Baselines | None, count: int
 ) -> None:
-    """Raises `InvalidRequest` if a method takes no such baselines.
+    """Raises `InvalidRequest` if a method does not accept the baselines.
 
     Args:
         method: The method.

@@ -43,7 +43,7 @@ class TargetChoice:
         """Returns the targets by the outputs, `(examples, *output)`."""
         if self.known is not None:
             return self.known
-        # topk says nothing of the order of equals; a stable sort takes the first.
+        # topk leaves the order of equal values open; a stable sort takes the first.
         order = outputs.flatten(1).sort(dim=1, descending=True, stable=True).indices.cpu()
         shape = outputs.shape[1:]
         return tuple(
