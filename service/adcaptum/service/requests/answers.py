@@ -69,7 +69,7 @@ def reports(
 
 
 def stop_reason(attributions: Iterable[Attribution]) -> StopReason:
-    """Returns a method's stop reason: the deadline or the budget if it cut any explanation short."""
+    """Returns a method's stop reason: deadline or budget, if either cut an explanation short."""
     reasons = {each.stop_reason for each in attributions}
     for reason in (StopReason.DEADLINE, StopReason.BUDGET):
         if reason in reasons:
