@@ -35,7 +35,7 @@ PER_SECOND: Final = 20.0
 """The most lines of one kind a second, after a burst."""
 
 MOST_KINDS: Final = 256
-"""The most kinds that are told apart; names of events are the program's, not callers'."""
+"""The most kinds that are counted apart; names of events are the program's, not callers'."""
 
 
 class RateLimit:
@@ -89,7 +89,7 @@ def configure(level: str) -> None:
     limit = RateLimit()
 
     def limited(_: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        # Whoever sets the level to debug wants every request.
+        # At the level debug every request is logged.
         if method == "debug":
             return event
         omitted = limit.allow(str(event["event"]), monotonic())

@@ -235,7 +235,7 @@ def _forward(model: Model, arguments: Sequence[object], inputs: int) -> object:
     Args:
         model: The model.
         arguments: The arguments of its forward.
-        inputs: How many of them are explained inputs.
+        inputs: The number of explained inputs among them.
     """
     try:
         return model(*arguments)
@@ -306,7 +306,7 @@ def call(model: Model, slices: Sequence[RowRange]) -> torch.Future[object]:
     with _normal_tensors(), torch.no_grad():
         inputs = pack_rows([(s.evaluation.rows, s.start, s.stop) for s in slices])
         promised = _forward(model, [*inputs, *pack_arguments(slices)], len(inputs))
-    # What `then` gives is of torch's own class, the parent of torch.futures.Future.
+    # `then` returns torch's own class, the parent of torch.futures.Future.
     if not isinstance(promised, torch.Future):
         raise ModelError(
             f"the model returned {type(promised).__name__}: a torch.futures.Future is wanted here"

@@ -35,7 +35,7 @@ def model_error(error: BaseException, arguments: Sequence[object], inputs: int) 
     Args:
         error: The exception that the forward raised.
         arguments: The arguments of the forward.
-        inputs: How many of them are explained inputs; they come first.
+        inputs: The number of explained inputs among them; they come first.
     """
     if isinstance(error, IndexError | RuntimeError):
         return _beyond_an_embedding(error, arguments, inputs)

@@ -27,7 +27,7 @@ from adcaptum.engine.execution.call_counts import CallCounts
 from adcaptum.engine.execution.modules import find_layer
 from adcaptum.engine.vocabulary.site import Site
 
-# How many tensors a module takes and gives, of those that were read together with others.
+# The number of tensors at a module's input and output, of modules read together with others.
 _tensor_counts: WeakKeyDictionary[nn.Module, dict[str, int]] = WeakKeyDictionary()
 _lock = Lock()
 

@@ -49,7 +49,7 @@ class LeaveOneOut:
     """The coalitions that each leave out one feature; the last has all features.
 
     Attributes:
-        features: How many features there are.
+        features: The number of features.
     """
 
     features: int
@@ -68,7 +68,7 @@ class Enumerated:
     """Every coalition: the n-th has feature i if bit i of n is set.
 
     Attributes:
-        features: How many features there are.
+        features: The number of features.
     """
 
     features: int

@@ -21,7 +21,7 @@ class Features:
     """The assignment of the elements of some tensors to features.
 
     Attributes:
-        count: How many features there are.
+        count: The number of features.
         shapes: The shape of each tensor without its examples.
         ids: For each tensor the feature of its elements, from 0, int64, of shape (1, *features) or
             one that broadcasts to it, or of as many rows as there are examples where each has

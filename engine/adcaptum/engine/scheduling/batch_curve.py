@@ -275,7 +275,7 @@ class BatchCurve:
 
 
 def _fit(cells: Sequence[_Cell], rows: int) -> CostLine:
-    """The line with the least squares of relative errors, neither of its parts negative."""
+    """Returns the line of least squares of relative errors, with neither part negative."""
     if not cells:
         return UNKNOWN
     # The unknowns of r / s * row + 1 / s * batch = 1.
@@ -297,7 +297,7 @@ def _fit(cells: Sequence[_Cell], rows: int) -> CostLine:
 
 
 def _extrapolate(cells: Mapping[int, _Cell], exponent: int) -> float:
-    """Seconds at 2**exponent from the two cells below it, of which the nearer must exist."""
+    """Extrapolates the seconds at 2**exponent from two cells below; the nearer must exist."""
     seconds = cells[exponent - 1].seconds_at(1 << (exponent - 1))
     further = cells.get(exponent - 2)
     if further is None:
@@ -307,7 +307,7 @@ def _extrapolate(cells: Mapping[int, _Cell], exponent: int) -> float:
 
 
 def _largest_proportional(cells: Mapping[int, _Cell], largest: int, target: float) -> int:
-    """The largest exponent that fits if time is proportional to rows: nothing measured fits."""
+    """Returns the largest exponent that fits with time proportional to rows, if no cell fits."""
     smallest, cell = next(iter(cells.items()))
     exponent = min(largest, smallest - 1)
     while exponent > 0 and (1 << exponent) / cell.rate > target:
@@ -324,7 +324,7 @@ class PriorCurves:
     """The curve measured last of each kind and of each size of rows, in powers of two.
 
     Rows of one kind may be of any length or height: a large one may cost a thousand times as much
-    as a small one, so that what is known of one says little of the other.
+    as a small one, so that the time of one says little about the other.
     """
 
     def __init__(self) -> None:

@@ -35,7 +35,7 @@ class Limits(NamedTuple):
     nbytes: int | None = None
 
     def excess(self, held: Account, rows: int, nbytes: int) -> Excess | None:
-        """Returns the limit that a request of so many rows and bytes would exceed; None: none.
+        """Returns the limit that a request of these rows and bytes would exceed; None: none.
 
         An account with nothing under way may always have one request: one that is larger than the
         limits would otherwise never get in, and its caller would try again for ever.

@@ -95,7 +95,7 @@ class Evaluation:
         read: A site whose values to return, row for row; None: none.
         patch: A site's replacement; None: none.
         arguments: Further arguments of forward, after the rows' own.
-        reduce: How to fold the gradients of the rows.
+        reduce: The reduction of the rows' gradients.
         through: Neurons inside the model; only the gradient that flows through them counts. None:
             all of it.
         outputs: Whether the outputs are requested. Without them the model runs only as far as the
@@ -126,7 +126,7 @@ class Evaluation:
         rows = self.rows.signature
         patched = None if self.patch is None else self.patch.rows.signature
         patch = self.patch and (self.patch.site, patched)
-        # Forward rows read the outputs whatever number of them is wanted later.
+        # Forward rows read all outputs: the explained number is chosen from them later.
         neuron: Hashable = None
         if isinstance(self.target, Neuron):
             own = None if self.target.one else _identity(self.target)

@@ -84,7 +84,7 @@ def further_arguments(values: Sequence[object], count: int) -> Arguments:
     """Brings further arguments of forward to those of examples and those that all share.
 
     Raises:
-        InvalidArgument: If a tensor has not one value for each of so many examples.
+        InvalidArgument: If a tensor does not have one value for each example.
     """
     if not values:
         return NO_ARGUMENTS

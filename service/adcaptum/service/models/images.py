@@ -84,7 +84,7 @@ def _decode(data: bytes, declared: InputDeclaration, field: str, max_pixels: int
     check_size(size, field, max_pixels)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            # What PIL found counts, if it understands the header in another way.
+            # Checks PIL's size too: PIL may read the header in another way.
             check_size(ImageSize(*image.size), field, max_pixels)
             ImageOps.exif_transpose(image, in_place=True)
             pixels = _pixels(image, MODES.get(declared.shape[1], "RGB"))

@@ -1,4 +1,4 @@
-"""The exposition: all metrics as text, written apart from the event loop, once for all who ask."""
+"""The exposition: all metrics as text, written in a thread, once for all waiting requests."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,15 +10,15 @@ from prometheus_client import CollectorRegistry
 Encode = Callable[[CollectorRegistry], bytes]
 
 REST: Final = 4.0
-"""After a writing nothing is written for so many times as long: it takes a fifth of the time of one
-core at most, however often metrics are asked for."""
+"""The pause after a writing, in times of the writing: at most a fifth of one core writes metrics,
+however often they are requested."""
 
 
 class Exposition:
-    """Writes the metrics of a registry.
+    """The writer of a registry's metrics.
 
-    Whoever asks while the metrics are being written gets the next text together with all others who
-    do, so that none is older than its request. Used in one event loop.
+    Requests that come while the metrics are being written share the next text, so that no text is
+    older than its request. For one event loop.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -43,7 +43,7 @@ class Exposition:
     async def _write(self, encode: Encode, content_type: str) -> bytes:
         async with self._writing:
             await asyncio.sleep(max(0.0, self._free - monotonic()))
-            # Whoever asks from now on may want to see what happens from now on.
+            # Later requests need a text that includes later events.
             del self._next[content_type]
             begin = monotonic()
             try:

@@ -1,4 +1,4 @@
-"""HTTP connections that are closed when they stand still, the oldest first where there are many."""
+"""HTTP connections with a time limit: idle ones are closed, the oldest first if there are many."""
 
 import asyncio
 from time import monotonic
@@ -7,15 +7,15 @@ from typing import Any, Final, cast
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 PATIENCE_SECONDS: Final = 10.0
-"""A connection on which no request is answered for so long is closed."""
+"""The time without an answered request after which a connection is closed."""
 
 MOST_CONNECTIONS: Final = 256
-"""The most connections at a time. Beyond that the one that has waited longest is closed: whoever
-opens many of them must not keep probes out."""
+"""The most connections at a time. Beyond that the one that has waited longest is closed: a client
+that opens many must not keep probes out."""
 
 
 class ImpatientProtocol(H11Protocol):
-    """HTTP/1.1 of uvicorn, which by itself waits for ever for the end of a request's headers."""
+    """uvicorn's HTTP/1.1, which would wait for ever for the end of a request's headers."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -24,7 +24,7 @@ class ImpatientProtocol(H11Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begins to wait for requests."""
+        """Starts the time limit."""
         super().connection_made(transport)
         others = [each for each in self.connections if isinstance(each, ImpatientProtocol)]
         if len(others) > MOST_CONNECTIONS:
@@ -32,13 +32,13 @@ class ImpatientProtocol(H11Protocol):
         self._look()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Ends the waiting."""
+        """Ends the time limit."""
         if self._timer is not None:
             self._timer.cancel()
         super().connection_lost(exc)
 
     def give_up(self) -> None:
-        """Closes the connection, whatever was still to be sent."""
+        """Closes the connection without sending the rest."""
         self.connections.discard(self)
         self.transport.abort()
 

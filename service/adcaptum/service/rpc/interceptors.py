@@ -116,7 +116,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
     def _wrap(self, handler: Handler, rpc: str) -> Handler:
         gauge = self._metrics.in_flight.labels(rpc)
         reader = MessageReader.of(handler.request_deserializer)
-        # Which of the two a handler has, its response_streaming says; the stubs know it no better.
+        # `response_streaming` decides which of the two a handler has; the stubs do not show it.
         answer_once = cast("Unary", handler.unary_unary)
         answer_often = cast("Streaming", handler.unary_stream)
 
@@ -213,7 +213,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         """Refuses new calls, and waits for those being served.
 
         Args:
-            seconds: How long to wait. Calls that are left then are answered UNAVAILABLE.
+            seconds: The longest wait. Calls that are left then get UNAVAILABLE.
         """
         self.draining = True
         if self.in_flight:

@@ -61,7 +61,7 @@ class Work:
         forward_rows: The most rows of each of its forwards, which then hold no rows of others;
             None: as many as come together.
         running: The flows of the current stage.
-        results: What they returned, once the work has ended.
+        results: The flows' return values, once the work has ended.
         error: The reason of its failure.
         waste: The reason of its wasted rows, for the metrics.
         computing: The time during which batches with rows of it ran.

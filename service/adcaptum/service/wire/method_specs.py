@@ -44,7 +44,7 @@ class ResolvedMethod:
     Attributes:
         method: The method of the engine.
         spec: Its message, defaults included.
-        abilities: What it takes.
+        abilities: Its abilities, with those of the methods inside it.
     """
 
     method: Method

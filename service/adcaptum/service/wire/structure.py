@@ -13,7 +13,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from adcaptum.service.errors import InvalidRequest
 
 MOST_STRUCTURE: Final = 1 << 16
-"""The most bytes beside the data of tensors; decoding so many takes 2 ms at most (ADR 60)."""
+"""The most bytes beside the data of tensors; decoding them takes 2 ms at most (ADR 60)."""
 
 MOST_FIELDS: Final = 2048
 """The most fields that are looked through for data; a request with 64 tensors has 600."""

@@ -57,9 +57,9 @@ def following(answer: torch.Future[T], use: Callable[[T], S]) -> Future[S]:
 
     def follow(_: object) -> None:
         try:
-            # What is handed over has forgotten which error it holds.
+            # The future that is handed over has lost the type of its error.
             made = use(answer.value())
-        except Exception as error:  # noqa: BLE001 - whoever waits for the result is told
+        except Exception as error:  # noqa: BLE001 - the result has the error
             result.set_exception(error)  # type: ignore[arg-type] # torch annotates it wrongly
         else:
             result.set_result(made)
@@ -131,7 +131,7 @@ class _Run(Generic[T]):
             try:
                 if self._on_rows is not None:
                     self._on_rows(rows)
-            except Exception as error:  # noqa: BLE001 - raised where somebody is told
+            except Exception as error:  # noqa: BLE001 - raised at the result
                 self._error = self._error or error
             self._waiting -= 1
             last = self._waiting == 0
@@ -147,7 +147,7 @@ class _Run(Generic[T]):
                 (part,) = outputs_read(batch.answer.value(), [batch.piece])
                 batch.pending.add(batch.piece.start, batch.piece.stop, part)
             self._ask(self._execution.advance())
-        except Exception as error:  # noqa: BLE001 - whoever waits for the result is told
+        except Exception as error:  # noqa: BLE001 - the result has the error
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:

@@ -28,7 +28,7 @@ class WholeBatch:
 
         Args:
             forward: Gives a tensor or a number; for `later` a future of it.
-            examples: How many there are. Only a batch of as many rows may be answered as a whole.
+            examples: Their number. Only a batch of as many rows may have one answer for the whole.
         """
         self._forward = forward
         self._examples = examples
@@ -74,7 +74,7 @@ class WholeBatch:
                 f"the forward gave a tensor of shape {tuple(tensor.shape)} for a batch of {rows} "
                 f"rows: one that answers for {self._examples} examples as a whole takes them alone"
             )
-        # What has a first dimension of one has indices behind it; else each number is an output.
+        # With a first dimension of 1 the others are indices; else each number is an output.
         flat = tensor if tensor.dim() > 1 and len(tensor) == 1 else tensor.reshape(1, -1)
         return flat.expand(rows, *flat.shape[1:])
 

@@ -26,7 +26,7 @@ class CompositeLRP:
     In the registry it is `lrp`, with composites by name.
 
     Attributes:
-        composite: Which rule each operation has.
+        composite: The choice of a rule for each operation.
         start: The relevance of the target: its value, or 1. Relevance is proportional to it, so
             that for any other start one multiplies what 1 gives.
         strict: Whether to refuse operations for which there is no rule.

@@ -17,7 +17,7 @@ from adcaptum.engine.vocabulary.parameters import parameter
 
 @dataclass(frozen=True, slots=True)
 class Deconvolution:
-    """The gradient, of which each ReLU passes on the positive part, whatever its input was.
+    """The gradient, of which each ReLU passes on the positive part, for any input of the ReLU.
 
     Zeiler, Fergus (2014), https://arxiv.org/abs/1311.2901, section 2.1. ReLUs are meant in every
     form, functional and in place; other non-linearities keep their plain gradient and are listed as

@@ -123,7 +123,7 @@ class SmoothGrad:
         pairs = 0
 
         def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
-            """Draws so many pairs of copies for each replicate."""
+            """Draws a number of pairs of copies for each replicate."""
             nonlocal output, pairs, latest
             wanted = pairs + size
             while pairs < wanted:

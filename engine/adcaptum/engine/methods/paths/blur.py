@@ -18,9 +18,9 @@ from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.rows.reduce import accumulator_dtype
 from adcaptum.engine.rows.sources import Rows
 
-# Beyond so many standard deviations a Gaussian is 0 to double precision.
+# The standard deviations beyond which a Gaussian is 0 in double precision.
 _REACH = 8.5
-# A blur of so many times its length leaves the mean of an image alone.
+# The width of a blur, in lengths of the image, from which on only the mean is left.
 _MOST_LENGTHS = 3
 
 

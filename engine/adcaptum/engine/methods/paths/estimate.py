@@ -12,7 +12,7 @@ from adcaptum.engine.vocabulary.attribution import Attribution
 
 Tensors = tuple[Tensor, ...]
 
-# Differences of outputs below so many units in the last place are rounding.
+# The units in the last place below which differences of outputs count as rounding.
 _ROUNDING = 4
 
 

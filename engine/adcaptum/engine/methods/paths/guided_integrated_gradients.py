@@ -92,7 +92,7 @@ class GuidedIntegratedGradients:
     def _walk(
         self, explicand: Explicand, ends: Tensors, starts: Tensors, begin: Reading, steps: int
     ) -> Flow[_Walk]:
-        """Walks a path of so many steps, from the reading at the baseline."""
+        """Walks a path of a number of steps, from the reading at the baseline."""
         path = GuidedPath(
             _joined(starts),
             _joined(ends),
@@ -155,7 +155,7 @@ class _Walks:
     """Paths of ever more steps.
 
     Attributes:
-        walk: Walks a path of so many steps.
+        walk: Walks a path of a number of steps.
     """
 
     walk: Callable[[int], Flow[_Walk]]

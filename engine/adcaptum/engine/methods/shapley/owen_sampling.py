@@ -101,7 +101,7 @@ class OwenSampling:
         pooled = Pooled()
 
         def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
-            """Draws a sample of so many strata, two pairs in each."""
+            """Draws a sample of some strata, two pairs in each."""
             strata = torch.arange(2 * size) // 2
             members = _draw(explicand.seed, 2 * pooled.samples, strata, features)
             targets = yield from played.targets(Toggled(members))

@@ -17,8 +17,8 @@ from adcaptum.engine.vocabulary.flow import Flow, computed
 from adcaptum.engine.vocabulary.pauses import Pauses
 
 _FIRST_PAIRS = 128
-# Up to about 110 features by default: requests with the same seed, which is the default, share a
-# plan. A plan of so many takes 5 MB at most, and there are eight.
+# Plans of up to about 110 features (by default) are kept: requests with the same seed, which is the
+# default, share one. A plan takes 5 MB at most.
 _CACHED_NUMBERS = 1 << 17
 _CACHED_PLANS = 8
 
@@ -60,7 +60,7 @@ def plan_multiply_adds(features: int, pairs: int) -> float:
 def solvable(
     features: int, pairs: int, seed: int, sampling: Sampling
 ) -> Flow[tuple[Tensor, Surrogate]]:
-    """Draws a sample that determines the values, of so many pairs or of more.
+    """Draws a sample that determines the values, of at least a number of pairs.
 
     Requests with the same seed share small ones.
     """

@@ -23,8 +23,8 @@ from adcaptum.engine.vocabulary.flow import Flow, example_by_example, report
 from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
 
-# A regression of so many takes a quarter of a second by default: two products in float64 of pairs x
-# features x features.
+# A regression of that many features takes a quarter of a second by default: two products in float64
+# of pairs x features x features.
 _MOST_FEATURES = 1024
 # The most pairs x features of a sample: its solver takes a gigabyte.
 _MOST_NUMBERS = 1 << 25
@@ -102,7 +102,7 @@ class PairRegression:
         pooled, known = Pooled(), KnownPairs(played)
 
         def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
-            """Draws so many pairs."""
+            """Draws a number of pairs."""
             wanted = pooled.samples + size
             while pooled.samples < wanted:
                 pairs = min(wanted - pooled.samples, _MOST_NUMBERS // features)

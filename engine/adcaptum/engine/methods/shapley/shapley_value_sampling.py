@@ -97,7 +97,7 @@ class ShapleyValueSampling:
         replicates = Replicates()
 
         def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
-            """Draws so many pairs of orders for each replicate."""
+            """Draws a number of pairs of orders for each replicate."""
             for _ in range(size):
                 first = replicates.count * _REPLICATES
                 ranks = _ranks(explicand.seed, first, _REPLICATES, features)

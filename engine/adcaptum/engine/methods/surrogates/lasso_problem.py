@@ -74,7 +74,7 @@ class LassoProblem:
         return coefficients
 
     def factorisation(self, active: int) -> float:
-        """The multiply-adds of a factorisation of the products of so many features."""
+        """The multiply-adds of a factorisation of the products of some features."""
         made = 0 if self.products is not None else len(self.design) * active**2
         return made + active**3 / 3
 
