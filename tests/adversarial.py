@@ -166,6 +166,17 @@ def _network(depth: int) -> Callable[[Chance], Case]:
     return make
 
 
+def _balanced(chance: Chance) -> Case:
+    """The difference of one function of two halves that move alike: it cancels in the output."""
+    kinks, n = chance.few(15, _kink), chance.x.shape[1]
+    rest = chance.line()
+    return Case(
+        lambda x: kinks(x[:, :n]) - kinks(x[:, n:]) + rest(x[:, :n]),
+        torch.cat([chance.x, chance.x], 1),
+        torch.cat([chance.start, chance.start], 1),
+    )
+
+
 FAMILIES: Final[dict[str, Callable[[Chance], Case]]] = {
     "a ramp in one input": _issue,
     "kinks": _sums(_kink, 15),
@@ -177,6 +188,7 @@ FAMILIES: Final[dict[str, Callable[[Chance], Case]]] = {
     "jumps": _sums(_jump, 4),
     "ramps without an output": _sums(_hidden_ramp, 1, 0.3),
     **{f"networks of {depth} layers": _network(depth) for depth in range(2, 7)},
+    "differences that cancel": _balanced,
 }
 """Families of adversarial functions, by what makes them hard."""
 

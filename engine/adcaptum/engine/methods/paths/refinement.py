@@ -5,13 +5,16 @@ nothing: 1.4 times the last change; 0.35 times the one before; twice the complet
 twice the root of the sum of squares of the output's misses between the points (for averages over
 many paths 1.2 times, 0.3 times, once and once). The latter two are of sums over all features, in
 which errors of opposite sign cancel: they are multiplied by how much larger the sum of the last
-change's magnitudes is than that of its numbers, 3 at most. What no figure shows is a spike between
-two points that leaves gradients and outputs there as they are.
+change's magnitudes is than that of its numbers, 3 at most. Where the completeness error shows
+nothing of the values' changes, because they cancel in the output, there are 32 intervals at least,
+and the factors of the first two figures are 4 and 2 (docs/decisions/0095). What no
+figure shows is a spike between two points that leaves gradients and outputs there as they are.
 docs/decisions/0010-errors-of-path-integrals.md has the measurements.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import torch
@@ -47,6 +50,12 @@ class Caution(NamedTuple):
 ONE_PATH = Caution(1.4, 0.35, 2)
 MANY_PATHS = Caution(1.2, 0.3, 1)
 """For averages over many paths, where luck with all of them is rare."""
+_SILENT = Caution(4, 2, 2)
+"""Where errors cancel in the outputs, so that the values alone tell of them."""
+_FEWEST_OF_SILENT = 32
+# Shares of the typical sum of the values' changes, and of the tolerated error.
+_LEAST_SHOWN = 0.02
+_LEAST_CHANGE = 1e-3
 
 
 class Levels(Protocol):
@@ -84,9 +93,11 @@ def refined(levels: Levels, tolerance: float, caution: Caution = ONE_PATH) -> Fl
     before: Tensor | None = None
     while True:
         change = _difference(fine.attribution.values, coarse.attribution.values)
-        wrong = caution.last * magnitude(change)
+        silent = _is_silent(coarse, fine, tolerance)
+        of_values = _SILENT if silent else caution
+        wrong = of_values.last * magnitude(change)
         if before is not None:
-            wrong = torch.maximum(wrong, caution.before * before.to(wrong))
+            wrong = torch.maximum(wrong, of_values.before * before.to(wrong))
         answer = with_relative_error(
             fine.attribution,
             torch.maximum(
@@ -97,12 +108,25 @@ def refined(levels: Levels, tolerance: float, caution: Caution = ONE_PATH) -> Fl
         assert answer.relative_error is not None, "it has just been found"
         # Finer steps do not lead back from NaN.
         hopeless = bool(answer.relative_error.isnan().any())
+        if silent and intervals < _FEWEST_OF_SILENT:
+            answer = replace(answer, stop_reason=StopReason.BUDGET)
         if answer.stop_reason is StopReason.CONVERGED or intervals >= levels.most or hopeless:
             return answer
         yield from report(answer)
         coarse, before = fine, magnitude(change)
         fine = yield from levels.halve(intervals)
         intervals *= 2
+
+
+def _is_silent(coarse: Estimate, fine: Estimate, tolerance: float) -> bool:
+    """Tells if the output's change shows nothing of the values' changes, which cancel in it."""
+    if fine.contributions is None or coarse.contributions is None:
+        return False
+    change = _difference(fine.contributions, coarse.contributions)
+    # A sum of independent numbers is as large as the root of the sum of their squares.
+    typical = torch.stack([t.square().sum() for t in change]).sum().sqrt()
+    rounding = _LEAST_CHANGE * tolerance * magnitude(fine.contributions)
+    return bool(((fine.missing < _LEAST_SHOWN * typical) & (typical > rounding)).all())
 
 
 def _shown_by_outputs(coarse: Estimate, fine: Estimate, caution: float, tolerance: float) -> Tensor:
