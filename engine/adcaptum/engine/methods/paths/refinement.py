@@ -119,7 +119,7 @@ def refined(levels: Levels, tolerance: float, caution: Caution = ONE_PATH) -> Fl
 
 
 def _is_silent(coarse: Estimate, fine: Estimate, tolerance: float) -> bool:
-    """Tells if the output's change shows nothing of the values' changes, which cancel in it."""
+    """Returns whether the values' changes cancel in the output, whose change then hides them."""
     if fine.contributions is None or coarse.contributions is None:
         return False
     change = _difference(fine.contributions, coarse.contributions)
