@@ -27,7 +27,8 @@ Promises, held by simulations over families of curves (fixed costs, knees, steps
 of at least 1, noise, drift): at least 80 % of the best rate of all sizes that take at most the
 target or twice the time of one row; and 95 % of the batches within the target or three times the
 time of one row, with a tenth for trials at that boundary and twice the noise. The gap between two
-and three allows for noise in measured times (docs/decisions/0040).
+and three allows for noise in measured times. A size that is below the boundary by less than the
+noise may be left out at times (docs/decisions/0040).
 """
 
 from collections.abc import Hashable, Mapping, Sequence

@@ -19,7 +19,7 @@ Function = Callable[[Tensor], Tensor]
 _INPUT = torch.tensor([[-1.0, 2.0, 0.5, 0.7]], dtype=torch.float64)
 _BASELINE = torch.tensor([[3.0, -1.0, 0.2, 1.0]], dtype=torch.float64)
 _PARAMETER = nn.Parameter(numbers(4, 4, seed=3))
-_EMBEDDING = nn.Embedding(4, 2).double()
+_EMBEDDING = nn.Embedding.from_pretrained(numbers(4, 2, seed=5), freeze=False)
 
 
 def _explained(function: Function, **params: object) -> Attribution:
