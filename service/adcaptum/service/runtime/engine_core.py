@@ -11,8 +11,8 @@ Rules:
    their tasks ensures the same.
 4. A step notifies the event loop once per batch.
 5. Steps handle deadlines and cancellations between batches.
-6. An exception of a model fails its request and nothing else: the evaluator turns `SystemExit` and
-   `KeyboardInterrupt` into errors.
+6. An exception of a model, or of adding its results, fails its request and nothing else: the
+   evaluator turns `SystemExit` and `KeyboardInterrupt` into errors.
 """
 
 import threading
@@ -230,7 +230,7 @@ class EngineCore:
         if parts is None:
             self._notify(ended, [])
             return 0.0
-        self._add_parts(batch, parts)
+        self._add_parts(batch, parts, ended)
         with self._condition:
             rows = batch.rows if equal_rows is None else equal_rows.rows
             update = self._scheduler.update(batch, seconds=cost, rows=rows, nbytes=nbytes)
@@ -271,15 +271,14 @@ class EngineCore:
             del self.running[thread]
         return None
 
-    def _add_parts(self, batch: EngineBatch, parts: Sequence[Part]) -> None:
+    def _add_parts(self, batch: EngineBatch, parts: Sequence[Part], ended: list[Work]) -> None:
         """Adds the results of a batch to their evaluations."""
         for (job, start, stop), part in zip(batch.slices, parts, strict=True):
-            payload, work = job.payload, job.payload.work
-            if work.cost.plans_apart:
-                self._planning.put(work, partial(payload.add, start, stop, part))
+            add = partial(job.payload.add_or_fail, start, stop, part)
+            if job.payload.work.cost.plans_apart:
+                self._planning.put(job.payload.work, partial(add, self._fail_apart))
             else:
-                with work.lock:
-                    payload.add(start, stop, part)
+                add(partial(self._fail_flow, ended=ended))
 
     def _step_all(
         self, steps: Sequence[tuple[Work, RunningFlow | None]], ended: list[Work]

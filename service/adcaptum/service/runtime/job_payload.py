@@ -1,5 +1,7 @@
 """Job payloads: the rows of a work's evaluations, as the scheduler carries them."""
 
+from collections.abc import Callable
+
 from adcaptum.engine.execution.packing import RowRange
 from adcaptum.engine.execution.parts import Part
 from adcaptum.engine.execution.pending import Pending
@@ -37,6 +39,23 @@ class JobPayload:
         if not self.work.ended:
             self.pending.add(start, stop, part)
             self.work.rows_done += stop - start
+
+    def add_or_fail(
+        self, start: int, stop: int, part: Part, fail: Callable[[RunningFlow, Exception], None]
+    ) -> None:
+        """Adds results under the work's lock; memory may not suffice for all of them.
+
+        Args:
+            start: The first row.
+            stop: The row after the last.
+            part: Their results.
+            fail: Fails the flow with the error, without the lock.
+        """
+        try:
+            with self.work.lock:
+                self.add(start, stop, part)
+        except Exception as error:  # noqa: BLE001  # it is the request's answer
+            fail(self.flow, error)
 
 
 EngineJob = Job[JobPayload]

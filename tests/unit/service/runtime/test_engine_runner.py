@@ -20,7 +20,7 @@ from adcaptum.service.runtime.engine_runner import EngineRunner
 from adcaptum.service.runtime.thread_runner import ThreadRunner
 from adcaptum.service.runtime.work import Work
 from tests.unit.service.tiny_model import Watched, served
-from tests.unit.service.works import outputs, running, setup, stop, work
+from tests.unit.service.works import cost, outputs, running, setup, stop, work
 
 
 @pytest.fixture(params=[0, 1, 2], ids=["in the event loop", "one thread", "two threads"])
@@ -94,6 +94,33 @@ async def test_only_the_culprit_fails(
     await asyncio.gather(*(each.finished for each in works))
     assert [i for i, each in enumerate(works) if each.error is not None] == [7]
     assert isinstance(works[7].error, ArithmeticError)
+
+
+async def test_results_that_fit_in_no_memory_fail_their_own_work(
+    engine: EngineRunner, model: tuple[ServedModel, Watched]
+) -> None:
+    await too_large_beside_small(engine, model[0], planning_seconds=0.0)
+
+
+async def test_so_do_those_of_works_that_plan_apart(model: tuple[ServedModel, Watched]) -> None:
+    crashes: list[BaseException] = []
+    threads = running(1, crashes.append)
+    await too_large_beside_small(threads, model[0], planning_seconds=1.0)
+    await stop(threads)
+    assert crashes == []
+
+
+async def too_large_beside_small(
+    engine: EngineRunner, model: ServedModel, planning_seconds: float
+) -> None:
+    many = torch.ones(1, 3).expand(1 << 44, 3)
+    large = work(model, outputs(many), cost=cost(planning_seconds=planning_seconds))
+    small = work(model, outputs(torch.ones(1, 3)))
+    for each in (large, small):
+        engine.submit(each)
+    await asyncio.gather(large.finished, small.finished)
+    assert isinstance(large.error, RuntimeError)
+    assert small.error is None
 
 
 async def test_a_batch_that_does_not_fit_runs_again_in_parts(
