@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from math import ceil, log, pi, sin
+from math import ceil, exp, log, pi, sin
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -50,8 +50,12 @@ FAMILIES = {
 }
 
 
-def best_rate(curve: Seconds, target: float) -> float:
-    latency = max(target, WITHIN * curve(1))
+def best_rate(curve: Seconds, target: float, noise: float = 0.0) -> float:
+    """The best of the sizes that are clear of the target by two standard deviations of the noise.
+
+    Of those nearer to it, measured times say now that they are within, now that they are not.
+    """
+    latency = max(target * exp(-2 * noise), WITHIN * curve(1))
     return max(rows / curve(rows) for rows in SIZES if rows == 1 or curve(rows) <= latency)
 
 
@@ -86,7 +90,7 @@ def test_four_fifths_of_the_best_rate_within_the_stated_latency(
     drive(sizer, noisy, 150, rng)
     sizes, _ = drive(sizer, noisy, 400, rng)
     true = [curve(rows) for rows in sizes]
-    assert sum(sizes) / sum(true) >= 0.8 * best_rate(curve, target)
+    assert sum(sizes) / sum(true) >= 0.8 * best_rate(curve, target, noise)
     longest = max(target, AT_MOST * curve(1)) * (1.1 + 2 * noise)
     assert sum(seconds > longest for seconds in true) <= 0.05 * len(true)
 
