@@ -4,9 +4,8 @@ Rules:
 1. Only powers of two are chosen, so that each size is measured repeatedly.
 2. A batch may take `target_seconds`, or `ROW_TIMES` times as long as one row if that is more: where
    a batch costs much beside its rows, one row at a time would be slower by orders of magnitude, and
-   any request that waits for the device waits for one row in any case, but no longer than
-   `most_seconds`. If not even one row fits, and its time is unknown, time counts as proportional to
-   rows.
+   any request that waits for the device waits for one row in any case. If not even one row fits,
+   and its time is unknown, time counts as proportional to rows.
 3. Among the sizes that fit, the smallest with 95 % of the best rows per second wins: a larger batch
    would only wait longer and hold more memory.
 4. The next size up is tried if it was never measured, and both neighbours while their measurements
@@ -134,8 +133,8 @@ class BatchCurve:
     """
 
     __slots__ = (
-        "_line", "batches", "cells", "choice", "group", "limit", "measured", "memory",
-        "most_seconds", "row_times", "target",
+        "_line", "batches", "cells", "choice", "group", "limit", "measured", "memory", "row_times",
+        "target",
     )  # fmt: skip
 
     def __init__(
@@ -145,7 +144,6 @@ class BatchCurve:
         limit: int,
         target: float,
         row_times: float,
-        most_seconds: float,
         memory: float,
         prior: "BatchCurve | None",
     ) -> None:
@@ -153,7 +151,6 @@ class BatchCurve:
         self.limit = MemoryLimit(limit)
         self.target = target
         self.row_times = row_times
-        self.most_seconds = most_seconds
         self.memory = memory
         self.measured: tuple[int, int] | None = None
         self.batches = 0
@@ -183,9 +180,7 @@ class BatchCurve:
     def longest(self) -> float:
         """The most seconds that a batch may take (rule 2)."""
         row = self.cells.get(0)
-        if row is None:
-            return self.target
-        return max(self.target, min(self.row_times * row.seconds, self.most_seconds))
+        return self.target if row is None else max(self.target, self.row_times * row.seconds)
 
     def seed(self, seconds_by_rows: Mapping[int, float], measured: tuple[int, int] | None) -> None:
         """Sets a prior: seconds by number of rows, and the rows and bytes of a batch."""

@@ -22,7 +22,6 @@ class BatchSizer:
         row_times: The times of one row that a batch may take, where that is longer than the target;
             1: the target alone, but for a single row. Noise and trials of the next size may exceed
             either, see `batch_curve`.
-        most_seconds: The longest that a batch may take because of `row_times`.
         max_rows: The most rows any batch may have, or a function that says it for a key (1 for a
             model whose rows must not share a batch).
         fixed: A constant answer; only memory limits are learnt then.
@@ -41,7 +40,6 @@ class BatchSizer:
         *,
         target_seconds: float | None = 0.025,
         row_times: float = ROW_TIMES,
-        most_seconds: float = inf,
         max_rows: int | Callable[[Hashable], int] = 4096,
         fixed: int | None = None,
         memory_bytes: float | None = None,
@@ -55,7 +53,6 @@ class BatchSizer:
             raise ValueError(f"max_rows must be at least 1, not {max_rows}")
         self.target_seconds = target_seconds
         self.row_times = row_times
-        self.most_seconds = most_seconds
         self.fixed = fixed
         self.memory_bytes = memory_bytes
         self._max_rows = max_rows
@@ -160,7 +157,6 @@ class BatchSizer:
             limit=limit,
             target=self._target,
             row_times=self.row_times,
-            most_seconds=self.most_seconds,
             memory=memory,
             prior=prior,
         )

@@ -22,10 +22,6 @@ that leaves, need several of them, and each would wait for a batch otherwise."""
 MOST_ARRIVALS: Final = 256
 """The number of new requests with which a step is taken at once."""
 
-MOST_TIMES: Final = 2.0
-"""The longest batch, in target times, where one row takes long: it holds up the event loop
-(docs/decisions/0110-small-batches-in-the-event-loop.md)."""
-
 WAIT_SECONDS: Final = 0.05
 """The sleep or wait of a batch from which on its model is banned from the event loop. Waits for
 Python's lock are shorter."""
@@ -50,7 +46,8 @@ class LoopRunner(EngineRunner):
             banned: Called with a model that must not run in the event loop any more.
         """
         super().__init__(setup)
-        self.core.sizes.sizer.most_seconds = MOST_TIMES * setup.target_batch_seconds
+        # The target is a hard bound here: a longer batch would hold up the event loop.
+        self.core.sizes.sizer.row_times = 1.0
         self._ban = banned
         self._banned: set[ServedModel] = set()
         self._step_is_due = False
