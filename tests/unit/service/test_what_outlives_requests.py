@@ -55,6 +55,8 @@ REVIEWED = MappingProxyType(
         "models.repository.toml_table.TomlTable._known": LOADING,
         "models.row_forecasts.RowForecasts._logs": "methods times 21 powers of two of tolerances",
         "requests.targets._few_indices": "1024 entries of MOST_CACHED_INDICES numbers",
+        "rpc.exposition.Exposition._next": "one entry a format of Prometheus",
+        "rpc.health.Health._serving": MODELS,
         "rpc.interceptors.Interceptor._durations": LABELS,
         "rpc.interceptors.Interceptor._handlers": "methods of the protocol that exist",
         "rpc.interceptors.Interceptor._tasks": UNDER_WAY,
