@@ -357,8 +357,12 @@ class PriorCurves:
 
     def _nearest(self, group: Group) -> tuple[int, BatchCurve] | None:
         kind, size = group
-        # Copied, because threads may add sizes meanwhile.
-        known = self._curves.get(kind, {}).copy()
-        if not known:
+        sizes = self._curves.get(kind)
+        if not sizes:
             return None
+        same = sizes.get(size.bit_length())
+        if same is not None:
+            return same
+        # Copied, because threads may add sizes meanwhile.
+        known = sizes.copy()
         return known[min(known, key=lambda power: abs(power - size.bit_length()))]

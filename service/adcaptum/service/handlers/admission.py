@@ -19,6 +19,9 @@ ANSWER_SECONDS: Final = 0.1
 ANSWER_SHARE: Final = 0.3
 """The same, as a share of the time from arrival to deadline."""
 
+CACHES: Final = frozenset(explanation_pb2.Cache.values())
+"""The known uses of the cache."""
+
 PRIORITIES: Final = {
     explanation_pb2.PRIORITY_UNSPECIFIED: Priority.INTERACTIVE,
     explanation_pb2.PRIORITY_INTERACTIVE: Priority.INTERACTIVE,
@@ -44,7 +47,7 @@ def shares(request: pb.ExplainRequest) -> bool:
     Raises:
         InvalidRequest: There is no such use of the cache.
     """
-    if request.cache not in explanation_pb2.Cache.values():
+    if request.cache not in CACHES:
         raise InvalidRequest("cache", f"{request.cache}; must be USE or BYPASS")
     return request.cache != explanation_pb2.CACHE_BYPASS
 

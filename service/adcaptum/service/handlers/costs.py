@@ -75,6 +75,7 @@ def learn(parsed: ParsedRequest, answered: Sequence[tuple[Piece, Attribution]]) 
 
 def _is_plain(parsed: ParsedRequest, rows: int) -> bool:
     """Returns whether the mathematics of the methods takes little time beside that many rows."""
+    if not any(each.method.traits.feature_masks for each in parsed.methods):
+        return True
     elements = sum([each[0].numel() for each in parsed.inputs.tensors])
-    of_coalitions = any(each.method.traits.feature_masks for each in parsed.methods)
-    return not of_coalitions or rows * elements <= PLAIN_NUMBERS
+    return rows * elements <= PLAIN_NUMBERS

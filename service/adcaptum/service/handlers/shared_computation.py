@@ -95,9 +95,9 @@ class SharedComputation:
     @property
     def large(self) -> bool:
         """True if writing its answer takes too long for the event loop."""
-        parsed = self.parsed
+        parsed, nbytes = self.parsed, self.work.cost.nbytes
         count = len(parsed.methods) * parsed.choice.count * parsed.inputs.count
-        return count > LARGE_COUNT or parsed.nbytes > LARGE_BYTES or parsed.layer is not None
+        return count > LARGE_COUNT or nbytes > LARGE_BYTES or parsed.layer is not None
 
     def join(self, terms: Terms, *, joined: bool = True) -> Waiter:
         """Adds a waiter.

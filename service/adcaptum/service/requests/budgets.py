@@ -10,6 +10,9 @@ from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.wire.method_specs import ResolvedMethod
 from adcaptum.v1 import explanation_pb2
 
+ON_DEADLINE: Final = frozenset(explanation_pb2.OnDeadline.values())
+"""The known answers at the deadline."""
+
 LEAST_TOLERANCE: Final = 1e-9
 """The smallest tolerance; float32 has seven digits, and models compute with no more."""
 
@@ -65,7 +68,7 @@ def partial(message: explanation_pb2.Budget, *, stream: bool) -> bool:
     Raises:
         InvalidRequest: There is no such way to end.
     """
-    if message.on_deadline not in explanation_pb2.OnDeadline.values():
+    if message.on_deadline not in ON_DEADLINE:
         raise InvalidRequest(
             "budget.on_deadline", f"{message.on_deadline}; must be FAIL or PARTIAL"
         )

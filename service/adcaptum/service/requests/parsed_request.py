@@ -130,7 +130,8 @@ class ParsedRequest:
 
     def planned(self) -> Self:
         """Returns the request with its methods' planned rows; this takes a while for many texts."""
-        first = torch.zeros(self.inputs.count, len(self.model.checks.output_shape)).long()
+        dims = len(self.model.checks.output_shape)
+        first = torch.zeros(self.inputs.count, dims, dtype=torch.int64)
         rows, operations = [], 0.0
         for index, resolved in enumerate(self.methods):
             seen = [self._seen_by_method(self._piece(index, 0, first, part)) for part in self.parts]

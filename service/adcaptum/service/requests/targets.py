@@ -46,6 +46,8 @@ class TargetChoice:
         # topk leaves the order of equal values open; a stable sort takes the first.
         order = outputs.flatten(1).sort(dim=1, descending=True, stable=True).indices.cpu()
         shape = outputs.shape[1:]
+        if len(shape) == 1:
+            return order[:, : self.most].clone().split(1, dim=1)
         return tuple(
             torch.stack(torch.unravel_index(order[:, rank], shape), dim=1)
             for rank in range(self.most)

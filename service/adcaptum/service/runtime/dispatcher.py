@@ -41,6 +41,9 @@ LIGHT_REQUEST_SECONDS: Final = 0.0015
 LIGHT_BATCH_SECONDS: Final = 0.005
 """The longest batch of a light model, which holds up the event loop."""
 
+UP_TO: Final = {most: tuple(each for each in Priority if each <= most) for most in Priority}
+"""For each class, those whose requests are before its own."""
+
 RETRY_SECONDS: Final = (0.05, 60.0)
 """The shortest and the longest time after which a refused caller is asked to try again."""
 
@@ -127,10 +130,12 @@ class Dispatcher:
         """Estimates the time of a request that arrives now."""
         lane = self._lane(model, cost)
         sizes = lane.core.sizes
+        first = own = self._wall(lane, sizes.seconds(model, cost.rows, cost.row_bytes))
+        if cost.first_rows != cost.rows:
+            first = self._wall(lane, sizes.seconds(model, cost.first_rows, cost.row_bytes))
         return Forecast(
-            self._wall(lane, sizes.seconds(model, cost.rows, cost.row_bytes))
-            + cost.planning_seconds,
-            self._wall(lane, sizes.seconds(model, cost.first_rows, cost.row_bytes)),
+            own + cost.planning_seconds,
+            first,
             self._ahead(lane, priority),
             lane.core.pace.value,
         )
@@ -242,7 +247,7 @@ class Dispatcher:
 
     def _ahead(self, lane: EngineRunner, priority: Priority) -> Ahead:
         ledger = lane.core.ledger
-        backlogs = [ledger.backlogs[each] for each in Priority if each <= priority]
+        backlogs = [ledger.backlogs[each] for each in UP_TO[priority]]
         return Ahead(
             sum([each.requests for each in backlogs]),
             sum([each.rows + each.expected_rows for each in backlogs]),
