@@ -22,7 +22,8 @@ def of_prediction(inputs: Inputs, outputs: Tensor) -> list[str]:
         inputs: The request's inputs.
         outputs: The model's outputs.
     """
-    return _bounded([*_cut_texts(inputs), *_of_outputs(outputs)])
+    found = list(_of_outputs(outputs))
+    return found if inputs.texts is None else _bounded([*_cut_texts(inputs), *found])
 
 
 def of_explanation(
@@ -51,7 +52,7 @@ def of_explanation(
 
 def non_finite(values: Tensor, dtype: torch.dtype) -> int:
     """Counts the numbers that are NaN or infinite in a datatype."""
-    written = values.to(dtype)
+    written = values if values.dtype is dtype else values.to(dtype)
     # A sum is finite if all numbers are, but where large ones overflow: then they are counted.
     if math.isfinite(written.sum().item()):
         return 0

@@ -125,7 +125,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             error: Exception | None = None
             try:
                 raw = await received(context)
-                call, entered = self._enter(gauge, replace(call, nbytes=len(raw))), True
+                call, entered = self._enter(gauge, call.of_size(len(raw))), True
                 self._admit(rpc, call, context)
                 request = reader.decode(raw)
                 del raw
@@ -146,7 +146,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             error: Exception | None = None
             try:
                 raw = await received(context)
-                call, entered = self._enter(gauge, replace(call, nbytes=len(raw))), True
+                call, entered = self._enter(gauge, call.of_size(len(raw))), True
                 self._admit(rpc, call, context)
                 request = reader.decode(raw)
                 del raw
