@@ -60,6 +60,7 @@ REVIEWED = MappingProxyType(
         "rpc.interceptors.Interceptor._durations": LABELS,
         "rpc.interceptors.Interceptor._handlers": "methods of the protocol that exist",
         "rpc.interceptors.Interceptor._tasks": UNDER_WAY,
+        "rpc.messages.RequestWaits._begun": UNDER_WAY,
         "runtime.batch_metrics.BatchMetrics._children": LABELS,
         "runtime.dispatcher.Dispatcher._light_models": MODELS,
         "runtime.dispatcher.Dispatcher._stuck": MODELS,

@@ -20,7 +20,7 @@ from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.catalogue import Catalogue
 from adcaptum.service.nearest import shortened
 from adcaptum.service.rpc import status
-from adcaptum.service.rpc.messages import Context, MessageReader, received
+from adcaptum.service.rpc.messages import Context, MessageReader, RequestWaits
 
 CALL: Final[ContextVar[Call]] = ContextVar("call")
 """The call that the running task serves."""
@@ -84,6 +84,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self._refused = 0.0
         # By request id, of the calls that are being served.
         self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self._waits = RequestWaits()
         self._idle = asyncio.Event()
         self._metrics = metrics
         self._catalogue = catalogue
@@ -124,7 +125,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             call, request, entered = _call(context), None, False
             error: Exception | None = None
             try:
-                raw = await received(context)
+                raw = await self._waits.received(context)
                 call, entered = self._enter(gauge, call.of_size(len(raw))), True
                 self._admit(rpc, call, context)
                 request = reader.decode(raw)
@@ -145,7 +146,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             call, request, entered = _call(context), None, False
             error: Exception | None = None
             try:
-                raw = await received(context)
+                raw = await self._waits.received(context)
                 call, entered = self._enter(gauge, call.of_size(len(raw))), True
                 self._admit(rpc, call, context)
                 request = reader.decode(raw)
@@ -188,7 +189,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 if handler.request_streaming:
                     request = requests(context)
                 else:
-                    request = reader.decode(await received(context))
+                    request = reader.decode(await self._waits.received(context))
                 answered = behaviour(request, context)
                 if not hasattr(answered, "__aiter__"):
                     return await answered
