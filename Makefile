@@ -50,10 +50,12 @@ apt-tools:
 			&& apt-get install -y -qq --no-install-recommends prometheus >/dev/null; } \
 		|| echo "no promtool: the tests that need it are skipped"
 
-# What needs no server runs in two processes; servers have the machine to themselves.
+# What needs no server, and what asks one with patience, runs in two processes; other tests of servers
+# have the machine to themselves.
 test: apt-tools models coverage  ## set up everything and run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/reference tests/property
-	$(BIN)/python -m pytest tests/integration
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/reference tests/property tests/integration/docs \
+		tests/integration/test_packages.py tests/integration/test_demo.py
+	$(BIN)/python -m pytest tests/integration/service tests/integration/deploy
 
 bench: models  ## run the benchmarks and print their tables
 	$(BIN)/python -m tests.benchmarks

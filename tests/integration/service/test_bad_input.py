@@ -351,6 +351,18 @@ def test_an_invalid_request_is_told_the_field_and_what_is_allowed(
     assert stub.Predict(predict(cells())).outputs
 
 
+@pytest.mark.parametrize("name", ["unknown_priority", "unknown_end"])
+def test_a_kept_answer_is_none_to_an_invalid_request(
+    name: str, stub: ExplanationServiceStub
+) -> None:
+    stub.Explain(changed(lambda request: None))
+    kept = stub.Explain(changed(lambda request: None))
+    assert kept.cache == explanation_pb2.CACHE_STATUS_HIT
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Explain(changed(INVALID[name][0]))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 def set_model(name: str, **selector: str) -> Change:
     return lambda request: request.model.CopyFrom(model_pb2.ModelRef(name=name, **selector))
 

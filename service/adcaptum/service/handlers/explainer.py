@@ -10,6 +10,7 @@ from functools import partial
 from time import monotonic
 
 from adcaptum.engine.errors import BudgetExceeded
+from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.service.errors import DeadlineExceeded
 from adcaptum.service.handlers import admission, costs, responses
 from adcaptum.service.handlers.call import Call
@@ -41,6 +42,9 @@ class _IdentifiedRequest:
         methods: Its methods.
         key: Equal for requests that may share an answer; None: it shares nothing.
         call: Its call.
+        priority: Its class.
+        partial: True if the best answer so far will do at the deadline.
+        stream: True if it wants progress.
     """
 
     message: pb.ExplainRequest
@@ -48,6 +52,9 @@ class _IdentifiedRequest:
     methods: tuple[ResolvedMethod, ...]
     key: bytes | None
     call: Call
+    priority: Priority
+    partial: bool
+    stream: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,10 +83,10 @@ class Explainer:
         Raises:
             ServiceError: The request is wrong, or the server cannot serve it.
         """
-        identified = await self._identify(request, call)
+        identified = await self._identify(request, call, stream=False)
         if (kept := self._kept(identified)) is not None:
             return kept
-        computation, waiter, _ = await self._join_or_start(identified, stream=False)
+        computation, waiter, _ = await self._join_or_start(identified)
         try:
             await waiter.end()
             return await self._answer(identified, computation, waiter, "Explain")
@@ -94,12 +101,12 @@ class Explainer:
         Raises:
             ServiceError: The request is wrong, or the server cannot serve it.
         """
-        identified = await self._identify(request.explain, call)
+        identified = await self._identify(request.explain, call, stream=True)
         if (kept := self._kept(identified)) is not None:
             yield pb.ExplainStreamResponse(accepted=pb.Accepted(request_id=call.id))
             yield pb.ExplainStreamResponse(final=kept)
             return
-        computation, waiter, forecast = await self._join_or_start(identified, stream=True)
+        computation, waiter, forecast = await self._join_or_start(identified)
         try:
             accepted = responses.accepted(call, computation, forecast)
             yield pb.ExplainStreamResponse(accepted=accepted)
@@ -118,12 +125,20 @@ class Explainer:
         finally:
             computation.leave(waiter, call.end_reason)
 
-    async def _identify(self, request: pb.ExplainRequest, call: Call) -> _IdentifiedRequest:
+    async def _identify(
+        self, request: pb.ExplainRequest, call: Call, *, stream: bool
+    ) -> _IdentifiedRequest:
+        """Reads what a request needs before an answer that was kept may be its own."""
         model = self.catalogue.find(request.model)
         methods = parsed_request.read_methods(request, model)
         shares = admission.shares(request)
         key = await self.reader.key(request, model, methods, call) if shares else None
-        return _IdentifiedRequest(request, model, methods, key, call)
+        # Checked here, because the key has neither: a wrong request has no kept answer either.
+        priority = admission.priority(request)
+        partial_answer = budgets.partial(request.budget, stream=stream)
+        return _IdentifiedRequest(
+            request, model, methods, key, call, priority, partial_answer, stream
+        )
 
     def _kept(self, identified: _IdentifiedRequest) -> pb.ExplainResponse | None:
         """Returns the kept answer of an equal request; None if there is none."""
@@ -139,16 +154,15 @@ class Explainer:
         return response
 
     async def _join_or_start(
-        self, identified: _IdentifiedRequest, *, stream: bool
+        self, identified: _IdentifiedRequest
     ) -> tuple[SharedComputation, Waiter, Forecast | None]:
         """Joins an identical computation that is running, or starts one.
 
         Returns:
             The computation, the request's waiter, and the forecast of a new computation.
         """
-        partial_answer = budgets.partial(identified.message.budget, stream=stream)
-        due = admission.due(identified.call, partial=partial_answer)
-        terms = Terms(admission.priority(identified.message), due, partial_answer, stream)
+        due = admission.due(identified.call, partial=identified.partial)
+        terms = Terms(identified.priority, due, identified.partial, identified.stream)
         found = self.computations.find(identified.key, terms.priority)
         if found is None:
             parsed = await self.reader.explanation(
