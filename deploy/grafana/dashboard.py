@@ -172,7 +172,7 @@ def queries(panel: Json, where: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def custom(kind: str, *, stacked: bool) -> Json:
-    """How a kind of panel draws its fields."""
+    """Returns the field settings of a kind of panel."""
     match kind:
         case "timeseries":
             return {
@@ -190,7 +190,7 @@ def custom(kind: str, *, stacked: bool) -> Json:
 
 
 def options(kind: str) -> Json:
-    """What a kind of panel shows beside its fields."""
+    """Returns the options of a kind of panel beside its fields."""
     reduce = {"values": False, "calcs": ["lastNotNull"], "fields": ""}
     match kind:
         case "timeseries":
