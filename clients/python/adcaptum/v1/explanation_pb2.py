@@ -26,57 +26,35 @@ from adcaptum.v1 import method_pb2 as adcaptum_dot_v1_dot_method__pb2
 from adcaptum.v1 import tensor_pb2 as adcaptum_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61\x64\x63\x61ptum/v1/explanation.proto\x12\x0b\x61\x64\x63\x61ptum.v1\x1a\x18\x61\x64\x63\x61ptum/v1/method.proto\x1a\x18\x61\x64\x63\x61ptum/v1/tensor.proto\"\x1f\n\rTargetIndices\x12\x0e\n\x06values\x18\x01 \x03(\x03\"\x0c\n\nAllTargets\"\x08\n\x06\x41rgmax\"\xb0\x01\n\x06Target\x12-\n\x07indices\x18\x01 \x01(\x0b\x32\x1a.adcaptum.v1.TargetIndicesH\x00\x12\x0f\n\x05label\x18\x02 \x01(\tH\x00\x12\x0f\n\x05top_k\x18\x03 \x01(\rH\x00\x12&\n\x03\x61ll\x18\x04 \x01(\x0b\x32\x17.adcaptum.v1.AllTargetsH\x00\x12%\n\x06\x61rgmax\x18\x05 \x01(\x0b\x32\x13.adcaptum.v1.ArgmaxH\x00\x42\x06\n\x04kind\"\x15\n\x04\x42lur\x12\r\n\x05sigma\x18\x01 \x01(\x01\"\x18\n\x07Samples\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"\x06\n\x04Zero\"\xdc\x01\n\x08\x42\x61seline\x12\r\n\x05input\x18\x01 \x01(\t\x12!\n\x04zero\x18\x02 \x01(\x0b\x32\x11.adcaptum.v1.ZeroH\x00\x12\x12\n\x08\x63onstant\x18\x03 \x01(\x01H\x00\x12%\n\x06tensor\x18\x04 \x01(\x0b\x32\x13.adcaptum.v1.TensorH\x00\x12\x0f\n\x05named\x18\x05 \x01(\tH\x00\x12!\n\x04\x62lur\x18\x06 \x01(\x0b\x32\x11.adcaptum.v1.BlurH\x00\x12\'\n\x07samples\x18\x07 \x01(\x0b\x32\x14.adcaptum.v1.SamplesH\x00\x42\x06\n\x04kind\"$\n\x05Layer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05input\x18\x02 \x01(\x08\"G\n\x06Neuron\x12!\n\x05layer\x18\x01 \x01(\x0b\x32\x12.adcaptum.v1.Layer\x12\r\n\x05index\x18\x02 \x03(\x03\x12\x0b\n\x03\x65nd\x18\x03 \x03(\x03\"[\n\x06\x42udget\x12\x10\n\x08max_rows\x18\x01 \x01(\x04\x12,\n\x0bon_deadline\x18\x02 \x01(\x0e\x32\x17.adcaptum.v1.OnDeadline\x12\x11\n\ttolerance\x18\x03 \x01(\x01\"\xc3\x01\n\rOutputOptions\x12\x14\n\x0csum_channels\x18\x01 \x01(\x08\x12\x14\n\x0ctop_features\x18\x02 \x01(\r\x12\x10\n\x08\x64\x61tatype\x18\x03 \x01(\t\x12\x15\n\rreturn_inputs\x18\x04 \x01(\x08\x12\x16\n\x0ereturn_outputs\x18\x05 \x01(\x08\x12\x1f\n\x12return_predictions\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\r\n\x05top_k\x18\x07 \x01(\rB\x15\n\x13_return_predictions\"\xf0\x01\n\x0b\x41ttribution\x12#\n\x06values\x18\x01 \x01(\x0b\x32\x13.adcaptum.v1.Tensor\x12$\n\x07indices\x18\x02 \x01(\x0b\x32\x13.adcaptum.v1.Tensor\x12,\n\x0fstandard_errors\x18\x03 \x01(\x0b\x32\x13.adcaptum.v1.Tensor\x12\x0e\n\x06tokens\x18\x04 \x03(\t\x12\x14\n\x0ctoken_starts\x18\x05 \x03(\x05\x12\x12\n\ntoken_ends\x18\x06 \x03(\x05\x12\r\n\x05shape\x18\x07 \x03(\x03\x12\r\n\x05pairs\x18\x08 \x01(\x08\x12\x10\n\x08\x66\x65\x61tures\x18\t \x03(\t\"k\n\x10\x45xplanationError\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.adcaptum.v1.ErrorKind\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x15\n\x08relative\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x0b\n\t_relative\"\xfd\x01\n\x0b\x45xplanation\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0f\n\x07\x65xample\x18\x02 \x01(\r\x12\x0e\n\x06target\x18\x03 \x03(\x03\x12\r\n\x05label\x18\x04 \x01(\t\x12.\n\x0c\x61ttributions\x18\x05 \x03(\x0b\x32\x18.adcaptum.v1.Attribution\x12\x13\n\x06output\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x0f\x62\x61seline_output\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12,\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x1d.adcaptum.v1.ExplanationErrorB\t\n\x07_outputB\x12\n\x10_baseline_output\"\xa3\x01\n\x0cMethodReport\x12\'\n\x06method\x18\x01 \x01(\x0b\x32\x17.adcaptum.v1.MethodSpec\x12\x11\n\trows_used\x18\x02 \x01(\x04\x12,\n\x0bstop_reason\x18\x03 \x01(\x0e\x32\x17.adcaptum.v1.StopReason\x12\x15\n\runcovered_ops\x18\x04 \x03(\t\x12\x12\n\nnon_finite\x18\x05 \x01(\x04\"a\n\x07Timings\x12\x15\n\rqueue_seconds\x18\x01 \x01(\x01\x12\x17\n\x0f\x63ompute_seconds\x18\x02 \x01(\x01\x12\x15\n\rtotal_seconds\x18\x03 \x01(\x01\x12\x0f\n\x07\x62\x61tches\x18\x04 \x01(\r*X\n\nOnDeadline\x12\x1b\n\x17ON_DEADLINE_UNSPECIFIED\x10\x00\x12\x14\n\x10ON_DEADLINE_FAIL\x10\x01\x12\x17\n\x13ON_DEADLINE_PARTIAL\x10\x02*R\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x12\n\x0ePRIORITY_BATCH\x10\x02*?\n\x05\x43\x61\x63he\x12\x15\n\x11\x43\x41\x43HE_UNSPECIFIED\x10\x00\x12\r\n\tCACHE_USE\x10\x01\x12\x10\n\x0c\x43\x41\x43HE_BYPASS\x10\x02*q\n\x0b\x43\x61\x63heStatus\x12\x1c\n\x18\x43\x41\x43HE_STATUS_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41\x43HE_STATUS_MISS\x10\x01\x12\x14\n\x10\x43\x41\x43HE_STATUS_HIT\x10\x02\x12\x17\n\x13\x43\x41\x43HE_STATUS_JOINED\x10\x03*c\n\tErrorKind\x12\x1a\n\x16\x45RROR_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45RROR_KIND_COMPLETENESS\x10\x01\x12\x1d\n\x19\x45RROR_KIND_STANDARD_ERROR\x10\x02*v\n\nStopReason\x12\x1b\n\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15STOP_REASON_CONVERGED\x10\x01\x12\x16\n\x12STOP_REASON_BUDGET\x10\x02\x12\x18\n\x14STOP_REASON_DEADLINE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61\x64\x63\x61ptum/v1/explanation.proto\x12\x0b\x61\x64\x63\x61ptum.v1\x1a\x18\x61\x64\x63\x61ptum/v1/method.proto\x1a\x18\x61\x64\x63\x61ptum/v1/tensor.proto\"\x9c\x01\n\x0b\x41ttribution\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04part\x18\x02 \x01(\x05\x12#\n\x06values\x18\x03 \x01(\x0b\x32\x13.adcaptum.v1.Tensor\x12,\n\x0fstandard_errors\x18\x04 \x01(\x0b\x32\x13.adcaptum.v1.Tensor\x12\x0f\n\x07indices\x18\x05 \x03(\x05\x12\r\n\x05shape\x18\x06 \x03(\x05\"s\n\x0cInteractions\x12\x10\n\x08\x66\x65\x61tures\x18\x01 \x03(\t\x12#\n\x06values\x18\x02 \x01(\x0b\x32\x13.adcaptum.v1.Tensor\x12,\n\x0fstandard_errors\x18\x03 \x01(\x0b\x32\x13.adcaptum.v1.Tensor\"\x8f\x01\n\rErrorEstimate\x12\x19\n\x0c\x63ompleteness\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0estandard_error\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\x08relative\x18\x03 \x01(\x01H\x02\x88\x01\x01\x42\x0f\n\r_completenessB\x11\n\x0f_standard_errorB\x0b\n\t_relative\"\xf9\x02\n\x0b\x45xplanation\x12\x14\n\x07\x65xample\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06target\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\r\n\x05index\x18\x03 \x03(\x05\x12\r\n\x05label\x18\x04 \x01(\t\x12\x13\n\x06output\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x1c\n\x0f\x62\x61seline_output\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12)\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x1a.adcaptum.v1.ErrorEstimate\x12.\n\x0c\x61ttributions\x18\x08 \x03(\x0b\x32\x18.adcaptum.v1.Attribution\x12/\n\x0cinteractions\x18\t \x01(\x0b\x32\x19.adcaptum.v1.Interactions\x12,\n\x0bstop_reason\x18\n \x01(\x0e\x32\x17.adcaptum.v1.StopReasonB\n\n\x08_exampleB\t\n\x07_targetB\t\n\x07_outputB\x12\n\x10_baseline_output\"G\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\"\x8d\x02\n\x0cMethodResult\x12\'\n\x06method\x18\x01 \x01(\x0b\x32\x17.adcaptum.v1.MethodSpec\x12.\n\x0c\x65xplanations\x18\x02 \x03(\x0b\x32\x18.adcaptum.v1.Explanation\x12\x16\n\trows_used\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12,\n\x0bstop_reason\x18\x04 \x01(\x0e\x32\x17.adcaptum.v1.StopReason\x12\x15\n\runcovered_ops\x18\x05 \x03(\t\x12%\n\x07\x66\x61ilure\x18\x06 \x01(\x0b\x32\x14.adcaptum.v1.Failure\x12\x12\n\nnon_finite\x18\x07 \x01(\x05\x42\x0c\n\n_rows_used\"m\n\rInputFeatures\x12\r\n\x05input\x18\x01 \x01(\t\x12\x14\n\x07\x65xample\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\r\n\x05names\x18\x03 \x03(\t\x12\x0e\n\x06starts\x18\x04 \x03(\x05\x12\x0c\n\x04\x65nds\x18\x05 \x03(\x05\x42\n\n\x08_example\"\x81\x01\n\nLabelScore\x12\x12\n\x05index\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\r\n\x05label\x18\x02 \x01(\t\x12\x12\n\x05score\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0bprobability\x18\x04 \x01(\x01H\x02\x88\x01\x01\x42\x08\n\x06_indexB\x08\n\x06_scoreB\x0e\n\x0c_probability\"W\n\nPrediction\x12\x14\n\x07\x65xample\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\'\n\x06labels\x18\x02 \x03(\x0b\x32\x17.adcaptum.v1.LabelScoreB\n\n\x08_example\"a\n\x07Timings\x12\x15\n\rqueue_seconds\x18\x01 \x01(\x01\x12\x17\n\x0f\x63ompute_seconds\x18\x02 \x01(\x01\x12\x15\n\rtotal_seconds\x18\x03 \x01(\x01\x12\x0f\n\x07\x62\x61tches\x18\x04 \x01(\x05*\xc4\x01\n\nStopReason\x12\x1b\n\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15STOP_REASON_COMPLETED\x10\x01\x12\x19\n\x15STOP_REASON_CONVERGED\x10\x02\x12\x16\n\x12STOP_REASON_BUDGET\x10\x03\x12\x18\n\x14STOP_REASON_DEADLINE\x10\x04\x12\x19\n\x15STOP_REASON_EXHAUSTED\x10\x05\x12\x16\n\x12STOP_REASON_FAILED\x10\x06*\x8c\x01\n\x0b\x43\x61\x63heStatus\x12\x1c\n\x18\x43\x41\x43HE_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41\x43HE_STATUS_BYPASSED\x10\x01\x12\x15\n\x11\x43\x41\x43HE_STATUS_MISS\x10\x02\x12\x14\n\x10\x43\x41\x43HE_STATUS_HIT\x10\x03\x12\x17\n\x13\x43\x41\x43HE_STATUS_JOINED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'adcaptum.v1.explanation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ONDEADLINE']._serialized_start=1889
-  _globals['_ONDEADLINE']._serialized_end=1977
-  _globals['_PRIORITY']._serialized_start=1979
-  _globals['_PRIORITY']._serialized_end=2061
-  _globals['_CACHE']._serialized_start=2063
-  _globals['_CACHE']._serialized_end=2126
-  _globals['_CACHESTATUS']._serialized_start=2128
-  _globals['_CACHESTATUS']._serialized_end=2241
-  _globals['_ERRORKIND']._serialized_start=2243
-  _globals['_ERRORKIND']._serialized_end=2342
-  _globals['_STOPREASON']._serialized_start=2344
-  _globals['_STOPREASON']._serialized_end=2462
-  _globals['_TARGETINDICES']._serialized_start=98
-  _globals['_TARGETINDICES']._serialized_end=129
-  _globals['_ALLTARGETS']._serialized_start=131
-  _globals['_ALLTARGETS']._serialized_end=143
-  _globals['_ARGMAX']._serialized_start=145
-  _globals['_ARGMAX']._serialized_end=153
-  _globals['_TARGET']._serialized_start=156
-  _globals['_TARGET']._serialized_end=332
-  _globals['_BLUR']._serialized_start=334
-  _globals['_BLUR']._serialized_end=355
-  _globals['_SAMPLES']._serialized_start=357
-  _globals['_SAMPLES']._serialized_end=381
-  _globals['_ZERO']._serialized_start=383
-  _globals['_ZERO']._serialized_end=389
-  _globals['_BASELINE']._serialized_start=392
-  _globals['_BASELINE']._serialized_end=612
-  _globals['_LAYER']._serialized_start=614
-  _globals['_LAYER']._serialized_end=650
-  _globals['_NEURON']._serialized_start=652
-  _globals['_NEURON']._serialized_end=723
-  _globals['_BUDGET']._serialized_start=725
-  _globals['_BUDGET']._serialized_end=816
-  _globals['_OUTPUTOPTIONS']._serialized_start=819
-  _globals['_OUTPUTOPTIONS']._serialized_end=1014
-  _globals['_ATTRIBUTION']._serialized_start=1017
-  _globals['_ATTRIBUTION']._serialized_end=1257
-  _globals['_EXPLANATIONERROR']._serialized_start=1259
-  _globals['_EXPLANATIONERROR']._serialized_end=1366
-  _globals['_EXPLANATION']._serialized_start=1369
-  _globals['_EXPLANATION']._serialized_end=1622
-  _globals['_METHODREPORT']._serialized_start=1625
-  _globals['_METHODREPORT']._serialized_end=1788
-  _globals['_TIMINGS']._serialized_start=1790
-  _globals['_TIMINGS']._serialized_end=1887
+  _globals['_STOPREASON']._serialized_start=1677
+  _globals['_STOPREASON']._serialized_end=1873
+  _globals['_CACHESTATUS']._serialized_start=1876
+  _globals['_CACHESTATUS']._serialized_end=2016
+  _globals['_ATTRIBUTION']._serialized_start=99
+  _globals['_ATTRIBUTION']._serialized_end=255
+  _globals['_INTERACTIONS']._serialized_start=257
+  _globals['_INTERACTIONS']._serialized_end=372
+  _globals['_ERRORESTIMATE']._serialized_start=375
+  _globals['_ERRORESTIMATE']._serialized_end=518
+  _globals['_EXPLANATION']._serialized_start=521
+  _globals['_EXPLANATION']._serialized_end=898
+  _globals['_FAILURE']._serialized_start=900
+  _globals['_FAILURE']._serialized_end=971
+  _globals['_METHODRESULT']._serialized_start=974
+  _globals['_METHODRESULT']._serialized_end=1243
+  _globals['_INPUTFEATURES']._serialized_start=1245
+  _globals['_INPUTFEATURES']._serialized_end=1354
+  _globals['_LABELSCORE']._serialized_start=1357
+  _globals['_LABELSCORE']._serialized_end=1486
+  _globals['_PREDICTION']._serialized_start=1488
+  _globals['_PREDICTION']._serialized_end=1575
+  _globals['_TIMINGS']._serialized_start=1577
+  _globals['_TIMINGS']._serialized_end=1674
 # @@protoc_insertion_point(module_scope)

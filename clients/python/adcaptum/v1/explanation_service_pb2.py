@@ -22,51 +22,60 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from adcaptum.v1 import explain_spec_pb2 as adcaptum_dot_v1_dot_explain__spec__pb2
 from adcaptum.v1 import explanation_pb2 as adcaptum_dot_v1_dot_explanation__pb2
 from adcaptum.v1 import method_pb2 as adcaptum_dot_v1_dot_method__pb2
 from adcaptum.v1 import model_pb2 as adcaptum_dot_v1_dot_model__pb2
 from adcaptum.v1 import tensor_pb2 as adcaptum_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%adcaptum/v1/explanation_service.proto\x12\x0b\x61\x64\x63\x61ptum.v1\x1a\x1d\x61\x64\x63\x61ptum/v1/explanation.proto\x1a\x18\x61\x64\x63\x61ptum/v1/method.proto\x1a\x17\x61\x64\x63\x61ptum/v1/model.proto\x1a\x18\x61\x64\x63\x61ptum/v1/tensor.proto\"j\n\x0ePredictRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\x12#\n\x06inputs\x18\x02 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12\r\n\x05top_k\x18\x03 \x01(\r\"c\n\nLabelScore\x12\r\n\x05index\x18\x01 \x01(\x03\x12\r\n\x05label\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x18\n\x0bprobability\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_probability\"5\n\nPrediction\x12\'\n\x06labels\x18\x01 \x03(\x0b\x32\x17.adcaptum.v1.LabelScore\"\xdd\x01\n\x0fPredictResponse\x12)\n\x05model\x18\x01 \x01(\x0b\x32\x1a.adcaptum.v1.ModelIdentity\x12$\n\x07outputs\x18\x02 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12,\n\x0bpredictions\x18\x03 \x03(\x0b\x32\x17.adcaptum.v1.Prediction\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.adcaptum.v1.Timings\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x10\n\x08warnings\x18\x06 \x03(\t\"\xba\x04\n\x0e\x45xplainRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\x12#\n\x06inputs\x18\x02 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12#\n\x06target\x18\x03 \x01(\x0b\x32\x13.adcaptum.v1.Target\x12(\n\x07methods\x18\x04 \x03(\x0b\x32\x17.adcaptum.v1.MethodSpec\x12(\n\tbaselines\x18\x05 \x03(\x0b\x32\x15.adcaptum.v1.Baseline\x12*\n\rfeature_masks\x18\x06 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12!\n\x05layer\x18\x07 \x01(\x0b\x32\x12.adcaptum.v1.Layer\x12#\n\x06neuron\x18\x08 \x01(\x0b\x32\x13.adcaptum.v1.Neuron\x12#\n\x06\x62udget\x18\t \x01(\x0b\x32\x13.adcaptum.v1.Budget\x12*\n\x06output\x18\n \x01(\x0b\x32\x1a.adcaptum.v1.OutputOptions\x12\x0c\n\x04seed\x18\x0b \x01(\x04\x12.\n\x0flayer_baselines\x18\x0c \x03(\x0b\x32\x15.adcaptum.v1.Baseline\x12\'\n\x08priority\x18\r \x01(\x0e\x32\x15.adcaptum.v1.Priority\x12!\n\x05\x63\x61\x63he\x18\x0e \x01(\x0e\x32\x12.adcaptum.v1.Cache\x12\x15\n\rdeterministic\x18\x0f \x01(\x08\"\x95\x03\n\x0f\x45xplainResponse\x12)\n\x05model\x18\x01 \x01(\x0b\x32\x1a.adcaptum.v1.ModelIdentity\x12.\n\x0c\x65xplanations\x18\x02 \x03(\x0b\x32\x18.adcaptum.v1.Explanation\x12*\n\x07reports\x18\x03 \x03(\x0b\x32\x19.adcaptum.v1.MethodReport\x12#\n\x06inputs\x18\x04 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12%\n\x07timings\x18\x06 \x01(\x0b\x32\x14.adcaptum.v1.Timings\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\'\n\x05\x63\x61\x63he\x18\x08 \x01(\x0e\x32\x18.adcaptum.v1.CacheStatus\x12,\n\x0bpredictions\x18\t \x03(\x0b\x32\x17.adcaptum.v1.Prediction\x12$\n\x07outputs\x18\n \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12\x10\n\x08warnings\x18\x0b \x03(\t\"D\n\x14\x45xplainStreamRequest\x12,\n\x07\x65xplain\x18\x01 \x01(\x0b\x32\x1b.adcaptum.v1.ExplainRequest\"c\n\x08\x41\x63\x63\x65pted\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x12\n\nrows_ahead\x18\x03 \x01(\x04\x12\x10\n\x08position\x18\x04 \x01(\x04\x12\x0f\n\x07seconds\x18\x05 \x01(\x01\"Z\n\x07Partial\x12\x11\n\trows_done\x18\x01 \x01(\x04\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12.\n\x0c\x65xplanations\x18\x03 \x03(\x0b\x32\x18.adcaptum.v1.Explanation\"\xa3\x01\n\x15\x45xplainStreamResponse\x12)\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.AcceptedH\x00\x12\'\n\x07partial\x18\x02 \x01(\x0b\x32\x14.adcaptum.v1.PartialH\x00\x12-\n\x05\x66inal\x18\x03 \x01(\x0b\x32\x1c.adcaptum.v1.ExplainResponseH\x00\x42\x07\n\x05\x65vent\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.adcaptum.v1.Model\"7\n\x0fGetModelRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.adcaptum.v1.Model\":\n\x12ListMethodsRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\";\n\x13ListMethodsResponse\x12$\n\x07methods\x18\x01 \x03(\x0b\x32\x13.adcaptum.v1.Method2\xe4\x03\n\x12\x45xplanationService\x12\x44\n\x07Predict\x12\x1b.adcaptum.v1.PredictRequest\x1a\x1c.adcaptum.v1.PredictResponse\x12\x44\n\x07\x45xplain\x12\x1b.adcaptum.v1.ExplainRequest\x1a\x1c.adcaptum.v1.ExplainResponse\x12X\n\rExplainStream\x12!.adcaptum.v1.ExplainStreamRequest\x1a\".adcaptum.v1.ExplainStreamResponse0\x01\x12M\n\nListModels\x12\x1e.adcaptum.v1.ListModelsRequest\x1a\x1f.adcaptum.v1.ListModelsResponse\x12G\n\x08GetModel\x12\x1c.adcaptum.v1.GetModelRequest\x1a\x1d.adcaptum.v1.GetModelResponse\x12P\n\x0bListMethods\x12\x1f.adcaptum.v1.ListMethodsRequest\x1a .adcaptum.v1.ListMethodsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%adcaptum/v1/explanation_service.proto\x12\x0b\x61\x64\x63\x61ptum.v1\x1a\x1e\x61\x64\x63\x61ptum/v1/explain_spec.proto\x1a\x1d\x61\x64\x63\x61ptum/v1/explanation.proto\x1a\x18\x61\x64\x63\x61ptum/v1/method.proto\x1a\x17\x61\x64\x63\x61ptum/v1/model.proto\x1a\x18\x61\x64\x63\x61ptum/v1/tensor.proto\"\x83\x01\n\x0ePredictRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\x12#\n\x06inputs\x18\x02 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12\x17\n\nmax_labels\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_max_labels\"\xdd\x01\n\x0fPredictResponse\x12)\n\x05model\x18\x01 \x01(\x0b\x32\x1a.adcaptum.v1.ModelIdentity\x12$\n\x07outputs\x18\x02 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12,\n\x0bpredictions\x18\x03 \x03(\x0b\x32\x17.adcaptum.v1.Prediction\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.adcaptum.v1.Timings\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x10\n\x08warnings\x18\x06 \x03(\t\"\x93\x02\n\x0e\x45xplainRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\x12#\n\x06inputs\x18\x02 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12\x0e\n\x06preset\x18\x03 \x01(\t\x12&\n\x04spec\x18\x04 \x01(\x0b\x32\x18.adcaptum.v1.ExplainSpec\x12,\n\x0bon_deadline\x18\x05 \x01(\x0e\x32\x17.adcaptum.v1.OnDeadline\x12\'\n\x08priority\x18\x06 \x01(\x0e\x32\x15.adcaptum.v1.Priority\x12\'\n\x05\x63\x61\x63he\x18\x07 \x01(\x0e\x32\x18.adcaptum.v1.CachePolicy\"\xa1\x03\n\x0f\x45xplainResponse\x12)\n\x05model\x18\x01 \x01(\x0b\x32\x1a.adcaptum.v1.ModelIdentity\x12*\n\x07results\x18\x02 \x03(\x0b\x32\x19.adcaptum.v1.MethodResult\x12,\n\x08\x66\x65\x61tures\x18\x03 \x03(\x0b\x32\x1a.adcaptum.v1.InputFeatures\x12,\n\x0bpredictions\x18\x04 \x03(\x0b\x32\x17.adcaptum.v1.Prediction\x12$\n\x07outputs\x18\x05 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12#\n\x06inputs\x18\x06 \x03(\x0b\x32\x13.adcaptum.v1.Tensor\x12\x11\n\x04seed\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\'\n\x05\x63\x61\x63he\x18\x08 \x01(\x0e\x32\x18.adcaptum.v1.CacheStatus\x12%\n\x07timings\x18\t \x01(\x0b\x32\x14.adcaptum.v1.Timings\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x10\n\x08warnings\x18\x0b \x03(\tB\x07\n\x05_seed\"D\n\x14\x45xplainStreamRequest\x12,\n\x07\x65xplain\x18\x01 \x01(\x0b\x32\x1b.adcaptum.v1.ExplainRequest\"{\n\x08\x41\x63\x63\x65pted\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\rexpected_rows\x18\x02 \x01(\x05\x12\x18\n\x10\x65xpected_seconds\x18\x03 \x01(\x01\x12\x12\n\nrows_ahead\x18\x04 \x01(\x05\x12\x16\n\x0erequests_ahead\x18\x05 \x01(\x05\"\xc4\x01\n\x08Progress\x12\x11\n\trows_done\x18\x01 \x01(\x05\x12\x15\n\rexpected_rows\x18\x02 \x01(\x05\x12\x1e\n\x11remaining_seconds\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12*\n\x07results\x18\x04 \x03(\x0b\x32\x19.adcaptum.v1.MethodResult\x12,\n\x08\x66\x65\x61tures\x18\x05 \x03(\x0b\x32\x1a.adcaptum.v1.InputFeaturesB\x14\n\x12_remaining_seconds\"\xa6\x01\n\x15\x45xplainStreamResponse\x12)\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.AcceptedH\x00\x12)\n\x08progress\x18\x02 \x01(\x0b\x32\x15.adcaptum.v1.ProgressH\x00\x12.\n\x06result\x18\x03 \x01(\x0b\x32\x1c.adcaptum.v1.ExplainResponseH\x00\x42\x07\n\x05\x65vent\"`\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12$\n\x04view\x18\x03 \x01(\x0e\x32\x16.adcaptum.v1.ModelView\"Q\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.adcaptum.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"]\n\x0fGetModelRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\x12$\n\x04view\x18\x02 \x01(\x0e\x32\x16.adcaptum.v1.ModelView\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.adcaptum.v1.Model\"a\n\x12ListMethodsRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x13ListMethodsResponse\x12$\n\x07methods\x18\x01 \x03(\x0b\x32\x13.adcaptum.v1.Method\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x12\n\x10GetServerRequest\"8\n\x11GetServerResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\nextensions\x18\x02 \x03(\t*X\n\nOnDeadline\x12\x1b\n\x17ON_DEADLINE_UNSPECIFIED\x10\x00\x12\x14\n\x10ON_DEADLINE_FAIL\x10\x01\x12\x17\n\x13ON_DEADLINE_PARTIAL\x10\x02*R\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x12\n\x0ePRIORITY_BATCH\x10\x02*Z\n\x0b\x43\x61\x63hePolicy\x12\x1c\n\x18\x43\x41\x43HE_POLICY_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41\x43HE_POLICY_USE\x10\x01\x12\x17\n\x13\x43\x41\x43HE_POLICY_BYPASS\x10\x02*R\n\tModelView\x12\x1a\n\x16MODEL_VIEW_UNSPECIFIED\x10\x00\x12\x14\n\x10MODEL_VIEW_BASIC\x10\x01\x12\x13\n\x0fMODEL_VIEW_FULL\x10\x02\x32\xb0\x04\n\x12\x45xplanationService\x12\x44\n\x07Predict\x12\x1b.adcaptum.v1.PredictRequest\x1a\x1c.adcaptum.v1.PredictResponse\x12\x44\n\x07\x45xplain\x12\x1b.adcaptum.v1.ExplainRequest\x1a\x1c.adcaptum.v1.ExplainResponse\x12X\n\rExplainStream\x12!.adcaptum.v1.ExplainStreamRequest\x1a\".adcaptum.v1.ExplainStreamResponse0\x01\x12M\n\nListModels\x12\x1e.adcaptum.v1.ListModelsRequest\x1a\x1f.adcaptum.v1.ListModelsResponse\x12G\n\x08GetModel\x12\x1c.adcaptum.v1.GetModelRequest\x1a\x1d.adcaptum.v1.GetModelResponse\x12P\n\x0bListMethods\x12\x1f.adcaptum.v1.ListMethodsRequest\x1a .adcaptum.v1.ListMethodsResponse\x12J\n\tGetServer\x12\x1d.adcaptum.v1.GetServerRequest\x1a\x1e.adcaptum.v1.GetServerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'adcaptum.v1.explanation_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PREDICTREQUEST']._serialized_start=162
-  _globals['_PREDICTREQUEST']._serialized_end=268
-  _globals['_LABELSCORE']._serialized_start=270
-  _globals['_LABELSCORE']._serialized_end=369
-  _globals['_PREDICTION']._serialized_start=371
-  _globals['_PREDICTION']._serialized_end=424
-  _globals['_PREDICTRESPONSE']._serialized_start=427
-  _globals['_PREDICTRESPONSE']._serialized_end=648
-  _globals['_EXPLAINREQUEST']._serialized_start=651
-  _globals['_EXPLAINREQUEST']._serialized_end=1221
-  _globals['_EXPLAINRESPONSE']._serialized_start=1224
-  _globals['_EXPLAINRESPONSE']._serialized_end=1629
-  _globals['_EXPLAINSTREAMREQUEST']._serialized_start=1631
-  _globals['_EXPLAINSTREAMREQUEST']._serialized_end=1699
-  _globals['_ACCEPTED']._serialized_start=1701
-  _globals['_ACCEPTED']._serialized_end=1800
-  _globals['_PARTIAL']._serialized_start=1802
-  _globals['_PARTIAL']._serialized_end=1892
-  _globals['_EXPLAINSTREAMRESPONSE']._serialized_start=1895
-  _globals['_EXPLAINSTREAMRESPONSE']._serialized_end=2058
-  _globals['_LISTMODELSREQUEST']._serialized_start=2060
-  _globals['_LISTMODELSREQUEST']._serialized_end=2079
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2081
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2137
-  _globals['_GETMODELREQUEST']._serialized_start=2139
-  _globals['_GETMODELREQUEST']._serialized_end=2194
-  _globals['_GETMODELRESPONSE']._serialized_start=2196
-  _globals['_GETMODELRESPONSE']._serialized_end=2249
-  _globals['_LISTMETHODSREQUEST']._serialized_start=2251
-  _globals['_LISTMETHODSREQUEST']._serialized_end=2309
-  _globals['_LISTMETHODSRESPONSE']._serialized_start=2311
-  _globals['_LISTMETHODSRESPONSE']._serialized_end=2370
-  _globals['_EXPLANATIONSERVICE']._serialized_start=2373
-  _globals['_EXPLANATIONSERVICE']._serialized_end=2857
+  _globals['_ONDEADLINE']._serialized_start=2407
+  _globals['_ONDEADLINE']._serialized_end=2495
+  _globals['_PRIORITY']._serialized_start=2497
+  _globals['_PRIORITY']._serialized_end=2579
+  _globals['_CACHEPOLICY']._serialized_start=2581
+  _globals['_CACHEPOLICY']._serialized_end=2671
+  _globals['_MODELVIEW']._serialized_start=2673
+  _globals['_MODELVIEW']._serialized_end=2755
+  _globals['_PREDICTREQUEST']._serialized_start=195
+  _globals['_PREDICTREQUEST']._serialized_end=326
+  _globals['_PREDICTRESPONSE']._serialized_start=329
+  _globals['_PREDICTRESPONSE']._serialized_end=550
+  _globals['_EXPLAINREQUEST']._serialized_start=553
+  _globals['_EXPLAINREQUEST']._serialized_end=828
+  _globals['_EXPLAINRESPONSE']._serialized_start=831
+  _globals['_EXPLAINRESPONSE']._serialized_end=1248
+  _globals['_EXPLAINSTREAMREQUEST']._serialized_start=1250
+  _globals['_EXPLAINSTREAMREQUEST']._serialized_end=1318
+  _globals['_ACCEPTED']._serialized_start=1320
+  _globals['_ACCEPTED']._serialized_end=1443
+  _globals['_PROGRESS']._serialized_start=1446
+  _globals['_PROGRESS']._serialized_end=1642
+  _globals['_EXPLAINSTREAMRESPONSE']._serialized_start=1645
+  _globals['_EXPLAINSTREAMRESPONSE']._serialized_end=1811
+  _globals['_LISTMODELSREQUEST']._serialized_start=1813
+  _globals['_LISTMODELSREQUEST']._serialized_end=1909
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1911
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1992
+  _globals['_GETMODELREQUEST']._serialized_start=1994
+  _globals['_GETMODELREQUEST']._serialized_end=2087
+  _globals['_GETMODELRESPONSE']._serialized_start=2089
+  _globals['_GETMODELRESPONSE']._serialized_end=2142
+  _globals['_LISTMETHODSREQUEST']._serialized_start=2144
+  _globals['_LISTMETHODSREQUEST']._serialized_end=2241
+  _globals['_LISTMETHODSRESPONSE']._serialized_start=2243
+  _globals['_LISTMETHODSRESPONSE']._serialized_end=2327
+  _globals['_GETSERVERREQUEST']._serialized_start=2329
+  _globals['_GETSERVERREQUEST']._serialized_end=2347
+  _globals['_GETSERVERRESPONSE']._serialized_start=2349
+  _globals['_GETSERVERRESPONSE']._serialized_end=2405
+  _globals['_EXPLANATIONSERVICE']._serialized_start=2758
+  _globals['_EXPLANATIONSERVICE']._serialized_end=3318
 # @@protoc_insertion_point(module_scope)

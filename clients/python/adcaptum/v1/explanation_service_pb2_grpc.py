@@ -26,19 +26,25 @@ if _version_not_supported:
 
 
 class ExplanationServiceStub(object):
-    """ExplanationService predicts with models and explains their outputs.
+    """ExplanationService predicts with PyTorch models and explains their outputs.
 
-    Errors are google.rpc.Status with details. INVALID_ARGUMENT carries BadRequest with the field, the
-    value and what is allowed; NOT_FOUND carries ResourceInfo, and its message the nearest names;
-    RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id of the server's log
-    entry. UNAVAILABLE is sent while a model loads and while the server drains.
+    Errors are google.rpc.Status with google.rpc.ErrorInfo {domain "adcaptum", reason, metadata} and
+    google.rpc.RequestInfo. Reasons are listed in proto/README.md; programs can rely on them.
+    INVALID_ARGUMENT also has BadRequest with the field, the value and what is allowed; NOT_FOUND
+    ResourceInfo; FAILED_PRECONDITION PreconditionFailure; UNAVAILABLE and RESOURCE_EXHAUSTED RetryInfo.
+    INTERNAL shows only the request's id, under which the server's log has the rest.
 
-    Requests are bounded before they are decoded: beside the data of tensors 64 KiB, 64 tensors of a kind,
-    32 methods, 8,192 explanations; all images together may have twice the pixels of one, all texts 1 MiB.
-    More is INVALID_ARGUMENT.
+    Fields of requests that the server does not know are refused (FIELD_UNKNOWN). Clients ignore fields of
+    replies that they do not know.
 
-    Callers share the device evenly. The metadata key x-caller-id identifies a caller, by 1 to 128 visible
-    ASCII characters; without it, the address that the call comes from does.
+    A request has at most 64 KiB beside the data of its tensors, and at most 64 tensors of a kind
+    (REQUEST_TOO_LARGE). Its images have together at most twice the pixels of the largest allowed image,
+    its texts at most 1 MiB (FIELD_INVALID).
+
+    Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller, with whom others share
+    the device evenly; else the peer's address does. `x-request-id` is an id for logs, opaque and not
+    necessarily unique. `traceparent` continues a W3C trace. Calls compute and change nothing: repeating
+    them is safe.
     """
 
     def __init__(self, channel):
@@ -77,61 +83,79 @@ class ExplanationServiceStub(object):
                 request_serializer=adcaptum_dot_v1_dot_explanation__service__pb2.ListMethodsRequest.SerializeToString,
                 response_deserializer=adcaptum_dot_v1_dot_explanation__service__pb2.ListMethodsResponse.FromString,
                 _registered_method=True)
+        self.GetServer = channel.unary_unary(
+                '/adcaptum.v1.ExplanationService/GetServer',
+                request_serializer=adcaptum_dot_v1_dot_explanation__service__pb2.GetServerRequest.SerializeToString,
+                response_deserializer=adcaptum_dot_v1_dot_explanation__service__pb2.GetServerResponse.FromString,
+                _registered_method=True)
 
 
 class ExplanationServiceServicer(object):
-    """ExplanationService predicts with models and explains their outputs.
+    """ExplanationService predicts with PyTorch models and explains their outputs.
 
-    Errors are google.rpc.Status with details. INVALID_ARGUMENT carries BadRequest with the field, the
-    value and what is allowed; NOT_FOUND carries ResourceInfo, and its message the nearest names;
-    RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id of the server's log
-    entry. UNAVAILABLE is sent while a model loads and while the server drains.
+    Errors are google.rpc.Status with google.rpc.ErrorInfo {domain "adcaptum", reason, metadata} and
+    google.rpc.RequestInfo. Reasons are listed in proto/README.md; programs can rely on them.
+    INVALID_ARGUMENT also has BadRequest with the field, the value and what is allowed; NOT_FOUND
+    ResourceInfo; FAILED_PRECONDITION PreconditionFailure; UNAVAILABLE and RESOURCE_EXHAUSTED RetryInfo.
+    INTERNAL shows only the request's id, under which the server's log has the rest.
 
-    Requests are bounded before they are decoded: beside the data of tensors 64 KiB, 64 tensors of a kind,
-    32 methods, 8,192 explanations; all images together may have twice the pixels of one, all texts 1 MiB.
-    More is INVALID_ARGUMENT.
+    Fields of requests that the server does not know are refused (FIELD_UNKNOWN). Clients ignore fields of
+    replies that they do not know.
 
-    Callers share the device evenly. The metadata key x-caller-id identifies a caller, by 1 to 128 visible
-    ASCII characters; without it, the address that the call comes from does.
+    A request has at most 64 KiB beside the data of its tensors, and at most 64 tensors of a kind
+    (REQUEST_TOO_LARGE). Its images have together at most twice the pixels of the largest allowed image,
+    its texts at most 1 MiB (FIELD_INVALID).
+
+    Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller, with whom others share
+    the device evenly; else the peer's address does. `x-request-id` is an id for logs, opaque and not
+    necessarily unique. `traceparent` continues a W3C trace. Calls compute and change nothing: repeating
+    them is safe.
     """
 
     def Predict(self, request, context):
-        """Predict evaluates a model.
+        """Evaluates a model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Explain(self, request, context):
-        """Explain attributes an output to the parts of the input.
+        """Attributes outputs of a model to its inputs or to a layer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExplainStream(self, request, context):
-        """ExplainStream does the same in several messages: accepted, partial results, the final one.
+        """Explains like Explain, and reports progress and preliminary results on the way.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """ListModels lists the models of the repository.
+        """Lists the models of the repository.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """GetModel describes a model.
+        """Describes a model with its layers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListMethods(self, request, context):
-        """ListMethods lists the attribution methods with their parameters.
+        """Lists the attribution methods with their parameters.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetServer(self, request, context):
+        """Describes the server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -170,6 +194,11 @@ def add_ExplanationServiceServicer_to_server(servicer, server):
                     request_deserializer=adcaptum_dot_v1_dot_explanation__service__pb2.ListMethodsRequest.FromString,
                     response_serializer=adcaptum_dot_v1_dot_explanation__service__pb2.ListMethodsResponse.SerializeToString,
             ),
+            'GetServer': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetServer,
+                    request_deserializer=adcaptum_dot_v1_dot_explanation__service__pb2.GetServerRequest.FromString,
+                    response_serializer=adcaptum_dot_v1_dot_explanation__service__pb2.GetServerResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'adcaptum.v1.ExplanationService', rpc_method_handlers)
@@ -179,19 +208,25 @@ def add_ExplanationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExplanationService(object):
-    """ExplanationService predicts with models and explains their outputs.
+    """ExplanationService predicts with PyTorch models and explains their outputs.
 
-    Errors are google.rpc.Status with details. INVALID_ARGUMENT carries BadRequest with the field, the
-    value and what is allowed; NOT_FOUND carries ResourceInfo, and its message the nearest names;
-    RESOURCE_EXHAUSTED carries RetryInfo; INTERNAL carries RequestInfo with the id of the server's log
-    entry. UNAVAILABLE is sent while a model loads and while the server drains.
+    Errors are google.rpc.Status with google.rpc.ErrorInfo {domain "adcaptum", reason, metadata} and
+    google.rpc.RequestInfo. Reasons are listed in proto/README.md; programs can rely on them.
+    INVALID_ARGUMENT also has BadRequest with the field, the value and what is allowed; NOT_FOUND
+    ResourceInfo; FAILED_PRECONDITION PreconditionFailure; UNAVAILABLE and RESOURCE_EXHAUSTED RetryInfo.
+    INTERNAL shows only the request's id, under which the server's log has the rest.
 
-    Requests are bounded before they are decoded: beside the data of tensors 64 KiB, 64 tensors of a kind,
-    32 methods, 8,192 explanations; all images together may have twice the pixels of one, all texts 1 MiB.
-    More is INVALID_ARGUMENT.
+    Fields of requests that the server does not know are refused (FIELD_UNKNOWN). Clients ignore fields of
+    replies that they do not know.
 
-    Callers share the device evenly. The metadata key x-caller-id identifies a caller, by 1 to 128 visible
-    ASCII characters; without it, the address that the call comes from does.
+    A request has at most 64 KiB beside the data of its tensors, and at most 64 tensors of a kind
+    (REQUEST_TOO_LARGE). Its images have together at most twice the pixels of the largest allowed image,
+    its texts at most 1 MiB (FIELD_INVALID).
+
+    Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller, with whom others share
+    the device evenly; else the peer's address does. `x-request-id` is an id for logs, opaque and not
+    necessarily unique. `traceparent` continues a W3C trace. Calls compute and change nothing: repeating
+    them is safe.
     """
 
     @staticmethod
@@ -346,6 +381,33 @@ class ExplanationService(object):
             '/adcaptum.v1.ExplanationService/ListMethods',
             adcaptum_dot_v1_dot_explanation__service__pb2.ListMethodsRequest.SerializeToString,
             adcaptum_dot_v1_dot_explanation__service__pb2.ListMethodsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetServer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/adcaptum.v1.ExplanationService/GetServer',
+            adcaptum_dot_v1_dot_explanation__service__pb2.GetServerRequest.SerializeToString,
+            adcaptum_dot_v1_dot_explanation__service__pb2.GetServerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61\x64\x63\x61ptum/v1/method.proto\x12\x0b\x61\x64\x63\x61ptum.v1\"\x1d\n\x0bIntegerList\x12\x0e\n\x06values\x18\x01 \x03(\x03\"\xb6\x01\n\x0eParameterValue\x12\x11\n\x07integer\x18\x01 \x01(\x03H\x00\x12\x10\n\x06number\x18\x02 \x01(\x01H\x00\x12\x0e\n\x04\x66lag\x18\x03 \x01(\x08H\x00\x12\x0e\n\x04text\x18\x04 \x01(\tH\x00\x12,\n\x08integers\x18\x05 \x01(\x0b\x32\x18.adcaptum.v1.IntegerListH\x00\x12)\n\x06method\x18\x06 \x01(\x0b\x32\x17.adcaptum.v1.MethodSpecH\x00\x42\x06\n\x04kind\"\x9b\x01\n\nMethodSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\x06params\x18\x02 \x03(\x0b\x32#.adcaptum.v1.MethodSpec.ParamsEntry\x1aJ\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.adcaptum.v1.ParameterValue:\x02\x38\x01\"\xda\x01\n\tParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.adcaptum.v1.ParameterType\x12\x32\n\rdefault_value\x18\x03 \x01(\x0b\x32\x1b.adcaptum.v1.ParameterValue\x12\x14\n\x07minimum\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x63hoices\x18\x06 \x03(\t\x12\x0c\n\x04text\x18\x07 \x01(\tB\n\n\x08_minimumB\n\n\x08_maximum\"\xae\x02\n\x06Method\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0f\n\x07summary\x18\x03 \x01(\t\x12\r\n\x05paper\x18\x04 \x01(\t\x12*\n\nparameters\x18\x05 \x03(\x0b\x32\x16.adcaptum.v1.Parameter\x12\x10\n\x08gradient\x18\x06 \x01(\x08\x12\x10\n\x08\x62\x61seline\x18\x07 \x01(\x08\x12\x0e\n\x06random\x18\x08 \x01(\x08\x12\x11\n\tavailable\x18\t \x01(\x08\x12\x0e\n\x06reason\x18\n \x01(\t\x12\x0e\n\x06layers\x18\x0b \x01(\x08\x12\x15\n\rfeature_masks\x18\x0c \x01(\x08\x12\x16\n\x0elayer_required\x18\r \x01(\x08\x12\x12\n\nbackground\x18\x0e \x01(\x08\x12\x11\n\ttolerance\x18\x0f \x01(\x08*\xd2\x01\n\rParameterType\x12\x1e\n\x1aPARAMETER_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PARAMETER_TYPE_INTEGER\x10\x01\x12\x19\n\x15PARAMETER_TYPE_NUMBER\x10\x02\x12\x17\n\x13PARAMETER_TYPE_FLAG\x10\x03\x12\x19\n\x15PARAMETER_TYPE_CHOICE\x10\x04\x12\x1b\n\x17PARAMETER_TYPE_INTEGERS\x10\x05\x12\x19\n\x15PARAMETER_TYPE_METHOD\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61\x64\x63\x61ptum/v1/method.proto\x12\x0b\x61\x64\x63\x61ptum.v1\x1a\x1cgoogle/protobuf/struct.proto\"\x96\x01\n\nMethodSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\x06params\x18\x02 \x03(\x0b\x32#.adcaptum.v1.MethodSpec.ParamsEntry\x1a\x45\n\x0bParamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value:\x02\x38\x01\"\xdc\x01\n\tParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04type\x18\x02 \x01(\x0e\x32\x1a.adcaptum.v1.ParameterType\x12-\n\rdefault_value\x18\x03 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x14\n\x07minimum\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x63hoices\x18\x06 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\tB\n\n\x08_minimumB\n\n\x08_maximum\"D\n\x0c\x41vailability\x12\x16\n\tavailable\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x02 \x01(\tB\x0c\n\n_available\"\x81\x03\n\x06Method\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\r\n\x05paper\x18\x04 \x01(\t\x12*\n\nparameters\x18\x05 \x03(\x0b\x32\x16.adcaptum.v1.Parameter\x12\x17\n\x0fneeds_gradients\x18\x06 \x01(\x08\x12\x15\n\ruses_baseline\x18\x07 \x01(\x08\x12\x11\n\tuses_seed\x18\x08 \x01(\x08\x12\x1d\n\x15\x61\x63\x63\x65pts_feature_masks\x18\t \x01(\x08\x12\x1c\n\x14\x61\x63\x63\x65pts_distribution\x18\n \x01(\x08\x12\x19\n\x11\x61\x63\x63\x65pts_tolerance\x18\x0b \x01(\x08\x12\x16\n\x0e\x61\x63\x63\x65pts_neuron\x18\x0c \x01(\x08\x12&\n\x08site_use\x18\r \x01(\x0e\x32\x14.adcaptum.v1.SiteUse\x12/\n\x0c\x61vailability\x18\x0e \x01(\x0b\x32\x19.adcaptum.v1.Availability*\xd2\x01\n\rParameterType\x12\x1e\n\x1aPARAMETER_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PARAMETER_TYPE_INTEGER\x10\x01\x12\x19\n\x15PARAMETER_TYPE_NUMBER\x10\x02\x12\x17\n\x13PARAMETER_TYPE_FLAG\x10\x03\x12\x19\n\x15PARAMETER_TYPE_CHOICE\x10\x04\x12\x1b\n\x17PARAMETER_TYPE_INTEGERS\x10\x05\x12\x19\n\x15PARAMETER_TYPE_METHOD\x10\x06*\x94\x01\n\x07SiteUse\x12\x18\n\x14SITE_USE_UNSPECIFIED\x10\x00\x12\x15\n\x11SITE_USE_NO_LAYER\x10\x01\x12\x1b\n\x17SITE_USE_LAYER_OPTIONAL\x10\x02\x12\x1b\n\x17SITE_USE_LAYER_REQUIRED\x10\x03\x12\x1e\n\x1aSITE_USE_INPUTS_WITH_LAYER\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,18 +34,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_METHODSPEC_PARAMSENTRY']._loaded_options = None
   _globals['_METHODSPEC_PARAMSENTRY']._serialized_options = b'8\001'
-  _globals['_PARAMETERTYPE']._serialized_start=942
-  _globals['_PARAMETERTYPE']._serialized_end=1152
-  _globals['_INTEGERLIST']._serialized_start=41
-  _globals['_INTEGERLIST']._serialized_end=70
-  _globals['_PARAMETERVALUE']._serialized_start=73
-  _globals['_PARAMETERVALUE']._serialized_end=255
-  _globals['_METHODSPEC']._serialized_start=258
-  _globals['_METHODSPEC']._serialized_end=413
-  _globals['_METHODSPEC_PARAMSENTRY']._serialized_start=339
-  _globals['_METHODSPEC_PARAMSENTRY']._serialized_end=413
-  _globals['_PARAMETER']._serialized_start=416
-  _globals['_PARAMETER']._serialized_end=634
-  _globals['_METHOD']._serialized_start=637
-  _globals['_METHOD']._serialized_end=939
+  _globals['_PARAMETERTYPE']._serialized_start=906
+  _globals['_PARAMETERTYPE']._serialized_end=1116
+  _globals['_SITEUSE']._serialized_start=1119
+  _globals['_SITEUSE']._serialized_end=1267
+  _globals['_METHODSPEC']._serialized_start=72
+  _globals['_METHODSPEC']._serialized_end=222
+  _globals['_METHODSPEC_PARAMSENTRY']._serialized_start=153
+  _globals['_METHODSPEC_PARAMSENTRY']._serialized_end=222
+  _globals['_PARAMETER']._serialized_start=225
+  _globals['_PARAMETER']._serialized_end=445
+  _globals['_AVAILABILITY']._serialized_start=447
+  _globals['_AVAILABILITY']._serialized_end=515
+  _globals['_METHOD']._serialized_start=518
+  _globals['_METHOD']._serialized_end=903
 # @@protoc_insertion_point(module_scope)

@@ -22,43 +22,47 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from adcaptum.v1 import explain_spec_pb2 as adcaptum_dot_v1_dot_explain__spec__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x61\x64\x63\x61ptum/v1/model.proto\x12\x0b\x61\x64\x63\x61ptum.v1\"H\n\x08ModelRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\x07version\x18\x02 \x01(\tH\x00\x12\x0f\n\x05\x61lias\x18\x03 \x01(\tH\x00\x42\n\n\x08selector\">\n\rModelIdentity\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"\xc3\x01\n\nModelInput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x05 \x03(\t\x12\r\n\x05units\x18\x06 \x03(\t\x12\x18\n\x10\x64\x65\x66\x61ult_baseline\x18\x07 \x01(\t\x12\x11\n\tbaselines\x18\x08 \x03(\t\x12\x17\n\x0f\x62\x61\x63kground_rows\x18\t \x01(\r\x12\x11\n\tembedding\x18\n \x01(\t\"Z\n\x0bModelOutput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0e\n\x06labels\x18\x04 \x03(\t\x12\x0c\n\x04kind\x18\x05 \x01(\t\"F\n\nModelLayer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\r\n\x05shape\x18\x04 \x03(\x03\"^\n\x0bModelChecks\x12\x13\n\x0bindependent\x18\x01 \x01(\x08\x12\x16\n\x0e\x64ifferentiable\x18\x02 \x01(\x08\x12\x15\n\x08\x61\x63\x63uracy\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x0b\n\t_accuracy\"\xf2\x02\n\x0bModelLayout\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0foutput_distance\x18\x02 \x01(\x01\x12\x19\n\x11gradient_distance\x18\x03 \x01(\x01\x12\x1b\n\x13own_output_rounding\x18\x04 \x01(\x01\x12\x1d\n\x15own_gradient_rounding\x18\x05 \x01(\x01\x12\x44\n\x0frows_per_second\x18\x06 \x03(\x0b\x32+.adcaptum.v1.ModelLayout.RowsPerSecondEntry\x12\x38\n\x08\x66\x61ilures\x18\x07 \x03(\x0b\x32&.adcaptum.v1.ModelLayout.FailuresEntry\x1a\x34\n\x12RowsPerSecondEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a/\n\rFailuresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x97\x04\n\x05Model\x12,\n\x08identity\x18\x01 \x01(\x0b\x32\x1a.adcaptum.v1.ModelIdentity\x12\x10\n\x08versions\x18\x02 \x03(\t\x12\x30\n\x07\x61liases\x18\x03 \x03(\x0b\x32\x1f.adcaptum.v1.Model.AliasesEntry\x12&\n\x05state\x18\x04 \x01(\x0e\x32\x17.adcaptum.v1.ModelState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\'\n\x06inputs\x18\x07 \x03(\x0b\x32\x17.adcaptum.v1.ModelInput\x12)\n\x07outputs\x18\x08 \x03(\x0b\x32\x18.adcaptum.v1.ModelOutput\x12\'\n\x06layers\x18\t \x03(\x0b\x32\x17.adcaptum.v1.ModelLayer\x12(\n\x06\x63hecks\x18\n \x01(\x0b\x32\x18.adcaptum.v1.ModelChecks\x12\x16\n\x0e\x64\x65\x66\x61ult_method\x18\x0b \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x0c \x01(\t\x12\x10\n\x08max_rows\x18\r \x01(\x04\x12\x14\n\x0cmax_examples\x18\x0e \x01(\r\x12(\n\x06layout\x18\x0f \x01(\x0b\x32\x18.adcaptum.v1.ModelLayout\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*v\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x61\x64\x63\x61ptum/v1/model.proto\x12\x0b\x61\x64\x63\x61ptum.v1\x1a\x1e\x61\x64\x63\x61ptum/v1/explain_spec.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"H\n\x08ModelRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\x07version\x18\x02 \x01(\tH\x00\x12\x0f\n\x05\x61lias\x18\x03 \x01(\tH\x00\x42\n\n\x08selector\">\n\rModelIdentity\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"\xd1\x01\n\x07\x46\x65\x61ture\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x14\n\x07minimum\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\x04mean\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x1f\n\x12standard_deviation\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x12\n\ncategories\x18\x07 \x03(\tB\n\n\x08_minimumB\n\n\x08_maximumB\x07\n\x05_meanB\x15\n\x13_standard_deviation\"\x84\x02\n\nModelInput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.adcaptum.v1.InputKind\x12\x10\n\x08\x64\x61tatype\x18\x03 \x01(\t\x12\x1a\n\x12\x61\x63\x63\x65pted_datatypes\x18\x04 \x03(\t\x12\r\n\x05shape\x18\x05 \x03(\x05\x12&\n\x08\x66\x65\x61tures\x18\x06 \x03(\x0b\x32\x14.adcaptum.v1.Feature\x12\x18\n\x10\x64\x65\x66\x61ult_baseline\x18\x07 \x01(\t\x12\x11\n\tbaselines\x18\x08 \x03(\t\x12\x17\n\x0f\x62\x61\x63kground_rows\x18\t \x01(\x05\x12\x17\n\x0f\x65mbedding_layer\x18\n \x01(\t\"s\n\x0bModelOutput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.adcaptum.v1.OutputKind\x12\x10\n\x08\x64\x61tatype\x18\x03 \x01(\t\x12\r\n\x05shape\x18\x04 \x03(\x05\x12\x0e\n\x06labels\x18\x05 \x03(\t\"F\n\nModelLayer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\r\n\x05shape\x18\x04 \x03(\x05\"g\n\x0bModelChecks\x12\x18\n\x0bindependent\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x1b\n\x0e\x64ifferentiable\x18\x02 \x01(\x08H\x01\x88\x01\x01\x42\x0e\n\x0c_independentB\x11\n\x0f_differentiable\"5\n\x0bModelLimits\x12\x10\n\x08max_rows\x18\x01 \x01(\x05\x12\x14\n\x0cmax_examples\x18\x02 \x01(\x05\"t\n\tPlacement\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.adcaptum.v1.ModelState\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07variant\x18\x05 \x01(\t\"\x82\x04\n\x0cModelVersion\x12,\n\x08identity\x18\x01 \x01(\x0b\x32\x1a.adcaptum.v1.ModelIdentity\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.adcaptum.v1.ModelState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12-\n\tload_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x06inputs\x18\x05 \x03(\x0b\x32\x17.adcaptum.v1.ModelInput\x12)\n\x07outputs\x18\x06 \x03(\x0b\x32\x18.adcaptum.v1.ModelOutput\x12\'\n\x06layers\x18\x07 \x03(\x0b\x32\x17.adcaptum.v1.ModelLayer\x12(\n\x06\x63hecks\x18\x08 \x01(\x0b\x32\x18.adcaptum.v1.ModelChecks\x12(\n\x06limits\x18\t \x01(\x0b\x32\x18.adcaptum.v1.ModelLimits\x12*\n\nplacements\x18\n \x03(\x0b\x32\x16.adcaptum.v1.Placement\x12$\n\x07presets\x18\x0b \x03(\x0b\x32\x13.adcaptum.v1.Preset\x12\x16\n\x0e\x64\x65\x66\x61ult_preset\x18\x0c \x01(\t\x12\x15\n\x08\x61\x63\x63uracy\x18\r \x01(\x01H\x00\x88\x01\x01\x42\x0b\n\t_accuracy\"\xd2\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x17\n\x0f\x64\x65\x66\x61ult_version\x18\x03 \x01(\t\x12\x30\n\x07\x61liases\x18\x04 \x03(\x0b\x32\x1f.adcaptum.v1.Model.AliasesEntry\x12+\n\x08versions\x18\x05 \x03(\x0b\x32\x19.adcaptum.v1.ModelVersion\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\xc3\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x16\n\x12MODEL_STATE_FAILED\x10\x03\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x04\x12\x18\n\x14MODEL_STATE_UNLOADED\x10\x05\x12\x1b\n\x17MODEL_STATE_QUARANTINED\x10\x06*\x81\x01\n\tInputKind\x12\x1a\n\x16INPUT_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11INPUT_KIND_TENSOR\x10\x01\x12\x16\n\x12INPUT_KIND_TABULAR\x10\x02\x12\x14\n\x10INPUT_KIND_IMAGE\x10\x03\x12\x13\n\x0fINPUT_KIND_TEXT\x10\x04*x\n\nOutputKind\x12\x1b\n\x17OUTPUT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12OUTPUT_KIND_VALUES\x10\x01\x12\x16\n\x12OUTPUT_KIND_LOGITS\x10\x02\x12\x1d\n\x19OUTPUT_KIND_PROBABILITIES\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'adcaptum.v1.model_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELLAYOUT_ROWSPERSECONDENTRY']._loaded_options = None
-  _globals['_MODELLAYOUT_ROWSPERSECONDENTRY']._serialized_options = b'8\001'
-  _globals['_MODELLAYOUT_FAILURESENTRY']._loaded_options = None
-  _globals['_MODELLAYOUT_FAILURESENTRY']._serialized_options = b'8\001'
   _globals['_MODEL_ALIASESENTRY']._loaded_options = None
   _globals['_MODEL_ALIASESENTRY']._serialized_options = b'8\001'
-  _globals['_MODELSTATE']._serialized_start=1547
-  _globals['_MODELSTATE']._serialized_end=1665
-  _globals['_MODELREF']._serialized_start=40
-  _globals['_MODELREF']._serialized_end=112
-  _globals['_MODELIDENTITY']._serialized_start=114
-  _globals['_MODELIDENTITY']._serialized_end=176
-  _globals['_MODELINPUT']._serialized_start=179
-  _globals['_MODELINPUT']._serialized_end=374
-  _globals['_MODELOUTPUT']._serialized_start=376
-  _globals['_MODELOUTPUT']._serialized_end=466
-  _globals['_MODELLAYER']._serialized_start=468
-  _globals['_MODELLAYER']._serialized_end=538
-  _globals['_MODELCHECKS']._serialized_start=540
-  _globals['_MODELCHECKS']._serialized_end=634
-  _globals['_MODELLAYOUT']._serialized_start=637
-  _globals['_MODELLAYOUT']._serialized_end=1007
-  _globals['_MODELLAYOUT_ROWSPERSECONDENTRY']._serialized_start=906
-  _globals['_MODELLAYOUT_ROWSPERSECONDENTRY']._serialized_end=958
-  _globals['_MODELLAYOUT_FAILURESENTRY']._serialized_start=960
-  _globals['_MODELLAYOUT_FAILURESENTRY']._serialized_end=1007
-  _globals['_MODEL']._serialized_start=1010
-  _globals['_MODEL']._serialized_end=1545
-  _globals['_MODEL_ALIASESENTRY']._serialized_start=1499
-  _globals['_MODEL_ALIASESENTRY']._serialized_end=1545
+  _globals['_MODELSTATE']._serialized_start=1916
+  _globals['_MODELSTATE']._serialized_end=2111
+  _globals['_INPUTKIND']._serialized_start=2114
+  _globals['_INPUTKIND']._serialized_end=2243
+  _globals['_OUTPUTKIND']._serialized_start=2245
+  _globals['_OUTPUTKIND']._serialized_end=2365
+  _globals['_MODELREF']._serialized_start=105
+  _globals['_MODELREF']._serialized_end=177
+  _globals['_MODELIDENTITY']._serialized_start=179
+  _globals['_MODELIDENTITY']._serialized_end=241
+  _globals['_FEATURE']._serialized_start=244
+  _globals['_FEATURE']._serialized_end=453
+  _globals['_MODELINPUT']._serialized_start=456
+  _globals['_MODELINPUT']._serialized_end=716
+  _globals['_MODELOUTPUT']._serialized_start=718
+  _globals['_MODELOUTPUT']._serialized_end=833
+  _globals['_MODELLAYER']._serialized_start=835
+  _globals['_MODELLAYER']._serialized_end=905
+  _globals['_MODELCHECKS']._serialized_start=907
+  _globals['_MODELCHECKS']._serialized_end=1010
+  _globals['_MODELLIMITS']._serialized_start=1012
+  _globals['_MODELLIMITS']._serialized_end=1065
+  _globals['_PLACEMENT']._serialized_start=1067
+  _globals['_PLACEMENT']._serialized_end=1183
+  _globals['_MODELVERSION']._serialized_start=1186
+  _globals['_MODELVERSION']._serialized_end=1700
+  _globals['_MODEL']._serialized_start=1703
+  _globals['_MODEL']._serialized_end=1913
+  _globals['_MODEL_ALIASESENTRY']._serialized_start=1867
+  _globals['_MODEL_ALIASESENTRY']._serialized_end=1913
 # @@protoc_insertion_point(module_scope)

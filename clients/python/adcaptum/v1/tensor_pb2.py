@@ -22,15 +22,16 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61\x64\x63\x61ptum/v1/tensor.proto\x12\x0b\x61\x64\x63\x61ptum.v1\"E\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61\x64\x63\x61ptum/v1/tensor.proto\x12\x0b\x61\x64\x63\x61ptum.v1\x1a\x1cgoogle/protobuf/struct.proto\"\x81\x01\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x05\x12\x0e\n\x04\x64\x61ta\x18\x04 \x01(\x0cH\x00\x12,\n\x06values\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.ListValueH\x00\x42\n\n\x08\x63ontentsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'adcaptum.v1.tensor_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TENSOR']._serialized_start=41
-  _globals['_TENSOR']._serialized_end=110
+  _globals['_TENSOR']._serialized_start=72
+  _globals['_TENSOR']._serialized_end=201
 # @@protoc_insertion_point(module_scope)

@@ -6,23 +6,22 @@ Tensors on the wire."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    from typing import TypeAlias as _TypeAlias
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    from typing_extensions import TypeAlias as _TypeAlias
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Tensor(_message.Message):
-    """Tensor is a dense array. Its values are raw bytes, so that encoding a 3x224x224 image costs a copy
-    and not 150,528 varints.
-    """
+    """Tensor is a dense array: the values of one input, output, baseline, mask or attribution."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -30,23 +29,34 @@ class Tensor(_message.Message):
     DATATYPE_FIELD_NUMBER: _builtins.int
     SHAPE_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The model's name of the input or output that this tensor is for. May be empty in a request to a
-    model with one input.
+    """Name of the model's input or output. In requests: required if the model has several inputs.
+    In replies: always set where the tensor belongs to an input, output or layer.
     """
     datatype: _builtins.str
-    """The Open Inference Protocol's name of the element type: BOOL, UINT8, INT8, INT16, INT32, INT64,
-    FP16, BF16, FP32, FP64, or BYTES for texts and encoded images.
+    """Type of the elements, as the Open Inference Protocol names it: BOOL, UINT8, INT8, INT16, INT32,
+    INT64, FP16, BF16, FP32, FP64, or BYTES for texts and encoded images. Required with `data`.
+    With `values`, unset stands for the type that the model declares. FIELD_INVALID if the input does
+    not accept it (ModelInput.accepted_datatypes).
     """
     data: _builtins.bytes
-    """The elements in row-major order, little-endian, with no padding. Elements of BYTES are each
-    preceded by their length in bytes as an unsigned 32-bit number. INVALID_ARGUMENT if the length
-    differs from what datatype and shape imply.
+    """The elements in row-major order, little-endian, without padding. Before each element of BYTES
+    stands its length in bytes, an unsigned 32-bit number. FIELD_INVALID if the number of bytes
+    differs from what `datatype` and `shape` imply.
     """
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The length of each dimension, in elements; the first is the batch. INVALID_ARGUMENT if one is
-        negative or the model's input has another rank or fixed length.
+        """Length of each dimension, in elements; the first is the batch. Required with `data`. With
+        `values`, unset stands for the lengths of the nested lists. FIELD_INVALID if a length is negative
+        or differs from what the model declares.
+        """
+
+    @_builtins.property
+    def values(self) -> _struct_pb2.ListValue:
+        """The elements as nested lists that people can type, the outermost list over the batch: numbers
+        (finite; "NaN", "Infinity" and "-Infinity" as strings in replies), booleans, texts, or encoded
+        images as base64. Costs more than `data` for each number; FIELD_INVALID above 65,536 numbers.
         """
 
     def __init__(
@@ -56,11 +66,14 @@ class Tensor(_message.Message):
         datatype: _builtins.str = ...,
         shape: _abc.Iterable[_builtins.int] | None = ...,
         data: _builtins.bytes = ...,
+        values: _struct_pb2.ListValue | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contents", b"contents", "data", b"data", "values", b"values"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "datatype", b"datatype", "name", b"name", "shape", b"shape"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contents", b"contents", "data", b"data", "datatype", b"datatype", "name", b"name", "shape", b"shape", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_contents: _TypeAlias = _typing.Literal["data", "values"]  # noqa: Y015
+    _WhichOneofArgType_contents: _TypeAlias = _typing.Literal["contents", b"contents"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_contents) -> _WhichOneofReturnType_contents | None: ...
 
 Global___Tensor: _TypeAlias = Tensor  # noqa: Y015
