@@ -1,9 +1,9 @@
 """Errors of requests, independent of any protocol.
 
-A request meets these in order: `Unavailable` (draining, loading), `NotFound`, `InvalidRequest` and
-`TooBusy` (all at admission), `DeadlineExceeded` and `Cancelled` (any time after that). Any other
-exception is a fault of the server or of the model. `status` holds the one table from `Kind` to
-status codes.
+A request meets these in order: `Unavailable` and `ModelFailed` (draining, loading), `NotFound`,
+`InvalidRequest` and `TooBusy` (all at admission), `DeadlineExceeded`, `ModelRaised` and `Cancelled`
+(any time after that). Any other exception is a fault of the server. `rpc/status.py` holds the one
+table from reasons to status codes.
 """
 
 import enum
@@ -13,16 +13,39 @@ from dataclasses import dataclass
 from adcaptum.service.nearest import did_you_mean, nearest, shortened
 
 
-class Kind(enum.Enum):
-    """Kinds of errors, each with one status code in a protocol."""
+class Reason(enum.StrEnum):
+    """Reasons of errors: a part of the contract, to which reasons may only be added."""
 
-    INVALID = "invalid"
-    NOT_FOUND = "not_found"
-    BUSY = "busy"
-    DEADLINE = "deadline"
-    UNAVAILABLE = "unavailable"
-    CANCELLED = "cancelled"
-    UNSUPPORTED = "unsupported"
+    FIELD_INVALID = enum.auto()
+    FIELD_UNKNOWN = enum.auto()
+    REQUEST_UNREADABLE = enum.auto()
+    REQUEST_TOO_LARGE = enum.auto()
+    METHOD_UNKNOWN = enum.auto()
+    PARAMETER_UNKNOWN = enum.auto()
+    LAYER_UNKNOWN = enum.auto()
+    LABEL_UNKNOWN = enum.auto()
+    BASELINE_UNKNOWN = enum.auto()
+    PRESET_UNKNOWN = enum.auto()
+    BUDGET_TOO_SMALL = enum.auto()
+    MODEL_NOT_FOUND = enum.auto()
+    VERSION_NOT_FOUND = enum.auto()
+    ALIAS_NOT_FOUND = enum.auto()
+    MODEL_FAILED = enum.auto()
+    MODEL_RAISED = enum.auto()
+    METHOD_UNSUPPORTED = enum.auto()
+    MODEL_LOADING = enum.auto()
+    MODEL_STUCK = enum.auto()
+    DRAINING = enum.auto()
+    QUEUE_FULL = enum.auto()
+    QUOTA = enum.auto()
+    DEADLINE_TOO_SHORT = enum.auto()
+    DEADLINE_PASSED = enum.auto()
+    CANCELLED = enum.auto()
+    INTERNAL = enum.auto()
+
+    @staticmethod
+    def _generate_next_value_(name: str, start: int, count: int, last_values: list[str]) -> str:
+        return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +62,14 @@ class Violation:
 
 
 class ServiceError(Exception):
-    """An error that is sent to the caller."""
+    """An error that is sent to the caller.
 
-    kind: Kind
+    Attributes:
+        reason: The reason, for programs.
+        message: The explanation, for people.
+    """
+
+    reason: Reason
 
     def __init__(self, message: str) -> None:
         Exception.__init__(self, message)
@@ -49,78 +77,126 @@ class ServiceError(Exception):
 
 
 class InvalidRequest(ServiceError, ValueError):
-    """A field of the request has a value that is not allowed."""
+    """A field of the request has a value that is not allowed, or is unknown."""
 
-    kind = Kind.INVALID
-
-    def __init__(self, field: str, description: str) -> None:
+    def __init__(
+        self, field: str, description: str, *, reason: Reason = Reason.FIELD_INVALID
+    ) -> None:
         ServiceError.__init__(self, f"{field}: {description}")
+        self.reason = reason
         self.violations = (Violation(field, description),)
+
+    @classmethod
+    def unknown(
+        cls, field: str, name: str, known: Iterable[str], reason: Reason
+    ) -> "InvalidRequest":
+        """Returns the error of a field that names something that does not exist.
+
+        Args:
+            field: The path of the field.
+            name: The name in the request.
+            known: The names that exist.
+            reason: The reason, such as METHOD_UNKNOWN.
+        """
+        noun = reason.removesuffix("_UNKNOWN").lower()
+        text = f"{shortened(name)}: there is no such {noun}. {did_you_mean(name, known)}"
+        return cls(field, text, reason=reason)
 
 
 class NotFound(ServiceError, LookupError):
-    """The request names a thing that does not exist.
+    """The request is addressed to a thing that does not exist.
 
     Attributes:
-        resource: The kind of the thing, such as "model".
+        resource: The kind of the thing: model, version or alias.
         name: The name in the request.
         nearest: Existing names that look like it, best first.
     """
-
-    kind = Kind.NOT_FOUND
 
     def __init__(self, resource: str, name: str, known: Iterable[str]) -> None:
         names = tuple(known)
         message = f"There is no {resource} {shortened(name)}. {did_you_mean(name, names)}"
         ServiceError.__init__(self, message)
+        self.reason = Reason[f"{resource.upper()}_NOT_FOUND"]
         self.resource = resource
         self.name = name[:200]
         self.nearest = nearest(name, names)
+
+
+class FailedPrecondition(ServiceError):
+    """The model is in no state, or of no kind, to answer the request; a retry cannot help.
+
+    Attributes:
+        subject: The name of the model.
+    """
+
+    def __init__(self, message: str, *, subject: str = "") -> None:
+        ServiceError.__init__(self, message)
+        self.subject = subject
+
+
+class ModelFailed(FailedPrecondition):
+    """The model could not be loaded."""
+
+    reason = Reason.MODEL_FAILED
+
+
+class ModelRaised(FailedPrecondition):
+    """The model's own code raised an error on these inputs."""
+
+    reason = Reason.MODEL_RAISED
+
+
+class Unsupported(FailedPrecondition):
+    """The model cannot run the method, whatever its parameters."""
+
+    reason = Reason.METHOD_UNSUPPORTED
 
 
 class TooBusy(ServiceError):
     """The server has as much work as it accepts; try again after `retry_s` seconds.
 
     Attributes:
-        reason: The exhausted resource, for the metrics: requests, rows or bytes, of all callers
-            or, with `caller_` before it, of this one.
+        limit: The limit that is reached: requests, rows or bytes, of all callers or, with `caller_`
+            before it, of this one.
     """
 
-    kind = Kind.BUSY
-
-    def __init__(self, message: str, *, retry_s: float, reason: str) -> None:
+    def __init__(self, message: str, *, retry_s: float, limit: str) -> None:
         ServiceError.__init__(self, message)
+        self.reason = Reason.QUOTA if limit.startswith("caller_") else Reason.QUEUE_FULL
         self.retry_s = retry_s
-        self.reason = reason
+        self.limit = limit
 
 
 class DeadlineExceeded(ServiceError):
     """The caller's deadline came before the answer."""
 
-    kind = Kind.DEADLINE
+    reason = Reason.DEADLINE_PASSED
 
 
 class TooLate(DeadlineExceeded):
-    """No answer is possible before the deadline; the request is refused at once."""
+    """No answer is possible before the deadline; the request is refused at once.
+
+    Attributes:
+        needed_s: The seconds that an answer is expected to take.
+    """
+
+    reason = Reason.DEADLINE_TOO_SHORT
+
+    def __init__(self, message: str, *, needed_s: float) -> None:
+        DeadlineExceeded.__init__(self, message)
+        self.needed_s = needed_s
 
 
 class Unavailable(ServiceError):
     """The server or the model does not serve at the moment."""
 
-    kind = Kind.UNAVAILABLE
-
-    def __init__(self, message: str, *, retry_s: float = 1.0) -> None:
+    def __init__(self, message: str, *, reason: Reason, retry_s: float = 1.0) -> None:
         ServiceError.__init__(self, message)
+        self.reason = reason
         self.retry_s = retry_s
 
 
 class Cancelled(ServiceError):
     """The caller went away."""
 
-    kind = Kind.CANCELLED
-
-
-class Unsupported(ServiceError):
-    """The model cannot run the request, whatever its parameters."""
-
-    kind = Kind.UNSUPPORTED
+    reason = Reason.CANCELLED

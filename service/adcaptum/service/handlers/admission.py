@@ -91,5 +91,6 @@ def check_time(cost: Cost, forecast: Forecast, deadline: float, *, partial: bool
         purpose = "for a first estimate" if partial else f"for {cost.total_rows} rows"
         raise TooLate(
             f"about {own:.2g} s of computation {purpose}, and {wait:.2g} s among other requests; "
-            f"{left:.2g} s are left"
+            f"{left:.2g} s are left",
+            needed_s=own + wait,
         )

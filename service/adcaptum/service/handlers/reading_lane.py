@@ -72,7 +72,7 @@ class ReadingLane:
             raise TooBusy(
                 f"{self._count} requests wait to be read",
                 retry_s=self._retry_seconds(),
-                reason="requests",
+                limit="requests",
             )
         turn = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(caller, deque()).append(turn)

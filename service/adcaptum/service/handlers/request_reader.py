@@ -185,7 +185,7 @@ class RequestReader:
                 f"{self._held} bytes of requests wait to be read, and this one takes {nbytes}; at "
                 f"most {self._max_bytes} are held",
                 retry_s=self._retry_seconds(),
-                reason="bytes",
+                limit="bytes",
             )
         lane = self._long if cost.seconds > LONG_SECONDS else self._short
         self._held += nbytes

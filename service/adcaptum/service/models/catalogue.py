@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from adcaptum.service.errors import NotFound, Unavailable
+from adcaptum.service.errors import ModelFailed, NotFound, Reason, Unavailable
 from adcaptum.service.models.repository.stored_models import StoredModel
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.v1 import model_pb2
@@ -82,7 +82,8 @@ class Catalogue:
 
         Raises:
             NotFound: There is no such model, version or alias.
-            Unavailable: It does not serve.
+            ModelFailed: It could not be loaded.
+            Unavailable: It is being loaded.
         """
         key = (reference.name, reference.version, reference.alias)
         found = self._found.get(key)
@@ -93,9 +94,11 @@ class Catalogue:
     def _find(self, reference: model_pb2.ModelRef) -> ServedModel:
         entry = self.entry(reference.name)
         if entry.state is State.UNAVAILABLE:
-            raise Unavailable(f"Model {entry.name!r} does not serve: {entry.reason}", retry_s=30)
+            raise ModelFailed(
+                f"Model {entry.name!r} could not be loaded: {entry.reason}", subject=entry.name
+            )
         if entry.state is State.LOADING or entry.stored is None:
-            raise Unavailable(f"Model {entry.name!r} is being loaded.")
+            raise Unavailable(f"Model {entry.name!r} is being loaded.", reason=Reason.MODEL_LOADING)
         return entry.served[version_name(entry.stored, reference)]
 
 

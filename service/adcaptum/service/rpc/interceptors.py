@@ -14,7 +14,14 @@ import grpc
 from prometheus_client import Gauge, Histogram
 
 from adcaptum.service import logs
-from adcaptum.service.errors import Cancelled, InvalidRequest, TooBusy, TooLate, Unavailable
+from adcaptum.service.errors import (
+    Cancelled,
+    InvalidRequest,
+    Reason,
+    TooBusy,
+    TooLate,
+    Unavailable,
+)
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.catalogue import Catalogue
@@ -243,7 +250,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if not self._closing or task is None:
             return GONE
         task.uncancel()
-        return Unavailable("The server is shutting down.")
+        return Unavailable("The server is shutting down.", reason=Reason.DRAINING)
 
     def _enter(self, gauge: Gauge, call: Call) -> Call:
         """Counts a call; returns it with an id that no other call has that is being served."""
@@ -272,12 +279,12 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if self.draining:
             self._metrics.rejected.labels(rpc, "draining").inc()
             self._refused = monotonic()
-            raise Unavailable("The server is shutting down.")
+            raise Unavailable("The server is shutting down.", reason=Reason.DRAINING)
         if self.in_flight > self._max_requests:
             raise TooBusy(
                 f"{self._max_requests} requests are being served",
                 retry_s=self._retry_seconds(),
-                reason="requests",
+                limit="requests",
             )
         _check_metadata(context)
 
@@ -286,7 +293,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             raise TooBusy(
                 f"{MOST_OTHERS} calls of health and reflection are being served",
                 retry_s=self._retry_seconds(),
-                reason="requests",
+                limit="requests",
             )
         _check_metadata(context)
 
@@ -310,7 +317,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             self._log.error("request", rpc=rpc, model=model, code=code, exc_info=error)
         else:
             if isinstance(error, TooBusy):
-                self._metrics.rejected.labels(rpc, error.reason).inc()
+                self._metrics.rejected.labels(rpc, error.limit).inc()
             elif isinstance(error, TooLate):
                 self._metrics.rejected.labels(rpc, "deadline").inc()
             self._log.info(

@@ -20,7 +20,7 @@ from adcaptum.engine.scheduling.ledger import Account
 from adcaptum.engine.scheduling.limits import ANY, Excess, Limits
 from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.service import logs
-from adcaptum.service.errors import TooBusy, Unavailable
+from adcaptum.service.errors import Reason, TooBusy, Unavailable
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.cores import Threads
 from adcaptum.service.models.curves import NO_MEMORY, Curve, row_seconds
@@ -257,13 +257,13 @@ class Dispatcher:
     def _wall(self, lane: EngineRunner, seconds: float) -> float:
         return seconds if lane is self._loop_lane else seconds / self._threads
 
-    def _too_busy(self, who: str, excess: Excess, priority: Priority, reason: str) -> TooBusy:
+    def _too_busy(self, who: str, excess: Excess, priority: Priority, limit: str) -> TooBusy:
         """Makes the error of a reached limit, with the time after which to try again."""
         share = min(1.0, excess.over / excess.held) if excess.held else 0.0
         return TooBusy(
             f"{who} has {excess.held} {excess.unit} under way, of {excess.limit} allowed",
             retry_s=self.retry_seconds(share, priority),
-            reason=reason,
+            limit=limit,
         )
 
     def _planning_crashed(self, error: BaseException) -> None:
@@ -288,4 +288,6 @@ class Dispatcher:
 
 
 def _stuck(model: ServedModel) -> Unavailable:
-    return Unavailable(f"Model {model.name!r} is stuck: a batch of it does not end.")
+    return Unavailable(
+        f"Model {model.name!r} is stuck: a batch of it does not end.", reason=Reason.MODEL_STUCK
+    )

@@ -7,7 +7,7 @@ from threading import get_ident
 
 import torch
 
-from adcaptum.service.errors import Cancelled, Unavailable
+from adcaptum.service.errors import Cancelled, Reason, Unavailable
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.engine_core import EngineCore
@@ -100,11 +100,11 @@ class EngineRunner:
             # Where a thread is stuck with the lock, the flows stay as they are.
             if work.lock.acquire(blocking=False):
                 try:
-                    work.fail(Unavailable("The server is shutting down."))
+                    work.fail(Unavailable("The server is shutting down.", reason=Reason.DRAINING))
                 finally:
                     work.lock.release()
             if not work.ended:
-                work.error = Unavailable("The server is shutting down.")
+                work.error = Unavailable("The server is shutting down.", reason=Reason.DRAINING)
         self._deliver(left, ())
 
     def _stop_work(self, work: Work, error: Exception, waste: str) -> None:
