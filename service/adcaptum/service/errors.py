@@ -16,36 +16,32 @@ from adcaptum.service.nearest import did_you_mean, nearest, shortened
 class Reason(enum.StrEnum):
     """Reasons of errors: a part of the contract, to which reasons may only be added."""
 
-    FIELD_INVALID = enum.auto()
-    FIELD_UNKNOWN = enum.auto()
-    REQUEST_UNREADABLE = enum.auto()
-    REQUEST_TOO_LARGE = enum.auto()
-    METHOD_UNKNOWN = enum.auto()
-    PARAMETER_UNKNOWN = enum.auto()
-    LAYER_UNKNOWN = enum.auto()
-    LABEL_UNKNOWN = enum.auto()
-    BASELINE_UNKNOWN = enum.auto()
-    PRESET_UNKNOWN = enum.auto()
-    BUDGET_TOO_SMALL = enum.auto()
-    MODEL_NOT_FOUND = enum.auto()
-    VERSION_NOT_FOUND = enum.auto()
-    ALIAS_NOT_FOUND = enum.auto()
-    MODEL_FAILED = enum.auto()
-    MODEL_RAISED = enum.auto()
-    METHOD_UNSUPPORTED = enum.auto()
-    MODEL_LOADING = enum.auto()
-    MODEL_STUCK = enum.auto()
-    DRAINING = enum.auto()
-    QUEUE_FULL = enum.auto()
-    QUOTA = enum.auto()
-    DEADLINE_TOO_SHORT = enum.auto()
-    DEADLINE_PASSED = enum.auto()
-    CANCELLED = enum.auto()
-    INTERNAL = enum.auto()
-
-    @staticmethod
-    def _generate_next_value_(name: str, start: int, count: int, last_values: list[str]) -> str:
-        return name
+    FIELD_INVALID = "FIELD_INVALID"
+    FIELD_UNKNOWN = "FIELD_UNKNOWN"
+    REQUEST_UNREADABLE = "REQUEST_UNREADABLE"
+    REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
+    METHOD_UNKNOWN = "METHOD_UNKNOWN"
+    PARAMETER_UNKNOWN = "PARAMETER_UNKNOWN"
+    LAYER_UNKNOWN = "LAYER_UNKNOWN"
+    LABEL_UNKNOWN = "LABEL_UNKNOWN"
+    BASELINE_UNKNOWN = "BASELINE_UNKNOWN"
+    PRESET_UNKNOWN = "PRESET_UNKNOWN"
+    BUDGET_TOO_SMALL = "BUDGET_TOO_SMALL"
+    MODEL_NOT_FOUND = "MODEL_NOT_FOUND"
+    VERSION_NOT_FOUND = "VERSION_NOT_FOUND"
+    ALIAS_NOT_FOUND = "ALIAS_NOT_FOUND"
+    MODEL_FAILED = "MODEL_FAILED"
+    MODEL_RAISED = "MODEL_RAISED"
+    METHOD_UNSUPPORTED = "METHOD_UNSUPPORTED"
+    MODEL_LOADING = "MODEL_LOADING"
+    MODEL_STUCK = "MODEL_STUCK"
+    DRAINING = "DRAINING"
+    QUEUE_FULL = "QUEUE_FULL"
+    QUOTA = "QUOTA"
+    DEADLINE_TOO_SHORT = "DEADLINE_TOO_SHORT"
+    DEADLINE_PASSED = "DEADLINE_PASSED"
+    CANCELLED = "CANCELLED"
+    INTERNAL = "INTERNAL"
 
 
 @dataclass(frozen=True, slots=True)
