@@ -7,12 +7,26 @@ import torch
 from torch import Tensor, nn
 
 from adcaptum.service.models import checks
-from adcaptum.service.models.declaration import Declaration, InputDeclaration, OutputDeclaration
+from adcaptum.service.models.declaration import (
+    DEFAULT_PRESET,
+    Declaration,
+    InputDeclaration,
+    OutputDeclaration,
+)
 from adcaptum.service.models.loading import LoadedModel
 from adcaptum.service.models.served_model import ServedModel
+from adcaptum.v1 import explain_spec_pb2, method_pb2
 
 FEATURES = 3
 CLASSES = 2
+SALIENCY = MappingProxyType(
+    {
+        DEFAULT_PRESET: explain_spec_pb2.Preset(
+            name=DEFAULT_PRESET,
+            spec=explain_spec_pb2.ExplainSpec(methods=[method_pb2.MethodSpec(name="saliency")]),
+        )
+    }
+)
 IDS = torch.tensor([[1, 4, 7], [2, 2, 5]])
 
 
@@ -47,7 +61,7 @@ def served() -> tuple[ServedModel, Watched]:
         factory="tiny:build",
         inputs=(InputDeclaration("x", "tensor", "FP32", (-1, FEATURES)),),
         outputs=(OutputDeclaration("y", "FP32", (-1, CLASSES), "logits", ("no", "yes")),),
-        default_method="saliency",
+        presets=SALIENCY,
     )
     loaded = LoadedModel(
         declaration=declaration,
@@ -92,7 +106,7 @@ def tokens() -> ServedModel:
         factory="tokens:build",
         inputs=(InputDeclaration("ids", "tensor", "INT64", (-1, -1), embedding="embedding"),),
         outputs=(OutputDeclaration("y", "FP32", (-1, 2), "logits"),),
-        default_method="saliency",
+        presets=SALIENCY,
         layers=MappingProxyType({"middle": "hidden"}),
     )
     loaded = LoadedModel(

@@ -1,19 +1,29 @@
 """The declaration of a model: the content of `model.toml`."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
 
+from adcaptum.v1 import explain_spec_pb2
+
 Kind = Literal["image", "text", "tabular", "tensor"]
 OutputKind = Literal["logits", "probabilities", "values"]
 Precision = Literal["as loaded", "float32", "bfloat16", "float16"]
 MemoryFormat = Literal["auto", "as loaded", "channels last"]
-Value = str | int | float | bool | tuple[int, ...]
 
 ZERO: Final = "zero"
 """The named baseline that every model has."""
+
+DEFAULT_PRESET: Final = "default"
+"""The preset of requests that name none."""
+
+NAME_RULE: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+"""The form of the names of models and presets: they stand in paths of URLs."""
+
+NAME: Final = re.compile(NAME_RULE)
 
 
 class DeclarationError(ValueError):
@@ -138,8 +148,7 @@ class Declaration:
         inputs: The inputs in the order of the forward method's arguments.
         outputs: The outputs, of which the first is explained.
         layers: Qualified module names by alias.
-        default_method: The method of requests that name none.
-        default_params: The parameters of that method.
+        presets: Questions by name, those that the owner wrote.
         max_rows: The most rows in one explanation.
         max_examples: The most examples in one request.
         examples: A safetensors file of examples, by input name.
@@ -158,8 +167,7 @@ class Declaration:
     accuracy: float | None = None
     source: str = ""
     layers: Mapping[str, str] = field(default_factory=dict)
-    default_method: str = "integrated_gradients"
-    default_params: Mapping[str, Value] = field(default_factory=dict)
+    presets: Mapping[str, explain_spec_pb2.Preset] = field(default_factory=dict)
     max_rows: int = 100_000
     max_examples: int = 64
     examples: Path | None = None

@@ -3,22 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Self
+from typing import Final, Self
 
 from torch import Tensor, nn
 
 from adcaptum.engine.execution.references.reference_cache import MOST_BYTES, ReferenceMemory
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Site
-from adcaptum.engine.vocabulary.method import needs_layer
 from adcaptum.service.errors import NotFound
 from adcaptum.service.models.checks import Checks
-from adcaptum.service.models.declaration import Declaration, DeclarationError
+from adcaptum.service.models.declaration import DEFAULT_PRESET
 from adcaptum.service.models.layouts.variants import ModelVariant
 from adcaptum.service.models.loading import LoadedModel
 from adcaptum.service.models.row_forecasts import RowForecasts
-from adcaptum.service.wire import method_specs
-from adcaptum.service.wire.method_specs import ResolvedMethod
-from adcaptum.v1 import model_pb2
+from adcaptum.v1 import explain_spec_pb2, method_pb2, model_pb2
+
+IMPLIED_METHODS: Final = ("integrated_gradients", "kernel_shap")
+"""The default preset's method where the owner names none: with gradients, and without."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +36,7 @@ class ServedModel:
         embedding: The site at which integer inputs are explained; None: the input.
         scales: One unit of noise for each feature: its range in the background set, because a
             table's features have all magnitudes; None: the range of each example's values.
-        default_method: The method of requests that name none.
+        presets: Questions by name; `default` is that of requests that name none.
         references: Traces of baseline rows; None: nothing is kept.
         row_forecasts: The rows that its explanations to a tolerance take.
     """
@@ -50,7 +50,7 @@ class ServedModel:
     label_index: Mapping[str, int]
     embedding: Site | None
     scales: tuple[Tensor, ...] | None
-    default_method: ResolvedMethod
+    presets: Mapping[str, explain_spec_pb2.ExplainSpec]
     references: ReferenceMemory | None = field(default_factory=ReferenceMemory)
     row_forecasts: RowForecasts = field(default_factory=RowForecasts)
 
@@ -71,9 +71,6 @@ class ServedModel:
             variant: Its chosen variant; None: the module as loaded.
             reference_bytes: The most bytes of memory that traces of baseline rows take. Nothing
                 is kept where rows depend on others of their batch.
-
-        Raises:
-            DeclarationError: Its default method does not exist or needs a layer.
         """
         declaration = loaded.declaration
         modules = {
@@ -96,7 +93,7 @@ class ServedModel:
             label_index=MappingProxyType(labels),
             embedding=Site(embedding) if embedding else None,
             scales=_scales(loaded),
-            default_method=_default_method(declaration),
+            presets=MappingProxyType(_presets(loaded, checks)),
             references=(
                 ReferenceMemory(reference_bytes, independent=True)
                 if reference_bytes and checks.independent
@@ -146,14 +143,15 @@ def _scales(loaded: LoadedModel) -> tuple[Tensor, ...] | None:
     return tuple((each.amax(0) - each.amin(0)).unsqueeze(0) for each in known)
 
 
-def _default_method(declaration: Declaration) -> ResolvedMethod:
-    try:
-        method = method_specs.by_name(declaration.default_method, declaration.default_params)
-    except (NotFound, ValueError) as error:
-        raise DeclarationError(f"{declaration.name}: defaults: {error}") from error
-    if needs_layer(method.abilities.layer):
-        raise DeclarationError(
-            f"{declaration.name}: defaults: {declaration.default_method} needs a layer, and "
-            "requests that name no method need name none"
-        )
-    return method
+def _presets(loaded: LoadedModel, checks: Checks) -> dict[str, explain_spec_pb2.ExplainSpec]:
+    """Returns the declared presets, and a default where the owner wrote none or no method."""
+    presets = {DEFAULT_PRESET: explain_spec_pb2.ExplainSpec()}
+    for name, preset in loaded.declaration.presets.items():
+        presets[name] = preset.spec
+    if not presets[DEFAULT_PRESET].methods:
+        default = explain_spec_pb2.ExplainSpec()
+        default.CopyFrom(presets[DEFAULT_PRESET])
+        implied = IMPLIED_METHODS[0] if checks.differentiable else IMPLIED_METHODS[1]
+        default.methods.append(method_pb2.MethodSpec(name=implied))
+        presets[DEFAULT_PRESET] = default
+    return presets

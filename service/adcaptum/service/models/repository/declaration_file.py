@@ -1,6 +1,5 @@
 """Reads `model.toml`."""
 
-import math
 import tomllib
 from pathlib import Path
 from types import MappingProxyType
@@ -21,8 +20,8 @@ from adcaptum.service.models.declaration import (
     Precision,
     Runtime,
     TokenBaseline,
-    Value,
 )
+from adcaptum.service.models.repository import preset_tables
 from adcaptum.service.models.repository.toml_table import TomlTable
 from adcaptum.service.nearest import did_you_mean, shortened
 from adcaptum.service.wire.tensors import DATATYPES
@@ -51,7 +50,7 @@ def read(folder: Path) -> Declaration:
 
 
 def _declaration(table: TomlTable, folder: Path) -> Declaration:
-    defaults, limits, examples = (table.table(k) for k in ("defaults", "limits", "examples"))
+    limits, examples = table.table("limits"), table.table("examples")
     factory = table.text("factory")
     if factory.count(":") != 1:
         raise table.error("factory", f"{shortened(factory)} is not of the form 'module:callable'")
@@ -73,15 +72,14 @@ def _declaration(table: TomlTable, folder: Path) -> Declaration:
         accuracy=_accuracy(table),
         source=table.text("source", ""),
         layers=MappingProxyType(_texts(table.table("layers"))),
-        default_method=defaults.text("method", "integrated_gradients"),
-        default_params=MappingProxyType(_params(defaults.table("params"))),
+        presets=MappingProxyType(preset_tables.read(table)),
         max_rows=limits.integer("max_rows", 100_000, least=1),
         max_examples=limits.integer("max_examples", 64, least=1),
         examples=_file(examples, "file", folder),
         example_texts=examples.texts("texts"),
         runtime=_runtime(table.table("runtime")),
     )
-    for part in (defaults, limits, examples):
+    for part in (limits, examples):
         part.finish()
     return declaration
 
@@ -237,21 +235,6 @@ def _accuracy(table: TomlTable) -> float | None:
     if not 0 <= accuracy <= 1:
         raise table.error("accuracy", f"{accuracy} is not from 0 to 1")
     return accuracy
-
-
-def _params(table: TomlTable) -> dict[str, Value]:
-    params: dict[str, Value] = {}
-    for name in table.names():
-        value = table.raw(name)
-        if isinstance(value, list):
-            params[name] = table.integers(name)
-        elif isinstance(value, str | bool | int) or (
-            isinstance(value, float) and math.isfinite(value)
-        ):
-            params[name] = value
-        else:
-            raise table.error(name, f"{shortened(value)} is not a value of a parameter")
-    return params
 
 
 def _texts(table: TomlTable) -> dict[str, str]:

@@ -37,7 +37,6 @@ def loaded(module: nn.Module, rows: Tensor, runtime: Runtime | None = None) -> L
         factory="net:build",
         inputs=(InputDeclaration("x", "tensor", "FP32", (-1, *rows.shape[1:])),),
         outputs=(OutputDeclaration("y", "FP32", (-1, 3), "logits"),),
-        default_method="saliency",
         runtime=runtime or Runtime(),
     )
     return LoadedModel(

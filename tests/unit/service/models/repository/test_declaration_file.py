@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from adcaptum.service.models.declaration import DeclarationError, NumberBaseline, Runtime
+from adcaptum.service.models.declaration import (
+    DEFAULT_PRESET,
+    DeclarationError,
+    NumberBaseline,
+    Runtime,
+)
 from adcaptum.service.models.repository import declaration_file
 
 GOOD = """
@@ -27,8 +32,7 @@ shape = [-1, 2]
 kind = "logits"
 labels = ["no", "yes"]
 [defaults]
-method = "saliency"
-params = { abs = false }
+methods = [{ name = "saliency", params = { abs = false } }]
 [limits]
 max_rows = 500
 """
@@ -43,10 +47,12 @@ def write(folder: Path, text: str) -> Path:
 
 def test_a_declaration_is_read(tmp_path: Path) -> None:
     read = declaration_file.read(write(tmp_path, GOOD))
-    assert (read.name, read.max_rows, read.default_method) == ("table", 500, "saliency")
+    assert (read.name, read.max_rows) == ("table", 500)
     assert read.inputs[0].shape == (-1, 3)
     assert read.outputs[0].labels == ("no", "yes")
-    assert read.default_params == {"abs": False}
+    (method,) = read.presets[DEFAULT_PRESET].spec.methods
+    assert method.name == "saliency"
+    assert {name: value.bool_value for name, value in method.params.items()} == {"abs": False}
 
 
 def test_how_a_model_may_be_arranged_is_read(tmp_path: Path) -> None:
