@@ -33,7 +33,7 @@ from adcaptum.attr import Saliency
 model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.GELU(), torch.nn.Linear(8, 3)).eval()
 question = Explicand.of(torch.randn(2, 4), target=[0, 2], baselines=0.0)
 answer = explain(model, METHODS["integrated_gradients"](), question)
-assert answer.error.max() < 1e-3, answer.error
+assert answer.completeness_error.max() < 1e-3, answer.completeness_error
 assert Saliency(model).attribute(torch.randn(2, 4), target=1).shape == (2, 4)
 print(len(METHODS), "methods")
 """

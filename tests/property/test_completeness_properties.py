@@ -236,9 +236,9 @@ def explained(function: Function, rule: str, *, seed: int = 0, strict: bool = Fa
 def test_it_is_complete(name: str, rule: str) -> None:
     for seed in range(3):
         answer = explained(COMPLETE[name], rule, seed=seed)
-        assert answer.error is not None
+        assert answer.completeness_error is not None
         assert answer.uncovered_ops == ()
-        assert float(answer.error.max()) < 1e-9
+        assert float(answer.completeness_error.max()) < 1e-9
 
 
 @pytest.mark.parametrize("name", LISTED)
@@ -268,8 +268,8 @@ def test_several_in_a_row_are_complete_or_listed(names: list[str], seed: int, ru
         return x
 
     answer = explained(chained, rule, seed=seed)
-    assert answer.error is not None
-    assert answer.uncovered_ops or float(answer.error.max()) < 1e-9
+    assert answer.completeness_error is not None
+    assert answer.uncovered_ops or float(answer.completeness_error.max()) < 1e-9
 
 
 def test_rows_do_not_depend_on_those_beside_them() -> None:
@@ -298,5 +298,5 @@ def test_a_jump_beside_the_reference_is_seen() -> None:
     )
     for function in (torch.sign, torch.floor, lambda x: (x > 0).double()):
         answer = explain(lambda x, f=function: f(x).sum(1), METHODS["deep_lift"](), question)
-        assert answer.error is not None
-        assert float(answer.error.max()) < 1e-9
+        assert answer.completeness_error is not None
+        assert float(answer.completeness_error.max()) < 1e-9

@@ -144,8 +144,8 @@ def test_relevance_of_tokens_is_that_of_the_transcription(name: str) -> None:
 def test_normalisations_that_are_written_out_conserve_relevance(name: str) -> None:
     method = resolve(METHODS["lrp"], {"composite": "epsilon"})
     answer = explain(Llama(NORMS[name]), method, Explicand.of(numbers(2, 6, WIDTH), target=3))
-    assert answer.error is not None
-    assert float(answer.error.max()) < 1e-9
+    assert answer.completeness_error is not None
+    assert float(answer.completeness_error.max()) < 1e-9
 
 
 GATED: dict[str, Callable[[Tensor], Tensor]] = {
@@ -191,8 +191,8 @@ def test_a_tanh_with_a_smaller_constant_is_a_sum_as_ever() -> None:
     question = Explicand.of(numbers(1, 2))
     answer = explain(lambda x: (torch.tanh(x @ weight) + 0.5).sum(1), method, question)
     # The constants keep their share.
-    assert answer.error is not None
-    torch.testing.assert_close(answer.error, torch.ones(1).double())
+    assert answer.completeness_error is not None
+    torch.testing.assert_close(answer.completeness_error, torch.ones(1).double())
 
 
 def test_clipping_that_is_no_gate_leaves_constants_their_share() -> None:
@@ -204,5 +204,5 @@ def test_clipping_that_is_no_gate_leaves_constants_their_share() -> None:
             method,
             Explicand.of(torch.tensor([[1.0, 0.5]]).double()),
         )
-        assert answer.error is not None
-        torch.testing.assert_close(answer.error, torch.ones(1).double())
+        assert answer.completeness_error is not None
+        torch.testing.assert_close(answer.completeness_error, torch.ones(1).double())

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from adcaptum.engine import METHODS, ErrorKind, Explicand, InvalidArgument, Site, explain
+from adcaptum.engine import METHODS, Explicand, InvalidArgument, Site, explain
 from adcaptum.engine.methods.paths.blur import (
     Blurred,
     Spectra,
@@ -105,9 +105,8 @@ def test_the_values_sum_to_what_focus_brings(at: str | None) -> None:
         else Explicand.of(x, target=[0, 1, 2], at=Site(at))
     )
     ours = explain(model, METHODS[NAME](), explicand)
-    assert ours.error is not None
-    assert ours.error_kind is ErrorKind.COMPLETENESS
-    assert float(ours.error.max()) < 1e-4
+    assert ours.completeness_error is not None
+    assert float(ours.completeness_error.max()) < 1e-4
     assert float(ours.values[0].sum(1).abs().min()) > 1e-2
     assert ours.output is not None
     torch.testing.assert_close(ours.output, model(x)[[0, 1, 2], [0, 1, 2]].detach())
@@ -126,8 +125,8 @@ def test_of_several_inputs_all_come_into_focus_together() -> None:
     explicand = Explicand.of(inputs, target=1, additional_forward_args=(weight,))
     ours = explain(two_inputs(), METHODS[NAME](), explicand)
     assert [v.shape for v in ours.values] == [(2, 4), (2, 3)]
-    assert ours.error is not None
-    assert float(ours.error.max()) < 1e-4
+    assert ours.completeness_error is not None
+    assert float(ours.completeness_error.max()) < 1e-4
 
 
 def test_half_precision_gives_float32() -> None:

@@ -73,8 +73,8 @@ def test_the_error_of_conductance_is_what_is_missing_from_the_output() -> None:
     answer = explain(MODEL, Conductance(n_steps=20), question(with_error=True))
     with torch.no_grad():
         change = (MODEL(X) - MODEL(START))[range(3), TARGETS]
-    assert answer.error is not None
-    torch.testing.assert_close(answer.error, (answer.values[0].sum(1) - change).abs())
+    assert answer.completeness_error is not None
+    torch.testing.assert_close(answer.completeness_error, (answer.values[0].sum(1) - change).abs())
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -115,8 +115,8 @@ def test_softmax_of_far_and_shifted_logits_is_finite_and_small() -> None:
         question = Explicand.of(x * scale + shift, target=1, baselines=x0)
         answer = explain(lambda t: torch.softmax(t, 1), METHODS["deep_lift"](), question)
         assert answer.values[0].isfinite().all()
-        assert answer.error is not None
-        assert answer.error.max() < 1e-9
+        assert answer.completeness_error is not None
+        assert answer.completeness_error.max() < 1e-9
     # Adding a number to all logits changes nothing, and nothing is put down to it.
     question = Explicand.of(x0 + 7, target=1, baselines=x0)
     answer = explain(lambda t: torch.softmax(t, 1), METHODS["deep_lift"](), question)
@@ -174,8 +174,8 @@ def test_normalising_a_baseline_of_zeros_gives_no_large_shares() -> None:
         F.normalize,
     ):
         answer = explain(function, METHODS["deep_lift"](), Explicand.of(numbers(3, 5), target=1))
-        assert answer.error is not None
-        assert answer.error.max() < 1e-12
+        assert answer.completeness_error is not None
+        assert answer.completeness_error.max() < 1e-12
         assert answer.values[0].abs().max() < 10
 
 
@@ -212,8 +212,8 @@ def test_over_a_background_it_is_the_mean_of_the_pairs() -> None:
     for batch_rows in (None, 1, 5):
         answer = explain(model, METHODS["deep_lift_shap"](), question, batch_rows=batch_rows)
         torch.testing.assert_close(answer.values[0], expected, rtol=1e-10, atol=1e-12)
-        assert answer.error is not None
-        assert answer.error.max() < 1e-12
+        assert answer.completeness_error is not None
+        assert answer.completeness_error.max() < 1e-12
     assert METHODS["deep_lift_shap"]().rows(question) == 3 * 4 + 4
 
 

@@ -72,8 +72,8 @@ def ours(model: Any, x: Tensor, x0: Tensor, target: Any = 1, **params: Any) -> A
 
 
 def error(answer: Attribution) -> float:
-    assert answer.error is not None
-    return float(answer.error.max())
+    assert answer.completeness_error is not None
+    return float(answer.completeness_error.max())
 
 
 def captums_error(model: nn.Module, x: Tensor, x0: Tensor, target: int = 1) -> float:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adcaptum.engine import METHODS, Attribution, ErrorKind, Explicand, Site, explain
+from adcaptum.engine import METHODS, Attribution, Explicand, Site, explain
 from adcaptum.engine.methods.paths.stratified_lines import stratified_lines
 from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import mlp, numbers
@@ -37,7 +37,7 @@ def test_the_values_lie_around_the_double_sum(n_samples: int, multiply: bool) ->
     )
     explicand = Explicand.of(X, target=[0, 2], baselines=BACKGROUND)
     ours = explain(model, method, explicand)
-    assert ours.error_kind is ErrorKind.STANDARD_ERROR
+    assert ours.standard_error is not None
     for i, target in enumerate((0, 2)):
         off = ours.values[0][i] - dense(model, X[i], target, multiply=multiply)
         # Student's t of nine degrees of freedom is beyond 6 once in 5000.
@@ -50,8 +50,8 @@ def test_with_many_points_the_values_are_the_double_sum() -> None:
     ours = explain(model, method, Explicand.of(X[:1], target=1, baselines=BACKGROUND))
     expected = dense(model, X[0], 1)
     torch.testing.assert_close(ours.values[0][0], expected, rtol=0, atol=1e-5)
-    assert ours.error is not None
-    assert float(ours.error) < 1e-5
+    assert ours.standard_error is not None
+    assert float(ours.standard_error) < 1e-5
 
 
 def test_strata_err_far_less_than_chance() -> None:
@@ -60,9 +60,9 @@ def test_strata_err_far_less_than_chance() -> None:
         model, resolve(METHODS["expected_gradients"], {"n_samples": 600}), explicand
     )
     at_random = explain(model, resolve(METHODS["gradient_shap"], {"n_samples": 600}), explicand)
-    assert stratified.error is not None
-    assert at_random.error is not None
-    assert bool((10 * stratified.error < at_random.error).all())
+    assert stratified.standard_error is not None
+    assert at_random.standard_error is not None
+    assert bool((10 * stratified.standard_error < at_random.standard_error).all())
 
 
 def test_values_sum_to_what_the_output_has_beyond_the_backgrounds() -> None:

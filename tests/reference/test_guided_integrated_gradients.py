@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adcaptum.engine import METHODS, ErrorKind, Explicand, Site, explain
+from adcaptum.engine import METHODS, Explicand, Site, explain
 from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import cnn, mlp, numbers, two_inputs
 
@@ -109,9 +109,8 @@ def test_gradients_at_both_ends_are_the_papers_integral_and_nearer_to_it() -> No
     with torch.no_grad():
         gap = (model(x) - model(x0))[0, 1]
     off = abs(float(papers.sum() - gap))
-    assert ours.error is not None
-    assert ours.error_kind is ErrorKind.COMPLETENESS
-    assert float(ours.error[0]) < off / 10
+    assert ours.completeness_error is not None
+    assert float(ours.completeness_error[0]) < off / 10
     assert ours.output is not None
     assert ours.baseline_output is not None
     torch.testing.assert_close((ours.output - ours.baseline_output)[0], gap)
@@ -122,7 +121,7 @@ def test_the_error_falls_with_the_square_of_the_steps() -> None:
     errors = []
     for steps in (25, 400):
         method = resolve(METHODS[NAME], {"n_steps": steps, "max_dist": 0.0})
-        error = explain(mlp(), method, explicand).error
+        error = explain(mlp(), method, explicand).completeness_error
         assert error is not None
         errors.append(error)
     assert bool((100 * errors[1] < errors[0]).all())
@@ -143,8 +142,8 @@ def test_several_inputs_go_one_way_together() -> None:
     explicand = Explicand.of(inputs, target=1, additional_forward_args=(weight,))
     ours = explain(two_inputs(), METHODS[NAME](), explicand)
     assert [v.shape for v in ours.values] == [(2, 4), (2, 3)]
-    assert ours.error is not None
-    assert float(ours.error.max()) < 1e-3
+    assert ours.completeness_error is not None
+    assert float(ours.completeness_error.max()) < 1e-3
 
 
 def test_a_layers_values_are_explained() -> None:
@@ -159,5 +158,5 @@ def test_half_precision_gives_float32() -> None:
     x = numbers(1, 1, 8, 8).bfloat16()
     ours = explain(cnn().bfloat16(), METHODS[NAME](), Explicand.of(x, target=2))
     assert ours.values[0].dtype == torch.float32
-    assert ours.error is not None
-    assert float(ours.error) < 0.05
+    assert ours.completeness_error is not None
+    assert float(ours.completeness_error) < 0.05

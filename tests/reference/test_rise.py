@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adcaptum.engine import METHODS, Attribution, ErrorKind, EveryOutput, Explicand, Site, explain
+from adcaptum.engine import METHODS, Attribution, EveryOutput, Explicand, Site, explain
 from adcaptum.engine.methods.perturbation.random_masks import GridMasks
 from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import cnn, mlp, numbers, text_classifier
@@ -87,9 +87,9 @@ def test_the_values_are_those_of_equation_6() -> None:
         torch.testing.assert_close(ours.values[0][e], each.mean(0))
         errors = each.std(0) / 40**0.5
         torch.testing.assert_close(ours.standard_errors[0][e], errors)
-        assert ours.error is not None
-        torch.testing.assert_close(ours.error[e], errors.max())
-    assert ours.error_kind is ErrorKind.STANDARD_ERROR
+        assert ours.standard_error is not None
+        torch.testing.assert_close(ours.standard_error[e], errors.max())
+    assert ours.standard_error is not None
 
 
 def test_the_values_lie_around_the_mean_over_all_masks() -> None:
@@ -160,7 +160,7 @@ def test_an_answer_is_reported_after_each_round() -> None:
     method = rise(n_samples=300)
     explain(cnn(), method, explicand, on_progress=reported.append)  # type: ignore[arg-type]
     assert [each.rows_used for each in reported] == [64, 192, 300]
-    errors = [float(each.error) for each in reported if each.error is not None]
+    errors = [float(each.standard_error) for each in reported if each.standard_error is not None]
     assert errors == sorted(errors, reverse=True)
 
 

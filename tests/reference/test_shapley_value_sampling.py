@@ -63,5 +63,5 @@ def test_captum_estimates_the_same() -> None:
     theirs = attr.ShapleyValueSampling(mlp()).attribute(
         x, x0, target=1, n_samples=400, perturbations_per_eval=8
     )
-    assert ours.error is not None
-    assert float((ours.values[0] - theirs).abs().max()) < 8 * float(ours.error)
+    assert ours.standard_error is not None
+    assert float((ours.values[0] - theirs).abs().max()) < 8 * float(ours.standard_error)

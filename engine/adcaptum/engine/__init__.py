@@ -19,7 +19,7 @@ from adcaptum.engine.execution.driver import explain, run
 from adcaptum.engine.execution.references.reference_cache import ReferenceMemory
 from adcaptum.engine.methods import METHODS
 from adcaptum.engine.vocabulary.arguments import PerExample, Shared
-from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, StopReason
+from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
 from adcaptum.engine.vocabulary.evaluation import Evaluation, Patch, Reading
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, Progress, ask, gather
@@ -34,7 +34,6 @@ __all__ = [
     "Attribution",
     "BudgetExceeded",
     "EngineError",
-    "ErrorKind",
     "Evaluation",
     "EveryOutput",
     "Explicand",

@@ -95,7 +95,8 @@ def example(explicand: Explicand, i: int) -> Explicand:
 def tensors(attribution: Attribution) -> list[Tensor]:
     """All that an answer says."""
     found = [*attribution.values, *attribution.standard_errors]
-    optional = (attribution.error, attribution.output, attribution.baseline_output)
+    errors = (attribution.completeness_error, attribution.standard_error)
+    optional = (*errors, attribution.output, attribution.baseline_output)
     return found + [t for t in optional if t is not None]
 
 

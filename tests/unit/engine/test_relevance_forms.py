@@ -106,8 +106,8 @@ def test_recurrent_layers_conserve_relevance(name: str) -> None:
                 weight.zero_()
     answer = relevance(model, numbers(*TIMES))
     assert answer.uncovered_ops == ()
-    assert answer.error is not None
-    assert float(answer.error.max()) < 1e-9
+    assert answer.completeness_error is not None
+    assert float(answer.completeness_error.max()) < 1e-9
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])

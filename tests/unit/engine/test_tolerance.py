@@ -10,6 +10,7 @@ from torch import nn
 
 from adcaptum.engine import METHODS, BudgetExceeded, Explicand, InvalidArgument, StopReason, explain
 from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.method import Method
 from adcaptum.engine.vocabulary.parameters import resolve
 from tests.models import cnn, mlp, numbers
 
@@ -17,12 +18,12 @@ IG = resolve(METHODS["integrated_gradients"], {})
 EXACT = resolve(METHODS["integrated_gradients"], {"n_steps": 2000})
 
 
-def kinked() -> nn.Module:
+def kinked(features: int = 8) -> nn.Module:
     """A network of ReLUs: its gradient jumps along the way."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
         layers = nn.Sequential(
-            nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3)
+            nn.Linear(features, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3)
         )
     return layers.double().eval()
 
@@ -101,7 +102,7 @@ def test_a_budget_without_a_first_answer_is_refused() -> None:
 def test_what_never_gets_there_says_that_it_did_not() -> None:
     question = Explicand.of(numbers(1, 1, 8, 8), target=1, tolerance=1e-9)
     answer = explain(cnn(), IG, question)
-    assert answer.stop_reason is StopReason.BUDGET
+    assert answer.stop_reason is StopReason.EXHAUSTED
     assert answer.rows_used == 1025
 
 
@@ -117,7 +118,7 @@ def test_an_input_that_is_its_baseline_is_done_at_once() -> None:
 def test_what_is_no_number_is_not_converged_and_costs_nothing_more(name: str) -> None:
     question = Explicand.of(numbers(1, 8), baselines=0.0, tolerance=0.01)
     answer = explain(lambda x: x.sum(1) * torch.nan, METHODS[name](), question)
-    assert answer.stop_reason is StopReason.BUDGET
+    assert answer.stop_reason is StopReason.EXHAUSTED
     assert answer.relative_error is not None
     assert answer.relative_error.isnan().all()
     assert answer.rows_used <= 65
@@ -127,3 +128,41 @@ def test_what_is_no_number_is_not_converged_and_costs_nothing_more(name: str) ->
 def test_a_tolerance_is_a_share(tolerance: float) -> None:
     with pytest.raises(InvalidArgument, match="tolerance"):
         Explicand.of(numbers(1, 8), tolerance=tolerance)
+
+
+def test_each_example_has_the_reason_for_which_it_ended() -> None:
+    """One example is its baseline and met at once; the other has kinks and no rows left."""
+    x = torch.cat([torch.zeros(1, 8), numbers(1, 8) * 3])
+    question = Explicand.of(x, target=1, tolerance=1e-6)
+    answer = explain(kinked(), IG, question, max_rows=60)
+    assert answer.stop_reason is StopReason.BUDGET
+    assert [answer.reason(i) for i in range(2)] == [StopReason.CONVERGED, StopReason.BUDGET]
+
+
+def test_an_example_that_has_nothing_finer_does_not_hide_that_another_met_it() -> None:
+    x = numbers(2, 8) * 3
+    x[1, 0] = 1e4
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return x.sum(1) * torch.where(x[:, 0] > 1e3, torch.nan, 1.0)
+
+    answer = explain(model, IG, Explicand.of(x, tolerance=0.01))
+    assert answer.stop_reason is StopReason.EXHAUSTED
+    assert answer.stop_reasons == (StopReason.CONVERGED, StopReason.EXHAUSTED)
+
+
+@pytest.mark.parametrize("method", [METHODS["saliency"](), IG, METHODS["kernel_shap"]()])
+def test_without_a_tolerance_all_steps_are_completed(method: Method) -> None:
+    answer = explain(kinked(), method, Explicand.of(numbers(2, 8), target=1))
+    assert answer.stop_reason is StopReason.COMPLETED
+    assert answer.stop_reasons == ()
+
+
+def test_sampled_shapley_values_have_every_error() -> None:
+    question = Explicand.of(numbers(2, 20), target=1, tolerance=0.2)
+    answer = explain(kinked(20), METHODS["shapley_value_sampling"](), question)
+    assert answer.completeness_error is not None
+    assert answer.standard_error is not None
+    assert answer.relative_error is not None
+    assert bool((answer.completeness_error < 1e-5).all())
+    assert bool((answer.standard_error > 0).all())

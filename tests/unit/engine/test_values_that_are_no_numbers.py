@@ -12,7 +12,6 @@ from adcaptum.engine import (
     INPUT,
     METHODS,
     Attribution,
-    ErrorKind,
     Explicand,
     Site,
     StopReason,
@@ -73,14 +72,14 @@ def answer(name: str, bad: float, **more: Any) -> Attribution:
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_what_is_no_number_has_no_standard_error(name: str, bad: float) -> None:
     found = answer(name, bad)
-    if found.error_kind is not ErrorKind.STANDARD_ERROR:
+    if found.standard_error is None:
         return
     for values, errors in zip(found.values, found.standard_errors, strict=True):
         assert not bool((errors[~values.isfinite()] == 0).any())
         assert values[[0, 2]].isfinite().all()
-    assert found.error is not None
+    assert found.standard_error is not None
     if any(not values[1].isfinite().all() for values in found.values):
-        assert not found.error[1].isfinite()
+        assert not found.standard_error[1].isfinite()
     if any(values[1].isnan().any() for values in found.values):
         assert found.stop_reason is not StopReason.CONVERGED
 

@@ -63,7 +63,7 @@ def work(model: ServedModel, explicand: Explicand, *, deterministic: bool) -> Wo
 
 
 def bits(attribution: Attribution) -> list[bytes]:
-    every = (*attribution.values, attribution.error, attribution.output)
+    every = (*attribution.values, attribution.completeness_error, attribution.output)
     return [t.numpy().tobytes() for t in every if isinstance(t, Tensor)]
 
 

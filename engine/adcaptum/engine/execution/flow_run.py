@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from adcaptum.engine.errors import BudgetExceeded
 from adcaptum.engine.execution.pending import Pending
-from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, StopReason
+from adcaptum.engine.vocabulary.attribution import Attribution, StopReason, ended
 from adcaptum.engine.vocabulary.flow import Flow, Progress, Round
 
 T = TypeVar("T")
@@ -29,12 +29,11 @@ class FlowRun(Generic[T]):
         rows_used: The rows of all rounds so far, the current one included.
         best: The best answer so far, if the flow has reported one.
         done: Whether the flow has ended with a result.
-        stop_reason: The reason of its end.
     """
 
     __slots__ = (
         "_flow", "_forward_rows", "_max_rows", "_on_progress", "_result", "best", "done", "pending",
-        "rows_used", "stop_reason",
+        "rows_used",
     )  # fmt: skip
 
     def __init__(
@@ -63,7 +62,6 @@ class FlowRun(Generic[T]):
         self.rows_used = 0
         self.best: Attribution | None = None
         self.done = False
-        self.stop_reason = StopReason.CONVERGED
 
     def start(self) -> tuple[Pending, ...]:
         """Runs the flow to its first round."""
@@ -82,7 +80,7 @@ class FlowRun(Generic[T]):
         """Ends the flow with its best answer so far; False, without ending it, if there is none."""
         if self.best is None:
             return False
-        self._end(self.best, reason)
+        self._end(ended(self.best, reason))
         return True
 
     def close(self) -> None:
@@ -101,12 +99,7 @@ class FlowRun(Generic[T]):
         assert self.done, "the flow has ended"
         result = self._result
         if isinstance(result, Attribution):
-            # A flow that ran to its end may state a reason of its own.
-            ended = self.stop_reason is StopReason.CONVERGED
-            reason = result.stop_reason if ended else self.stop_reason
-            if reason is StopReason.CONVERGED and _unknown(result):
-                reason = StopReason.BUDGET
-            result = replace(result, rows_used=self.rows_used, stop_reason=reason)
+            result = replace(result, rows_used=self.rows_used)
         # The best answer of a stopped flow is an Attribution, and so is T.
         return result  # type: ignore[return-value]
 
@@ -118,7 +111,7 @@ class FlowRun(Generic[T]):
                 self._report(asked.attribution)
                 asked = self._flow.send(())
         except StopIteration as stop:
-            self._end(stop.value, StopReason.CONVERGED)
+            self._end(stop.value)
             return ()
         if self._forward_rows is not None:
             asked = tuple([each.apart(self._forward_rows) for each in asked])
@@ -138,15 +131,7 @@ class FlowRun(Generic[T]):
         if self._on_progress is not None:
             self._on_progress(self.best)
 
-    def _end(self, result: T | Attribution, reason: StopReason) -> None:
+    def _end(self, result: T | Attribution) -> None:
         self._result = result
-        self.stop_reason = reason
         self.done = True
         self.close()
-
-
-def _unknown(answer: Attribution) -> bool:
-    """Returns whether an answer has standard errors, and one of them is not a number."""
-    if answer.error_kind is not ErrorKind.STANDARD_ERROR or answer.error is None:
-        return False
-    return bool(answer.error.isnan().any())

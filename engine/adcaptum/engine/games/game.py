@@ -22,7 +22,7 @@ from adcaptum.engine.games.masked_rows import Masked
 from adcaptum.engine.rows.reduce import accumulator_dtype
 from adcaptum.engine.sampling.adaptive import MOST_ROWS, Draw, sampled
 from adcaptum.engine.sampling.replicates import standard_errors, wrong
-from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind
+from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.backgrounds import background_endpoint_rows, backgrounds
 from adcaptum.engine.vocabulary.endpoints import endpoint_rows, endpoints
 from adcaptum.engine.vocabulary.explicand import Explicand
@@ -156,7 +156,7 @@ class Game:
     ) -> Attribution:
         """Makes the attribution that a method returns.
 
-        Without standard errors, but with both outputs, the error is that of completeness.
+        With both outputs it has a completeness error.
 
         Args:
             values: Of each feature, (games, features).
@@ -164,22 +164,23 @@ class Game:
             baseline_output: The target at their baselines, (games,).
             standard_errors: Of the values, of their shape.
         """
-        error, kind = None, ErrorKind.NONE
+        completeness: Tensor | None = None
+        largest_error: Tensor | None = None
         spread_errors: tuple[Tensor, ...] = ()
         if standard_errors is not None:
             # A value that is not finite has no error.
             standard_errors = standard_errors.where(values.isfinite(), torch.nan)
-            error, kind = standard_errors.amax(1), ErrorKind.STANDARD_ERROR
+            largest_error = _narrowed(standard_errors.amax(1), output)
             spread_errors = self.features.spread(standard_errors, self.ends, output.dtype)
-        elif baseline_output is not None:
+        if baseline_output is not None:
             gap = exact(output) - exact(baseline_output)
-            error, kind = (values.sum(1) - gap).abs(), ErrorKind.COMPLETENESS
+            completeness = _narrowed((values.sum(1) - gap).abs(), output)
         return Attribution(
             self.features.spread(values, self.ends, output.dtype),
-            None if error is None else error.to(accumulator_dtype(output.dtype)).to(output.device),
-            kind,
             output,
             baseline_output,
+            completeness,
+            largest_error,
             spread_errors,
         )
 
@@ -219,6 +220,11 @@ def usual_game_rows(explicand: Explicand, each: int) -> int:
     if features <= _MOST_ENUMERATED:
         coalitions = min(coalitions, 1 << features)
     return game_rows(explicand, coalitions + 1)
+
+
+def _narrowed(error: Tensor, output: Tensor) -> Tensor:
+    """Converts errors to the dtype and the device of answers."""
+    return error.to(accumulator_dtype(output.dtype)).to(output.device)
 
 
 def by_game(values: Tensor, examples: int) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.rows.moments import largest, merged
-from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind
+from adcaptum.engine.vocabulary.attribution import Attribution
 
 Tensors = tuple[Tensor, ...]
 
@@ -112,8 +112,10 @@ def _answer(replicates: Tensors, output: Tensor | None) -> tuple[Attribution, Te
     found = deviations(replicates)
     errors = standard_errors(found)
     mean = tuple(t.mean(1) for t in replicates)
-    kind = ErrorKind.STANDARD_ERROR
-    return Attribution(mean, largest(errors), kind, output, None, errors), wrong(found)
+    answer = Attribution(
+        mean, output=output, standard_error=largest(errors), standard_errors=errors
+    )
+    return answer, wrong(found)
 
 
 def deviations(replicates: Tensors) -> Tensors:

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from adcaptum.engine.rows.reduce import Ignored
-from adcaptum.engine.vocabulary.attribution import Attribution, joined
+from adcaptum.engine.vocabulary.attribution import Attribution, joined, under_way
 from adcaptum.engine.vocabulary.evaluation import Evaluation, Reading
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.sample_major import example_major, sample_major
@@ -59,8 +59,8 @@ def ask(evaluation: Evaluation) -> Flow[Reading]:
 
 
 def report(attribution: Attribution) -> Flow[None]:
-    """Reports the best answer so far."""
-    yield Progress(attribution)
+    """Reports the best answer so far, as one that is under way."""
+    yield Progress(under_way(attribution))
 
 
 def pause() -> Flow[None]:

@@ -14,13 +14,12 @@ For the event loop only.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from operator import is_not
 from typing import Final
 
 from torch import Tensor
 
-from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
+from adcaptum.engine.vocabulary.attribution import Attribution, StopReason, ended
 from adcaptum.service.handlers.plans import Explanation
 from adcaptum.service.handlers.waiter import Terms, Waiter
 from adcaptum.service.requests.parsed_request import ParsedRequest
@@ -138,7 +137,7 @@ class SharedComputation:
             if execution.done:
                 found.append((piece, execution.result))
             elif (best := execution.best) is not None:
-                found.append((piece, replace(best, stop_reason=StopReason.DEADLINE)))
+                found.append((piece, ended(best, StopReason.DEADLINE)))
         return found
 
     @property

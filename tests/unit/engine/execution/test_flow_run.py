@@ -126,9 +126,9 @@ def test_a_sampling_method_stops_at_its_budget_with_what_it_has() -> None:
     answer = explain(model, GradientShap(1000), explicand, max_rows=120, on_progress=answers.append)
     assert answer.stop_reason is StopReason.BUDGET
     assert answer.rows_used <= 120
-    assert answer.error is not None
+    assert answer.standard_error is not None
     assert torch.equal(answer.values[0], answers[-1].values[0])
-    errors = [a.error.item() for a in answers if a.error is not None]
+    errors = [a.standard_error.item() for a in answers if a.standard_error is not None]
     assert len(errors) > 1
     assert errors[-1] < errors[0]
 

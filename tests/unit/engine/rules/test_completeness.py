@@ -36,11 +36,11 @@ def differences(
 
 def assert_complete(answer: Attribution, tolerance: float = 1e-9) -> None:
     assert answer.uncovered_ops == ()
-    assert answer.error is not None
+    assert answer.completeness_error is not None
     assert answer.output is not None
     assert answer.baseline_output is not None
     assert (answer.output - answer.baseline_output).abs().max() > 1e-6, "there is a difference"
-    assert answer.error.max() < tolerance
+    assert answer.completeness_error.max() < tolerance
     assert answer.values[0].isfinite().all()
 
 

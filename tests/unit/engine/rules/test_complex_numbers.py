@@ -77,8 +77,8 @@ def explained(function: Function, rule: str, *, strict: bool = False) -> tuple[T
     question = Explicand.of(x, baselines=x0, target=0)
     method = resolve(METHODS["deep_lift"], {"rule": rule, "strict": strict})
     answer = explain(function, method, question)
-    assert answer.error is not None
-    return answer.error, answer.uncovered_ops
+    assert answer.completeness_error is not None
+    return answer.completeness_error, answer.uncovered_ops
 
 
 @pytest.mark.parametrize("rule", ["rescale", "reveal_cancel"])

@@ -260,8 +260,8 @@ def test_rows_that_a_model_moves_are_followed() -> None:
     for function in moved:
         answer = explained(function)
         assert answer.uncovered_ops == ()
-        assert answer.error is not None
-        assert answer.error.max() < 1e-12
+        assert answer.completeness_error is not None
+        assert answer.completeness_error.max() < 1e-12
 
 
 def test_rows_that_are_lost_are_reported() -> None:

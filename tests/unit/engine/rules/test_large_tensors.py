@@ -47,6 +47,6 @@ def test_large_tensors_have_the_multipliers_of_small_ones(
     monkeypatch.setattr(interception, "_LARGE", 1 << 40)
     small = _explained(baselines)
     torch.testing.assert_close(large.values[0], small.values[0], rtol=1e-9, atol=1e-12)
-    assert large.error is not None
-    assert large.error.max() < 1e-9
+    assert large.completeness_error is not None
+    assert large.completeness_error.max() < 1e-9
     assert large.uncovered_ops == ()

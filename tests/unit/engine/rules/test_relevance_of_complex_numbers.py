@@ -63,8 +63,8 @@ def explained(function: Function) -> Attribution:
 def test_relevance_is_conserved(name: str) -> None:
     answer = explained(CONSERVING[name])
     assert answer.uncovered_ops == ()
-    assert answer.error is not None
-    assert float(answer.error.max()) < 1e-9
+    assert answer.completeness_error is not None
+    assert float(answer.completeness_error.max()) < 1e-9
 
 
 @pytest.mark.parametrize("name", LINEAR)

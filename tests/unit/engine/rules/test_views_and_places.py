@@ -147,5 +147,5 @@ def test_views_without_gradients_are_constants_to_lrp(name: str) -> None:
     answer = explain(_without_gradient(view), method, Explicand.of(_INPUT))
     detached = explain(lambda x: (x * view(x.detach())).sum(1), method, Explicand.of(_INPUT))
     torch.testing.assert_close(answer.values, detached.values)
-    assert answer.error is not None
-    assert answer.error.max() < 1e-9
+    assert answer.completeness_error is not None
+    assert answer.completeness_error.max() < 1e-9

@@ -82,8 +82,8 @@ def test_a_reference_has_the_further_arguments_of_its_example() -> None:
         (x, y), target=1, baselines=(0.0, 0.0), additional_forward_args=(weight, 2.0)
     ))  # fmt: skip
     assert together.rows_used == method.rows(question) == 6
-    assert together.error is not None
-    assert together.error.max() < 1e-12
+    assert together.completeness_error is not None
+    assert together.completeness_error.max() < 1e-12
     for i in range(3):
         alone = explain(model, method, question.example(i))
         torch.testing.assert_close(together.values[0][i : i + 1], alone.values[0])

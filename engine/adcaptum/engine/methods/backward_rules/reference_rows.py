@@ -12,7 +12,7 @@ from adcaptum.engine.rows.reduce import WeightedSum, widened
 from adcaptum.engine.rows.sources import Repeated
 from adcaptum.engine.rules.interception import Rule
 from adcaptum.engine.vocabulary.arguments import PerExample
-from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
+from adcaptum.engine.vocabulary.attribution import Attribution, completeness_error
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Patch, Reading
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.references import References
@@ -88,10 +88,9 @@ def difference_attribution(
         error = completeness_error(values, *widened((output, baseline_output)))
     return Attribution(
         values,
-        error,
-        ErrorKind.COMPLETENESS if multiply else ErrorKind.NONE,
         output,
         baseline_output,
+        error,
         uncovered_ops=reading.uncovered_ops,
     )
 
@@ -109,11 +108,12 @@ def incomplete(answer: Attribution, explicand: Explicand) -> Tensor | None:
         The error relative to the output's difference, (examples,), 0 for examples whose error is
         at most a hundredth of the difference, or rounding; None if all are such.
     """
-    if answer.error is None or explicand.at != INPUT:
+    if answer.completeness_error is None or explicand.at != INPUT:
         return None
     assert answer.output is not None, "rows were compared"
     assert answer.baseline_output is not None, "rows were compared"
-    error, difference = (t.double() for t in (answer.error, answer.output - answer.baseline_output))
+    error = answer.completeness_error.double()
+    difference = (answer.output - answer.baseline_output).double()
     size = sum(v.double().abs().flatten(1).sum(1) for v in answer.values)
     relative = error / difference.abs()
     rounding = size * torch.finfo(answer.output.dtype).eps ** 0.5

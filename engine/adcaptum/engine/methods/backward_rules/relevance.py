@@ -11,7 +11,7 @@ from adcaptum.engine.errors import UncoveredOperations
 from adcaptum.engine.rows.reduce import accumulator_dtype, widened
 from adcaptum.engine.rules.lrp.composites import Composite
 from adcaptum.engine.rules.lrp.rule import Relevance
-from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
+from adcaptum.engine.vocabulary.attribution import Attribution, completeness_error
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask
 from adcaptum.engine.vocabulary.method import Traits
@@ -61,9 +61,8 @@ class CompositeLRP:
         )
         return Attribution(
             values,
-            completeness_error(values, started, torch.zeros_like(started)),
-            ErrorKind.COMPLETENESS,
             output=output,
+            completeness_error=completeness_error(values, started, torch.zeros_like(started)),
             uncovered_ops=reading.uncovered_ops,
         )
 

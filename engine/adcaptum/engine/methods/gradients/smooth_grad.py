@@ -13,7 +13,7 @@ from adcaptum.engine.rows.noise import Noisy, noise_scales
 from adcaptum.engine.rows.randomness import address
 from adcaptum.engine.sampling.adaptive import MOST_ROWS, sampled, usual_samples
 from adcaptum.engine.sampling.replicates import ReplicatedVariances, Replicates
-from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind
+from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.endpoints import values_at_site
 from adcaptum.engine.vocabulary.evaluation import INPUT
 from adcaptum.engine.vocabulary.explicand import Explicand
@@ -196,7 +196,7 @@ class SmoothGrad:
             return Attribution(moments.variance, output=output)
         errors = moments.standard_errors
         return Attribution(
-            moments.mean, largest(errors), ErrorKind.STANDARD_ERROR, output, None, errors
+            moments.mean, output=output, standard_error=largest(errors), standard_errors=errors
         )
 
 

@@ -22,7 +22,7 @@ from adcaptum.engine.methods.paths.trapezoid import interleaved, warped
 from adcaptum.engine.rows.accumulator import summable
 from adcaptum.engine.rows.reduce import Stack, widened
 from adcaptum.engine.rows.sources import Path
-from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
+from adcaptum.engine.vocabulary.attribution import Attribution, completeness_error
 from adcaptum.engine.vocabulary.evaluation import Reading
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask, example_by_example
@@ -160,7 +160,7 @@ def _answer(explicand: Explicand, values: Tensors, outputs: Tensor) -> Attributi
         return Attribution(values)
     baseline_output, output = outputs.unbind(1)
     error = completeness_error(values, output, baseline_output)
-    return Attribution(values, error, ErrorKind.COMPLETENESS, output, baseline_output)
+    return Attribution(values, output, baseline_output, error)
 
 
 @lru_cache(maxsize=256)

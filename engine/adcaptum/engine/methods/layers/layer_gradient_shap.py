@@ -16,7 +16,7 @@ from adcaptum.engine.rows.reduce import Reduce
 from adcaptum.engine.rows.sources import Rows
 from adcaptum.engine.sampling.adaptive import MOST_ROWS, sampled
 from adcaptum.engine.sampling.replicates import Replicates
-from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind
+from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.backgrounds import backgrounds
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation
 from adcaptum.engine.vocabulary.explicand import Explicand
@@ -81,7 +81,7 @@ class LayerGradientShap:
             moments.add(taken.values)
             errors = moments.standard_errors
             answer = Attribution(
-                moments.mean, largest(errors), ErrorKind.STANDARD_ERROR, output, None, errors
+                moments.mean, output=output, standard_error=largest(errors), standard_errors=errors
             )
             yield from report(answer)
         assert answer is not None, "there is at least one sample"

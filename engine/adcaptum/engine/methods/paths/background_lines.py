@@ -27,7 +27,7 @@ from adcaptum.engine.rows.reduce import Reduce, WeightedSum
 from adcaptum.engine.rows.sources import Rows
 from adcaptum.engine.sampling.adaptive import MOST_ROWS, sampled
 from adcaptum.engine.sampling.replicates import Replicates
-from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
+from adcaptum.engine.vocabulary.attribution import Attribution, completeness_error
 from adcaptum.engine.vocabulary.backgrounds import backgrounds
 from adcaptum.engine.vocabulary.evaluation import Evaluation
 from adcaptum.engine.vocabulary.explicand import Explicand
@@ -146,7 +146,7 @@ class BackgroundLines:
             return Attribution(averages, output=output)
         baseline_output = outputs[0].mean(0, keepdim=True)
         error = completeness_error(averages, output, baseline_output)
-        return Attribution(averages, error, ErrorKind.COMPLETENESS, output, baseline_output)
+        return Attribution(averages, output, baseline_output, error)
 
 
 def average_gradient(

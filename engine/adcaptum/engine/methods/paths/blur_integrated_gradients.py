@@ -13,7 +13,7 @@ from adcaptum.engine.methods.paths.quadrature import Rule, nodes_with_ends
 from adcaptum.engine.methods.paths.refinement import USUAL_POINTS, refined
 from adcaptum.engine.methods.paths.trapezoid import Trapezoid
 from adcaptum.engine.rows.reduce import WeightedSum
-from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
+from adcaptum.engine.vocabulary.attribution import Attribution, completeness_error
 from adcaptum.engine.vocabulary.endpoints import values_at_site
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation
 from adcaptum.engine.vocabulary.explicand import Explicand
@@ -125,7 +125,7 @@ class _Integral:
             return Attribution(values)
         baseline_output, output = outputs.view(self.explicand.count, -1)[:, [0, -1]].unbind(1)
         error = completeness_error(values, output, baseline_output)
-        return Attribution(values, error, ErrorKind.COMPLETENESS, output, baseline_output)
+        return Attribution(values, output, baseline_output, error)
 
 
 def _ends(explicand: Explicand) -> Flow[tuple[Tensor, ...]]:

@@ -14,7 +14,7 @@ from adcaptum.engine.methods.paths.stratified_lines import stratified_lines
 from adcaptum.engine.rows.moments import RunningMoments, largest, rounds
 from adcaptum.engine.rows.noise import Lines
 from adcaptum.engine.rows.reduce import WeightedSum
-from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind
+from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.backgrounds import background_endpoint_rows, backgrounds
 from adcaptum.engine.vocabulary.evaluation import Evaluation, Reading
 from adcaptum.engine.vocabulary.explicand import Explicand
@@ -93,7 +93,7 @@ class ExpectedGradients:
             moments.add(tuple(torch.stack(of_each, 1) for of_each in means))
             errors = moments.standard_errors
             answer = Attribution(
-                moments.mean, largest(errors), ErrorKind.STANDARD_ERROR, output, None, errors
+                moments.mean, output=output, standard_error=largest(errors), standard_errors=errors
             )
             yield from report(answer)
         assert answer is not None, "there is at least one replicate"

@@ -11,7 +11,7 @@ from adcaptum.engine.methods.paths.background_lines import average_gradient, usu
 from adcaptum.engine.rows.moments import RunningMoments, largest, rounds
 from adcaptum.engine.rows.noise import Lines, choose_lines
 from adcaptum.engine.rows.reduce import Moments
-from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind
+from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.backgrounds import background_endpoint_rows, backgrounds
 from adcaptum.engine.vocabulary.evaluation import Evaluation
 from adcaptum.engine.vocabulary.explicand import Explicand
@@ -77,7 +77,7 @@ class GradientShap:
             moments.merge(size, reading.gradients[:half], reading.gradients[half:])
             errors = moments.standard_errors
             answer = Attribution(
-                moments.mean, largest(errors), ErrorKind.STANDARD_ERROR, output, None, errors
+                moments.mean, output=output, standard_error=largest(errors), standard_errors=errors
             )
             yield from report(answer)
         assert answer is not None, "there is at least one sample"

@@ -17,7 +17,7 @@ from adcaptum.engine.methods.paths.refinement import FIRST_INTERVALS, MOST_INTER
 from adcaptum.engine.rows.accumulator import Accumulator, summable
 from adcaptum.engine.rows.reduce import widened
 from adcaptum.engine.rows.sources import Given
-from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
+from adcaptum.engine.vocabulary.attribution import Attribution, completeness_error
 from adcaptum.engine.vocabulary.endpoints import endpoint_rows, endpoints
 from adcaptum.engine.vocabulary.evaluation import Reading
 from adcaptum.engine.vocabulary.explicand import Explicand
@@ -116,7 +116,7 @@ class GuidedIntegratedGradients:
             gradients = later
         values = _parted(total.result(path.points.dtype), widened(ends))
         error = completeness_error(values, reading.values, begin.values)
-        answer = Attribution(values, error, ErrorKind.COMPLETENESS, reading.values, begin.values)
+        answer = Attribution(values, reading.values, begin.values, error)
         return _Walk(answer, torch.stack(outputs, 1), torch.stack(parts, 1))
 
     def rows(self, explicand: Explicand) -> int:

@@ -13,7 +13,7 @@ from adcaptum.engine.methods.paths.refinement import USUAL_POINTS, refined
 from adcaptum.engine.methods.paths.trapezoid import Trapezoid
 from adcaptum.engine.rows.reduce import WeightedSum, widened
 from adcaptum.engine.rows.sources import Path
-from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind, completeness_error
+from adcaptum.engine.vocabulary.attribution import Attribution, completeness_error
 from adcaptum.engine.vocabulary.endpoints import endpoint_rows, endpoints
 from adcaptum.engine.vocabulary.evaluation import Evaluation
 from adcaptum.engine.vocabulary.explicand import Explicand
@@ -90,7 +90,7 @@ class IntegratedGradients:
             return Attribution(values)
         baseline_output, output = outputs.unbind(1)
         error = completeness_error(products, output, baseline_output)
-        return Attribution(values, error, ErrorKind.COMPLETENESS, output, baseline_output)
+        return Attribution(values, output, baseline_output, error)
 
     def rows(self, explicand: Explicand) -> int:
         """The steps of each example, its ends for the error, at a site the reading of its values.

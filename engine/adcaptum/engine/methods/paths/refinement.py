@@ -109,7 +109,7 @@ def refined(levels: Levels, tolerance: float, caution: Caution = ONE_PATH) -> Fl
         # Finer steps do not lead back from NaN.
         hopeless = bool(answer.relative_error.isnan().any())
         if silent and intervals < _FEWEST_OF_SILENT:
-            answer = replace(answer, stop_reason=StopReason.BUDGET)
+            answer = replace(answer, stop_reason=StopReason.EXHAUSTED)
         if answer.stop_reason is StopReason.CONVERGED or intervals >= levels.most or hopeless:
             return answer
         yield from report(answer)

@@ -19,7 +19,7 @@ from adcaptum.engine.methods.perturbation.shown_means import REPLICATES, ShownMe
 from adcaptum.engine.rows.moments import RunningMoments, largest, rounds
 from adcaptum.engine.rows.reduce import accumulator_dtype, widened
 from adcaptum.engine.sampling.adaptive import MOST_ROWS, sampled, usual_samples
-from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind
+from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.endpoints import endpoint_rows, endpoints
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask, example_by_example, report, target_at_inputs
@@ -95,11 +95,9 @@ class Rise:
             errors = _spread(moments.standard_errors, ends)
             answer = Attribution(
                 _spread(moments.mean, ends),
-                largest(errors),
-                ErrorKind.STANDARD_ERROR,
-                output,
-                None,
-                errors,
+                output=output,
+                standard_error=largest(errors),
+                standard_errors=errors,
             )
             yield from report(answer)
         assert answer is not None, "there is at least one mask"

@@ -15,7 +15,7 @@ from adcaptum.engine.games.exact_values import (
 from adcaptum.engine.games.features import feature_count
 from adcaptum.engine.games.game import exact, game, game_rows
 from adcaptum.engine.rows.reduce import accumulator_dtype
-from adcaptum.engine.vocabulary.attribution import Attribution, ErrorKind
+from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow
 from adcaptum.engine.vocabulary.method import Traits
@@ -81,10 +81,9 @@ class ShapleyInteractions:
         dtype = accumulator_dtype(output.dtype)
         return Attribution(
             (values.to(dtype).to(output.device),),
-            (total - (worths[:, -1] - worths[:, 0])).abs().to(dtype).to(output.device),
-            ErrorKind.COMPLETENESS,
             output,
             baseline_output,
+            (total - (worths[:, -1] - worths[:, 0])).abs().to(dtype).to(output.device),
             pairs=True,
         )
 

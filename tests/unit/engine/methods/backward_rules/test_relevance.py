@@ -60,8 +60,8 @@ def test_epsilon_conserves_relevance(name: str) -> None:
     make, shape = NETWORKS[name]
     answer = relevance(unbiased(seeded(make)), numbers(*shape))
     assert answer.uncovered_ops == ()
-    assert answer.error is not None
-    assert float(answer.error.max()) < 1e-9
+    assert answer.completeness_error is not None
+    assert float(answer.completeness_error.max()) < 1e-9
     assert float(answer.values[0].abs().max()) > 0
 
 
@@ -70,8 +70,8 @@ def test_epsilon_conserves_relevance(name: str) -> None:
 def test_biases_that_spread_relevance_conserve_it(name: str) -> None:
     make, shape = NETWORKS[name]
     answer = relevance(seeded(make), numbers(*shape), LRP(composite="epsilon", bias="spread"))
-    assert answer.error is not None
-    assert float(answer.error.max()) < 1e-9
+    assert answer.completeness_error is not None
+    assert float(answer.completeness_error.max()) < 1e-9
 
 
 @pytest.mark.parametrize("name", COMPOSITES)
@@ -79,8 +79,8 @@ def test_every_composite_conserves_relevance_where_biases_are_ignored(
     name: CompositeName,
 ) -> None:
     answer = relevance(seeded(vgg), numbers(*IMAGES), LRP(composite=name, bias="ignore"))
-    assert answer.error is not None
-    assert float(answer.error.max()) < 1e-9
+    assert answer.completeness_error is not None
+    assert float(answer.completeness_error.max()) < 1e-9
 
 
 @pytest.mark.parametrize("name", COMPOSITES)
@@ -164,17 +164,17 @@ def test_a_residual_addition_splits_relevance() -> None:
             x, target=0, return_convergence_delta=True
         )
     answer = relevance(model, x)
-    assert answer.error is not None
+    assert answer.completeness_error is not None
     assert float(delta.detach().abs().max()) > 1e-2
-    assert float(answer.error.max()) < 1e-9
+    assert float(answer.completeness_error.max()) < 1e-9
 
 
 def test_a_bare_layer_is_explained() -> None:
     # B12: Captum looks at children only, and applies no rule.
     model = seeded(lambda: nn.Linear(3, 2, bias=False))
     answer = explain(model, LRP(), Explicand.of(numbers(2, 3), target=1))
-    assert answer.error is not None
-    assert float(answer.error.max()) < 1e-12
+    assert answer.completeness_error is not None
+    assert float(answer.completeness_error.max()) < 1e-12
 
 
 def test_z_plus_takes_positive_contributions_of_inputs_of_either_sign() -> None:

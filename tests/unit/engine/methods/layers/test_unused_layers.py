@@ -112,6 +112,6 @@ def test_values_that_are_not_finite_never_meet_a_tolerance(name: str, values: fl
     )
     answer = explain(Infinite(), resolve(METHODS[name], parameters), asked)
     if any(not bool(t.isfinite().all()) for t in answer.values):
-        assert answer.stop_reason is StopReason.BUDGET
+        assert answer.stop_reason is StopReason.EXHAUSTED
         assert answer.relative_error is not None
         assert bool(answer.relative_error.isnan().all())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adcaptum.engine import ErrorKind, Explicand, ModelError, Neuron, Site, explain
+from adcaptum.engine import Explicand, ModelError, Neuron, Site, explain
 from adcaptum.engine.methods.perturbation.feature_ablation import FeatureAblation
 from tests.models import cnn, mlp, numbers, text_classifier, two_inputs
 
@@ -26,8 +26,8 @@ def test_a_feature_is_worth_what_the_target_loses_without_it() -> None:
 
 def test_it_gives_no_error_and_takes_one_row_a_feature_and_one_for_the_input() -> None:
     answer = explain(mlp(), FeatureAblation(), Explicand.of(numbers(3, 8), target=0))
-    assert answer.error_kind is ErrorKind.NONE
-    assert answer.error is None
+    assert answer.standard_error is None
+    assert answer.completeness_error is None
     assert answer.baseline_output is None
     assert answer.rows_used == 3 * 9
 

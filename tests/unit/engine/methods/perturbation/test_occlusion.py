@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from adcaptum.engine import ErrorKind, Explicand, InvalidArgument, Site, explain
+from adcaptum.engine import Explicand, InvalidArgument, Site, explain
 from adcaptum.engine.methods.perturbation.feature_ablation import FeatureAblation
 from adcaptum.engine.methods.perturbation.occlusion import Occlusion
 from tests.models import cnn, mlp, numbers, text_classifier, two_inputs
@@ -38,8 +38,8 @@ def test_it_gives_the_output_and_no_error() -> None:
     answer = explain(cnn(), Occlusion(), Explicand.of(IMAGES, target=0))
     assert answer.output is not None
     torch.testing.assert_close(answer.output, cnn()(IMAGES)[:, 0].detach())
-    assert answer.error is None
-    assert answer.error_kind is ErrorKind.NONE
+    assert answer.completeness_error is None
+    assert answer.standard_error is None
 
 
 def test_images_default_to_an_eighth_of_height_and_width_in_steps_of_a_half() -> None:

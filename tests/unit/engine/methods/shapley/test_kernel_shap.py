@@ -9,7 +9,6 @@ import torch
 
 from adcaptum.engine import (
     Attribution,
-    ErrorKind,
     Explicand,
     InvalidArgument,
     Site,
@@ -35,9 +34,8 @@ def test_all_coalitions_give_the_shapley_values(players: int) -> None:
     answer = explain(as_model(worths), KernelShap(), ones(players))
     expected = shapley_values(worths[None])
     torch.testing.assert_close(answer.values[0], expected, rtol=1e-10, atol=1e-10)
-    assert answer.error_kind is ErrorKind.STANDARD_ERROR
-    assert answer.error is not None
-    assert answer.error.tolist() == [0]
+    assert answer.standard_error is not None
+    assert answer.standard_error.tolist() == [0]
     assert answer.rows_used == 2**players
 
 
@@ -90,7 +88,8 @@ def test_answers_on_the_way_are_complete_and_get_more_exact() -> None:
     reported: list[Attribution] = []
     explicand = Explicand.of(numbers(1, 30), target=0)
     explain(mlp(30), KernelShap(8000), explicand, on_progress=reported.append)
-    errors = [float(answer.error.max()) for answer in reported if answer.error is not None]
+    found = [answer.standard_error for answer in reported]
+    errors = [float(each.max()) for each in found if each is not None]
     assert len(errors) == len(reported) >= 4
     assert errors[-1] < errors[0] / 3
     assert reported[0].rows_used == 2 * 128 + 2
@@ -103,8 +102,8 @@ def test_a_budget_gives_the_best_answer_so_far() -> None:
     answer = explain(mlp(30), KernelShap(8000), explicand, max_rows=1000)
     assert answer.stop_reason is StopReason.BUDGET
     assert 0 < answer.rows_used <= 1000
-    assert answer.error is not None
-    assert bool((answer.error > 0).all())
+    assert answer.standard_error is not None
+    assert bool((answer.standard_error > 0).all())
 
 
 def test_coalitions_of_a_mask_over_two_inputs_are_regressed_on() -> None:

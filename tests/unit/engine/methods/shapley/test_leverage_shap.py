@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adcaptum.engine import Attribution, ErrorKind, Explicand, InvalidArgument, Site, explain
+from adcaptum.engine import Attribution, Explicand, InvalidArgument, Site, explain
 from adcaptum.engine.methods.shapley.kernel_shap import KernelShap
 from adcaptum.engine.methods.shapley.leverage_shap import LeverageShap
 from tests.games import as_model, coalitions, gap, smooth
@@ -17,9 +17,8 @@ def test_additive_games_are_solved_by_any_sample() -> None:
     explicand = Explicand.of(torch.ones(1, 12, dtype=torch.float64))
     answer = explain(as_model(coalitions(12) @ weights), LeverageShap(48), explicand)
     torch.testing.assert_close(answer.values[0][0], weights)
-    assert answer.error_kind is ErrorKind.STANDARD_ERROR
-    assert answer.error is not None
-    assert float(answer.error) < 1e-10
+    assert answer.standard_error is not None
+    assert float(answer.standard_error) < 1e-10
 
 
 @pytest.mark.parametrize("n_samples", [120, 121])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adcaptum.engine import ErrorKind, EveryOutput, Explicand, InvalidArgument, Site, explain
+from adcaptum.engine import EveryOutput, Explicand, InvalidArgument, Site, explain
 from adcaptum.engine.methods.gradients.smooth_grad import SmoothGrad
 from adcaptum.engine.methods.shapley.shapley_interactions import ShapleyInteractions
 from adcaptum.engine.methods.shapley.shapley_values import ShapleyValues
@@ -17,9 +17,8 @@ def test_the_answer_is_one_matrix_of_pairs() -> None:
     answer = explain(mlp(), ShapleyInteractions(), explicand)
     assert answer.pairs
     assert [tuple(values.shape) for values in answer.values] == [(3, 8, 8)]
-    assert answer.error_kind is ErrorKind.COMPLETENESS
-    assert answer.error is not None
-    assert float(answer.error.max()) < 1e-14
+    assert answer.completeness_error is not None
+    assert float(answer.completeness_error.max()) < 1e-14
 
 
 def test_other_methods_answers_are_of_elements() -> None:

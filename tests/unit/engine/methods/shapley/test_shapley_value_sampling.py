@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adcaptum.engine import Attribution, ErrorKind, Explicand, Site, StopReason, explain
+from adcaptum.engine import Attribution, Explicand, Site, StopReason, explain
 from adcaptum.engine.games.exact_values import shapley_values
 from adcaptum.engine.methods.shapley.shapley_value_sampling import ShapleyValueSampling
 from tests.games import as_model, coalitions, gap, noise
@@ -23,9 +23,8 @@ def test_completeness_is_exact_after_one_pair_of_orders() -> None:
 
 def test_one_pair_of_orders_tells_no_error() -> None:
     answer = explain(as_model(noise(PLAYERS, 0)), ShapleyValueSampling(2), EXPLICAND)
-    assert answer.error_kind is ErrorKind.STANDARD_ERROR
-    assert answer.error is not None
-    assert answer.error.isinf().all()
+    assert answer.standard_error is not None
+    assert answer.standard_error.isinf().all()
 
 
 def test_an_order_and_its_reverse_solve_games_of_two_player_terms() -> None:
@@ -55,8 +54,8 @@ def test_where_all_coalitions_cost_no_more_the_values_are_exact() -> None:
     answer = explain(as_model(worths), ShapleyValueSampling(25), explicand)
     expected = shapley_values(worths[None])
     torch.testing.assert_close(answer.values[0], expected, rtol=1e-12, atol=1e-12)
-    assert answer.error is not None
-    assert answer.error.tolist() == [0]
+    assert answer.standard_error is not None
+    assert answer.standard_error.tolist() == [0]
     assert answer.rows_used == 16
 
 
@@ -72,7 +71,8 @@ def test_answers_on_the_way_get_more_exact_and_are_complete() -> None:
     reported: list[Attribution] = []
     explicand = Explicand.of(numbers(1, 30), target=0)
     explain(mlp(30), ShapleyValueSampling(400), explicand, on_progress=reported.append)
-    errors = [float(answer.error.max()) for answer in reported if answer.error is not None]
+    found = [answer.standard_error for answer in reported]
+    errors = [float(each.max()) for each in found if each is not None]
     assert len(errors) == len(reported) >= 4
     assert errors[-1] < errors[0] / 3
     for answer in reported:
@@ -93,8 +93,8 @@ def test_a_budget_gives_the_best_answer_so_far() -> None:
     answer = explain(mlp(30), ShapleyValueSampling(400), explicand, max_rows=1000)
     assert answer.stop_reason is StopReason.BUDGET
     assert 0 < answer.rows_used <= 1000
-    assert answer.error is not None
-    assert bool(answer.error.isfinite().all())
+    assert answer.standard_error is not None
+    assert bool(answer.standard_error.isfinite().all())
 
 
 def test_many_features_take_no_memory_for_coalitions() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from adcaptum.engine import ErrorKind, Explicand, InvalidArgument, Site, explain
+from adcaptum.engine import Explicand, InvalidArgument, Site, explain
 from adcaptum.engine.methods.shapley.shapley_values import ShapleyValues
 from tests.games import as_model, noise, shapley_by_orders
 from tests.models import mlp, numbers, text_classifier, two_inputs
@@ -23,9 +23,8 @@ def test_a_game_is_solved_exactly() -> None:
 def test_the_values_are_complete_and_the_ends_are_told() -> None:
     model, x, x0 = mlp(), numbers(3, 8), numbers(3, 8, seed=1)
     answer = explain(model, ShapleyValues(), Explicand.of(x, target=2, baselines=x0))
-    assert answer.error_kind is ErrorKind.COMPLETENESS
-    assert answer.error is not None
-    assert float(answer.error.max()) < 1e-14
+    assert answer.completeness_error is not None
+    assert float(answer.completeness_error.max()) < 1e-14
     with torch.no_grad():
         torch.testing.assert_close(answer.output, model(x)[:, 2])
         torch.testing.assert_close(answer.baseline_output, model(x0)[:, 2])
@@ -36,8 +35,8 @@ def test_the_features_of_a_mask_are_complete_though_their_elements_repeat_them()
     explicand = Explicand.of(numbers(2, 8), target=1, feature_mask=mask)
     answer = explain(mlp(), ShapleyValues(), explicand)
     assert answer.rows_used == 2 * 8
-    assert answer.error is not None
-    assert float(answer.error.max()) < 1e-14
+    assert answer.completeness_error is not None
+    assert float(answer.completeness_error.max()) < 1e-14
     assert torch.equal(answer.values[0][:, 2], answer.values[0][:, 4])
 
 

@@ -7,7 +7,7 @@ import torch
 from sklearn.linear_model import Lasso, Ridge
 from torch import Tensor
 
-from adcaptum.engine import ErrorKind, EveryOutput, Explicand, InvalidArgument, Site, explain
+from adcaptum.engine import EveryOutput, Explicand, InvalidArgument, Site, explain
 from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.flow_run import FlowRun
 from adcaptum.engine.execution.packing import RowRange
@@ -62,9 +62,8 @@ def test_an_additive_model_is_found_exactly_without_a_penalty() -> None:
     explicand = Explicand.of(x, baselines=x0)
     answer = explain(lambda t: t @ slopes + 3, Lime(surrogate="ridge", alpha=0.0), explicand)
     torch.testing.assert_close(answer.values[0], (x - x0) * slopes)
-    assert answer.error_kind is ErrorKind.STANDARD_ERROR
-    assert answer.error is not None
-    assert answer.error.max() < 1e-9
+    assert answer.standard_error is not None
+    assert answer.standard_error.max() < 1e-9
 
 
 def test_small_outputs_are_explained_like_large_ones() -> None:
@@ -79,8 +78,8 @@ def test_small_outputs_are_explained_like_large_ones() -> None:
 def test_an_output_that_never_changes_is_nothing_to_explain() -> None:
     answer = explain(lambda t: torch.full((len(t),), 0.1), Lime(), Explicand.of(numbers(1, 4)))
     assert not answer.values[0].any()
-    assert answer.error is not None
-    assert not answer.error.any()
+    assert answer.standard_error is not None
+    assert not answer.standard_error.any()
 
 
 def test_its_standard_errors_are_those_that_other_seeds_show() -> None:
@@ -97,8 +96,8 @@ def test_its_standard_errors_are_those_that_other_seeds_show() -> None:
 def test_too_few_samples_for_an_error_say_so() -> None:
     method = Lime(n_samples=5, surrogate="ridge")
     answer = explain(mlp(), method, Explicand.of(numbers(1, 8), target=0))
-    assert answer.error is not None
-    assert answer.error.isinf().all()
+    assert answer.standard_error is not None
+    assert answer.standard_error.isinf().all()
 
 
 def test_every_output_is_explained_with_the_same_samples() -> None:
@@ -205,8 +204,8 @@ def test_where_all_coalitions_fit_into_the_samples_each_is_evaluated_once(
     asked = Explicand.of(x, target=1, baselines=x0)
     answer = explain(model, method, asked)
     assert answer.rows_used == method.rows(asked) == 512
-    assert answer.error is not None
-    assert not answer.error.any()
+    assert answer.standard_error is not None
+    assert not answer.standard_error.any()
     coalitions = (torch.arange(256)[:, None] >> torch.arange(8) & 1).bool()
     for i in range(2):
         perturbed = torch.where(coalitions, x[i], x0)
@@ -222,8 +221,8 @@ def test_one_sample_fewer_draws_them() -> None:
     method = Lime(n_samples=255)
     answer = explain(mlp(), method, Explicand.of(numbers(1, 8), target=1))
     assert answer.rows_used == 256
-    assert answer.error is not None
-    assert answer.error.all()
+    assert answer.standard_error is not None
+    assert answer.standard_error.all()
 
 
 @pytest.mark.parametrize("kind", ["lasso", "ridge"])
@@ -242,8 +241,8 @@ def test_an_example_that_is_no_number_spoils_no_other(kind: str, samples: int, b
     )
     assert answer.values[0][1].isnan().all()
     assert answer.standard_errors[0][1].isnan().all()
-    assert answer.error is not None
-    assert answer.error[1].isnan()
+    assert answer.standard_error is not None
+    assert answer.standard_error[1].isnan()
 
 
 def test_the_fit_of_many_features_pauses_and_may_be_closed() -> None:
