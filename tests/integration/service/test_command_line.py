@@ -13,7 +13,10 @@ from adcaptum.client import Client, Layer, Method, Neuron, Samples
 from adcaptum.engine.methods import METHODS
 from adcaptum.service.cli.app import app
 from tests.integration.conftest import Server
-from tests.integration.service.asking import cells, digits
+from tests.integration.service.asking import (
+    cells,
+    digits,
+)
 
 Run = Callable[..., Result]
 

@@ -18,9 +18,20 @@ from adcaptum.engine.vocabulary.parameters import resolve
 from adcaptum.service.models import loading
 from adcaptum.service.models.loading import LoadedModel
 from adcaptum.service.models.repository import stored_models as repositories
-from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+from adcaptum.v1 import explanation_service_pb2 as pb
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
-from tests.integration.service.asking import array, cells, digits, explain, index, method, tensor
+from tests.integration.service.asking import (
+    BYPASS,
+    Plain,
+    array,
+    cells,
+    digits,
+    explain,
+    explanations,
+    index,
+    mask,
+    method,
+)
 
 Load = Callable[[str], LoadedModel]
 
@@ -144,32 +155,33 @@ def test_explain_gives_what_the_library_gives(
 ) -> None:
     loaded = load(place.model)
     made, explicand = prepared(name, place, loaded)
-    spec = method(name, **QUICK.get(name, {}))
+    params: dict[str, Plain] = dict(QUICK.get(name, {}))
     if name == "occlusion":
-        spec.params["sliding_window_shapes"].integers.values.extend(place.window)
+        params["sliding_window_shapes"] = place.window
     request = explain(
         place.values,
-        spec,
+        method(name, **params),
         model=place.model,
         target=index(1),
         seed=SEED,
         # Rows that are known would not be counted.
-        cache=explanation_pb2.CACHE_BYPASS,
+        cache=BYPASS,
     )
     if place.layer:
-        request.layer.name = place.layer
+        request.spec.site.layer = place.layer
     if needs_mask(made, explicand):
-        request.feature_masks.append(tensor(place.mask))
+        masked = request.spec.site if place.layer else request.spec
+        masked.feature_masks.append(mask(place.mask))
         explicand = replace(explicand, feature_mask=(torch.from_numpy(place.mask),))
     expected = run(loaded.module, made, explicand)
     reply = stub.Explain(request)
     assert_same(reply, [v.numpy() for v in expected.values])
-    (report,) = reply.reports
-    assert report.rows_used == expected.rows_used
+    (result,) = reply.results
+    assert result.rows_used == expected.rows_used
 
 
 def assert_same(reply: pb.ExplainResponse, expected: list[NDArray[Any]]) -> None:
     for place, values in enumerate(expected):
-        got = np.stack([array(each.attributions[place].values) for each in reply.explanations])
+        got = np.stack([array(each.attributions[place].values) for each in explanations(reply)])
         assert got.shape == values.shape
         np.testing.assert_allclose(got, values, atol=2e-4 * np.abs(values).max() + 1e-7)

@@ -15,7 +15,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from adcaptum.v1 import explanation_service_pb2 as pb, model_pb2
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.conftest import Server, Start
-from tests.integration.service.asking import cells, explain, index, method, predict
+from tests.integration.service.asking import (
+    cells,
+    details,
+    explain,
+    explanations,
+    index,
+    method,
+    predict,
+    reason as why,
+)
 
 LINEAR = """
 import torch
@@ -158,7 +167,7 @@ def test_the_server_is_ready_while_hostile_models_still_load(
     assert told["sleeps"] == "loading"
     assert stub.Predict(predict(cells())).outputs
     asked = explain(cells(), method("saliency"), target=index(0))
-    assert stub.Explain(asked).explanations
+    assert explanations(stub.Explain(asked))
     with grpc.insecure_channel(hostile.address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         for service in ("", "cells"):
@@ -200,15 +209,17 @@ def test_a_hostile_model_does_not_serve_and_says_why(
 ) -> None:
     line = hostile.wait_for("a model does not load", model=name)
     request = pb.GetModelRequest(model=model_pb2.ModelRef(name=name))
-    model = stub.GetModel(request).model
-    assert model.state == model_pb2.MODEL_STATE_UNAVAILABLE
-    assert reason in model.reason
-    assert line["reason"] == model.reason
-    assert "/tmp" not in model.reason
-    assert "/secret" not in model.reason
+    (version,) = stub.GetModel(request).model.versions
+    assert version.state == model_pb2.MODEL_STATE_FAILED
+    assert reason in version.reason
+    assert line["reason"] == version.reason
+    assert "/tmp" not in version.reason
+    assert "/secret" not in version.reason
     with pytest.raises(grpc.RpcError) as caught:
         stub.Predict(predict(cells(), name))
-    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert why(caught.value) == "MODEL_FAILED"
+    assert "RetryInfo" not in details(caught.value)
 
 
 def test_a_declaration_alone_runs_nothing(hostile: Server, stub: ExplanationServiceStub) -> None:
@@ -216,7 +227,7 @@ def test_a_declaration_alone_runs_nothing(hostile: Server, stub: ExplanationServ
         hostile.wait_for("a model does not load", model=name)
     reply = stub.GetModel(pb.GetModelRequest(model=model_pb2.ModelRef(name="runs_a_command")))
     assert not list(Path(hostile.process.args[4]).glob("was-run"))  # type: ignore[index,arg-type]
-    assert "allowed_packages" in reply.model.reason
+    assert "allowed_packages" in reply.model.versions[0].reason
 
 
 def test_an_output_without_further_dimensions_is_predicted_and_explained(
@@ -227,10 +238,10 @@ def test_an_output_without_further_dimensions_is_predicted_and_explained(
     assert list(stub.Predict(predict(rows, "regressor")).outputs[0].shape) == [3]
     for name in ("saliency", "integrated_gradients", "feature_ablation"):
         reply = stub.Explain(explain(rows, method(name), model="regressor"))
-        assert len(reply.explanations) == 3
+        assert len(explanations(reply)) == 3
     weight = np.linspace(-1, 1, 60, dtype=np.float32)[:30]
     asked = explain(rows, method("input_x_gradient"), model="regressor")
-    values = stub.Explain(asked).explanations[0].attributions[0].values
+    values = explanations(stub.Explain(asked))[0].attributions[0].values
     np.testing.assert_allclose(np.frombuffer(values.data, np.float32), rows[0] * weight, rtol=1e-5)
 
 
@@ -255,9 +266,9 @@ def test_a_reason_why_gradients_are_missing_names_no_folder(
         request = pb.ListMethodsRequest(model=model_pb2.ModelRef(name="no_gradients"))
         methods = ExplanationServiceStub(channel).ListMethods(request).methods
     (saliency,) = [each for each in methods if each.name == "saliency"]
-    assert not saliency.available
-    assert "net.py has none" in saliency.reason
-    assert "/secret" not in saliency.reason
+    assert not saliency.availability.available
+    assert "net.py has none" in saliency.availability.reason
+    assert "/secret" not in saliency.availability.reason
 
 
 def test_modules_of_the_same_name_in_two_models_are_two_modules(

@@ -15,7 +15,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from adcaptum.v1 import explanation_service_pb2 as pb, model_pb2
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.conftest import Start
-from tests.integration.service.asking import cells, digits, explain, index, method, predict
+from tests.integration.service.asking import (
+    cells,
+    digits,
+    explain,
+    explanations,
+    index,
+    method,
+    predict,
+    reason,
+    streaming,
+)
 
 FACTORIES = '''
 import torch, threading, os
@@ -98,7 +108,7 @@ def test_a_server_drains(start_server: Start, repository: Path) -> None:
         long = explain(
             digits(20), method("integrated_gradients", n_steps=900), model="digits", target=index(0)
         )
-        stream = stub.ExplainStream(pb.ExplainStreamRequest(explain=long))
+        stream = stub.ExplainStream(streaming(long))
         assert next(stream).HasField("accepted")
         stopping = threading.Thread(target=server.stop)
         stopping.start()
@@ -106,7 +116,8 @@ def test_a_server_drains(start_server: Start, repository: Path) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             stub.Predict(predict(cells()))
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert [*stream][-1].HasField("final")
+        assert reason(caught.value) == "DRAINING"
+        assert [*stream][-1].HasField("result")
     stopping.join()
     assert server.process.returncode == 0
     assert server.wait_for("stopped")["failed"] is False
@@ -169,7 +180,7 @@ def test_a_server_answers_while_a_model_loads(start_server: Start, odd_repositor
     with grpc.insecure_channel(server.address) as channel:
         stub = ExplanationServiceStub(channel)
         request = pb.GetModelRequest(model=model_pb2.ModelRef(name="slow"))
-        assert stub.GetModel(request).model.state == model_pb2.MODEL_STATE_LOADING
+        assert stub.GetModel(request).model.versions[0].state == model_pb2.MODEL_STATE_LOADING
         health = health_pb2_grpc.HealthStub(channel)
         for service in ("", "slow"):
             reply = health.Check(health_pb2.HealthCheckRequest(service=service))
@@ -177,6 +188,7 @@ def test_a_server_answers_while_a_model_loads(start_server: Start, odd_repositor
         with pytest.raises(grpc.RpcError) as caught:
             stub.Predict(predict(cells(), "slow"))
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert reason(caught.value) == "MODEL_LOADING"
         with pytest.raises(HTTPError, match="503") as unready:
             build_opener(ProxyHandler({})).open(f"http://{server.http_address}/readyz")
         unready.value.close()
@@ -198,9 +210,9 @@ def test_a_model_that_does_not_load_says_why_and_others_serve(
     with grpc.insecure_channel(server.address) as channel:
         stub = ExplanationServiceStub(channel)
         request = pb.GetModelRequest(model=model_pb2.ModelRef(name="broken"))
-        model = stub.GetModel(request).model
-        assert model.state == model_pb2.MODEL_STATE_UNAVAILABLE
-        assert "nothing_there" in model.reason
+        (version,) = stub.GetModel(request).model.versions
+        assert version.state == model_pb2.MODEL_STATE_FAILED
+        assert "nothing_there" in version.reason
         assert stub.Predict(predict(cells())).outputs
 
 
@@ -217,13 +229,13 @@ def test_odd_models_are_served_for_what_they_are(start_server: Start, odd_reposi
         _dependent_model_is_served_a_row_at_a_time(stub)
         _model_without_gradients_runs_methods_that_need_none(stub)
         _request_on_which_the_model_raises_fails_alone(stub)
-    secret = server.wait_for("request", code="INTERNAL")
+    secret = server.wait_for("request", code="FAILED_PRECONDITION", reason="MODEL_RAISED")
     assert "secret of the model" in json_text(secret)
 
 
 def _dependent_model_is_served_a_row_at_a_time(stub: ExplanationServiceStub) -> None:
     model = stub.GetModel(pb.GetModelRequest(model=model_pb2.ModelRef(name="dependent"))).model
-    assert not model.checks.independent
+    assert not model.versions[0].checks.independent
     reply = stub.Predict(predict(cells(3), "dependent"))
     assert reply.timings.batches == 3
 
@@ -231,13 +243,16 @@ def _dependent_model_is_served_a_row_at_a_time(stub: ExplanationServiceStub) -> 
 def _model_without_gradients_runs_methods_that_need_none(stub: ExplanationServiceStub) -> None:
     reference = model_pb2.ModelRef(name="rounding")
     methods = stub.ListMethods(pb.ListMethodsRequest(model=reference)).methods
-    available = {each.name: each.available for each in methods}
+    available = {each.name: each.availability.available for each in methods}
     assert available["feature_ablation"]
     assert not available["saliency"]
-    assert stub.Explain(explain(cells(), method("feature_ablation"), model="rounding")).explanations
+    assert explanations(
+        stub.Explain(explain(cells(), method("feature_ablation"), model="rounding"))
+    )
     with pytest.raises(grpc.RpcError) as caught:
         stub.Explain(explain(cells(), method("saliency"), model="rounding"))
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert reason(caught.value) == "METHOD_UNSUPPORTED"
 
 
 def _request_on_which_the_model_raises_fails_alone(stub: ExplanationServiceStub) -> None:
@@ -249,9 +264,10 @@ def _request_on_which_the_model_raises_fails_alone(stub: ExplanationServiceStub)
     ]
     culprit = stub.Explain.future(explain(bad, method("saliency"), model="raising"))
     for each in good:
-        assert each.result().explanations
+        assert explanations(each.result())
     error: Any = culprit.exception()
-    assert error.code() is grpc.StatusCode.INTERNAL
+    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert reason(error) == "MODEL_RAISED"
     assert "secret" not in error.details()
 
 

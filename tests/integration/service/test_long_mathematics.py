@@ -9,10 +9,18 @@ import pytest
 import safetensors.torch
 import torch
 
-from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb, tensor_pb2
+from adcaptum.v1 import explain_spec_pb2 as spec_pb2, explanation_service_pb2 as pb
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.conftest import Server, Start
-from tests.integration.service.asking import explain, index, method, predict, tensor
+from tests.integration.service.asking import (
+    explain,
+    explanations,
+    index,
+    mask,
+    method,
+    predict,
+    streaming,
+)
 
 CODE = """
 from torch import nn
@@ -74,17 +82,15 @@ def lime(seed: int, **fields: Any) -> pb.ExplainRequest:
 def test_a_prediction_is_answered_before_the_explanation_beside_it(
     stub: ExplanationServiceStub,
 ) -> None:
-    streams: list[Any] = [
-        stub.ExplainStream(pb.ExplainStreamRequest(explain=lime(seed))) for seed in range(4)
-    ]
+    streams: list[Any] = [stub.ExplainStream(streaming(lime(seed))) for seed in range(4)]
     for stream in streams:
         assert next(stream).HasField("accepted")
     # Until after the rows of the first rounds, whose fits take long.
-    assert next(streams[0]).HasField("partial")
+    assert next(streams[0]).HasField("progress")
     for seed in range(5):
         assert stub.Predict(predict(picture(seed), "shapes"), timeout=30).outputs
     small = explain(picture(9), method("saliency"), model="shapes", target=index(0))
-    assert stub.Explain(small, timeout=30).explanations
+    assert explanations(stub.Explain(small, timeout=30))
     assert not any(stream.done() for stream in streams)
     for stream in streams:
         stream.cancel()
@@ -94,17 +100,17 @@ def test_a_prediction_is_answered_before_the_explanation_beside_it(
         method("lime"),
         model="shapes",
         target=index(0),
-        feature_masks=[mask(512)],
+        feature_masks=[groups(512)],
     )
-    assert stub.Explain(grouped, timeout=30).explanations
+    assert explanations(stub.Explain(grouped, timeout=30))
 
 
-def mask(size: int) -> tensor_pb2.Tensor:
+def groups(size: int) -> spec_pb2.FeatureMask:
     """Puts so many neighbouring elements into one feature."""
-    return tensor(np.arange(3072).reshape(1, 3, 32, 32) // size)
+    return mask(np.arange(3072).reshape(1, 3, 32, 32) // size)
 
 
 def test_what_cannot_be_computed_in_time_is_refused_at_once(stub: ExplanationServiceStub) -> None:
     with pytest.raises(grpc.RpcError, match="s of computation for") as refused:
-        stub.Explain(lime(20, budget={"on_deadline": explanation_pb2.ON_DEADLINE_FAIL}), timeout=3)
+        stub.Explain(lime(20, on_deadline=pb.ON_DEADLINE_FAIL), timeout=3)
     assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

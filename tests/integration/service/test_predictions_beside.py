@@ -5,30 +5,35 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+from adcaptum.v1 import explain_spec_pb2 as spec_pb2, explanation_pb2, explanation_service_pb2 as pb
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.conftest import Server
-from tests.integration.service.asking import array, digits, explain, index, method, predict
+from tests.integration.service.asking import (
+    BYPASS,
+    array,
+    digits,
+    explain,
+    explanations,
+    index,
+    method,
+    predict,
+    streaming,
+)
 from tests.integration.service.test_sharing import metric
 
-BYPASS = explanation_pb2.CACHE_BYPASS
 
-
-def options(**fields: Any) -> explanation_pb2.OutputOptions:
-    return explanation_pb2.OutputOptions(**fields)
-
-
-def attributions(reply: pb.ExplainResponse) -> NDArray[Any]:
-    return np.stack([array(each.attributions[0].values) for each in reply.explanations])
+def options(**fields: Any) -> spec_pb2.OutputOptions:
+    return spec_pb2.OutputOptions(**fields)
 
 
 def used(reply: pb.ExplainResponse) -> list[int]:
-    return [each.rows_used for each in reply.reports]
+    return [each.rows_used for each in reply.results]
 
 
-def assert_same(one: Sequence[pb.Prediction], other: Sequence[pb.Prediction]) -> None:
+def assert_same(
+    one: Sequence[explanation_pb2.Prediction], other: Sequence[explanation_pb2.Prediction]
+) -> None:
     assert len(one) == len(other)
     for mine, theirs in zip(one, other, strict=True):
         assert [each.label for each in mine.labels] == [each.label for each in theirs.labels]
@@ -47,7 +52,14 @@ def assert_same(one: Sequence[pb.Prediction], other: Sequence[pb.Prediction]) ->
         (2, {"methods": ["saliency"], "cache": BYPASS}),
         (3, {"methods": ["saliency", "feature_ablation"], "target": index(0)}),
         (4, {"methods": ["saliency", "feature_ablation"], "target": index(0), "cache": BYPASS}),
-        (5, {"methods": ["saliency"], "target": index(0), "output": {"return_predictions": True}}),
+        (
+            5,
+            {
+                "methods": ["saliency"],
+                "target": index(0),
+                "output": options(return_predictions=True),
+            },
+        ),
         (6, {"methods": ["saliency", "feature_ablation"], "deterministic": True}),
     ],
     ids=["argmax", "argmax, alone", "methods", "methods, alone", "asked for", "deterministic"],
@@ -66,8 +78,8 @@ def test_the_prediction_comes_with_the_explanation(
     ("seed", "fields"),
     [
         (11, {"methods": ["saliency"], "target": index(0)}),
-        (12, {"methods": ["saliency"], "output": {"return_predictions": False}}),
-        (13, {"methods": ["saliency", "lrp"], "output": {"return_predictions": False}}),
+        (12, {"methods": ["saliency"], "output": options(return_predictions=False)}),
+        (13, {"methods": ["saliency", "lrp"], "output": options(return_predictions=False)}),
     ],
     ids=["not known", "unwanted", "unwanted from several methods"],
 )
@@ -85,11 +97,14 @@ def test_as_many_labels_come_as_are_asked_for_and_the_outputs_where_they_are(
 ) -> None:
     values = digits(2, 21)
     asked = explain(
-        values, method("saliency"), model="digits", output=options(top_k=3, return_outputs=True)
+        values,
+        method("saliency"),
+        model="digits",
+        output=options(max_labels=3, return_outputs=True),
     )
-    *_, last = stub.ExplainStream(pb.ExplainStreamRequest(explain=asked))
-    said = stub.Predict(predict(values, "digits", top_k=3))
-    for reply in (last.final, stub.Explain(asked)):
+    *_, last = stub.ExplainStream(streaming(asked))
+    said = stub.Predict(predict(values, "digits", max_labels=3))
+    for reply in (last.result, stub.Explain(asked)):
         assert_same(reply.predictions, said.predictions)
         (outputs,) = reply.outputs
         assert outputs.name == said.outputs[0].name
@@ -114,10 +129,10 @@ def test_methods_of_one_request_say_what_each_took(
     both = stub.Explain(explain(values, *methods, model="digits", target=index(1), cache=BYPASS))
     assert used(both) == [used(each)[0] for each in apart]
     assert metric(server, "adcaptum_rows_total", model="digits") - rows == 1 + sum(used(both))
-    for one, other in zip(both.explanations, apart, strict=True):
+    for one, other in zip(explanations(both), apart, strict=True):
         np.testing.assert_allclose(
             array(one.attributions[0].values),
-            array(other.explanations[0].attributions[0].values),
+            array(explanations(other)[0].attributions[0].values),
             rtol=1e-3,
             atol=1e-5,
         )
@@ -133,9 +148,9 @@ def test_an_answer_that_the_deadline_cuts_short_says_what_the_model_says(
         method("integrated_gradients", multiply_by_inputs=False),
         model="digits",
         target=index(1),
-        budget=explanation_pb2.Budget(tolerance=1e-7, max_rows=100_000),
+        budget=spec_pb2.Budget(tolerance=1e-7, max_rows=100_000),
     )
     reply = stub.Explain(asked, timeout=1.0)
-    assert {each.stop_reason for each in reply.reports} == {explanation_pb2.STOP_REASON_DEADLINE}
-    assert len(reply.explanations) == 2 * 60
+    assert {each.stop_reason for each in reply.results} == {explanation_pb2.STOP_REASON_DEADLINE}
+    assert len(explanations(reply)) == 2 * 60
     assert_same(reply.predictions, stub.Predict(predict(values, "digits")).predictions)

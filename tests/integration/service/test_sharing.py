@@ -12,10 +12,20 @@ import pytest
 from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
-from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+from adcaptum.v1 import explain_spec_pb2 as spec_pb2, explanation_service_pb2 as pb
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.conftest import Server
-from tests.integration.service.asking import array, digits, explain, index, method, predict
+from tests.integration.service.asking import (
+    BYPASS,
+    attributions,
+    digits,
+    explain,
+    explanations,
+    index,
+    method,
+    predict,
+    streaming,
+)
 
 METHODS: list[tuple[str, dict[str, Any], str]] = [
     ("saliency", {}, ""),
@@ -38,16 +48,12 @@ REQUESTS = [
         model="digits",
         target=index(seed % 10),
         seed=seed,
-        layer=explanation_pb2.Layer(name=layer) if layer else None,
+        site=spec_pb2.Site(layer=layer),
         # What was kept would share no batch.
-        cache=explanation_pb2.CACHE_BYPASS,
+        cache=BYPASS,
     )
     for seed, (name, params, layer) in enumerate(METHODS * 2)
 ]
-
-
-def attributions(reply: pb.ExplainResponse) -> NDArray[Any]:
-    return np.stack([array(each.attributions[0].values) for each in reply.explanations])
 
 
 def metric(server: Server, name: str, **labels: str) -> float:
@@ -89,9 +95,9 @@ def test_a_caller_that_goes_away_stops_its_rows_and_nobody_elses(
     long = explain(
         digits(50, 99), method("integrated_gradients", n_steps=900), model="digits", target=index(0)
     )
-    stream = stub.ExplainStream(pb.ExplainStreamRequest(explain=long))
+    stream = stub.ExplainStream(streaming(long))
     assert next(stream).HasField("accepted")
-    assert next(stream).HasField("partial")
+    assert next(stream).HasField("progress")
     neighbour = stub.Explain.future(REQUESTS[1])
     stream.cancel()
     np.testing.assert_allclose(attributions(neighbour.result()), expected, rtol=1e-3, atol=1e-5)
@@ -108,7 +114,7 @@ def test_a_deadline_stops_the_rows(
         digits(50, 98), method("integrated_gradients", n_steps=900), model="digits", target=index(0)
     )
     # Otherwise it would be refused before it began.
-    long.budget.on_deadline = explanation_pb2.ON_DEADLINE_PARTIAL
+    long.on_deadline = pb.ON_DEADLINE_PARTIAL
     with pytest.raises(grpc.RpcError):
         stub.Explain(long, timeout=0.3)
     eventually(lambda: metric(server, "adcaptum_wasted_rows_total", reason="deadline") > before)
@@ -129,15 +135,15 @@ def test_what_cannot_be_done_in_time_is_refused_at_once(
 
 def test_a_stream_tells_how_far_it_is(stub: ExplanationServiceStub) -> None:
     request = explain(digits(20), method("integrated_gradients", n_steps=500), model="digits")
-    events = list(stub.ExplainStream(pb.ExplainStreamRequest(explain=request)))
+    events = list(stub.ExplainStream(streaming(request)))
     kinds = [event.WhichOneof("event") for event in events]
     assert kinds[0] == "accepted"
-    assert kinds[-1] == "final"
-    assert set(kinds[1:-1]) == {"partial"}
-    done = [event.partial.rows_done for event in events[1:-1]]
+    assert kinds[-1] == "result"
+    assert set(kinds[1:-1]) == {"progress"}
+    done = [event.progress.rows_done for event in events[1:-1]]
     assert done == sorted(done)
-    assert events[0].accepted.rows >= 20 * 500
-    assert len(events[-1].final.explanations) == 20
+    assert events[0].accepted.expected_rows >= 20 * 500
+    assert len(explanations(events[-1].result)) == 20
 
 
 def test_a_prediction_does_not_wait_for_a_long_explanation(stub: ExplanationServiceStub) -> None:

@@ -12,10 +12,27 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb, method_pb2, tensor_pb2
+from adcaptum.v1 import (
+    explain_spec_pb2 as spec_pb2,
+    explanation_service_pb2 as pb,
+    method_pb2,
+    tensor_pb2,
+)
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.conftest import Server
-from tests.integration.service.asking import cells, digits, explain, method, predict
+from tests.integration.service.asking import (
+    BYPASS,
+    cells,
+    digits,
+    explain,
+    explanations,
+    index,
+    mask,
+    method,
+    of_neuron,
+    predict,
+    typed,
+)
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
@@ -37,7 +54,7 @@ LARGE = picture(6000)
 
 def of_digits(**fields: Any) -> pb.ExplainRequest:
     # Nothing is shared, nor answered from the cache.
-    fields.setdefault("cache", explanation_pb2.CACHE_BYPASS)
+    fields.setdefault("cache", BYPASS)
     return explain(digits(), method("saliency"), model="digits", **fields)
 
 
@@ -48,9 +65,9 @@ def large_image() -> pb.ExplainRequest:
 
 
 def large_baselines() -> pb.ExplainRequest:
-    both = explanation_pb2.Baseline(tensor=encoded(LARGE, LARGE))
+    both = spec_pb2.Baseline(distribution=encoded(LARGE, LARGE))
     request = of_digits(baselines=[both])
-    request.methods[0].name = "gradient_shap"
+    request.spec.methods[0].name = "gradient_shap"
     return request
 
 
@@ -69,11 +86,11 @@ def test_others_are_answered_while_large_images_are_decoded(
     # Each of them alone is dozens of predictions long.
     assert overtaken >= 3
     for each in attacks:
-        assert each.result().explanations
+        assert explanations(each.result())
 
 
 def many_baselines() -> pb.ExplainRequest:
-    return of_digits(baselines=[explanation_pb2.Baseline(tensor=encoded(LARGE))] * 10)
+    return of_digits(baselines=[spec_pb2.Baseline(tensor=encoded(LARGE))] * 10)
 
 
 def many_images() -> pb.ExplainRequest:
@@ -91,8 +108,9 @@ def impossible_image() -> pb.ExplainRequest:
 
 
 def masks_of_bytes() -> pb.ExplainRequest:
-    mask = tensor_pb2.Tensor(datatype="BYTES", shape=[1 << 22], data=b"\0" * (1 << 24))
-    return explain(cells(), method("feature_ablation"), feature_masks=[mask])
+    groups = tensor_pb2.Tensor(datatype="BYTES", shape=[1 << 22], data=b"\0" * (1 << 24))
+    masks = [spec_pb2.FeatureMask(tensor=groups)]
+    return explain(cells(), method("feature_ablation"), feature_masks=masks)
 
 
 def empty_items() -> pb.ExplainRequest:
@@ -103,26 +121,43 @@ def empty_items() -> pb.ExplainRequest:
 
 
 def window_lengths() -> pb.ExplainRequest:
-    lengths = method_pb2.IntegerList(values=[1] * 3_000_000)
-    spec = method("occlusion")
-    spec.params["sliding_window_shapes"].integers.CopyFrom(lengths)
-    return explain(cells(), spec)
+    return explain(cells(), method("occlusion", sliding_window_shapes=[1] * 1_000_000))
 
 
 def neuron_indices() -> pb.ExplainRequest:
-    request = explain(cells(), method("saliency"))
-    request.neuron.layer.name = "hidden"
-    request.neuron.index.extend([1] * 3_000_000)
-    return request
+    return explain(cells(), method("saliency"), target=of_neuron("hidden", *[1] * 3_000_000))
 
 
 def target_indices() -> pb.ExplainRequest:
-    target = explanation_pb2.Target(indices=explanation_pb2.TargetIndices(values=[0] * 3_000_000))
-    return explain(cells(), target=target)
+    return explain(cells(), target=index(*[0] * 3_000_000))
+
+
+def many_targets() -> pb.ExplainRequest:
+    return explain(cells(), targets=[spec_pb2.Target()] * 500_000)
+
+
+def many_typed_numbers() -> pb.ExplainRequest:
+    request = explain(cells())
+    request.inputs[0].CopyFrom(typed(*[[1] * 30] * 30_000))
+    return request
+
+
+def deep_lists() -> pb.ExplainRequest:
+    request = explain(cells())
+    lists = request.inputs[0].values
+    for _ in range(40):
+        lists = lists.values.add().list_value
+    return request
+
+
+def many_names() -> pb.ExplainRequest:
+    names = [""] * 1_000_000
+    groups = mask(np.zeros((1, 30), np.int64), names=names)
+    return explain(cells(), method("feature_ablation"), feature_masks=[groups])
 
 
 def empty_baselines() -> pb.ExplainRequest:
-    return explain(cells(), baselines=[explanation_pb2.Baseline()] * 500_000)
+    return explain(cells(), baselines=[spec_pb2.Baseline()] * 500_000)
 
 
 def long_shape() -> pb.ExplainRequest:
@@ -136,7 +171,7 @@ def empty_methods() -> pb.ExplainRequest:
 
 
 def long_text() -> pb.ExplainRequest:
-    return explain(cells(), target=explanation_pb2.Target(label="x" * (1 << 24)))
+    return explain(cells(), target=spec_pb2.Target(label="x" * (1 << 24)))
 
 
 REFUSED: dict[str, Callable[[], pb.ExplainRequest]] = {
@@ -150,6 +185,10 @@ REFUSED: dict[str, Callable[[], pb.ExplainRequest]] = {
         window_lengths,
         neuron_indices,
         target_indices,
+        many_targets,
+        many_typed_numbers,
+        deep_lists,
+        many_names,
         empty_baselines,
         long_shape,
         empty_methods,
@@ -177,7 +216,7 @@ def test_a_large_image_is_given_up_at_the_deadline(
     for each in attacks:
         assert each.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     # What is left of them ends at the next image: those that come now have their turn.
-    assert stub.Explain(large_image()).explanations
+    assert explanations(stub.Explain(large_image()))
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -218,6 +257,6 @@ def test_streams_that_send_nothing_hold_up_nobody(
 def test_the_bounds_leave_room_for_what_the_model_takes(stub: ExplanationServiceStub) -> None:
     request = of_digits()
     request.inputs[0].CopyFrom(encoded(*[picture(8)] * 8))
-    assert len(stub.Explain(request).explanations) == 8
+    assert len(explanations(stub.Explain(request))) == 8
     batch = np.zeros((64, 30), np.float32)
-    assert len(stub.Explain(explain(batch, method("saliency"))).explanations) == 64
+    assert len(explanations(stub.Explain(explain(batch, method("saliency"))))) == 64

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.conftest import Server, Start
 from tests.integration.service import stuck_models
-from tests.integration.service.asking import cells, explain, index, method, predict
+from tests.integration.service.asking import cells, explain, index, method, predict, reason
 
 Eventually = Callable[[Callable[[], bool]], None]
 STUCK_SECONDS = 1.0
@@ -89,6 +89,7 @@ def test_a_model_that_is_stuck_is_refused_and_others_go_on(
             assert isinstance(error, grpc.RpcError)
             assert error.code() is grpc.StatusCode.UNAVAILABLE
             assert "'one' is stuck" in str(error.details())
+            assert reason(error) == "MODEL_STUCK"
         server.wait_for("a model is stuck", model="one")
         (tmp_path / "told" / "one.go").write_text("")
         server.wait_for("a model that was stuck goes on", model="one")
@@ -136,6 +137,7 @@ def test_what_would_end_the_process_ends_a_request(
             error = culprit.exception()
             assert isinstance(error, grpc.RpcError)
             assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+            assert reason(error) == "MODEL_RAISED"
         for each in good:
             assert each.result().outputs
         assert stub.Predict(predict(cells(), "one")).outputs
