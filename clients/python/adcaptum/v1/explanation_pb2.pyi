@@ -424,6 +424,7 @@ class InputFeatures(_message.Message):
     NAMES_FIELD_NUMBER: _builtins.int
     STARTS_FIELD_NUMBER: _builtins.int
     ENDS_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
     input: _builtins.str
     """Name of the input."""
     example: _builtins.int
@@ -444,6 +445,12 @@ class InputFeatures(_message.Message):
         tokenizer added.
         """
 
+    @_builtins.property
+    def units(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tables: unit of measurement of each column, empty where it is unknown or without one. Empty if none
+        is known.
+        """
+
     def __init__(
         self,
         *,
@@ -452,10 +459,11 @@ class InputFeatures(_message.Message):
         names: _abc.Iterable[_builtins.str] | None = ...,
         starts: _abc.Iterable[_builtins.int] | None = ...,
         ends: _abc.Iterable[_builtins.int] | None = ...,
+        units: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_example", b"_example", "example", b"example"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_example", b"_example", "ends", b"ends", "example", b"example", "input", b"input", "names", b"names", "starts", b"starts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_example", b"_example", "ends", b"ends", "example", b"example", "input", b"input", "names", b"names", "starts", b"starts", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__example: _TypeAlias = _typing.Literal["example"]  # noqa: Y015
     _WhichOneofArgType__example: _TypeAlias = _typing.Literal["_example", b"_example"]  # noqa: Y015
