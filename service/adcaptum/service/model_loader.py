@@ -1,9 +1,9 @@
-"""The model loader: brings every model to READY, or to UNAVAILABLE with the reason.
+"""The model loader: brings every model to READY, or to FAILED with the reason.
 
 Models load side by side, each on a thread of its own, and each serves as soon as it is ready. What
 is measured is measured one model at a time, so that models do not slow each other; a model that
 takes longer than `EXCLUSIVE_SECONDS` there loses that privilege and holds nobody up. A factory that
-sleeps costs its own model only: after `load_timeout_seconds` in one stage the model is UNAVAILABLE
+sleeps costs its own model only: after `load_timeout_seconds` in one stage the model is FAILED
 and its thread is left alone.
 """
 
@@ -113,7 +113,7 @@ class ModelLoader:
         return late
 
     async def _load(self, name: str) -> None:
-        """Brings a model to READY or UNAVAILABLE."""
+        """Brings a model to READY or FAILED."""
         begin = monotonic()
         stages = _Stages(name, self._settings)
         try:
@@ -179,7 +179,7 @@ class ModelLoader:
         logs.logger().error(
             "a model does not load", model=name, reason=reason, exc_info=error if traced else None
         )
-        self._catalogue.set_unavailable(name, reason)
+        self._catalogue.set_failed(name, reason)
         self._metrics.model_ready.labels(name, "").set(0)
 
     def _log_loaded(self, prepared: _Prepared, seconds: float) -> None:

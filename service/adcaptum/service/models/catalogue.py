@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from time import time
 from types import MappingProxyType
 
 from adcaptum.service.errors import ModelFailed, NotFound, Reason, Unavailable
@@ -16,7 +17,7 @@ class State(enum.Enum):
 
     LOADING = "loading"
     READY = "ready"
-    UNAVAILABLE = "unavailable"
+    FAILED = "failed"
 
 
 @dataclass(slots=True)
@@ -26,9 +27,10 @@ class Entry:
     Attributes:
         name: The model's name.
         state: Its state.
-        reason: The reason for UNAVAILABLE, as callers may read it.
+        reason: The reason for FAILED, as callers may read it.
         stored: The content of its folder, once it is read.
         served: Its versions by name, once it is READY.
+        load_time: The time at which it became READY, in seconds since 1970; None before.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Entry:
     reason: str = ""
     stored: StoredModel | None = None
     served: Mapping[str, ServedModel] = field(default_factory=lambda: MappingProxyType({}))
+    load_time: float | None = None
 
 
 class Catalogue:
@@ -70,12 +73,13 @@ class Catalogue:
         """Marks a model as READY."""
         entry = self._entries[name]
         entry.state, entry.reason, entry.served = State.READY, "", MappingProxyType(dict(served))
+        entry.load_time = time()
         self._found.clear()
 
-    def set_unavailable(self, name: str, reason: str) -> None:
-        """Marks a model as UNAVAILABLE, for a reason."""
+    def set_failed(self, name: str, reason: str) -> None:
+        """Marks a model as FAILED, for a reason."""
         entry = self._entries[name]
-        entry.state, entry.reason = State.UNAVAILABLE, reason
+        entry.state, entry.reason = State.FAILED, reason
 
     def find(self, reference: model_pb2.ModelRef) -> ServedModel:
         """Returns the version that a request names.
@@ -93,7 +97,7 @@ class Catalogue:
 
     def _find(self, reference: model_pb2.ModelRef) -> ServedModel:
         entry = self.entry(reference.name)
-        if entry.state is State.UNAVAILABLE:
+        if entry.state is State.FAILED:
             raise ModelFailed(
                 f"Model {entry.name!r} could not be loaded: {entry.reason}", subject=entry.name
             )

@@ -21,7 +21,7 @@ DEFAULT_PRESET: Final = "default"
 """The preset of requests that name none."""
 
 NAME_RULE: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
-"""The form of the names of models and presets: they stand in paths of URLs."""
+"""The form of the names of models, versions, aliases and presets: they stand in paths of URLs."""
 
 NAME: Final = re.compile(NAME_RULE)
 
@@ -68,6 +68,7 @@ class InputDeclaration:
         baselines: Baselines by name; `zero` is one of them, except for texts.
         features: Tabular: the name of each feature.
         units: Tabular: the unit of each feature; empty if unknown.
+        categories: Tabular: the names of the values 0, 1, … of a feature, by the feature's name.
         background: A safetensors file of background rows, under the input's name.
         resize: Image: the length of the shorter side before the centre is cropped, in pixels.
         tokenizer: Text: the tokenizer's file. The forward method takes token ids and an attention
@@ -87,6 +88,7 @@ class InputDeclaration:
     )
     features: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     background: Path | None = None
     resize: int | None = None
     tokenizer: Path | None = None

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from adcaptum.engine.execution.references.reference_cache import MOST_BYTES, ReferenceMemory
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Site
-from adcaptum.service.errors import NotFound
+from adcaptum.service.errors import InvalidRequest, Reason
+from adcaptum.service.models import feature_statistics
 from adcaptum.service.models.checks import Checks
 from adcaptum.service.models.declaration import DEFAULT_PRESET
+from adcaptum.service.models.feature_statistics import FeatureStatistics
 from adcaptum.service.models.layouts.variants import ModelVariant
 from adcaptum.service.models.loading import LoadedModel
 from adcaptum.service.models.row_forecasts import RowForecasts
@@ -36,6 +38,7 @@ class ServedModel:
         embedding: The site at which integer inputs are explained; None: the input.
         scales: One unit of noise for each feature: its range in the background set, because a
             table's features have all magnitudes; None: the range of each example's values.
+        statistics: By tabular input with a background set, the statistics of each column.
         presets: Questions by name; `default` is that of requests that name none.
         references: Traces of baseline rows; None: nothing is kept.
         row_forecasts: The rows that its explanations to a tolerance take.
@@ -50,6 +53,7 @@ class ServedModel:
     label_index: Mapping[str, int]
     embedding: Site | None
     scales: tuple[Tensor, ...] | None
+    statistics: Mapping[str, tuple[FeatureStatistics | None, ...]]
     presets: Mapping[str, explain_spec_pb2.ExplainSpec]
     references: ReferenceMemory | None = field(default_factory=ReferenceMemory)
     row_forecasts: RowForecasts = field(default_factory=RowForecasts)
@@ -93,6 +97,13 @@ class ServedModel:
             label_index=MappingProxyType(labels),
             embedding=Site(embedding) if embedding else None,
             scales=_scales(loaded),
+            statistics=MappingProxyType(
+                {
+                    each.name: feature_statistics.of_columns(loaded.backgrounds[each.name])
+                    for each in declaration.inputs
+                    if each.kind == "tabular" and each.name in loaded.backgrounds
+                }
+            ),
             presets=MappingProxyType(_presets(loaded, checks)),
             references=(
                 ReferenceMemory(reference_bytes, independent=True)
@@ -110,16 +121,21 @@ class ServedModel:
         at_ends = evaluation.at_ends and evaluation.forward_rows is None
         return self.variant.module if at_ends else self.loaded.module
 
-    def layer(self, name: str) -> str:
+    def layer(self, name: str, field: str = "spec.site.layer") -> str:
         """Returns the qualified name of a layer or alias.
 
+        Args:
+            name: The name in the request.
+            field: The field that has it.
+
         Raises:
-            NotFound: There is none.
+            InvalidRequest: There is none.
         """
         aliases = self.loaded.declaration.layers
         qualified = aliases.get(name, name)
         if qualified not in self.modules:
-            raise NotFound("layer", name, [*aliases, *self.modules])
+            known = [*aliases, *self.modules]
+            raise InvalidRequest.unknown(field, name, known, Reason.LAYER_UNKNOWN)
         return qualified
 
     def some_layers(self, most: int = 8) -> str:

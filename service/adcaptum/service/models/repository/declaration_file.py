@@ -133,6 +133,7 @@ def _input(table: TomlTable, folder: Path) -> InputDeclaration:
         baselines=MappingProxyType(baselines),
         features=features,
         units=units,
+        categories=MappingProxyType(_categories(table.table("categories"), features)),
         background=_file(table, "background", folder),
         resize=table.integer("resize", least=1) if "resize" in table else None,
         tokenizer=_file(table, "tokenizer", folder),
@@ -146,6 +147,15 @@ def _input(table: TomlTable, folder: Path) -> InputDeclaration:
     if kind == "image" and len(shape) != 4:
         raise table.error("shape", f"{list(shape)} is not [batch, channels, height, width]")
     return declared
+
+
+def _categories(table: TomlTable, features: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    for name in table.names():
+        if name not in features:
+            raise table.error(name, f"there is no such feature. {did_you_mean(name, features)}")
+        if not table.texts(name):
+            raise table.error(name, "empty; must be the names of the values 0, 1, …")
+    return {name: table.texts(name) for name in table.names()}
 
 
 def _default_baseline(

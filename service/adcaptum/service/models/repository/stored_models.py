@@ -8,9 +8,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from adcaptum.service.models.declaration import Declaration, DeclarationError
+from adcaptum.service.models.declaration import (
+    NAME,
+    NAME_RULE,
+    Declaration,
+    DeclarationError,
+)
 from adcaptum.service.models.repository import declaration_file
 from adcaptum.service.models.repository.model_code import FOLDER
+from adcaptum.service.nearest import shortened
 
 WEIGHTS: Final = "weights.safetensors"
 
@@ -59,7 +65,7 @@ class StoredModel:
 
 
 def names(repository: Path) -> tuple[str, ...]:
-    """Returns the names of the models in the repository.
+    """Returns the names of the folders with models in the repository.
 
     Raises:
         DeclarationError: It is not a folder, or is itself a model.
@@ -79,13 +85,18 @@ def open_model(folder: Path) -> StoredModel:
     """Reads a model's folder, all but the weights.
 
     Raises:
-        DeclarationError: The declaration is wrong, there is no version, or it names one that does
-            not exist.
+        DeclarationError: The declaration is wrong, there is no version, it names one that does not
+            exist, or a name is not of the form of names.
     """
+    _check_name("the name of the model's folder", folder.name)
     declaration = declaration_file.read(folder)
     found = sorted(folder.glob(f"[!.]*/{WEIGHTS}"), key=lambda path: _numeric(path.parent.name))
     if not found:
         raise DeclarationError(f"{folder.name}: no version: there is no folder with a {WEIGHTS}")
+    for path in found:
+        _check_name(f"{folder.name}: the name of a version's folder", path.parent.name)
+    for alias in declaration.aliases:
+        _check_name(f"{folder.name}/{declaration_file.FILE}: aliases", alias)
     versions = {path.parent.name: Version(path.parent.name, path) for path in found}
     default = declaration.default_version or found[-1].parent.name
     for field, version in (
@@ -99,6 +110,11 @@ def open_model(folder: Path) -> StoredModel:
                 f"there are {known}"
             )
     return StoredModel(declaration, folder, MappingProxyType(versions), default)
+
+
+def _check_name(what: str, name: str) -> None:
+    if NAME.fullmatch(name) is None:
+        raise DeclarationError(f"{what}: {shortened(name)} is not of the form {NAME_RULE}")
 
 
 def _numeric(name: str) -> tuple[tuple[int, str], ...]:

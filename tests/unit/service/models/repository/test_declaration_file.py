@@ -70,6 +70,12 @@ def test_an_arrangement_is_measured_and_no_precision_changed_by_default(tmp_path
     assert read.runtime == Runtime("as loaded", "auto", fold_batch_norm=True)
 
 
+def test_the_values_of_a_feature_may_have_names(tmp_path: Path) -> None:
+    text = GOOD.replace("[inputs.baselines]", "categories.b = ['no', 'yes']\n[inputs.baselines]")
+    (read,) = declaration_file.read(write(tmp_path, text)).inputs
+    assert read.categories == {"b": ("no", "yes")}
+
+
 def test_zero_is_always_a_baseline(tmp_path: Path) -> None:
     read = declaration_file.read(write(tmp_path, GOOD))
     assert read.inputs[0].baselines == {"zero": NumberBaseline(0), "ones": NumberBaseline(1)}
@@ -130,12 +136,27 @@ def test_a_number_is_a_default_baseline(
             "features =",
             "color =",
             (
-                "There are 'background', 'baselines', 'datatype', 'default_baseline', "
-                "'embedding', 'features', 'kind', 'max_tokens', 'name', 'pad_token', 'resize', "
-                "'shape', 'tokenizer', 'units'"
+                "There are 'background', 'baselines', 'categories', 'datatype', "
+                "'default_baseline', 'embedding', 'features', 'kind', 'max_tokens', 'name', "
+                "'pad_token', 'resize', 'shape', 'tokenizer', 'units'"
             ),
         ),
         ("features =", "max_tokens = 3\nfeatures =", "max_tokens: only a text input has it"),
+        (
+            "[inputs.baselines]",
+            "[inputs.categories]\nbb = ['x']\n[inputs.baselines]",
+            "inputs[0].categories.bb: there is no such feature. Did you mean 'b'?",
+        ),
+        (
+            "[inputs.baselines]",
+            "[inputs.categories]\nb = []\n[inputs.baselines]",
+            "inputs[0].categories.b: empty; must be the names of the values 0, 1, …",
+        ),
+        (
+            "[inputs.baselines]",
+            "[inputs.categories]\nb = [1]\n[inputs.baselines]",
+            "inputs[0].categories.b: 1 in it: must be a list of texts",
+        ),
     ],
 )
 def test_an_error_names_the_file_the_field_and_what_is_allowed(

@@ -64,6 +64,28 @@ def test_hidden_folders_are_no_models(tmp_path: Path) -> None:
     assert stored_models.names(tmp_path) == ("net",)
 
 
+@pytest.mark.parametrize("name", ["cells:explain", "-cells", "Zellen é", "a" * 129, "cells\n"])
+def test_a_name_that_no_request_can_have_is_told(name: str, tmp_path: Path) -> None:
+    folder = make(tmp_path, "1").rename(tmp_path / name)
+    # It has its place in the list of models, with the reason for which it does not load.
+    assert stored_models.names(tmp_path) == (name,)
+    with pytest.raises(DeclarationError, match=r"the name of the model's folder: .* of the form"):
+        stored_models.open_model(folder)
+
+
+@pytest.mark.parametrize("name", ["net", "Net-2.1_b", "0", "a" * 128])
+def test_names_have_letters_digits_dots_dashes_and_underscores(name: str, tmp_path: Path) -> None:
+    folder = make(tmp_path, "1").rename(tmp_path / name)
+    assert stored_models.open_model(folder).declaration.name == name
+
+
+def test_names_of_versions_and_aliases_are_of_that_form_too(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError, match="name of a version's folder: '1:2' is not of"):
+        stored_models.open_model(make(tmp_path / "versions", "1", "1:2"))
+    with pytest.raises(DeclarationError, match="aliases: 'a b' is not of the form"):
+        stored_models.open_model(make(tmp_path / "aliases", "1", more='aliases = { "a b" = "1" }'))
+
+
 def test_the_digest_is_of_declaration_and_weights(tmp_path: Path) -> None:
     model = make(tmp_path, "1")
     digests = set()
