@@ -1,6 +1,6 @@
 """What programs may rely on beside the messages: its list, and the script that adds to it.
 
-Run `python -m tests.unit.contract.promises` after adding a method, a parameter, a reason or a field.
+Run `python -m tests.unit.contract.promises` after adding a method, a parameter, a reason, a field.
 It adds what is new to `promises.json`; it takes nothing away, because nothing may be.
 """
 
