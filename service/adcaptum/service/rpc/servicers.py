@@ -6,12 +6,17 @@ from typing import Any
 
 import grpc
 
+from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.handlers.explainer import Explainer
 from adcaptum.service.handlers.predictor import Predictor
-from adcaptum.service.models.catalogue import Catalogue
-from adcaptum.service.rpc import descriptions
+from adcaptum.service.models.catalogue import Catalogue, Entry
+from adcaptum.service.rpc import descriptions, pages
 from adcaptum.service.rpc.interceptors import CALL
-from adcaptum.v1 import explanation_service_pb2 as pb, explanation_service_pb2_grpc as pb_grpc
+from adcaptum.v1 import (
+    explanation_service_pb2 as pb,
+    explanation_service_pb2_grpc as pb_grpc,
+    method_pb2,
+)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -46,18 +51,23 @@ class ExplanationServicer(pb_grpc.ExplanationServiceServicer):
         self, request: pb.ListModelsRequest, context: Context
     ) -> pb.ListModelsResponse:
         """Lists the models."""
+        full = _is_full(request.view, usually=False)
+        entries, token = pages.page(
+            tuple(self._catalogue), _entry_name, request.page_size, request.page_token, "models"
+        )
         return pb.ListModelsResponse(
             models=[
-                descriptions.model(entry, None, self._device, layers=False)
-                for entry in self._catalogue
-            ]
+                descriptions.model(entry, None, self._device, layers=full) for entry in entries
+            ],
+            next_page_token=token,
         )
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
         """Describes a model."""
+        full = _is_full(request.view, usually=True)
         entry = self._catalogue.entry(request.model.name)
         return pb.GetModelResponse(
-            model=descriptions.model(entry, request.model, self._device, layers=True)
+            model=descriptions.model(entry, request.model, self._device, layers=full)
         )
 
     async def ListMethods(
@@ -65,4 +75,38 @@ class ExplanationServicer(pb_grpc.ExplanationServiceServicer):
     ) -> pb.ListMethodsResponse:
         """Lists the methods."""
         served = self._catalogue.find(request.model) if request.HasField("model") else None
-        return pb.ListMethodsResponse(methods=descriptions.methods(served))
+        methods, token = pages.page(
+            descriptions.methods(served),
+            _method_name,
+            request.page_size,
+            request.page_token,
+            "methods",
+        )
+        return pb.ListMethodsResponse(methods=methods, next_page_token=token)
+
+    async def GetServer(
+        self, request: pb.GetServerRequest, context: Context
+    ) -> pb.GetServerResponse:
+        """Describes the server."""
+        return descriptions.server()
+
+
+def _is_full(view: pb.ModelView.ValueType, *, usually: bool) -> bool:
+    """Returns whether a description has layers.
+
+    Raises:
+        InvalidRequest: The view is none of those that this server knows.
+    """
+    if view == pb.MODEL_VIEW_UNSPECIFIED:
+        return usually
+    if view not in (pb.MODEL_VIEW_BASIC, pb.MODEL_VIEW_FULL):
+        raise InvalidRequest("view", f"{view}; must be MODEL_VIEW_BASIC or MODEL_VIEW_FULL")
+    return view == pb.MODEL_VIEW_FULL
+
+
+def _entry_name(entry: Entry) -> str:
+    return entry.name
+
+
+def _method_name(method: method_pb2.Method) -> str:
+    return method.name

@@ -3,7 +3,7 @@
 import base64
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -46,7 +46,7 @@ def read(values: Mapping[str, Any], into: M) -> M:
     Raises:
         WrongValue: The table is not of the message's form.
     """
-    _check_message(values, into.DESCRIPTOR, "")
+    _check_message(values, cast("Descriptor", into.DESCRIPTOR), "")
     try:
         json_format.ParseDict(dict(values), into)
     except json_format.ParseError as error:

@@ -1,0 +1,66 @@
+"""Pages of lists."""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+from adcaptum.service.errors import InvalidRequest
+from adcaptum.service.nearest import shortened
+
+T = TypeVar("T")
+
+USUAL: Final = 100
+"""Items of a page where the request does not say."""
+
+MOST: Final = 1000
+"""The most items of a page."""
+
+
+def page(
+    items: Sequence[T], name: Callable[[T], str], size: int, token: str, kind: str
+) -> tuple[Sequence[T], str]:
+    """Returns a page of a list, and the token of the next one; empty if there is none.
+
+    A token holds the name after which its page begins, so that a list may change between two
+    pages.
+
+    Args:
+        items: The whole list.
+        name: The name of an item; no two have the same.
+        size: The most items wanted; 0 for the usual number.
+        token: The token of the page; empty for the first one.
+        kind: The list that the token is of, such as `models`.
+
+    Raises:
+        InvalidRequest: The size is negative, or the token is of no page of this list.
+    """
+    if size < 0:
+        raise InvalidRequest("page_size", f"{size}; must be from 0 to {MOST}")
+    ordered = sorted(items, key=name)
+    after = _name_of(token, kind)
+    rest = ordered if after is None else [each for each in ordered if name(each) > after]
+    most = min(size or USUAL, MOST)
+    shown = rest[:most]
+    return shown, _token(name(shown[-1]), kind) if len(rest) > most else ""
+
+
+def _token(last: str, kind: str) -> str:
+    return base64.urlsafe_b64encode(f"{kind}/{last}".encode()).decode().rstrip("=")
+
+
+def _name_of(token: str, kind: str) -> str | None:
+    """Returns the last name before a token's page; None for the first page."""
+    if not token:
+        return None
+    try:
+        padded = token + "=" * (-len(token) % 4)
+        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        text = ""
+    of, _, name = text.partition("/")
+    if of != kind or _token(name, kind) != token:
+        raise InvalidRequest(
+            "page_token", f"{shortened(token)}; must be the next_page_token of a page of {kind}"
+        )
+    return name
