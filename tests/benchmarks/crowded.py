@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import grpc
 
-from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+from adcaptum.v1 import explanation_service_pb2 as pb
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.benchmarks import requests
 from tests.benchmarks.load import Load, Served as Answers
@@ -118,10 +118,8 @@ class Crowded:
     async def _timed(self, deadline: float, *, partial: bool) -> Timed:
         encoded = requests.explain(self._name, self._view, "integrated_gradients", examples=4)
         request = pb.ExplainRequest.FromString(base64.b64decode(encoded))
-        request.budget.tolerance = TOLERANCE
-        request.budget.on_deadline = (
-            explanation_pb2.ON_DEADLINE_PARTIAL if partial else explanation_pb2.ON_DEADLINE_FAIL
-        )
+        request.spec.budget.tolerance = TOLERANCE
+        request.on_deadline = pb.ON_DEADLINE_PARTIAL if partial else pb.ON_DEADLINE_FAIL
         timed = Timed(0, [], [])
         asked = 0
         async with grpc.aio.insecure_channel(self._server.address) as channel:
@@ -141,7 +139,8 @@ class Crowded:
                             raise
                         continue
                     timed.seconds.append(perf_counter() - begin)
-                    timed.errors.append(max(each.error.relative for each in reply.explanations))
+                    (result,) = reply.results
+                    timed.errors.append(max(each.error.relative for each in result.explanations))
 
             await asyncio.gather(*[client() for _ in range(CLIENTS)])
         return replace(timed, asked=asked)

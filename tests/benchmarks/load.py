@@ -19,7 +19,7 @@ from typing import Any
 import grpc
 import uvloop
 
-from adcaptum.v1 import explanation_service_pb2 as pb
+from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +113,12 @@ async def generate(load: Load) -> Served:
 
 
 def _seed(seed: int) -> bytes:
-    """The field `seed` as it stands in a message; of a field that comes twice the last counts."""
-    made = bytearray([pb.ExplainRequest.SEED_FIELD_NUMBER << 3])
-    while seed > 127:
-        made.append(seed & 127 | 128)
-        seed >>= 7
-    return bytes([*made, seed])
+    """A request that has nothing but a seed.
+
+    Behind another one it is merged with it: of a field that comes twice the last counts.
+    """
+    spec = explain_spec_pb2.ExplainSpec(seed=seed)
+    return pb.ExplainRequest(spec=spec).SerializeToString()
 
 
 def main() -> None:

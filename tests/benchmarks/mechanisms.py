@@ -27,8 +27,8 @@ from adcaptum.engine.execution.references.reference_cache import ReferenceMemory
 from adcaptum.engine.execution.taps import Taps
 from adcaptum.service.cli import main as run_command_line
 from adcaptum.service.runtime.equal_rows import EqualRowsByModel
-from adcaptum.service.wire.tensors import encode
-from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb, method_pb2, model_pb2
+from adcaptum.service.wire.tensor_writer import encode
+from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb, method_pb2, model_pb2
 from tests.benchmarks.load import Load
 from tests.benchmarks.processes import (
     Server,
@@ -168,15 +168,15 @@ def _requests(model: str, method: str, params: Mapping[str, int]) -> list[str]:
     made = []
     spec = method_pb2.MethodSpec(name=method)
     for name, value in params.items():
-        spec.params[name].integer = value
+        spec.params[name].number_value = value
     for number in range(256):
         row = inputs[number % len(inputs)][None]
         noisy = row * (1 + 0.02 * torch.randn(row.shape, generator=generator))
         request = pb.ExplainRequest(
             model=model_pb2.ModelRef(name=model),
             inputs=[encode(noisy)],
-            methods=[spec],
-            cache=explanation_pb2.CACHE_BYPASS,
+            spec=explain_spec_pb2.ExplainSpec(methods=[spec]),
+            cache=pb.CACHE_POLICY_BYPASS,
         )
         made.append(b64encode(request.SerializeToString()).decode())
     return made

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from adcaptum.service.models.loading import LoadedModel, load
 from adcaptum.service.models.repository import stored_models
-from adcaptum.service.wire import tensors
+from adcaptum.service.wire import tensor_writer
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
 
 BATCH_ROWS = 64
@@ -51,12 +51,12 @@ class Naive:
         model = self._models[request.model.name]
         with torch.inference_mode():
             logits = model.module(_read(request.inputs[0]))
-        return pb.PredictResponse(outputs=[tensors.encode(logits)])
+        return pb.PredictResponse(outputs=[tensor_writer.encode(logits)])
 
     def _explain(self, request: pb.ExplainRequest) -> pb.ExplainResponse:
         model = self._models[request.model.name]
-        x, target = _read(request.inputs[0]), request.target.indices.values[0]
-        (method,) = request.methods
+        x, target = _read(request.inputs[0]), request.spec.targets[0].index.values[0]
+        (method,) = request.spec.methods
         if method.name == "saliency":
             values = captum.Saliency(model.module).attribute(x, target=target)
         else:
@@ -65,18 +65,18 @@ class Naive:
                 x,
                 baselines=model.baselines[declared.name][declared.default_baseline],
                 target=target,
-                n_steps=method.params["n_steps"].integer,
+                n_steps=int(method.params["n_steps"].number_value),
                 internal_batch_size=BATCH_ROWS,
             )
         explanations = [
             explanation_pb2.Explanation(
-                method=method.name,
                 example=i,
-                attributions=[explanation_pb2.Attribution(values=tensors.encode(each))],
+                attributions=[explanation_pb2.Attribution(values=tensor_writer.encode(each))],
             )
             for i, each in enumerate(values.detach())
         ]
-        return pb.ExplainResponse(explanations=explanations)
+        result = explanation_pb2.MethodResult(method=method, explanations=explanations)
+        return pb.ExplainResponse(results=[result])
 
 
 def _load(folder: Path) -> LoadedModel:

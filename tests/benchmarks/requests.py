@@ -6,9 +6,9 @@ import base64
 
 from grpc_health.v1 import health_pb2
 
-from adcaptum.service.wire import tensors
+from adcaptum.service.wire import tensor_writer
 from adcaptum.v1 import (
-    explanation_pb2,
+    explain_spec_pb2,
     explanation_service_pb2 as pb,
     method_pb2,
     model_pb2,
@@ -23,7 +23,7 @@ CHECK = "/grpc.health.v1.Health/Check"
 def predict(model: str, view: View) -> str:
     """A Predict request for one input, in base64."""
     request = pb.PredictRequest(
-        model=model_pb2.ModelRef(name=model), inputs=[tensors.encode(view.inputs[:1])]
+        model=model_pb2.ModelRef(name=model), inputs=[tensor_writer.encode(view.inputs[:1])]
     )
     return base64.b64encode(request.SerializeToString()).decode()
 
@@ -43,17 +43,16 @@ def explain(
     """
     spec = method_pb2.MethodSpec(name=method)
     if method == "integrated_gradients":
-        spec.params["n_steps"].integer = steps
+        spec.params["n_steps"].number_value = steps
+    index = explain_spec_pb2.OutputIndex(values=[int(view.targets[0])])
+    target = explain_spec_pb2.Target(index=index)
     repeats = [examples] + [1] * (view.inputs.dim() - 1)
     request = pb.ExplainRequest(
         model=model_pb2.ModelRef(name=model),
-        inputs=[tensors.encode(view.inputs[:1].repeat(repeats))],
-        target=explanation_pb2.Target(
-            indices=explanation_pb2.TargetIndices(values=[int(view.targets[0])])
-        ),
-        methods=[spec],
+        inputs=[tensor_writer.encode(view.inputs[:1].repeat(repeats))],
+        spec=explain_spec_pb2.ExplainSpec(methods=[spec], targets=[target]),
         # Clients that all send the same would measure the cache.
-        cache=explanation_pb2.CACHE_USE if shared else explanation_pb2.CACHE_BYPASS,
+        cache=pb.CACHE_POLICY_USE if shared else pb.CACHE_POLICY_BYPASS,
     )
     return base64.b64encode(request.SerializeToString()).decode()
 

@@ -44,7 +44,7 @@ def test_a_recorded_answer_is_a_message(name: str) -> None:
     recorded = exchange.load(name)
     request = exchange.request_of(recorded)
     assert request.ByteSize() > 0 or not recorded["request"]
-    kind = getattr(pb, f"{exchange['call']}Response")
+    kind = getattr(pb, f"{recorded['call']}Response")
     replies: list[Any] = recorded.get("events", [])
     if "reply" in recorded:
         replies = [recorded["reply"]]

@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 import numpy as np
 
-from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb, method_pb2, model_pb2
+from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb, method_pb2, model_pb2
 from tests.benchmarks.load import Load, Served
 from tests.benchmarks.processes import finish_load, model_repository, start_load
 from tests.gpu.subjects import DEVICE, ON_GPU, tell
@@ -102,8 +102,8 @@ def _load(address: str, rpc: str, model: str, clients: int, method: str = "") ->
         else:
             request = pb.ExplainRequest(
                 **about,
-                methods=[method_pb2.MethodSpec(name=method)],
-                cache=explanation_pb2.CACHE_BYPASS,
+                spec=explain_spec_pb2.ExplainSpec(methods=[method_pb2.MethodSpec(name=method)]),
+                cache=pb.CACHE_POLICY_BYPASS,
             )
         messages.append(b64encode(request.SerializeToString()).decode())
     return Load(address, PATH + rpc, messages, clients, 1.0, SECONDS)

@@ -14,6 +14,7 @@ import grpc
 import pytest
 
 from adcaptum.v1 import (
+    explain_spec_pb2,
     explanation_service_pb2 as messages,
     method_pb2,
     model_pb2,
@@ -75,7 +76,9 @@ def explain(stub: ExplanationServiceStub) -> None:
     request = messages.ExplainRequest(
         model=model_pb2.ModelRef(name="cells"),
         inputs=[measurements()],
-        methods=[method_pb2.MethodSpec(name="integrated_gradients")],
+        spec=explain_spec_pb2.ExplainSpec(
+            methods=[method_pb2.MethodSpec(name="integrated_gradients")]
+        ),
     )
     stub.Explain(request, timeout=30)
 
@@ -94,7 +97,7 @@ def test_an_explanation_is_seen(scraped: Prometheus, stub: ExplanationServiceStu
     explain(stub)
     labels = 'model="cells", method="integrated_gradients"'
     # The alert on explanations cut short goes by the reason's spelling.
-    assert scraped.wait_for(f'adcaptum_explanations_total{{{labels}, stop_reason="converged"}} > 0')
+    assert scraped.wait_for(f'adcaptum_explanations_total{{{labels}, stop_reason="completed"}} > 0')
     assert scraped.wait_for(f"adcaptum_explanation_rows_sum{{{labels}}} >= 50")
     assert scraped.wait_for('adcaptum_rows_total{model="cells", kind="gradient"} >= 50')
 
