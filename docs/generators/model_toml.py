@@ -8,7 +8,10 @@ from dataclasses import MISSING, fields
 from types import MappingProxyType
 from typing import Any, get_args
 
+from google.protobuf.descriptor import FieldDescriptor
+
 from adcaptum.service.models import declaration
+from adcaptum.v1 import explain_spec_pb2
 from docs.generators.markdown import table
 
 
@@ -22,8 +25,7 @@ def model_toml_page() -> Iterator[str]:
         "shows a whole one. Unknown keys are errors."
     )
     keys = {
-        "default_method": "[defaults] method",
-        "default_params": "[defaults.params]",
+        "presets": "[defaults], [presets.NAME]",
         "max_rows": "[limits] max_rows",
         "max_examples": "[limits] max_examples",
         "examples": "[examples] file",
@@ -39,6 +41,8 @@ def model_toml_page() -> Iterator[str]:
     yield from _attributes(
         declaration.Declaration, keys, leave=("name",), defaults={"description": ""}
     )
+    yield "\n## `[defaults]` and `[presets.NAME]`\n"
+    yield from _presets()
     yield "\n## `[[inputs]]`\n"
     yield from _attributes(
         declaration.InputDeclaration,
@@ -78,6 +82,47 @@ def model_toml_page() -> Iterator[str]:
         "`adcaptum models NAME` states how far outputs and gradients are off; [decision "
         "70](../decisions/0070-model-variants.md) has figures."
     )
+
+
+PRESETS = """
+[defaults]
+methods = [{ name = "integrated_gradients", params = { n_steps = 50 } }]
+
+[presets.exact]
+description = "Shapley values of five groups of columns, and the path to an error of 1 %."
+methods = [{ name = "shapley_values" }, { name = "integrated_gradients" }]
+targets = [{ top_k = 2 }]
+budget = { tolerance = 0.01 }
+output = { max_features = 10 }
+"""
+
+
+def _presets() -> Iterator[str]:
+    yield (
+        "A preset is a question to the model under a name: what a request says with "
+        '`"preset": "exact"`. `[defaults]` is the preset `default`, of requests that name none. '
+        "Without it, or without methods in it, the default method is integrated gradients, or "
+        "feature ablation where the model has no gradients. "
+        "A field that a request sets in its `spec` stands in place of the preset's whole field. "
+        "No preset has the name of a method."
+    )
+    yield f"\n```text{PRESETS}```\n"
+    yield (
+        "The keys are `description`, and the fields of "
+        "[ExplainSpec](protocol.md#explainspec) in their JSON form:\n"
+    )
+    fields_of_spec = explain_spec_pb2.ExplainSpec.DESCRIPTOR.fields
+    yield from table(
+        ("key", "value"), ((f"`{each.name}`", _json_form(each)) for each in fields_of_spec)
+    )
+
+
+def _json_form(field: FieldDescriptor) -> str:
+    if field.message_type is not None:
+        name = field.message_type.name
+        one = f"[{name}](protocol.md#{name.lower()})"
+        return f"a list of {one}" if field.is_repeated else one
+    return {"seed": "a whole number", "deterministic": "`true` or `false`"}[field.name]
 
 
 def _attributes(

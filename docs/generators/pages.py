@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from docs.generators.errors import errors_page
 from docs.generators.methods import methods_page
 from docs.generators.model_toml import model_toml_page
 from docs.generators.protocol import protocol_page
@@ -23,6 +24,7 @@ def pages() -> dict[str, str]:
         "metrics.md": metrics_page,
         "cli.md": commands_page,
         "protocol.md": protocol_page,
+        "errors.md": errors_page,
     }
     return {name: f"{NOTE}\n\n" + "\n".join(make()) + "\n" for name, make in makers.items()}
 
