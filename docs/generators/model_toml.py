@@ -89,8 +89,8 @@ PRESETS = """
 methods = [{ name = "integrated_gradients", params = { n_steps = 50 } }]
 
 [presets.exact]
-description = "Shapley values of five groups of columns, and the path to an error of 1 %."
-methods = [{ name = "shapley_values" }, { name = "integrated_gradients" }]
+description = "The two largest classes, to an error of 1 %."
+methods = [{ name = "integrated_gradients" }]
 targets = [{ top_k = 2 }]
 budget = { tolerance = 0.01 }
 output = { max_features = 10 }
@@ -102,7 +102,7 @@ def _presets() -> Iterator[str]:
         "A preset is a question to the model under a name: what a request says with "
         '`"preset": "exact"`. `[defaults]` is the preset `default`, of requests that name none. '
         "Without it, or without methods in it, the default method is integrated gradients, or "
-        "feature ablation where the model has no gradients. "
+        "KernelSHAP where the model has no gradients. "
         "A field that a request sets in its `spec` stands in place of the preset's whole field. "
         "No preset has the name of a method."
     )

@@ -27,7 +27,7 @@ from adcaptum.engine.execution.references.reference_cache import ReferenceMemory
 from adcaptum.engine.execution.taps import Taps
 from adcaptum.service.cli import main as run_command_line
 from adcaptum.service.runtime.equal_rows import EqualRowsByModel
-from adcaptum.service.wire.tensor_writer import encode
+from adcaptum.service.wire import tensor_writer
 from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb, method_pb2, model_pb2
 from tests.benchmarks.load import Load
 from tests.benchmarks.processes import (
@@ -174,7 +174,7 @@ def _requests(model: str, method: str, params: Mapping[str, int]) -> list[str]:
         noisy = row * (1 + 0.02 * torch.randn(row.shape, generator=generator))
         request = pb.ExplainRequest(
             model=model_pb2.ModelRef(name=model),
-            inputs=[encode(noisy)],
+            inputs=[tensor_writer.encode(noisy)],
             spec=explain_spec_pb2.ExplainSpec(methods=[spec]),
             cache=pb.CACHE_POLICY_BYPASS,
         )
