@@ -37,7 +37,7 @@ def of_explanation(parsed: ParsedRequest) -> Cost:
     rows = planned
     if expected > most:
         rows = {kind: -(-count * most // expected) for kind, count in planned.items()}
-    each = parsed.inputs.count * parsed.choice.count
+    each = parsed.inputs.count * parsed.targets.count
     first = {kind: min(count, each) for kind, count in rows.items()}
     if parsed.needs_outputs or parsed.shows_outputs:
         rows = {**rows, "forward": rows["forward"] + parsed.inputs.count}

@@ -5,7 +5,7 @@ A request is answered from the cache, joins an identical computation that is run
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 
@@ -23,12 +23,13 @@ from adcaptum.service.handlers.shared_computations import SharedComputations
 from adcaptum.service.handlers.waiter import Terms, Waiter
 from adcaptum.service.models.catalogue import Catalogue
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests import budgets, parsed_request
+from adcaptum.service.requests import budgets
 from adcaptum.service.requests.parsed_request import ParsedRequest
+from adcaptum.service.requests.questions.question import Question
+from adcaptum.service.requests.questions.questions import Questions
 from adcaptum.service.runtime.cost import Forecast
 from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.runtime.work import Work
-from adcaptum.service.wire.method_specs import ResolvedMethod
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
 
 
@@ -39,7 +40,7 @@ class _IdentifiedRequest:
     Attributes:
         message: The request.
         model: The model that it names.
-        methods: Its methods.
+        question: Its question, resolved.
         key: Equal for requests that may share an answer; None: it shares nothing.
         call: Its call.
         priority: Its class.
@@ -49,7 +50,7 @@ class _IdentifiedRequest:
 
     message: pb.ExplainRequest
     model: ServedModel
-    methods: tuple[ResolvedMethod, ...]
+    question: Question
     key: bytes | None
     call: Call
     priority: Priority
@@ -68,6 +69,7 @@ class Explainer:
         cache: The answers that are kept.
         computations: The computations that requests may join.
         reader: Reads requests.
+        questions: The questions that were asked last.
     """
 
     catalogue: Catalogue
@@ -76,6 +78,7 @@ class Explainer:
     cache: ResponseCache
     computations: SharedComputations
     reader: RequestReader
+    questions: Questions = field(default_factory=Questions)
 
     async def explain(self, request: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
         """Explains, and answers at the end.
@@ -130,14 +133,14 @@ class Explainer:
     ) -> _IdentifiedRequest:
         """Reads what a request needs before an answer that was kept may be its own."""
         model = self.catalogue.find(request.model)
-        methods = parsed_request.read_methods(request, model)
+        question = self.questions.of(request, model)
         shares = admission.shares(request)
-        key = await self.reader.key(request, model, methods, call) if shares else None
+        key = await self.reader.key(request, model, question, call) if shares else None
         # Checked here, because the key has neither: a wrong request has no kept answer either.
         priority = admission.priority(request)
-        partial_answer = budgets.partial(request.budget, stream=stream)
+        partial_answer = budgets.partial(request, question.budget, stream=stream)
         return _IdentifiedRequest(
-            request, model, methods, key, call, priority, partial_answer, stream
+            request, model, question, key, call, priority, partial_answer, stream
         )
 
     def _kept(self, identified: _IdentifiedRequest) -> pb.ExplainResponse | None:
@@ -166,7 +169,7 @@ class Explainer:
         found = self.computations.find(identified.key, terms.priority)
         if found is None:
             parsed = await self.reader.explanation(
-                identified.message, identified.model, identified.methods, identified.call
+                identified.message, identified.model, identified.question, identified.call
             )
             # An identical request may have been read faster meanwhile.
             found = self.computations.find(identified.key, terms.priority)

@@ -6,7 +6,7 @@ of their own, one at a time, so that many images of one caller delay neither oth
 texts of others.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
 
@@ -17,19 +17,19 @@ from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import inputs, parsed_request
 from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.requests.parsed_request import ParsedRequest
+from adcaptum.service.requests.questions.question import Question
 from adcaptum.service.requests.reading import Reading
-from adcaptum.service.requests.reading_cost import ReadingCost, has_images
+from adcaptum.service.requests.reading_cost import ReadingCost, has_images, is_plain
 from adcaptum.service.requests.request_key import request_key
-from adcaptum.service.wire.method_specs import ResolvedMethod
-from adcaptum.v1 import explanation_service_pb2 as pb, tensor_pb2
+from adcaptum.v1 import explanation_service_pb2 as pb
 
 T = TypeVar("T")
 
-SMALL_BYTES: Final = 1 << 14
-"""The largest request that is copied for its key, which is faster than field by field."""
-
 PLAIN_BYTES: Final = 1 << 12
 """The largest request of plain numbers for one method whose cost is not even estimated."""
+
+PLAIN_TARGETS: Final = 8
+"""The most explained numbers of such a request."""
 
 INLINE_BYTES: Final = 1 << 17
 """The largest request whose key is made in the event loop, in 0.3 ms at most."""
@@ -68,7 +68,7 @@ class RequestReader:
         self,
         request: pb.ExplainRequest,
         model: ServedModel,
-        methods: tuple[ResolvedMethod, ...],
+        question: Question,
         call: Call,
     ) -> bytes:
         """Returns the key of a request: equal for requests with the same answer.
@@ -76,15 +76,14 @@ class RequestReader:
         Args:
             request: The request.
             model: The model that it is for.
-            methods: Its methods.
+            question: Its question, resolved.
             call: Its call.
 
         Raises:
             DeadlineExceeded: The deadline came first.
             TooBusy: Too many requests wait to be read.
         """
-        small = call.nbytes <= SMALL_BYTES
-        make = partial(request_key, request, model.identity, methods, small=small)
+        make = partial(request_key, request, model.identity, question)
         if call.nbytes <= INLINE_BYTES:
             return make()
         reading = Reading(self._max_image_pixels, call.deadline)
@@ -101,7 +100,7 @@ class RequestReader:
             TooBusy: Too many requests wait to be read.
         """
         reading = Reading(self._max_image_pixels, call.deadline)
-        if call.nbytes <= PLAIN_BYTES and _plain(request.inputs):
+        if call.nbytes <= PLAIN_BYTES and all(map(is_plain, request.inputs)):
             return inputs.read(request.inputs, model.loaded, reading)
         return await self._read(
             call,
@@ -115,7 +114,7 @@ class RequestReader:
         self,
         request: pb.ExplainRequest,
         model: ServedModel,
-        methods: tuple[ResolvedMethod, ...],
+        question: Question,
         call: Call,
     ) -> ParsedRequest:
         """Reads an explanation's request.
@@ -123,30 +122,32 @@ class RequestReader:
         Args:
             request: The request.
             model: The model that it is for.
-            methods: Its methods, which have been read.
+            question: Its question, resolved.
             call: Its call.
 
         Raises:
             InvalidRequest: Something in it is not allowed.
-            NotFound: It names a layer that does not exist.
             DeadlineExceeded: The deadline came first.
             TooBusy: Too many requests wait to be read.
         """
         reading = Reading(self._max_image_pixels, call.deadline)
+        spec = question.spec
         if (
             call.nbytes <= PLAIN_BYTES
-            and len(methods) == 1
-            and not request.baselines
-            and request.target.WhichOneof("kind") not in ("all", "top_k")
-            and _plain(request.inputs)
+            and len(question.methods) == 1
+            and question.targets.count <= PLAIN_TARGETS
+            and not spec.baselines
+            and not spec.feature_masks
+            and question.layer is None
+            and all(map(is_plain, request.inputs))
         ):
-            return parsed_request.read(request, model, reading, methods=methods)
+            return parsed_request.read(request, model, question, reading)
         return await self._read(
             call,
             reading,
-            partial(ReadingCost.of_explanation, request, model),
-            partial(parsed_request.read, request, model, reading, methods=methods),
-            look=has_images(request, model.loaded),
+            partial(ReadingCost.of_explanation, request, model, question),
+            partial(parsed_request.read, request, model, question, reading),
+            look=has_images(request, model.loaded, spec),
         )
 
     def close(self) -> None:
@@ -193,8 +194,3 @@ class RequestReader:
             return await lane.run(call.caller, reading, read)
         finally:
             self._held -= nbytes
-
-
-def _plain(messages: Sequence[tensor_pb2.Tensor]) -> bool:
-    """Returns whether all inputs are numbers that need no conversion (no texts, no images)."""
-    return all(each.datatype not in ("BYTES", "UINT8") for each in messages)

@@ -6,11 +6,11 @@ from typing import Final
 
 from adcaptum.engine.errors import BudgetExceeded
 from adcaptum.engine.methods import METHODS
-from adcaptum.service.errors import InvalidRequest
+from adcaptum.service.errors import InvalidRequest, Reason
 from adcaptum.service.wire.method_specs import ResolvedMethod
-from adcaptum.v1 import explanation_pb2
+from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb
 
-ON_DEADLINE: Final = frozenset(explanation_pb2.OnDeadline.values())
+ON_DEADLINE: Final = frozenset(pb.OnDeadline.values())
 """The known answers at the deadline."""
 
 LEAST_TOLERANCE: Final = 1e-9
@@ -32,49 +32,52 @@ class Budget:
 
 
 def read(
-    message: explanation_pb2.Budget, methods: Sequence[ResolvedMethod], most_rows: int
+    message: explain_spec_pb2.Budget, methods: Sequence[ResolvedMethod], most_rows: int
 ) -> Budget:
-    """Reads the budget of a request.
+    """Reads the budget of a question.
 
     Raises:
         InvalidRequest: There are more rows than the model allows, the tolerance is out of range,
             or a method takes none.
     """
-    if message.max_rows > most_rows:
-        raise InvalidRequest(
-            "budget.max_rows", f"{message.max_rows}; the model allows at most {most_rows}"
-        )
+    rows = most_rows
+    if message.HasField("max_rows"):
+        rows = message.max_rows
+        if not 1 <= rows <= most_rows:
+            raise InvalidRequest("spec.budget.max_rows", f"{rows}; must be from 1 to {most_rows}")
+    if not message.HasField("tolerance"):
+        return Budget(rows)
     tolerance = message.tolerance
-    if tolerance and not LEAST_TOLERANCE <= tolerance < 1:
+    if not LEAST_TOLERANCE <= tolerance < 1:
         raise InvalidRequest(
-            "budget.tolerance",
-            f"{tolerance:g}; must be at least 0 and below 1, and not between 0 and "
-            f"{LEAST_TOLERANCE:g}",
+            "spec.budget.tolerance", f"{tolerance:g}; must be from {LEAST_TOLERANCE:g} to below 1"
         )
-    if tolerance:
-        for each in methods:
-            if not each.method.traits.tolerance:
-                able = ", ".join(name for name, known in METHODS.items() if known.traits.tolerance)
-                raise InvalidRequest(
-                    "budget.tolerance",
-                    f"{tolerance:g}; {each.spec.name} takes none. Those that do: {able}",
-                )
-    return Budget(message.max_rows or most_rows, tolerance or None)
+    for each in methods:
+        if not each.method.traits.tolerance:
+            able = ", ".join(name for name, known in METHODS.items() if known.traits.tolerance)
+            raise InvalidRequest(
+                "spec.budget.tolerance",
+                f"{tolerance:g}; {each.spec.name} takes none. Those that do: {able}",
+            )
+    return Budget(rows, tolerance)
 
 
-def partial(message: explanation_pb2.Budget, *, stream: bool) -> bool:
+def partial(request: pb.ExplainRequest, budget: Budget, *, stream: bool) -> bool:
     """Returns True if the best answer so far is sent when the deadline comes.
+
+    Args:
+        request: The request.
+        budget: Its budget.
+        stream: Whether it asks for progress.
 
     Raises:
         InvalidRequest: There is no such way to end.
     """
-    if message.on_deadline not in ON_DEADLINE:
-        raise InvalidRequest(
-            "budget.on_deadline", f"{message.on_deadline}; must be FAIL or PARTIAL"
-        )
-    if message.on_deadline == explanation_pb2.ON_DEADLINE_UNSPECIFIED:
-        return stream or bool(message.tolerance)
-    return message.on_deadline == explanation_pb2.ON_DEADLINE_PARTIAL
+    if request.on_deadline not in ON_DEADLINE:
+        raise InvalidRequest("on_deadline", f"{request.on_deadline}; must be FAIL or PARTIAL")
+    if request.on_deadline == pb.ON_DEADLINE_UNSPECIFIED:
+        return stream or budget.tolerance is not None
+    return request.on_deadline == pb.ON_DEADLINE_PARTIAL
 
 
 def too_few_rows(error: BudgetExceeded, budget: Budget, examples: int) -> InvalidRequest:
@@ -91,4 +94,8 @@ def too_few_rows(error: BudgetExceeded, budget: Budget, examples: int) -> Invali
         hint = f"{fit} of the {examples} examples fit"
     else:
         hint = "not one example fits: use fewer samples, or fewer baselines"
-    return InvalidRequest("budget.max_rows", f"{budget.max_rows}; {error}: {hint}")
+    return InvalidRequest(
+        "spec.budget.max_rows",
+        f"{budget.max_rows}; {error}: {hint}",
+        reason=Reason.BUDGET_TOO_SMALL,
+    )

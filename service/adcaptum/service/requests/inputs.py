@@ -7,7 +7,7 @@ from typing import Final
 from torch import Tensor
 
 from adcaptum.engine.vocabulary.arguments import NO_ARGUMENTS, Arguments, PerExample
-from adcaptum.service.errors import InvalidRequest
+from adcaptum.service.errors import InvalidRequest, Reason
 from adcaptum.service.models import images
 from adcaptum.service.models.declaration import InputDeclaration
 from adcaptum.service.models.loading import LoadedModel
@@ -32,10 +32,12 @@ class Inputs:
     Attributes:
         tensors: The explained ones, each `(examples, *features)`.
         texts: For a text input, its tokens; `tensors` are then their ids.
+        as_values: Whether one came as `values`; the reply's tensors then do, too.
     """
 
     tensors: tuple[Tensor, ...]
     texts: TokenisedTexts | None = None
+    as_values: bool = False
 
     @property
     def count(self) -> int:
@@ -58,41 +60,48 @@ def read(messages: Sequence[tensor_pb2.Tensor], model: LoadedModel, reading: Rea
     """
     declared = model.declaration.inputs
     check_number(messages, "inputs")
-    placed = place([message.name for message in messages], declared, "inputs")
+    placed = place([message.name for message in messages], declared, "inputs", "name")
     missing = [each.name for each, index in zip(declared, placed, strict=True) if index is None]
     if missing:
         raise InvalidRequest("inputs", f"missing: {', '.join(missing)}")
+    as_values = any(message.HasField("values") for message in messages)
     if model.text is not None:
-        return _read_texts(messages[0], model)
+        return _read_texts(messages[0], model, as_values=as_values)
     rows = []
     for each, index in zip(declared, placed, strict=True):
         field = f"inputs[{index}]"
         message = messages[index or 0]
-        _check_count(message.shape, model, field)
+        _check_count(message, model, field)
         read_rows = read_one(message, each, field, reading)
         check_ids(read_rows, each, model, field)
         rows.append(tensors.to_device(read_rows, model.device))
     if any(len(each) != len(rows[0]) for each in rows):
         counts = {each.name: len(row) for each, row in zip(declared, rows, strict=True)}
         raise InvalidRequest("inputs", f"different numbers of examples: {counts}")
-    return Inputs(tuple(rows))
+    return Inputs(tuple(rows), as_values=as_values)
 
 
-def _read_texts(message: tensor_pb2.Tensor, model: LoadedModel) -> Inputs:
+def _read_texts(message: tensor_pb2.Tensor, model: LoadedModel, *, as_values: bool) -> Inputs:
     field = "inputs[0]"
-    tensors.check_datatype(message.datatype, field)
-    if model.text is None or message.datatype != "BYTES":
-        raise InvalidRequest(f"{field}.datatype", f"{message.datatype}; a text is BYTES of UTF-8")
-    _check_count(message.shape, model, field)
-    values = tensors.decode(message, field)
-    assert isinstance(values, Bytes)
+    if message.datatype or not as_values:
+        tensors.check_datatype(message.datatype, field)
+        if message.datatype != "BYTES":
+            raise InvalidRequest(
+                f"{field}.datatype", f"{message.datatype}; a text is BYTES of UTF-8"
+            )
+    assert model.text is not None, "the model takes texts"
+    _check_count(message, model, field)
+    values = tensors.decode(message, field, datatype="BYTES")
+    if not isinstance(values, Bytes):
+        raise InvalidRequest(f"{field}.values", "must be texts")
     nbytes = sum(map(len, values.items))
     if nbytes > MOST_TEXT_BYTES:
+        place = f"{field}.{message.WhichOneof('contents')}"
         raise InvalidRequest(
-            f"{field}.data", f"texts of {nbytes} bytes; at most {MOST_TEXT_BYTES} are allowed"
+            place, f"texts of {nbytes} bytes; at most {MOST_TEXT_BYTES} are allowed"
         )
     read_texts = model.text.read(values, field).to(model.device)
-    return Inputs((read_texts.ids,), read_texts)
+    return Inputs((read_texts.ids,), read_texts, as_values)
 
 
 def read_one(
@@ -104,21 +113,26 @@ def read_one(
         InvalidRequest: It is not of the model's form.
     """
     # Datatype and shape are checked before the data are decoded.
-    tensors.check_datatype(message.datatype, field)
-    if message.datatype != declared.datatype and (
-        declared.kind != "image" or message.datatype not in ("UINT8", "BYTES")
-    ):
+    typed = message.HasField("values")
+    own = declared.datatype if typed and not message.datatype else message.datatype
+    tensors.check_datatype(own, field)
+    if own != declared.datatype and (declared.kind != "image" or own not in ("UINT8", "BYTES")):
         allowed = {"image": f"UINT8, BYTES or {declared.datatype}"}.get(
             declared.kind, declared.datatype
         )
-        raise InvalidRequest(f"{field}.datatype", f"{message.datatype}; must be {allowed}")
-    if message.datatype == declared.datatype:
+        raise InvalidRequest(f"{field}.datatype", f"{own}; must be {allowed}")
+    if own == declared.datatype and not typed:
         tensors.require_shape(message.shape, declared.shape, field)
-    values = tensors.decode(message, field)
+    image = declared.kind == "image"
+    values = tensors.decode(message, field, datatype=declared.datatype, encoded=image)
     if isinstance(values, Bytes):
+        if not image:
+            raise InvalidRequest(f"{field}.values", f"texts; must be numbers, {declared.datatype}")
         return images.from_bytes(values, declared, field, reading.max_image_pixels, reading.check)
-    if message.datatype != declared.datatype:
+    if own != declared.datatype:
         return images.from_pixels(values, declared, field)
+    if typed:
+        tensors.require_shape(values.shape, declared.shape, field)
     return values
 
 
@@ -135,7 +149,7 @@ def check_ids(values: Tensor, declared: InputDeclaration, model: LoadedModel, fi
         wrong = least if least < 0 else most
         index = int((values.flatten() == wrong).nonzero()[0])
         raise InvalidRequest(
-            f"{field}.data",
+            field,
             f"{wrong} at element {index}; must be from 0 to {count - 1}, the numbers of the rows "
             f"of {declared.embedding}",
         )
@@ -144,13 +158,23 @@ def check_ids(values: Tensor, declared: InputDeclaration, model: LoadedModel, fi
 def check_number(given: Sized, field: str) -> None:
     """Raises `InvalidRequest` if a request has more tensors of a kind than any model takes."""
     if len(given) > MOST_TENSORS:
-        raise InvalidRequest(field, f"{len(given)} of them; at most {MOST_TENSORS} are allowed")
+        raise InvalidRequest(
+            field,
+            f"{len(given)} of them; at most {MOST_TENSORS} are allowed",
+            reason=Reason.REQUEST_TOO_LARGE,
+        )
 
 
 def place(
-    names: Sequence[str], declared: Sequence[InputDeclaration], field: str
+    names: Sequence[str], declared: Sequence[InputDeclaration], field: str, part: str
 ) -> list[int | None]:
     """Returns for each input the index of its name; None for inputs without one.
+
+    Args:
+        names: The names.
+        declared: The inputs.
+        field: The path of the list with the names in the request.
+        part: The field of its entries that has the name.
 
     Raises:
         InvalidRequest: One is of an input that does not exist, or is given twice.
@@ -164,15 +188,19 @@ def place(
         if name not in known:
             hint = did_you_mean(name, known)
             raise InvalidRequest(
-                f"{field}[{index}]", f"the model has no input {shortened(name)}. {hint}"
+                f"{field}[{index}].{part}", f"the model has no input {shortened(name)}. {hint}"
             )
         if name in placed:
-            raise InvalidRequest(f"{field}[{index}]", f"a second one for input {name!r}")
+            raise InvalidRequest(f"{field}[{index}].{part}", f"a second one for input {name!r}")
         placed[name] = index
     return [placed.get(name) for name in known]
 
 
-def _check_count(shape: Sequence[int], model: LoadedModel, field: str) -> None:
+def _check_count(message: tensor_pb2.Tensor, model: LoadedModel, field: str) -> None:
     most = model.declaration.max_examples
+    shape = message.shape
     if len(shape) > 0 and shape[0] > most:
         raise InvalidRequest(f"{field}.shape", f"{shape[0]} examples; at most {most} are allowed")
+    if not len(shape) and len(message.values.values) > most:
+        count = len(message.values.values)
+        raise InvalidRequest(f"{field}.values", f"{count} examples; at most {most} are allowed")

@@ -1,44 +1,35 @@
 """Parsed requests: Explain requests, read and checked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import torch
 from torch import Tensor
 
+from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Neuron, Output, Site
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.method import multiply_adds
-from adcaptum.service.errors import InvalidRequest, Unsupported
+from adcaptum.service.errors import InvalidRequest, ServiceError
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.nearest import shortened
-from adcaptum.service.requests import (
-    budgets,
-    inputs as request_inputs,
-    places,
-    suitability,
-    targets,
-)
-from adcaptum.service.requests.baseline_reader import BaselineReader, at_layer
-from adcaptum.service.requests.baselines import Baselines
+from adcaptum.service.requests import field_paths, inputs as request_inputs, suitability
 from adcaptum.service.requests.budgets import Budget
 from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.requests.pieces import Part, Piece
+from adcaptum.service.requests.questions import feature_masks
+from adcaptum.service.requests.questions.baseline_reader import BaselineReader, at_layer
+from adcaptum.service.requests.questions.baselines import Baselines
+from adcaptum.service.requests.questions.feature_masks import FeatureMasks
+from adcaptum.service.requests.questions.question import Question
+from adcaptum.service.requests.questions.targets import MOST_EXPLANATIONS, Targets
 from adcaptum.service.requests.reading import Reading
-from adcaptum.service.requests.targets import TargetChoice
-from adcaptum.service.wire import method_specs
 from adcaptum.service.wire.method_specs import ResolvedMethod
-from adcaptum.service.wire.tensors import DATATYPES
-from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb
 
-MOST_METHODS: Final = 32
-MOST_EXPLANATIONS: Final = 8192
-"""The most explanations of a request."""
-
-DEFAULT_OUTPUT: Final = explanation_pb2.OutputOptions(datatype="FP32")
-NEURON: Final = TargetChoice(known=(torch.zeros(1, 0, dtype=torch.int64),))
+NO_INDEX: Final = torch.zeros(1, 0, dtype=torch.int64)
+"""The index of a number that is no output."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,40 +38,74 @@ class ParsedRequest:
 
     Attributes:
         model: The model that is explained.
+        question: The question, as far as no inputs decide it.
         inputs: The examples.
         parts: The examples that are explained together.
-        methods: The methods, each of which explains every example.
-        choice: The explained outputs.
-        neuron: The neuron that is explained instead of an output.
-        layer: The layer whose values are explained; None: the inputs.
-        masks: The features of several elements.
-        seed: The seed of all randomness.
-        budget: The budget.
-        output: The form of the reply.
-        deterministic: Whether the answer has to be the same to the last bit each time.
-        planned_rows: The rows that each method plans for one target.
+        lone_parts: Each example alone, for methods to which several baselines are a distribution,
+            where each example has a baseline of its own; else `parts`.
+        masks: The features of several elements; None: each element is one.
+        planned_rows: The rows that each method plans for one target; 0 for failed ones.
         planned_multiply_adds: The multiply-adds of the methods' own mathematics for one target.
     """
 
     model: ServedModel
+    question: Question
     inputs: Inputs
     parts: tuple[Part, ...]
-    methods: tuple[ResolvedMethod, ...]
-    choice: TargetChoice
-    neuron: Neuron | None
-    layer: Site | None
-    masks: tuple[Tensor, ...] | None
-    seed: int
-    budget: Budget
-    output: explanation_pb2.OutputOptions
-    deterministic: bool
+    lone_parts: tuple[Part, ...]
+    masks: FeatureMasks | None
     planned_rows: tuple[int, ...] = ()
     planned_multiply_adds: float = 0.0
 
     @property
+    def methods(self) -> tuple[ResolvedMethod, ...]:
+        """The methods, each of which explains every example."""
+        return self.question.methods
+
+    @property
+    def failures(self) -> Mapping[int, ServiceError]:
+        """By their place, the methods that the model cannot run; at least one can."""
+        return self.question.failures
+
+    @property
+    def targets(self) -> Targets:
+        """The explained numbers of each example."""
+        return self.question.targets
+
+    @property
+    def layer(self) -> Site | None:
+        """The layer whose values are explained; None: the inputs."""
+        return self.question.layer
+
+    @property
+    def seed(self) -> int:
+        """The seed of all sampling."""
+        return self.question.seed
+
+    @property
+    def budget(self) -> Budget:
+        """The bounds of the cost."""
+        return self.question.budget
+
+    @property
+    def output(self) -> explain_spec_pb2.OutputOptions:
+        """The content of the reply."""
+        return self.question.output
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the answer has to be the same to the last bit each time."""
+        return self.question.deterministic
+
+    @property
+    def as_values(self) -> bool:
+        """True if the reply's tensors come as `values`, because the inputs came so."""
+        return self.inputs.as_values
+
+    @property
     def needs_outputs(self) -> bool:
         """True if the targets depend on the values of the outputs."""
-        return self.choice.known is None
+        return self.targets.needs_outputs
 
     @property
     def shows_outputs(self) -> bool:
@@ -97,10 +122,10 @@ class ParsedRequest:
     def nbytes(self) -> int:
         """The memory of the request and its answer, in bytes."""
         inputs = sum([each.nbytes for each in self.inputs.tensors])
-        held = sum([each.nbytes for each in self.masks or ()])
+        held = sum([each.nbytes for each in self.masks.tensors]) if self.masks else 0
         for part in self.parts:
             held += sum([each.nbytes for each in part.baselines.tensors])
-        return held + inputs * (1 + len(self.methods) * self.choice.count)
+        return held + inputs * (1 + len(self.methods) * self.targets.count)
 
     def inside(self, method: int) -> Site | None:
         """Returns the layer of the method's attributions; None: they are of the inputs."""
@@ -118,7 +143,7 @@ class ParsedRequest:
         rows = {"forward": 0, "gradient": 0}
         for index, resolved in enumerate(self.methods):
             kind = "gradient" if resolved.method.traits.gradient else "forward"
-            planned = self.planned_rows[index] * self.choice.count
+            planned = self.planned_rows[index] * self.targets.count
             rows[kind] += self.model.row_forecasts.expected(
                 resolved.spec.name, self.budget.tolerance, planned
             )
@@ -126,17 +151,35 @@ class ParsedRequest:
 
     def estimated_multiply_adds(self) -> float:
         """Estimates the multiply-adds of its methods' own mathematics."""
-        return self.choice.count * self.planned_multiply_adds
+        return self.targets.count * self.planned_multiply_adds
+
+    def parts_of(self, method: int) -> tuple[Part, ...]:
+        """Returns the examples that a method explains together."""
+        return self.lone_parts if self.methods[method].abilities.distribution else self.parts
 
     def planned(self) -> Self:
-        """Returns the request with its methods' planned rows; this takes a while for many texts."""
+        """Returns the request with its methods' planned rows; this takes a while for many texts.
+
+        Raises:
+            InvalidRequest: A method does not take the inputs, or what stands beside them.
+        """
         dims = len(self.model.checks.output_shape)
-        first = torch.zeros(self.inputs.count, dims, dtype=torch.int64)
+        # Rows do not depend on the number that is explained.
+        first = torch.zeros(1, dims, dtype=torch.int64).expand(self.inputs.count, dims)
         rows, operations = [], 0.0
         for index, resolved in enumerate(self.methods):
-            seen = [self._seen_by_method(self._piece(index, 0, first, part)) for part in self.parts]
-            rows.append(sum(map(resolved.method.rows, seen)))
-            operations += sum([multiply_adds(resolved.method, each) for each in seen])
+            if index in self.failures:
+                rows.append(0)
+                continue
+            try:
+                seen = [
+                    self._seen_by_method(self._piece(index, 0, first, part))
+                    for part in self.parts_of(index)
+                ]
+                rows.append(sum(map(resolved.method.rows, seen)))
+                operations += sum([multiply_adds(resolved.method, each) for each in seen])
+            except InvalidArgument as error:
+                raise field_paths.invalid_request(error, self.question, index) from error
         return replace(self, planned_rows=tuple(rows), planned_multiply_adds=operations)
 
     def rows(self, piece: Piece) -> int:
@@ -158,37 +201,37 @@ class ParsedRequest:
         return replace(explicand, inputs=inside)
 
     def pieces(self, outputs: Tensor | None) -> list[Piece]:
-        """Returns the pieces: one for each method, target and part.
+        """Returns the pieces: one for each method that can run, target and part.
 
         Args:
             outputs: The model's outputs, `(examples, *output)`, if `needs_outputs`.
         """
-        chosen = self.choice.known
-        if chosen is None:
-            if outputs is None:
-                raise ValueError("the targets depend on the outputs")
-            chosen = self.choice.given(outputs)
+        chosen = self.targets.given(self.inputs.count, outputs)
         return [
-            self._piece(method, target, indices, part)
+            self._piece(method, target, number, part)
             for method in range(len(self.methods))
-            for target, indices in enumerate(chosen)
-            for part in self.parts
+            if method not in self.failures
+            for target, number in enumerate(chosen)
+            for part in self.parts_of(method)
         ]
 
-    def _piece(self, method: int, target: int, indices: Tensor, part: Part) -> Piece:
-        gradient = self.methods[method].method.traits.gradient
-        inputs = part.inputs
-        own = indices
-        if len(self.parts) > 1:
-            own = indices[part.first : part.first + inputs.count]
-        at = self.layer if self.layer is not None else self.model.site(gradient=gradient)
-        masks = self.masks
+    def _piece(self, method: int, target: int, number: Tensor | Neuron, part: Part) -> Piece:
+        resolved = self.methods[method]
+        inputs, examples = part.inputs, self.inputs.count
+        if isinstance(number, Neuron):
+            own = NO_INDEX.expand(inputs.count, 0)
+        else:
+            own = number[part.first : part.first + inputs.count]
+        at = self._site(resolved)
+        masks = None
+        if self.masks is not None:
+            masks = self.masks.of_examples(part.first, inputs.count, examples)
         if inputs.texts is not None and at == INPUT:
             masks = (_token_features(inputs.texts.special),)
         starts = part.starts
         explicand = Explicand(
             inputs=inputs.tensors,
-            target=Output(own) if self.neuron is None else self.neuron,
+            target=number if isinstance(number, Neuron) else Output(own),
             baselines=part.baselines.tensors,
             starts=None if starts is None else starts.tensors,
             background=bool((starts or part.baselines).distribution),
@@ -201,112 +244,61 @@ class ParsedRequest:
         )
         return Piece(method, target, own, part, explicand)
 
+    def _site(self, method: ResolvedMethod) -> Site:
+        """Returns the site that a method sees: its neuron's, the question's, or the inputs."""
+        through, layer = self.question.through, self.layer
+        if method.abilities.through and through is not None:
+            return through.site
+        if layer is not None:
+            return layer
+        return self.model.site(gradient=method.method.traits.gradient)
+
 
 def read(
-    request: pb.ExplainRequest,
-    model: ServedModel,
-    reading: Reading,
-    *,
-    methods: tuple[ResolvedMethod, ...] | None = None,
+    request: pb.ExplainRequest, model: ServedModel, question: Question, reading: Reading
 ) -> ParsedRequest:
     """Reads a request.
 
     Args:
         request: The request.
         model: The model that it names.
+        question: Its question, resolved.
         reading: The bounds of reading it.
-        methods: Its methods, where they have been read; None: they are read here.
 
     Raises:
         InvalidRequest: Something in it is not allowed.
-        NotFound: It names a method or a layer that does not exist.
-        Unsupported: The model cannot run a method that it names.
     """
-    loaded = model.loaded
-    inputs = request_inputs.read(request.inputs, loaded, reading)
-    methods = read_methods(request, model) if methods is None else methods
-    layer = places.site(request.layer, model) if request.HasField("layer") else None
-    neuron = places.neuron(request.neuron, model) if request.HasField("neuron") else None
-    if neuron is not None and any(each.abilities.through for each in methods):
-        # The neuron is not the explained number; the explanation of the output goes through it.
-        methods = tuple(suitability.by_way_of(neuron, each, layer) for each in methods)
-        layer, neuron = neuron.site, None
-    if neuron is None:
-        choice = targets.read(request.target, model, inputs.count)
-    elif request.target.WhichOneof("kind") is None:
-        choice = NEURON
-    else:
-        raise InvalidRequest("target", "set; must be unset where a neuron is explained")
-    _check_explanations(methods, choice, inputs)
-    baselines = BaselineReader(loaded, inputs, request.seed, reading).read(request.baselines)
-    starts = at_layer(request.layer_baselines, inputs)
-    if starts is not None and request.baselines:
-        raise InvalidRequest("layer_baselines", "given beside baselines; must be one of the two")
-    if starts is not None and layer is None:
-        raise InvalidRequest("layer_baselines", "given without a layer")
-    for each in methods:
-        suitability.check_layer(each.abilities, layer, model)
+    spec = question.spec
+    inputs = request_inputs.read(request.inputs, model.loaded, reading)
+    question.targets.check_examples(inputs.count)
+    _check_explanations(question, inputs)
+    baselines = BaselineReader(model.loaded, inputs, question.seed, reading).read(spec.baselines)
+    # Fields of a message that is not there cost a message.
+    of_layer = question.layer is not None
+    starts = at_layer(spec.site.baselines, inputs) if of_layer else None
+    for each in question.methods:
         suitability.check_baselines(each.abilities, baselines, starts, inputs.count)
-    parsed = ParsedRequest(
-        model=model,
-        inputs=inputs,
-        parts=_parts(inputs, baselines, starts),
-        methods=methods,
-        choice=choice,
-        neuron=neuron,
-        layer=layer,
-        masks=places.feature_masks(request.feature_masks, model, inputs, layer),
-        seed=request.seed,
-        budget=budgets.read(request.budget, methods, loaded.declaration.max_rows),
-        output=_output(request.output) if request.HasField("output") else DEFAULT_OUTPUT,
-        deterministic=request.deterministic,
-    )
-    return parsed.planned()
+    masks = None
+    if spec.feature_masks:
+        masks = feature_masks.of_inputs(spec.feature_masks, model, inputs)
+    elif of_layer:
+        masks = feature_masks.of_layer(spec.site.feature_masks, inputs)
+    parts = _parts(inputs, baselines, starts)
+    lone_parts = parts
+    if (starts or baselines).of_each and len(parts) == 1:
+        lone_parts = _lone_parts(inputs, baselines, starts)
+    return ParsedRequest(model, question, inputs, parts, lone_parts, masks).planned()
 
 
-def _check_explanations(
-    methods: Sequence[ResolvedMethod], choice: TargetChoice, inputs: Inputs
-) -> None:
-    count = len(methods) * choice.count * inputs.count
+def _check_explanations(question: Question, inputs: Inputs) -> None:
+    methods, numbers = len(question.methods), question.targets.count
+    count = methods * numbers * inputs.count
     if count > MOST_EXPLANATIONS:
         raise InvalidRequest(
-            "target",
-            f"{len(methods)} methods, {choice.count} targets and {inputs.count} examples make "
-            f"{count} explanations; at most {MOST_EXPLANATIONS} are allowed",
+            "spec.targets",
+            f"{methods} methods, {numbers} targets and {inputs.count} examples make {count} "
+            f"explanations; at most {MOST_EXPLANATIONS} are allowed",
         )
-
-
-def read_methods(request: pb.ExplainRequest, model: ServedModel) -> tuple[ResolvedMethod, ...]:
-    """Reads the methods of a request.
-
-    Raises:
-        InvalidRequest: There are too many, or a parameter is not allowed.
-        NotFound: There is none of that name.
-        Unsupported: The model cannot run one.
-    """
-    if len(request.methods) > MOST_METHODS:
-        raise InvalidRequest(
-            "methods", f"{len(request.methods)} of them; at most {MOST_METHODS} are allowed"
-        )
-    methods = tuple(
-        method_specs.read(spec, f"methods[{index}]") for index, spec in enumerate(request.methods)
-    ) or (model.default_method,)
-    for method in methods:
-        reason = suitability.obstacle(method.abilities, model)
-        if reason:
-            raise Unsupported(f"Model {model.name!r} cannot run {method.spec.name}: {reason}.")
-    return methods
-
-
-def _output(options: explanation_pb2.OutputOptions) -> explanation_pb2.OutputOptions:
-    if options.datatype not in ("", "FP32", "FP64", "FP16"):
-        raise InvalidRequest(
-            "output.datatype", f"{shortened(options.datatype)}; must be FP32, FP64 or FP16"
-        )
-    made = explanation_pb2.OutputOptions()
-    made.CopyFrom(options)
-    made.datatype = options.datatype or "FP32"
-    return made
 
 
 def _parts(inputs: Inputs, baselines: Baselines, starts: Baselines | None) -> tuple[Part, ...]:
@@ -331,13 +323,21 @@ def _parts(inputs: Inputs, baselines: Baselines, starts: Baselines | None) -> tu
     return tuple(parts)
 
 
+def _lone_parts(inputs: Inputs, baselines: Baselines, starts: Baselines | None) -> tuple[Part, ...]:
+    """Returns each example alone, with its own baselines."""
+    return tuple(
+        Part(
+            index,
+            replace(inputs, tensors=tuple(each[index : index + 1] for each in inputs.tensors)),
+            baselines.of_example(index, inputs.count),
+            starts and starts.of_example(index, inputs.count),
+        )
+        for index in range(inputs.count)
+    )
+
+
 def _token_features(special: Tensor) -> Tensor:
     """Numbers the tokens of a text, `(1, tokens)`; those the tokenizer added are one feature."""
     real = ~special
     numbers = real.cumsum(1) - 1
     return torch.where(real, numbers, int(real.sum()))
-
-
-def dtype_of(options: explanation_pb2.OutputOptions) -> torch.dtype:
-    """Returns the datatype of attributions."""
-    return DATATYPES[options.datatype] or torch.float32

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from adcaptum.engine.vocabulary.explicand import Explicand
-from adcaptum.service.requests.baselines import Baselines
 from adcaptum.service.requests.inputs import Inputs
+from adcaptum.service.requests.questions.baselines import Baselines
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """Examples that are explained together: all of a request's, or one text.
+    """Examples that are explained together: all of a request's, or one alone.
 
     Attributes:
         first: The index of the first of them in the request.
@@ -32,8 +32,9 @@ class Piece:
 
     Attributes:
         method: The method's index in the request.
-        target: The target's index.
-        indices: The explained output of each example, `(examples, dims)`.
+        target: The target's index, with `top_k` and `all` spread out.
+        indices: The explained output of each example, `(examples, dims)`; without dimensions for
+            a neuron, and for models that give one number per example.
         part: The examples.
         explicand: The piece as the engine's explicand.
     """

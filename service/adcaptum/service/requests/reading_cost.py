@@ -4,7 +4,6 @@ The estimate decodes nothing. The seconds are those of one slow core: they decid
 read, and are no forecast for callers (docs/decisions/0061).
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,9 +14,9 @@ from adcaptum.service.models.declaration import InputDeclaration
 from adcaptum.service.models.image_sizes import ImageSize, size_of
 from adcaptum.service.models.loading import LoadedModel
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests.targets import MOST_TARGETS
+from adcaptum.service.requests.questions.question import Question, has_tensors
 from adcaptum.service.wire import tensors
-from adcaptum.v1 import explanation_service_pb2 as pb, tensor_pb2
+from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb, tensor_pb2
 
 DATA_SECONDS: Final = 3e-9
 """Copying and checking a byte of numbers."""
@@ -27,6 +26,15 @@ PIXEL_SECONDS: Final = 1e-7
 
 TEXT_SECONDS: Final = 2e-6
 """Tokenising a byte."""
+
+VALUES_SECONDS: Final = 3e-8
+"""Reading a byte of `values`; a number has 11."""
+
+VALUES_BYTES: Final = 16
+"""The memory of what is made of a byte of `values`, in bytes."""
+
+SORT_SECONDS: Final = 1e-7
+"""Finding the features of a mask, for each byte of it."""
 
 PLAN_SECONDS: Final = 1e-4
 """Counting the rows that a method takes, for one example or for several together."""
@@ -39,6 +47,9 @@ ITEM_SECONDS: Final = 5e-5
 
 MULTIPLICATION_SECONDS: Final = 2e-10
 """One multiplication of many, as for images out of focus."""
+
+FEW_BYTES: Final = 1 << 16
+"""The size of a request from which on a preset's tensors do not count."""
 
 RANK: Final = 4
 """Dimensions of images as pixels: batch, height, width, channels."""
@@ -82,6 +93,8 @@ class ReadingCost:
             InvalidRequest: It has too many pixels.
         """
         found = ReadingCost(nbytes * DATA_SECONDS, nbytes)
+        if any(each.HasField("values") for each in request.inputs):
+            found += _of_values(nbytes)
         for index, each in enumerate(request.inputs):
             found += _of_tensor(each, model.loaded, f"inputs[{index}]", nbytes, pixels)
         _check_pixels(found, pixels)
@@ -89,60 +102,122 @@ class ReadingCost:
 
     @staticmethod
     def of_explanation(
-        request: pb.ExplainRequest, model: ServedModel, nbytes: int, pixels: int
+        request: pb.ExplainRequest,
+        model: ServedModel,
+        question: Question,
+        nbytes: int,
+        pixels: int,
     ) -> "ReadingCost":
         """Returns the cost of reading an explanation's request.
 
         Args:
             request: The request.
             model: The model that it is for.
-            nbytes: Its serialised size.
+            question: Its question, resolved.
+            nbytes: The request's serialised size.
             pixels: The most pixels of an encoded image.
 
         Raises:
             InvalidRequest: It has too many pixels.
         """
-        # Masks become numbers of 8 bytes.
-        of_masks = 8 * nbytes if request.feature_masks else 0
-        found = ReadingCost(nbytes * DATA_SECONDS, nbytes + of_masks) + _of_plan(request, model)
-        for index, each in enumerate(request.inputs):
-            found += _of_tensor(each, model.loaded, f"inputs[{index}]", nbytes, pixels)
-        for index, baseline in enumerate(request.baselines):
-            field = f"baselines[{index}].tensor"
+        spec = question.spec
+        if nbytes < FEW_BYTES and has_tensors(spec):
+            # A preset's tensors are not among the request's bytes.
+            nbytes = max(nbytes, spec.ByteSize())
+        found = ReadingCost(nbytes * DATA_SECONDS, nbytes) + _of_plan(request, model, question)
+        if any(each.HasField("values") for each in (*request.inputs, *_beside(spec))):
+            found += _of_values(nbytes)
+        masks = (*spec.feature_masks, *(spec.site.feature_masks if question.layer else ()))
+        if masks:
+            # Masks become numbers of 8 bytes, which are sorted where features have names.
+            names = any(each.names for each in masks)
+            found += ReadingCost(nbytes * (SORT_SECONDS if names else 0.0), 8 * nbytes)
+        for index, tensor in enumerate(request.inputs):
+            found += _of_tensor(tensor, model.loaded, f"inputs[{index}]", nbytes, pixels)
+        for index, baseline in enumerate(spec.baselines):
             kind = baseline.WhichOneof("kind")
-            if kind == "tensor":
-                found += _of_tensor(baseline.tensor, model.loaded, field, nbytes, pixels)
-            elif kind == "samples":
-                found += _of_samples(baseline.samples.count, model.loaded)
+            field = f"spec.baselines[{index}].{kind}"
+            if kind in ("tensor", "distribution"):
+                tensor = baseline.tensor if kind == "tensor" else baseline.distribution
+                found += _of_tensor(tensor, model.loaded, field, nbytes, pixels)
+            elif kind == "background":
+                found += _of_background(baseline.background.count, model.loaded)
             elif kind == "blur":
                 found += _of_blur(found.nbytes, request.inputs, model.loaded)
         _check_pixels(found, pixels)
         return found
 
 
-def has_images(request: pb.PredictRequest | pb.ExplainRequest, model: LoadedModel) -> bool:
-    """Returns True if the cost depends on the headers of images in the request."""
-    if model.text is not None:
+def has_images(
+    request: pb.PredictRequest | pb.ExplainRequest,
+    model: LoadedModel,
+    spec: explain_spec_pb2.ExplainSpec | None = None,
+) -> bool:
+    """Returns True if the cost depends on the headers of images in the request.
+
+    Args:
+        request: The request.
+        model: The model that it is for.
+        spec: The question of an explanation.
+    """
+    if model.text is not None or next(_images(model), None) is None:
         return False
-    if any(each.datatype == "BYTES" for each in request.inputs):
+    if any(map(_encoded, request.inputs)):
         return True
-    return isinstance(request, pb.ExplainRequest) and any(
-        each.tensor.datatype == "BYTES" for each in request.baselines
+    return spec is not None and any(
+        _encoded(each.tensor) or _encoded(each.distribution) for each in spec.baselines
     )
 
 
-def _of_plan(request: pb.ExplainRequest, model: ServedModel) -> ReadingCost:
+def is_plain(tensor: tensor_pb2.Tensor) -> bool:
+    """Returns True if a tensor is of numbers as the model takes them, in `data`."""
+    return tensor.datatype not in ("BYTES", "UINT8") and not tensor.HasField("values")
+
+
+def _encoded(tensor: tensor_pb2.Tensor) -> bool:
+    return tensor.datatype == "BYTES" or _has_texts(tensor)
+
+
+def _has_texts(tensor: tensor_pb2.Tensor) -> bool:
+    if not tensor.HasField("values"):
+        return False
+    values = tensor.values.values
+    return len(values) > 0 and values[0].HasField("string_value")
+
+
+def _of_plan(request: pb.ExplainRequest, model: ServedModel, question: Question) -> ReadingCost:
     """Returns the cost of choosing targets and of counting the rows of methods."""
-    texts = 1
-    if model.loaded.text is not None and request.inputs and request.inputs[0].shape:
-        # Each text is explained by itself.
-        texts = min(max(1, request.inputs[0].shape[0]), model.loaded.declaration.max_examples)
-    seconds = max(1, len(request.methods)) * texts * PLAN_SECONDS
-    kind = request.target.WhichOneof("kind")
-    if kind in ("all", "top_k"):
-        targets = min(math.prod(model.checks.output_shape), MOST_TARGETS)
-        seconds += targets * TARGET_SECONDS
-    return ReadingCost(seconds)
+    examples = 1
+    if request.inputs and (
+        model.loaded.text is not None or any(_of_each(each) for each in question.spec.baselines)
+    ):
+        # Each text is explained by itself; so may be examples with baselines of their own.
+        tensor = request.inputs[0]
+        given = tensor.shape[0] if tensor.shape else len(tensor.values.values)
+        examples = min(max(1, given), model.loaded.declaration.max_examples)
+    seconds = len(question.methods) * examples * PLAN_SECONDS
+    return ReadingCost(seconds + question.targets.count * TARGET_SECONDS)
+
+
+def _of_each(baseline: explain_spec_pb2.Baseline) -> bool:
+    return baseline.WhichOneof("kind") in ("tensor", "blur")
+
+
+def _beside(spec: explain_spec_pb2.ExplainSpec) -> Iterator[tensor_pb2.Tensor]:
+    """Yields the tensors of a question."""
+    masks, baselines = [*spec.feature_masks], [*spec.baselines]
+    if spec.HasField("site"):
+        masks += spec.site.feature_masks
+        baselines += spec.site.baselines
+    for mask in masks:
+        yield mask.tensor
+    for baseline in baselines:
+        yield baseline.tensor
+        yield baseline.distribution
+
+
+def _of_values(nbytes: int) -> ReadingCost:
+    return ReadingCost(nbytes * VALUES_SECONDS, nbytes * VALUES_BYTES)
 
 
 def _check_pixels(found: ReadingCost, pixels: int) -> None:
@@ -153,7 +228,7 @@ def _check_pixels(found: ReadingCost, pixels: int) -> None:
         )
 
 
-def _of_samples(count: int, model: LoadedModel) -> ReadingCost:
+def _of_background(count: int, model: LoadedModel) -> ReadingCost:
     rows = max((each[0].nbytes for each in model.backgrounds.values()), default=0)
     most = max(map(len, model.backgrounds.values()), default=0)
     nbytes = min(count, most) * rows
@@ -165,7 +240,7 @@ def _of_blur(nbytes: int, messages: Sequence[tensor_pb2.Tensor], model: LoadedMo
     # Each row of pixels and each column is multiplied with a matrix of its length. What was found
     # so far has at least 4 bytes an element, or 2.
     longest = max(
-        (max([side for side in each.shape[1:] if side > 0], default=0) for each in messages),
+        (max([side for side in _sides(each) if side > 0], default=0) for each in messages),
         default=0,
     )
     for declared in _images(model):
@@ -174,20 +249,44 @@ def _of_blur(nbytes: int, messages: Sequence[tensor_pb2.Tensor], model: LoadedMo
     return ReadingCost(elements * 2 * longest * MULTIPLICATION_SECONDS, nbytes)
 
 
+def _sides(message: tensor_pb2.Tensor) -> Sequence[int]:
+    """Returns the lengths of a tensor's dimensions after the batch."""
+    if message.shape or not message.HasField("values"):
+        return message.shape[1:]
+    sides: list[int] = []
+    values = message.values
+    while values.values and values.values[0].HasField("list_value") and len(sides) < RANK:
+        values = values.values[0].list_value
+        sides.append(len(values.values))
+    return sides
+
+
 def _of_tensor(
     message: tensor_pb2.Tensor, model: LoadedModel, field: str, nbytes: int, pixels: int
 ) -> ReadingCost:
-    # Data are touched for encoded images only: to look at them costs a copy.
     declared = next(_images(model), None)
-    if message.datatype == "UINT8" and declared is not None and len(message.shape) == RANK:
-        return _of_pixels(message.shape, nbytes, declared)
-    if message.datatype != "BYTES":
-        return ReadingCost()
-    if model.text is not None:
-        return ReadingCost(nbytes * TEXT_SECONDS + ITEM_SECONDS, 64 * nbytes)
-    if declared is None:
-        return ReadingCost()
-    return _of_images(tensors.split(message.data), declared, field, pixels)
+    typed = message.HasField("values")
+    found = ReadingCost()
+    if declared is not None and message.datatype == "UINT8":
+        # As values, its shape is not known: an image with a pixel for each byte.
+        shape = (1, 1, nbytes, 1) if typed else message.shape
+        if len(shape) == RANK:
+            found += _of_pixels(shape, nbytes, declared)
+    elif _encoded(message) and model.text is not None:
+        found += ReadingCost(nbytes * TEXT_SECONDS + ITEM_SECONDS, 64 * nbytes)
+    elif _encoded(message) and declared is not None:
+        # Data are touched for encoded images only: to look at them costs a copy.
+        place = f"{field}.{'values' if typed else 'data'}"
+        found += _of_images(_items(message), declared, place, pixels)
+    return found
+
+
+def _items(message: tensor_pb2.Tensor) -> Iterator[bytes]:
+    """Yields the encoded images of a tensor, as far as they can be read."""
+    if not message.HasField("values"):
+        return tensors.split(message.data)
+    texts = (each.string_value for each in message.values.values)
+    return (tensors.from_base64(text) or b"" for text in texts)
 
 
 def _of_pixels(shape: Sequence[int], nbytes: int, declared: InputDeclaration) -> ReadingCost:
@@ -212,7 +311,7 @@ def _of_images(
         if size is None:
             # It is refused when it is read; so are those behind it.
             break
-        images.check_size(size, f"{field}.data[{index}]", pixels)
+        images.check_size(size, f"{field}[{index}]", pixels)
         resized = images.resized(size, declared)
         # Texts beside the pixels may be compressed a thousandfold; PIL reads up to 64 MB of them.
         beside = min(1000 * len(data), 64 << 20) * DATA_SECONDS

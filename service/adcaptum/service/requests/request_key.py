@@ -2,90 +2,79 @@
 
 It is made of the request's own bytes, before anything is decoded: a request that was answered
 before costs neither tokens nor pixels. The inputs after preprocessing follow from those bytes and
-from the model's files, whose digest is in the key. Every field that may decide the answer is in
-the key, also fields that were added later: at worst, equal requests are answered separately.
+from the model's files, whose digest is in the key. The question is in it as a whole, resolved:
+whichever preset it comes from. Who asks for it, how it runs and until when are not.
 """
 
 import hashlib
-from collections.abc import Sequence
-from typing import Final
 
-from adcaptum.service.wire.method_specs import ResolvedMethod
-from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb, model_pb2, tensor_pb2
-
-_APART: Final = ("model", "inputs", "methods", "priority", "cache")
-"""The fields that enter the key in another form, or do not change the answer, only its time."""
-
-_WITH_DATA: Final = ("feature_masks", "baselines", "layer_baselines")
-"""The other fields with data of tensors, which are not copied."""
+from adcaptum.service.requests.questions.question import Question, has_tensors
+from adcaptum.v1 import (
+    explain_spec_pb2,
+    explanation_service_pb2 as pb,
+    model_pb2,
+    tensor_pb2,
+)
 
 
 def request_key(
-    request: pb.ExplainRequest,
-    identity: model_pb2.ModelIdentity,
-    methods: Sequence[ResolvedMethod],
-    *,
-    small: bool,
+    request: pb.ExplainRequest, identity: model_pb2.ModelIdentity, question: Question
 ) -> bytes:
     """Returns the key of a request.
 
     Args:
         request: The request.
         identity: The weights that answer, however the request names them.
-        methods: The methods with every parameter, however many of them the request leaves out.
-        small: Whether the request is small: copying all of it is then the fastest. The key is
-            another one.
+        question: Its question, resolved.
     """
-    asked = pb.ExplainRequest()
     digest = hashlib.blake2b(digest_size=32)
-    if small:
-        asked.CopyFrom(request)
-    else:
-        _copy_without_data(request, asked)
-        _add_data(digest, request)
-    for name in _APART:
-        asked.ClearField(name)
-    asked.methods.extend([each.spec for each in methods])
-    if asked.HasField("budget"):
-        asked.budget.ClearField("on_deadline")
-    for part in (identity, asked):
-        _add(digest, part.SerializeToString(deterministic=True))
+    _add(digest, identity.SerializeToString(deterministic=True))
+    _add(digest, question.digest)
+    spec = question.spec
+    if has_tensors(spec):
+        for baseline in spec.baselines:
+            _add_baseline(digest, "baseline", baseline)
+        for mask in spec.feature_masks:
+            _add_mask(digest, "mask", mask)
+        for baseline in spec.site.baselines:
+            _add_baseline(digest, "layer's baseline", baseline)
+        for mask in spec.site.feature_masks:
+            _add_mask(digest, "layer's mask", mask)
     for each in request.inputs:
         _add_tensor(digest, "input", each)
     return digest.digest()
 
 
-def _copy_without_data(request: pb.ExplainRequest, into: pb.ExplainRequest) -> None:
-    for field, value in request.ListFields():
-        if field.name in _APART or field.name in _WITH_DATA:
-            continue
-        if field.type == field.TYPE_MESSAGE:
-            getattr(into, field.name).CopyFrom(value)
-        else:
-            setattr(into, field.name, value)
-
-
-def _add_data(digest: "hashlib.blake2b", request: pb.ExplainRequest) -> None:
-    for mask in request.feature_masks:
-        _add_tensor(digest, "mask", mask)
-    for place in ("baselines", "layer_baselines"):
-        for baseline in getattr(request, place):
-            _add_baseline(digest, place, baseline)
-
-
 def _add_baseline(
-    digest: "hashlib.blake2b", place: str, baseline: explanation_pb2.Baseline
+    digest: "hashlib.blake2b", what: str, baseline: explain_spec_pb2.Baseline
 ) -> None:
-    if baseline.WhichOneof("kind") == "tensor":
-        _add_tensor(digest, f"{place} {baseline.input!r}", baseline.tensor)
+    kind = baseline.WhichOneof("kind")
+    if kind == "tensor":
+        _add_tensor(digest, f"{what} {baseline.input!r} tensor", baseline.tensor)
+    elif kind == "distribution":
+        _add_tensor(digest, f"{what} {baseline.input!r} distribution", baseline.distribution)
     else:
-        _add(digest, place.encode())
+        _add(digest, what.encode())
         _add(digest, baseline.SerializeToString(deterministic=True))
 
 
+def _add_mask(digest: "hashlib.blake2b", what: str, mask: explain_spec_pb2.FeatureMask) -> None:
+    if mask.WhichOneof("kind") == "tensor":
+        _add_tensor(digest, f"{what} {mask.input!r} {[*mask.names]!r}", mask.tensor)
+    else:
+        _add(digest, what.encode())
+        _add(digest, mask.SerializeToString(deterministic=True))
+
+
 def _add_tensor(digest: "hashlib.blake2b", what: str, tensor: tensor_pb2.Tensor) -> None:
-    _add(digest, f"{what} {tensor.name!r} {tensor.datatype!r} {[*tensor.shape]}".encode())
-    _add(digest, tensor.data)
+    # The form is in the key: tensors come back in the form in which the inputs came.
+    form = tensor.WhichOneof("contents")
+    head = f"{what} {form} {tensor.name!r} {tensor.datatype!r} {[*tensor.shape]}"
+    _add(digest, head.encode())
+    if form == "values":
+        _add(digest, tensor.values.SerializeToString(deterministic=True))
+    else:
+        _add(digest, tensor.data)
 
 
 def _add(digest: "hashlib.blake2b", part: bytes) -> None:

@@ -5,11 +5,11 @@ from typing import Any, cast
 
 from adcaptum.engine.methods import METHODS
 from adcaptum.engine.vocabulary.evaluation import Neuron, Site
-from adcaptum.engine.vocabulary.method import needs_layer
+from adcaptum.engine.vocabulary.method import Method, needs_layer
 from adcaptum.engine.vocabulary.parameters import describe
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests.baselines import Baselines
+from adcaptum.service.requests.questions.baselines import Baselines
 from adcaptum.service.wire.abilities import NEURON, Abilities
 from adcaptum.service.wire.method_specs import ResolvedMethod
 
@@ -37,17 +37,32 @@ def _changes_inputs(method: Abilities) -> bool:
     return method.layer == "through" or (method.layer == "required" and method.baseline)
 
 
-def check_layer(method: Abilities, layer: Site | None, model: ServedModel) -> None:
+def check_site(method: Abilities, layer: Site | None, model: ServedModel) -> None:
     """Raises `InvalidRequest` if a method needs a layer and has none, or takes none and has one."""
-    if layer is None and needs_layer(method.layer):
+    named = method.through or method.layer == "never"
+    if layer is None and needs_layer(method.layer) and not named:
         raise InvalidRequest(
-            "layer",
+            "spec.site.layer",
             f"missing; {method.name} needs one: {model.some_layers()}",
         )
-    if layer is not None and method.layer == "never":
+    if layer is not None and named:
+        instead = "is for `through`" if method.through else f"none of {model.some_layers()}"
         raise InvalidRequest(
-            "layer",
-            f"{layer.named}; {method.name} explains inputs only, and none of {model.some_layers()}",
+            "spec.site.layer", f"{layer.named}; {method.name} explains inputs only: {instead}"
+        )
+
+
+def check_through(method: Abilities, neuron: Neuron | None, model: ServedModel) -> None:
+    """Raises `InvalidRequest` if a method goes through a neuron and has none, or the reverse."""
+    if neuron is None and method.through:
+        raise InvalidRequest(
+            "spec.through",
+            f"missing; {method.name} explains through a neuron of a layer: {model.some_layers()}",
+        )
+    if neuron is not None and not method.through:
+        able = [name for name, known in METHODS.items() if Abilities.of(known).through]
+        raise InvalidRequest(
+            "spec.through", f"given; {method.name} takes none. Those that do: {', '.join(able)}"
         )
 
 
@@ -64,36 +79,32 @@ def check_baselines(
     """
     if starts is not None and not method.starts:
         compared = "the inputs" if method.baseline else "nothing"
-        raise InvalidRequest("layer_baselines", f"given; {method.name} compares {compared}")
+        raise InvalidRequest("spec.site.baselines", f"given; {method.name} compares {compared}")
     given = starts or baselines
     if given.distribution and method.baseline and not method.background:
         able = ", ".join(name for name, each in METHODS.items() if each.traits.background)
         raise InvalidRequest(
             given.distribution,
-            f"{given.rows} rows; {method.name} compares each example with one baseline: there "
-            f"must be 1, or a tensor of {count}, one for each. Distributions are for {able}",
+            f"a distribution of {given.rows} rows; {method.name} compares each example with one "
+            f"baseline: must be a `tensor` of 1 row, or of {count}, one per example. "
+            f"Distributions are for {able}",
         )
 
 
-def by_way_of(neuron: Neuron, method: ResolvedMethod, layer: Site | None) -> ResolvedMethod:
-    """Returns a method with the neuron through which it explains an output.
+def through(neuron: Neuron, method: ResolvedMethod) -> ResolvedMethod:
+    """Returns a method that explains through a neuron; its message does not change."""
+    return replace(method, method=_with_neuron(method.method, neuron))
 
-    Raises:
-        InvalidRequest: The method explains through no neuron, or has a neuron or a layer already;
-            or the neuron is a block.
-    """
-    known = {parameter.name for parameter in describe(type(method.method))}
-    name = method.abilities.name
-    if NEURON not in known:
-        raise InvalidRequest(
-            "neuron",
-            f"given with {name}, which explains the neuron, and others an output through it",
-        )
-    if layer is not None:
-        raise InvalidRequest("layer", f"{layer.named}; must be unset: the neuron names the layer")
-    if NEURON in method.spec.params:
-        raise InvalidRequest("neuron", f"given beside the parameter {NEURON} of {name}")
-    if not neuron.one:
-        raise InvalidRequest("neuron.end", f"given; {name} takes a single neuron, or all of them")
+
+def _with_neuron(method: Method, neuron: Neuron) -> Method:
+    """Gives a neuron to a method, or to those inside it."""
+    changed: dict[str, Any] = {}
+    for each in describe(type(method)):
+        value = getattr(method, each.name)
+        if each.name == NEURON:
+            changed[NEURON] = neuron.index
+        elif isinstance(value, Method):
+            changed[each.name] = _with_neuron(value, neuron)
     # Every method is a frozen dataclass, which its protocol cannot say.
-    return ResolvedMethod.of(replace(cast("Any", method.method), neuron=neuron.index))
+    made: Method = replace(cast("Any", method), **changed)
+    return made

@@ -27,6 +27,8 @@ class Abilities:
         layer: Whether it may or must explain a layer.
         baseline: Whether it compares with a baseline.
         background: Whether that may be a distribution.
+        distribution: Whether several baselines are a distribution to it even where there are as
+            many as examples.
         starts: Whether the baseline may be one in the layer's own space. Methods that need a layer
             compare the inputs.
         through: Whether it explains the inputs by way of a neuron of the layer: a method that has
@@ -40,6 +42,7 @@ class Abilities:
     layer: LayerUse
     baseline: bool
     background: bool
+    distribution: bool
     starts: bool
     through: bool
     of_inputs: bool
@@ -69,6 +72,7 @@ class Abilities:
             # A method that wraps another hands the baselines on and does not use them.
             baseline=any(each.traits.baseline for each in inside or every),
             background=any(each.traits.background for each in inside or every),
+            distribution=any(each.traits.distribution for each in every),
         )
 
 

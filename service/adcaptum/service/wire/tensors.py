@@ -1,5 +1,7 @@
 """Tensors in messages <-> tensors in memory, with every check on the way in."""
 
+import base64
+import binascii
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,10 +12,12 @@ from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.nearest import did_you_mean, shortened
+from adcaptum.service.wire import typed_values
 from adcaptum.v1 import tensor_pb2
 
 DATATYPES: Final[Mapping[str, torch.dtype | None]] = MappingProxyType(
@@ -64,30 +68,37 @@ class Bytes:
     shape: tuple[int, ...]
 
 
-def decode(message: tensor_pb2.Tensor, field: str) -> Tensor | Bytes:
+def decode(
+    message: tensor_pb2.Tensor, field: str, *, datatype: str = "", encoded: bool = False
+) -> Tensor | Bytes:
     """Reads a tensor.
 
     Args:
         message: From the wire.
         field: Its field in the request, for errors.
+        datatype: The datatype of numbers and booleans in `values` where the message gives none.
+        encoded: True if texts in `values` are bytes in base64, as of images.
 
     Raises:
-        InvalidRequest: Its datatype is unknown, a length is negative or zero, the bytes are more or
-            fewer than the shape implies, or a number is not finite.
+        InvalidRequest: Its datatype is unknown, a length is negative or zero, there are more or
+            fewer elements than the shape implies, or a number is not finite.
     """
+    contents = message.WhichOneof("contents")
+    if contents is None:
+        raise InvalidRequest(field, "without elements; must have data or values")
+    if contents == "values":
+        return _from_values(message, field, datatype, encoded=encoded)
+    return _from_data(message, field)
+
+
+def _from_data(message: tensor_pb2.Tensor, field: str) -> Tensor | Bytes:
     datatype = message.datatype
     check_datatype(datatype, field)
-    check_rank(message.shape, field)
-    shape = tuple(message.shape)
-    for index, length in enumerate(shape):
-        if length <= 0:
-            # An empty batch asks nothing, and an empty tensor cannot be explained.
-            what = "negative" if length < 0 else "empty batch" if index == 0 else "empty"
-            raise InvalidRequest(f"{field}.shape", f"{shown(shape)}: {what}; must be at least 1")
+    shape = _checked_shape(message.shape, field)
     dtype = DATATYPES[datatype]
-    if dtype is None:
-        return _decode_bytes(message.data, shape, field)
     data = message.data
+    if dtype is None:
+        return _decode_bytes(data, shape, field)
     expected = math.prod(shape) * dtype.itemsize
     if len(data) != expected:
         raise InvalidRequest(
@@ -101,6 +112,91 @@ def decode(message: tensor_pb2.Tensor, field: str) -> Tensor | Bytes:
     elif dtype.is_floating_point:
         require_finite(flat, f"{field}.data")
     return flat.view(shape)
+
+
+def _from_values(
+    message: tensor_pb2.Tensor, field: str, datatype: str, *, encoded: bool
+) -> Tensor | Bytes:
+    place = f"{field}.values"
+    if message.datatype:
+        check_datatype(message.datatype, field)
+    found = typed_values.read(message.values, place)
+    shape = _checked_shape(message.shape, field) if message.shape else found.shape
+    # A list in a list in a list, or one list with its shape beside it.
+    if message.shape and found.shape not in (shape, (math.prod(shape),)):
+        raise InvalidRequest(
+            f"{field}.shape", f"{shown(shape)}; the values are of shape {shown(found.shape)}"
+        )
+    if found.texts:
+        if message.datatype not in ("", "BYTES"):
+            raise InvalidRequest(place, f"texts; the datatype is {message.datatype}")
+        items = _decoded_base64(found.texts, place) if encoded else _utf8(found.texts)
+        return Bytes(items, shape)
+    datatype = message.datatype or datatype
+    dtype = DATATYPES[datatype]
+    if dtype is None:
+        raise InvalidRequest(place, f"must be {'images in base64' if encoded else 'texts'}")
+    if found.flags:
+        if dtype is not torch.bool:
+            raise InvalidRequest(place, f"booleans; the datatype is {datatype}")
+        return torch.tensor(found.flags).view(shape)
+    if dtype is torch.bool:
+        raise InvalidRequest(place, "numbers; the datatype is BOOL: must be true or false")
+    return _of_dtype(found.numbers, dtype, place).view(shape)
+
+
+def _of_dtype(numbers: NDArray[np.float64], dtype: torch.dtype, field: str) -> Tensor:
+    """Converts numbers to a datatype that has to have them."""
+    doubles = torch.from_numpy(np.array(numbers))
+    require_finite(doubles, field)
+    if dtype.is_floating_point:
+        converted = doubles.to(dtype)
+        wrong = ~torch.isfinite(converted)
+    else:
+        limits = torch.iinfo(dtype)
+        # The largest INT64 is no double; the next one below is.
+        outside = (doubles < float(limits.min)) | (doubles >= float(limits.max + 1))
+        wrong = outside | (doubles != doubles.floor())
+        converted = doubles.masked_fill(wrong, 0).to(dtype)
+    if bool(wrong.any()):
+        index = int(wrong.nonzero()[0])
+        raise InvalidRequest(
+            field, f"{doubles[index].item():g} at element {index} is no {NAMES[dtype]}"
+        )
+    return converted
+
+
+def _utf8(texts: Sequence[str]) -> tuple[bytes, ...]:
+    return tuple(text.encode() for text in texts)
+
+
+def _decoded_base64(texts: Sequence[str], field: str) -> tuple[bytes, ...]:
+    items = []
+    for index, text in enumerate(texts):
+        data = from_base64(text)
+        if data is None:
+            raise InvalidRequest(f"{field}[{index}]", f"{shortened(text)} is not base64")
+        items.append(data)
+    return tuple(items)
+
+
+def from_base64(text: str) -> bytes | None:
+    """Returns what a text in base64 encodes, which may have line breaks; None if it is none."""
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _checked_shape(lengths: Sequence[int], field: str) -> tuple[int, ...]:
+    check_rank(lengths, field)
+    shape = tuple(lengths)
+    for index, length in enumerate(shape):
+        if length <= 0:
+            # An empty batch asks nothing, and an empty tensor cannot be explained.
+            what = "negative" if length < 0 else "empty batch" if index == 0 else "empty"
+            raise InvalidRequest(f"{field}.shape", f"{shown(shape)}: {what}; must be at least 1")
+    return shape
 
 
 def check_datatype(datatype: str, field: str) -> None:

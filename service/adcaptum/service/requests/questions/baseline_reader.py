@@ -9,18 +9,21 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.rows.randomness import generator
-from adcaptum.service.errors import InvalidRequest
+from adcaptum.service.errors import InvalidRequest, Reason
 from adcaptum.service.models.declaration import InputDeclaration
 from adcaptum.service.models.loading import LoadedModel
 from adcaptum.service.models.repository.stored_tensors import Baseline
-from adcaptum.service.nearest import did_you_mean, shortened
+from adcaptum.service.nearest import shortened
 from adcaptum.service.requests import inputs as request_inputs
-from adcaptum.service.requests.baselines import Baselines, compared
 from adcaptum.service.requests.inputs import Inputs
+from adcaptum.service.requests.questions.baselines import Baselines, compared
 from adcaptum.service.requests.reading import Reading
 from adcaptum.service.wire import tensors as wire
 from adcaptum.service.wire.tensors import to_device
-from adcaptum.v1 import explanation_pb2, tensor_pb2
+from adcaptum.v1 import explain_spec_pb2, tensor_pb2
+
+OF_INPUTS: Final = "spec.baselines"
+OF_LAYER: Final = "spec.site.baselines"
 
 STREAM: Final = 0xBA5E
 """The stream of background draws, apart from those of methods with the same seed."""
@@ -42,7 +45,7 @@ class BaselineReader:
     seed: int
     reading: Reading
 
-    def read(self, messages: Sequence[explanation_pb2.Baseline]) -> Baselines:
+    def read(self, messages: Sequence[explain_spec_pb2.Baseline]) -> Baselines:
         """Returns a baseline for each input.
 
         Raises:
@@ -50,18 +53,18 @@ class BaselineReader:
                 different numbers of rows.
         """
         declared = self.model.declaration.inputs
-        request_inputs.check_number(messages, "baselines")
+        request_inputs.check_number(messages, OF_INPUTS)
         if not messages:
             return Baselines(tuple(map(self._default, declared, self.inputs.tensors)))
         names = [message.input for message in messages]
-        placed = request_inputs.place(names, declared, "baselines")
+        placed = request_inputs.place(names, declared, OF_INPUTS, "input")
         tensors = tuple(
             self._default(each, values)
             if index is None
-            else self._read(messages[index], f"baselines[{index}]", each, values)
+            else self._read(messages[index], f"{OF_INPUTS}[{index}]", each, values)
             for each, index, values in zip(declared, placed, self.inputs.tensors, strict=True)
         )
-        return compared(tensors, messages, placed, self.inputs.count, "baselines")
+        return compared(tensors, messages, placed, self.inputs.count, OF_INPUTS)
 
     def _default(self, declared: InputDeclaration, values: Tensor) -> Tensor:
         return self._named(declared, values, declared.default_baseline)
@@ -73,47 +76,49 @@ class BaselineReader:
             return torch.where(self.inputs.texts.special, values, int(baseline))
         if not isinstance(baseline, Tensor):
             return torch.full_like(values[:1], baseline)
-        _check_features(baseline, values, "baselines")
+        _check_features(baseline, values, OF_INPUTS)
         return baseline
 
     def _read(
         self,
-        message: explanation_pb2.Baseline,
+        message: explain_spec_pb2.Baseline,
         field: str,
         declared: InputDeclaration,
         values: Tensor,
     ) -> Tensor:
         kind = message.WhichOneof("kind")
         if kind is None:
-            return self._default(declared, values)
+            raise InvalidRequest(field, "without a reference; must have one")
         if kind == "named":
             known = self.model.baselines[declared.name]
             if message.named not in known:
-                hint = did_you_mean(message.named, known)
-                raise InvalidRequest(
-                    f"{field}.named", f"there is no baseline {shortened(message.named)}. {hint}"
+                raise InvalidRequest.unknown(
+                    f"{field}.named", message.named, known, Reason.BASELINE_UNKNOWN
                 )
             return self._named(declared, values, message.named)
         if self.inputs.texts is not None:
             allowed = ", ".join(self.model.baselines[declared.name])
             raise InvalidRequest(f"{field}.{kind}", f"texts have named baselines only: {allowed}")
         field = f"{field}.{kind}"
-        if kind in {"zero", "constant"}:
-            return self._constant(message, field, declared, values)
-        if kind == "blur":
-            return blurred(values, message.blur.sigma, declared, field, self.reading)
-        if kind == "samples":
-            return self._samples(message.samples.count, field, declared, values)
-        return self._tensor(message.tensor, field, declared, values)
+        match kind:
+            case "constant":
+                return self._constant(message.constant, field, declared, values)
+            case "blur":
+                return blurred(values, message.blur.sigma, declared, field, self.reading)
+            case "background":
+                return self._background(message.background.count, field, declared, values)
+            case _:
+                tensor = message.tensor if kind == "tensor" else message.distribution
+                return self._tensor(tensor, field, declared, values)
 
     def _constant(
         self,
-        message: explanation_pb2.Baseline,
+        constant: float,
         field: str,
         declared: InputDeclaration,
         values: Tensor,
     ) -> Tensor:
-        constant = _finite(message, field)
+        _check_finite(constant, field)
         check_number_fits(constant, values.dtype, field)
         baseline = torch.full_like(values[:1], constant)
         # Every model has the baseline zero, even if its embedding uses the id 0 otherwise.
@@ -124,17 +129,12 @@ class BaselineReader:
     def _tensor(
         self, message: tensor_pb2.Tensor, field: str, declared: InputDeclaration, values: Tensor
     ) -> Tensor:
-        if message.datatype != "BYTES" and len(message.shape) == len(declared.shape) - 1:
-            # A single baseline without its batch.
-            single = tensor_pb2.Tensor(datatype=message.datatype, data=message.data)
-            single.shape.extend([1, *message.shape])
-            message = single
         read = request_inputs.read_one(message, declared, field, self.reading)
         _check_features(read, values, field)
         request_inputs.check_ids(read, declared, self.model, field)
         return to_device(read, values.device)
 
-    def _samples(
+    def _background(
         self, count: int, field: str, declared: InputDeclaration, values: Tensor
     ) -> Tensor:
         rows = self.model.backgrounds.get(declared.name)
@@ -150,7 +150,7 @@ class BaselineReader:
         return rows[drawn.to(rows.device)]
 
 
-def at_layer(messages: Sequence[explanation_pb2.Baseline], inputs: Inputs) -> Baselines | None:
+def at_layer(messages: Sequence[explain_spec_pb2.Baseline], inputs: Inputs) -> Baselines | None:
     """Reads baselines in a layer's own space; None where there are none.
 
     They are checked against the layer's shape when the model runs.
@@ -161,42 +161,47 @@ def at_layer(messages: Sequence[explanation_pb2.Baseline], inputs: Inputs) -> Ba
     """
     if not messages:
         return None
-    request_inputs.check_number(messages, "layer_baselines")
+    request_inputs.check_number(messages, OF_LAYER)
     tensors = tuple(
-        _at_layer(message, f"layer_baselines[{index}]").to(inputs.tensors[0].device)
+        _at_layer(message, f"{OF_LAYER}[{index}]").to(inputs.tensors[0].device)
         for index, message in enumerate(messages)
     )
-    return compared(tensors, messages, range(len(tensors)), inputs.count, "layer_baselines")
+    return compared(tensors, messages, range(len(tensors)), inputs.count, OF_LAYER)
 
 
-def _at_layer(message: explanation_pb2.Baseline, field: str) -> Tensor:
+def _at_layer(message: explain_spec_pb2.Baseline, field: str) -> Tensor:
     if message.input:
         raise InvalidRequest(f"{field}.input", f"{shortened(message.input)}; must be empty")
     kind = message.WhichOneof("kind")
-    if kind in {"zero", "constant"}:
-        constant = _finite(message, f"{field}.{kind}")
-        check_number_fits(constant, torch.float32, f"{field}.{kind}")
-        return torch.tensor(constant)
-    if kind != "tensor":
-        raise InvalidRequest(f"{field}.{kind or 'kind'}", "must be zero, constant or tensor")
-    wire.check_datatype(message.tensor.datatype, f"{field}.tensor")
-    dtype = wire.DATATYPES[message.tensor.datatype]
-    if dtype is None or not dtype.is_floating_point or not message.tensor.shape:
+    if kind == "constant":
+        _check_finite(message.constant, f"{field}.constant")
+        check_number_fits(message.constant, torch.float32, f"{field}.constant")
+        return torch.tensor(message.constant)
+    if kind not in ("tensor", "distribution"):
         raise InvalidRequest(
-            f"{field}.tensor",
-            f"{message.tensor.datatype} of shape {wire.shown(message.tensor.shape)}; must be "
-            "floating-point numbers of the layer's shape, the batch first",
+            f"{field}.{kind}" if kind else field, "must be constant, tensor or distribution"
         )
-    values = wire.decode(message.tensor, f"{field}.tensor")
-    assert isinstance(values, Tensor)
+    tensor = message.tensor if kind == "tensor" else message.distribution
+    field = f"{field}.{kind}"
+    own = tensor.datatype or ("FP32" if tensor.HasField("values") else "")
+    wire.check_datatype(own, field)
+    dtype = wire.DATATYPES[own]
+    whole = not tensor.HasField("values") and not tensor.shape
+    if dtype is None or not dtype.is_floating_point or whole:
+        raise InvalidRequest(
+            field,
+            f"{own} of shape {wire.shown(tensor.shape)}; must be floating-point numbers of the "
+            "layer's shape, the batch first",
+        )
+    values = wire.decode(tensor, field, datatype="FP32")
+    if not isinstance(values, Tensor):
+        raise InvalidRequest(f"{field}.values", "texts; must be numbers")
     return values
 
 
-def _finite(message: explanation_pb2.Baseline, field: str) -> float:
-    constant = message.constant if message.HasField("constant") else 0.0
-    if not math.isfinite(constant):
-        raise InvalidRequest(field, f"{constant}; must be finite")
-    return constant
+def _check_finite(number: float, field: str) -> None:
+    if not math.isfinite(number):
+        raise InvalidRequest(field, f"{number}; must be finite")
 
 
 def check_number_fits(number: float, dtype: torch.dtype, field: str) -> None:

@@ -7,7 +7,7 @@ from typing import Self
 from torch import Tensor
 
 from adcaptum.service.errors import InvalidRequest
-from adcaptum.v1 import explanation_pb2
+from adcaptum.v1 import explain_spec_pb2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,7 +18,8 @@ class Baselines:
         tensors: A baseline for each, `(rows, *features)`; one without dimensions is that number
             everywhere.
         distribution: The field of the request with a distribution, each of whose rows is a
-            baseline of every example; empty if there is none.
+            baseline of every example; empty: there is one baseline for all examples, or one for
+            each.
     """
 
     tensors: tuple[Tensor, ...]
@@ -28,6 +29,11 @@ class Baselines:
     def rows(self) -> int:
         """The number of baselines."""
         return max((len(each) for each in self.tensors if each.ndim), default=1)
+
+    @property
+    def of_each(self) -> bool:
+        """True if each example has a baseline of its own."""
+        return not self.distribution and self.rows > 1
 
     def of_example(self, index: int, count: int) -> Self:
         """Returns the baselines of one of `count` examples."""
@@ -44,12 +50,14 @@ class Baselines:
 
 def compared(
     tensors: tuple[Tensor, ...],
-    messages: Sequence[explanation_pb2.Baseline],
+    messages: Sequence[explain_spec_pb2.Baseline],
     placed: Sequence[int | None],
     count: int,
     field: str,
 ) -> Baselines:
     """Finds a distribution, if there is one, and gives every input as many rows of it.
+
+    What is a distribution depends on the kind of a baseline alone, never on its number of rows.
 
     Args:
         tensors: The baselines.
@@ -59,22 +67,37 @@ def compared(
         field: Their field in the request.
 
     Raises:
-        InvalidRequest: They have different numbers of rows.
+        InvalidRequest: A tensor has neither one row nor one per example, or distributions have
+            different numbers of rows.
     """
-    found = ""
+    found, own = "", ""
+    rows: dict[str, int] = {}
     for tensor, index in zip(tensors, placed, strict=True):
         kind = None if index is None else messages[index].WhichOneof("kind")
-        own = tensor.ndim > 0 and len(tensor) > 1
-        if own and (kind == "samples" or (kind == "tensor" and len(tensor) != count)):
-            found = found or f"{field}[{index}].{kind}"
+        place = f"{field}[{index}].{kind}"
+        if kind in ("distribution", "background"):
+            found = found or place
+            rows[place] = len(tensor)
+        elif tensor.ndim and len(tensor) > 1:
+            if len(tensor) != count:
+                raise InvalidRequest(
+                    f"{place}.shape",
+                    f"{len(tensor)} rows for {count} examples; must be 1, or one row per example. "
+                    "Rows that are each a baseline of every example are a `distribution`",
+                )
+            own = own or place
     if not found:
         return Baselines(tensors)
-    rows = {len(each) for each in tensors if each.ndim and len(each) > 1}
-    if len(rows) > 1:
+    if own:
         raise InvalidRequest(
-            field, f"of {sorted(rows)} rows; a distribution has one number of rows"
+            own, f"one row per example beside a distribution, {found}; must be 1 row"
         )
-    (most,) = rows
+    several = sorted({each for each in rows.values() if each > 1})
+    if len(several) > 1:
+        raise InvalidRequest(
+            field, f"distributions of {several} rows; must be as many for each input"
+        )
+    most = max(rows.values())
     return Baselines(
         tuple(each.expand(most, *each.shape[1:]) if each.ndim else each for each in tensors), found
     )

@@ -1,0 +1,42 @@
+"""Paths of request fields for the arguments that the engine's errors name."""
+
+from adcaptum.engine.errors import InvalidArgument
+from adcaptum.service.errors import InvalidRequest
+from adcaptum.service.nearest import shortened
+from adcaptum.service.requests.questions.question import Question
+
+
+def invalid_request(
+    error: InvalidArgument, question: Question, method: int, target: int | None = None
+) -> InvalidRequest:
+    """Returns an error of the engine as one of the request.
+
+    Args:
+        error: The engine's error.
+        question: The request's question.
+        method: The place of the method that raised it.
+        target: The place of the explained number, with `top_k` and `all` spread out; None: it does
+            not matter.
+    """
+    path = _path(error.field, question, method, target)
+    return InvalidRequest(path, f"{shortened(error.value)}: {error.allowed}")
+
+
+def _path(argument: str, question: Question, method: int, target: int | None) -> str:
+    through = question.methods[method].abilities.through
+    at_layer = question.layer is not None
+    origin = f"[{question.targets.origins[target]}]" if target is not None else ""
+    paths = {
+        "inputs": "inputs",
+        "baselines": "spec.baselines",
+        "layer_baselines": "spec.site.baselines",
+        "feature_mask": "spec.site.feature_masks" if at_layer else "spec.feature_masks",
+        "layer": "spec.through.layer" if through else "spec.site.layer",
+        "neuron": "spec.through.index" if through else f"spec.targets{origin}.neuron.index",
+        "target": f"spec.targets{origin}",
+        "tolerance": "spec.budget.tolerance",
+    }
+    name, bracket, place = argument.partition("[")
+    if name in paths:
+        return f"{paths[name]}{bracket}{place}"
+    return f"spec.methods[{method}].params.{argument}"

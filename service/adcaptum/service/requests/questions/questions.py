@@ -1,0 +1,73 @@
+"""The questions that were asked last, resolved: most requests ask what others asked before."""
+
+from collections import OrderedDict
+from typing import Final
+
+from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.requests.questions import presets, question
+from adcaptum.service.requests.questions.question import Question
+from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb
+
+MOST_BYTES: Final = 1 << 23
+"""The most memory of all questions that are kept."""
+
+MOST_SPEC_BYTES: Final = 1 << 12
+"""The longest question that is kept, serialised."""
+
+ENTRY_BYTES: Final = 1 << 12
+"""The memory of a question beside its message and its targets."""
+
+TARGET_BYTES: Final = 1 << 9
+"""The memory of one explained number of a question."""
+
+
+class Questions:
+    """A memory of resolved questions, bounded in bytes. For the event loop only.
+
+    Attributes:
+        nbytes: The memory of all of them, as estimated.
+    """
+
+    def __init__(self, max_bytes: int = MOST_BYTES) -> None:
+        """Prepares an empty memory."""
+        self._max_bytes = max_bytes
+        self._known: OrderedDict[tuple[str, bytes], tuple[Question, int]] = OrderedDict()
+        self.nbytes = 0
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def of(self, request: pb.ExplainRequest, model: ServedModel) -> Question:
+        """Returns the question of a request, resolved.
+
+        Raises:
+            InvalidRequest: Something in it is not allowed.
+            Unsupported: The model can run none of its methods.
+        """
+        spec = presets.effective_spec(request, model.presets)
+        if question.has_tensors(spec):
+            return question.resolve(spec, model)
+        content = spec.SerializeToString(deterministic=True)
+        identity = model.identity
+        key = (f"{identity.name}/{identity.version}/{identity.digest}", content)
+        kept = self._known.get(key)
+        if kept is not None:
+            self._known.move_to_end(key)
+            return kept[0]
+        if len(content) > MOST_SPEC_BYTES:
+            return question.resolve(spec, model)
+        # A copy: a message inside the request would keep all of the request in memory.
+        resolved = question.resolve(explain_spec_pb2.ExplainSpec.FromString(content), model)
+        self._keep(key, resolved)
+        return resolved
+
+    def _keep(self, key: tuple[str, bytes], resolved: Question) -> None:
+        # The message, its key, and numbers of 8 bytes for what takes a byte in it.
+        size = ENTRY_BYTES + 16 * len(key[1]) + TARGET_BYTES * resolved.targets.count
+        if size > self._max_bytes // 8:
+            return
+        self._known[key] = (resolved, size)
+        self.nbytes += size
+        while self.nbytes > self._max_bytes:
+            _, (_, oldest) = self._known.popitem(last=False)
+            self.nbytes -= oldest
