@@ -6,7 +6,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from adcaptum.service.errors import InvalidRequest, Reason
-from adcaptum.service.requests import question
+from adcaptum.service.requests.questions import presets as questions
 from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb
 
 DEFAULT = {
@@ -30,16 +30,16 @@ def asked(preset: str = "", **fields: Any) -> dict[str, Any]:
     """Returns the question of a request, as JSON."""
     request = pb.ExplainRequest(preset=preset, spec=spec(**fields))
     return MessageToDict(
-        question.effective_spec(request, presets()), preserving_proto_field_name=True
+        questions.effective_spec(request, presets()), preserving_proto_field_name=True
     )
 
 
 def test_a_request_without_a_spec_has_the_presets_question_itself() -> None:
     known = presets()
-    assert question.effective_spec(pb.ExplainRequest(), known) is known["default"]
-    assert question.effective_spec(pb.ExplainRequest(preset="quick"), known) is known["quick"]
+    assert questions.effective_spec(pb.ExplainRequest(), known) is known["default"]
+    assert questions.effective_spec(pb.ExplainRequest(preset="quick"), known) is known["quick"]
     empty = pb.ExplainRequest(spec=explain_spec_pb2.ExplainSpec())
-    assert question.effective_spec(empty, known) is known["default"]
+    assert questions.effective_spec(empty, known) is known["default"]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_request_may_name_a_preset_and_set_fields() -> None:
 def test_presets_do_not_change_with_the_requests_that_use_them() -> None:
     known = presets()
     request = pb.ExplainRequest(spec=spec(seed="1"))
-    found = question.effective_spec(request, known)
+    found = questions.effective_spec(request, known)
     found.methods[0].name = "changed"
     found.budget.max_rows = 1
     assert known == presets()
@@ -81,6 +81,6 @@ def test_presets_do_not_change_with_the_requests_that_use_them() -> None:
 
 def test_a_preset_that_the_model_lacks_is_refused_with_the_nearest() -> None:
     with pytest.raises(InvalidRequest, match="Did you mean 'quick'") as caught:
-        question.effective_spec(pb.ExplainRequest(preset="quik"), presets())
+        questions.effective_spec(pb.ExplainRequest(preset="quik"), presets())
     assert caught.value.reason is Reason.PRESET_UNKNOWN
     assert caught.value.violations[0].field == "preset"
