@@ -20,7 +20,7 @@ from adcaptum.engine.vocabulary.parameters import resolve
 from adcaptum.service.models import loading
 from adcaptum.service.models.loading import LoadedModel
 from adcaptum.service.models.repository import stored_models as repositories
-from adcaptum.service.requests.baseline_reader import STREAM
+from adcaptum.service.requests.questions.baseline_reader import STREAM
 from adcaptum.service.wire.abilities import Abilities
 from adcaptum.v1 import (
     explain_spec_pb2 as spec_pb2,
