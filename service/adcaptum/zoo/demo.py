@@ -55,17 +55,17 @@ def scenes() -> tuple[Scene, ...]:
             samples.photograph()[None],
             {
                 "photos": {
-                    "method": [
+                    "methods": [
                         path,
                         Method("occlusion", sliding_window_shapes=[3, 32, 32], strides=[3, 16, 16]),
                     ],
-                    "sum_channels": True,
+                    "channel_reduction": "sum",
                     "return_inputs": True,
                 },
                 # The last feature maps, 7 x 7, laid over the image.
                 "photos_layer": {
-                    "method": Method("grad_cam"),
-                    "layer": "features",
+                    "methods": "grad_cam",
+                    "site": "features",
                     "return_inputs": True,
                 },
             },
@@ -74,13 +74,13 @@ def scenes() -> tuple[Scene, ...]:
             "reviews",
             "A film review: which words make it good or bad?",
             [samples.review()],
-            {"reviews": {"method": path}},
+            {"reviews": {"methods": path}},
         ),
         Scene(
             "cells",
             "Thirty measurements of a tumour's cells: which of them decide?",
             samples.measurements()[None],
-            {"cells": {"method": [path, Method("kernel_shap")]}},
+            {"cells": {"methods": [path, Method("kernel_shap")]}},
         ),
     )
 

@@ -5,7 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent import futures
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -14,6 +14,8 @@ from grpc_status import rpc_status  # type: ignore[import-untyped] # it comes wi
 
 from adcaptum.v1 import explanation_service_pb2, explanation_service_pb2_grpc
 from tests.unit.client import canned
+
+_Listed = TypeVar("_Listed")
 
 
 class CannedServicer(explanation_service_pb2_grpc.ExplanationServiceServicer):
@@ -26,6 +28,7 @@ class CannedServicer(explanation_service_pb2_grpc.ExplanationServiceServicer):
         asked: Name and request of every call.
         metadata: The metadata of the last call.
         seconds_left: What the last call's deadline left; None without one.
+        page_size: Models and methods in a page of a list.
         endless: Whether a stream goes on until it is left.
         stream_ended: Set when a stream has ended.
     """
@@ -37,6 +40,7 @@ class CannedServicer(explanation_service_pb2_grpc.ExplanationServiceServicer):
         self.asked: list[tuple[str, Message]] = []
         self.metadata: dict[str, str | bytes] = {}
         self.seconds_left: float | None = None
+        self.page_size = 100
         self.endless = False
         self.stream_ended = threading.Event()
 
@@ -69,7 +73,8 @@ class CannedServicer(explanation_service_pb2_grpc.ExplanationServiceServicer):
         self, request: explanation_service_pb2.ListModelsRequest, context: grpc.ServicerContext
     ) -> explanation_service_pb2.ListModelsResponse:
         self._enter("ListModels", request, context)
-        return explanation_service_pb2.ListModelsResponse(models=[canned.model()])
+        models, token = self._page([self.described], request.page_token)
+        return explanation_service_pb2.ListModelsResponse(models=models, next_page_token=token)
 
     def GetModel(  # noqa: N802 - the protocol names it
         self, request: explanation_service_pb2.GetModelRequest, context: grpc.ServicerContext
@@ -81,7 +86,19 @@ class CannedServicer(explanation_service_pb2_grpc.ExplanationServiceServicer):
         self, request: explanation_service_pb2.ListMethodsRequest, context: grpc.ServicerContext
     ) -> explanation_service_pb2.ListMethodsResponse:
         self._enter("ListMethods", request, context)
-        return explanation_service_pb2.ListMethodsResponse(methods=canned.methods())
+        methods, token = self._page(canned.methods(), request.page_token)
+        return explanation_service_pb2.ListMethodsResponse(methods=methods, next_page_token=token)
+
+    def GetServer(  # noqa: N802 - the protocol names it
+        self, request: explanation_service_pb2.GetServerRequest, context: grpc.ServicerContext
+    ) -> explanation_service_pb2.GetServerResponse:
+        self._enter("GetServer", request, context)
+        return explanation_service_pb2.GetServerResponse(version="0.2.0", extensions=["records"])
+
+    def _page(self, everything: list[_Listed], token: str) -> tuple[list[_Listed], str]:
+        start = int(token or 0)
+        end = start + self.page_size
+        return everything[start:end], str(end) if end < len(everything) else ""
 
     def _enter(self, name: str, request: Message, context: grpc.ServicerContext) -> None:
         self.asked.append((name, request))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from google.rpc import code_pb2  # type: ignore[import-untyped] # without a marker
 
-from adcaptum.client import Accepted, AsyncClient, Client, Final, NotFound, Partial, Unavailable
+from adcaptum.client import Accepted, AsyncClient, Client, NotFound, Progress, Result, Unavailable
 from tests.unit.client.canned_server import CannedServicer, failure, unavailable
 
 ROW = np.array([[1, 2, 3]], np.float32)
@@ -49,8 +49,8 @@ async def test_an_explanation_gets_the_names_of_features(
     async_client: AsyncClient, servicer: CannedServicer
 ) -> None:
     (explanation,) = await async_client.explain("cells", ROW)
-    assert explanation.attributions["measurements"].features[2].name == "area"
-    assert servicer.rpcs == ["Explain", "GetModel"]
+    assert explanation.attributions["measurements"].features[2] == "area"
+    assert servicer.rpcs == ["Explain"]
 
 
 async def test_many_tasks_share_a_client(async_client: AsyncClient) -> None:
@@ -60,7 +60,7 @@ async def test_many_tasks_share_a_client(async_client: AsyncClient) -> None:
 
 async def test_a_stream_brings_typed_events(async_client: AsyncClient) -> None:
     kinds = [type(event) async for event in async_client.explain_stream("cells", ROW)]
-    assert kinds == [Accepted, Partial, Final]
+    assert kinds == [Accepted, Progress, Progress, Result]
 
 
 async def test_leaving_a_stream_ends_its_call(
@@ -75,6 +75,7 @@ async def test_leaving_a_stream_ends_its_call(
 
 
 async def test_what_the_server_lists_is_read(async_client: AsyncClient) -> None:
+    assert (await async_client.server()).version == "0.2.0"
     (model,) = await async_client.models()
     assert await async_client.model("cells") == model
     assert [method.name for method in await async_client.methods()] == [

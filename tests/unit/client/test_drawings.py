@@ -19,14 +19,15 @@ from adcaptum.client import (
     Attribution,
     Explanation,
     Explanations,
-    Feature,
     Method,
+    MethodReport,
+    MethodResult,
     PredictResult,
     Timings,
     Token,
 )
-from adcaptum.client.codec.descriptions import decode_model
 from adcaptum.client.codec.replies import decode_explanations, decode_prediction
+from adcaptum.client.codec.tensors import encode_tensor
 from adcaptum.client.drawing.png import draw
 from adcaptum.client.drawing.summary import heading
 from adcaptum.client.drawing.terminal import (
@@ -44,11 +45,11 @@ KINDS = {"table": canned.table(), "text": canned.text(), "image": canned.image()
 
 
 def one(message: explanation_pb2.Explanation) -> Explanation:
-    return decode_explanations(canned.explained(message), None)[0]
+    return decode_explanations(canned.explained(message))[0]
 
 
 def all_kinds() -> Explanations:
-    return decode_explanations(canned.explained(*KINDS.values()), None)
+    return decode_explanations(canned.explained(*KINDS.values()))
 
 
 def with_image(explanation: Explanation) -> Explanation:
@@ -58,18 +59,20 @@ def with_image(explanation: Explanation) -> Explanation:
 
 def hostile() -> Explanations:
     table = Explanation(
-        method=HOSTILE,
+        method=Method(HOSTILE),
         example=0,
-        target=(),
+        target=0,
+        index=(),
         label=HOSTILE,
-        attributions={HOSTILE: Attribution(np.array([1.0]), features=(Feature(HOSTILE, HOSTILE),))},
+        attributions={HOSTILE: Attribution(np.array([1.0]), features=(HOSTILE,), units=(HOSTILE,))},
         inputs={HOSTILE: np.array([3.0])},
     )
     text = dataclasses.replace(
         table,
         attributions={HOSTILE: Attribution(np.array([1.0]), tokens=(Token(HOSTILE, 0, 9),))},
     )
-    return dataclasses.replace(all_kinds(), explanations=(table, text))
+    result = MethodResult(MethodReport(table.method), (table, text))
+    return dataclasses.replace(all_kinds(), results=(result,))
 
 
 class Reader(HTMLParser):
@@ -205,38 +208,53 @@ def test_signs_tell_positive_from_negative_without_colours() -> None:
 @pytest.mark.parametrize(("error", "told"), [(0.003, False), (1.2, True)])
 def test_a_large_completeness_error_comes_with_advice(error: float, told: bool) -> None:
     table = canned.table()
-    table.error.value = error
+    table.error.completeness = error
     message = canned.explained(table)
-    (explanation,) = decode_explanations(message, None)
+    (explanation,) = decode_explanations(message)
     assert explanation.report is not None
-    method = Method("integrated_gradients", n_steps=50)
-    report = dataclasses.replace(explanation.report, method=method)
     advice = "The attributions miss 40% of the output's change: take more steps, or a tolerance."
-    page = dataclasses.replace(explanation, report=report)._repr_html_()
+    page = explanation._repr_html_()
     assert (html.escape(advice) in page) == told
-    plain = dataclasses.replace(report, method=Method("deep_lift"))
+    plain = dataclasses.replace(explanation.report, method=Method("deep_lift"))
     page = dataclasses.replace(explanation, report=plain)._repr_html_()
     assert (html.escape("The attributions miss 40% of the output's change.") in page) == told
 
 
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        (explanation_pb2.STOP_REASON_COMPLETED, ""),
+        (explanation_pb2.STOP_REASON_CONVERGED, ""),
+        (explanation_pb2.STOP_REASON_BUDGET, "stopped by the budget"),
+        (explanation_pb2.STOP_REASON_DEADLINE, "stopped by the deadline"),
+        (explanation_pb2.STOP_REASON_EXHAUSTED, "as exact as the method can be"),
+    ],
+)
+def test_an_end_before_the_end_is_told(
+    reason: explanation_pb2.StopReason.ValueType, told: str
+) -> None:
+    table = canned.table()
+    table.stop_reason = reason
+    page = one(table)._repr_html_()
+    assert told in page
+    assert ("stopped" in page or "as exact" in page) == bool(told)
+
+
 def test_the_title_names_an_output_without_labels() -> None:
-    described = canned.model()
-    del described.outputs[0].labels[:]
-    described.outputs[0].name = "price"
     table = canned.table()
     table.label = ""
-    model = decode_model(described)
-    (explanation,) = decode_explanations(canned.explained(table), model)
-    place = ", ".join(map(str, explanation.target))
-    assert heading(explanation).endswith(f"why price[{place}]")
-    del described.outputs[0].shape[:]
-    described.outputs[0].shape.extend([-1, 1])
-    (explanation,) = decode_explanations(canned.explained(table), decode_model(described))
-    assert heading(explanation).endswith("why price")
+    message = canned.explained(table)
+    assert heading(decode_explanations(message)[0]).endswith("why output 0")
+    message.outputs.add().CopyFrom(encode_tensor(np.zeros((1, 3)), "price"))
+    assert heading(decode_explanations(message)[0]).endswith("why price[0]")
+    message.outputs[0].CopyFrom(encode_tensor(np.zeros((1, 1)), "price"))
+    assert heading(decode_explanations(message)[0]).endswith("why price")
+    table.ClearField("index")
+    assert heading(decode_explanations(canned.explained(table))[0]).endswith("why the output")
 
 
 def test_html_is_one_piece_that_fetches_nothing() -> None:
-    page = decode_explanations(canned.explained(*KINDS.values()), None)._repr_html_()
+    page = decode_explanations(canned.explained(*KINDS.values()))._repr_html_()
     reader = read(page)
     assert not reader.tags & {"script", "link", "iframe", "style"}
     assert set(re.findall(r'src="([a-z]+):', page)) == {"data"}
@@ -274,12 +292,16 @@ def test_the_html_of_a_prediction_without_labels_shows_the_numbers() -> None:
 
 
 def test_bars_are_ordered_by_magnitude_and_name_values_and_units() -> None:
-    features = (Feature("radius", "µm"), Feature("texture"), Feature("area", "µm²"))
-    attribution = Attribution(np.array([0.5, -2.0, 0.1]), features=features)
+    attribution = Attribution(
+        np.array([0.5, -2.0, 0.1]),
+        features=("radius", "texture", "area"),
+        units=("µm", "", "µm²"),
+    )
     explanation = Explanation(
-        method="saliency",
+        method=Method("saliency"),
         example=0,
-        target=(0,),
+        target=0,
+        index=(0,),
         label="",
         attributions={"x": attribution},
         inputs={"x": np.array([17.99, 10.38, 1001.0])},
@@ -292,17 +314,18 @@ def test_bars_are_ordered_by_magnitude_and_name_values_and_units() -> None:
 
 
 def test_kept_features_keep_their_names() -> None:
-    features = tuple(Feature(name) for name in "abcd")
-    attribution = Attribution(np.array([3.0, 1.0]), np.array([2, 0]), features=features)
-    (view,) = views_of(Explanation("saliency", 0, (), "", {"x": attribution}))
+    attribution = Attribution(
+        np.array([3.0, 1.0]), indices=np.array([2, 0]), shape=(4,), features=tuple("abcd")
+    )
+    (view,) = views_of(Explanation(Method("saliency"), 0, 0, (), "", {"x": attribution}))
     assert isinstance(view, BarChart)
     assert [bar.label for bar in view.bars] == ["c", "a"]
 
 
 def test_kept_tokens_stand_in_the_order_of_the_text() -> None:
     tokens = (Token("film", 5, 9), Token("good", 0, 4))
-    attribution = Attribution(np.array([3.0, 1.0]), np.array([2, 1]), tokens=tokens)
-    (view,) = views_of(Explanation("saliency", 0, (), "", {"x": attribution}))
+    attribution = Attribution(np.array([3.0, 1.0]), indices=np.array([2, 1]), tokens=tokens)
+    (view,) = views_of(Explanation(Method("saliency"), 0, 0, (), "", {"x": attribution}))
     assert isinstance(view, TokenStrip)
     assert [(token.text, token.value) for token in view.tokens] == [("good", 1.0), ("film", 3.0)]
 
@@ -338,14 +361,14 @@ def test_a_layers_map_is_enlarged_to_the_image() -> None:
 def test_a_few_outliers_do_not_fade_a_large_map() -> None:
     values = np.ones((64, 64))
     values[0, 0] = 1000
-    (view,) = views_of(Explanation("saliency", 0, (), "", {"x": Attribution(values)}))
+    (view,) = views_of(Explanation(Method("saliency"), 0, 0, (), "", {"x": Attribution(values)}))
     assert isinstance(view, HeatMap)
     assert view.limit < 10
     assert view.clipped
 
 
 def test_attributions_that_are_all_zero_can_be_shown() -> None:
-    zero = Explanation("saliency", 0, (), "", {"x": Attribution(np.zeros((3, 8, 8)))})
+    zero = Explanation(Method("saliency"), 0, 0, (), "", {"x": Attribution(np.zeros((3, 8, 8)))})
     zero.plot()
     zero._repr_html_()
     assert printed(zero, colours=True)

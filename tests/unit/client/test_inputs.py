@@ -8,10 +8,17 @@ import pytest
 
 from adcaptum.client import InvalidRequest
 from adcaptum.client.codec.descriptions import decode_model
-from adcaptum.client.codec.inputs import Inputs, encode_inputs, names_files, with_files
+from adcaptum.client.codec.inputs import Inputs, names_files, with_files, write_inputs
 from adcaptum.client.codec.tensors import decode_tensor
-from adcaptum.client.results.model_info import InputInfo
+from adcaptum.client.results.model_info import InputInfo, InputKind
+from adcaptum.v1 import explanation_service_pb2, tensor_pb2
 from tests.unit.client import canned
+
+
+def encode_inputs(inputs: Inputs) -> list[tensor_pb2.Tensor]:
+    request = explanation_service_pb2.PredictRequest()
+    write_inputs(request.inputs, inputs)
+    return list(request.inputs)
 
 
 def test_an_array_needs_no_name() -> None:
@@ -57,8 +64,8 @@ def test_no_input_at_all_is_refused() -> None:
 
 
 def image_input() -> InputInfo:
-    (described, *_) = decode_model(canned.model()).inputs
-    return replace(described, name="picture", kind="image", shape=(-1, 3, 4, 4))
+    (described, *_) = decode_model(canned.model()).default.inputs
+    return replace(described, name="picture", kind=InputKind.IMAGE, shape=(-1, 3, 4, 4))
 
 
 def test_the_path_of_an_image_may_be_a_text(tmp_path: Path) -> None:
@@ -73,7 +80,7 @@ def test_the_path_of_an_image_may_be_a_text(tmp_path: Path) -> None:
 def test_a_text_that_happens_to_name_a_file_stays_a_text_for_other_models(tmp_path: Path) -> None:
     path = tmp_path / "review"
     path.write_text("Good.")
-    text = replace(image_input(), kind="text")
+    text = replace(image_input(), kind=InputKind.TEXT)
     (tensor,) = encode_inputs(with_files(str(path), [text]))
     assert decode_tensor(tensor).tolist() == [str(path).encode()]
 

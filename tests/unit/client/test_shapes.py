@@ -9,24 +9,24 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from adcaptum.client import Attribution, Explanation, Feature
-from adcaptum.client.codec.replies import decode_explanations, has_unnamed_features
+from adcaptum.client import Attribution, Explanation, Method
+from adcaptum.client.codec.replies import decode_explanations
 from adcaptum.client.drawing.terminal import render_explanation
-from adcaptum.client.drawing.view import BarChart, HeatMap, Matrix, views_of
+from adcaptum.client.drawing.view import HeatMap, Matrix, views_of
 from tests.unit.client import canned
 
 IMAGE = np.random.default_rng(0).uniform(size=(3, 16, 16))
 
 
 def pairs() -> Explanation:
-    return decode_explanations(canned.explained(canned.pairs()), None)[0]
+    return decode_explanations(canned.explained(canned.pairs()))[0]
 
 
 def explained(
     values: NDArray[np.float64], *, name: str = "layer", image: bool = True
 ) -> Explanation:
     inputs = {"image": IMAGE} if image else {}
-    return Explanation("method", 0, (1,), "", {name: Attribution(values)}, inputs=inputs)
+    return Explanation(Method("method"), 0, 0, (1,), "", {name: Attribution(values)}, inputs=inputs)
 
 
 def printed(explanation: Explanation, *, colours: bool = False) -> str:
@@ -42,14 +42,11 @@ def printed(explanation: Explanation, *, colours: bool = False) -> str:
 
 
 def test_pairs_bring_the_names_of_their_features() -> None:
-    attribution = pairs().attributions["measurements"]
-    assert attribution.pairs
-    assert attribution.values.shape == (3, 3)
-    assert attribution.features == (Feature("radius"), Feature("texture"), Feature("area"))
-
-
-def test_pairs_need_no_look_up_of_names() -> None:
-    assert not has_unnamed_features([canned.pairs()])
+    explanation = pairs()
+    assert explanation.attributions == {}
+    assert explanation.interactions is not None
+    assert explanation.interactions.values.shape == (3, 3)
+    assert explanation.interactions.features == ("radius", "texture", "area")
 
 
 def test_pairs_are_a_matrix() -> None:
@@ -66,18 +63,6 @@ def test_of_many_features_the_weightiest_are_shown_in_their_order() -> None:
     assert view.labels == ("radius", "texture")
     assert view.values.tolist() == [[0.5, 0.2], [0.2, -2.0]]
     assert view.hidden == 1
-
-
-def test_kept_pairs_are_bars_with_both_names() -> None:
-    attribution = Attribution(
-        np.array([-2.0, 0.4]),
-        np.array([4, 5]),
-        features=tuple(map(Feature, "abc")),
-        pairs=True,
-    )
-    (view,) = views_of(Explanation("method", 0, (), "", {"x": attribution}))
-    assert isinstance(view, BarChart)
-    assert [bar.label for bar in view.bars] == ["b", "b \u00d7 c"]
 
 
 def test_a_matrix_is_drawn_with_a_number_in_each_cell(tmp_path: Path) -> None:
@@ -142,8 +127,8 @@ def test_every_shape_can_be_shown(shape: tuple[int, ...], fill: float) -> None:
 
 def test_operations_without_a_rule_are_told() -> None:
     message = canned.explained()
-    message.reports[0].uncovered_ops.extend(["einsum", "fft"])
-    explanation = decode_explanations(message, None)[0]
+    message.results[0].uncovered_ops.extend(["einsum", "fft"])
+    explanation = decode_explanations(message)[0]
     assert explanation.report is not None
     assert explanation.report.uncovered_ops == ("einsum", "fft")
     assert "warning: integrated_gradients has no rule for einsum, fft" in printed(explanation)
@@ -154,9 +139,9 @@ def test_operations_without_a_rule_are_told() -> None:
 
 def test_numbers_that_are_not_finite_and_texts_that_were_cut_are_told() -> None:
     message = canned.explained()
-    message.reports[0].non_finite = 3
+    message.results[0].non_finite = 3
     message.warnings.append("inputs[0].data[1]: the text is cut behind character 40")
-    explanations = decode_explanations(message, None)
+    explanations = decode_explanations(message)
     report = explanations[0].report
     assert report is not None
     assert report.non_finite == 3
@@ -168,6 +153,6 @@ def test_numbers_that_are_not_finite_and_texts_that_were_cut_are_told() -> None:
 
 
 def test_without_such_operations_nothing_is_told() -> None:
-    explanation = decode_explanations(canned.explained(), None)[0]
+    explanation = decode_explanations(canned.explained())[0]
     assert "rule" not in printed(explanation) + explanation._repr_html_()
     assert dataclasses.replace(explanation, report=None)._repr_html_()

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
+from google.protobuf import json_format
 from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -53,10 +54,41 @@ def test_the_bytes_are_little_endian_in_row_major_order() -> None:
     assert encode_tensor(array).data == b"\1\0\2\0\3\0\4\0"
 
 
-def test_an_array_that_was_received_can_be_written_to() -> None:
+def test_an_array_that_was_received_is_a_view_that_can_be_copied() -> None:
     decoded = decode_tensor(encode_tensor(np.zeros(3)))
-    decoded[0] = 1
-    assert decoded[0] == 1
+    assert not decoded.flags.writeable
+    copied = decoded.copy()
+    copied[0] = 1
+    assert copied[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (
+            {"datatype": "FP32", "shape": [2, 2], "values": [[1, 0.5], ["NaN", "-Infinity"]]},
+            np.array([[1, 0.5], [np.nan, -np.inf]], np.float32),
+        ),
+        ({"datatype": "INT64", "shape": [2], "values": [3, -4]}, np.array([3, -4])),
+        (
+            {"datatype": "BOOL", "shape": [1, 2], "values": [[True, False]]},
+            np.array([[True, False]]),
+        ),
+    ],
+    ids=["reals", "whole", "booleans"],
+)
+def test_values_that_people_can_read_are_arrays(
+    written: dict[str, object], expected: npt.NDArray[np.generic]
+) -> None:
+    decoded = decode_tensor(json_format.ParseDict(written, tensor_pb2.Tensor()))
+    assert decoded.dtype == expected.dtype
+    np.testing.assert_array_equal(decoded, expected)
+
+
+def test_texts_as_values_are_bytes_as_ever() -> None:
+    written = {"datatype": "BYTES", "shape": [2], "values": ["a", "\u00e9"]}
+    decoded = decode_tensor(json_format.ParseDict(written, tensor_pb2.Tensor()))
+    assert decoded.tolist() == [b"a", "\u00e9".encode()]
 
 
 def test_an_array_of_strings_is_sent_as_bytes() -> None:

@@ -2,13 +2,13 @@
 
 import adcaptum.client.drawing  # noqa: F401 - registers the renderer of results
 from adcaptum.client.async_client import AsyncClient
-from adcaptum.client.baseline import Blur, Samples
+from adcaptum.client.baseline import Background, Blur, Distribution
 from adcaptum.client.client import Client
-from adcaptum.client.codec.requests import ExplainOptions
 from adcaptum.client.errors import (
     AdcaptumError,
     Cancelled,
     DeadlineExceeded,
+    FailedPrecondition,
     FieldViolation,
     Internal,
     InvalidRequest,
@@ -17,86 +17,110 @@ from adcaptum.client.errors import (
     ResourceExhausted,
     Unauthenticated,
     Unavailable,
-    Unsupported,
+    Unimplemented,
 )
+from adcaptum.client.mask import FeatureMask
 from adcaptum.client.method import Method
-from adcaptum.client.results.events import Accepted, Event, Final, Partial
+from adcaptum.client.neuron import Neuron
+from adcaptum.client.results.events import Accepted, Event, Progress, Result
 from adcaptum.client.results.explanation import (
     Attribution,
-    ErrorKind,
+    ErrorEstimate,
     Explanation,
-    ExplanationError,
-    Feature,
+    Interactions,
     MethodReport,
     StopReason,
     Token,
 )
 from adcaptum.client.results.explanations import CacheStatus, Explanations
-from adcaptum.client.results.method_info import MethodInfo, ParameterInfo, ParameterType
+from adcaptum.client.results.method_info import MethodInfo, ParameterInfo, ParameterType, SiteUse
+from adcaptum.client.results.method_result import Failure, MethodResult
 from adcaptum.client.results.model_info import (
+    FeatureInfo,
     InputInfo,
+    InputKind,
     LayerInfo,
-    LayoutInfo,
     ModelChecks,
     ModelIdentity,
     ModelInfo,
+    ModelLimits,
     ModelState,
     OutputInfo,
+    OutputKind,
+    Placement,
+    Preset,
+    VersionInfo,
 )
 from adcaptum.client.results.prediction import LabelScore, PredictResult
+from adcaptum.client.results.server_info import ServerInfo
 from adcaptum.client.results.timings import Timings
-from adcaptum.client.site import Layer, Neuron
-from adcaptum.client.target import AllTargets, TopK
+from adcaptum.client.site import Site
+from adcaptum.client.spec import ExplainOptions, Spec
+from adcaptum.client.target import AllTargets, Argmax, TopK
 
 __all__ = [
     "Accepted",
     "AdcaptumError",
     "AllTargets",
+    "Argmax",
     "AsyncClient",
     "Attribution",
+    "Background",
     "Blur",
     "CacheStatus",
     "Cancelled",
     "Client",
     "DeadlineExceeded",
-    "ErrorKind",
+    "Distribution",
+    "ErrorEstimate",
     "Event",
     "ExplainOptions",
     "Explanation",
-    "ExplanationError",
     "Explanations",
-    "Feature",
+    "FailedPrecondition",
+    "Failure",
+    "FeatureInfo",
+    "FeatureMask",
     "FieldViolation",
-    "Final",
     "InputInfo",
+    "InputKind",
+    "Interactions",
     "Internal",
     "InvalidRequest",
     "LabelScore",
-    "Layer",
     "LayerInfo",
-    "LayoutInfo",
     "Method",
     "MethodInfo",
     "MethodReport",
+    "MethodResult",
     "ModelChecks",
     "ModelIdentity",
     "ModelInfo",
+    "ModelLimits",
     "ModelState",
     "Neuron",
     "NotFound",
     "OutputInfo",
+    "OutputKind",
     "ParameterInfo",
     "ParameterType",
-    "Partial",
     "PermissionDenied",
+    "Placement",
     "PredictResult",
+    "Preset",
+    "Progress",
     "ResourceExhausted",
-    "Samples",
+    "Result",
+    "ServerInfo",
+    "Site",
+    "SiteUse",
+    "Spec",
     "StopReason",
     "Timings",
     "Token",
     "TopK",
     "Unauthenticated",
     "Unavailable",
-    "Unsupported",
+    "Unimplemented",
+    "VersionInfo",
 ]

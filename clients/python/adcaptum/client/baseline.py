@@ -1,6 +1,6 @@
-"""Baselines: what attributions compare an input with."""
+"""Baselines: references that attributions compare an input with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -9,31 +9,45 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True)
 class Blur:
-    """A Gaussian blur of the image itself.
+    """The image out of focus.
 
     Attributes:
-        sigma: Standard deviation of the Gaussian in pixels; above 0.
+        sigma: Standard deviation of the Gaussian in pixels, above 0.
     """
 
     sigma: float
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
-    """Rows of the model's declared background set.
+class Background:
+    """Rows drawn by the seed from the model's background set.
 
-    They are a distribution: every row is a baseline of every example, for methods whose
-    ``MethodInfo.background`` is true.
+    They are a distribution: each row is a baseline of each example, for methods whose
+    ``MethodInfo.accepts_distribution`` is true.
 
     Attributes:
-        count: Number of rows drawn without replacement; at least one.
+        count: Number of rows, drawn without replacement, at least 1.
     """
 
     count: int
 
 
-# A number fills the whole input. An array has the input's shape, with one row for all
-# examples, one for each, or any other number of rows, which are then a distribution. A text names
-# one of the model's baselines, of which "zero" always exists.
-Baseline: TypeAlias = float | str | npt.NDArray[Any] | Blur | Samples
-Baselines: TypeAlias = Baseline | Mapping[str, Baseline] | None
+@dataclass(frozen=True, slots=True, eq=False)
+class Distribution:
+    """Rows of which each is a baseline of each example.
+
+    For methods whose ``MethodInfo.accepts_distribution`` is true.
+
+    Attributes:
+        rows: Of the input's shape, with any number of rows, at least 1.
+    """
+
+    rows: npt.NDArray[Any] | Sequence[Any]
+
+
+# A number fills the input. An array has the input's shape with one row (the baseline of every
+# example) or one per example. A text names a baseline of the model.
+Baseline: TypeAlias = (
+    float | str | npt.NDArray[Any] | Sequence[Any] | Blur | Background | Distribution
+)
+Baselines: TypeAlias = Baseline | Mapping[str, Baseline]

@@ -8,8 +8,8 @@ from typing import Any, Self, TypeVar, Unpack
 import grpc
 
 from adcaptum.client import exchange
+from adcaptum.client.codec.events import EventDecoder
 from adcaptum.client.codec.inputs import Inputs
-from adcaptum.client.codec.requests import ExplainOptions
 from adcaptum.client.codec.status import error_of
 from adcaptum.client.connection import (
     DEFAULT_ADDRESS,
@@ -24,6 +24,8 @@ from adcaptum.client.results.explanations import Explanations
 from adcaptum.client.results.method_info import MethodInfo
 from adcaptum.client.results.model_info import ModelInfo
 from adcaptum.client.results.prediction import PredictResult
+from adcaptum.client.results.server_info import ServerInfo
+from adcaptum.client.spec import ExplainOptions
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 
 _Result = TypeVar("_Result")
@@ -72,8 +74,8 @@ class Client:
         self._channel = _open(address, connection) if channel is None else channel
         self._stub = ExplanationServiceStub(self._channel)
         self._timeout_s = timeout
-        self._metadata = metadata or {}
-        self._cache: exchange.ModelCache = {}
+        self._metadata = tuple((metadata or {}).items())
+        self._known: exchange.InputCache = {}
 
     def predict(
         self,
@@ -82,11 +84,11 @@ class Client:
         *,
         version: str | None = None,
         alias: str | None = None,
-        top_k: int = 5,
+        max_labels: int | None = None,
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> PredictResult:
-        """Return the outputs of a model and the largest labels.
+        """Return the outputs of a model, and the labels with the largest ones.
 
         Args:
             model: The model's name.
@@ -94,18 +96,18 @@ class Client:
                 images as bytes or as paths of files.
             version: The version that answers; by default the model's default version.
             alias: The alias of the version that answers.
-            top_k: Number of labels per example.
+            max_labels: Most labels of a prediction; by default 5.
             timeout: Timeout in seconds; by default the client's.
             request_id: The id under which the server logs the call; by default generated.
         """
         return self._run(
             exchange.predict(
-                self._cache,
+                self._known,
                 model,
                 inputs,
                 version=version,
                 alias=alias,
-                top_k=top_k,
+                max_labels=max_labels,
                 timeout=timeout,
                 request_id=request_id,
             )
@@ -127,14 +129,15 @@ class Client:
             inputs: Its input, or its inputs by name, as for `predict`.
             timeout: Timeout in seconds; by default the client's.
             request_id: The id under which the server logs the call; by default generated.
-            **options: See `ExplainOptions`: version, alias, target, method, params, baselines,
-                feature_masks, layer, layer_baselines, neuron, max_rows, tolerance, on_deadline,
-                sum_channels, top_features, datatype, return_inputs, return_outputs,
-                return_predictions, top_k, seed, priority, cache, deterministic.
+            **options: See `ExplainOptions`: version, alias, preset, spec, on_deadline, priority,
+                cache; and the fields of a question: methods, targets, baselines, feature_masks,
+                site, through, max_rows, tolerance, channel_reduction, max_features, datatype,
+                return_inputs, return_outputs, return_predictions, return_features, max_labels,
+                seed, deterministic.
         """
         return self._run(
             exchange.explain(
-                self._cache, model, inputs, timeout=timeout, request_id=request_id, **options
+                self._known, model, inputs, options, timeout=timeout, request_id=request_id
             )
         )
 
@@ -147,31 +150,35 @@ class Client:
         request_id: str | None = None,
         **options: Unpack[ExplainOptions],
     ) -> Iterator[Event]:
-        """Explain like `explain`, and yield progress and partial results.
+        """Explain like `explain`, and yield progress and estimates on the way.
 
         The iteration raises the errors; ending it early cancels the call.
 
         Returns:
-            Accepted, any number of Partial, Final.
+            Accepted, any number of Progress, Result.
         """
         steps = exchange.explain_stream(
-            self._cache, model, inputs, timeout=timeout, request_id=request_id, **options
+            self._known, model, inputs, options, timeout=timeout, request_id=request_id
         )
         return self._events(steps)
 
     def models(self) -> tuple[ModelInfo, ...]:
-        """List the models, without their layers."""
+        """List all models, without their layers."""
         return self._run(exchange.models())
 
     def model(
         self, name: str, *, version: str | None = None, alias: str | None = None
     ) -> ModelInfo:
-        """Describe a model, with the layers of the chosen version."""
+        """Describe a model with its layers; with a version or an alias, that version only."""
         return self._run(exchange.model(name, version=version, alias=alias))
 
     def methods(self, model: str | None = None) -> tuple[MethodInfo, ...]:
-        """List the attribution methods; with a model, mark those that it can run."""
+        """List all attribution methods; with a model, mark those that it can run."""
         return self._run(exchange.methods(model))
+
+    def server(self) -> ServerInfo:
+        """Describe the server."""
+        return self._run(exchange.server())
 
     def close(self) -> None:
         """Cancel the running calls and close the connection."""
@@ -206,9 +213,10 @@ class Client:
     def _events(self, steps: exchange.Exchange[exchange.StreamCall]) -> Iterator[Event]:
         call = self._run(steps)
         stream = self._invoke(call)
+        decoder = EventDecoder()
         try:
             for response in stream:
-                if (event := self._run(exchange.event(self._cache, call, response))) is not None:
+                if (event := decoder.decode(response)) is not None:
                     yield event
         except grpc.RpcError as failure:
             raise error_of(failure) from failure

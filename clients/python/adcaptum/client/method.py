@@ -2,10 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, Union
+from typing import Any, TypeAlias, Union
 
-# A forward reference inside an alias needs Union: a string has no | operator.
-ParameterValue: TypeAlias = Union[bool, int, float, str, Sequence[int], "Method"]
+import numpy as np
+import numpy.typing as npt
+
+# Forward references inside an alias need Union: a string has no | operator.
+ParameterValue: TypeAlias = Union[
+    bool,
+    int,
+    float,
+    str,
+    np.integer[Any],
+    np.floating[Any],
+    npt.NDArray[Any],
+    Sequence["ParameterValue"],
+    "Method",
+]
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -38,3 +51,6 @@ class Method:
 
     def _written(self) -> list[str]:
         return [f"{name}={value!r}" for name, value in self.params.items()]
+
+
+Methods: TypeAlias = str | Method | Sequence[str | Method]

@@ -1,33 +1,27 @@
-"""Layers and neurons of a model, as requests name them."""
+"""Places in a model at which attributions are taken."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
-Index: TypeAlias = int | slice
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A layer of the model.
-
-    Attributes:
-        name: Its name or alias, as ``Client.model(name).layers`` lists them.
-        input: Explain the layer's input instead of its output.
-    """
-
-    name: str
-    input: bool = False
+from adcaptum.client.baseline import Baseline
+from adcaptum.client.mask import Mask
 
 
-@dataclass(frozen=True, slots=True)
-class Neuron:
-    """A neuron, or a block of them, to explain instead of an output.
+@dataclass(frozen=True, slots=True, eq=False)
+class Site:
+    """A layer whose values are explained instead of the inputs.
 
     Attributes:
-        layer: The layer whose output contains it.
-        index: Its index there, without the batch dimension: one number for each dimension; with
-            slices that have a start and an end, the sum of the block.
+        layer: The layer's name or alias, as ``Client.model(name).default.layers`` lists them.
+        at_input: True for the layer's input, False for its output.
+        baselines: References in the layer's own space, one per tensor at the layer: numbers, arrays
+            or ``Distribution``; several in a list. Empty: the layer's values at the baselines of
+            the inputs.
+        feature_masks: Features of the layer's elements, one mask per tensor at the layer. Empty:
+            each element is a feature.
     """
 
-    layer: str | Layer
-    index: Index | tuple[Index, ...]
+    layer: str
+    at_input: bool = False
+    baselines: Baseline | Sequence[Baseline] = ()
+    feature_masks: Mask | Sequence[Mask] = ()

@@ -1,16 +1,25 @@
-"""Choice of the outputs to explain."""
+"""Explained numbers of a model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import numpy.typing as npt
+
+from adcaptum.client.neuron import Neuron
+
+
+@dataclass(frozen=True, slots=True)
+class Argmax:
+    """The class with the largest output of each example: the target of requests without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopK:
-    """The k classes with the largest outputs, each explained.
+    """The classes with the largest outputs of each example: k targets.
 
     Attributes:
-        k: The number of classes, at least one.
+        k: Number of classes, at least 1.
     """
 
     k: int
@@ -18,10 +27,13 @@ class TopK:
 
 @dataclass(frozen=True, slots=True)
 class AllTargets:
-    """Every class, each explained; the same as ``"all"``."""
+    """Every class: as many targets as classes; the same as ``"all"``."""
 
 
-# None stands for the largest output, a number for one class, numbers for one class per example, and
-# a text for a class by its label; "all" for every class. A class labelled "all" can be named by
-# its number.
-Target: TypeAlias = int | Sequence[int] | str | TopK | AllTargets | None
+# A number is a class, a tuple the index of an output of several dimensions, a text a class by its
+# label ("all": every class), an array of numbers the output of each example: of shape (examples,)
+# or (examples, dimensions).
+Target: TypeAlias = (
+    int | tuple[int, ...] | str | npt.NDArray[Any] | Argmax | TopK | AllTargets | Neuron
+)
+Targets: TypeAlias = Target | Sequence[Target]

@@ -1,32 +1,45 @@
-"""Decoding of the descriptions of models and methods."""
+"""Decoding of the descriptions of the server, its models and its methods."""
 
-from adcaptum.client.method import Method, ParameterValue
-from adcaptum.client.results.method_info import MethodInfo, ParameterInfo, ParameterType
+from datetime import UTC, datetime
+from typing import Any
+
+from adcaptum.client.codec.methods import decode_value
+from adcaptum.client.codec.presets import decode_preset
+from adcaptum.client.codec.words import words_of
+from adcaptum.client.results.method_info import (
+    MethodInfo,
+    ParameterInfo,
+    ParameterType,
+    SiteUse,
+)
 from adcaptum.client.results.model_info import (
+    FeatureInfo,
     InputInfo,
+    InputKind,
     LayerInfo,
-    LayoutInfo,
     ModelChecks,
     ModelIdentity,
     ModelInfo,
+    ModelLimits,
     ModelState,
     OutputInfo,
+    OutputKind,
+    Placement,
+    VersionInfo,
 )
-from adcaptum.v1 import method_pb2, model_pb2
+from adcaptum.client.results.server_info import ServerInfo
+from adcaptum.v1 import explanation_service_pb2, method_pb2, model_pb2
 
-_STATES = {
-    model_pb2.MODEL_STATE_LOADING: ModelState.LOADING,
-    model_pb2.MODEL_STATE_READY: ModelState.READY,
-    model_pb2.MODEL_STATE_UNAVAILABLE: ModelState.UNAVAILABLE,
-}
-_TYPES = {
-    method_pb2.PARAMETER_TYPE_INTEGER: ParameterType.INTEGER,
-    method_pb2.PARAMETER_TYPE_NUMBER: ParameterType.NUMBER,
-    method_pb2.PARAMETER_TYPE_FLAG: ParameterType.FLAG,
-    method_pb2.PARAMETER_TYPE_CHOICE: ParameterType.CHOICE,
-    method_pb2.PARAMETER_TYPE_INTEGERS: ParameterType.INTEGERS,
-    method_pb2.PARAMETER_TYPE_METHOD: ParameterType.METHOD,
-}
+_STATES = words_of(model_pb2.ModelState, "MODEL_STATE_", ModelState)
+_INPUT_KINDS = words_of(model_pb2.InputKind, "INPUT_KIND_", InputKind)
+_OUTPUT_KINDS = words_of(model_pb2.OutputKind, "OUTPUT_KIND_", OutputKind)
+_TYPES = words_of(method_pb2.ParameterType, "PARAMETER_TYPE_", ParameterType)
+_SITE_USES = words_of(method_pb2.SiteUse, "SITE_USE_", SiteUse)
+
+
+def decode_server(server: explanation_service_pb2.GetServerResponse) -> ServerInfo:
+    """Decode the description of a server."""
+    return ServerInfo(server.version, tuple(server.extensions))
 
 
 def decode_identity(identity: model_pb2.ModelIdentity) -> ModelIdentity:
@@ -37,95 +50,112 @@ def decode_identity(identity: model_pb2.ModelIdentity) -> ModelIdentity:
 def decode_model(model: model_pb2.Model) -> ModelInfo:
     """Decode the description of a model."""
     return ModelInfo(
-        identity=decode_identity(model.identity),
-        versions=tuple(model.versions),
-        aliases=dict(model.aliases),
-        state=_STATES.get(model.state, ModelState.UNKNOWN),
-        reason=model.reason,
+        name=model.name,
         description=model.description,
-        inputs=tuple(_decode_input(each) for each in model.inputs),
-        outputs=tuple(_decode_output(each) for each in model.outputs),
-        layers=tuple(
-            LayerInfo(each.name, each.alias, each.type, tuple(each.shape)) for each in model.layers
-        ),
-        checks=_decode_checks(model.checks),
-        default_method=model.default_method,
-        device=model.device,
-        max_rows=model.max_rows,
-        max_examples=model.max_examples,
-        layout=_decode_layout(model.layout) if model.HasField("layout") else None,
+        default_version=model.default_version,
+        aliases=dict(sorted(model.aliases.items())),
+        versions=tuple(_decode_version(each) for each in model.versions),
+        message=model,
     )
-
-
-def decode_method(spec: method_pb2.MethodSpec) -> Method:
-    """Decode a method with its parameters."""
-    params = {name: _decode_value(value) for name, value in sorted(spec.params.items())}
-    return Method(spec.name, **{name: value for name, value in params.items() if value is not None})
 
 
 def decode_method_info(method: method_pb2.Method) -> MethodInfo:
     """Decode the description of a method."""
+    availability = method.availability
     return MethodInfo(
         name=method.name,
         title=method.title,
-        summary=method.summary,
+        description=method.description,
         paper=method.paper,
         parameters=tuple(_decode_parameter(each) for each in method.parameters),
-        gradient=method.gradient,
-        baseline=method.baseline,
-        random=method.random,
-        available=method.available,
-        reason=method.reason,
-        layers=method.layers,
-        layer_required=method.layer_required,
-        feature_masks=method.feature_masks,
-        background=method.background,
-        tolerance=method.tolerance,
+        needs_gradients=method.needs_gradients,
+        uses_baseline=method.uses_baseline,
+        uses_seed=method.uses_seed,
+        accepts_feature_masks=method.accepts_feature_masks,
+        accepts_distribution=method.accepts_distribution,
+        accepts_tolerance=method.accepts_tolerance,
+        accepts_neuron=method.accepts_neuron,
+        site_use=_SITE_USES.get(method.site_use, SiteUse.UNKNOWN),
+        available=_given(availability, "available"),
+        reason=availability.reason,
+        message=method,
+    )
+
+
+def _decode_version(version: model_pb2.ModelVersion) -> VersionInfo:
+    loaded = version.load_time
+    return VersionInfo(
+        identity=decode_identity(version.identity),
+        state=_STATES.get(version.state, ModelState.UNKNOWN),
+        reason=version.reason,
+        load_time=(
+            datetime.fromtimestamp(loaded.seconds + loaded.nanos / 1e9, UTC)
+            if version.HasField("load_time")
+            else None
+        ),
+        inputs=tuple(_decode_input(each) for each in version.inputs),
+        outputs=tuple(_decode_output(each) for each in version.outputs),
+        layers=tuple(
+            LayerInfo(each.name, each.alias, each.type, tuple(each.shape))
+            for each in version.layers
+        ),
+        checks=(
+            ModelChecks(version.checks.independent, version.checks.differentiable)
+            if version.HasField("checks")
+            else None
+        ),
+        limits=ModelLimits(version.limits.max_rows, version.limits.max_examples),
+        placements=tuple(_decode_placement(each) for each in version.placements),
+        presets=tuple(decode_preset(each) for each in version.presets),
+        default_preset=version.default_preset,
+        accuracy=_given(version, "accuracy"),
     )
 
 
 def _decode_input(described: model_pb2.ModelInput) -> InputInfo:
     return InputInfo(
         name=described.name,
+        kind=_INPUT_KINDS.get(described.kind, InputKind.UNKNOWN),
         datatype=described.datatype,
+        accepted_datatypes=tuple(described.accepted_datatypes),
         shape=tuple(described.shape),
-        kind=described.kind,
-        features=tuple(described.features),
-        units=tuple(described.units),
+        features=tuple(_decode_feature(each) for each in described.features),
         default_baseline=described.default_baseline,
         baselines=tuple(described.baselines),
         background_rows=described.background_rows,
-        embedding=described.embedding,
+        embedding_layer=described.embedding_layer,
+    )
+
+
+def _decode_feature(feature: model_pb2.Feature) -> FeatureInfo:
+    return FeatureInfo(
+        name=feature.name,
+        unit=feature.unit,
+        minimum=_given(feature, "minimum"),
+        maximum=_given(feature, "maximum"),
+        mean=_given(feature, "mean"),
+        standard_deviation=_given(feature, "standard_deviation"),
+        categories=tuple(feature.categories),
     )
 
 
 def _decode_output(described: model_pb2.ModelOutput) -> OutputInfo:
     return OutputInfo(
         name=described.name,
+        kind=_OUTPUT_KINDS.get(described.kind, OutputKind.UNKNOWN),
         datatype=described.datatype,
         shape=tuple(described.shape),
         labels=tuple(described.labels),
-        kind=described.kind,
     )
 
 
-def _decode_checks(checks: model_pb2.ModelChecks) -> ModelChecks:
-    return ModelChecks(
-        independent=checks.independent,
-        differentiable=checks.differentiable,
-        accuracy=checks.accuracy if checks.HasField("accuracy") else None,
-    )
-
-
-def _decode_layout(layout: model_pb2.ModelLayout) -> LayoutInfo:
-    return LayoutInfo(
-        name=layout.name,
-        output_distance=layout.output_distance,
-        gradient_distance=layout.gradient_distance,
-        own_output_rounding=layout.own_output_rounding,
-        own_gradient_rounding=layout.own_gradient_rounding,
-        rows_per_second=dict(layout.rows_per_second),
-        failures=dict(layout.failures),
+def _decode_placement(placement: model_pb2.Placement) -> Placement:
+    return Placement(
+        worker=placement.worker,
+        device=placement.device,
+        state=_STATES.get(placement.state, ModelState.UNKNOWN),
+        reason=placement.reason,
+        variant=placement.variant,
     )
 
 
@@ -133,26 +163,14 @@ def _decode_parameter(parameter: method_pb2.Parameter) -> ParameterInfo:
     return ParameterInfo(
         name=parameter.name,
         type=_TYPES.get(parameter.type, ParameterType.UNKNOWN),
-        default=_decode_value(parameter.default_value),
-        minimum=parameter.minimum if parameter.HasField("minimum") else None,
-        maximum=parameter.maximum if parameter.HasField("maximum") else None,
+        default=decode_value(parameter.default_value),
+        minimum=_given(parameter, "minimum"),
+        maximum=_given(parameter, "maximum"),
         choices=tuple(parameter.choices),
-        text=parameter.text,
+        description=parameter.description,
     )
 
 
-def _decode_value(value: method_pb2.ParameterValue) -> ParameterValue | None:  # noqa: PLR0911 - one for each kind
-    match value.WhichOneof("kind"):
-        case "integer":
-            return value.integer
-        case "number":
-            return value.number
-        case "flag":
-            return value.flag
-        case "text":
-            return value.text
-        case "integers":
-            return tuple(value.integers.values)
-        case "method":
-            return decode_method(value.method)
-    return None
+def _given(message: Any, name: str) -> Any:
+    """Return an optional field; None if it is not set."""
+    return getattr(message, name) if message.HasField(name) else None

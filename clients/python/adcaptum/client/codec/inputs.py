@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from adcaptum.client.codec.tensors import decode_tensor, encode_tensor
+from adcaptum.client.codec.tensors import decode_tensor, encode_tensor, write_tensor
 from adcaptum.client.errors import InvalidRequest
-from adcaptum.client.results.model_info import InputInfo
+from adcaptum.client.results.model_info import InputInfo, InputKind
 from adcaptum.v1 import tensor_pb2
+
+if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 _LONGEST_PATH = 4096
 
@@ -20,21 +23,28 @@ Input: TypeAlias = npt.NDArray[Any] | str | bytes | Path | Sequence[Any]
 Inputs: TypeAlias = Input | Mapping[str, Input]
 
 
-def encode_inputs(inputs: Inputs) -> list[tensor_pb2.Tensor]:
-    """Encode a model's inputs, or its only input.
+def write_inputs(
+    into: "RepeatedCompositeFieldContainer[tensor_pb2.Tensor]", inputs: Inputs
+) -> None:
+    """Write a model's inputs, or its only input, into an empty list of a message.
 
     Raises:
         InvalidRequest: An input is of a type that cannot be sent.
         OSError: The file of an image cannot be read.
     """
-    named = inputs if isinstance(inputs, Mapping) else {"": inputs}
-    if not named:
+    if not isinstance(inputs, Mapping):
+        write_tensor(into.add(), as_array(inputs))
+        return
+    if not inputs:
         raise InvalidRequest("inputs: at least one is required")
-    return [encode_tensor(as_array(value), name) for name, value in named.items()]
+    for name, value in inputs.items():
+        write_tensor(into.add(), as_array(value), name)
 
 
 def names_files(inputs: Inputs) -> bool:
     """True if a text among the inputs is the path of an existing file."""
+    if isinstance(inputs, np.ndarray):
+        return False
     named = inputs.values() if isinstance(inputs, Mapping) else [inputs]
     return any(_is_file(text) for value in named for text in _texts(value))
 
@@ -42,7 +52,7 @@ def names_files(inputs: Inputs) -> bool:
 def with_files(inputs: Inputs, declared: Sequence[InputInfo]) -> Inputs:
     """Replace the texts that are paths of files by paths, in inputs that are images."""
     named = inputs if isinstance(inputs, Mapping) else {"": inputs}
-    images = {each.name for each in declared if each.kind == "image"}
+    images = {each.name for each in declared if each.kind is InputKind.IMAGE}
     first = declared[0].name if declared else ""
     found = {
         name: [Path(text) for text in texts]
@@ -121,4 +131,4 @@ def _may_convert(tensor: tensor_pb2.Tensor, declared: InputInfo) -> bool:
     if declared.datatype == tensor.datatype or not declared.datatype.startswith(("FP", "BF")):
         return False
     # Images of integers range from 0 to 255, those of real numbers from 0 to 1.
-    return tensor.datatype == "FP64" or declared.kind != "image"
+    return tensor.datatype == "FP64" or declared.kind is not InputKind.IMAGE

@@ -1,6 +1,6 @@
 """Conversion of gRPC errors to the errors of this package."""
 
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -11,6 +11,7 @@ from adcaptum.client.errors import (
     AdcaptumError,
     Cancelled,
     DeadlineExceeded,
+    FailedPrecondition,
     FieldViolation,
     Internal,
     InvalidRequest,
@@ -19,27 +20,24 @@ from adcaptum.client.errors import (
     ResourceExhausted,
     Unauthenticated,
     Unavailable,
-    Unsupported,
+    Unimplemented,
 )
 
-REQUEST_ID_KEY = "x-request-id"
+REQUEST_ID_KEY: Final = "x-request-id"
+DOMAIN: Final = "adcaptum"
 
-# Errors without details.
-_PLAIN: dict[grpc.StatusCode, type[AdcaptumError]] = {
+_ERRORS: dict[grpc.StatusCode, type[AdcaptumError]] = {
     grpc.StatusCode.CANCELLED: Cancelled,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+    grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
+    grpc.StatusCode.NOT_FOUND: NotFound,
+    grpc.StatusCode.OUT_OF_RANGE: InvalidRequest,
     grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
-    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
-    grpc.StatusCode.UNIMPLEMENTED: Unsupported,
-}
-_INVALID = (
-    grpc.StatusCode.INVALID_ARGUMENT,
-    grpc.StatusCode.FAILED_PRECONDITION,
-    grpc.StatusCode.OUT_OF_RANGE,
-)
-_BUSY: dict[grpc.StatusCode, type[ResourceExhausted | Unavailable]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhausted,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.UNIMPLEMENTED: Unimplemented,
 }
 _Detail = TypeVar("_Detail", bound=Message)
 
@@ -49,24 +47,39 @@ def error_of(failure: grpc.RpcError) -> AdcaptumError:
     if not isinstance(failure, grpc.Call | grpc.aio.AioRpcError):
         return Internal(str(failure))
     status = _status_of(failure)
-    message = failure.details() or f"the call failed with {failure.code().name}"
-    request_id = _request_id_of(failure, status)
     code = failure.code()
-    if code in _INVALID:
-        violations = _violations(status)
-        return InvalidRequest(message, violations=violations, request_id=request_id)
-    if code is grpc.StatusCode.NOT_FOUND:
-        resource = _detail(status, error_details_pb2.ResourceInfo)
-        return NotFound(
-            message,
-            resource_type=resource.resource_type,
-            resource_name=resource.resource_name,
-            request_id=request_id,
+    info = _detail(status, error_details_pb2.ErrorInfo)
+    known = info.domain == DOMAIN
+    kind = _ERRORS.get(code, Internal)
+    return kind(
+        failure.details() or f"the call failed with {code.name}",
+        reason=info.reason if known else "",
+        metadata=dict(info.metadata) if known else {},
+        request_id=_request_id_of(failure, status),
+        **_details(kind, status),
+    )
+
+
+def _details(kind: type[AdcaptumError], status: status_pb2.Status) -> dict[str, Any]:
+    """Return the arguments that an error takes beside those of all errors."""
+    if kind is InvalidRequest:
+        request = _detail(status, error_details_pb2.BadRequest)
+        violations = (
+            FieldViolation(each.field, each.description) for each in request.field_violations
         )
-    if code in _BUSY:
-        retry_after_s = _retry_after_s(status)
-        return _BUSY[code](message, retry_after_s=retry_after_s, request_id=request_id)
-    return _PLAIN.get(code, Internal)(message, request_id=request_id)
+        return {"violations": tuple(violations)}
+    if kind is NotFound:
+        resource = _detail(status, error_details_pb2.ResourceInfo)
+        return {
+            "resource_type": resource.resource_type,
+            "resource_name": resource.resource_name,
+        }
+    if kind is FailedPrecondition:
+        failed = _detail(status, error_details_pb2.PreconditionFailure).violations
+        return {"subject": failed[0].subject if failed else ""}
+    if kind in (ResourceExhausted, Unavailable):
+        return {"retry_after_s": _retry_after_s(status)}
+    return {}
 
 
 def _status_of(failure: grpc.Call | grpc.aio.AioRpcError) -> status_pb2.Status:
@@ -85,11 +98,6 @@ def _detail(status: status_pb2.Status, kind: type[_Detail]) -> _Detail:
         if detail.Unpack(found):
             break
     return found
-
-
-def _violations(status: status_pb2.Status) -> tuple[FieldViolation, ...]:
-    request = _detail(status, error_details_pb2.BadRequest)
-    return tuple(FieldViolation(each.field, each.description) for each in request.field_violations)
 
 
 def _retry_after_s(status: status_pb2.Status) -> float | None:

@@ -28,12 +28,13 @@ _DATATYPES = {dtype.newbyteorder("="): datatype for datatype, dtype in _DTYPES.i
 _LENGTH = struct.Struct("<I")
 
 
-def encode_tensor(
-    array: npt.NDArray[Any], name: str = "", datatype: str | None = None
-) -> tensor_pb2.Tensor:
-    """Encode an array.
+def write_tensor(
+    into: tensor_pb2.Tensor, array: npt.NDArray[Any], name: str = "", datatype: str | None = None
+) -> None:
+    """Write an array into an empty tensor of a message.
 
     Args:
+        into: The tensor.
         array: Numbers, booleans, or texts and bytes (as an object or string array).
         name: The model's name of the input; may be empty for a model with one input.
         datatype: The protocol's name of the type to send; by default the array's own. BF16 rounds
@@ -43,22 +44,39 @@ def encode_tensor(
         InvalidRequest: The protocol has no such type.
     """
     datatype = datatype or _datatype_of(array, name)
-    return tensor_pb2.Tensor(
-        name=name, datatype=datatype, shape=array.shape, data=_encode_data(array, datatype, name)
-    )
+    into.data = _encode_data(array, datatype, name)
+    into.name = name
+    into.datatype = datatype
+    into.shape.extend(array.shape)
+
+
+def encode_tensor(
+    array: npt.NDArray[Any], name: str = "", datatype: str | None = None
+) -> tensor_pb2.Tensor:
+    """Encode an array as `write_tensor` does.
+
+    Raises:
+        InvalidRequest: The protocol has no such type.
+    """
+    tensor = tensor_pb2.Tensor()
+    write_tensor(tensor, array, name, datatype)
+    return tensor
 
 
 def decode_tensor(tensor: tensor_pb2.Tensor) -> npt.NDArray[Any]:
     """Decode a tensor to an array of its shape, of its type in the machine's byte order.
 
-    BF16, which numpy lacks, becomes float32; BYTES become an object array of bytes.
+    Numbers are a read-only view of the message's bytes. BF16, which numpy lacks, becomes float32;
+    BYTES become an object array of bytes.
 
     Raises:
         Internal: The datatype is unknown or the data does not fit the shape.
     """
     try:
+        if tensor.HasField("values"):
+            return _from_values(tensor)
         return _decode_data(tensor).reshape(tuple(tensor.shape))
-    except (KeyError, ValueError, struct.error) as error:
+    except (KeyError, ValueError, TypeError, struct.error) as error:
         raise Internal(
             f"the server sent a tensor that cannot be read: {tensor.datatype!r} of shape "
             f"{list(tensor.shape)} in {len(tensor.data)} bytes"
@@ -66,16 +84,19 @@ def decode_tensor(tensor: tensor_pb2.Tensor) -> npt.NDArray[Any]:
 
 
 def _datatype_of(array: npt.NDArray[Any], name: str) -> str:
-    if array.dtype.kind in "OSU":
+    dtype = array.dtype
+    if (datatype := _DATATYPES.get(dtype)) is not None:
+        return datatype
+    if dtype.kind in "OSU":
         return "BYTES"
     # The type of the package ml_dtypes.
-    if array.dtype.name == "bfloat16":
+    if dtype.name == "bfloat16":
         return "BF16"
     try:
-        return _DATATYPES[array.dtype.newbyteorder("=")]
+        return _DATATYPES[dtype.newbyteorder("=")]
     except KeyError:
         allowed = ", ".join([*_DTYPES, "BF16", "BYTES"])
-        raise _invalid(name, f"an array of {array.dtype} cannot be sent, only {allowed}") from None
+        raise _invalid(name, f"an array of {dtype} cannot be sent, only {allowed}") from None
 
 
 def _encode_data(array: npt.NDArray[Any], datatype: str, name: str) -> bytes:
@@ -89,14 +110,33 @@ def _encode_data(array: npt.NDArray[Any], datatype: str, name: str) -> bytes:
 
 
 def _decode_data(tensor: tensor_pb2.Tensor) -> npt.NDArray[Any]:
-    if tensor.datatype == "BYTES":
-        return _split(tensor.data, math.prod(tensor.shape))
-    if tensor.datatype == "BF16":
-        upper = np.frombuffer(tensor.data, "<u2").astype(np.uint32)
+    datatype, data = tensor.datatype, tensor.data
+    if datatype == "BYTES":
+        return _split(data, math.prod(tensor.shape))
+    if datatype == "BF16":
+        upper = np.frombuffer(data, "<u2").astype(np.uint32)
         return (upper << np.uint32(16)).view(np.float32)
-    dtype = _DTYPES[tensor.datatype]
-    # A copy, so that callers may write into the array.
-    return np.frombuffer(tensor.data, dtype).astype(dtype.newbyteorder("="))
+    dtype = _DTYPES[datatype]
+    # A copy only on machines that are not little-endian.
+    return np.frombuffer(data, dtype).astype(dtype.newbyteorder("="), copy=False)
+
+
+def _from_values(tensor: tensor_pb2.Tensor) -> npt.NDArray[Any]:
+    """Decode nested lists, which a server sends where the request had them."""
+    if tensor.datatype == "BYTES":
+        texts = np.empty(len(tensor.values), dtype=object)
+        texts[:] = [str(each).encode() for each in tensor.values]
+        return texts.reshape(tuple(tensor.shape))
+    dtype = np.dtype(np.float32) if tensor.datatype == "BF16" else _DTYPES[tensor.datatype]
+    # numpy reads the texts "NaN" and "Infinity" as ProtoJSON writes them.
+    numbers = np.array(_nested(tensor.values), dtype=object).ravel()
+    return numbers.astype(np.float64).astype(dtype).reshape(tuple(tensor.shape))
+
+
+def _nested(values: Any) -> list[Any]:
+    return [
+        each if isinstance(each, bool | float | str) else _nested(each) for each in values.items()
+    ]
 
 
 def _to_bfloat16(array: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:

@@ -19,7 +19,14 @@ from adcaptum.client.drawing.colours import (
     text_colour_on,
 )
 from adcaptum.client.drawing.raster import encode_png
-from adcaptum.client.drawing.summary import answer_facts, facts, heading, time_facts, warnings
+from adcaptum.client.drawing.summary import (
+    answer_facts,
+    facts,
+    failures,
+    heading,
+    time_facts,
+    warnings,
+)
 from adcaptum.client.drawing.view import (
     Bar,
     BarChart,
@@ -64,7 +71,8 @@ def _explanation_html(explanation: Explanation) -> str:
 def _explanations_html(explanations: Explanations) -> str:
     parts = [_explanation(each) for each in explanations]
     foot = answer_facts(explanations)
-    return _boxed([*parts, _small(foot), *_warnings(explanations.warnings)])
+    doubts = [*failures(explanations), *explanations.warnings]
+    return _boxed([*parts, _small(foot), *_warnings(doubts)])
 
 
 @to_html.register

@@ -1,25 +1,28 @@
 """Texts beside the drawing of an explanation."""
 
-from adcaptum.client.results.explanation import ErrorKind, Explanation, ExplanationError, StopReason
+from collections.abc import Iterator
+
+from adcaptum.client.results.explanation import Explanation, StopReason
 from adcaptum.client.results.explanations import CacheStatus, Explanations
+from adcaptum.client.results.method_result import MethodResult
 from adcaptum.client.results.timings import Timings
 
-_ERRORS = {
-    ErrorKind.COMPLETENESS: "completeness error",
-    ErrorKind.STANDARD_ERROR: "largest standard error",
-    ErrorKind.UNKNOWN: "error",
-}
 _LARGE_COMPLETENESS_ERROR = 0.05
 _SHARED = {
     CacheStatus.HIT: "computed before",
     CacheStatus.JOINED: "computed with another request",
+}
+_CUT_SHORT = {
+    StopReason.BUDGET: "stopped by the budget",
+    StopReason.DEADLINE: "stopped by the deadline",
+    StopReason.EXHAUSTED: "as exact as the method can be, short of the tolerance",
 }
 
 
 def heading(explanation: Explanation) -> str:
     """Return the title, such as ``saliency: why "cat"``."""
     example = f" in example {explanation.example}" if explanation.example else ""
-    return f"{explanation.method}: why {_target(explanation)}{example}"
+    return f"{explanation.method.name}: why {_target(explanation)}{example}"
 
 
 def facts(explanation: Explanation) -> list[str]:
@@ -29,15 +32,12 @@ def facts(explanation: Explanation) -> list[str]:
         told.append(f"output {explanation.output:.4g}")
     if explanation.baseline_output is not None:
         told.append(f"at the baseline {explanation.baseline_output:.4g}")
-    if (error := explanation.error) is not None:
-        if error.relative is not None:
-            told.append(f"relative error about {error.relative:.1%}")
-        if error.kind is not ErrorKind.NONE:
-            told.append(_error(error, explanation))
+    told += _errors(explanation)
     if (report := explanation.report) is not None:
-        told.append("1 row" if report.rows_used == 1 else f"{report.rows_used} rows")
-        if report.stop_reason is not StopReason.CONVERGED:
-            told.append(f"stopped by the {report.stop_reason}")
+        if report.rows_used is not None:
+            told.append("1 row" if report.rows_used == 1 else f"{report.rows_used} rows")
+        if (reason := _CUT_SHORT.get(explanation.stop_reason)) is not None:
+            told.append(reason)
     return told
 
 
@@ -54,19 +54,29 @@ def warnings(explanation: Explanation) -> list[str]:
     if report.uncovered_ops:
         ops = ", ".join(report.uncovered_ops)
         doubt = "which the model uses: the attributions may not add up"
-        found.append(f"{explanation.method} has no rule for {ops}, {doubt}.")
+        found.append(f"{explanation.method.name} has no rule for {ops}, {doubt}.")
     if report.non_finite:
         found.append(f"{report.non_finite} attributions of the request are NaN or infinite.")
     return found
 
 
+def failures(explanations: Explanations) -> list[str]:
+    """List the methods that failed beside others, each in a sentence."""
+    return [_failed(result) for result in explanations.results if result.failure is not None]
+
+
+def _failed(result: MethodResult) -> str:
+    assert result.failure is not None, "only failures are told"
+    return f"{result.method.name} failed: {result.failure.message}"
+
+
 def _share_of_change(explanation: Explanation) -> float | None:
     """Return the completeness error as a share of the output's change; None without one."""
     error, output, baseline = explanation.error, explanation.output, explanation.baseline_output
-    if error is None or error.kind is not ErrorKind.COMPLETENESS:
+    if error is None or error.completeness is None or output is None or baseline is None:
         return None
-    change = 0.0 if output is None or baseline is None else abs(output - baseline)
-    return error.value / change if change else None
+    change = abs(output - baseline)
+    return error.completeness / change if change else None
 
 
 def time_facts(timings: Timings) -> list[str]:
@@ -102,17 +112,29 @@ def _target(explanation: Explanation) -> str:
         return f"\u201c{explanation.label}\u201d"
     if explanation.output_name:
         return explanation.output_name
-    if explanation.target:
-        return f"output {', '.join(map(str, explanation.target))}"
-    return "the output"
+    place = ", ".join(map(str, explanation.index))
+    return f"output {place}" if place else "the output"
 
 
-def _error(error: ExplanationError, explanation: Explanation) -> str:
-    told = f"{_ERRORS[error.kind]} {error.value:.2g}"
+def _errors(explanation: Explanation) -> Iterator[str]:
+    error = explanation.error
+    if error is None:
+        return
+    if error.relative is not None:
+        yield f"relative error about {error.relative:.1%}"
+    for name, value in (
+        ("completeness error", error.completeness),
+        ("largest standard error", error.standard_error),
+    ):
+        if value is not None:
+            yield f"{name} {value:.2g}{_of_change(value, explanation)}"
+
+
+def _of_change(value: float, explanation: Explanation) -> str:
     if explanation.output is None or explanation.baseline_output is None:
-        return told
+        return ""
     change = abs(explanation.output - explanation.baseline_output)
-    return f"{told} ({error.value / change:.1%} of the change)" if change else told
+    return f" ({value / change:.1%} of the change)" if change else ""
 
 
 def _milliseconds(seconds: float) -> str:

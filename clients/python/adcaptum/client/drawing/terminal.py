@@ -19,7 +19,14 @@ from adcaptum.client.drawing.colours import (
     text_colour_on,
 )
 from adcaptum.client.drawing.raster import shrink
-from adcaptum.client.drawing.summary import answer_facts, facts, heading, time_facts, warnings
+from adcaptum.client.drawing.summary import (
+    answer_facts,
+    facts,
+    failures,
+    heading,
+    time_facts,
+    warnings,
+)
 from adcaptum.client.drawing.view import (
     Bar,
     BarChart,
@@ -71,6 +78,8 @@ def render_explanations(
     """Print all explanations of a request and where its time went."""
     for explanation in explanations:
         render_explanation(explanation, console, max_bars=max_bars)
+    for failed in failures(explanations):
+        console.print(Text(failed, style="red"))
     console.print(_small(answer_facts(explanations)))
     _render_warnings(explanations.warnings, console)
 

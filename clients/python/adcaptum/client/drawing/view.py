@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adcaptum.client.drawing.raster import as_rgb, enlarge, is_image
-from adcaptum.client.results.explanation import Attribution, Explanation, Token
+from adcaptum.client.results.explanation import Attribution, Explanation, Interactions, Token
 
 # In a map of many pixels, a few outliers would make all others white.
 _MANY_PIXELS = 1000
@@ -118,7 +118,7 @@ class Matrix:
     """Attributions of pairs of features.
 
     Attributes:
-        name: The input or inputs.
+        name: The word for pairs of features.
         labels: The features', in their own order.
         values: Of shape (labels, labels).
         hidden: Number of further features of smaller weight.
@@ -154,7 +154,7 @@ View: TypeAlias = HeatMap | TokenStrip | BarChart | Matrix
 def views_of(
     explanation: Explanation, *, image: npt.NDArray[Any] | None = None, max_bars: int = 15
 ) -> tuple[View, ...]:
-    """Return the view of each attribution of an explanation.
+    """Return the view of each attribution of an explanation, and of its interactions.
 
     Args:
         explanation: The explanation.
@@ -173,6 +173,8 @@ def views_of(
         is_map = example is not None or attribution.values.ndim > 2
         below = given if given is not None else brought if is_map else None
         views.append(_view(name, attribution, example, below, max_bars))
+    if explanation.interactions is not None:
+        views.append(_matrix(explanation.interactions, max_bars))
     return tuple(views)
 
 
@@ -186,16 +188,17 @@ def _view(
     if attribution.tokens and len(attribution.tokens) == attribution.values.size:
         return _token_strip(name, attribution)
     if attribution.values.ndim >= 2 and attribution.indices is None:
-        if attribution.pairs and attribution.values.ndim == 2:
-            return _matrix(name, attribution, max_bars)
         return _heat_map(name, attribution.values, image)
     return _bar_chart(name, attribution, example, max_bars)
 
 
-def _matrix(name: str, attribution: Attribution, most: int) -> Matrix:
-    values = attribution.values.astype(np.float64)
-    labels = tuple(_feature(attribution, index) for index in range(len(values)))
-    return Matrix(name, labels, values, 0, _limit(values)).heaviest(most)
+def _matrix(interactions: Interactions, most: int) -> Matrix:
+    values = interactions.values.astype(np.float64)
+    known = interactions.features
+    labels = tuple(
+        known[index] if index < len(known) else f"[{index}]" for index in range(len(values))
+    )
+    return Matrix("pairs", labels, values, 0, _limit(values)).heaviest(most)
 
 
 def _heat_map(name: str, values: npt.NDArray[Any], image: npt.NDArray[np.uint8] | None) -> HeatMap:
@@ -275,21 +278,13 @@ def _bar_chart(
 
 
 def _label(attribution: Attribution, index: int, example: npt.NDArray[Any] | None) -> str:
-    if attribution.pairs:
-        one, other = divmod(index, max(1, len(attribution.features)))
-        own = _feature(attribution, one)
-        return own if one == other else f"{own} \u00d7 {_feature(attribution, other)}"
-    if index >= len(attribution.features):
+    names, units = attribution.features, attribution.units
+    if index >= len(names):
         return f"[{index}]"
-    feature = attribution.features[index]
-    if example is None or example.size != len(attribution.features):
-        return feature.name
-    return f"{feature.name} = {example.ravel()[index]:.4g} {feature.unit}".rstrip()
-
-
-def _feature(attribution: Attribution, index: int) -> str:
-    known = attribution.features
-    return known[index].name if index < len(known) else f"[{index}]"
+    if example is None or example.size != len(names):
+        return names[index]
+    unit = units[index] if index < len(units) else ""
+    return f"{names[index]} = {example.ravel()[index]:.4g} {unit}".rstrip()
 
 
 def _limit(values: npt.NDArray[Any]) -> float:

@@ -1,4 +1,4 @@
-"""The explanation of one output for one example by one method."""
+"""The explanation of one number of one example by one method."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,59 +15,52 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class ErrorKind(StrEnum):
-    """Kind of the error of an explanation."""
-
-    UNKNOWN = "unknown"
-    COMPLETENESS = "completeness"
-    STANDARD_ERROR = "standard_error"
-    NONE = "none"
-
-
 class StopReason(StrEnum):
-    """Reason why a method stopped."""
+    """Reason for which an explanation, or a method, ended."""
 
     UNKNOWN = "unknown"
+    COMPLETED = "completed"
     CONVERGED = "converged"
     BUDGET = "budget"
     DEADLINE = "deadline"
+    EXHAUSTED = "exhausted"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
-class ExplanationError:
-    """Error of an explanation.
+class ErrorEstimate:
+    """Estimated error of an explanation; estimates that the method does not give are None.
 
     Attributes:
-        kind: The meaning of value: completeness is |sum of attributions - (output - baseline
-            output)|, standard_error is the largest standard error of any attribution; none means
-            that only relative is given.
-        value: The error in units of the output; NaN where kind is none.
-        relative: The estimated sum of the errors over the sum of the attributions' magnitudes,
-            to compare with the tolerance; None without a tolerance.
+        completeness: |sum of the attributions - (output - baseline output)|, in units of the
+            output.
+        standard_error: Largest standard error of an attribution, in units of the output.
+        relative: Estimated sum of the errors over the sum of the attributions' magnitudes, which a
+            tolerance is compared with.
     """
 
-    kind: ErrorKind
-    value: float
+    completeness: float | None = None
+    standard_error: float | None = None
     relative: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MethodReport:
-    """Cost of a method in a request, and its resolved parameters.
+    """Facts of a method's run over all examples and targets of a request.
 
     Attributes:
         method: The method with every parameter, defaults included.
-        rows_used: Number of rows evaluated for all examples and targets together.
-        stop_reason: The reason why it stopped.
-        uncovered_ops: Operations of the model without a backward rule of the method: the
-            attributions may not add up. Usually empty.
+        rows_used: Number of rows evaluated for it; None in progress.
+        stop_reason: The reason of the explanation that fell short the most.
+        uncovered_ops: Operations of the model without a backward rule of the method: attributions
+            may not add up. Usually empty.
         non_finite: Number of attributions that are NaN or infinite: they say nothing of their
             features. Usually 0.
     """
 
     method: Method
-    rows_used: int
-    stop_reason: StopReason
+    rows_used: int | None = None
+    stop_reason: StopReason = StopReason.UNKNOWN
     uncovered_ops: tuple[str, ...] = ()
     non_finite: int = 0
 
@@ -77,9 +70,9 @@ class Token:
     """A token of a text.
 
     Attributes:
-        text: The token as the tokeniser writes it.
-        start: Its first character's offset in the text; -1 for added tokens.
-        end: The offset after its last character; -1 for added tokens.
+        text: The token as the tokenizer writes it.
+        start: Offset of its first character in the text; -1 for added tokens.
+        end: Offset behind its last character; -1 for added tokens.
     """
 
     text: str
@@ -88,82 +81,102 @@ class Token:
 
     @property
     def added(self) -> bool:
-        """True if the tokeniser added it: it is not in the text."""
+        """True if the tokenizer added it: it is not in the text."""
         return self.start < 0
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """A feature of a tabular input.
-
-    Attributes:
-        name: Its name.
-        unit: Its unit; empty if unknown or without one.
-    """
-
-    name: str
-    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attribution:
-    """Contributions of the elements of one input or layer.
+    """Contributions of the elements of one input, or of one tensor at a layer.
+
+    Arrays of a reply are read-only views of its bytes; copy them to write.
 
     Attributes:
-        values: The attributions, without the batch: of the input's or layer's shape, for class
-            activation maps (1, height, width), for pairs (features, features). With
-            ``top_features``, one number per kept feature, of shape (kept,).
-        indices: With ``top_features``, the flat index of each kept feature; None without.
-        standard_errors: The standard error of each attribution, of values' shape; None for
-            methods that do not sample.
-        tokens: For texts, the token of each attribution; empty otherwise.
-        features: For tabular inputs, all features of the input, where the client knows them; for
-            pairs, the features of the rows and columns of values.
-        pairs: The values belong to pairs of features instead of elements; the diagonal belongs to
-            each feature alone.
+        values: The contributions, without the batch: of the input's or layer's shape, for class
+            activation maps (1, height, width), for texts (tokens,). With ``max_features``, one
+            number per kept feature, largest magnitude first.
+        standard_errors: Standard error of each number of ``values``; None for methods that do not
+            sample.
+        indices: With ``max_features``, the position of each kept feature in the flattened array of
+            ``shape``; None without.
+        shape: With ``max_features``, the shape before the others were left out; empty without.
+        features: Names of the columns of a table, also of those that were left out; empty for
+            others.
+        units: Unit of each column; empty where none is known.
+        tokens: For texts, the token of each number of ``values``; empty for others.
+        name: Name of the input or layer.
+        part: Position of the tensor at a layer with several tensors.
     """
 
     values: npt.NDArray[Any]
-    indices: npt.NDArray[Any] | None = None
     standard_errors: npt.NDArray[Any] | None = None
+    indices: npt.NDArray[Any] | None = None
+    shape: tuple[int, ...] = ()
+    features: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
     tokens: tuple[Token, ...] = ()
-    features: tuple[Feature, ...] = ()
-    pairs: bool = False
+    name: str = ""
+    part: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Interactions:
+    """Contributions of pairs of features, over all inputs together.
+
+    Attributes:
+        features: Name of each feature.
+        values: Contributions of shape (features, features), symmetric; the diagonal has each
+            feature alone.
+        standard_errors: Standard error of each number of ``values``; None for methods that do not
+            sample.
+    """
+
+    features: tuple[str, ...]
+    values: npt.NDArray[Any]
+    standard_errors: npt.NDArray[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
-    """The explanation of one output for one example by one method.
+    """The explanation of one number of one example by one method.
 
     Attributes:
-        method: The method's name.
-        example: The example's index in the request.
-        target: The explained output's index, without the batch; empty if each example has one.
-        label: The explained output's label; empty if the model declares none.
-        attributions: The contributions, by the name of the input or layer.
-        output: The explained output; None if the method did not evaluate it.
-        baseline_output: The same output at the baseline; None if the method did not evaluate it.
-        error: The error of the attributions; None if the method gives none.
-        report: The cost of the method; None in partial results.
+        method: The method, with every parameter.
+        example: Position of the example in the request.
+        target: Position of the target in the request, with ``TopK`` and ``AllTargets`` spread out.
+        index: Index of the explained output, without the batch; empty if each example has one
+            output, and for neurons.
+        label: Label of the explained output; empty if the model has none.
+        attributions: Contributions by the name of the input or layer; of a layer with several
+            tensors, by ``name[part]``. Empty for methods that give interactions.
+        interactions: Contributions of pairs of features; None for other methods.
+        output: The explained number; None if the method did not evaluate it.
+        baseline_output: The same number at the baseline; None if the method did not evaluate it.
+        error: Estimated error; None if nothing is known.
+        stop_reason: Reason for which it ended; unknown in progress.
+        report: Facts of the method's run.
         inputs: With ``return_inputs``, this example after preprocessing, by name of the input.
-        output_name: The name of the explained number, such as ``price`` or ``scores[2]``, for
-            outputs without labels; empty if the client does not know it.
+        output_name: With ``return_outputs``, the name of the explained number, such as ``price`` or
+            ``scores[2]``, for outputs without labels.
     """
 
-    method: str
+    method: Method
     example: int
-    target: tuple[int, ...]
+    target: int
+    index: tuple[int, ...]
     label: str
     attributions: Mapping[str, Attribution]
+    interactions: Interactions | None = None
     output: float | None = None
     baseline_output: float | None = None
-    error: ExplanationError | None = None
+    error: ErrorEstimate | None = None
+    stop_reason: StopReason = StopReason.UNKNOWN
     report: MethodReport | None = None
     inputs: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     output_name: str = ""
 
     def plot(self, input: npt.NDArray[Any] | None = None) -> "Figure":  # noqa: A002 - the field's word
-        """Draw the explanation: a heat map, coloured tokens or signed bars.
+        """Draw the explanation: a heat map, coloured tokens, signed bars or a matrix.
 
         Args:
             input: The image to lay the heat map over, of shape (height, width), (height, width, 3)

@@ -1,14 +1,16 @@
 """The answer to one request for explanations."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from adcaptum.client.results.explanation import Explanation, MethodReport
+from adcaptum.client.results.explanation import Explanation
+from adcaptum.client.results.method_result import MethodResult
 from adcaptum.client.results.model_info import ModelIdentity
 from adcaptum.client.results.prediction import LabelScore
 from adcaptum.client.results.rendering import renderer
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class CacheStatus(StrEnum):
-    """Origin of an answer: bypassed and miss were computed for this request."""
+    """Source of an answer: bypassed and miss were computed for this request."""
 
     UNKNOWN = "unknown"
     BYPASSED = "bypassed"
@@ -28,36 +30,44 @@ class CacheStatus(StrEnum):
     JOINED = "joined"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Explanations:
-    """The explanations of one request, as a sequence, and their common facts.
+    """The answer to a request: results by method, and their common facts.
+
+    Iterating yields the explanations of all methods. Parts are decoded when they are first read.
 
     Attributes:
         model: The model and version that answered.
-        explanations: One per method, example and target, in this order.
-        reports: The cost of each method, in the order of the request.
+        results: One per method, in the order of the request.
         inputs: With ``return_inputs``, the inputs after preprocessing, of shape (examples, ...).
-        seed: The seed of sampling methods.
-        timings: The timings of the request.
-        request_id: The request's id, as in the server's log.
-        cache: The origin of the answer; reports have its cost when it was computed.
-        predictions: For each example its largest outputs, largest first; empty for models without
-            labels, and where they were neither requested nor free.
+        seed: The seed of sampling.
+        timings: Parts of the time of the request.
+        request_id: The request's id in the server's log.
+        cache: The source of the answer; with hit and joined, results have the cost of the
+            computation that was shared.
+        predictions: For each example its classes with the largest outputs, largest first; empty
+            for models without labels, and where they were neither requested nor free.
         outputs: With ``return_outputs``, the outputs by name, arrays of shape (examples, ...).
         warnings: Reasons to doubt the answer: texts that were cut, numbers that are not finite.
+        message: The reply as it came: an ``ExplainResponse``.
     """
 
     model: ModelIdentity
-    explanations: tuple[Explanation, ...]
-    reports: tuple[MethodReport, ...]
+    results: Sequence[MethodResult]
     inputs: Mapping[str, npt.NDArray[Any]]
     seed: int
     timings: Timings
     request_id: str
-    cache: CacheStatus = CacheStatus.BYPASSED
-    predictions: tuple[tuple[LabelScore, ...], ...] = ()
+    cache: CacheStatus = CacheStatus.UNKNOWN
+    predictions: Sequence[tuple[LabelScore, ...]] = ()
     outputs: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    message: Any = field(default=None, repr=False)
+
+    @cached_property
+    def explanations(self) -> tuple[Explanation, ...]:
+        """The explanations of all methods: by method, example and target."""
+        return tuple(each for result in self.results for each in result.explanations)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -65,7 +75,7 @@ class Explanations:
         return tuple(labels[0].label for labels in self.predictions if labels)
 
     def __len__(self) -> int:
-        return len(self.explanations)
+        return sum(len(result.explanations) for result in self.results)
 
     def __iter__(self) -> Iterator[Explanation]:
         return iter(self.explanations)

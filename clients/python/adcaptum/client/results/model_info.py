@@ -1,18 +1,53 @@
 """Descriptions of served models."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
+from typing import Any
+
+from adcaptum.client.spec import Spec
+
+
+class ModelState(StrEnum):
+    """State of a version of a model."""
+
+    UNKNOWN = "unknown"
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+    UNLOADING = "unloading"
+    UNLOADED = "unloaded"
+    QUARANTINED = "quarantined"
+
+
+class InputKind(StrEnum):
+    """Kind of data of an input."""
+
+    UNKNOWN = "unknown"
+    TENSOR = "tensor"
+    TABULAR = "tabular"
+    IMAGE = "image"
+    TEXT = "text"
+
+
+class OutputKind(StrEnum):
+    """Meaning of the numbers of an output."""
+
+    UNKNOWN = "unknown"
+    VALUES = "values"
+    LOGITS = "logits"
+    PROBABILITIES = "probabilities"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """Identity of a model: name, version and digest of the weights.
+    """Identity of the weights that answered.
 
     Attributes:
-        name: The model's name.
-        version: The version that answered.
-        digest: Hexadecimal BLAKE2b digest of the model's declaration and weights.
+        name: Name of the model.
+        version: Name of the version.
+        digest: BLAKE2b digest of the model's declaration, code and weights, hexadecimal.
     """
 
     name: str
@@ -20,13 +55,27 @@ class ModelIdentity:
     digest: str
 
 
-class ModelState(StrEnum):
-    """Serving state of a model."""
+@dataclass(frozen=True, slots=True)
+class FeatureInfo:
+    """A column of a tabular input; facts of the background set are None without one.
 
-    UNKNOWN = "unknown"
-    LOADING = "loading"
-    READY = "ready"
-    UNAVAILABLE = "unavailable"
+    Attributes:
+        name: The name.
+        unit: Unit of measurement; empty if unknown or without one.
+        minimum: Smallest value in the background set.
+        maximum: Largest value in the background set.
+        mean: Mean over the background set.
+        standard_deviation: Standard deviation over the background set.
+        categories: Names of the values 0, 1, ... of a categorical column; empty for numbers.
+    """
+
+    name: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    mean: float | None = None
+    standard_deviation: float | None = None
+    categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,29 +83,28 @@ class InputInfo:
     """An input of a model.
 
     Attributes:
-        name: The name by which requests refer to it.
-        datatype: The datatype that the model takes, such as FP32.
-        shape: The shape, batch first; -1 stands for any length.
-        kind: image, text, tabular or tensor.
-        features: The name of each feature of a tabular input.
-        units: The unit of each feature of a tabular input; empty where unknown.
-        default_baseline: The baseline of requests that give none.
-        baselines: The named baselines.
-        background_rows: Number of rows of the background set of ``Samples``.
-        embedding: The layer at whose output an integer input is explained; empty for inputs that
-            are explained directly.
+        name: Name in requests.
+        kind: Kind of data.
+        datatype: Datatype that the model computes with, such as FP32.
+        accepted_datatypes: Datatypes that requests may send.
+        shape: Length of each dimension, the batch first; -1 for any length.
+        features: Columns of a tabular input, in order; empty where the owner named none.
+        default_baseline: Baseline of requests that give none: one of ``baselines``, or a number.
+        baselines: Named baselines.
+        background_rows: Rows of the background set; 0 without one.
+        embedding_layer: Layer at whose output an integer input is explained; empty: at the input.
     """
 
     name: str
+    kind: InputKind
     datatype: str
+    accepted_datatypes: tuple[str, ...]
     shape: tuple[int, ...]
-    kind: str
-    features: tuple[str, ...]
-    units: tuple[str, ...]
+    features: tuple[FeatureInfo, ...]
     default_baseline: str
     baselines: tuple[str, ...]
     background_rows: int
-    embedding: str
+    embedding_layer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +113,17 @@ class OutputInfo:
 
     Attributes:
         name: The name.
+        kind: Meaning of the numbers.
         datatype: The datatype, such as FP32.
-        shape: The shape, batch first; -1 stands for any length.
-        labels: The name of each class; empty if the model declares none.
-        kind: logits, probabilities or values.
+        shape: Length of each dimension, the batch first; -1 for any length.
+        labels: Names of the classes, in order; empty where the owner named none.
     """
 
     name: str
+    kind: OutputKind
     datatype: str
     shape: tuple[int, ...]
     labels: tuple[str, ...]
-    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +131,11 @@ class LayerInfo:
     """A layer that can be explained.
 
     Attributes:
-        name: The qualified name of the module.
-        alias: A readable name; empty if the model declares none.
-        type: The class of the module.
-        shape: The shape of its output for one example, without the batch; empty if the output is
-            not of floating-point numbers.
+        name: Qualified name of the module.
+        alias: Second name that the owner declares; empty if none.
+        type: Class of the module.
+        shape: Shape of its output for one example, without the batch; empty if the output has no
+            floating-point numbers.
     """
 
     name: str
@@ -98,80 +146,143 @@ class LayerInfo:
 
 @dataclass(frozen=True, slots=True)
 class ModelChecks:
-    """Results of the checks at load.
+    """Facts that were measured when the version was loaded.
 
     Attributes:
-        independent: The output of a row does not depend on the other rows of its batch.
-        differentiable: Gradients of the output reach the inputs.
-        accuracy: Held-out accuracy from 0 to 1; None if it was not measured.
+        independent: The output of a row does not depend on the rows beside it.
+        differentiable: Gradients of the output reach the inputs, or their embedding.
     """
 
     independent: bool
     differentiable: bool
-    accuracy: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class LayoutInfo:
-    """The memory layout and precision of a model in evaluations of its inputs and outputs.
-
-    Distances are sums of differences, relative to the sum of the magnitudes, at the examples that
-    the model was checked with.
+class ModelLimits:
+    """Bounds of requests.
 
     Attributes:
-        name: A description: "as loaded", or the changes.
-        output_distance: Distance of its outputs from those of the model as loaded.
-        gradient_distance: The same of its gradients.
-        own_output_rounding: Distance of the outputs of the model as loaded from those in float64; 0
-            where nothing was tried.
-        own_gradient_rounding: The same of its gradients.
-        rows_per_second: The speed of each layout that was tried, by name.
-        failures: The reasons against the layouts that were refused, by name.
+        max_rows: Most rows of one explanation request.
+        max_examples: Most examples of one request.
+    """
+
+    max_rows: int
+    max_examples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A version of a model on a worker.
+
+    Attributes:
+        worker: Id of the worker.
+        device: The device, as PyTorch names it.
+        state: The state on this worker.
+        reason: The reason for the state; empty while ready.
+        variant: Changes to the weights' arrangement for speed; "as loaded" without any.
+    """
+
+    worker: str
+    device: str
+    state: ModelState
+    reason: str
+    variant: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A named question that the model's owner declares.
+
+    Attributes:
+        name: The name, for the option ``preset``.
+        description: The purpose, for people.
+        spec: The question.
     """
 
     name: str
-    output_distance: float
-    gradient_distance: float
-    own_output_rounding: float
-    own_gradient_rounding: float
-    rows_per_second: Mapping[str, float]
-    failures: Mapping[str, str]
+    description: str
+    spec: Spec = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """A version of a model.
+
+    Attributes:
+        identity: Name, version and digest.
+        state: State of the placement that serves best.
+        reason: The reason for the state; empty while ready.
+        load_time: Time at which it became ready; None before.
+        inputs: Its inputs, in the order of the model's forward method.
+        outputs: Its outputs; the first is explained.
+        layers: Its layers; only ``Client.model`` fills them.
+        checks: Facts measured at load; None until it is ready.
+        limits: Bounds of requests.
+        placements: Workers that have it.
+        presets: Named questions.
+        default_preset: The preset of requests that name none.
+        accuracy: Accuracy on held-out data from 0 to 1; None if unknown.
+    """
+
+    identity: ModelIdentity
+    state: ModelState
+    reason: str
+    load_time: datetime | None
+    inputs: tuple[InputInfo, ...]
+    outputs: tuple[OutputInfo, ...]
+    layers: tuple[LayerInfo, ...]
+    checks: ModelChecks | None
+    limits: ModelLimits
+    placements: tuple[Placement, ...]
+    presets: tuple[Preset, ...]
+    default_preset: str
+    accuracy: float | None
+
+    def preset(self, name: str | None = None) -> Preset:
+        """Return a preset by its name; by default the default one.
+
+        Raises:
+            LookupError: There is none of this name.
+        """
+        wanted = name or self.default_preset
+        for each in self.presets:
+            if each.name == wanted:
+                return each
+        raise LookupError(f"there is no preset {wanted!r}")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Description of a served model.
+    """A served model and its versions.
 
     Attributes:
-        identity: The default version.
-        versions: All versions that are served.
-        aliases: Alias to version.
-        state: The serving state.
-        reason: The reason why it does not serve; empty if it does.
-        description: A description for people.
-        inputs: Its inputs, in the order of the forward method.
-        outputs: Its outputs; the first is explained.
-        layers: Its layers; only ``Client.model`` fills them.
-        checks: Results of the checks at load.
-        default_method: The method of requests that name none.
-        device: The device it runs on.
-        max_rows: The largest number of rows that one explanation may use.
-        max_examples: The largest number of examples in one request.
-        layout: Its memory layout and precision; None before it serves.
+        name: The name.
+        description: The purpose, for people.
+        default_version: The version of requests that name none; empty until the repository entry
+            is read.
+        aliases: Version by alias.
+        versions: The versions, in order; the chosen one only, where a version or an alias was
+            asked for.
+        message: The description as it came: a ``Model`` of the protocol.
     """
 
-    identity: ModelIdentity
-    versions: tuple[str, ...]
-    aliases: Mapping[str, str]
-    state: ModelState
-    reason: str
+    name: str
     description: str
-    inputs: tuple[InputInfo, ...]
-    outputs: tuple[OutputInfo, ...]
-    layers: tuple[LayerInfo, ...]
-    checks: ModelChecks
-    default_method: str
-    device: str
-    max_rows: int
-    max_examples: int
-    layout: LayoutInfo | None = None
+    default_version: str
+    aliases: Mapping[str, str]
+    versions: tuple[VersionInfo, ...]
+    message: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def default(self) -> VersionInfo:
+        """The default version; the chosen one, where a version or an alias was asked for.
+
+        Raises:
+            LookupError: No version is described.
+        """
+        for version in self.versions:
+            if version.identity.version == self.default_version:
+                return version
+        if not self.versions:
+            raise LookupError(f"the model {self.name!r} has no version")
+        return self.versions[0]

@@ -1,7 +1,7 @@
 """Predictions."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy.typing as npt
@@ -36,19 +36,21 @@ class PredictResult:
     Attributes:
         model: The model and version that answered.
         outputs: The outputs by name, arrays of shape (examples, ...).
-        predictions: For each example its largest outputs, largest first; empty for models without
-            labels.
-        timings: The timings of the request.
-        request_id: The request's id, as in the server's log.
+        predictions: For each example its classes with the largest outputs, largest first; empty
+            for models without labels.
+        timings: Parts of the time of the request.
+        request_id: The request's id in the server's log.
         warnings: Reasons to doubt the answer: texts that were cut, outputs that are not finite.
+        message: The reply as it came: a ``PredictResponse``.
     """
 
     model: ModelIdentity
     outputs: Mapping[str, npt.NDArray[Any]]
-    predictions: tuple[tuple[LabelScore, ...], ...]
+    predictions: Sequence[tuple[LabelScore, ...]]
     timings: Timings
     request_id: str
     warnings: tuple[str, ...] = ()
+    message: Any = field(default=None, repr=False)
 
     @property
     def labels(self) -> tuple[str, ...]:
