@@ -61,7 +61,7 @@ def pages() -> list[Path]:
         for path in sorted((ROOT / "docs").rglob("*.md"))
         if "decisions" not in path.parts and "node_modules" not in path.parts
     ]
-    roots = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "engine/README.md"]
+    roots = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "engine/README.md", "proto/README.md"]
     return [*(ROOT / name for name in roots), *docs]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -20,12 +21,13 @@ from PIL import Image
 from adcaptum.v1 import explanation_service_pb2, explanation_service_pb2_grpc
 from adcaptum.zoo import samples
 from adcaptum.zoo.demo import server
-from tests.integration.docs.pages import RUN, SHOWN, Block, blocks, pages
+from tests.integration.docs.pages import ROOT, RUN, SHOWN, Block, blocks, pages
 from tests.unit.zoo.conftest import model_folder
 
 __all__ = ["model_folder"]
 
 ADDRESS = "127.0.0.1:8500"
+GRPCURL = Path(__file__).parent / "grpcurl.py"
 PROGRAMS = [path for path in pages() if any(block.language in RUN for block in blocks(path))]
 
 
@@ -100,6 +102,11 @@ def prepare(folder: Path) -> None:
     Image.fromarray(samples.photograph()).save(folder / "cat.png")
     Image.fromarray(samples.photograph()).save(folder / "cat.jpg")
     np.savetxt(folder / "row.csv", samples.measurements()[None], delimiter=",")
+    # Behind the real one, where there is one.
+    stand_in = folder / "bin" / "grpcurl"
+    stand_in.parent.mkdir()
+    stand_in.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{GRPCURL}" "$@"\n', encoding="utf-8")
+    stand_in.chmod(0o755)
 
 
 def run(block: Block, address: str, scope: dict[str, Any], folder: Path) -> None:
@@ -127,17 +134,44 @@ def send(block: Block, address: str) -> None:
         assert getattr(stub, block.request)(message, timeout=60).ByteSize() > 0
 
 
-def shell(line: str, address: str, folder: Path) -> None:
-    """Run a line of a shell, with this interpreter's programs first."""
+def shell(line: str, address: str, folder: Path) -> str:
+    """Run a line of a shell, with this interpreter's programs first; return what it prints."""
     # Not resolved: the interpreter of a virtual environment is a link.
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    programs = [str(Path(sys.executable).parent), os.environ["PATH"], str(folder / "bin")]
     done = subprocess.run(
-        ["bash", "-c", line],
+        ["bash", "-c", line.replace(ADDRESS, address)],
         cwd=folder,
-        env={**os.environ, "PATH": programs, "ADCAPTUM_ADDRESS": address},
+        env={**os.environ, "PATH": os.pathsep.join(programs), "ADCAPTUM_ADDRESS": address},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", ["docs/examples/grpcurl.md", "proto/README.md"])
+def test_lines_for_a_shell_print_explanations(
+    page: str, demo: Callable[[], str], tmp_path: Path
+) -> None:
+    prepare(tmp_path)
+    lines = [
+        line.removeprefix("$ ")
+        for block in blocks(ROOT / page)
+        if block.language == "console" and not block.not_run
+        for line in block.code.splitlines()
+        if line.startswith("$ ") and line.endswith("/Explain")
+    ]
+    assert len(lines) >= 2
+    for line in lines:
+        reply = json.loads(shell(line, demo(), tmp_path))
+        for result in reply["results"]:
+            assert "failure" not in result
+            for explanation in result["explanations"]:
+                (attribution,) = explanation["attributions"]
+                values = attribution["values"]["values"]
+                assert values
+                assert all(isinstance(each, float | int) for each in values)
