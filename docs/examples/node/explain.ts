@@ -7,19 +7,20 @@ import { loadSync } from "@grpc/proto-loader";
 interface Tensor {
   name: string;
   datatype: string;
-  shape: string[];
+  shape: number[];
   data: Buffer;
 }
 
 interface Explanation {
-  method: string;
+  example: number;
   label: string;
   output: number;
-  attributions: { values: Tensor; tokens: string[] }[];
+  attributions: { values: Tensor }[];
 }
 
 interface ExplainResponse {
-  explanations: Explanation[];
+  results: { method: { name: string }; explanations: Explanation[] }[];
+  features: { input: string; example: number; names: string[] }[];
   requestId: string;
 }
 
@@ -56,8 +57,10 @@ const client = new loaded.adcaptum.v1.ExplanationService(
 const request = {
   model: { name: "reviews" },
   inputs: [texts(["A gripping film."])],
-  methods: [{ name: "integrated_gradients", params: { n_steps: { integer: 50 } } }],
-  target: { label: "positive" },
+  spec: {
+    methods: [{ name: "integrated_gradients", params: { n_steps: { numberValue: 50 } } }],
+    targets: [{ label: "positive" }],
+  },
 };
 const deadline = Date.now() + 30_000;
 
@@ -66,10 +69,13 @@ client.Explain(request, { deadline }, (error: grpc.ServiceError | null, reply: E
     console.error(grpc.status[error.code], error.details);
     process.exitCode = 1;
   } else {
-    for (const explanation of reply.explanations) {
-      console.log(`${explanation.method}: why "${explanation.label}" (${explanation.output})`);
-      for (const { values, tokens } of explanation.attributions) {
-        floats(values).forEach((value, place) => console.log(tokens[place], value.toFixed(4)));
+    for (const { method, explanations } of reply.results) {
+      for (const { example, label, output, attributions } of explanations) {
+        console.log(`${method.name}: why "${label}" (${output})`);
+        const tokens = reply.features.find((each) => each.example === example)?.names ?? [];
+        floats(attributions[0].values).forEach((value, place) =>
+          console.log(tokens[place], value.toFixed(4)),
+        );
       }
     }
   }
