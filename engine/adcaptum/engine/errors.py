@@ -6,6 +6,7 @@ EngineError
 ├── ModelError          the model cannot be explained in the way that was asked for
 │   ├── NotDifferentiable   no gradient reaches the place where it was asked for
 │   ├── NotPerRow           the output does not have one entry per row of the batch
+│   ├── ForwardExited       the model's forward raised what would end the process
 │   └── UncoveredOperations a backward rule does not cover some operations
 └── BudgetExceeded      the rows allowed do not suffice for a first answer
 """
@@ -44,6 +45,10 @@ class NotDifferentiable(ModelError):
 
 class NotPerRow(ModelError):
     """The model's output does not have one entry per row: it may be one answer for all."""
+
+
+class ForwardExited(ModelError):
+    """The model's forward raised what would end the process, such as `SystemExit`."""
 
 
 class UncoveredOperations(ModelError):

@@ -137,9 +137,15 @@ class ModelFailed(FailedPrecondition):
 
 
 class ModelRaised(FailedPrecondition):
-    """The model's own code raised an error on these inputs."""
+    """The model's own code raised an error on these inputs, the `__cause__` of this one.
+
+    Callers see neither its text nor its trace; the log has both.
+    """
 
     reason = Reason.MODEL_RAISED
+
+    def __init__(self, *, subject: str) -> None:
+        FailedPrecondition.__init__(self, "The model raised an error.", subject=subject)
 
 
 class Unsupported(FailedPrecondition):

@@ -14,7 +14,7 @@ from adcaptum.engine.errors import (
     NotDifferentiable,
 )
 from adcaptum.engine.execution.backward import gradients, kept
-from adcaptum.engine.execution.model_errors import model_error
+from adcaptum.engine.execution.model_errors import model_error, passed_through
 from adcaptum.engine.execution.objective import first_tensor, objective_of
 from adcaptum.engine.execution.packing import (
     RowRange,
@@ -246,6 +246,20 @@ def _forward(model: Model, arguments: Sequence[object], inputs: int) -> object:
         if instead is None:
             raise
         raise instead from error
+
+
+_OF_MODELS = frozenset({_forward.__code__, gradients.__code__})
+
+
+def raised_by_model(error: BaseException) -> bool:
+    """Returns whether an exception of `evaluate` is the model's own.
+
+    It is if it came out of the model's forward or out of a backward pass, and is neither an error
+    of the engine's nor a lack of memory.
+    """
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return False
+    return passed_through(error, _OF_MODELS)
 
 
 def _followed(objective: Tensor, interception: Interception | None) -> Tensor:

@@ -3,7 +3,7 @@
 Rules:
 1. Exceptions pass unchanged, except an index beyond the rows of an embedding, whose error names the
    input.
-2. `SystemExit` and its like end a process that serves many callers: they become `ModelError`.
+2. `SystemExit` and its like end a process that serves many callers: they become `ForwardExited`.
 3. An exception that a signal raises passes: it is meant for the process (Ctrl-C in a notebook, a
    timeout). Python runs signal handlers in the main thread only. The default handler of SIGINT is
    no Python code, so that the interrupted frame is not at a `raise`; another handler is a frame of
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dis import opmap
 from types import CodeType, FrameType, TracebackType
 from typing import Final, TypeGuard
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adcaptum.engine.errors import ModelError, OutOfRange
+from adcaptum.engine.errors import EngineError, ForwardExited, OutOfRange
 
 _RAISE: Final = opmap["RAISE_VARARGS"]
 _LOOKUPS: Final = {functional.embedding.__code__, functional.embedding_bag.__code__}
@@ -42,7 +42,21 @@ def model_error(error: BaseException, arguments: Sequence[object], inputs: int) 
     if isinstance(error, Exception) or _is_of_a_signal(error):
         return None
     said = f": {error}" if str(error) else ""
-    return ModelError(f"the model's forward raised {type(error).__name__}{said}")
+    return ForwardExited(f"the model's forward raised {type(error).__name__}{said}")
+
+
+def passed_through(error: BaseException, codes: Collection[CodeType]) -> bool:
+    """Returns whether an exception that is not the engine's own has passed through a function.
+
+    `ForwardExited` has: it stands for an exception of the model's.
+
+    Args:
+        error: The exception, as it was caught.
+        codes: The code of the functions.
+    """
+    if isinstance(error, EngineError):
+        return isinstance(error, ForwardExited)
+    return any(frame.f_code in codes for frame, _ in _frames(error.__traceback__))
 
 
 def _beyond_an_embedding(

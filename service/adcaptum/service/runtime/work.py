@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
+from adcaptum.engine.execution.evaluator import raised_by_model
 from adcaptum.engine.execution.flow_run import FlowRun
 from adcaptum.engine.execution.pending import Pending
 from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.engine.scheduling.request import Request
 from adcaptum.engine.vocabulary.evaluation import FORWARD_ROWS
 from adcaptum.service.device.busy_time import BusyTime
+from adcaptum.service.errors import ModelRaised
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.cost import Cost
 from adcaptum.service.runtime.planned_flow import Plan, PlannedFlow
@@ -191,7 +193,11 @@ class Work:
                 culprit.execution.fail(error)
             except Exception as raised:  # noqa: BLE001  # whatever the flow makes of it is the answer
                 error = raised
-        self.error = error
+        if raised_by_model(error):
+            self.error = ModelRaised(subject=self.model.name)
+            self.error.__cause__ = error
+        else:
+            self.error = error
         self._end()
 
     def release(self) -> None:

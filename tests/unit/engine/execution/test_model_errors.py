@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from adcaptum.engine import METHODS, Explicand, ModelError, OutOfRange, Shared, Site, explain
+from adcaptum.engine.errors import ForwardExited
 from adcaptum.engine.execution.forwards.futures import run_later
 from adcaptum.engine.execution.forwards.whole_batch import WholeBatch
 
@@ -108,7 +109,7 @@ def test_in_other_threads_an_interrupt_is_the_models() -> None:
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    assert [type(error) for error in found] == [ModelError]
+    assert [type(error) for error in found] == [ForwardExited]
 
 
 class Words(nn.Module):

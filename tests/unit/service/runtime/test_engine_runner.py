@@ -13,8 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from adcaptum.engine.vocabulary.flow import Flow
-from adcaptum.service.errors import Cancelled, DeadlineExceeded, Unavailable
+from adcaptum.engine.rows.sources import Given
+from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Output
+from adcaptum.engine.vocabulary.flow import Flow, ask
+from adcaptum.service.errors import Cancelled, DeadlineExceeded, ModelRaised, Unavailable
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.engine_runner import EngineRunner
 from adcaptum.service.runtime.thread_runner import ThreadRunner
@@ -94,7 +96,62 @@ async def test_only_the_culprit_fails(
         engine.submit(each)
     await asyncio.gather(*(each.finished for each in works))
     assert [i for i, each in enumerate(works) if each.error is not None] == [7]
-    assert isinstance(works[7].error, ArithmeticError)
+    assert isinstance(works[7].error, ModelRaised)
+    assert works[7].error.subject == "tiny"
+    # The log has the model's own error with its trace, callers have neither.
+    assert isinstance(works[7].error.__cause__, ArithmeticError)
+    assert works[7].error.__cause__.__traceback__ is not None
+    assert "too large" not in str(works[7].error)
+
+
+@pytest.mark.parametrize("error", [ArithmeticError("mine"), SystemExit("mine"), TypeError("mine")])
+async def test_what_a_model_raises_is_told_from_faults_of_the_server(
+    error: BaseException, engine: EngineRunner, model: tuple[ServedModel, Watched]
+) -> None:
+    def watch(rows: Tensor) -> None:
+        raise error
+
+    def faulty() -> Flow[Any]:
+        yield from outputs(torch.ones(1, 3))
+        raise ArithmeticError("a fault of the method")
+
+    one = work(model[0], faulty())
+    engine.submit(one)
+    await one.finished
+    assert type(one.error) is ArithmeticError
+    model[1].watch = watch
+    other = work(model[0], outputs(torch.ones(1, 3)))
+    engine.submit(other)
+    await other.finished
+    assert isinstance(other.error, ModelRaised)
+    assert "mine" in str(other.error.__cause__)
+
+
+class NoWayBack(torch.autograd.Function):
+    """The identity, whose gradient nobody knows."""
+
+    @staticmethod
+    def forward(_: Any, values: Tensor) -> Tensor:
+        return values.clone()
+
+    @staticmethod
+    def backward(*_: Any) -> Tensor:
+        raise ArithmeticError("no way back")
+
+
+async def test_a_backward_pass_that_raises_is_the_models_own_too(
+    engine: EngineRunner, model: tuple[ServedModel, Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = model[1].forward
+    monkeypatch.setattr(model[1], "forward", lambda rows: NoWayBack.apply(forward(rows)))
+    rows = Given((torch.ones(1, 3),))
+    one = work(
+        model[0], ask(Evaluation(rows, Output(torch.zeros(1, 1, dtype=torch.int64)), wrt=INPUT))
+    )
+    engine.submit(one)
+    await one.finished
+    assert isinstance(one.error, ModelRaised)
+    assert isinstance(one.error.__cause__, ArithmeticError)
 
 
 async def test_results_that_fit_in_no_memory_fail_their_own_work(
@@ -287,6 +344,8 @@ async def test_the_memory_of_an_ended_work_does_not_wait_for_the_garbage_collect
             if one.error is not None:
                 # The traceback of an error holds what its frames held.
                 one.error.__traceback__ = None
+                if one.error.__cause__ is not None:
+                    one.error.__cause__.__traceback__ = None
             held.append(weakref.ref(rows))
             del one, rows
         # A device thread may tell the event loop a little before it is done.
