@@ -78,7 +78,8 @@ class InvalidRequest(ServiceError, ValueError):
     def __init__(
         self, field: str, description: str, *, reason: Reason = Reason.FIELD_INVALID
     ) -> None:
-        ServiceError.__init__(self, f"{field}: {description}")
+        # The request itself has an empty path.
+        ServiceError.__init__(self, f"{field}: {description}" if field else description)
         self.reason = reason
         self.violations = (Violation(field, description),)
 

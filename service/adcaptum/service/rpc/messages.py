@@ -1,8 +1,8 @@
 """Bytes of requests -> messages, bounded, with typed errors.
 
 If gRPC decoded requests, it would do so before any check, answer UNKNOWN where it fails, and log a
-traceback. So every method takes bytes, and they are decoded here, without fields that the server
-does not know.
+traceback. So every method takes bytes, and they are decoded here. Fields that the server does not
+know are refused: to ignore a part of a question gives a wrong answer.
 """
 
 import asyncio
@@ -16,7 +16,14 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
 from adcaptum.service.errors import DeadlineExceeded, InvalidRequest
-from adcaptum.service.wire.structure import Payloads, check_structure, payloads, undecodable
+from adcaptum.service.wire.structure import (
+    MOST_STRUCTURE,
+    Layout,
+    check_structure,
+    layout,
+    undecodable,
+    unknown_field,
+)
 
 MESSAGE_SECONDS: Final = 20.0
 """The longest that a call may take to send its request: one that sends none holds a place."""
@@ -30,23 +37,24 @@ class MessageReader:
 
     Attributes:
         kind: The class of its messages.
-        fields: Their fields with data.
+        fields: Their fields.
     """
 
     kind: type[Message]
-    fields: Payloads
+    fields: Layout
 
     @classmethod
     def of(cls, deserializer: Any) -> Self:
         """Makes a reader of what a generated deserializer, `Message.FromString`, makes."""
         kind: type[Message] = deserializer.__self__
-        return cls(kind, payloads(cast("Descriptor", kind.DESCRIPTOR)))
+        return cls(kind, layout(cast("Descriptor", kind.DESCRIPTOR)))
 
     def decode(self, raw: bytes) -> Any:
         """Decodes a request.
 
         Raises:
-            InvalidRequest: The bytes are no such message, or too many of them are not data.
+            InvalidRequest: The bytes are no such message, too many of them are not data, or a
+                field is not known.
         """
         check_structure(raw, self.fields)
         message = self.kind()
@@ -54,7 +62,14 @@ class MessageReader:
             message.ParseFromString(raw)
         except DecodeError as error:
             raise undecodable() from error
+        if len(raw) > MOST_STRUCTURE:
+            # The fields of a large message are checked already; its size takes a copy of its data.
+            message.DiscardUnknownFields()
+            return message
+        size = message.ByteSize()
         message.DiscardUnknownFields()
+        if message.ByteSize() != size:
+            raise unknown_field(raw, self.fields)
         return message
 
 
