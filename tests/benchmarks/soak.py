@@ -77,12 +77,12 @@ async def _call(
         # No two inputs are the same: nothing comes out of the cache.
         x = inputs[name][chance.randrange(16)][None].numpy() * (1 + chance.random() / 100)
         options: dict[str, Any] = {
-            "method": chance.choice(METHODS),
-            "target": 0,
+            "methods": chance.choice(METHODS),
+            "targets": 0,
             "timeout": chance.choice([None, None, None, 0.02]),
         }
         if chance.random() < 0.1:
-            options["target"] = 99
+            options["targets"] = 99
         asked = asyncio.ensure_future(client.explain(name, x, **options))
         if chance.random() < 0.1:
             await asyncio.sleep(chance.random() / 50)

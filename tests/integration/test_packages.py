@@ -60,7 +60,7 @@ with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         lines = (json.loads(line) for line in process.stderr)
         address = next(line["grpc"] for line in lines if line["event"] == "ready")
         with Client(address) as client:
-            values = client.explain("mine", np.ones((1, 4)), method="kernel_shap")
+            values = client.explain("mine", np.ones((1, 4)), methods="kernel_shap")
     finally:
         process.terminate()
         process.communicate()
