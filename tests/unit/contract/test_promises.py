@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import json_format
 
 from adcaptum.service.errors import Reason
-from adcaptum.service.requests import question
+from adcaptum.service.requests.questions import presets
 from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb
 from tests.unit.contract.promises import grown, kept, promised
 
@@ -69,5 +69,5 @@ def test_presets_are_overridden_by_their_rule(name: str) -> None:
     request = json_format.ParseDict(
         {key: case[key] for key in ("spec",) if key in case}, pb.ExplainRequest()
     )
-    asked = question.effective_spec(request, {question.DEFAULT: preset})
+    asked = presets.effective_spec(request, {presets.DEFAULT: preset})
     assert json_format.MessageToDict(asked, preserving_proto_field_name=True) == case["question"]
