@@ -22,6 +22,7 @@ from tests.integration.service.asking import (
     explanations,
     method,
     predict,
+    reason,
     tensor,
 )
 
@@ -184,6 +185,8 @@ def test_bytes_that_are_no_message_are_an_invalid_argument(
     with pytest.raises(grpc.RpcError) as caught:
         list(call(raw, timeout=20))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    if "adcaptum" in rpc:
+        assert reason(caught.value) == "REQUEST_UNREADABLE"
     assert not [line for line in server.lines if "exception" in line]
 
 

@@ -22,6 +22,7 @@ from tests.integration.service.asking import (
     index,
     method,
     predict,
+    reason,
     streaming,
 )
 from tests.integration.service.test_sharing import metric
@@ -180,6 +181,8 @@ def test_who_finds_no_room_is_told_when_there_will_be(
     with pytest.raises(grpc.RpcError, match="rows under way, of 30000 allowed") as caught:
         stub.Explain(asked(30, 2), metadata=(("x-caller-id", "second"),))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert reason(caught.value) == "QUEUE_FULL"
+    assert details(caught.value)["ErrorInfo"].metadata["limit"] == "rows"
     delay: Any = details(caught.value)["RetryInfo"]
     assert 0.05 <= delay.retry_delay.ToTimedelta().total_seconds() <= 60
     assert explanations(stub.Explain(asked(1, 3, 10)))
@@ -193,13 +196,15 @@ def test_a_caller_has_limits_of_its_own(tiny: tuple[Server, ExplanationServiceSt
     streams = [stub.ExplainStream(streaming(asked(8, seed)), metadata=many) for seed in (4, 5)]
     for stream in streams:
         assert next(stream).HasField("accepted")
-    with pytest.raises(grpc.RpcError, match="this caller has 2 requests under way"):
+    with pytest.raises(grpc.RpcError, match="this caller has 2 requests under way") as caught:
         stub.Explain(asked(1, 6, 10), metadata=many)
+    assert reason(caught.value) == "QUOTA"
+    assert details(caught.value)["QuotaFailure"].violations[0].subject == "caller_requests"
     assert explanations(stub.Explain(asked(1, 6, 10), metadata=(("x-caller-id", "few"),)))
     for stream in streams:
         stream.cancel()
-    reason = "caller_requests"
-    assert metric(server, "adcaptum_rejected_requests_total", reason=reason) == 1
+    rejected = metric(server, "adcaptum_rejected_requests_total", reason="caller_requests")
+    assert rejected == 1
 
 
 def test_a_stream_sends_explanations_only_when_they_have_changed(

@@ -18,12 +18,14 @@ from tests.integration.conftest import Server
 from tests.integration.service.asking import (
     BYPASS,
     attributions,
+    details,
     digits,
     explain,
     explanations,
     index,
     method,
     predict,
+    reason,
     streaming,
 )
 
@@ -128,8 +130,10 @@ def test_what_cannot_be_done_in_time_is_refused_at_once(
     long = explain(
         digits(60, 97), method("integrated_gradients", n_steps=900), model="digits", target=index(0)
     )
-    with pytest.raises(grpc.RpcError, match="of computation"):
+    with pytest.raises(grpc.RpcError, match="of computation") as caught:
         stub.Explain(long, timeout=0.5)
+    assert reason(caught.value) == "DEADLINE_TOO_SHORT"
+    assert float(details(caught.value)["ErrorInfo"].metadata["needed_seconds"]) > 0.5
     assert metric(server, "adcaptum_rows_total", model="digits") == before
 
 
