@@ -43,8 +43,7 @@ class ExplanationServiceStub(object):
 
     Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller, with whom others share
     the device evenly; else the peer's address does. `x-request-id` is an id for logs, opaque and not
-    necessarily unique. `traceparent` continues a W3C trace. Calls compute and change nothing: repeating
-    them is safe.
+    necessarily unique. Calls compute and change nothing: repeating them is safe.
     """
 
     def __init__(self, channel):
@@ -108,8 +107,7 @@ class ExplanationServiceServicer(object):
 
     Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller, with whom others share
     the device evenly; else the peer's address does. `x-request-id` is an id for logs, opaque and not
-    necessarily unique. `traceparent` continues a W3C trace. Calls compute and change nothing: repeating
-    them is safe.
+    necessarily unique. Calls compute and change nothing: repeating them is safe.
     """
 
     def Predict(self, request, context):
@@ -225,8 +223,7 @@ class ExplanationService(object):
 
     Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller, with whom others share
     the device evenly; else the peer's address does. `x-request-id` is an id for logs, opaque and not
-    necessarily unique. `traceparent` continues a W3C trace. Calls compute and change nothing: repeating
-    them is safe.
+    necessarily unique. Calls compute and change nothing: repeating them is safe.
     """
 
     @staticmethod

@@ -44,8 +44,7 @@ class ExplanationServiceStub:
 
     Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller, with whom others share
     the device evenly; else the peer's address does. `x-request-id` is an id for logs, opaque and not
-    necessarily unique. `traceparent` continues a W3C trace. Calls compute and change nothing: repeating
-    them is safe.
+    necessarily unique. Calls compute and change nothing: repeating them is safe.
     """
 
     @_typing.overload
@@ -86,8 +85,7 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
 
     Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller, with whom others share
     the device evenly; else the peer's address does. `x-request-id` is an id for logs, opaque and not
-    necessarily unique. `traceparent` continues a W3C trace. Calls compute and change nothing: repeating
-    them is safe.
+    necessarily unique. Calls compute and change nothing: repeating them is safe.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -124,8 +122,7 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller, with whom others share
     the device evenly; else the peer's address does. `x-request-id` is an id for logs, opaque and not
-    necessarily unique. `traceparent` continues a W3C trace. Calls compute and change nothing: repeating
-    them is safe.
+    necessarily unique. Calls compute and change nothing: repeating them is safe.
     """
 
     @_abc_1.abstractmethod
