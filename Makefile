@@ -70,7 +70,7 @@ gpu-bundle: $(STAMP)  ## collect the wheels that a bare GPU machine needs into .
 		--platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
 		--constraint constraints.txt --dest .wheels structlog pydantic-settings pydantic pydantic-core \
 		annotated-types typing-inspection python-dotenv starlette uvicorn grpcio grpcio-health-checking \
-		grpcio-reflection grpcio-status googleapis-common-protos protobuf pytest-asyncio hypothesis tomli-w
+		grpcio-reflection grpcio-status googleapis-common-protos protobuf pytest-asyncio hypothesis
 
 # Of the unit tests alone, with branches; servers run in processes of their own and are not counted.
 # 89.8 % when this was written: raise the floor when the figure rises.

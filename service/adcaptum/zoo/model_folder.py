@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import tomli_w
 from torch import Tensor
+
+from adcaptum.zoo import toml_text
 
 VERSION = "1"
 
@@ -62,7 +63,7 @@ class ModelFolder:
             _save(tensors, folder / name)
         for name, text in self.texts.items():
             (folder / name).write_text(text, encoding="utf-8")
-        (folder / "model.toml").write_text(tomli_w.dumps(self.configuration), encoding="utf-8")
+        (folder / "model.toml").write_text(toml_text.dumps(self.configuration), encoding="utf-8")
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:

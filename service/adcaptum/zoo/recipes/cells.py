@@ -10,12 +10,14 @@ from torch import Tensor
 
 from adcaptum.zoo import cells
 from adcaptum.zoo.model_folder import ModelFolder
+from adcaptum.zoo.recipes import presets
 from adcaptum.zoo.training import Report, accuracy, fit, reproducible
 
 SEED: Final = 0
 BENIGN: Final = 1
 BACKGROUND_ROWS: Final = 100
 EXAMPLE_ROWS: Final = 4
+PRESETS: Final = presets.to_errors(quick=0.1, exact=0.001)
 
 # The data set does not name the unit of its lengths.
 UNITS: Final = {
@@ -135,7 +137,8 @@ def _configuration(data: CellData, held_out: float) -> dict[str, object]:
             }
         ],
         "layers": {"hidden": "relu_1", "features": "relu_2"},
-        "defaults": {"method": "integrated_gradients", "params": {"n_steps": 50}},
+        "defaults": {"methods": [{"name": "integrated_gradients", "params": {"n_steps": 50}}]},
+        "presets": PRESETS,
         "limits": {"max_rows": 100_000, "max_examples": 256},
         "examples": {"file": "examples.safetensors"},
     }

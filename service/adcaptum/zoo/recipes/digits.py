@@ -10,12 +10,14 @@ from torch import Tensor
 
 from adcaptum.zoo import digits
 from adcaptum.zoo.model_folder import ModelFolder
+from adcaptum.zoo.recipes import presets
 from adcaptum.zoo.training import Report, accuracy, fit, reproducible
 
 SEED: Final = 0
 BRIGHTEST: Final = 16
 BACKGROUND_ROWS: Final = 100
 EXAMPLE_ROWS: Final = 4
+PRESETS: Final = presets.to_errors(quick=0.1, exact=0.01)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,8 @@ def _configuration(data: DigitData, held_out: float) -> dict[str, object]:
             }
         ],
         "layers": {"stem": "stem", "middle": "block_1", "features": "block_2"},
-        "defaults": {"method": "integrated_gradients", "params": {"n_steps": 50}},
+        "defaults": {"methods": [{"name": "integrated_gradients", "params": {"n_steps": 50}}]},
+        "presets": PRESETS,
         "limits": {"max_rows": 100_000, "max_examples": 256},
         "examples": {"file": "examples.safetensors"},
     }

