@@ -44,7 +44,9 @@ def read(
     if message.HasField("max_rows"):
         rows = message.max_rows
         if not 1 <= rows <= most_rows:
-            raise InvalidRequest("spec.budget.max_rows", f"{rows}; must be from 1 to {most_rows}")
+            raise InvalidRequest(
+                "spec.budget.max_rows", f"{rows}; must be at least 1 and at most {most_rows}"
+            )
     if not message.HasField("tolerance"):
         return Budget(rows)
     tolerance = message.tolerance

@@ -7,35 +7,30 @@ import pytest
 import torch
 
 from adcaptum.engine import explain
-from adcaptum.engine.vocabulary.evaluation import Output
-from adcaptum.service.errors import InvalidRequest
+from adcaptum.engine.vocabulary.evaluation import Neuron, Output
+from adcaptum.service.errors import InvalidRequest, Unsupported
 from adcaptum.service.handlers.plans import Explanation
 from adcaptum.service.models.declaration import InputDeclaration
-from adcaptum.service.requests import (
-    baseline_reader,
-    baselines as references,
-    budgets,
-    parsed_request as question,
-    targets,
-)
+from adcaptum.service.requests import budgets, parsed_request as question
+from adcaptum.service.requests.budgets import Budget
+from adcaptum.service.requests.questions import baseline_reader
 from adcaptum.service.requests.reading import Reading
-from adcaptum.v1 import (
-    explanation_pb2,
-    explanation_service_pb2 as pb,
-    method_pb2,
-    tensor_pb2,
-)
+from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb
+from tests.unit.service import asking
+from tests.unit.service.asking import every, index, label, method
 from tests.unit.service.tiny_model import served, tokens
 
 
 def request(rows: int = 2, **fields: Any) -> pb.ExplainRequest:
-    data = np.ones((rows, 3), np.float32)
-    values = tensor_pb2.Tensor(datatype="FP32", shape=data.shape, data=data.tobytes())
-    return pb.ExplainRequest(inputs=[values], **fields)
+    return asking.explain(np.ones((rows, 3), np.float32), **fields)
 
 
 def read(asked: pb.ExplainRequest) -> question.ParsedRequest:
-    return question.read(asked, served()[0], Reading(1000))
+    return asking.read(asked, served()[0])
+
+
+def of_neuron(layer: str, *position: int) -> explain_spec_pb2.Target:
+    return explain_spec_pb2.Target(neuron=explain_spec_pb2.Neuron(layer=layer, index=position))
 
 
 def test_the_largest_output_needs_the_outputs_first() -> None:
@@ -43,25 +38,12 @@ def test_the_largest_output_needs_the_outputs_first() -> None:
 
 
 def test_a_named_target_needs_no_outputs() -> None:
-    target = explanation_pb2.Target(label="yes")
-    assert not read(request(target=target)).needs_outputs
-
-
-def test_equal_outputs_are_ranked_by_index() -> None:
-    choice = targets.TargetChoice(most=3)
-    chosen = choice.given(torch.tensor([[1.0, 2.0, 2.0, 1.0]]))
-    assert [int(each) for each in chosen] == [1, 2, 0]
-
-
-def test_outputs_of_several_dimensions_are_ranked_by_all_their_indices() -> None:
-    chosen = targets.TargetChoice(most=1).given(torch.tensor([[[1.0, 2.0], [9.0, 3.0]]]))
-    assert chosen[0].tolist() == [[1, 0]]
+    assert not read(request(targets=[label("yes")])).needs_outputs
 
 
 def test_a_piece_is_made_for_each_method_and_target() -> None:
-    methods = [method_pb2.MethodSpec(name=name) for name in ("saliency", "input_x_gradient")]
-    target = explanation_pb2.Target(all=explanation_pb2.AllTargets())
-    pieces = read(request(methods=methods, target=target)).pieces(None)
+    methods = [method(name) for name in ("saliency", "input_x_gradient")]
+    pieces = read(request(methods=methods, targets=[every()])).pieces(None)
     assert [(piece.method, piece.target) for piece in pieces] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     explained = pieces[1].explicand.target
     assert isinstance(explained, Output)
@@ -69,18 +51,57 @@ def test_a_piece_is_made_for_each_method_and_target() -> None:
     assert explained.indices.tolist() == [[1], [1]]
 
 
-SEVERAL = [method_pb2.MethodSpec(name=name) for name in ("saliency", "input_x_gradient")]
-YES = explanation_pb2.Target(label="yes")
+def test_outputs_and_neurons_are_explained_side_by_side() -> None:
+    ids = np.array([[1, 2, 3], [4, 5, 6]])
+    targets = [of_neuron("hidden", 4), explain_spec_pb2.Target(top_k=2), index(0, 1)]
+    asked = asking.explain(ids, methods=[method("feature_ablation")], targets=targets)
+    parsed = asking.read(asked, tokens())
+    assert parsed.needs_outputs
+    pieces = parsed.pieces(torch.tensor([[1.0, 2.0], [4.0, 3.0]]))
+    assert [each.target for each in pieces] == [0, 1, 2, 3]
+    assert isinstance(pieces[0].explicand.target, Neuron)
+    assert [each.indices.tolist() for each in pieces] == [
+        [[], []],
+        [[1], [0]],
+        [[0], [1]],
+        [[0], [1]],
+    ]
+    assert parsed.targets.origins == (0, 1, 1, 2)
+
+
+def test_a_method_that_the_model_cannot_run_fails_alone() -> None:
+    ids = np.array([[1, 2, 3]])
+    methods = [method("guided_grad_cam"), method("feature_ablation")]
+    layered = {"site": explain_spec_pb2.Site(layer="hidden"), "targets": [index(1)]}
+    parsed = asking.read(asking.explain(ids, methods=methods, **layered), tokens())
+    (failed,) = parsed.failures.items()
+    assert failed[0] == 0
+    assert isinstance(failed[1], Unsupported)
+    assert [each.method for each in parsed.pieces(None)] == [1]
+    assert parsed.planned_rows[0] == 0
+    with pytest.raises(Unsupported, match="guided_grad_cam"):
+        asking.read(asking.explain(ids, methods=methods[:1], **layered), tokens())
+
+
+def test_a_request_has_as_many_methods_as_it_names_or_its_preset() -> None:
+    assert [each.spec.name for each in read(request()).methods] == ["saliency"]
+    steps = [method("integrated_gradients", n_steps=each) for each in (4, 60)]
+    parsed = read(request(methods=steps))
+    assert [each.spec.params["n_steps"].number_value for each in parsed.methods] == [4, 60]
+
+
+SEVERAL = [method(name) for name in ("saliency", "input_x_gradient")]
+YES = [label("yes")]
 
 
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
         ({}, True),
-        ({"target": YES}, False),
-        ({"target": YES, "methods": SEVERAL}, True),
-        ({"target": YES, "output": {"return_predictions": True}}, True),
-        ({"target": YES, "output": {"return_outputs": True}}, True),
+        ({"targets": YES}, False),
+        ({"targets": YES, "methods": SEVERAL}, True),
+        ({"targets": YES, "output": {"return_predictions": True}}, True),
+        ({"targets": YES, "output": {"return_outputs": True}}, True),
         ({"methods": SEVERAL, "output": {"return_predictions": False}}, False),
     ],
     ids=["the largest", "a label", "several methods", "asked for", "numbers asked for", "unwanted"],
@@ -93,16 +114,14 @@ def test_the_outputs_are_told_where_they_are_known_or_asked_for(
 
 
 def test_models_without_labels_make_no_predictions_of_their_own_accord() -> None:
-    data = np.ones((1, 2), np.int64)
-    ids = tensor_pb2.Tensor(datatype="INT64", shape=data.shape, data=data.tobytes())
-    asked = pb.ExplainRequest(inputs=[ids], methods=SEVERAL)
-    assert not question.read(asked, tokens(), Reading(1000)).shows_outputs
-    asked.output.return_outputs = True
-    assert question.read(asked, tokens(), Reading(1000)).shows_outputs
+    asked = asking.explain(np.ones((1, 2), np.int64), methods=SEVERAL)
+    assert not asking.read(asked, tokens()).shows_outputs
+    asked.spec.output.return_outputs = True
+    assert asking.read(asked, tokens()).shows_outputs
 
 
 def test_the_estimate_is_what_the_flows_say() -> None:
-    asked = read(request(methods=[method_pb2.MethodSpec(name="integrated_gradients")]))
+    asked = read(request(methods=[method("integrated_gradients")]))
     plan = Explanation(asked)
     plan.first()
     (ask,) = plan.following([type("Reading", (), {"values": torch.eye(2)})()])
@@ -112,11 +131,11 @@ def test_the_estimate_is_what_the_flows_say() -> None:
 
 
 def test_a_budget_that_does_not_suffice_for_all_is_shared() -> None:
-    methods = [method_pb2.MethodSpec(name="integrated_gradients")] * 2
+    methods = [method("integrated_gradients")] * 2
     asked = request(
         methods=methods,
-        target=explanation_pb2.Target(label="yes"),
-        budget=explanation_pb2.Budget(max_rows=50),
+        targets=YES,
+        budget=explain_spec_pb2.Budget(max_rows=50),
     )
     outputs, *asks = Explanation(read(asked)).first()
     for ask in (outputs, *asks):
@@ -126,11 +145,11 @@ def test_a_budget_that_does_not_suffice_for_all_is_shared() -> None:
 
 
 def test_with_a_tolerance_a_budget_is_shared_whatever_is_expected() -> None:
-    methods = [method_pb2.MethodSpec(name="integrated_gradients")] * 2
+    methods = [method("integrated_gradients")] * 2
     asked = request(
         methods=methods,
-        target=explanation_pb2.Target(label="yes"),
-        budget=explanation_pb2.Budget(max_rows=5000, tolerance=0.01),
+        targets=YES,
+        budget=explain_spec_pb2.Budget(max_rows=5000, tolerance=0.01),
     )
     outputs, *asks = Explanation(read(asked)).first()
     for ask in (outputs, *asks):
@@ -138,18 +157,32 @@ def test_with_a_tolerance_a_budget_is_shared_whatever_is_expected() -> None:
     assert [ask.max_rows for ask in asks] == [2500, 2500]
 
 
-@pytest.mark.parametrize("tolerance", [-0.1, 1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("tolerance", [-0.1, 0.0, 1.0, float("nan"), float("inf")])
 def test_a_tolerance_that_makes_no_sense_is_refused(tolerance: float) -> None:
-    with pytest.raises(InvalidRequest, match="at least 0 and below 1"):
-        read(request(budget=explanation_pb2.Budget(tolerance=tolerance)))
+    with pytest.raises(InvalidRequest, match="from 1e-09 to below 1") as caught:
+        read(request(budget=explain_spec_pb2.Budget(tolerance=tolerance)))
+    assert caught.value.violations[0].field == "spec.budget.tolerance"
+
+
+@pytest.mark.parametrize("rows", [-1, 0, 100_001])
+def test_a_budget_of_no_row_or_of_too_many_is_refused(rows: int) -> None:
+    with pytest.raises(InvalidRequest, match="at least 1 and at most 100000") as caught:
+        read(request(budget=explain_spec_pb2.Budget(max_rows=rows)))
+    assert caught.value.violations[0].field == "spec.budget.max_rows"
+
+
+def test_without_a_budget_the_models_holds() -> None:
+    assert read(request()).budget == Budget(100_000)
+    assert read(request(budget=explain_spec_pb2.Budget())).budget == Budget(100_000)
+    assert read(request(budget=explain_spec_pb2.Budget(max_rows=7))).budget == Budget(7)
 
 
 def test_a_tolerance_is_for_methods_that_take_one() -> None:
-    methods = [method_pb2.MethodSpec(name=name) for name in ("integrated_gradients", "saliency")]
-    asked = request(methods=methods, budget=explanation_pb2.Budget(tolerance=0.05))
+    methods = [method(name) for name in ("integrated_gradients", "saliency")]
+    asked = request(methods=methods, budget=explain_spec_pb2.Budget(tolerance=0.05))
     with pytest.raises(InvalidRequest, match=r"saliency takes none.*integrated_gradients"):
         read(asked)
-    del asked.methods[1]
+    del asked.spec.methods[1]
     (piece,) = read(asked).pieces(torch.eye(2))
     assert piece.explicand.tolerance == 0.05
 
@@ -157,30 +190,33 @@ def test_a_tolerance_is_for_methods_that_take_one() -> None:
 @pytest.mark.parametrize(
     ("stream", "tolerance", "on_deadline", "partial"),
     [
-        (False, 0.0, explanation_pb2.ON_DEADLINE_UNSPECIFIED, False),
-        (True, 0.0, explanation_pb2.ON_DEADLINE_UNSPECIFIED, True),
-        (False, 0.1, explanation_pb2.ON_DEADLINE_UNSPECIFIED, True),
-        (False, 0.0, explanation_pb2.ON_DEADLINE_PARTIAL, True),
-        (True, 0.1, explanation_pb2.ON_DEADLINE_FAIL, False),
+        (False, None, pb.ON_DEADLINE_UNSPECIFIED, False),
+        (True, None, pb.ON_DEADLINE_UNSPECIFIED, True),
+        (False, 0.1, pb.ON_DEADLINE_UNSPECIFIED, True),
+        (False, None, pb.ON_DEADLINE_PARTIAL, True),
+        (True, 0.1, pb.ON_DEADLINE_FAIL, False),
     ],
 )
 def test_streams_and_tolerances_have_partial_answers_where_nothing_is_said(
-    stream: bool, tolerance: float, on_deadline: Any, partial: bool
+    stream: bool, tolerance: float | None, on_deadline: Any, partial: bool
 ) -> None:
-    budget = explanation_pb2.Budget(tolerance=tolerance, on_deadline=on_deadline)
-    assert budgets.partial(budget, stream=stream) is partial
+    asked = pb.ExplainRequest(on_deadline=on_deadline)
+    assert budgets.partial(asked, Budget(1, tolerance), stream=stream) is partial
 
 
 def test_more_methods_than_allowed_are_refused() -> None:
-    methods = [method_pb2.MethodSpec(name="saliency")] * 33
-    with pytest.raises(InvalidRequest, match="at most 32"):
+    methods = [method("saliency")] * 33
+    with pytest.raises(InvalidRequest, match="must be from 1 to 32"):
         read(request(methods=methods))
 
 
 def test_the_same_seed_draws_the_same_background_rows() -> None:
-    baseline = explanation_pb2.Baseline(samples=explanation_pb2.Samples(count=2))
+    baseline = explain_spec_pb2.Baseline(background=explain_spec_pb2.Background(count=2))
+    methods = [method("gradient_shap")]
     drawn = [
-        read(request(baselines=[baseline], seed=seed)).parts[0].baselines.tensors[0]
+        read(request(methods=methods, baselines=[baseline], seed=seed))
+        .parts[0]
+        .baselines.tensors[0]
         for seed in (1, 1)
     ]
     assert torch.equal(drawn[0], drawn[1])
@@ -211,75 +247,49 @@ def test_a_blur_that_makes_no_sense_is_refused(sigma: float) -> None:
         baseline_reader.blurred(torch.zeros(1, 1, 9, 9), sigma, declared, "x", Reading(1000))
 
 
-def given(*kinds: str | None) -> tuple[list[explanation_pb2.Baseline], list[int | None]]:
-    """Baselines of these kinds; None for an input of which the request says nothing."""
-    made = {
-        "samples": explanation_pb2.Baseline(samples=explanation_pb2.Samples(count=1)),
-        "tensor": explanation_pb2.Baseline(tensor=tensor_pb2.Tensor()),
-    }
-    messages = [made[kind] for kind in kinds if kind is not None]
-    places = iter(range(len(messages)))
-    return messages, [None if kind is None else next(places) for kind in kinds]
-
-
-@pytest.mark.parametrize(
-    ("rows", "kind", "distribution"),
-    [
-        (1, "tensor", ""),
-        (3, "tensor", ""),
-        (4, "tensor", "baselines[0].tensor"),
-        (1, "samples", ""),
-        (3, "samples", "baselines[0].samples"),
-    ],
-)
-def test_rows_are_a_distribution_by_their_kind_and_number(
-    rows: int, kind: str, distribution: str
-) -> None:
-    messages, places = given(kind)
-    found = references.compared((torch.ones(rows, 2),), messages, places, 3, "baselines")
-    assert found.distribution == distribution
-    assert found.rows == rows
-
-
-def test_an_input_with_one_baseline_has_it_in_every_row_of_anothers_distribution() -> None:
-    messages, places = given("samples", None)
-    tensors = (torch.ones(5, 2), torch.zeros(1, 4))
-    found = references.compared(tensors, messages, places, 3, "baselines")
-    assert [each.shape for each in found.tensors] == [(5, 2), (5, 4)]
-
-
-def test_inputs_with_distributions_of_different_sizes_are_refused() -> None:
-    messages, places = given("samples", "tensor")
-    tensors = (torch.ones(5, 2), torch.zeros(4, 4))
-    with pytest.raises(InvalidRequest, match="4, 5"):
-        references.compared(tensors, messages, places, 3, "baselines")
-
-
-def test_a_text_has_its_own_row_of_the_baselines_at_a_layer() -> None:
-    found = references.Baselines((torch.arange(6.0).view(3, 2), torch.tensor(0.5)))
-    own = found.of_example(1, 3)
-    assert own.tensors[0].tolist() == [[2.0, 3.0]]
-    assert own.tensors[1].item() == 0.5
-    shared = references.Baselines((torch.ones(3, 2),), "layer_baselines[0].tensor")
-    assert shared.of_example(1, 3) is shared
-
-
 @pytest.mark.parametrize("length", [2, 3, 6])
 def test_rows_at_a_layer_are_foretold_by_its_length_for_this_input(length: int) -> None:
     model = tokens()
     ids = torch.arange(length).unsqueeze(0)
-    values = tensor_pb2.Tensor(datatype="INT64", shape=ids.shape, data=ids.numpy().tobytes())
-    target = explanation_pb2.Target(indices=explanation_pb2.TargetIndices(values=[1]))
-    asked = question.read(
-        pb.ExplainRequest(
-            inputs=[values],
-            target=target,
-            methods=[method_pb2.MethodSpec(name="feature_ablation")],
-            layer=explanation_pb2.Layer(name="embedding"),
+    asked = asking.read(
+        asking.explain(
+            ids.numpy(),
+            targets=[index(1)],
+            methods=[method("feature_ablation")],
+            site=explain_spec_pb2.Site(layer="embedding"),
         ),
         model,
-        Reading(1000),
     )
     (piece,) = asked.pieces(None)
     answer = explain(model.loaded.module, asked.methods[0].method, piece.explicand)
     assert asked.rows(piece) == answer.rows_used == 3 + 6 * length
+
+
+def test_a_seed_is_at_least_zero() -> None:
+    assert read(request()).seed == 0
+    assert read(request(seed=5)).seed == 5
+    with pytest.raises(InvalidRequest, match="at least 0") as caught:
+        read(request(seed=-1))
+    assert caught.value.violations[0].field == "spec.seed"
+
+
+@pytest.mark.parametrize(
+    ("output", "field"),
+    [
+        ({"max_features": 0}, "max_features"),
+        ({"max_labels": 0}, "max_labels"),
+        ({"max_labels": -1}, "max_labels"),
+        ({"datatype": "BF16"}, "datatype"),
+        ({"channel_reduction": 7}, "channel_reduction"),
+    ],
+)
+def test_a_reply_that_makes_no_sense_is_refused(output: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        read(request(output=explain_spec_pb2.OutputOptions(**output)))
+    assert caught.value.violations[0].field == f"spec.output.{field}"
+
+
+def test_numbers_are_of_float32_where_nothing_is_said() -> None:
+    assert read(request()).output.datatype == "FP32"
+    asked = request(output=explain_spec_pb2.OutputOptions(datatype="FP16"))
+    assert read(asked).output.datatype == "FP16"
