@@ -25,7 +25,7 @@ from adcaptum.service.requests import answers, parsed_request
 from adcaptum.service.requests.reading import Reading
 from adcaptum.service.requests.suitability import obstacle
 from adcaptum.service.runtime.planned_flow import PlannedFlow
-from adcaptum.service.wire import method_specs, tensors
+from adcaptum.service.wire import method_specs, tensor_writer
 from adcaptum.service.wire.method_specs import ResolvedMethod
 from adcaptum.v1 import explanation_service_pb2 as pb, model_pb2, tensor_pb2
 
@@ -110,7 +110,7 @@ class _Trial:
         ):
             numbers = torch.arange(rows[0].numel()).view(1, *rows.shape[1:])
             halves = (2 * numbers >= rows[0].numel()).long() + 2 * index
-            made.append(tensors.encode(halves, each.name))
+            made.append(tensor_writer.encode(halves, each.name))
         return made
 
     def _inputs(self) -> list[tensor_pb2.Tensor]:
@@ -118,9 +118,9 @@ class _Trial:
         declared = loaded.declaration.inputs
         if loaded.text is not None:
             texts = loaded.declaration.example_texts or EXAMPLE_TEXTS
-            return [tensors.encode_bytes([texts[0].encode()], declared[0].name)]
+            return [tensor_writer.encode_bytes([texts[0].encode()], declared[0].name)]
         return [
-            tensors.encode(rows[:1], each.name)
+            tensor_writer.encode(rows[:1], each.name)
             for each, rows in zip(declared, loaded.examples, strict=True)
         ]
 

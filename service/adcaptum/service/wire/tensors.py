@@ -1,4 +1,4 @@
-"""Tensors in messages <-> tensors in memory, with every check on the way in."""
+"""Tensors in messages -> tensors in memory, with every check."""
 
 import base64
 import binascii
@@ -49,10 +49,6 @@ MOST_ITEMS: Final = 1 << 16
 
 LARGE_COPY: Final = 1 << 20
 """The smallest copy, in bytes, that is left to NumPy."""
-
-FEWEST_PINNED_BYTES: Final = 1 << 16
-"""The smallest tensor that comes back from CUDA through pinned memory; CUDA stages smaller ones
-itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,33 +253,6 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
     # The copy belongs to this device's stream, whichever device is the current one.
     with torch.cuda.device(device):
         return values.pin_memory().to(device, non_blocking=True)
-
-
-def _to_memory(values: Tensor) -> Tensor:
-    """Copies a tensor to the memory of the processor."""
-    if values.device.type != "cuda" or values.nbytes < FEWEST_PINNED_BYTES:
-        return values.cpu()
-    with torch.cuda.device(values.device):
-        pinned = torch.empty_like(values, device="cpu", pin_memory=True)
-        pinned.copy_(values, non_blocking=True)
-        torch.cuda.current_stream().synchronize()
-    return pinned
-
-
-def encode(values: Tensor, name: str = "") -> tensor_pb2.Tensor:
-    """Writes a tensor of numbers."""
-    array = _to_memory(values.detach().contiguous())
-    # NumPy has no bfloat16, hence the bytes.
-    data = array.view(torch.uint8).numpy() if array.ndim else array.reshape(1).view(torch.uint8)
-    return tensor_pb2.Tensor(
-        name=name, datatype=NAMES[array.dtype], shape=array.shape, data=bytes(data)
-    )
-
-
-def encode_bytes(items: Sequence[bytes], name: str = "") -> tensor_pb2.Tensor:
-    """Writes texts or encoded images."""
-    data = b"".join(LENGTH.pack(len(item)) + item for item in items)
-    return tensor_pb2.Tensor(name=name, datatype="BYTES", shape=[len(items)], data=data)
 
 
 def require_shape(actual: Sequence[int], declared: Sequence[int], field: str) -> None:

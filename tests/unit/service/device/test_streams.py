@@ -20,7 +20,7 @@ from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.engine_core import EngineCore
 from adcaptum.service.runtime.planning_threads import PlanningThreads
 from adcaptum.service.runtime.work import Work
-from adcaptum.service.wire import tensors
+from adcaptum.service.wire import tensor_writer, tensors
 from tests.unit.service.tiny_model import Watched, served
 from tests.unit.service.works import outputs, running, stop, work
 
@@ -220,6 +220,6 @@ def test_tensors_come_and_go_by_way_of_pinned_memory(size: int) -> None:
     given = torch.randn(size)
     there = tensors.to_device(given, CUDA)
     assert there.is_cuda
-    read = tensors.decode(tensors.encode(there), "x")
+    read = tensors.decode(tensor_writer.encode(there), "x")
     assert isinstance(read, Tensor)
     assert torch.equal(read, given)

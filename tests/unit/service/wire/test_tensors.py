@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, strategies as st
 
 from adcaptum.service.errors import InvalidRequest
-from adcaptum.service.wire import tensors
+from adcaptum.service.wire import tensor_writer, tensors
 from adcaptum.service.wire.tensors import Bytes
 from adcaptum.v1 import tensor_pb2
 
@@ -17,26 +17,26 @@ NUMBERS = [dtype for dtype in tensors.DATATYPES.values() if dtype is not None]
 @pytest.mark.parametrize("dtype", NUMBERS, ids=str)
 def test_a_tensor_comes_back_as_it_was(dtype: torch.dtype) -> None:
     values = torch.tensor([[0, 1, 1], [1, 0, 1]]).to(dtype)
-    read = tensors.decode(tensors.encode(values, "x"), "x")
+    read = tensors.decode(tensor_writer.encode(values, "x"), "x")
     assert isinstance(read, torch.Tensor)
     assert read.dtype == dtype
     assert torch.equal(read, values)
 
 
 def test_a_number_without_dimensions_comes_back() -> None:
-    read = tensors.decode(tensors.encode(torch.tensor(3.5)), "x")
+    read = tensors.decode(tensor_writer.encode(torch.tensor(3.5)), "x")
     assert isinstance(read, torch.Tensor)
     assert (read.item(), read.shape) == (3.5, torch.Size())
 
 
 def test_numbers_are_little_endian() -> None:
-    message = tensors.encode(torch.tensor([258], dtype=torch.int32))
+    message = tensor_writer.encode(torch.tensor([258], dtype=torch.int32))
     assert message.data == b"\2\1\0\0"
 
 
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=5))
 def test_bytes_come_back_as_they_were(items: list[bytes]) -> None:
-    assert tensors.decode(tensors.encode_bytes(items), "x") == Bytes(tuple(items), (len(items),))
+    assert tensors.decode(tensor_writer.encode_bytes(items), "x") == Bytes(tuple(items), (len(items),))
 
 
 @given(
@@ -83,7 +83,7 @@ def test_shapes_are_told_shortened_whatever_they_are(shape: list[int]) -> None:
 
 def test_large_tensors_are_copied_as_they_are() -> None:
     values = torch.arange(1 << 19, dtype=torch.float32)
-    message = tensors.encode(values)
+    message = tensor_writer.encode(values)
     read = tensors.decode(message, "inputs[0]")
     assert isinstance(read, torch.Tensor)
     torch.testing.assert_close(read, values, rtol=0, atol=0)

@@ -1,0 +1,1 @@
+"""Answers: what the engine found, written as messages in place."""

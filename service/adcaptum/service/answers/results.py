@@ -1,0 +1,86 @@
+"""Results: the outcome of a computation -> one message per method, written in place."""
+
+from functools import lru_cache
+from typing import Protocol
+
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
+from adcaptum.service.answers import failures
+from adcaptum.service.answers.explanations import STOP_REASONS, PieceWriter
+from adcaptum.service.answers.outcome import Outcome, stop_reason
+from adcaptum.service.requests.parsed_request import ParsedRequest
+from adcaptum.service.wire.method_specs import ResolvedMethod
+from adcaptum.v1 import explanation_pb2
+
+MOST_METHODS = 1024
+"""The most methods whose serialised messages are kept."""
+
+
+class Results(Protocol):
+    """A message with results: an answer, or progress."""
+
+    @property
+    def results(self) -> RepeatedCompositeFieldContainer[explanation_pb2.MethodResult]:
+        """The results, one per method."""
+        ...
+
+
+def write(
+    into: Results, parsed: ParsedRequest, outcome: Outcome, request_id: str, *, ended: bool
+) -> None:
+    """Writes the results of a request's methods, in their order.
+
+    Args:
+        into: A message without results.
+        parsed: The request.
+        outcome: What was found so far.
+        request_id: The id under which the log has the rest of an error.
+        ended: Whether these are the last results, with the reasons of their ends.
+    """
+    for index, method in enumerate(parsed.methods):
+        result = into.results.add()
+        # Parsing kept bytes is faster than copying a message.
+        result.MergeFromString(_method_part(method))
+        failure = outcome.failures.get(index)
+        if failure is None:
+            _write_explanations(result, parsed, outcome, index, ended=ended)
+        else:
+            result.rows_used = failure.rows_used
+            result.stop_reason = explanation_pb2.STOP_REASON_FAILED
+            failures.write(result.failure, failure.error, index, request_id)
+
+
+def _write_explanations(
+    result: explanation_pb2.MethodResult,
+    parsed: ParsedRequest,
+    outcome: Outcome,
+    method: int,
+    *,
+    ended: bool,
+) -> None:
+    own = outcome.of(method)
+    writers = [PieceWriter(parsed, piece, attribution) for piece, attribution in own]
+    places = [
+        (writer.piece.part.first + example, writer.piece.target, example, writer)
+        for writer in writers
+        for example in range(writer.piece.part.inputs.count)
+    ]
+    if len(places) > 1:
+        places.sort(key=lambda place: place[:2])
+    for _, _, example, writer in places:
+        writer.write(result.explanations.add(), example, ended=ended)
+    result.rows_used = sum([attribution.rows_used for _, attribution in own])
+    bad = sum([writer.numbers.non_finite() for writer in writers])
+    if bad:
+        result.non_finite = bad
+    uncovered = {op for _, attribution in own for op in attribution.uncovered_ops}
+    if uncovered:
+        result.uncovered_ops.extend(sorted(uncovered))
+    if ended:
+        result.stop_reason = STOP_REASONS[stop_reason(own)]
+
+
+@lru_cache(maxsize=MOST_METHODS)
+def _method_part(method: ResolvedMethod) -> bytes:
+    """Returns a serialised result that has only its method."""
+    return explanation_pb2.MethodResult(method=method.spec).SerializeToString()
