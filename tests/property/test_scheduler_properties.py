@@ -42,8 +42,8 @@ class Ledger:
         self.jobs[request] = []
         self.scheduler.announce(request)
 
-    def add(self, request: Request, key: str, sizes: list[int]) -> None:
-        jobs = [Job(key, rows, Record([WAITING] * rows)) for rows in sizes]
+    def add(self, request: Request, key: str, sizes: list[int], part: int = 0) -> None:
+        jobs = [Job(key, rows, Record([WAITING] * rows), part=part) for rows in sizes]
         if request not in self.jobs:
             self.requests.append(request)
             self.jobs[request] = []
@@ -119,11 +119,21 @@ class Ledger:
 
     def split(self, batch: Batch[Record]) -> None:
         again = self.scheduler.split(batch)
-        assert again == (len(batch.requests) > 1)
+        parts = {(piece.job.request, piece.job.part) for piece in batch.slices}
+        assert again == (len(parts) > 1)
         self.mark(batch, WAITING if again else LOST)
         if not again:
             self.culprits.add(batch.requests[0])
             self.cancel(batch.requests[0])
+
+    def give_up(self, request: Request, part: int) -> None:
+        """Drop what waits of a part; what runs of it is evaluated."""
+        expected = 0
+        for job in self.jobs[request] if not request.cancelled else []:
+            if job.part == part:
+                expected += job.payload.states.count(WAITING)
+                job.payload.states = [LOST if s == WAITING else s for s in job.payload.states]
+        assert self.scheduler.give_up(request, part) == expected
 
     def cancel(self, request: Request) -> None:
         jobs = self.jobs[request] if not request.cancelled else []
@@ -141,7 +151,8 @@ class Ledger:
         assert now.running_rows == counts[False, RUNNING] + counts[True, RUNNING]
         assert now.waiting_rows == self.scheduler.waiting_rows == counts[False, WAITING]
         assert now.evaluated_rows + now.wasted_rows == counts[False, DONE] + counts[True, DONE]
-        assert now.dropped_rows == counts[True, WAITING] + counts[True, LOST]
+        lost = counts[False, LOST] + counts[True, LOST]
+        assert now.dropped_rows == counts[True, WAITING] + lost
         assert now.running_batches == len(self.running)
         in_flight = [r for r in self.requests if r.pending_rows and not r.cancelled]
         assert len(self.scheduler) == now.requests == len(in_flight)
@@ -199,9 +210,10 @@ class Ledger:
         self.check()
         for request, jobs in self.jobs.items():
             if not request.cancelled:
-                assert all(set(job.payload.states) == {DONE} for job in jobs)
-                assert all(job.payload.finished == 1 for job in jobs)
-                assert request.served_rows == sum(job.rows for job in jobs)
+                kept = [job for job in jobs if LOST not in job.payload.states]
+                assert all(set(job.payload.states) == {DONE} for job in kept)
+                assert all(job.payload.finished == 1 for job in kept)
+                assert request.served_rows == sum(job.payload.states.count(DONE) for job in jobs)
                 assert request.pending_rows == 0
 
 
@@ -246,11 +258,18 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.ledger.announce(request)
         self.ledger.add(request, key, sizes)
 
-    @rule(data=st.data(), key=st.sampled_from("xyz"), rows=st.integers(1, 20))
-    def add_round(self, data: st.DataObject, key: str, rows: int) -> None:
+    @rule(
+        data=st.data(), key=st.sampled_from("xyz"), rows=st.integers(1, 20), part=st.integers(0, 2)
+    )
+    def add_round(self, data: st.DataObject, key: str, rows: int, part: int) -> None:
         living = [request for request in self.ledger.requests if not request.cancelled]
         if living:
-            self.ledger.add(data.draw(st.sampled_from(living)), key, [rows])
+            self.ledger.add(data.draw(st.sampled_from(living)), key, [rows], part)
+
+    @rule(data=st.data(), part=st.integers(0, 2))
+    def give_up(self, data: st.DataObject, part: int) -> None:
+        if self.ledger.requests:
+            self.ledger.give_up(data.draw(st.sampled_from(self.ledger.requests)), part)
 
     @rule()
     def schedule(self) -> None:

@@ -2,8 +2,8 @@
 
 A request meets these in order: `Unavailable` and `ModelFailed` (draining, loading), `NotFound`,
 `InvalidRequest` and `TooBusy` (all at admission), `DeadlineExceeded`, `ModelRaised` and `Cancelled`
-(any time after that). Any other exception is a fault of the server. `rpc/status.py` holds the one
-table from reasons to status codes.
+(any time after that). Any other exception is a fault of the server. `answers/statuses.py` holds the
+one table from reasons to status codes.
 """
 
 import enum

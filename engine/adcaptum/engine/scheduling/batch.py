@@ -35,6 +35,11 @@ class Batch(Generic[P]):
         """The requests that have rows in it, each once."""
         return list(dict.fromkeys(piece.job.request for piece in self.slices))
 
+    @property
+    def parts(self) -> list[tuple[Request, Hashable]]:
+        """The parts of requests that have rows in it, each once."""
+        return list(dict.fromkeys((piece.job.request, piece.job.part) for piece in self.slices))
+
 
 class Update(NamedTuple, Generic[P]):
     """The effects of an evaluated batch.

@@ -33,7 +33,8 @@ and hierarchical packet fair queueing (Bennett and Zhang, 1996), with batches in
 packets.
 """
 
-from collections.abc import Hashable, Iterable
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
 from math import inf
@@ -125,17 +126,32 @@ class FairQueue(Generic[P]):
         self._tidy(queue)
         return slices
 
-    def drop(self, request: Request) -> list[tuple[Hashable, int]]:
-        """Forgets the waiting rows of a request; returns how many there were of each key."""
+    def drop(
+        self, request: Request, wanted: Callable[[Job[P]], bool]
+    ) -> list[tuple[Hashable, int]]:
+        """Forgets waiting rows of a request; returns how many there were of each key.
+
+        Args:
+            request: The request.
+            wanted: Returns whether the rows of a job wait on.
+        """
         waiter = self._requests.get(request)
         if waiter is None:
             return []
         dropped = []
         for queue, waiting in list(waiter.by_key.items()):
-            dropped.append((queue.key, waiting.waiting_rows))
-            waiting.jobs.clear()
-            waiting.serial = 0
-            self._leave(waiter, waiting)
+            before = waiting.waiting_rows
+            waiting.jobs = deque([job for job in waiting.jobs if wanted(job)])
+            waiting.waiting_rows = sum([job.rows - job.next_row for job in waiting.jobs])
+            if waiting.waiting_rows == before:
+                continue
+            dropped.append((queue.key, before - waiting.waiting_rows))
+            if waiting.waiting_rows:
+                # Its finish time may be earlier now.
+                self._enter(waiter, waiting)
+            else:
+                waiting.serial = 0
+                self._leave(waiter, waiting)
             self._tidy(queue)
         return dropped
 

@@ -18,6 +18,7 @@ class Job(Generic[P]):
         block: Rows are cut at multiples of this number, as far as failures allow: to evaluate a
             part of a block costs as much as all of it. Jobs of equal keys have equal blocks. A
             batch has at least one block, even if that is more than its capacity.
+        part: Jobs of one part of their request fail together, and without the other parts.
 
     Attributes:
         request: Its request, once it was added.
@@ -25,11 +26,23 @@ class Job(Generic[P]):
         done_rows: Rows evaluated.
     """
 
-    __slots__ = ("added", "block", "done_rows", "key", "next_row", "payload", "request", "rows")
+    __slots__ = (
+        "added",
+        "block",
+        "done_rows",
+        "key",
+        "next_row",
+        "part",
+        "payload",
+        "request",
+        "rows",
+    )
 
     request: Request
 
-    def __init__(self, key: Hashable, rows: int, payload: P, block: int = 1) -> None:
+    def __init__(
+        self, key: Hashable, rows: int, payload: P, block: int = 1, part: Hashable = None
+    ) -> None:
         if rows < 1:
             raise ValueError(f"a job needs at least one row, not {rows}")
         if block < 1:
@@ -38,6 +51,7 @@ class Job(Generic[P]):
         self.rows = rows
         self.payload = payload
         self.block = block
+        self.part = part
         self.added = False
         self.next_row = 0
         self.done_rows = 0

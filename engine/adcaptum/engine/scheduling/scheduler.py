@@ -15,8 +15,10 @@ Rules:
    once, unless its batch failed.
 5. Every batch ends with exactly one of `update` (it was evaluated), `out_of_memory` or `split` (it
    failed). Rows of a failed batch come before all others of their class; those of a split batch run
-   again in halves, without the rows of requests that were not in it, until only the culprit fails.
-6. A cancelled request is given nothing more. Its rows in running batches count as wasted.
+   again in halves, without the rows of requests that were not in it, until only the culprit fails:
+   a request, or a part of one.
+6. A cancelled request is given nothing more, nor is a part of one that was given up. The rows of
+   a cancelled request in running batches count as wasted.
 7. added = evaluated + wasted + dropped + waiting + running, in rows, at any time.
 8. `ledger` counts the work under way at any time.
 
@@ -25,7 +27,7 @@ read without it.
 """
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from itertools import count
 from typing import Generic, TypeVar
 
@@ -210,24 +212,24 @@ class Scheduler(Generic[P]):
         return True
 
     def split(self, batch: Batch[P]) -> bool:
-        """Ends a batch that failed: its rows run again, those of half of the requests at a time.
+        """Ends a batch that failed: its rows run again, those of half of the parts at a time.
 
         Returns:
-            False if all rows were of one request, the culprit: they are dropped, and the caller has
-            to cancel the request.
+            False if all rows were of one part of a request, the culprit: they are dropped, and the
+            caller has to cancel the request, or to wait no longer for the jobs of that part.
 
         Raises:
             ValueError: The batch is not running.
         """
         self._end(batch)
-        requests = batch.requests
-        if len(requests) == 1:
+        parts = batch.parts
+        if len(parts) == 1:
             self._drop(batch.slices)
             return False
-        first = set(requests[: (len(requests) + 1) // 2])
+        first = set(parts[: (len(parts) + 1) // 2])
         halves: tuple[list[JobSlice[P]], list[JobSlice[P]]] = ([], [])
         for piece in batch.slices:
-            halves[piece.job.request not in first].append(piece)
+            halves[(piece.job.request, piece.job.part) not in first].append(piece)
         for half in reversed(halves):
             self._return(half, isolated=True)
         return True
@@ -241,19 +243,18 @@ class Scheduler(Generic[P]):
         if request.cancelled:
             return 0
         request.cancelled = True
-        waiting = self._classes[request.priority]
-        backlog = self.ledger.backlogs[request.priority]
-        dropped = request.returned_rows
-        if dropped:
-            self._forget_returned(request, waiting)
-        for key, rows in waiting.queue.drop(request):
-            dropped += rows
-            backlog.remove(key, rows)
+        dropped = self._drop_waiting(request, lambda _: False)
         self.ledger.close(request)
         self._requests.pop(request, None)
         request.pending_rows -= dropped
-        self.waiting_rows -= dropped
-        self._dropped += dropped
+        return dropped
+
+    def give_up(self, request: Request, part: Hashable) -> int:
+        """Drops the waiting rows of a part of a request; returns how many there were."""
+        dropped = self._drop_waiting(request, lambda job: job.part != part)
+        request.pending_rows -= dropped
+        if dropped and not request.cancelled:
+            self._settle(request, dropped)
         return dropped
 
     def expired(self, now: float) -> list[Request]:
@@ -369,12 +370,27 @@ class Scheduler(Generic[P]):
                 for job, start, stop in own:
                     job.request.returned_rows += stop - start
 
-    def _forget_returned(self, request: Request, waiting: _PriorityClass[P]) -> None:
-        for group in waiting.returned:
-            own = [piece for piece in group.slices if piece.job.request is request]
-            if own:
-                backlog = self.ledger.backlogs[request.priority]
-                backlog.remove(own[0].job.key, rows_of(own))
-                group.slices = deque(p for p in group.slices if p.job.request is not request)
+    def _drop_waiting(self, request: Request, wanted: Callable[[Job[P]], bool]) -> int:
+        """Drops waiting rows of a request; returns how many there were.
+
+        Args:
+            request: The request.
+            wanted: Returns whether the rows of a job wait on.
+        """
+        waiting = self._classes[request.priority]
+        backlog = self.ledger.backlogs[request.priority]
+        dropped = waiting.queue.drop(request, wanted)
+        for group in waiting.returned if request.returned_rows else ():
+            kept = [p for p in group.slices if p.job.request is not request or wanted(p.job)]
+            rows = rows_of([*group.slices]) - rows_of(kept)
+            if rows:
+                dropped.append((group.slices[0].job.key, rows))
+                request.returned_rows -= rows
+                group.slices = deque(kept)
         waiting.returned = deque(group for group in waiting.returned if group.slices)
-        request.returned_rows = 0
+        for key, rows in dropped:
+            backlog.remove(key, rows)
+        total = sum([rows for _, rows in dropped])
+        self.waiting_rows -= total
+        self._dropped += total
+        return total

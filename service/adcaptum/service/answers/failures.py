@@ -5,9 +5,7 @@ from adcaptum.service.errors import InvalidRequest
 from adcaptum.v1 import explanation_pb2
 
 
-def write(
-    into: explanation_pb2.Failure, error: Exception, method: int, request_id: str
-) -> None:
+def write(into: explanation_pb2.Failure, error: Exception, method: int, request_id: str) -> None:
     """Writes a failure.
 
     Args:

@@ -28,22 +28,22 @@ def of_prediction(inputs: Inputs, outputs: Tensor) -> list[str]:
 
 def of_explanation(
     parsed: ParsedRequest,
-    reports: Sequence[explanation_pb2.MethodReport],
+    results: Sequence[explanation_pb2.MethodResult],
     outputs: Tensor | None,
 ) -> list[str]:
     """Returns the warnings of an explanation.
 
     Args:
         parsed: The request.
-        reports: The reports of its methods.
+        results: The results of its methods.
         outputs: The model's outputs, where they are known.
     """
     found = list(_cut_texts(parsed.inputs))
     where = " in FP16" if parsed.output.datatype == "FP16" else ""
     found += [
-        f"{report.method.name}: {report.non_finite} attributions are NaN or infinite{where}"
-        for report in reports
-        if report.non_finite
+        f"{result.method.name}: {result.non_finite} attributions are NaN or infinite{where}"
+        for result in results
+        if result.non_finite
     ]
     if outputs is not None:
         found += _of_outputs(outputs)

@@ -2,12 +2,15 @@
 
 from time import monotonic
 
+from adcaptum.service.answers import input_features, predictions, results, warnings
+from adcaptum.service.answers.model_parts import model_parts
+from adcaptum.service.answers.outcome import Outcome
 from adcaptum.service.handlers.call import Call
-from adcaptum.service.handlers.shared_computation import PieceAttributions, SharedComputation
-from adcaptum.service.requests import answer_warnings, answers
+from adcaptum.service.handlers.shared_computation import SharedComputation
+from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.runtime.cost import Forecast
 from adcaptum.service.runtime.work import Work
-from adcaptum.service.wire import tensors
+from adcaptum.service.wire import tensor_writer
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
 
 
@@ -19,47 +22,80 @@ def accepted(call: Call, computation: SharedComputation, forecast: Forecast | No
         computation: The request's computation.
         forecast: Its expected time; None: it was running before.
     """
-    if forecast is None:
-        return pb.Accepted(request_id=call.id, rows=computation.rows)
-    return pb.Accepted(
-        request_id=call.id,
-        rows=computation.rows,
-        rows_ahead=forecast.ahead.rows,
-        position=forecast.ahead.requests,
-        seconds=forecast.promise,
-    )
+    message = pb.Accepted(request_id=call.id, expected_rows=computation.rows)
+    if forecast is not None:
+        message.expected_seconds = forecast.promise
+        message.rows_ahead = forecast.ahead.rows
+        message.requests_ahead = forecast.ahead.requests
+    return message
 
 
-def partial(computation: SharedComputation) -> pb.Partial:
-    """Returns the progress of a computation, written once for all waiters."""
-    if computation.partial is None:
-        computation.partial = pb.Partial(
-            rows_done=computation.work.rows_done,
-            rows=computation.rows,
-            explanations=answers.explanations(computation.parsed, computation.so_far()),
-        )
-    return computation.partial
+def progress(
+    computation: SharedComputation, request_id: str, *, with_features: bool
+) -> pb.Progress:
+    """Returns the progress of a computation.
 
-
-def explanation(computation: SharedComputation, answered: PieceAttributions) -> pb.ExplainResponse:
-    """Returns the part of an answer that is the same for all waiters of a computation."""
+    Args:
+        computation: The computation.
+        request_id: The id under which the log has the rest of an error.
+        with_features: Whether to add the names of the features.
+    """
     parsed = computation.parsed
-    predictions, outputs = answers.shown_outputs(parsed, computation.outputs)
-    reports = answers.reports(parsed, answered)
-    declared = parsed.model.loaded.declaration.inputs
-    shown = parsed.inputs.tensors if parsed.output.return_inputs else ()
-    return pb.ExplainResponse(
-        model=parsed.model.identity,
-        explanations=answers.explanations(parsed, answered),
-        reports=reports,
-        inputs=[
-            tensors.encode(values, each.name) for each, values in zip(declared, shown, strict=False)
-        ],
-        seed=parsed.seed,
-        predictions=predictions,
-        outputs=outputs,
-        warnings=answer_warnings.of_explanation(parsed, reports, computation.outputs),
-    )
+    message = pb.Progress(rows_done=computation.work.rows_done, expected_rows=computation.rows)
+    remaining = computation.remaining_seconds
+    if remaining is not None:
+        message.remaining_seconds = remaining
+    results.write(message, parsed, computation.so_far(), request_id, ended=False)
+    if with_features:
+        input_features.write(message.features, parsed)
+    return message
+
+
+def explanation(
+    computation: SharedComputation, outcome: Outcome, request_id: str
+) -> pb.ExplainResponse:
+    """Returns an answer without what each waiter of a computation has of its own.
+
+    Args:
+        computation: The computation.
+        outcome: What it found.
+        request_id: The id under which the log has the rest of an error.
+    """
+    parsed, response = computation.parsed, pb.ExplainResponse()
+    parts = model_parts(parsed.model)
+    response.MergeFromString(parts.identity)
+    results.write(response, parsed, outcome, request_id, ended=True)
+    if parsed.inputs.texts is not None:
+        input_features.write(response.features, parsed)
+    elif parts.columns and input_features.are_wanted(parsed):
+        response.MergeFromString(parts.columns)
+    _write_outputs(response, computation)
+    if parsed.output.return_inputs:
+        declared = parsed.model.loaded.declaration.inputs
+        for each, values in zip(declared, parsed.inputs.tensors, strict=True):
+            tensor_writer.write(
+                response.inputs.add(), values, each.name, as_values=parsed.as_values
+            )
+    response.seed = parsed.seed
+    found = warnings.of_explanation(parsed, response.results, computation.outputs)
+    if found:
+        response.warnings.extend(found)
+    return response
+
+
+def _write_outputs(response: pb.ExplainResponse, computation: SharedComputation) -> None:
+    """Writes predictions and outputs, as far as they are known and wanted."""
+    parsed: ParsedRequest = computation.parsed
+    outputs = computation.outputs
+    if outputs is None or not parsed.shows_outputs:
+        return
+    options = parsed.output
+    if not options.HasField("return_predictions") or options.return_predictions:
+        most = options.max_labels or predictions.MOST_LABELS
+        predictions.write(response.predictions, parsed.model, outputs, most)
+    if options.return_outputs:
+        name = parsed.model.loaded.declaration.outputs[0].name
+        tensor_writer.write(response.outputs.add(), outputs, name, as_values=parsed.as_values)
 
 
 def queue_seconds(work: Work, call: Call) -> float:
@@ -67,11 +103,9 @@ def queue_seconds(work: Work, call: Call) -> float:
     return max(0.0, work.queue_seconds - (call.arrival - work.arrival))
 
 
-def timings(work: Work, call: Call) -> explanation_pb2.Timings:
-    """Returns the times of a request."""
-    return explanation_pb2.Timings(
-        queue_seconds=queue_seconds(work, call),
-        compute_seconds=work.compute_seconds,
-        total_seconds=monotonic() - call.arrival,
-        batches=work.batches,
-    )
+def write_timings(into: explanation_pb2.Timings, work: Work, call: Call) -> None:
+    """Writes the times of a request."""
+    into.queue_seconds = queue_seconds(work, call)
+    into.compute_seconds = work.compute_seconds
+    into.total_seconds = monotonic() - call.arrival
+    into.batches = work.batches

@@ -14,6 +14,7 @@ import grpc
 from prometheus_client import Gauge, Histogram
 
 from adcaptum.service import logs
+from adcaptum.service.answers import statuses
 from adcaptum.service.errors import (
     Cancelled,
     InvalidRequest,
@@ -313,7 +314,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         seconds = monotonic() - call.arrival
         if error is None:
             self._log.debug("request", rpc=rpc, model=model, code=code, seconds=seconds)
-        elif status.is_fault(error):
+        elif statuses.is_hidden(error):
             self._log.error("request", rpc=rpc, model=model, code=code, exc_info=error)
         else:
             if isinstance(error, TooBusy):

@@ -1,4 +1,4 @@
-"""Errors -> gRPC statuses: the one table from reasons to status codes."""
+"""Errors -> gRPC statuses with their details."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,8 @@ from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
-from adcaptum.engine.errors import BudgetExceeded, EngineError, InvalidArgument, ModelError
+from adcaptum.service.answers import statuses
+from adcaptum.service.answers.statuses import as_service_error, bounded
 from adcaptum.service.errors import (
     FailedPrecondition,
     InvalidRequest,
@@ -20,55 +21,17 @@ from adcaptum.service.errors import (
     TooBusy,
     TooLate,
     Unavailable,
-    Unsupported,
 )
-from adcaptum.service.nearest import shortened
-
-MOST_BYTES: Final = 1000
-"""The longest text of a status, which has it twice; clients take 8 KiB of metadata."""
 
 DETAILS_KEY: Final = "grpc-status-details-bin"
 
 DOMAIN: Final = "adcaptum"
 """The domain of all reasons in `google.rpc.ErrorInfo`."""
 
+_BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
+
 CODES: Final[Mapping[Reason, grpc.StatusCode]] = MappingProxyType(
-    {
-        **dict.fromkeys(
-            (
-                Reason.FIELD_INVALID,
-                Reason.FIELD_UNKNOWN,
-                Reason.REQUEST_UNREADABLE,
-                Reason.REQUEST_TOO_LARGE,
-                Reason.METHOD_UNKNOWN,
-                Reason.PARAMETER_UNKNOWN,
-                Reason.LAYER_UNKNOWN,
-                Reason.LABEL_UNKNOWN,
-                Reason.BASELINE_UNKNOWN,
-                Reason.PRESET_UNKNOWN,
-                Reason.BUDGET_TOO_SMALL,
-            ),
-            grpc.StatusCode.INVALID_ARGUMENT,
-        ),
-        **dict.fromkeys(
-            (Reason.MODEL_NOT_FOUND, Reason.VERSION_NOT_FOUND, Reason.ALIAS_NOT_FOUND),
-            grpc.StatusCode.NOT_FOUND,
-        ),
-        **dict.fromkeys(
-            (Reason.MODEL_FAILED, Reason.MODEL_RAISED, Reason.METHOD_UNSUPPORTED),
-            grpc.StatusCode.FAILED_PRECONDITION,
-        ),
-        **dict.fromkeys(
-            (Reason.MODEL_LOADING, Reason.MODEL_STUCK, Reason.DRAINING),
-            grpc.StatusCode.UNAVAILABLE,
-        ),
-        Reason.QUEUE_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
-        Reason.QUOTA: grpc.StatusCode.RESOURCE_EXHAUSTED,
-        Reason.DEADLINE_TOO_SHORT: grpc.StatusCode.DEADLINE_EXCEEDED,
-        Reason.DEADLINE_PASSED: grpc.StatusCode.DEADLINE_EXCEEDED,
-        Reason.CANCELLED: grpc.StatusCode.CANCELLED,
-        Reason.INTERNAL: grpc.StatusCode.INTERNAL,
-    }
+    {reason: _BY_NUMBER[number] for reason, number in statuses.CODES.items()}
 )
 """The status code of each reason."""
 
@@ -91,8 +54,8 @@ class Answer:
 def answer(error: Exception, request_id: str) -> Answer:
     """Returns the status of `error`; a fault's has only the id of the request."""
     known = as_service_error(error)
-    reason = Reason.INTERNAL if known is None else known.reason
-    message = _hidden(request_id) if known is None else bounded(known.message)
+    reason = statuses.reason(error)
+    message = statuses.message(error, request_id)
     status_code = CODES[reason]
     status = status_pb2.Status(code=status_code.value[0], message=message)
     for detail in (
@@ -106,15 +69,9 @@ def answer(error: Exception, request_id: str) -> Answer:
     return Answer(status_code, message, status.SerializeToString())
 
 
-def reason(error: Exception) -> Reason:
-    """Returns the reason of `error`, for programs."""
-    known = as_service_error(error)
-    return Reason.INTERNAL if known is None else known.reason
-
-
 def code(error: Exception) -> grpc.StatusCode:
     """Returns the status code for `error`."""
-    return CODES[reason(error)]
+    return CODES[statuses.reason(error)]
 
 
 def _metadata(error: ServiceError | None) -> dict[str, str]:
@@ -168,37 +125,3 @@ def _details(error: ServiceError | None) -> Iterator[Message]:
                         )
                     ]
                 )
-
-
-def is_fault(error: Exception) -> bool:
-    """Returns True if `error` is a fault of the server, whose text callers never see."""
-    return as_service_error(error) is None
-
-
-def as_service_error(error: Exception) -> ServiceError | None:
-    """Returns `error` as an error for callers, or None if it is a fault."""
-    if isinstance(error, ServiceError):
-        return error
-    if isinstance(error, InvalidArgument):
-        # The engine has one mask; the message has a list of them.
-        field = error.field.replace("feature_mask", "feature_masks")
-        return InvalidRequest(field, f"{shortened(error.value)}: {error.allowed}")
-    if isinstance(error, BudgetExceeded):
-        return InvalidRequest("spec.budget.max_rows", str(error), reason=Reason.BUDGET_TOO_SMALL)
-    if isinstance(error, ModelError):
-        return Unsupported(str(error))
-    if isinstance(error, EngineError):
-        return InvalidRequest("request", str(error))
-    return None
-
-
-def bounded(text: str) -> str:
-    """Returns a text cut to `MOST_BYTES`."""
-    encoded = text.encode(errors="replace")
-    if len(encoded) <= MOST_BYTES:
-        return text
-    return f"{encoded[: MOST_BYTES - 3].decode(errors='ignore')}..."
-
-
-def _hidden(request_id: str) -> str:
-    return f"The server failed; its log says more under request id {request_id}."

@@ -35,8 +35,8 @@ class JobPayload:
         return RowRange(self.pending.evaluation, start, stop)
 
     def add(self, start: int, stop: int, part: Part) -> None:
-        """Adds a batch's results of rows start..stop, unless the work has ended."""
-        if not self.work.ended:
+        """Adds a batch's results of rows start..stop, unless the work or the flow has ended."""
+        if not self.work.ended and self.flow.error is None:
             self.pending.add(start, stop, part)
             self.work.rows_done += stop - start
 
@@ -72,6 +72,7 @@ def jobs_of(flow: RunningFlow) -> list[EngineJob]:
             pending.rows,
             JobPayload(flow, pending),
             pending.evaluation.forward_rows or 1,
+            flow.part,
         )
         for pending in flow.waiting
     ]

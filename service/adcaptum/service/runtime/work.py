@@ -5,6 +5,8 @@ Rules:
 2. One thread at a time runs its flows, and holds its `lock`: a thread that runs batches, or, for a
    work whose methods compute for long (`plans_apart`), a planning thread.
 3. A work ends once, with results or with an error, and then all of its flows are closed.
+4. Flows of one part fail together. The work goes on with the other parts; where none is left, it
+   ends with the error of the first part.
 """
 
 import asyncio
@@ -23,7 +25,7 @@ from adcaptum.service.device.busy_time import BusyTime
 from adcaptum.service.errors import ModelRaised
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.cost import Cost
-from adcaptum.service.runtime.planned_flow import Plan, PlannedFlow
+from adcaptum.service.runtime.planned_flow import FailedFlow, Plan, PlannedFlow
 
 
 @dataclass(slots=True, eq=False)
@@ -34,18 +36,34 @@ class RunningFlow:
         work: The work that it belongs to.
         execution: The flow.
         about: The part of the request that the flow computes, see `PlannedFlow`.
+        part: The flows that fail with it, see `PlannedFlow`.
+        error: The error of its part, while others go on.
         outstanding: The number of evaluations of its round that are not complete.
     """
 
     work: "Work"
     execution: FlowRun[Any]
     about: object = None
+    part: Hashable = None
+    error: Exception | None = None
     outstanding: int = 0
 
     @property
     def waiting(self) -> list[Pending]:
         """The evaluations of its round that have rows."""
         return [pending for pending in self.execution.pending if pending.rows]
+
+    @property
+    def over(self) -> bool:
+        """True if it has ended, with a result or an error."""
+        return self.execution.done or self.error is not None
+
+    @property
+    def result(self) -> Any:
+        """Its return value; if its part failed, the failure."""
+        if self.error is not None:
+            return FailedFlow(self.error, self.execution.rows_used)
+        return self.execution.result
 
 
 class Work:
@@ -63,7 +81,7 @@ class Work:
         forward_rows: The most rows of each of its forwards, which then hold no rows of others;
             None: as many as come together.
         running: The flows of the current stage.
-        results: The flows' return values, once the work has ended.
+        results: The flows' return values, or failures, once the work has ended.
         error: The reason of its failure.
         waste: The reason of its wasted rows, for the metrics.
         computing: The time during which batches with rows of it ran.
@@ -181,23 +199,33 @@ class Work:
         Returns:
             The flows that wait for rows, or have paused.
         """
-        flow.execution.advance()
+        self._run(flow, flow.execution.advance)
         return self._settle(self._waiting([flow]))
 
     def fail(self, error: Exception, culprit: RunningFlow | None = None) -> None:
-        """Ends the work with an error, which is thrown into the flow that asked for it."""
-        if self.ended:
+        """Ends the work with an error, or only the part of the flow that asked for it.
+
+        Args:
+            error: The error.
+            culprit: The flow that asked for it, into which the error is thrown; None: the whole
+                work ends.
+        """
+        if self.ended or (culprit is not None and culprit.error is not None):
             return
         if culprit is not None:
             try:
                 culprit.execution.fail(error)
             except Exception as raised:  # noqa: BLE001  # whatever the flow makes of it is the answer
                 error = raised
-        if raised_by_model(error):
-            self.error = ModelRaised(subject=self.model.name)
-            self.error.__cause__ = error
-        else:
-            self.error = error
+            try:
+                self._fail_part(culprit, error)
+            except Exception as first:  # noqa: BLE001  # no part is left
+                error = first
+            else:
+                # Parts are of the last stage: no further flow begins.
+                self._settle([])
+                return
+        self.error = self._named(error)
         self._end()
 
     def release(self) -> None:
@@ -211,11 +239,12 @@ class Work:
                 self,
                 FlowRun(each.flow, max_rows=each.max_rows, forward_rows=self.forward_rows),
                 each.about,
+                each.part,
             )
             for each in planned
         ]
         for flow in self.running:
-            flow.execution.start()
+            self._run(flow, flow.execution.start)
         return self._settle(self._waiting(self.running))
 
     def _waiting(self, flows: Sequence[RunningFlow]) -> list[RunningFlow]:
@@ -224,17 +253,52 @@ class Work:
         for flow in flows:
             execution = flow.execution
             while execution.pending and not flow.waiting:
-                execution.advance()
-            if not execution.done:
+                self._run(flow, execution.advance)
+            if not flow.over:
                 flow.outstanding = len(flow.waiting)
                 waiting.append(flow)
-        return waiting
+        # One that came later may have failed together with an earlier one.
+        return [flow for flow in waiting if flow.error is None]
+
+    def _run(self, flow: RunningFlow, step: Callable[[], object]) -> None:
+        """Runs a step of a flow; its error ends the flow's part, and is raised if none is left."""
+        if flow.error is not None:
+            return
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001  # it is the part's answer
+            self._fail_part(flow, error)
+
+    def _fail_part(self, flow: RunningFlow, error: Exception) -> None:
+        """Ends the flows of a part with an error.
+
+        Raises:
+            Exception: No part is left: the error of the first one.
+        """
+        if flow.part is None:
+            raise error
+        named = self._named(error)
+        for each in self.running:
+            if each.part == flow.part:
+                each.error = named
+                each.execution.close()
+        errors = [each.error for each in self.running if each.part is not None]
+        if errors[0] is not None and all(errors):
+            raise errors[0]
+
+    def _named(self, error: Exception) -> Exception:
+        """Returns the error for callers: an exception of the model's own code is `ModelRaised`."""
+        if not raised_by_model(error):
+            return error
+        raised = ModelRaised(subject=self.model.name)
+        raised.__cause__ = error
+        return raised
 
     def _settle(self, waiting: list[RunningFlow]) -> list[RunningFlow]:
         """Begins the next stage if this one has ended."""
-        if waiting or not all(flow.execution.done for flow in self.running):
+        if waiting or not all(flow.over for flow in self.running):
             return waiting
-        results = [flow.execution.result for flow in self.running]
+        results = [flow.result for flow in self.running]
         following = self.plan.following(results)
         if following:
             return self._begin(following)
