@@ -1,13 +1,12 @@
 """Estimates of the costs of predictions and explanations, made before any work starts."""
 
-from collections.abc import Sequence
 from typing import Final
 
-from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
+from adcaptum.engine.vocabulary.attribution import StopReason
 from adcaptum.engine.vocabulary.method import MULTIPLY_ADDS_PER_SECOND
+from adcaptum.service.answers.outcome import Outcome
 from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.requests.parsed_request import ParsedRequest
-from adcaptum.service.requests.pieces import Piece
 from adcaptum.service.runtime.cost import Cost
 
 PLAIN_NUMBERS: Final = 1 << 13
@@ -52,18 +51,20 @@ def of_explanation(parsed: ParsedRequest) -> Cost:
     )
 
 
-def learn(parsed: ParsedRequest, answered: Sequence[tuple[Piece, Attribution]]) -> None:
+def learn(parsed: ParsedRequest, outcome: Outcome) -> None:
     """Records how many rows an explanation to a tolerance has taken, for later estimates.
 
     Args:
         parsed: The request.
-        answered: Its attributions, all of whose flows have ended.
+        outcome: Its attributions, all of whose flows have ended.
     """
     tolerance = parsed.budget.tolerance
     if tolerance is None:
         return
     for index, resolved in enumerate(parsed.methods):
-        own = [(piece, found) for piece, found in answered if piece.method == index]
+        if index in outcome.failures:
+            continue
+        own = outcome.of(index)
         parsed.model.row_forecasts.learn(
             resolved.spec.name,
             tolerance,

@@ -9,22 +9,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 
-from adcaptum.engine.errors import BudgetExceeded
+from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.scheduling.priority import Priority
-from adcaptum.service.errors import DeadlineExceeded
+from adcaptum.service import logs
+from adcaptum.service.answers import statuses
+from adcaptum.service.answers.outcome import Outcome
 from adcaptum.service.handlers import admission, costs, responses
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.handlers.plans import Explanation
 from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.request_reader import RequestReader
 from adcaptum.service.handlers.response_cache import ResponseCache
-from adcaptum.service.handlers.shared_computation import PieceAttributions, SharedComputation
+from adcaptum.service.handlers.shared_computation import SharedComputation
 from adcaptum.service.handlers.shared_computations import SharedComputations
 from adcaptum.service.handlers.waiter import Terms, Waiter
 from adcaptum.service.models.catalogue import Catalogue
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests import budgets
+from adcaptum.service.requests import budgets, field_paths
 from adcaptum.service.requests.parsed_request import ParsedRequest
+from adcaptum.service.requests.pieces import Piece
 from adcaptum.service.requests.questions.question import Question
 from adcaptum.service.requests.questions.questions import Questions
 from adcaptum.service.runtime.cost import Forecast
@@ -107,13 +110,13 @@ class Explainer:
         identified = await self._identify(request.explain, call, stream=True)
         if (kept := self._kept(identified)) is not None:
             yield pb.ExplainStreamResponse(accepted=pb.Accepted(request_id=call.id))
-            yield pb.ExplainStreamResponse(final=kept)
+            yield pb.ExplainStreamResponse(result=kept)
             return
         computation, waiter, forecast = await self._join_or_start(identified)
         try:
             accepted = responses.accepted(call, computation, forecast)
             yield pb.ExplainStreamResponse(accepted=accepted)
-            sent = 0
+            sent, named = 0, False
             while not waiter.over:
                 await waiter.progress()
                 # Sends attributions only after a change; before the first ones, each count of rows.
@@ -122,9 +125,11 @@ class Explainer:
                     break
                 if not revision or revision != sent:
                     sent = revision
-                    yield pb.ExplainStreamResponse(partial=await self._partial(computation))
-            final = await self._answer(identified, computation, waiter, "ExplainStream")
-            yield pb.ExplainStreamResponse(final=final)
+                    progress = await self._progress(computation, call, with_features=not named)
+                    named = named or bool(progress.features)
+                    yield pb.ExplainStreamResponse(progress=progress)
+            answer = await self._answer(identified, computation, waiter, "ExplainStream")
+            yield pb.ExplainStreamResponse(result=answer)
         finally:
             computation.leave(waiter, call.end_reason)
 
@@ -206,16 +211,20 @@ class Explainer:
             work,
             cancel=self.dispatcher.cancel,
             ended=partial(self.computations.remove, identified.key),
+            seconds=forecast.promise,
         )
         self.dispatcher.submit(work)
         self.computations.add(identified.key, computation)
         return computation, forecast
 
-    async def _partial(self, computation: SharedComputation) -> pb.Partial:
+    async def _progress(
+        self, computation: SharedComputation, call: Call, *, with_features: bool
+    ) -> pb.Progress:
+        write = partial(responses.progress, computation, call.id, with_features=with_features)
         if not computation.large:
-            return responses.partial(computation)
+            return write()
         async with computation.writing:
-            return await asyncio.to_thread(responses.partial, computation)
+            return await asyncio.to_thread(write)
 
     async def _answer(
         self,
@@ -235,52 +244,84 @@ class Explainer:
         elif identified.key is not None:
             response.cache = explanation_pb2.CACHE_STATUS_MISS
             self.metrics.missed(model)
-        response.timings.CopyFrom(responses.timings(work, identified.call))
+        else:
+            response.cache = explanation_pb2.CACHE_STATUS_BYPASSED
+        responses.write_timings(response.timings, work, identified.call)
         response.request_id = identified.call.id
         return response
 
     async def _response(
         self, identified: _IdentifiedRequest, computation: SharedComputation, waiter: Waiter
     ) -> pb.ExplainResponse:
-        work, parsed = computation.work, computation.parsed
+        work, parsed, call = computation.work, computation.parsed, identified.call
         if not work.finished.done():
-            best = computation.best() if waiter.terms.partial else None
-            if best is None:
-                raise DeadlineExceeded("the deadline came before the answer")
-            self.metrics.explained(parsed, best)
-            if computation.large:
-                return await asyncio.to_thread(responses.explanation, computation, best)
-            return responses.explanation(computation, best)
-        if isinstance(work.error, BudgetExceeded):
-            raise budgets.too_few_rows(work.error, parsed.budget, parsed.inputs.count)
+            best = computation.best()
+            if not waiter.terms.partial or not best.attributions:
+                # Every method failed, and the first one's error is that of the call.
+                raise best.failures[0].error
+            return await self._write_own(computation, best, call)
         if work.error is not None:
-            raise work.error
+            raise _refusal(parsed, computation.plan, work)
+        outcome = computation.plan.outcome(work.results)
+        if outcome.failures:
+            return await self._write_own(computation, outcome, call)
         async with computation.writing:
             if computation.stored is None:
-                return await self._write_once(identified, computation)
+                return await self._write_once(identified, computation, outcome)
             response = pb.ExplainResponse.FromString(computation.stored)
             self.metrics.repeated(parsed.model.name, response)
             return response
 
+    async def _write_own(
+        self, computation: SharedComputation, outcome: Outcome, call: Call
+    ) -> pb.ExplainResponse:
+        """Writes an answer that a deadline or failures cut short, for one waiter only."""
+        parsed = computation.parsed
+        for index, failure in outcome.failures.items():
+            if statuses.is_hidden(failure.error):
+                logs.logger().error(
+                    "method",
+                    model=parsed.model.name,
+                    method=parsed.methods[index].spec.name,
+                    exc_info=failure.error,
+                )
+        if computation.work.finished.done():
+            costs.learn(parsed, outcome)
+        self.metrics.explained(parsed, outcome)
+        write = partial(responses.explanation, computation, outcome, call.id)
+        return await asyncio.to_thread(write) if computation.large else write()
+
     async def _write_once(
-        self, identified: _IdentifiedRequest, computation: SharedComputation
+        self, identified: _IdentifiedRequest, computation: SharedComputation, outcome: Outcome
     ) -> pb.ExplainResponse:
         """Writes the answer of a computation that has ended, for all its waiters."""
         parsed = computation.parsed
-        answered = computation.plan.answered(computation.work.results)
-        write = partial(_write, computation, answered, keep=identified.key is not None)
+        keep = identified.key is not None
+        write = partial(_write, computation, outcome, identified.call.id, keep=keep)
         # A thread writes large answers, to keep the event loop free; all else runs in the loop.
         response, stored = await asyncio.to_thread(write) if computation.large else write()
-        costs.learn(parsed, answered)
-        self.metrics.explained(parsed, answered)
+        costs.learn(parsed, outcome)
+        self.metrics.explained(parsed, outcome)
         if identified.key is not None:
             computation.stored = stored
             self.cache.put(identified.key, stored)
         return response
 
 
+def _refusal(parsed: ParsedRequest, plan: Explanation, work: Work) -> Exception:
+    """Returns the error of a call whose work failed."""
+    error, culprit = work.error, work.culprit
+    assert error is not None, "it failed"
+    if not isinstance(culprit, Piece):
+        return error
+    if isinstance(error, InvalidArgument):
+        return field_paths.invalid_request(error, parsed.question, culprit.method, culprit.target)
+    # Every method failed, and the first one's error is that of the call.
+    return parsed.failures.get(0) or plan.error_of(error)
+
+
 def _write(
-    computation: SharedComputation, answered: PieceAttributions, *, keep: bool
+    computation: SharedComputation, outcome: Outcome, request_id: str, *, keep: bool
 ) -> tuple[pb.ExplainResponse, bytes]:
-    response = responses.explanation(computation, answered)
+    response = responses.explanation(computation, outcome, request_id)
     return response, response.SerializeToString() if keep else b""

@@ -5,12 +5,15 @@ from typing import Any
 
 from torch import Tensor
 
+from adcaptum.engine.errors import BudgetExceeded
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import Evaluation
 from adcaptum.engine.vocabulary.flow import ask
+from adcaptum.service.answers.outcome import MethodFailure, Outcome
+from adcaptum.service.requests import budgets
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.pieces import Piece
-from adcaptum.service.runtime.planned_flow import PlannedFlow
+from adcaptum.service.runtime.planned_flow import FailedFlow, PlannedFlow
 
 
 class Prediction:
@@ -61,9 +64,28 @@ class Explanation:
             self.outputs = results[0].values
         return () if self.pieces else self._explain(self.outputs)
 
-    def answered(self, results: Sequence[Any]) -> list[tuple[Piece, Attribution]]:
-        """Returns the pieces of the request with their attributions."""
-        return list(zip(self.pieces, results[-len(self.pieces) :], strict=True))
+    def outcome(self, results: Sequence[Any]) -> Outcome:
+        """Returns the attributions of the methods, and the failures of those that have none."""
+        attributions: list[tuple[Piece, Attribution]] = []
+        failures = self.unsupported()
+        for piece, result in zip(self.pieces, results[-len(self.pieces) :], strict=True):
+            if isinstance(result, FailedFlow):
+                known = failures.get(piece.method)
+                used = result.rows_used + (known.rows_used if known is not None else 0)
+                failures[piece.method] = MethodFailure(self.error_of(result.error), used)
+            else:
+                attributions.append((piece, result))
+        return Outcome(attributions, failures)
+
+    def unsupported(self) -> dict[int, MethodFailure]:
+        """Returns the failures of the methods that the model cannot run."""
+        return {index: MethodFailure(error) for index, error in self._parsed.failures.items()}
+
+    def error_of(self, error: Exception) -> Exception:
+        """Returns the error of a flow as one of its request."""
+        if isinstance(error, BudgetExceeded):
+            return budgets.too_few_rows(error, self._parsed.budget, self._parsed.inputs.count)
+        return error
 
     def _explain(self, outputs: Tensor | None) -> Sequence[PlannedFlow]:
         parsed = self._parsed
@@ -77,6 +99,11 @@ class Explanation:
         if total > budget or parsed.budget.tolerance is not None:
             shares = [max(1, budget * own // max(1, total)) for own in rows]
         return [
-            PlannedFlow(methods[piece.method].flow(piece.explicand), share, piece)
+            PlannedFlow(
+                methods[piece.method].flow(piece.explicand),
+                share,
+                piece,
+                piece.method if len(methods) > 1 else None,
+            )
             for piece, share in zip(self.pieces, shares, strict=True)
         ]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.engine.vocabulary.evaluation import Evaluation
+from adcaptum.service.answers import predictions, warnings
+from adcaptum.service.answers.model_parts import model_parts
 from adcaptum.service.handlers import admission, costs, responses
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.handlers.plans import Prediction
@@ -13,11 +15,10 @@ from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.request_reader import RequestReader
 from adcaptum.service.models.catalogue import Catalogue
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests import answer_warnings, answers
 from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.runtime.work import Work
-from adcaptum.service.wire import tensors
+from adcaptum.service.wire import tensor_writer
 from adcaptum.v1 import explanation_service_pb2 as pb
 
 
@@ -56,14 +57,18 @@ class Predictor:
         outputs = work.results[0].values
         queued = responses.queue_seconds(work, call)
         self.metrics.answered(model.name, "Predict", queued, work.compute_seconds)
-        return pb.PredictResponse(
-            model=model.identity,
-            outputs=[tensors.encode(outputs, model.loaded.declaration.outputs[0].name)],
-            predictions=answers.predictions(model, outputs, request.top_k),
-            timings=responses.timings(work, call),
-            request_id=call.id,
-            warnings=answer_warnings.of_prediction(read, outputs),
-        )
+        response = pb.PredictResponse()
+        response.MergeFromString(model_parts(model).identity)
+        name = model.loaded.declaration.outputs[0].name
+        tensor_writer.write(response.outputs.add(), outputs, name, as_values=read.as_values)
+        most = request.max_labels or predictions.MOST_LABELS
+        predictions.write(response.predictions, model, outputs, most)
+        responses.write_timings(response.timings, work, call)
+        response.request_id = call.id
+        found = warnings.of_prediction(read, outputs)
+        if found:
+            response.warnings.extend(found)
+        return response
 
     def _submit(self, read: Inputs, model: ServedModel, call: Call) -> Work:
         deadline = admission.due(call, partial=False)

@@ -1,15 +1,23 @@
 """Metrics of answers, with the lookup of each label done once."""
 
-from collections.abc import Sequence
+import math
+from typing import Final
 
 from prometheus_client import Counter, Histogram
+from torch import Tensor
 
-from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
+from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.service.answers.explanations import STOP_REASONS
+from adcaptum.service.answers.outcome import Outcome
 from adcaptum.service.metrics import Metrics
-from adcaptum.service.requests import answers
 from adcaptum.service.requests.parsed_request import ParsedRequest
-from adcaptum.service.requests.pieces import Piece
 from adcaptum.v1 import explanation_service_pb2 as pb
+
+STOPPED: Final = {wire: reason.value for reason, wire in STOP_REASONS.items()}
+"""The label of each stop reason."""
+
+FAILED: Final = "failed"
+"""The label of the explanations of a method that failed."""
 
 
 class RequestMetrics:
@@ -34,30 +42,32 @@ class RequestMetrics:
         times[0].observe(queue_seconds)
         times[1].observe(compute_seconds)
 
-    def explained(
-        self, question: ParsedRequest, answered: Sequence[tuple[Piece, Attribution]]
-    ) -> None:
-        """Counts the rows and the errors of explanations."""
-        model = question.model.name
-        for index, resolved in enumerate(question.methods):
-            own = [attribution for piece, attribution in answered if piece.method == index]
+    def explained(self, parsed: ParsedRequest, outcome: Outcome) -> None:
+        """Counts the rows and the errors of explanations, and those that failed."""
+        model = parsed.model.name
+        for index, resolved in enumerate(parsed.methods):
             method = resolved.spec.name
+            if index in outcome.failures:
+                count = parsed.inputs.count * parsed.targets.count
+                self._given(model, method, FAILED).inc(count)
+                continue
+            own = [attribution for _, attribution in outcome.of(index)]
             key = (model, method)
             rows = self._rows.get(key)
             if rows is None:
                 rows = self._rows[key] = self._metrics.explanation_rows.labels(*key)
             rows.observe(sum(each.rows_used for each in own))
-            self._given(model, method, answers.stop_reason(own)).inc(
-                sum(len(each.values[0]) for each in own)
-            )
             for attribution in own:
-                self._observe_error(model, method, attribution)
+                for example in range(len(attribution.values[0])):
+                    self._given(model, method, attribution.reason(example).value).inc()
+                self._observe_errors(model, method, attribution)
 
     def repeated(self, model: str, response: pb.ExplainResponse) -> None:
         """Counts explanations that are sent once more, without any computation."""
-        for report in response.reports:
-            counter = self._given(model, report.method.name, answers.STOPPED[report.stop_reason])
-            counter.inc(len(response.explanations) / len(response.reports))
+        for result in response.results:
+            for explanation in result.explanations:
+                reason = STOPPED[explanation.stop_reason]
+                self._given(model, result.method.name, reason).inc()
 
     def hit(self, model: str) -> None:
         """Counts an answer from the cache."""
@@ -71,20 +81,37 @@ class RequestMetrics:
         """Counts an answer that was computed for another request."""
         self._metrics.joined.labels(model).inc()
 
-    def _given(self, model: str, method: str, reason: StopReason) -> Counter:
-        key = (model, method, reason.value)
+    def _given(self, model: str, method: str, reason: str) -> Counter:
+        key = (model, method, reason)
         counter = self._explanations.get(key)
         if counter is None:
             counter = self._explanations[key] = self._metrics.explanations.labels(*key)
         return counter
 
-    def _observe_error(self, model: str, method: str, attribution: Attribution) -> None:
-        ratios = answers.error_ratios(attribution)
-        if not ratios:
-            return
-        key = (model, method, attribution.error_kind.value)
-        histogram = self._errors.get(key)
-        if histogram is None:
-            histogram = self._errors[key] = self._metrics.explanation_error.labels(*key)
-        for ratio in ratios:
-            histogram.observe(ratio)
+    def _observe_errors(self, model: str, method: str, attribution: Attribution) -> None:
+        for kind, error in (
+            ("completeness", attribution.completeness_error),
+            ("standard error", attribution.standard_error),
+        ):
+            ratios = _ratios(error, attribution)
+            if not ratios:
+                continue
+            key = (model, method, kind)
+            histogram = self._errors.get(key)
+            if histogram is None:
+                histogram = self._errors[key] = self._metrics.explanation_error.labels(*key)
+            for ratio in ratios:
+                histogram.observe(ratio)
+
+
+def _ratios(error: Tensor | None, attribution: Attribution) -> list[float]:
+    """Returns each example's error over |output - baseline output|, where all three are known."""
+    output, baseline = attribution.output, attribution.baseline_output
+    if error is None or output is None or baseline is None:
+        return []
+    differences = zip(error.tolist(), output.tolist(), baseline.tolist(), strict=True)
+    return [
+        value / abs(at_input - at_baseline)
+        for value, at_input, at_baseline in differences
+        if at_input != at_baseline and math.isfinite(value)
+    ]

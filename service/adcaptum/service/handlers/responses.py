@@ -33,22 +33,28 @@ def accepted(call: Call, computation: SharedComputation, forecast: Forecast | No
 def progress(
     computation: SharedComputation, request_id: str, *, with_features: bool
 ) -> pb.Progress:
-    """Returns the progress of a computation.
+    """Returns the progress of a computation, written once for all waiters.
 
     Args:
         computation: The computation.
         request_id: The id under which the log has the rest of an error.
-        with_features: Whether to add the names of the features.
+        with_features: Whether to add the names of the features, if there are explanations.
     """
-    parsed = computation.parsed
-    message = pb.Progress(rows_done=computation.work.rows_done, expected_rows=computation.rows)
-    remaining = computation.remaining_seconds
-    if remaining is not None:
-        message.remaining_seconds = remaining
-    results.write(message, parsed, computation.so_far(), request_id, ended=False)
-    if with_features:
-        input_features.write(message.features, parsed)
-    return message
+    message, so_far = computation.progress, computation.so_far()
+    if message is None:
+        message = pb.Progress(rows_done=computation.work.rows_done, expected_rows=computation.rows)
+        remaining = computation.remaining_seconds
+        if remaining is not None:
+            message.remaining_seconds = remaining
+        results.write(message, computation.parsed, so_far, request_id, ended=False)
+        if not so_far.failures:
+            computation.progress = message
+    if not with_features or not so_far.attributions:
+        return message
+    named = pb.Progress()
+    named.CopyFrom(message)
+    input_features.write(named.features, computation.parsed)
+    return named
 
 
 def explanation(

@@ -7,7 +7,8 @@ Rules:
    At its deadline a waiter takes the best answer so far, if it accepts one.
 3. No request joins a computation of a class behind its own, which might never finish.
 4. An answer that a deadline cut short goes to its waiter only: it is neither shared nor kept.
-   Errors are not kept either.
+   Errors are not kept either, nor is an answer in which a method failed: each waiter gets one of
+   its own.
 
 For the event loop only.
 """
@@ -15,19 +16,20 @@ For the event loop only.
 import asyncio
 from collections.abc import Callable
 from operator import is_not
+from time import monotonic
 from typing import Final
 
 from torch import Tensor
 
 from adcaptum.engine.vocabulary.attribution import Attribution, StopReason, ended
+from adcaptum.service.answers.outcome import MethodFailure, Outcome
+from adcaptum.service.errors import DeadlineExceeded
 from adcaptum.service.handlers.plans import Explanation
 from adcaptum.service.handlers.waiter import Terms, Waiter
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.pieces import Piece
 from adcaptum.service.runtime.work import Work
 from adcaptum.v1 import explanation_service_pb2 as pb
-
-PieceAttributions = list[tuple[Piece, Attribution]]
 
 LARGE_COUNT: Final = 64
 """The number of explanations from which on an answer is large; writing one takes 20 µs."""
@@ -44,14 +46,14 @@ class SharedComputation:
         plan: Its stages.
         work: The work that the engine runs for it.
         stored: The answer's bytes, once a waiter has written it.
-        partial: The message of the progress so far, once a waiter has written it.
+        progress: The message of the progress so far, once a waiter has written it.
         revision: The number of times that the best answers so far have changed.
         writing: Held while a thread writes a large answer, which happens once.
     """
 
     __slots__ = (
-        "_cancel", "_ended", "_seen", "_waiters", "parsed", "partial", "plan", "revision",
-        "stored", "work", "writing",
+        "_cancel", "_ended", "_expected_end", "_seen", "_waiters", "parsed", "plan", "progress",
+        "revision", "stored", "work", "writing",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +64,7 @@ class SharedComputation:
         *,
         cancel: Callable[[Work, str], None],
         ended: Callable[["SharedComputation"], None],
+        seconds: float,
     ) -> None:
         """Makes the computation of a work.
 
@@ -71,17 +74,19 @@ class SharedComputation:
             work: The work that the engine runs for it.
             cancel: Cancels the work, with a reason for the metrics.
             ended: Called when no further request may join.
+            seconds: The seconds that it is expected to take.
         """
         self.parsed = parsed
         self.plan = plan
         self.work = work
         self.stored: bytes | None = None
-        self.partial: pb.Partial | None = None
+        self.progress: pb.Progress | None = None
         self.revision = 0
         self.writing = asyncio.Lock()
         self._seen: list[Attribution] = []
         self._cancel = cancel
         self._ended = ended
+        self._expected_end = monotonic() + seconds
         self._waiters: dict[Waiter, None] = {}
         work.progressed = self._progressed
         work.finished.add_done_callback(self._finished)
@@ -95,7 +100,7 @@ class SharedComputation:
     def large(self) -> bool:
         """True if writing its answer takes too long for the event loop."""
         parsed, nbytes = self.parsed, self.work.cost.nbytes
-        count = len(parsed.methods) * parsed.choice.count * parsed.inputs.count
+        count = len(parsed.methods) * parsed.targets.count * parsed.inputs.count
         return count > LARGE_COUNT or nbytes > LARGE_BYTES or parsed.layer is not None
 
     def join(self, terms: Terms, *, joined: bool = True) -> Waiter:
@@ -122,23 +127,51 @@ class SharedComputation:
             self._ended(self)
             self._cancel(self.work, "deadline" if waiter.overdue else reason)
 
-    def best(self) -> PieceAttributions | None:
-        """Returns the best answers so far, cut short; None if one is missing."""
-        found = self.so_far()
-        return found if found and len(found) == len(self.plan.pieces) else None
+    def best(self) -> Outcome:
+        """Returns the best answers so far, cut short; a method of which one is missing failed."""
+        so_far, late = self.so_far(), DeadlineExceeded("the deadline came before the answer")
+        failures = dict(so_far.failures)
+        for index in range(len(self.parsed.methods)):
+            planned = [each for each in self.plan.pieces if each.method == index]
+            if not planned or len(so_far.of(index)) < len(planned):
+                failures.setdefault(index, MethodFailure(late, self._rows_used(index)))
+        found = [each for each in so_far.attributions if each[0].method not in failures]
+        return Outcome(found, failures)
 
-    def so_far(self) -> PieceAttributions:
-        """Returns the best answers so far of the flows that have one."""
-        found: PieceAttributions = []
+    def so_far(self) -> Outcome:
+        """Returns the best answers so far of the flows that have one, and the failures so far."""
+        found: list[tuple[Piece, Attribution]] = []
+        failures = self.plan.unsupported()
         for flow in self.work.running:
             piece, execution = flow.about, flow.execution
             if not isinstance(piece, Piece):
                 continue
-            if execution.done:
+            if flow.error is not None:
+                error = self.plan.error_of(flow.error)
+                failures[piece.method] = MethodFailure(error, self._rows_used(piece.method))
+            elif execution.done:
                 found.append((piece, execution.result))
             elif (best := execution.best) is not None:
                 found.append((piece, ended(best, StopReason.DEADLINE)))
-        return found
+        return Outcome([each for each in found if each[0].method not in failures], failures)
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """The seconds that it is expected to take from now on; None: unknown."""
+        done, begun = self.work.rows_done, self.work.request.scheduled_at
+        if done >= self.work.cost.total_rows:
+            return None
+        if not done or begun is None:
+            return max(0.0, self._expected_end - monotonic())
+        return (monotonic() - begun) * (self.work.cost.total_rows - done) / done
+
+    def _rows_used(self, method: int) -> int:
+        own = [
+            flow.execution.rows_used
+            for flow in self.work.running
+            if isinstance(flow.about, Piece) and flow.about.method == method
+        ]
+        return sum(own)
 
     @property
     def outputs(self) -> Tensor | None:
@@ -152,7 +185,7 @@ class SharedComputation:
         return None
 
     def _progressed(self) -> None:
-        self.partial = None
+        self.progress = None
         seen = [flow.execution.best for flow in self.work.running if flow.execution.best]
         if len(seen) != len(self._seen) or any(map(is_not, seen, self._seen)):
             self._seen = seen

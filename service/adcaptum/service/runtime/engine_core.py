@@ -321,6 +321,8 @@ class EngineCore:
             try:
                 if flow is None:
                     waiting = work.start()
+                elif flow.error is not None:
+                    return []
                 else:
                     flow.outstanding -= 1
                     if flow.outstanding > 0:
@@ -371,10 +373,15 @@ class EngineCore:
     def _fail_flow(self, flow: RunningFlow, error: Exception, ended: list[Work]) -> None:
         work = flow.work
         with work.lock:
-            if not work.ended:
-                work.fail(error, flow)
-                self._leave(work, "error")
+            if work.ended:
+                return
+            work.fail(error, flow)
+            if work.ended:
+                self._leave(work, "error" if work.error else "")
                 ended.append(work)
+            else:
+                with self._condition:
+                    self._scheduler.give_up(work.request, flow.part)
 
     def _stop_apart(self, stop: Stop) -> None:
         ended: list[Work] = []

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
+from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.execution.evaluator import raised_by_model
 from adcaptum.engine.execution.flow_run import FlowRun
 from adcaptum.engine.execution.pending import Pending
@@ -83,6 +84,7 @@ class Work:
         running: The flows of the current stage.
         results: The flows' return values, or failures, once the work has ended.
         error: The reason of its failure.
+        culprit: What the flow is about whose error it is, see `PlannedFlow`; None: it is no flow's.
         waste: The reason of its wasted rows, for the metrics.
         computing: The time during which batches with rows of it ran.
         batches: The number of these batches.
@@ -95,6 +97,7 @@ class Work:
         "batches",
         "computing",
         "cost",
+        "culprit",
         "ended",
         "error",
         "expires",
@@ -167,6 +170,7 @@ class Work:
         self.running: list[RunningFlow] = []
         self.results: list[Any] = []
         self.error: Exception | None = None
+        self.culprit: object = None
         self.ended = False
         self.waste = ""
         self.computing = BusyTime()
@@ -273,18 +277,21 @@ class Work:
         """Ends the flows of a part with an error.
 
         Raises:
-            Exception: No part is left: the error of the first one.
+            Exception: No part is left: the error of the first one. Or the request is wrong, and the
+                other parts are too.
         """
-        if flow.part is None:
+        self.culprit = flow.about
+        if flow.part is None or isinstance(error, InvalidArgument):
             raise error
         named = self._named(error)
         for each in self.running:
             if each.part == flow.part:
                 each.error = named
                 each.execution.close()
-        errors = [each.error for each in self.running if each.part is not None]
-        if errors[0] is not None and all(errors):
-            raise errors[0]
+        parts = [each for each in self.running if each.part is not None]
+        if parts[0].error is not None and all(each.error for each in parts):
+            self.culprit = parts[0].about
+            raise parts[0].error
 
     def _named(self, error: Exception) -> Exception:
         """Returns the error for callers: an exception of the model's own code is `ModelRaised`."""
