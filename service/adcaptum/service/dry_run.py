@@ -1,8 +1,8 @@
 """The dry run: explanations of a model's own example before the model serves.
 
-Three methods, as far as the model can run them: its default method, one that needs gradients and
-one that does not. Each goes through the reading of a request, the plan, the engine's flow and the
-writing of the answer. A method whose rows take longer than `SECONDS` is not run to its end.
+Its presets, and two methods as far as the model can run them: one that needs gradients and one that
+does not. Each goes through the reading of a request, the plan, the engine's flow and the
+writing of the answer. A question whose rows take longer than `SECONDS` is not answered to its end.
 """
 
 from collections.abc import Mapping
@@ -15,22 +15,25 @@ from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.flow_run import FlowRun
 from adcaptum.engine.execution.packing import RowRange
 from adcaptum.engine.execution.pending import Pending
-from adcaptum.service.errors import ServiceError
+from adcaptum.service.answers import results as method_results
+from adcaptum.service.errors import ServiceError, Unsupported
 from adcaptum.service.handlers.plans import Explanation
 from adcaptum.service.models.curves import Curve, best_rows
 from adcaptum.service.models.declaration import DeclarationError
 from adcaptum.service.models.repository.stored_tensors import EXAMPLE_TEXTS
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests import answers, parsed_request
+from adcaptum.service.requests import parsed_request
+from adcaptum.service.requests.questions import question
 from adcaptum.service.requests.reading import Reading
-from adcaptum.service.requests.suitability import obstacle
 from adcaptum.service.runtime.planned_flow import PlannedFlow
-from adcaptum.service.wire import method_specs, tensor_writer
-from adcaptum.service.wire.method_specs import ResolvedMethod
-from adcaptum.v1 import explanation_service_pb2 as pb, model_pb2, tensor_pb2
+from adcaptum.service.wire import tensor_writer
+from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb, method_pb2, tensor_pb2
 
-GRADIENT: Final = method_specs.by_name("saliency", {})
-FORWARD: Final = method_specs.by_name("feature_ablation", {})
+DRY_METHODS: Final = ("saliency", "feature_ablation")
+"""A method that needs gradients, and one that does not."""
+
+MASKED: Final = "feature_ablation"
+"""The method that gets masks: an image has too many pixels to ablate each."""
 
 SECONDS: Final = 1.0
 """Seconds for which one method runs at most."""
@@ -49,34 +52,63 @@ def explain(served: ServedModel, curves: Mapping[str, Curve]) -> None:
     Raises:
         DeclarationError: A method fails.
     """
-    for method in dict.fromkeys((served.default_method, GRADIENT, FORWARD)):
-        if obstacle(method.abilities, served):
-            continue
+    trials = [
+        (f"the preset {name!r}", spec) for name, spec in served.presets.items() if spec.methods
+    ]
+    for name in DRY_METHODS:
+        method = method_pb2.MethodSpec(name=name)
+        masks = _masks(served) if name == MASKED else ()
+        spec = explain_spec_pb2.ExplainSpec(methods=[method], feature_masks=masks)
+        trials.append((f"a dry run of {name}", spec))
+    for what, spec in trials:
         try:
-            _Trial(served, curves, method).run()
+            _Trial(served, curves, spec).run()
+        except Unsupported as error:
+            if what.startswith("the preset"):
+                raise _failed(served, what, error) from error
         except Exception as error:
-            kind = "the default method" if method is served.default_method else "a dry run"
-            text = error.message if isinstance(error, ServiceError) else _typed(error)
-            raise DeclarationError(
-                f"{served.name}: explaining its first example by {method.spec.name} ({kind}) "
-                f"fails: {text}"
-            ) from error
+            raise _failed(served, what, error) from error
+
+
+def _failed(served: ServedModel, what: str, error: Exception) -> DeclarationError:
+    text = error.message if isinstance(error, ServiceError) else f"{type(error).__name__}: {error}"
+    return DeclarationError(f"{served.name}: explaining its first example ({what}) fails: {text}")
+
+
+def _masks(served: ServedModel) -> list[explain_spec_pb2.FeatureMask]:
+    """Returns masks of two features an input; none for texts, which take none."""
+    loaded = served.loaded
+    if loaded.text is not None:
+        return []
+    made = []
+    for index, (each, rows) in enumerate(
+        zip(loaded.declaration.inputs, loaded.examples, strict=True)
+    ):
+        numbers = torch.arange(rows[0].numel()).view(1, *rows.shape[1:])
+        halves = (2 * numbers >= rows[0].numel()).long() + 2 * index
+        mask = explain_spec_pb2.FeatureMask(input=each.name, tensor=tensor_writer.encode(halves))
+        made.append(mask)
+    return made
 
 
 class _Trial:
-    """One method's explanation of the first example."""
+    """The answer to one question about the first example."""
 
     def __init__(
-        self, served: ServedModel, curves: Mapping[str, Curve], method: ResolvedMethod
+        self,
+        served: ServedModel,
+        curves: Mapping[str, Curve],
+        spec: explain_spec_pb2.ExplainSpec,
     ) -> None:
         self._served = served
-        curve = curves.get("gradient" if method.abilities.gradient else "forward", {1: 0.0})
-        self._batch_rows = best_rows(curve)
-        self._method = method
+        self._question = question.resolve(spec, served)
+        gradient = any(method.abilities.gradient for method in self._question.methods)
+        self._batch_rows = best_rows(curves.get("gradient" if gradient else "forward", {1: 0.0}))
         self._end = monotonic() + SECONDS
 
     def run(self) -> None:
-        parsed = parsed_request.read(self._request(), self._served, Reading(MOST_PIXELS))
+        request = pb.ExplainRequest(inputs=self._inputs())
+        parsed = parsed_request.read(request, self._served, self._question, Reading(MOST_PIXELS))
         plan = Explanation(parsed)
         flows = plan.first()
         results: list[Any] = []
@@ -88,30 +120,7 @@ class _Trial:
                     return
                 results.append(result)
             flows = plan.following(results)
-        answers.explanations(parsed, plan.answered(results))
-
-    def _request(self) -> pb.ExplainRequest:
-        served = self._served
-        return pb.ExplainRequest(
-            model=model_pb2.ModelRef(name=served.name),
-            inputs=self._inputs(),
-            methods=[self._method.spec],
-            feature_masks=self._masks() if self._method is FORWARD else [],
-        )
-
-    def _masks(self) -> list[tensor_pb2.Tensor]:
-        """Returns masks of two features an input: an image has too many pixels to ablate each."""
-        loaded = self._served.loaded
-        if loaded.text is not None:
-            return []
-        made = []
-        for index, (each, rows) in enumerate(
-            zip(loaded.declaration.inputs, loaded.examples, strict=True)
-        ):
-            numbers = torch.arange(rows[0].numel()).view(1, *rows.shape[1:])
-            halves = (2 * numbers >= rows[0].numel()).long() + 2 * index
-            made.append(tensor_writer.encode(halves, each.name))
-        return made
+        method_results.write(pb.ExplainResponse(), parsed, plan.outcome(results), "", ended=True)
 
     def _inputs(self) -> list[tensor_pb2.Tensor]:
         loaded = self._served.loaded
@@ -152,7 +161,3 @@ class _Trial:
             (part,) = evaluate(module, [RowRange(evaluation, start, stop)])
             pending.add(start, stop, part)
         return True
-
-
-def _typed(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -22,7 +22,9 @@ def feature_names(parsed: ParsedRequest, piece: Piece, count: int) -> list[str]:
     if texts is not None and parsed.layer is None:
         return _tokens(texts)
     if masks is not None:
-        return [str(number) for number in torch.cat([m.flatten() for m in masks]).unique().tolist()]
+        names = parsed.masks.names if parsed.masks is not None else {}
+        numbers = torch.cat([mask.flatten() for mask in masks]).unique().tolist()
+        return [names.get(number, str(number)) for number in numbers]
     if parsed.layer is not None:
         return [str(index) for index in range(count)]
     return list(_elements(parsed, piece))

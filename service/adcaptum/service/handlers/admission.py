@@ -7,7 +7,7 @@ from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.service.errors import DeadlineExceeded, InvalidRequest, TooLate
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.runtime.cost import Cost, Forecast
-from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+from adcaptum.v1 import explanation_service_pb2 as pb
 
 SURE: Final = 2.0
 """The multiple of the time left from which on a request is refused. The times of rows are learnt,
@@ -19,13 +19,13 @@ ANSWER_SECONDS: Final = 0.1
 ANSWER_SHARE: Final = 0.3
 """The same, as a share of the time from arrival to deadline."""
 
-CACHES: Final = frozenset(explanation_pb2.Cache.values())
+CACHES: Final = frozenset(pb.CachePolicy.values())
 """The known uses of the cache."""
 
 PRIORITIES: Final = {
-    explanation_pb2.PRIORITY_UNSPECIFIED: Priority.INTERACTIVE,
-    explanation_pb2.PRIORITY_INTERACTIVE: Priority.INTERACTIVE,
-    explanation_pb2.PRIORITY_BATCH: Priority.BATCH,
+    pb.PRIORITY_UNSPECIFIED: Priority.INTERACTIVE,
+    pb.PRIORITY_INTERACTIVE: Priority.INTERACTIVE,
+    pb.PRIORITY_BATCH: Priority.BATCH,
 }
 
 
@@ -49,7 +49,7 @@ def shares(request: pb.ExplainRequest) -> bool:
     """
     if request.cache not in CACHES:
         raise InvalidRequest("cache", f"{request.cache}; must be USE or BYPASS")
-    return request.cache != explanation_pb2.CACHE_BYPASS
+    return request.cache != pb.CACHE_POLICY_BYPASS
 
 
 def due(call: Call, *, partial: bool) -> float | None:
