@@ -23,7 +23,7 @@ IMPLIED_METHODS: Final = ("integrated_gradients", "kernel_shap")
 """The default preset's method where the owner names none: with gradients, and without."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ServedModel:
     """A version of a model with everything that requests look up, computed once.
 
