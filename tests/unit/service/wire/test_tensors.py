@@ -36,7 +36,9 @@ def test_numbers_are_little_endian() -> None:
 
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=5))
 def test_bytes_come_back_as_they_were(items: list[bytes]) -> None:
-    assert tensors.decode(tensor_writer.encode_bytes(items), "x") == Bytes(tuple(items), (len(items),))
+    assert tensors.decode(tensor_writer.encode_bytes(items), "x") == Bytes(
+        tuple(items), (len(items),)
+    )
 
 
 @given(
