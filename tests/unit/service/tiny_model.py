@@ -1,6 +1,7 @@
 """A served model that needs no repository."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import MappingProxyType
 
 import torch
@@ -120,4 +121,30 @@ def tokens() -> ServedModel:
         examples=(IDS,),
         text=None,
     )
+    return ServedModel.of(loaded, checks.check(loaded))
+
+
+class Layered(nn.Module):
+    """Rows of numbers to two numbers, by a hidden layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(FEATURES, 5)
+        self.classify = nn.Linear(5, CLASSES)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Maps `(rows, 3)` to `(rows, 2)`."""
+        return self.classify(torch.tanh(self.hidden(rows)))
+
+
+def layered() -> ServedModel:
+    """Makes a model of numbers with layers."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = Layered().eval()
+    model = served()[0]
+    declaration = replace(
+        model.loaded.declaration, name="layered", layers=MappingProxyType({"middle": "hidden"})
+    )
+    loaded = replace(model.loaded, declaration=declaration, module=module)
     return ServedModel.of(loaded, checks.check(loaded))

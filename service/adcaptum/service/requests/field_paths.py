@@ -1,6 +1,7 @@
 """Paths of request fields for the arguments that the engine's errors name."""
 
 from adcaptum.engine.errors import InvalidArgument
+from adcaptum.engine.vocabulary.evaluation import Neuron
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.nearest import shortened
 from adcaptum.service.requests.questions.question import Question
@@ -25,15 +26,19 @@ def invalid_request(
 def _path(argument: str, question: Question, method: int, target: int | None) -> str:
     through = question.methods[method].abilities.through
     at_layer = question.layer is not None
-    origin = f"[{question.targets.origins[target]}]" if target is not None else ""
+    of_target = "spec.targets"
+    if target is not None:
+        of_target += f"[{question.targets.origins[target]}]"
+        if isinstance(question.targets.numbers[target], Neuron):
+            of_target += ".neuron.index"
     paths = {
         "inputs": "inputs",
         "baselines": "spec.baselines",
         "layer_baselines": "spec.site.baselines",
         "feature_mask": "spec.site.feature_masks" if at_layer else "spec.feature_masks",
         "layer": "spec.through.layer" if through else "spec.site.layer",
-        "neuron": "spec.through.index" if through else f"spec.targets{origin}.neuron.index",
-        "target": f"spec.targets{origin}",
+        "neuron": "spec.through.index" if through else of_target,
+        "target": of_target,
         "tolerance": "spec.budget.tolerance",
     }
     name, bracket, place = argument.partition("[")

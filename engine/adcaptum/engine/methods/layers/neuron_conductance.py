@@ -52,7 +52,8 @@ class NeuronConductance:
         """
         if explicand.at == INPUT:
             raise InvalidArgument("layer", "not given", "the neuron is one of a layer")
-        neuron = Neuron(explicand.at, self.neuron or (slice(None),))
+        every = (slice(None),)
+        neuron = Neuron(explicand.at, every if self.neuron is None else self.neuron)
         at_inputs = replace(explicand, at=INPUT, through=neuron, with_error=False)
         return (yield from self._gradients.flow(at_inputs))
 

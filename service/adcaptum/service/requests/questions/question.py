@@ -85,16 +85,21 @@ def resolve(spec: explain_spec_pb2.ExplainSpec, model: ServedModel) -> Question:
     if spec.seed < 0:
         raise InvalidRequest("spec.seed", f"{spec.seed}; must be at least 0")
     output = output_options.read(spec.output)
+    chosen = targets.read(spec.targets, model)
+    budget = budgets.read(spec.budget, methods, model.loaded.declaration.max_rows)
+    if len(failures) == len(methods):
+        # Last: what is wrong in the question itself is wrong for every model.
+        raise failures[0]
     return Question(
         spec=spec,
         methods=tuple(suitability.through(through, each) for each in methods)
         if through is not None
         else methods,
         failures=failures,
-        targets=targets.read(spec.targets, model),
+        targets=chosen,
         layer=layer,
         through=through,
-        budget=budgets.read(spec.budget, methods, model.loaded.declaration.max_rows),
+        budget=budget,
         output=output,
         seed=spec.seed,
         deterministic=spec.deterministic,
@@ -134,8 +139,6 @@ def _failures(
                 f"Model {model.name!r} cannot run {method.spec.name}: {reason}.",
                 subject=model.name,
             )
-    if len(found) == len(methods):
-        raise found[0]
     return found
 
 
