@@ -34,6 +34,7 @@ _STOP_REASONS = words_of(explanation_pb2.StopReason, "STOP_REASON_", StopReason)
 _CACHE = words_of(explanation_pb2.CacheStatus, "CACHE_STATUS_", CacheStatus)
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 _ALL_EXAMPLES: Final = -1
+_NO_COLUMNS: Final[tuple[tuple[str, ...], tuple[str, ...]]] = ((), ())
 
 
 class ResultDecoder:
@@ -56,10 +57,12 @@ class ResultDecoder:
             inputs: The inputs after preprocessing, where they were returned.
             outputs: The outputs, where they were returned; the first is the explained one.
         """
-        self._features = {
+        self._named = {
             (each.input, each.example if each.HasField("example") else _ALL_EXAMPLES): each
             for each in features
         }
+        # Of tables, whose columns all examples share.
+        self._columns: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._inputs = inputs
         self._output = next(iter(outputs.items()), None)
 
@@ -103,11 +106,14 @@ class ResultDecoder:
             error=_decode_error(message.error) if message.HasField("error") else None,
             stop_reason=_STOP_REASONS.get(message.stop_reason, StopReason.UNKNOWN),
             report=report,
-            inputs={
-                name: array[example] for name, array in self._inputs.items() if example < len(array)
-            },
+            inputs=self._inputs_of(example) if self._inputs else {},
             output_name=self._output_name(message),
         )
+
+    def _inputs_of(self, example: int) -> Arrays:
+        return {
+            name: array[example] for name, array in self._inputs.items() if example < len(array)
+        }
 
     def _output_name(self, message: explanation_pb2.Explanation) -> str:
         """Return the name of the explained number; of an output of several, with its index."""
@@ -120,6 +126,8 @@ class ResultDecoder:
 
     def _attributions(self, message: explanation_pb2.Explanation) -> dict[str, Attribution]:
         decoded = [self._attribution(each, message.example) for each in message.attributions]
+        if len(decoded) == 1:
+            return {decoded[0].name: decoded[0]}
         several = {each.name for each in decoded if each.part}
         return {
             f"{each.name}[{each.part}]" if each.name in several else each.name: each
@@ -127,10 +135,12 @@ class ResultDecoder:
         }
 
     def _attribution(self, message: explanation_pb2.Attribution, example: int) -> Attribution:
-        name = message.name
-        indices = np.array(message.indices, np.int32) if message.shape else None
-        named = self._features.get((name, example)) or self._features.get((name, _ALL_EXAMPLES))
-        columns = named is not None and not (named.starts or named.ends)
+        name, shape = message.name, tuple(message.shape)
+        indices = np.array(message.indices, np.int32) if shape else None
+        tokens: tuple[Token, ...] = ()
+        columns = self._columns.get(name, _NO_COLUMNS)
+        if columns is _NO_COLUMNS and self._named:
+            tokens, columns = self._names_of(name, example, indices)
         return Attribution(
             values=decode_tensor(message.values),
             standard_errors=(
@@ -139,13 +149,25 @@ class ResultDecoder:
                 else None
             ),
             indices=indices,
-            shape=tuple(message.shape),
-            features=tuple(named.names) if named is not None and columns else (),
-            units=tuple(named.units) if named is not None and columns else (),
-            tokens=() if named is None or columns else _decode_tokens(named, indices),
+            shape=shape,
+            features=columns[0],
+            units=columns[1],
+            tokens=tokens,
             name=name,
             part=message.part,
         )
+
+    def _names_of(
+        self, name: str, example: int, indices: npt.NDArray[Any] | None
+    ) -> tuple[tuple[Token, ...], tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Return the tokens of a text, or the names and units of a table's columns."""
+        named = self._named.get((name, example)) or self._named.get((name, _ALL_EXAMPLES))
+        if named is None:
+            return (), _NO_COLUMNS
+        if named.starts or named.ends:
+            return _decode_tokens(named, indices), _NO_COLUMNS
+        columns = self._columns[name] = (tuple(named.names), tuple(named.units))
+        return (), columns
 
 
 def decode_prediction(response: explanation_service_pb2.PredictResponse) -> PredictResult:

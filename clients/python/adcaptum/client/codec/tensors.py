@@ -117,8 +117,9 @@ def _decode_data(tensor: tensor_pb2.Tensor) -> npt.NDArray[Any]:
         upper = np.frombuffer(data, "<u2").astype(np.uint32)
         return (upper << np.uint32(16)).view(np.float32)
     dtype = _DTYPES[datatype]
+    numbers = np.frombuffer(data, dtype)
     # A copy only on machines that are not little-endian.
-    return np.frombuffer(data, dtype).astype(dtype.newbyteorder("="), copy=False)
+    return numbers if dtype.isnative else numbers.astype(dtype.newbyteorder("="))
 
 
 def _from_values(tensor: tensor_pb2.Tensor) -> npt.NDArray[Any]:

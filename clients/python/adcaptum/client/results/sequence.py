@@ -1,6 +1,6 @@
 """Sequences that decode their elements when they are first read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar, overload
 
 _Element = TypeVar("_Element")
@@ -42,6 +42,9 @@ class DecodedSequence(Sequence[_Element], Generic[_Element]):
         if element is None:
             element = self._elements[place] = self._decode(self._messages[index])
         return element
+
+    def __iter__(self) -> Iterator[_Element]:
+        return map(self.__getitem__, range(len(self._messages)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or isinstance(other, str):
