@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from google.protobuf import json_format
 from google.rpc import code_pb2, error_details_pb2  # type: ignore[import-untyped] # no marker
 
-from adcaptum.v1 import explanation_service_pb2
+from adcaptum.client.codec.replies import decode_explanations
+from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2
 from tests.unit.cli.conftest import Run
 from tests.unit.client import canned
 from tests.unit.client.canned_server import CannedServicer, failure
@@ -33,8 +35,10 @@ def test_predict_prints_the_labels(run: Run) -> None:
 
 def test_predict_prints_json(run: Run) -> None:
     result = json.loads(run("predict", "cells", "--values", "1,2,3", "--json").out)
-    assert result["predictions"][0][0]["label"] == "malignant"
-    assert result["outputs"]["logits"] == [[2, -1]]
+    assert result["predictions"][0]["labels"][0]["label"] == "malignant"
+    assert result["outputs"] == [
+        {"name": "logits", "datatype": "FP32", "shape": [1, 2], "values": [[2, -1]]}
+    ]
 
 
 def test_explain_prints_bars_with_the_names_of_features(run: Run) -> None:
@@ -50,48 +54,106 @@ def test_explain_prints_bars_with_the_names_of_features(run: Run) -> None:
 
 def test_explain_prints_json(run: Run) -> None:
     result = json.loads(run("explain", "cells", "--values", "1,2,3", "--json").out)
-    (explanation,) = result["explanations"]
-    assert explanation["attributions"]["measurements"]["values"] == [0.5, -2.0, 0.1]
-    assert explanation["error"]["kind"] == "completeness"
-    assert result["reports"][0]["method"] == {
-        "name": "integrated_gradients",
-        "params": {"n_steps": 50},
-    }
+    (method,) = result["results"]
+    (explanation,) = method["explanations"]
+    assert (explanation["example"], explanation["target"]) == (0, 0)
+    assert explanation["attributions"][0]["values"]["values"] == [0.5, -2.0, 0.1]
+    assert explanation["error"] == {"completeness": 0.003}
+    assert method["method"] == {"name": "integrated_gradients", "params": {"n_steps": 50}}
+    assert method["stop_reason"] == "STOP_REASON_COMPLETED"
+
+
+def test_the_json_of_an_explanation_is_its_message(run: Run, servicer: CannedServicer) -> None:
+    printed = run("explain", "cells", "--values", "1,2,3", "--json").out
+    message = json_format.Parse(printed, explanation_service_pb2.ExplainResponse())
+    given, read = decode_explanations(servicer.explanations), decode_explanations(message)
+    assert (read.model, read.seed, read.cache) == (given.model, given.seed, given.cache)
+    for one, other in zip(given, read, strict=True):
+        assert (one.method, one.error, one.label) == (other.method, other.error, other.label)
+        for name, attribution in one.attributions.items():
+            np.testing.assert_array_equal(attribution.values, other.attributions[name].values)
 
 
 def test_explain_sends_all_that_it_is_told(run: Run, servicer: CannedServicer) -> None:
-    words = "--target 1 --method smooth_grad --param of=saliency --param n_samples=5"
-    words += " --baseline mean --layer hidden --max-rows 99 --on-deadline partial"
-    words += " --top-features 3 --sum-channels --seed 4 --alias stable"
-    words += " --layer-baseline 0.5 --neuron conv@input:1,2..4"
+    words = "--target 1 --target benign --method smooth_grad --param of=saliency"
+    words += " --param n_samples=5 --preset quick --cache bypass --priority batch --deterministic"
+    words += " --baseline mean --layer hidden --max-rows 99 --on-deadline partial --tolerance 0.1"
+    words += " --max-features 3 --channel-reduction sum --seed 4 --alias stable"
+    words += " --layer-baseline 0.5 --neuron conv@input:1,2..4 --through hidden:3"
     assert run("explain", "cells", "--values", "1,2,3", *words.split()).code == 0
     request = asked(servicer)
-    assert list(request.target.indices.values) == [1]
-    assert request.methods[0].params["of"].method.name == "saliency"
-    assert request.baselines[0].named == "mean"
-    assert request.layer.name == "hidden"
-    assert request.layer_baselines[0].constant == 0.5
-    assert (request.neuron.layer.name, request.neuron.layer.input) == ("conv", True)
-    assert (list(request.neuron.index), list(request.neuron.end)) == ([1, 2], [2, 4])
-    assert request.budget.max_rows == 99
-    assert request.output.top_features == 3
-    assert request.output.sum_channels
-    assert (request.seed, request.model.alias) == (4, "stable")
+    spec = request.spec
+    first, second, third = spec.targets
+    assert (list(first.index.values), second.label) == ([1], "benign")
+    assert (third.neuron.layer, third.neuron.at_input) == ("conv", True)
+    assert (list(third.neuron.index), list(third.neuron.end)) == ([1, 2], [2, 4])
+    params = spec.methods[0].params
+    assert params["of"].struct_value.fields["name"].string_value == "saliency"
+    assert params["n_samples"].number_value == 5
+    assert spec.baselines[0].named == "mean"
+    assert spec.site.layer == "hidden"
+    assert spec.site.baselines[0].constant == 0.5
+    assert (spec.through.layer, list(spec.through.index)) == ("hidden", [3])
+    assert (spec.budget.max_rows, spec.budget.tolerance) == (99, 0.1)
+    assert spec.output.max_features == 3
+    assert spec.output.channel_reduction == explain_spec_pb2.CHANNEL_REDUCTION_SUM
+    assert (spec.seed, spec.deterministic) == (4, True)
+    assert (request.preset, request.model.alias) == ("quick", "stable")
+    assert request.on_deadline == explanation_service_pb2.ON_DEADLINE_PARTIAL
+    assert request.priority == explanation_service_pb2.PRIORITY_BATCH
+    assert request.cache == explanation_service_pb2.CACHE_POLICY_BYPASS
+
+
+def test_a_preset_alone_is_sent_as_it_is(run: Run, servicer: CannedServicer) -> None:
+    assert run("explain", "cells", "--values", "1,2,3", "--preset", "quick", "--json").code == 0
+    assert (asked(servicer).preset, asked(servicer).HasField("spec")) == ("quick", False)
+
+
+def test_a_drawing_keeps_the_output_of_the_preset(run: Run, servicer: CannedServicer) -> None:
+    assert run("explain", "cells", "--values", "1,2,3", "--preset", "quick").code == 0
+    output = asked(servicer).spec.output
+    assert output.return_inputs
+    assert output.channel_reduction == explain_spec_pb2.CHANNEL_REDUCTION_SUM
+    assert output.max_features == 2
+
+
+def test_an_option_of_the_output_replaces_that_of_the_preset(
+    run: Run, servicer: CannedServicer
+) -> None:
+    assert run("explain", "cells", "--values", "1,2,3", "--max-features", "3").code == 0
+    output = asked(servicer).spec.output
+    assert (output.return_inputs, output.max_features) == (True, 3)
+    assert output.channel_reduction == explain_spec_pb2.CHANNEL_REDUCTION_UNSPECIFIED
+
+
+def test_a_preset_that_there_is_not_is_the_servers_to_refuse(
+    run: Run, servicer: CannedServicer
+) -> None:
+    assert run("explain", "cells", "--values", "1,2,3", "--preset", "nice").code == 0
+    assert asked(servicer).preset == "nice"
 
 
 def test_explain_shows_what_the_model_says(run: Run, servicer: CannedServicer) -> None:
     servicer.explanations = canned.explained()
     servicer.explanations.predictions.extend(canned.prediction().predictions[:1])
     best, second = canned.prediction().predictions[0].labels[:2]
-    output = run("explain", "cells", "--values", "1,2,3", "--top", "2").out
-    assert (asked(servicer).output.return_predictions, asked(servicer).output.top_k) == (True, 2)
+    output = run("explain", "cells", "--values", "1,2,3", "--max-labels", "2").out
+    sent = asked(servicer).spec.output
+    assert (sent.return_predictions, sent.max_labels) == (True, 2)
     assert output.index(best.label) < output.index(second.label)
     assert f"predicted \u201c{best.label}\u201d {best.probability:.1%}" in output
 
 
+def test_explain_tells_a_method_that_failed(run: Run, servicer: CannedServicer) -> None:
+    servicer.explanations.results.add().CopyFrom(canned.failed())
+    output = run("explain", "cells", "--values", "1,2,3")
+    assert output.code == 0
+    assert "deep_lift failed: The model uses a module twice." in output.out
+
+
 def test_explain_streams_to_the_same_answer(run: Run, servicer: CannedServicer) -> None:
     output = run("explain", "cells", "--values", "1,2,3", "--stream", "--json")
-    assert json.loads(output.out)["seed"] == 7
+    assert json.loads(output.out)["seed"] == "7"
     # The numbers are sent in the datatype that the model declares.
     assert servicer.rpcs[:2] == ["GetModel", "ExplainStream"]
 
@@ -141,8 +203,8 @@ def test_models_are_listed(run: Run) -> None:
 
 
 def test_models_are_listed_as_json(run: Run) -> None:
-    (model,) = json.loads(run("models", "--json").out)
-    assert model["identity"]["digest"] == "ab12"
+    (model,) = json.loads(run("models", "--json").out)["models"]
+    assert model["versions"][0]["identity"]["digest"] == "ab12"
 
 
 def test_a_model_is_described(run: Run) -> None:
@@ -152,7 +214,11 @@ def test_a_model_is_described(run: Run) -> None:
 
 
 def test_a_model_is_described_as_json(run: Run) -> None:
-    assert json.loads(run("models", "cells", "--json").out)["state"] == "ready"
+    model = json.loads(run("models", "cells", "--json").out)["model"]
+    assert model["versions"][0]["state"] == "MODEL_STATE_READY"
+    assert model["versions"][0]["presets"][0]["spec"]["methods"] == [
+        {"name": "integrated_gradients", "params": {"n_steps": 50}}
+    ]
 
 
 def test_a_feature_mask_is_read_from_a_file(
@@ -161,7 +227,7 @@ def test_a_feature_mask_is_read_from_a_file(
     path = tmp_path / "mask.npy"
     np.save(path, np.array([[0, 0, 1]]))
     assert run("explain", "cells", "--values", "1,2,3", "--feature-mask", str(path)).code == 0
-    assert list(asked(servicer).feature_masks[0].shape) == [1, 3]
+    assert list(asked(servicer).spec.feature_masks[0].tensor.shape) == [1, 3]
 
 
 def test_methods_are_listed(run: Run) -> None:
@@ -191,7 +257,7 @@ def test_a_method_that_there_is_not_is_told(run: Run) -> None:
 
 
 def test_methods_are_listed_as_json(run: Run) -> None:
-    methods = json.loads(run("methods", "--json").out)
+    methods = json.loads(run("methods", "--json").out)["methods"]
     assert methods[0]["parameters"][0]["minimum"] == 1
 
 
@@ -209,6 +275,16 @@ def test_an_error_is_one_line_with_what_is_wrong(run: Run, servicer: CannedServi
     output = run("models")
     assert (output.code, output.out) == (1, "")
     assert output.err == "error: the request is wrong; seed: [red] is too large\n"
+
+
+def test_an_error_ends_with_its_reason(run: Run, servicer: CannedServicer) -> None:
+    info = error_details_pb2.ErrorInfo(
+        reason="MODEL_NOT_FOUND", domain="adcaptum", metadata={"nearest": "cells"}
+    )
+    servicer.failures += [failure(code_pb2.NOT_FOUND, "There is no model 'cels'.", info)] * 2
+    assert run("models").err == "error: There is no model 'cels'. (MODEL_NOT_FOUND)\n"
+    error = json.loads(run("models", "--json").err)["error"]
+    assert (error["reason"], error["metadata"]) == ("MODEL_NOT_FOUND", {"nearest": "cells"})
 
 
 def test_a_failure_of_the_server_names_the_request(run: Run, servicer: CannedServicer) -> None:
@@ -239,7 +315,7 @@ def test_a_model_that_does_not_serve_is_not_a_missing_server(
 def test_whole_numbers_are_sent_to_a_model_of_whole_numbers(
     run: Run, servicer: CannedServicer, tmp_path: Path
 ) -> None:
-    servicer.described.inputs[0].datatype = "INT64"
+    servicer.described.versions[0].inputs[0].datatype = "INT64"
     (tmp_path / "row.csv").write_text("1,2,3\n", encoding="utf-8")
     for option, value in (("--values", "1,2,3"), ("--csv", str(tmp_path / "row.csv"))):
         assert run("explain", "cells", option, value).code == 0
@@ -330,9 +406,9 @@ def test_parameters_alone_are_those_of_the_models_default_method(
 ) -> None:
     output = run("explain", "cells", "--values", "1,2,3", "--param", "n_steps=5")
     assert output.code == 0
-    (method,) = asked(servicer).methods
-    assert method.name == canned.model().default_method
-    assert method.params["n_steps"].integer == 5
+    (method,) = asked(servicer).spec.methods
+    assert method.name == "integrated_gradients"
+    assert method.params["n_steps"].number_value == 5
 
 
 def test_an_error_of_a_call_is_json_where_json_is_asked_for(
@@ -341,13 +417,15 @@ def test_an_error_of_a_call_is_json_where_json_is_asked_for(
     violation = error_details_pb2.BadRequest.FieldViolation(field="seed", description="too large")
     details = error_details_pb2.BadRequest(field_violations=[violation])
     identity = error_details_pb2.RequestInfo(request_id="abc")
-    servicer.failures.append(failure(code_pb2.INVALID_ARGUMENT, "wrong", details, identity))
+    info = error_details_pb2.ErrorInfo(reason="FIELD_INVALID", domain="adcaptum")
+    servicer.failures.append(failure(code_pb2.INVALID_ARGUMENT, "wrong", info, details, identity))
     output = run("models", "--json")
     assert (output.code, output.out) == (1, "")
     assert json.loads(output.err) == {
         "error": {
             "kind": "InvalidRequest",
             "message": "wrong; seed: too large",
+            "reason": "FIELD_INVALID",
             "request_id": "abc",
             "violations": [{"field": "seed", "description": "too large"}],
         }
@@ -381,7 +459,10 @@ def test_a_table_with_a_wrong_header_names_few_of_many_features(
 ) -> None:
     names = [f"measurement {i}" for i in range(30)]
     described = canned.model()
-    described.inputs[0].features[:] = names
+    columns = described.versions[0].inputs[0].features
+    del columns[:]
+    for name in names:
+        columns.add(name=name)
     servicer.described = described
     table = tmp_path / "rows.csv"
     table.write_text("B," + ",".join("1" * 30) + "\n")

@@ -1,5 +1,6 @@
 """The commands and their options."""
 
+import functools
 import importlib
 import importlib.metadata
 import json
@@ -10,25 +11,17 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from adcaptum.client.codec.requests import ExplainOptions
+from adcaptum.client import ExplainOptions
+from adcaptum.client.codec.protojson import to_json
 from adcaptum.client.connection import DEFAULT_ADDRESS
 from adcaptum.client.drawing.terminal import render_explanations, render_labels, render_prediction
 from adcaptum.service.cli import options
-from adcaptum.service.cli.arguments import (
-    parse_baseline,
-    parse_layer,
-    parse_layer_baselines,
-    parse_mask,
-    parse_method,
-    parse_neuron,
-    parse_target,
-)
 from adcaptum.service.cli.inputs import InputOptions
 from adcaptum.service.cli.json_errors import JsonErrors
 from adcaptum.service.cli.listing import model_view, models_table
 from adcaptum.service.cli.methods import method_view, methods_view
-from adcaptum.service.cli.plain import plain
 from adcaptum.service.cli.progress import follow
+from adcaptum.service.cli.question import QuestionOptions
 from adcaptum.service.cli.serve import run_server
 from adcaptum.service.cli.session import connected
 from adcaptum.service.nearest import did_you_mean
@@ -109,7 +102,9 @@ def predict(
     values: options.Values = None,
     csv: options.Csv = None,
     npy: options.Npy = None,
-    top: Annotated[int, typer.Option(min=1, help="The number of labels to show.")] = 5,
+    max_labels: Annotated[
+        int | None, typer.Option(min=1, help="The most labels to show; 5 by default.")
+    ] = None,
     version: options.Version = None,
     alias: options.Alias = None,
     timeout: options.Timeout = None,
@@ -126,11 +121,11 @@ def predict(
             chosen.read(lambda: client.model(model, version=version, alias=alias)),
             version=version,
             alias=alias,
-            top_k=top,
+            max_labels=max_labels,
             timeout=timeout,
         )
     if as_json:
-        _print_json(result)
+        _print_json(to_json(result.message))
     else:
         render_prediction(result, Console())
 
@@ -144,14 +139,28 @@ def explain(
     values: options.Values = None,
     csv: options.Csv = None,
     npy: options.Npy = None,
-    target: Annotated[
+    preset: Annotated[
         str | None,
+        typer.Option(help="A question of the model: see the command models. Options replace it."),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
         typer.Option(
-            help="An index, one per example, a label, top:K or all; by default the largest output."
+            help="An index, a label, top:K or all; by default the largest output. May be repeated."
+        ),
+    ] = None,
+    neuron: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LAYER:INDEX",
+            help="Explain this element of a layer, as in features:3,0..2,1. May be repeated.",
         ),
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="Its name: see the command methods. By default the model's.")
+        list[str] | None,
+        typer.Option(
+            help="Its name: see the command methods. By default the preset's. May be repeated."
+        ),
     ] = None,
     param: Annotated[
         list[str] | None,
@@ -163,7 +172,8 @@ def explain(
     baseline: Annotated[
         str | None,
         typer.Option(
-            help="A number, a name, blur:SIGMA, FILE.npy, or samples:COUNT for a distribution."
+            help="A number, a name, blur:SIGMA, FILE.npy; or for methods that take a distribution, "
+            "background:COUNT or distribution:FILE.npy."
         ),
     ] = None,
     feature_mask: Annotated[
@@ -178,12 +188,16 @@ def explain(
     ] = None,
     layer_baseline: Annotated[
         list[str] | None,
-        typer.Option(help="The layer's baseline: a number or FILE.npy."),
+        typer.Option(help="The layer's baseline: a number, FILE.npy or distribution:FILE.npy."),
     ] = None,
-    neuron: Annotated[
+    layer_mask: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A .npy file of the layer's features."),
+    ] = None,
+    through: Annotated[
         str | None,
         typer.Option(
-            metavar="LAYER:INDEX", help="Explain this element of a layer, as in features:3,0..2,1."
+            metavar="LAYER:INDEX", help="Explain the output through this element of a layer."
         ),
     ] = None,
     max_rows: Annotated[int | None, typer.Option(min=1, help="The most rows to evaluate.")] = None,
@@ -194,23 +208,25 @@ def explain(
     on_deadline: Annotated[
         Literal["fail", "partial"] | None, typer.Option(help="The answer when the time is over.")
     ] = None,
-    top_features: Annotated[
-        int | None, typer.Option(min=1, help="The number of features to keep.")
+    max_features: Annotated[
+        int | None, typer.Option(min=1, help="The most features to keep.")
     ] = None,
-    sum_channels: Annotated[
-        bool, typer.Option("--sum-channels", help="Sum an image's channels: one number per pixel.")
-    ] = False,
-    top: Annotated[
-        int | None, typer.Option(min=1, help="Also print the prediction: so many labels.")
+    channel_reduction: Annotated[
+        Literal["none", "sum"] | None,
+        typer.Option(help="sum: one number per pixel of an image instead of one per channel."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The seed of sampling methods.")] = 0,
+    max_labels: Annotated[
+        int | None, typer.Option(min=1, help="Also print the prediction: at most so many labels.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The seed of sampling methods.")] = None,
     priority: Annotated[
         Literal["interactive", "batch"] | None,
-        typer.Option(help="batch runs only while no other request waits."),
+        typer.Option(help="batch uses only what other requests leave idle."),
     ] = None,
-    bypass_cache: Annotated[
-        bool, typer.Option("--bypass-cache", help="Compute it, even if the answer is cached.")
-    ] = False,
+    cache: Annotated[
+        Literal["use", "bypass"] | None,
+        typer.Option(help="bypass computes it, even if the answer is stored."),
+    ] = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Give the same bits each time; takes longer.")
     ] = False,
@@ -228,37 +244,44 @@ def explain(
 ) -> None:
     """Print the contribution of each part of an input to a model's output."""
     chosen = InputOptions(text or [], image or [], values or [], csv, npy)
-    asked = ExplainOptions(
-        version=version,
-        alias=alias,
-        target=parse_target(target),
-        baselines=parse_baseline(baseline),
-        feature_masks=parse_mask(feature_mask),
-        layer=parse_layer(layer),
-        layer_baselines=parse_layer_baselines(layer_baseline or []),
-        neuron=parse_neuron(neuron),
+    question = QuestionOptions(
+        preset=preset,
+        targets=target or [],
+        neurons=neuron or [],
+        methods=method or [],
+        params=param or [],
+        baseline=baseline,
+        feature_mask=feature_mask,
+        layer=layer,
+        layer_baselines=layer_baseline or [],
+        layer_masks=layer_mask or [],
+        through=through,
         max_rows=max_rows,
         tolerance=tolerance,
-        on_deadline=on_deadline,
-        top_features=top_features,
-        sum_channels=sum_channels,
-        # Drawings show the image, or the features' values.
-        return_inputs=png is not None or not as_json,
-        return_predictions=None if top is None else True,
-        top_k=top,
+        channel_reduction=channel_reduction,
+        max_features=max_features,
+        max_labels=max_labels,
         seed=seed,
-        priority=priority,
-        cache="bypass" if bypass_cache else None,
         deterministic=deterministic,
+        # Drawings show the image, or the features' values.
+        drawn=png is not None or not as_json,
     )
     with connected(address, tls=tls, ca=ca, as_json=as_json) as client:
-        if param and method is None:
-            method = client.model(model, version=version, alias=alias).default_method
-        asked["method"] = parse_method(method, param or [])
         if png is not None:
             # Fails without matplotlib, before anything is computed.
             importlib.import_module("adcaptum.client.drawing.png")
-        inputs = chosen.read(lambda: client.model(model, version=version, alias=alias))
+        describe = functools.cache(lambda: client.model(model, version=version, alias=alias))
+        asked = question.read(describe)
+        asked.update(
+            ExplainOptions(
+                version=version,
+                alias=alias,
+                on_deadline=on_deadline,
+                priority=priority,
+                cache=cache,
+            )
+        )
+        inputs = chosen.read(describe)
         if stream:
             events = client.explain_stream(model, inputs, timeout=timeout, **asked)
             result = follow(events, Console(file=sys.stderr))
@@ -267,9 +290,9 @@ def explain(
         if png is not None:
             result.save_png(png)
     if as_json:
-        _print_json(result)
+        _print_json(to_json(result.message))
     else:
-        if top is not None:
+        if max_labels is not None:
             render_labels(result.predictions, Console())
         render_explanations(result, Console())
 
@@ -282,18 +305,18 @@ def models(
     tls: options.Tls = False,
     ca: options.RootCertificates = None,
 ) -> None:
-    """List the models, or describe one."""
+    """List the models with their versions and presets, or describe one."""
     with connected(address, tls=tls, ca=ca, as_json=as_json) as client:
         if name is not None:
             described = client.model(name)
             if as_json:
-                _print_json(described)
+                _print_json({"model": to_json(described.message)})
             else:
                 Console().print(model_view(described))
             return
         listed = client.models()
     if as_json:
-        _print_json(listed)
+        _print_json({"models": [to_json(each.message) for each in listed]})
     else:
         Console().print(models_table(listed))
 
@@ -322,7 +345,7 @@ def methods(
             raise typer.BadParameter(told, param_hint="--about")
         listed = tuple(each for each in listed if each.name == about)
     if as_json:
-        _print_json(listed)
+        _print_json({"methods": [to_json(each.message) for each in listed]})
     elif about is not None:
         Console().print(method_view(listed[0]))
     else:
@@ -330,4 +353,4 @@ def methods(
 
 
 def _print_json(result: object) -> None:
-    typer.echo(json.dumps(plain(result), indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(result, indent=2, ensure_ascii=False))

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import typer
 
-from adcaptum.client import Blur, Layer, Method, Neuron, Samples, TopK
+from adcaptum.client import Background, Blur, Distribution, Method, Neuron, Site, Spec, TopK
 from adcaptum.client.baseline import Baseline
 from adcaptum.client.method import ParameterValue
 from adcaptum.client.target import Target
@@ -22,23 +22,35 @@ _INTEGER = re.compile(r"[+-]?\d+")
 _INTEGERS = re.compile(r"[+-]?\d+(\s*,\s*[+-]?\d+)+")
 
 
-def parse_target(word: str | None) -> Target:
-    """Read ``3``, ``3,1`` (one per example), ``top:5``, ``all``, or a label.
+def parse_targets(words: Sequence[str], neurons: Sequence[str]) -> list[Target] | None:
+    """Read targets, and neurons to explain instead of outputs; None if there are none.
+
+    Raises:
+        typer.BadParameter: A word cannot be read.
+    """
+    targets = [parse_target(word) for word in words]
+    return [*targets, *(parse_neuron(word, "--neuron") for word in neurons)] or None
+
+
+def parse_target(word: str) -> Target:
+    """Read ``3``, ``3,1`` (an index, or one class per example), ``top:5``, ``all``, or a label.
 
     Raises:
         typer.BadParameter: The word after ``top:`` is not a whole number.
     """
-    if word is None:
-        return None
     if word.startswith("top:"):
         return TopK(_whole(word.removeprefix("top:"), "--target"))
-    if _INTEGER.fullmatch(word) or _INTEGERS.fullmatch(word):
-        return [int(each) for each in word.split(",")]
+    if _INTEGER.fullmatch(word):
+        return int(word)
+    if _INTEGERS.fullmatch(word):
+        return tuple(int(each) for each in word.split(","))
     return word
 
 
-def parse_baseline(word: str | None) -> Baseline | None:
-    """Read a number, ``blur:SIGMA``, ``samples:COUNT``, the path of a .npy file, or a name.
+def parse_baseline(word: str | None, option: str = "--baseline") -> Baseline | None:
+    """Read a number, a name, ``blur:SIGMA``, ``background:COUNT``, ``FILE.npy``, or rows.
+
+    Rows of which each is a baseline of each example are ``distribution:FILE.npy``.
 
     Raises:
         typer.BadParameter: A number or a file cannot be read.
@@ -47,51 +59,55 @@ def parse_baseline(word: str | None) -> Baseline | None:
         return None
     kind, _, rest = word.partition(":")
     if kind == "blur" and rest:
-        return Blur(_real(rest, "--baseline"))
-    if kind == "samples" and rest:
-        return Samples(_whole(rest, "--baseline"))
+        return Blur(_real(rest, option))
+    if kind == "background" and rest:
+        return Background(_whole(rest, option))
+    if kind == "distribution" and rest:
+        return Distribution(load_array(Path(rest), option))
     if word.endswith(".npy"):
-        return load_array(Path(word), "--baseline")
+        return load_array(Path(word), option)
     number = _as_number(word)
     return word if number is None else number
 
 
-def parse_layer(word: str | None) -> Layer | None:
-    """Read ``features``, or ``features@input`` for the layer's input."""
-    if word is None:
-        return None
-    name = word.removesuffix("@input")
-    return Layer(name, input=name != word)
+def parse_site(
+    word: str | None, baselines: Sequence[str] = (), masks: Sequence[Path] = ()
+) -> Site | None:
+    """Read ``features``, or ``features@input`` for the layer's input, and what is said of it.
 
-
-def parse_layer_baselines(words: Sequence[str]) -> list[float | np.ndarray[Any, Any]] | None:
-    """Read numbers and paths of .npy files, one for each tensor at the layer.
+    Args:
+        word: The layer.
+        baselines: Numbers, ``FILE.npy`` or ``distribution:FILE.npy``, one per tensor at the layer.
+        masks: Files of feature masks, one per tensor at the layer.
 
     Raises:
-        typer.BadParameter: One is neither, or the file cannot be read.
+        typer.BadParameter: A word or a file cannot be read, or there is no layer.
     """
-    option = "--layer-baseline"
-    read = [
-        load_array(Path(word), option) if word.endswith(".npy") else _real(word, option)
-        for word in words
-    ]
-    return read or None
+    if word is None:
+        if baselines or masks:
+            option = "--layer-baseline" if baselines else "--layer-mask"
+            raise typer.BadParameter("it needs --layer", param_hint=option)
+        return None
+    layer, at_input = _layer(word)
+    return Site(
+        layer,
+        at_input,
+        tuple(_layer_baseline(each) for each in baselines),
+        tuple(load_array(each, "--layer-mask") for each in masks),
+    )
 
 
-def parse_neuron(word: str | None) -> Neuron | None:
+def parse_neuron(word: str, option: str) -> Neuron:
     """Read ``features:3``, ``features:3,0,2``, or ``features:0..4,1,2`` for a sum over 0 to 3.
 
     Raises:
         typer.BadParameter: There is no index, or it is not of whole numbers.
     """
-    if word is None:
-        return None
     name, colon, index = word.rpartition(":")
     if not colon:
-        raise typer.BadParameter(f"{word!r} is not LAYER:INDEX", param_hint="--neuron")
-    layer = parse_layer(name)
-    assert layer is not None, "there is a word"
-    return Neuron(layer, tuple(_span(each) for each in index.split(",")))
+        raise typer.BadParameter(f"{word!r} is not LAYER:INDEX", param_hint=option)
+    layer, at_input = _layer(name)
+    return Neuron(layer, tuple(_span(each, option) for each in index.split(",")), at_input)
 
 
 def parse_mask(path: Path | None) -> np.ndarray[Any, Any] | None:
@@ -103,23 +119,52 @@ def parse_mask(path: Path | None) -> np.ndarray[Any, Any] | None:
     return None if path is None else load_array(path, "--feature-mask")
 
 
-def parse_method(name: str | None, params: Sequence[str]) -> Method | None:
-    """Read a method from its name and ``name=value`` words.
+def parse_methods(
+    names: Sequence[str], params: Sequence[str], preset: Spec | None = None
+) -> list[str | Method] | None:
+    """Read methods by their names, or the one method with its ``name=value`` words.
 
     The parameters of a method inside another are written with a dot: ``of=saliency``,
     ``of.n_steps=20``.
 
+    Args:
+        names: The names; without any, parameters are those of the preset's only method.
+        params: The words.
+        preset: The question of the preset; needed for parameters without a name.
+
     Raises:
-        typer.BadParameter: A word is not of this form, or there are parameters and no method.
+        typer.BadParameter: A word is not of this form, or there are parameters of several methods.
     """
-    if name is None:
-        if params:
-            raise typer.BadParameter("parameters need a method", param_hint="--param")
-        return None
+    if not params:
+        return [*names] or None
     tree: _Tree = {}
     for word in params:
         _plant(tree, word)
-    return Method(name, **{key: _value(key, value) for key, value in tree.items()})
+    known = [Method(name) for name in names] or _methods_of(preset)
+    if len(known) != 1:
+        raise typer.BadParameter("parameters need one --method", param_hint="--param")
+    own = {key: _value(key, value) for key, value in tree.items()}
+    return [Method(known[0].name, **{**known[0].params, **own})]
+
+
+def _methods_of(preset: Spec | None) -> list[Method]:
+    if preset is None or not isinstance(preset.methods, list):
+        return []
+    return [each for each in preset.methods if isinstance(each, Method)]
+
+
+def _layer(word: str) -> tuple[str, bool]:
+    """Return the name of a layer, and whether its input is meant."""
+    name = word.removesuffix("@input")
+    return name, name != word
+
+
+def _layer_baseline(word: str) -> Baseline:
+    option = "--layer-baseline"
+    baseline = parse_baseline(word, option)
+    if baseline is None or isinstance(baseline, str | Blur | Background):
+        raise typer.BadParameter(f"{word!r} is of inputs", param_hint=option)
+    return baseline
 
 
 def load_array(path: Path, option: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
@@ -180,11 +225,11 @@ def _as_number(word: str) -> float | None:
         return None
 
 
-def _span(word: str) -> int | slice:
+def _span(word: str, option: str) -> int | slice:
     begin, dots, end = word.partition("..")
     if not dots:
-        return _whole(word, "--neuron")
-    return slice(_whole(begin, "--neuron"), _whole(end, "--neuron"))
+        return _whole(word, option)
+    return slice(_whole(begin, option), _whole(end, option))
 
 
 def _whole(word: str, option: str) -> int:

@@ -88,7 +88,8 @@ def _read_csv(path: Path, describe: Callable[[], ModelInfo]) -> npt.NDArray[np.f
 def _arranged(rows: Sequence[Sequence[str]], model: ModelInfo) -> list[list[str]]:
     """Choose and order the columns by the model's features; without names, keep them."""
     header = [cell.strip() for cell in rows[0]]
-    features = model.inputs[0].features if model.inputs else ()
+    inputs = model.default.inputs if model.versions else ()
+    features = [each.name for each in inputs[0].features] if inputs else []
     if not features:
         return [list(row) for row in rows[1:]]
     if missing := [name for name in features if name not in header]:

@@ -50,8 +50,13 @@ def print_error(kind: str, message: str, **more: object) -> None:
 def print_call_error(error: Exception) -> None:
     """Print an error of a call, or of a file."""
     more: dict[str, object] = {}
-    if isinstance(error, AdcaptumError) and error.request_id:
-        more["request_id"] = error.request_id
+    if isinstance(error, AdcaptumError):
+        told = {
+            "reason": error.reason,
+            "metadata": dict(error.metadata),
+            "request_id": error.request_id,
+        }
+        more |= {name: each for name, each in told.items() if each}
     if isinstance(error, InvalidRequest) and error.violations:
         more["violations"] = [
             {"field": each.field, "description": each.description} for each in error.violations

@@ -5,32 +5,40 @@ from collections.abc import Iterable, Iterator
 from rich.table import Table
 from rich.text import Text
 
-from adcaptum.client import LayerInfo, LayoutInfo, ModelInfo, ModelState
+from adcaptum.client import LayerInfo, ModelInfo, ModelState, Placement, Preset, Spec, VersionInfo
 
-_STATE_STYLES = {ModelState.READY: "green", ModelState.LOADING: "yellow"}
+_STATE_STYLES = {
+    ModelState.READY: "green",
+    ModelState.LOADING: "yellow",
+    ModelState.UNLOADING: "yellow",
+    ModelState.UNLOADED: "dim",
+}
 
 
 def models_table(models: Iterable[ModelInfo]) -> Table:
-    """List models, one a line."""
+    """List models, one version a line; a star marks the default version."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("model", "version", "state", "input", "device", "description"):
+    for title in ("model", "version", "state", "input", "presets", "device", "description"):
         table.add_column(title, overflow="fold")
     for model in models:
-        state = Text(model.state, style=_STATE_STYLES.get(model.state, "red"))
-        inputs = ", ".join(each.kind for each in model.inputs)
-        table.add_row(
-            Text(model.identity.name),
-            Text(model.identity.version),
-            state,
-            Text(inputs),
-            Text(model.device),
-            Text(model.reason or model.description),
-        )
+        for place, version in enumerate(model.versions):
+            devices = dict.fromkeys(each.device for each in version.placements)
+            table.add_row(
+                Text("" if place else model.name),
+                Text(_version(model, version)),
+                Text(version.state, style=_STATE_STYLES.get(version.state, "red")),
+                Text(", ".join(each.kind for each in version.inputs)),
+                Text(", ".join(each.name for each in version.presets)),
+                Text(", ".join(devices)),
+                Text(version.reason or ("" if place else model.description)),
+            )
+        if not model.versions:
+            table.add_row(Text(model.name), *[Text()] * 5, Text(model.description))
     return table
 
 
 def model_view(model: ModelInfo) -> Table:
-    """Describe one model."""
+    """Describe one model with all its versions; in full the default one."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -39,49 +47,69 @@ def model_view(model: ModelInfo) -> Table:
     return table
 
 
+def _version(model: ModelInfo, version: VersionInfo) -> str:
+    """Return the name of a version with its aliases."""
+    name = version.identity.version
+    star = "*" if name == model.default_version else ""
+    aliases = [alias for alias, at in model.aliases.items() if at == name]
+    return f"{name}{star}" + (f" ({', '.join(aliases)})" if aliases else "")
+
+
 def _facts(model: ModelInfo) -> Iterator[tuple[str, str]]:
-    yield "model", f"{model.identity.name} {model.identity.version} ({model.state})"
-    if model.reason:
-        yield "reason", model.reason
+    yield "model", model.name
     if model.description:
         yield "description", model.description
-    yield "versions", ", ".join(model.versions)
-    if model.aliases:
-        yield "aliases", ", ".join(f"{name} = {at}" for name, at in model.aliases.items())
-    for each in model.inputs:
+    for each in model.versions:
+        reason = f": {each.reason}" if each.reason else ""
+        yield "version", f"{_version(model, each)}, {each.state}{reason}"
+    if model.versions:
+        yield from _version_facts(model.default)
+
+
+def _version_facts(version: VersionInfo) -> Iterator[tuple[str, str]]:
+    yield "digest", version.identity.digest
+    for each in version.inputs:
         named = f", {len(each.features)} features" if each.features else ""
         baselines = f"; baselines: {', '.join(each.baselines)}" if each.baselines else ""
+        rows = f"; background set of {each.background_rows} rows" if each.background_rows else ""
         shape = f"{each.datatype} {list(each.shape)}"
-        yield "input", f"{each.name}: {each.kind}, {shape}{named}{baselines}"
-    for output in model.outputs:
+        yield "input", f"{each.name}: {each.kind}, {shape}{named}{baselines}{rows}"
+    for output in version.outputs:
         named = f", {len(output.labels)} labels" if output.labels else ""
         yield "output", f"{output.name}: {output.kind}, {list(output.shape)}{named}"
-    if model.checks.accuracy is not None:
-        yield "accuracy", f"{model.checks.accuracy:.1%}"
-    yield "runs on", model.device
-    if model.layout is not None:
-        yield "layout", "\n".join(_layout(model.layout))
-    yield "limits", f"{model.max_rows} rows, {model.max_examples} examples"
-    yield "layers", "\n".join(_layer(each) for each in model.layers)
+    for preset in version.presets:
+        yield "preset", _preset(preset, default=preset.name == version.default_preset)
+    for placement in version.placements:
+        yield "placement", _placement(placement)
+    if version.accuracy is not None:
+        yield "accuracy", f"{version.accuracy:.1%}"
+    limits = version.limits
+    yield "limits", f"{limits.max_rows} rows, {limits.max_examples} examples"
+    yield "layers", "\n".join(_layer(each) for each in version.layers)
 
 
-def _layout(layout: LayoutInfo) -> Iterator[str]:
-    rates = layout.rows_per_second
-    name = layout.name
-    faster = rates.get(name, 0.0) / rates["as loaded"] if "as loaded" in rates else 0.0
-    if name != "as loaded":
-        yield (
-            f"{name}: {faster:.2f} times as fast as it was loaded; "
-            f"off by {layout.output_distance:.1g} (outputs), {layout.gradient_distance:.1g} "
-            f"(gradients)"
-        )
-    else:
-        yield name
-    for other, rate in sorted(rates.items()):
-        if other not in (name, "as loaded"):
-            yield f"not {other}: {rate / rates['as loaded']:.2f} times"
-    for other, reason in sorted(layout.failures.items()):
-        yield f"not {other}: {reason}"
+def _preset(preset: Preset, *, default: bool) -> str:
+    told = f"{preset.name}*" if default else preset.name
+    about = f": {preset.description}" if preset.description else ""
+    return f"{told}{about} [{_question(preset.spec)}]"
+
+
+def _question(spec: Spec) -> str:
+    """Return the methods of a question, its tolerance and its budget, in short."""
+    methods = spec.methods or ()
+    several = [methods] if isinstance(methods, str) or not isinstance(methods, list) else methods
+    told = [str(each) for each in several]
+    if spec.tolerance is not None:
+        told.append(f"tolerance {spec.tolerance:g}")
+    if spec.max_rows is not None:
+        told.append(f"at most {spec.max_rows} rows")
+    return ", ".join(told)
+
+
+def _placement(placement: Placement) -> str:
+    reason = f": {placement.reason}" if placement.reason else ""
+    variant = f", {placement.variant}" if placement.variant else ""
+    return f"worker {placement.worker} on {placement.device}, {placement.state}{reason}{variant}"
 
 
 def _layer(layer: LayerInfo) -> str:

@@ -7,12 +7,26 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from adcaptum.client import MethodInfo, ParameterInfo, ParameterType
+from adcaptum.client import MethodInfo, ParameterInfo, ParameterType, SiteUse
 
+_NEEDS_LAYER: Final = (SiteUse.LAYER_REQUIRED, SiteUse.INPUTS_WITH_LAYER)
+_LAYERS: Final = {
+    SiteUse.NO_LAYER: "never",
+    SiteUse.LAYER_OPTIONAL: "optional",
+    SiteUse.LAYER_REQUIRED: "required",
+    SiteUse.INPUTS_WITH_LAYER: "required, to explain the inputs",
+    SiteUse.UNKNOWN: "unknown",
+}
 GROUPS: Final[tuple[tuple[str, Callable[[MethodInfo], bool]], ...]] = (
-    ("by gradients", lambda each: each.gradient and not each.layer_required),
-    ("by evaluations only", lambda each: not each.gradient and not each.layer_required),
-    ("at a layer, which has to be named", lambda each: each.layer_required),
+    (
+        "by gradients",
+        lambda each: each.needs_gradients and each.site_use not in _NEEDS_LAYER,
+    ),
+    (
+        "by evaluations only",
+        lambda each: not each.needs_gradients and each.site_use not in _NEEDS_LAYER,
+    ),
+    ("at a layer, which has to be named", lambda each: each.site_use in _NEEDS_LAYER),
 )
 
 
@@ -45,27 +59,30 @@ def _table(methods: Iterable[MethodInfo]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold", ratio=1)
     for method in methods:
-        told = Text(method.summary)
+        told = Text(method.description)
         if takes := ", ".join(_takes(method)):
             told.append(f" Takes {takes}.", style="italic")
         if method.parameters:
             told.append("\n" + "  ".join(map(_short, method.parameters)), style="cyan")
-        if not method.available:
+        refused = method.available is False
+        if refused:
             told.append(f"\nnot for this model: {method.reason}", style="red")
-        table.add_row(Text(method.name, style="" if method.available else "dim"), told)
+        table.add_row(Text(method.name, style="dim" if refused else ""), told)
     return table
 
 
 def _takes(method: MethodInfo) -> Iterator[str]:
-    if method.layers and not method.layer_required:
+    if method.site_use is SiteUse.LAYER_OPTIONAL:
         yield "layers"
-    if method.baseline:
-        yield "background sets" if method.background else "a baseline"
-    if method.feature_masks:
+    if method.accepts_neuron:
+        yield "a neuron to go through"
+    if method.uses_baseline:
+        yield "background sets" if method.accepts_distribution else "a baseline"
+    if method.accepts_feature_masks:
         yield "feature masks"
-    if method.random:
+    if method.uses_seed:
         yield "a seed"
-    if method.tolerance:
+    if method.accepts_tolerance:
         yield "a tolerance"
 
 
@@ -76,13 +93,12 @@ def _short(parameter: ParameterInfo) -> str:
 
 def _facts(method: MethodInfo) -> Iterator[tuple[str, str]]:
     yield "method", f"{method.name} ({method.title})"
-    yield "what it does", method.summary
+    yield "what it does", method.description
     yield "paper", method.paper
-    if not method.available:
+    if method.available is False:
         yield "not for this model", method.reason
-    yield "needs", "gradients" if method.gradient else "evaluations only"
-    layer = "optional" if method.layers else "never"
-    yield "layer", "required" if method.layer_required else layer
+    yield "needs", "gradients" if method.needs_gradients else "evaluations only"
+    yield "layer", _LAYERS[method.site_use]
     if takes := ", ".join(_takes(method)):
         yield "takes", takes
     for parameter in method.parameters:
@@ -97,7 +113,7 @@ def _parameter(parameter: ParameterInfo) -> str:
     bounds = "" if low is None else f", at least {low:g}"
     bounds += "" if high is None else f", at most {high:g}"
     default = "" if parameter.default is None else f"; by default {_written(parameter.default)}"
-    return f"{parameter.text}\n{kind}{bounds}{default}"
+    return f"{parameter.description}\n{kind}{bounds}{default}"
 
 
 def _written(value: object) -> str:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from adcaptum.client import Accepted, Event, Explanations, Final, Partial, Unavailable
+from adcaptum.client import Accepted, Event, Explanations, Progress, Result, Unavailable
 
 
 def follow(events: Iterable[Event], console: Console) -> Explanations:
@@ -15,28 +15,32 @@ def follow(events: Iterable[Event], console: Console) -> Explanations:
         Unavailable: The stream ended without an answer.
     """
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("rows"),
-        TimeElapsedColumn(),
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn("rows"),
+        bars.TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("asking", total=None)
+    with bars.Progress(*columns, console=console, transient=True) as shown:
+        task = shown.add_task("asking", total=None)
         for event in events:
             match event:
-                case Accepted(rows=rows, position=position, seconds=seconds):
-                    waiting = _waiting(position, seconds)
-                    progress.update(task, description=waiting, total=rows or None)
-                case Partial(rows_done=done, rows=rows):
-                    progress.update(
-                        task, description="explaining", completed=done, total=rows or None
-                    )
-                case Final(explanations):
+                case Accepted(expected_rows=rows, requests_ahead=ahead, expected_seconds=seconds):
+                    # It may come again; what was done before is then void.
+                    waiting = _waiting(ahead, seconds)
+                    shown.update(task, description=waiting, completed=0, total=rows or None)
+                case Progress(rows_done=done, expected_rows=rows, remaining_seconds=seconds):
+                    told = _remaining(seconds)
+                    shown.update(task, description=told, completed=done, total=rows or None)
+                case Result(explanations):
                     return explanations
     raise Unavailable("the server ended the stream without an answer")
 
 
-def _waiting(position: int, seconds: float) -> str:
-    told = f"beside {position} requests" if position else "explaining"
+def _waiting(requests: int, seconds: float) -> str:
+    told = f"beside {requests} requests" if requests else "explaining"
     return f"{told}, about {seconds:.0f} s" if seconds >= 1 else told
+
+
+def _remaining(seconds: float | None) -> str:
+    return "explaining" if seconds is None or seconds < 1 else f"explaining, {seconds:.0f} s more"

@@ -44,8 +44,11 @@ def _words(error: Exception, address: str) -> str:
     match error:
         case Unavailable(request_id=""):
             return f"{address} is unavailable: {error}"
-        case Internal(request_id=request_id) if request_id:
-            return f"{error} (request {request_id})"
+        case AdcaptumError():
+            told = [error.reason] if error.reason else []
+            if isinstance(error, Internal) and error.request_id:
+                told.append(f"request {error.request_id}")
+            return f"{error} ({', '.join(told)})" if told else str(error)
     return str(error)
 
 
