@@ -10,15 +10,11 @@ from adcaptum.service.handlers import costs
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import parsed_request as question
-from adcaptum.service.requests.reading import Reading
 from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.runtime.engine_runner import EngineRunner
-from adcaptum.v1 import (
-    explanation_pb2,
-    explanation_service_pb2 as pb,
-    method_pb2,
-    tensor_pb2,
-)
+from adcaptum.v1 import explain_spec_pb2
+from tests.unit.service import asking
+from tests.unit.service.asking import label, method
 from tests.unit.service.tiny_model import served
 
 LIGHT = {"forward": {1: 1e-4, 64: 2e-4}, "gradient": {1: 1e-4, 64: 2e-4}}
@@ -37,17 +33,13 @@ def engines(model: ServedModel, curves: dict[str, dict[int, float]] = LIGHT) -> 
 
 
 def asked(model: ServedModel, name: str, rows: int = 1, **budget: Any) -> question.ParsedRequest:
-    data = np.ones((rows, 3), np.float32)
-    return question.read(
-        pb.ExplainRequest(
-            inputs=[tensor_pb2.Tensor(datatype="FP32", shape=data.shape, data=data.tobytes())],
-            target=explanation_pb2.Target(label="yes"),
-            methods=[method_pb2.MethodSpec(name=name)],
-            budget=explanation_pb2.Budget(**budget),
-        ),
-        model,
-        Reading(1000),
+    request = asking.explain(
+        np.ones((rows, 3), np.float32),
+        targets=[label("yes")],
+        methods=[method(name)],
+        budget=explain_spec_pb2.Budget(**budget),
     )
+    return asking.read(request, model)
 
 
 def lane(dispatcher: Dispatcher, parsed: question.ParsedRequest) -> EngineRunner:

@@ -13,13 +13,9 @@ from adcaptum.service.models.row_forecasts import MOST, RowForecasts
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import parsed_request as question
 from adcaptum.service.requests.pieces import Piece
-from adcaptum.service.requests.reading import Reading
-from adcaptum.v1 import (
-    explanation_pb2,
-    explanation_service_pb2 as pb,
-    method_pb2,
-    tensor_pb2,
-)
+from adcaptum.v1 import explain_spec_pb2
+from tests.unit.service import asking
+from tests.unit.service.asking import label, method
 from tests.unit.service.tiny_model import served
 
 
@@ -81,18 +77,14 @@ def test_what_was_cut_short_tells_only_that_more_is_needed() -> None:
 def asked(
     model: ServedModel, tolerance: float, *methods: str, seed: int = 0
 ) -> question.ParsedRequest:
-    data = np.linspace(0.1, 1, 6, dtype=np.float32).reshape(2, 3)
-    return question.read(
-        pb.ExplainRequest(
-            inputs=[tensor_pb2.Tensor(datatype="FP32", shape=data.shape, data=data.tobytes())],
-            target=explanation_pb2.Target(label="yes"),
-            methods=[method_pb2.MethodSpec(name=name) for name in methods],
-            budget=explanation_pb2.Budget(tolerance=tolerance) if tolerance else None,
-            seed=seed,
-        ),
-        model,
-        Reading(1000),
+    request = asking.explain(
+        np.linspace(0.1, 1, 6, dtype=np.float32).reshape(2, 3),
+        targets=[label("yes")],
+        methods=[method(name) for name in methods],
+        budget=explain_spec_pb2.Budget(tolerance=tolerance) if tolerance else None,
+        seed=seed,
     )
+    return asking.read(request, model)
 
 
 def answered(of: question.ParsedRequest) -> list[tuple[Piece, Attribution]]:

@@ -1,9 +1,13 @@
 """Bounds of what it takes to read a request."""
 
+import base64
 import io
 import struct
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -11,8 +15,16 @@ from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.models.declaration import InputDeclaration
 from adcaptum.service.models.image_sizes import size_of
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests.reading_cost import ReadingCost, has_images
-from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb, tensor_pb2
+from adcaptum.service.requests.questions.questions import Questions
+from adcaptum.service.requests.reading_cost import (
+    TARGET_SECONDS,
+    ReadingCost,
+    has_images,
+    is_plain,
+)
+from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb, tensor_pb2
+from tests.unit.service import asking
+from tests.unit.service.asking import index, method, tensor, typed
 from tests.unit.service.tiny_model import served
 
 PIXELS = 1_000_000
@@ -36,8 +48,12 @@ def photos() -> ServedModel:
     return replace(model, loaded=replace(model.loaded, declaration=declaration))
 
 
-def cost(request: pb.ExplainRequest) -> ReadingCost:
-    return ReadingCost.of_explanation(request, photos(), len(request.SerializeToString()), PIXELS)
+def cost(inputs: list[tensor_pb2.Tensor], **fields: Any) -> ReadingCost:
+    model = photos()
+    request = pb.ExplainRequest(inputs=inputs, spec=explain_spec_pb2.ExplainSpec(**fields))
+    question = Questions().of(request, model)
+    nbytes = len(request.SerializeToString())
+    return ReadingCost.of_explanation(request, model, question, nbytes, PIXELS)
 
 
 @pytest.mark.parametrize(
@@ -68,51 +84,89 @@ def test_other_bytes_have_no_size() -> None:
 
 
 def test_the_cost_grows_with_pixels_and_not_with_bytes() -> None:
-    small, large = (
-        cost(pb.ExplainRequest(inputs=[batch(encoded(side, side))])) for side in (10, 1000)
-    )
+    small, large = (cost([batch(encoded(side, side))]) for side in (10, 1000))
     assert large.pixels == 1_000_000
     assert large.seconds > 10 * small.seconds
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [
-        pb.ExplainRequest(inputs=[batch(encoded(1001, 1000))]),
-        pb.ExplainRequest(baselines=[explanation_pb2.Baseline(tensor=batch(encoded(1001, 1000)))]),
-        pb.ExplainRequest(inputs=[batch(*[encoded(900, 900)] * 3)]),
-        pb.ExplainRequest(
-            inputs=[batch(*[encoded(900, 900)] * 2)],
-            baselines=[explanation_pb2.Baseline(tensor=batch(encoded(900, 900)))],
-        ),
-    ],
-    ids=["image", "baseline", "images", "images and baselines"],
-)
-def test_too_many_pixels_are_refused_wherever_they_are(request_: pb.ExplainRequest) -> None:
-    with pytest.raises(InvalidRequest, match="pixels"):
-        cost(request_)
+def text(*items: bytes) -> tensor_pb2.Tensor:
+    return typed(*(base64.b64encode(item).decode() for item in items))
+
+
+@pytest.mark.parametrize("write", [batch, text])
+@pytest.mark.parametrize("kind", ["tensor", "distribution"])
+def test_too_many_pixels_are_refused_wherever_they_are(
+    kind: str, write: Callable[..., tensor_pb2.Tensor]
+) -> None:
+    def baseline(*items: bytes) -> explain_spec_pb2.Baseline:
+        return explain_spec_pb2.Baseline(**{kind: write(*items)})
+
+    large, some = encoded(1001, 1000), encoded(900, 900)
+    methods = [method("gradient_shap")]
+    for inputs, baselines in (
+        ([write(large)], []),
+        ([], [baseline(large)]),
+        ([write(some, some, some)], []),
+        ([write(some, some)], [baseline(some)]),
+    ):
+        with pytest.raises(InvalidRequest, match="pixels"):
+            cost(inputs, methods=methods, baselines=baselines)
 
 
 def test_broken_images_cost_nothing_and_are_refused_later() -> None:
-    assert cost(pb.ExplainRequest(inputs=[batch(b"nope", encoded(9, 9))])).pixels == 0
+    assert cost([batch(b"nope", encoded(9, 9))]).pixels == 0
 
 
 def test_pixels_that_are_brought_to_the_models_size_count() -> None:
     tiny = tensor_pb2.Tensor(datatype="UINT8", shape=[300, 1, 1, 3], data=b"\0" * 900)
-    assert cost(pb.ExplainRequest(inputs=[tiny])).seconds > 1
+    assert cost([tiny]).seconds > 1
 
 
 def test_a_blur_costs_by_the_side_of_the_image() -> None:
     image = tensor_pb2.Tensor(datatype="FP32", shape=[1, 3, 224, 224], data=b"\0" * 602_112)
-    blur = explanation_pb2.Baseline(blur=explanation_pb2.Blur(sigma=3))
-    plain = cost(pb.ExplainRequest(inputs=[image]))
-    assert cost(pb.ExplainRequest(inputs=[image], baselines=[blur])).seconds > 10 * plain.seconds
+    blur = explain_spec_pb2.Baseline(blur=explain_spec_pb2.Blur(sigma=3))
+    plain = cost([image])
+    assert cost([image], baselines=[blur]).seconds > 10 * plain.seconds
 
 
 def test_only_images_have_to_be_looked_at() -> None:
     model = photos().loaded
     numbers = tensor_pb2.Tensor(datatype="FP32", shape=[1, 3, 2, 2], data=b"\0" * 48)
-    assert not has_images(pb.ExplainRequest(inputs=[numbers]), model)
-    assert has_images(pb.PredictRequest(inputs=[batch(b"x")]), model)
-    baseline = explanation_pb2.Baseline(tensor=batch(b"x"))
-    assert has_images(pb.ExplainRequest(inputs=[numbers], baselines=[baseline]), model)
+    plain = explain_spec_pb2.ExplainSpec()
+    assert not has_images(pb.ExplainRequest(inputs=[numbers]), model, plain)
+    assert not has_images(pb.PredictRequest(inputs=[typed([1, 2])]), model)
+    for image in (batch(b"x"), typed("eA==")):
+        assert has_images(pb.PredictRequest(inputs=[image]), model)
+        for kind in ("tensor", "distribution"):
+            baseline = explain_spec_pb2.Baseline(**{kind: image})
+            spec = explain_spec_pb2.ExplainSpec(baselines=[baseline])
+            assert has_images(pb.ExplainRequest(inputs=[numbers]), model, spec)
+
+
+def test_numbers_that_people_type_cost_more_than_their_bytes() -> None:
+    model = served()[0]
+
+    def seconds(*inputs: tensor_pb2.Tensor) -> float:
+        request = pb.PredictRequest(inputs=inputs)
+        nbytes = len(request.SerializeToString())
+        return ReadingCost.of_prediction(request, model, nbytes, PIXELS).seconds
+
+    rows = np.ones((64, 3), np.float32)
+    assert seconds(typed(*rows.tolist())) > 10 * seconds(tensor(rows))
+    assert not is_plain(typed([1.0, 2.0, 3.0]))
+    assert is_plain(tensor(rows))
+
+
+def test_targets_and_examples_that_are_explained_alone_cost() -> None:
+    model = served()[0]
+    rows = np.ones((64, 3), np.float32)
+
+    def seconds(**fields: Any) -> float:
+        request = asking.explain(rows, **fields)
+        question = Questions().of(request, model)
+        return ReadingCost.of_explanation(request, model, question, 1000, PIXELS).seconds
+
+    alone = [explain_spec_pb2.Baseline(tensor=tensor(rows))]
+    one, many = [index(1)], [index(1)] * 100
+    assert seconds(targets=many) > seconds(targets=one) + 99 * TARGET_SECONDS / 2
+    assert seconds(targets=one, baselines=alone) > 32 * seconds(targets=one)

@@ -20,7 +20,7 @@ from tests.unit.service.tiny_model import IDS, served, tokens
 
 QUICK = {"rise": {"n_samples": 20}, "expected_gradients": {"n_samples": 20}}
 NEVER = Abilities("inner", gradient=True, layer="never", baseline=False, background=False,
-                  starts=False, through=False, of_inputs=False, alone=True)  # fmt: skip
+                  distribution=False, starts=False, through=False, of_inputs=False, alone=True)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -34,19 +34,19 @@ def test_of_token_ids_what_is_listed_can_run_and_what_is_not_cannot(name: str) -
         else model.site(gradient=method.traits.gradient)
     )
     explicand = Explicand.of(IDS, target=1, baselines=torch.zeros_like(IDS[:1]), at=at)
-    if listed.available:
+    if not listed.availability.reason:
         assert explain(model.loaded.module, method, explicand).values
     else:
-        assert listed.reason
+        assert listed.availability.available is False
         with pytest.raises(EngineError):
             explain(model.loaded.module, method, explicand)
 
 
 def test_what_explains_layers_does_not_suit_a_model_without() -> None:
     listed = {each.name: each for each in methods(served()[0])}
-    assert not listed["grad_cam"].available
-    assert listed["grad_cam"].reason == "it needs a layer, and the model has none"
-    assert listed["saliency"].available
+    assert not listed["grad_cam"].availability.available
+    assert listed["grad_cam"].availability.reason == "it needs a layer, and the model has none"
+    assert listed["saliency"].availability.available
 
 
 def test_what_explains_inputs_by_gradients_does_not_suit_token_ids() -> None:
@@ -68,8 +68,8 @@ def test_what_compares_examples_does_not_suit_texts() -> None:
 
 def test_a_layer_for_what_takes_none_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="inputs only, and none of 'middle'") as caught:
-        suitability.check_layer(NEVER, Site("hidden"), tokens())
-    assert caught.value.violations[0].field == "layer"
+        suitability.check_site(NEVER, Site("hidden"), tokens())
+    assert caught.value.violations[0].field == "spec.site.layer"
 
 
 def test_what_explains_layers_is_no_models_default() -> None:
@@ -91,4 +91,5 @@ def test_what_wraps_a_method_can_take_what_that_can() -> None:
     wrapped = Abilities.of(resolve(METHODS["smooth_grad"], {"of": cam}))
     assert wrapped.layer == "required"
     shap = resolve(METHODS["gradient_shap"], {})
-    assert Abilities.of(resolve(METHODS["smooth_grad"], {"of": shap})).background
+    noisy = Abilities.of(resolve(METHODS["smooth_grad"], {"of": shap}))
+    assert (noisy.background, noisy.distribution) == (True, True)
