@@ -9,10 +9,8 @@ from torch import Tensor
 
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.rows.sources import Given
-from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Neuron, Output, Site
 from adcaptum.engine.vocabulary.explicand import Explicand
-from adcaptum.engine.vocabulary.flow import Flow
 from adcaptum.engine.vocabulary.method import multiply_adds
 from adcaptum.service.errors import InvalidRequest, ServiceError
 from adcaptum.service.models.served_model import ServedModel
@@ -183,19 +181,6 @@ class ParsedRequest:
             except InvalidArgument as error:
                 raise field_paths.invalid_request(error, self.question, index) from error
         return replace(self, planned_rows=tuple(rows), planned_multiply_adds=operations)
-
-    def flow(self, piece: Piece) -> Flow[Attribution]:
-        """Returns the flow of a piece, whose errors name fields of the request.
-
-        Raises:
-            InvalidRequest: The method does not take what the request gives it.
-        """
-        try:
-            return (yield from self.methods[piece.method].method.flow(piece.explicand))
-        except InvalidArgument as error:
-            raise field_paths.invalid_request(
-                error, self.question, piece.method, piece.target
-            ) from error
 
     def rows(self, piece: Piece) -> int:
         """Estimates the rows that a piece takes."""

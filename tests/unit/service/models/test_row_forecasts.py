@@ -8,6 +8,7 @@ import pytest
 from adcaptum.engine import Attribution, StopReason, explain
 from adcaptum.engine.scheduling.ledger import Ledger
 from adcaptum.engine.scheduling.request import Request
+from adcaptum.service.answers.outcome import Outcome
 from adcaptum.service.handlers import costs
 from adcaptum.service.models.row_forecasts import MOST, RowForecasts
 from adcaptum.service.models.served_model import ServedModel
@@ -110,7 +111,7 @@ def test_estimates_converge_to_what_requests_take() -> None:
     for seed in range(12):
         one = asked(model, 0.1, "rise", "smooth_grad", seed=seed)
         found = answered(one)
-        costs.learn(one, found)
+        costs.learn(one, Outcome(found))
         taken = used(found)
     after = asked(model, 0.1, "rise", "smooth_grad").estimated_rows()
     for kind, rows in (("forward", taken[0]), ("gradient", taken[1])):
@@ -123,7 +124,7 @@ def test_what_is_cut_short_by_a_deadline_teaches_no_less() -> None:
     one = asked(model, 0.1, "rise")
     found = [(p, Attribution(a.values, stop_reason=StopReason.DEADLINE)) for p, a in answered(one)]
     before = one.estimated_rows()
-    costs.learn(one, found)
+    costs.learn(one, Outcome(found))
     assert one.estimated_rows() == before
 
 
@@ -131,7 +132,7 @@ def test_without_a_tolerance_nothing_is_learnt() -> None:
     model, _ = served()
     one = asked(model, 0.0, "saliency")
     before = one.estimated_rows()
-    costs.learn(one, answered(one))
+    costs.learn(one, Outcome(answered(one)))
     assert one.estimated_rows() == before == {"forward": 0, "gradient": 2}
 
 

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.execution.driver import run
 from adcaptum.service.errors import InvalidRequest
+from adcaptum.service.requests import field_paths
 from adcaptum.v1 import explain_spec_pb2
 from tests.unit.service import asking
 from tests.unit.service.asking import index, method, tensor
@@ -74,10 +76,12 @@ def test_what_only_the_model_can_tell_is_told_with_its_place(
     outputs = model.loaded.module(parsed.inputs.tensors[0])
     errors = []
     for piece in parsed.pieces(outputs):
+        method_ = parsed.methods[piece.method].method
         try:
-            run(model.loaded.module, parsed.flow(piece))
-        except InvalidRequest as error:
-            errors.append(error)
+            run(model.loaded.module, method_.flow(piece.explicand))
+        except InvalidArgument as error:
+            named = field_paths.invalid_request(error, parsed.question, piece.method, piece.target)
+            errors.append(named)
     assert {error.violations[0].field for error in errors} == {path}
 
 

@@ -10,17 +10,20 @@ from adcaptum.engine import EngineError, Explicand, Site, explain
 from adcaptum.engine.methods import METHODS
 from adcaptum.engine.vocabulary.method import needs_layer
 from adcaptum.engine.vocabulary.parameters import resolve
+from adcaptum.service import dry_run
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.models.declaration import DeclarationError
-from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import suitability
 from adcaptum.service.rpc.descriptions import methods
 from adcaptum.service.wire.abilities import Abilities
+from adcaptum.v1 import explain_spec_pb2
+from tests.unit.service import asking
 from tests.unit.service.tiny_model import IDS, served, tokens
 
 QUICK = {"rise": {"n_samples": 20}, "expected_gradients": {"n_samples": 20}}
 NEVER = Abilities("inner", gradient=True, layer="never", baseline=False, background=False,
-                  distribution=False, starts=False, through=False, of_inputs=False, alone=True)  # fmt: skip
+                  distribution=False, starts=False, through=False, of_inputs=False,
+                  alone=True)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -67,16 +70,18 @@ def test_what_compares_examples_does_not_suit_texts() -> None:
 
 
 def test_a_layer_for_what_takes_none_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="inputs only, and none of 'middle'") as caught:
+    with pytest.raises(InvalidRequest, match="inputs only: none of 'middle'") as caught:
         suitability.check_site(NEVER, Site("hidden"), tokens())
     assert caught.value.violations[0].field == "spec.site.layer"
 
 
-def test_what_explains_layers_is_no_models_default() -> None:
-    loaded = served()[0].loaded
-    declaration = replace(loaded.declaration, default_method="grad_cam", default_params={})
-    with pytest.raises(DeclarationError, match="grad_cam needs a layer"):
-        ServedModel.of(replace(loaded, declaration=declaration), served()[0].checks)
+def test_what_needs_a_layer_is_no_preset_without_one() -> None:
+    model = tokens()
+    cam = explain_spec_pb2.ExplainSpec(methods=[asking.method("activation")])
+    with pytest.raises(DeclarationError, match=r"'cam'.*activation needs one: 'middle'"):
+        dry_run.explain(replace(model, presets={**model.presets, "cam": cam}), {})
+    cam.site.layer = "middle"
+    dry_run.explain(replace(model, presets={**model.presets, "cam": cam}), {})
 
 
 def test_layers_are_named_by_their_aliases_first() -> None:

@@ -177,5 +177,8 @@ def _digest(
     asked.seed = spec.seed
     asked.deterministic = spec.deterministic
     if not asked.targets:
-        asked.targets.add().argmax.SetInParent()
+        asked.targets.add()
+    for target in asked.targets:
+        if target.WhichOneof("kind") is None:
+            target.argmax.SetInParent()
     return hashlib.blake2b(asked.SerializeToString(deterministic=True), digest_size=32).digest()

@@ -34,7 +34,7 @@ def refused(*methods: method_pb2.MethodSpec, **fields: Any) -> tuple[str, str, R
 
 def attribution(parsed: ParsedRequest, module: torch.nn.Module) -> torch.Tensor:
     (piece,) = parsed.pieces(None)
-    return run(module, parsed.flow(piece)).values[0]
+    return run(module, parsed.methods[0].method.flow(piece.explicand)).values[0]
 
 
 def test_a_layer_is_found_by_its_alias() -> None:
