@@ -119,14 +119,20 @@ class ModelLoader:
         try:
             folder = self._settings.repository / name
             stored = await stages.run("reading", partial(stored_models.open_model, folder))
-            self._catalogue.set_stored(name, stored)
-            prepared = [
-                await self._prepare(stored, version, stages) for version in stored.versions.values()
-            ]
-        except Exception as error:  # noqa: BLE001  # factories and models are others' code
-            self._refuse(name, error)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the other models load
+            self._catalogue.set_failed(name, self._log_failure(name, "", error))
             return
-        await self._serve(name, prepared, monotonic() - begin)
+        self._catalogue.set_stored(name, stored)
+        prepared, failures = list[_Prepared](), dict[str, str]()
+        for version in stored.versions.values():
+            try:
+                prepared.append(await self._prepare(stored, version, stages))
+            except Exception as error:  # noqa: BLE001  # factories and models are others' code
+                failures[version.name] = self._log_failure(name, version.name, error)
+        if prepared:
+            await self._serve(stored, prepared, failures, monotonic() - begin)
+        else:
+            self._catalogue.set_failed(name, failures[stored.default_version], failures)
 
     async def _prepare(self, stored: StoredModel, version: Version, stages: "_Stages") -> _Prepared:
         allowed = self._settings.factory_packages
@@ -159,28 +165,41 @@ class ModelLoader:
         dry_run.explain(served, curves)
         return _Prepared(served, curves, memory)
 
-    async def _serve(self, name: str, prepared: list[_Prepared], seconds: float) -> None:
+    async def _serve(
+        self,
+        stored: StoredModel,
+        prepared: list[_Prepared],
+        failures: Mapping[str, str],
+        seconds: float,
+    ) -> None:
+        name = stored.declaration.name
         for each in prepared:
             self._engines.add(each.served, each.curves, each.memory)
             self._prepared[each.served] = each
             self._log_loaded(each, seconds)
         self._catalogue.set_ready(
-            name, {each.served.identity.version: each.served for each in prepared}
+            name, {each.served.identity.version: each.served for each in prepared}, failures
         )
         self._metrics.model_load_seconds.labels(name).set(seconds)
         for each in prepared:
             self._metrics.model_ready.labels(name, each.served.identity.version).set(1)
-        await self._health.set_model(name, serving=True)
+        # A health check names no version.
+        await self._health.set_model(name, serving=stored.default_version not in failures)
 
-    def _refuse(self, name: str, error: Exception) -> None:
+    def _log_failure(self, name: str, version: str, error: Exception) -> str:
+        """Logs that a model, or one version of it, does not load; returns the reason."""
         reason = failure_reason(error)
         # A stack trace helps where code failed, and hides the message of a declaration error.
         traced = not isinstance(error, DeclarationError | _TooSlow)
         logs.logger().error(
-            "a model does not load", model=name, reason=reason, exc_info=error if traced else None
+            "a model does not load",
+            model=name,
+            version=version,
+            reason=reason,
+            exc_info=error if traced else None,
         )
-        self._catalogue.set_failed(name, reason)
-        self._metrics.model_ready.labels(name, "").set(0)
+        self._metrics.model_ready.labels(name, version).set(0)
+        return reason
 
     def _log_loaded(self, prepared: _Prepared, seconds: float) -> None:
         served, curves = prepared.served, prepared.curves

@@ -30,6 +30,7 @@ class Entry:
         reason: The reason for FAILED, as callers may read it.
         stored: The content of its folder, once it is read.
         served: Its versions by name, once it is READY.
+        failures: The reason for each version that could not be loaded.
         load_time: The time at which it became READY, in seconds since 1970; None before.
     """
 
@@ -38,7 +39,14 @@ class Entry:
     reason: str = ""
     stored: StoredModel | None = None
     served: Mapping[str, ServedModel] = field(default_factory=lambda: MappingProxyType({}))
+    failures: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     load_time: float | None = None
+
+    def version_state(self, version: str) -> tuple[State, str]:
+        """Returns the state of a version, and the reason for it."""
+        if version in self.failures:
+            return State.FAILED, self.failures[version]
+        return self.state, self.reason
 
 
 class Catalogue:
@@ -69,17 +77,35 @@ class Catalogue:
         """Sets the content of a model's folder."""
         self._entries[name].stored = stored
 
-    def set_ready(self, name: str, served: Mapping[str, ServedModel]) -> None:
-        """Marks a model as READY."""
+    def set_ready(
+        self, name: str, served: Mapping[str, ServedModel], failures: Mapping[str, str]
+    ) -> None:
+        """Marks a model as READY.
+
+        Args:
+            name: The model.
+            served: Its versions that serve, by name.
+            failures: The reason for each of the others.
+        """
         entry = self._entries[name]
+        entry.failures = MappingProxyType(dict(failures))
         entry.state, entry.reason, entry.served = State.READY, "", MappingProxyType(dict(served))
         entry.load_time = time()
         self._found.clear()
 
-    def set_failed(self, name: str, reason: str) -> None:
-        """Marks a model as FAILED, for a reason."""
+    def set_failed(
+        self, name: str, reason: str, failures: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Marks a model as FAILED.
+
+        Args:
+            name: The model.
+            reason: The reason, that of its default version if its folder could be read.
+            failures: The reason for each version.
+        """
         entry = self._entries[name]
         entry.state, entry.reason = State.FAILED, reason
+        entry.failures = MappingProxyType(dict(failures))
 
     def find(self, reference: model_pb2.ModelRef) -> ServedModel:
         """Returns the version that a request names.
@@ -103,7 +129,14 @@ class Catalogue:
             )
         if entry.state is State.LOADING or entry.stored is None:
             raise Unavailable(f"Model {entry.name!r} is being loaded.", reason=Reason.MODEL_LOADING)
-        return entry.served[version_name(entry.stored, reference)]
+        version = version_name(entry.stored, reference)
+        if version in entry.failures:
+            raise ModelFailed(
+                f"Version {version!r} of model {entry.name!r} could not be loaded: "
+                f"{entry.failures[version]}",
+                subject=entry.name,
+            )
+        return entry.served[version]
 
 
 def version_name(stored: StoredModel, reference: model_pb2.ModelRef) -> str:

@@ -103,12 +103,13 @@ def methods(served: ServedModel | None) -> list[method_pb2.Method]:
 
 
 def _add_version(version: model_pb2.ModelVersion, entry: Entry, name: str, device: str) -> None:
-    state = STATES[entry.state]
+    known, reason = entry.version_state(name)
+    state = STATES[known]
     version.identity.name, version.identity.version = entry.name, name
-    version.state, version.reason = state, entry.reason
-    if entry.load_time is not None:
+    version.state, version.reason = state, reason
+    if known is State.READY and entry.load_time is not None:
         version.load_time.FromNanoseconds(round(entry.load_time * 1e9))
-    version.placements.add(worker=WORKER, device=device, state=state, reason=entry.reason)
+    version.placements.add(worker=WORKER, device=device, state=state, reason=reason)
 
 
 def _add_declared(

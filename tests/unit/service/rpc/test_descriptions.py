@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adcaptum.engine.methods import METHODS
-from adcaptum.service.errors import NotFound
+from adcaptum.service.errors import ModelFailed, NotFound
 from adcaptum.service.models import checks
 from adcaptum.service.models.catalogue import Catalogue
 from adcaptum.service.models.declaration import DEFAULT_PRESET, InputDeclaration
@@ -40,7 +40,7 @@ def catalogue(served: ServedModel, *, ready: bool = True) -> Catalogue:
         declaration.name, StoredModel(declaration, Path(), MappingProxyType(versions), "2")
     )
     if ready:
-        made.set_ready(declaration.name, dict.fromkeys(versions, served))
+        made.set_ready(declaration.name, dict.fromkeys(versions, served), {})
     return made
 
 
@@ -158,6 +158,25 @@ def test_a_model_whose_folder_cannot_be_read_has_its_state_and_reason() -> None:
     assert version.state == model_pb2.MODEL_STATE_FAILED
     assert version.reason == "its name has a colon"
     assert version.placements[0].state == model_pb2.MODEL_STATE_FAILED
+
+
+def test_a_version_that_failed_stands_beside_those_that_serve() -> None:
+    model = served()
+    made = catalogue(model)
+    made.set_ready("tiny", {"1": model, "2": model}, {"10": "its weights do not fit"})
+    first, second, failed = describe(made).versions
+    assert first.state == second.state == model_pb2.MODEL_STATE_READY
+    assert failed.identity.version == "10"
+    assert (failed.state, failed.reason) == (
+        model_pb2.MODEL_STATE_FAILED,
+        "its weights do not fit",
+    )
+    assert failed.placements[0].state == model_pb2.MODEL_STATE_FAILED
+    assert not failed.HasField("load_time")
+    assert not failed.HasField("checks")
+    assert made.find(model_pb2.ModelRef(name="tiny")) is model
+    with pytest.raises(ModelFailed, match=r"Version '10' of model 'tiny' .*: its weights do not"):
+        made.find(model_pb2.ModelRef(name="tiny", version="10"))
 
 
 def test_layers_come_where_they_are_wanted() -> None:
