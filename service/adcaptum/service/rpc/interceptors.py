@@ -310,20 +310,23 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
     def _log_end(self, rpc: str, model: str, call: Call, error: Exception | None) -> None:
         """Logs one line, and counts refusals."""
-        code = "OK" if error is None else status.code(error).name
         seconds = monotonic() - call.arrival
         if error is None:
-            self._log.debug("request", rpc=rpc, model=model, code=code, seconds=seconds)
-        elif statuses.is_hidden(error):
-            self._log.error("request", rpc=rpc, model=model, code=code, exc_info=error)
-        else:
-            if isinstance(error, TooBusy):
-                self._metrics.rejected.labels(rpc, error.limit).inc()
-            elif isinstance(error, TooLate):
-                self._metrics.rejected.labels(rpc, "deadline").inc()
-            self._log.info(
-                "request", rpc=rpc, model=model, code=code, seconds=seconds, error=str(error)
+            self._log.debug("request", rpc=rpc, model=model, code="OK", seconds=seconds)
+            return
+        of_error = {"code": status.code(error).name, "reason": statuses.reason(error).value}
+        if statuses.is_hidden(error):
+            self._log.error(
+                "request", rpc=rpc, model=model, **of_error, seconds=seconds, exc_info=error
             )
+            return
+        if isinstance(error, TooBusy):
+            self._metrics.rejected.labels(rpc, error.limit).inc()
+        elif isinstance(error, TooLate):
+            self._metrics.rejected.labels(rpc, "deadline").inc()
+        self._log.info(
+            "request", rpc=rpc, model=model, **of_error, seconds=seconds, error=str(error)
+        )
 
 
 async def _abort(context: Context, call: Call, error: Exception) -> NoReturn:

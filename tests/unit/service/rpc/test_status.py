@@ -9,44 +9,89 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 
 from adcaptum.engine.errors import BudgetExceeded, InvalidArgument, NotDifferentiable
 from adcaptum.service import errors
+from adcaptum.service.answers import statuses
+from adcaptum.service.errors import Reason
 from adcaptum.service.rpc import status
 
-CASES: list[tuple[Exception, grpc.StatusCode, Any]] = [
+Code = grpc.StatusCode
+BadRequest = error_details_pb2.BadRequest
+ResourceInfo = error_details_pb2.ResourceInfo
+PreconditionFailure = error_details_pb2.PreconditionFailure
+RetryInfo = error_details_pb2.RetryInfo
+QuotaFailure = error_details_pb2.QuotaFailure
+
+CASES: list[tuple[Exception, Code, str, tuple[Any, ...]]] = [
     (
         errors.InvalidRequest("a.b", "wrong"),
-        grpc.StatusCode.INVALID_ARGUMENT,
-        error_details_pb2.BadRequest,
+        Code.INVALID_ARGUMENT,
+        "FIELD_INVALID",
+        (BadRequest,),
     ),
     (
-        errors.NotFound("model", "x", ["y"]),
-        grpc.StatusCode.NOT_FOUND,
-        error_details_pb2.ResourceInfo,
+        errors.InvalidRequest.unknown("a.b", "x", ["y"], Reason.LAYER_UNKNOWN),
+        Code.INVALID_ARGUMENT,
+        "LAYER_UNKNOWN",
+        (BadRequest,),
+    ),
+    (errors.NotFound("model", "x", ["y"]), Code.NOT_FOUND, "MODEL_NOT_FOUND", (ResourceInfo,)),
+    (errors.NotFound("version", "x", ["y"]), Code.NOT_FOUND, "VERSION_NOT_FOUND", (ResourceInfo,)),
+    (errors.NotFound("alias", "x", ["y"]), Code.NOT_FOUND, "ALIAS_NOT_FOUND", (ResourceInfo,)),
+    (
+        errors.TooBusy("full", retry_s=2, limit="rows"),
+        Code.RESOURCE_EXHAUSTED,
+        "QUEUE_FULL",
+        (RetryInfo,),
     ),
     (
-        errors.TooBusy("full", retry_s=2, reason="rows"),
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        error_details_pb2.RetryInfo,
+        errors.TooBusy("yours are", retry_s=2, limit="caller_rows"),
+        Code.RESOURCE_EXHAUSTED,
+        "QUOTA",
+        (QuotaFailure, RetryInfo),
     ),
-    (errors.Unavailable("loading"), grpc.StatusCode.UNAVAILABLE, error_details_pb2.RetryInfo),
-    (errors.DeadlineExceeded("late"), grpc.StatusCode.DEADLINE_EXCEEDED, None),
-    (errors.Cancelled("gone"), grpc.StatusCode.CANCELLED, None),
-    (errors.Unsupported("cannot"), grpc.StatusCode.FAILED_PRECONDITION, None),
     (
-        InvalidArgument("target", 9, "less"),
-        grpc.StatusCode.INVALID_ARGUMENT,
-        error_details_pb2.BadRequest,
+        errors.Unavailable("loading", reason=Reason.MODEL_LOADING),
+        Code.UNAVAILABLE,
+        "MODEL_LOADING",
+        (RetryInfo,),
     ),
-    (BudgetExceeded(10, 5), grpc.StatusCode.INVALID_ARGUMENT, error_details_pb2.BadRequest),
-    (NotDifferentiable("no"), grpc.StatusCode.FAILED_PRECONDITION, None),
-    (RuntimeError("secret"), grpc.StatusCode.INTERNAL, None),
+    (errors.DeadlineExceeded("late"), Code.DEADLINE_EXCEEDED, "DEADLINE_PASSED", ()),
+    (errors.TooLate("soon", needed_s=3), Code.DEADLINE_EXCEEDED, "DEADLINE_TOO_SHORT", ()),
+    (errors.Cancelled("gone"), Code.CANCELLED, "CANCELLED", ()),
+    (
+        errors.ModelFailed("broken", subject="m"),
+        Code.FAILED_PRECONDITION,
+        "MODEL_FAILED",
+        (PreconditionFailure,),
+    ),
+    (
+        errors.ModelRaised(subject="m"),
+        Code.FAILED_PRECONDITION,
+        "MODEL_RAISED",
+        (PreconditionFailure,),
+    ),
+    (
+        errors.Unsupported("cannot"),
+        Code.FAILED_PRECONDITION,
+        "METHOD_UNSUPPORTED",
+        (PreconditionFailure,),
+    ),
+    (InvalidArgument("target", 9, "less"), Code.INVALID_ARGUMENT, "FIELD_INVALID", (BadRequest,)),
+    (BudgetExceeded(10, 5), Code.INVALID_ARGUMENT, "BUDGET_TOO_SMALL", (BadRequest,)),
+    (
+        NotDifferentiable("no"),
+        Code.FAILED_PRECONDITION,
+        "METHOD_UNSUPPORTED",
+        (PreconditionFailure,),
+    ),
+    (RuntimeError("secret"), Code.INTERNAL, "INTERNAL", ()),
 ]
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "detail"), CASES, ids=[type(case[0]).__name__ for case in CASES]
+    ("error", "code", "reason", "details"), CASES, ids=[type(case[0]).__name__ for case in CASES]
 )
-def test_each_kind_has_its_code_and_detail(
-    error: Exception, code: grpc.StatusCode, detail: Any
+def test_each_error_has_its_code_reason_and_details(
+    error: Exception, code: Code, reason: str, details: tuple[Any, ...]
 ) -> None:
     answer = status.answer(error, "the-id")
     message = status_pb2.Status.FromString(answer.details)
@@ -54,19 +99,70 @@ def test_each_kind_has_its_code_and_detail(
     assert message.code == code.value[0]
     assert message.message == answer.message
     kinds = [each.TypeName() for each in message.details]
-    expected = [] if detail is None else [detail.DESCRIPTOR.full_name]
-    assert sorted(kinds) == sorted([*expected, "google.rpc.RequestInfo"])
+    expected = [
+        "google.rpc.ErrorInfo",
+        "google.rpc.RequestInfo",
+        *(each.DESCRIPTOR.full_name for each in details),
+    ]
+    assert sorted(kinds) == sorted(expected)
+    info = detail(answer, error_details_pb2.ErrorInfo)
+    assert (info.domain, info.reason) == ("adcaptum", reason)
+    assert detail(answer, error_details_pb2.RequestInfo).request_id == "the-id"
 
 
-def test_every_kind_is_in_the_table() -> None:
-    assert set(status.TABLE) == set(errors.Kind)
+def detail(answer: status.Answer, kind: Any) -> Any:
+    """The detail of a kind, of which there is one."""
+    found = kind()
+    (wrapped,) = (
+        each
+        for each in status_pb2.Status.FromString(answer.details).details
+        if each.Is(kind.DESCRIPTOR)
+    )
+    assert wrapped.Unpack(found)
+    return found
 
 
-def test_an_unknown_error_tells_nothing_but_the_id() -> None:
-    answer = status.answer(RuntimeError("secret"), "the-id")
+def test_every_reason_is_in_the_table() -> None:
+    assert set(status.CODES) == set(Reason)
+    assert {reason.value for reason in Reason} == set(Reason.__members__)
+
+
+def test_programs_get_the_numbers_of_a_refusal() -> None:
+    def metadata(error: Exception) -> dict[str, str]:
+        return dict(detail(status.answer(error, "id"), error_details_pb2.ErrorInfo).metadata)
+
+    assert metadata(errors.TooLate("soon", needed_s=3.25)) == {"needed_seconds": "3.25"}
+    assert metadata(errors.TooBusy("full", retry_s=1, limit="bytes")) == {"limit": "bytes"}
+    assert metadata(errors.NotFound("model", "cell", ["cells"])) == {"nearest": "cells"}
+    assert metadata(errors.InvalidRequest("a", "b")) == {}
+
+
+def test_a_precondition_names_the_model() -> None:
+    answer = status.answer(errors.ModelRaised(subject="cells"), "the-id")
+    (violation,) = detail(answer, PreconditionFailure).violations
+    assert (violation.type, violation.subject) == ("MODEL_RAISED", "cells")
+
+
+def test_a_quota_names_the_limit() -> None:
+    answer = status.answer(errors.TooBusy("x", retry_s=2, limit="caller_bytes"), "the-id")
+    (violation,) = detail(answer, QuotaFailure).violations
+    assert violation.subject == "caller_bytes"
+    assert detail(answer, RetryInfo).retry_delay.ToSeconds() == 2
+
+
+def _raised() -> Exception:
+    error = errors.ModelRaised(subject="m")
+    error.__cause__ = ArithmeticError("secret")
+    return error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("secret"), _raised()], ids=["fault", "the model"])
+def test_what_code_raises_tells_nothing_but_the_id(error: Exception) -> None:
+    answer = status.answer(error, "the-id")
     assert "secret" not in answer.message
     assert b"secret" not in answer.details
     assert "the-id" in answer.message
+    assert statuses.is_hidden(error)
 
 
 @pytest.mark.parametrize("text", ["x" * 100_000, "\u2603" * 100_000])
@@ -75,13 +171,15 @@ def test_an_unknown_error_tells_nothing_but_the_id() -> None:
     [
         lambda text: errors.InvalidRequest(text, text),
         lambda text: errors.NotFound("model", text, [text]),
+        lambda text: errors.ModelFailed(text, subject="m"),
+        lambda text: errors.TooBusy(text, retry_s=1, limit="caller_rows"),
     ],
-    ids=["invalid", "not found"],
+    ids=["invalid", "not found", "failed", "quota"],
 )
 def test_a_status_is_short_enough_for_every_client(
     text: str, make: Callable[[str], Exception]
 ) -> None:
     answer = status.answer(make(text), "id")
-    assert len(answer.message.encode()) <= status.MOST_BYTES
+    assert len(answer.message.encode()) <= statuses.MOST_BYTES
     # Each byte of the message may take three on its way.
     assert len(answer.details) + 3 * len(answer.message.encode()) < 8192
