@@ -80,16 +80,16 @@ INVALID = {
     "huge_shape": Invalid(with_tensor(shape=[1 << 30, 1 << 30]), "inputs[0].shape", "at most"),
     "nan": Invalid(with_number_at(np.nan), "inputs[0].data", "finite"),
     "infinity": Invalid(with_number_at(np.inf), "inputs[0].data", "finite"),
-    "values_of_a_text": Invalid(with_typed(["a"] * 30), "inputs[0].values", "number"),
+    "values_of_a_text": Invalid(with_typed(["a"] * 30), "inputs[0].values", "numbers"),
     "values_of_wrong_length": Invalid(with_typed([1.5] * 29), "inputs[0].shape", "[-1, 30]"),
-    "values_ragged": Invalid(with_typed([1] * 30, [1] * 29), "inputs[0].values", "length"),
+    "values_ragged": Invalid(with_typed([1] * 30, [1] * 29), "inputs[0].values[1]", "length"),
     "values_beside_a_shape": Invalid(
         with_typed([1] * 30, shape=[2, 30]), "inputs[0].shape", "[1, 30]"
     ),
     "values_too_many": Invalid(with_typed([[0] * 60] * 1100), "inputs[0].values", "65,536"),
     "no_contents": Invalid(with_input(tensor_pb2.Tensor()), "inputs[0]", "data or values"),
-    "unknown_input": Invalid(with_tensor(name="measurement"), "inputs[0]", "'measurements'"),
-    "input_twice": Invalid(twice, "inputs[1]", "second"),
+    "unknown_input": Invalid(with_tensor(name="measurement"), "inputs[0].name", "'measurements'"),
+    "input_twice": Invalid(twice, "inputs[1].name", "second"),
     "no_input": Invalid(lambda request: request.ClearField("inputs"), "inputs", "missing"),
     "too_many_examples": Invalid(with_data(cells(1000)), "inputs[0].shape", "at most"),
     "unknown_preset": Invalid(with_preset("exat"), "preset", "'exact'", "PRESET_UNKNOWN"),
@@ -109,10 +109,10 @@ INVALID = {
         "PARAMETER_UNKNOWN",
     ),
     "parameter_of_wrong_type": Invalid(
-        with_param("n_steps", "many"), "spec.methods[0].params.n_steps", "integer"
+        with_param("n_steps", "many"), "spec.methods[0].params.n_steps", "whole number"
     ),
     "parameter_with_a_fraction": Invalid(
-        with_param("n_steps", 2.5), "spec.methods[0].params.n_steps", "integer"
+        with_param("n_steps", 2.5), "spec.methods[0].params.n_steps", "whole number"
     ),
     "parameter_too_small": Invalid(
         with_param("n_steps", 0), "spec.methods[0].params.n_steps", "at least 1"
@@ -138,7 +138,9 @@ INVALID = {
     "second_target_too_large": Invalid(
         with_target(index(0), index(2)), "spec.targets[1].index.values[0]", "from 0 to 1"
     ),
-    "too_many_indices": Invalid(with_target(index(0, 1)), "spec.targets[0].index", "per example"),
+    "too_many_indices": Invalid(
+        with_target(index(0, 1)), "spec.targets[0].index.values", "per example"
+    ),
     "unknown_label": Invalid(
         with_target(spec_pb2.Target(label="begnin")),
         "spec.targets[0].label",
@@ -157,7 +159,7 @@ INVALID = {
         "[-1, 30]",
     ),
     "too_many_baselines": Invalid(
-        with_baseline(tensor=tensor(cells(2))), "spec.baselines[0].tensor", "1"
+        with_baseline(tensor=tensor(cells(2))), "spec.baselines[0].tensor.shape", "`distribution`"
     ),
     "background": Invalid(with_background(2), "spec.baselines[0].background", "gradient_shap"),
     "distribution": Invalid(
@@ -205,7 +207,7 @@ INVALID = {
         "constant, tensor or distribution",
     ),
     "start_unsaid": Invalid(
-        with_start(), "spec.site.baselines[0].kind", "constant, tensor or distribution"
+        with_start(), "spec.site.baselines[0]", "constant, tensor or distribution"
     ),
     "start_infinite": Invalid(
         with_start(constant=np.inf), "spec.site.baselines[0].constant", "finite"
@@ -228,8 +230,8 @@ INVALID = {
     ),
     "starts_of_too_many_rows": Invalid(
         with_start(tensor=tensor(np.zeros((3, 128), np.float32))),
-        "spec.site.baselines[0].tensor",
-        "1",
+        "spec.site.baselines[0].tensor.shape",
+        "`distribution`",
     ),
     "mask_of_layer_of_wrong_shape": Invalid(
         both(
@@ -268,10 +270,10 @@ INVALID = {
         "greater than index, 3",
     ),
     "block_out_of_range": Invalid(
-        with_target(of_neuron("hidden", 128, end=(130,))), "spec.targets[0].neuron", "(128,)"
+        with_target(of_neuron("hidden", 128, end=(130,))), "spec.targets[0].neuron.index", "(128,)"
     ),
     "neuron_out_of_range": Invalid(
-        with_target(of_neuron("hidden", 128)), "spec.targets[0].neuron", "(128,)"
+        with_target(of_neuron("hidden", 128)), "spec.targets[0].neuron.index", "(128,)"
     ),
     "neuron_negative": Invalid(
         with_target(of_neuron("hidden", -1)), "spec.targets[0].neuron.index[0]", "at least 0"
@@ -281,11 +283,6 @@ INVALID = {
         "spec.targets[0].neuron.layer",
         "'hidden'",
         "LAYER_UNKNOWN",
-    ),
-    "way_through_a_block": Invalid(
-        both(asked_of("neuron_conductance"), with_through("hidden", 3, end=(5,))),
-        "spec.through.end",
-        "single",
     ),
     "way_through_nothing": Invalid(asked_of("neuron_conductance"), "spec.through", "neuron"),
     "way_through_for_another_method": Invalid(

@@ -93,13 +93,20 @@ def read(values: ListValue, field: str) -> TypedValues:
                 raise _too_many(field)
             return TypedValues(shape, numbers)
     walk = _Walk()
-    shape = walk.enter(values, field, 1)
+    try:
+        shape = walk.enter(values, field, 1)
+    except _TooManyError:
+        raise _too_many(field) from None
     return TypedValues(
         shape,
         np.array(walk.elements, np.float64) if walk.kind == "number_value" else NO_NUMBERS,
         tuple(map(bool, walk.elements)) if walk.kind == "bool_value" else (),
         tuple(map(str, walk.elements)) if walk.kind == "string_value" else (),
     )
+
+
+class _TooManyError(ValueError):
+    """There are more elements than a tensor may have."""
 
 
 class _Walk:
@@ -134,15 +141,16 @@ class _Walk:
             shape = self.enter(member.list_value, place, depth + 1)
             first = shape if first is None else first
             if shape != first:
+                what = "length" if len(shape) == len(first) == 1 else "shape"
                 raise InvalidRequest(
-                    place, f"of shape {list(shape)}; the first is of shape {list(first)}"
+                    place, f"of {what} {_lengths(shape)}; the first is of {what} {_lengths(first)}"
                 )
         return (len(members), *(first or ()))
 
     def _collect(self, values: ListValue, field: str) -> None:
         members = values.values
         if len(self.elements) + len(members) > MOST_NUMBERS:
-            raise _too_many(field)
+            raise _TooManyError
         kinds = [member.WhichOneof("kind") for member in members]
         self.kind = self.kind or kinds[0]
         for index, kind in enumerate(kinds):
@@ -158,9 +166,13 @@ class _Walk:
         self.elements += [getattr(member, kinds[0] or "") for member in members]
 
 
+def _lengths(shape: tuple[int, ...]) -> str:
+    return str(shape[0] if len(shape) == 1 else list(shape))
+
+
 def _too_many(field: str) -> InvalidRequest:
     return InvalidRequest(
-        field, f"more than {MOST_NUMBERS} elements; send as many as these as `data`"
+        field, f"more than {MOST_NUMBERS:,} elements; send as many as these as `data`"
     )
 
 
