@@ -1,4 +1,4 @@
-"""What the engine says, written for the wire."""
+"""What the engine says, written as results."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,76 +6,148 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from google.protobuf import json_format
 from torch import Tensor
 
-from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.errors import BudgetExceeded
+from adcaptum.engine.vocabulary.attribution import Attribution, StopReason, with_stop_reasons
+from adcaptum.service.answers import results, warnings
+from adcaptum.service.answers.outcome import MethodFailure, Outcome
+from adcaptum.service.errors import DeadlineExceeded, ModelRaised, Unsupported
 from adcaptum.service.models.texts import TokenisedText, TokenisedTexts
-from adcaptum.service.requests import answer_warnings, answers, parsed_request as question
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.pieces import Piece
-from adcaptum.service.requests.reading import Reading
-from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb, method_pb2, tensor_pb2
+from adcaptum.v1 import explain_spec_pb2, explanation_pb2, explanation_service_pb2 as pb
+from tests.unit.service import asking
+from tests.unit.service.asking import every, index, label, method
 from tests.unit.service.tiny_model import IDS, served, tokens
+
+SUM = explain_spec_pb2.CHANNEL_REDUCTION_SUM
+X = Attribution((torch.ones(1, 3),))
 
 
 def asked(**fields: Any) -> tuple[ParsedRequest, Piece]:
     """One row of three features."""
-    data = np.ones((1, 3), np.float32)
-    values = tensor_pb2.Tensor(datatype="FP32", shape=data.shape, data=data.tobytes())
-    request = pb.ExplainRequest(
-        inputs=[values], target=explanation_pb2.Target(label="yes"), **fields
-    )
-    read = question.read(request, served()[0], Reading(1000))
+    fields.setdefault("targets", [label("yes")])
+    read = asking.read(asking.explain(np.ones((1, 3), np.float32), **fields), served()[0])
     return read, read.pieces(None)[0]
 
 
 def asked_at(layer: str) -> tuple[ParsedRequest, Piece]:
     """Two rows of token ids, at a layer."""
-    values = tensor_pb2.Tensor(datatype="INT64", shape=IDS.shape, data=IDS.numpy().tobytes())
-    target = explanation_pb2.Target(indices=explanation_pb2.TargetIndices(values=[1]))
-    request = pb.ExplainRequest(
-        inputs=[values], target=target, layer=explanation_pb2.Layer(name=layer)
-    )
-    read = question.read(request, tokens(), Reading(1000))
+    site = explain_spec_pb2.Site(layer=layer)
+    request = asking.explain(IDS.numpy(), targets=[index(1)], site=site)
+    read = asking.read(request, tokens())
     return read, read.pieces(None)[0]
 
 
-def names(read: ParsedRequest, piece: Piece, *values: Tensor) -> list[str]:
-    (one, *_) = answers.explanations(read, [(piece, Attribution(values))])
-    return [each.values.name for each in one.attributions]
+def options(**fields: Any) -> explain_spec_pb2.OutputOptions:
+    return explain_spec_pb2.OutputOptions(**fields)
 
 
-def pairs(read: ParsedRequest, piece: Piece, count: int) -> explanation_pb2.Attribution:
+def written(
+    parsed: ParsedRequest,
+    *answered: tuple[Piece, Attribution],
+    failures: dict[int, MethodFailure] | None = None,
+    ended: bool = True,
+) -> list[explanation_pb2.MethodResult]:
+    response = pb.ExplainResponse()
+    results.write(response, parsed, Outcome(answered, failures or {}), "the-id", ended=ended)
+    return list(response.results)
+
+
+def explanations(
+    parsed: ParsedRequest, *answered: tuple[Piece, Attribution]
+) -> list[explanation_pb2.Explanation]:
+    return [one for result in written(parsed, *answered) for one in result.explanations]
+
+
+def pairs(parsed: ParsedRequest, piece: Piece, count: int) -> explanation_pb2.Interactions:
     values = torch.arange(float(count**2)).view(1, count, count)
-    (one,) = answers.explanations(read, [(piece, Attribution((values,), pairs=True))])
-    return one.attributions[0]
+    (one,) = explanations(parsed, (piece, Attribution((values,), pairs=True)))
+    assert not one.attributions
+    return one.interactions
+
+
+def numbers(message: Any) -> list[Any]:
+    found: list[Any] = np.frombuffer(message.data, np.float32).reshape(message.shape).tolist()
+    return found
+
+
+def test_explanations_come_by_example_and_then_by_target() -> None:
+    request = asking.explain(np.ones((2, 3), np.float32), targets=[every()])
+    read = asking.read(request, served()[0])
+    zero, one = read.pieces(None)
+    values = torch.tensor([[1.0, 2, 3], [4, 5, 6]])
+    found = explanations(read, (one, Attribution((values + 10,))), (zero, Attribution((values,))))
+    assert [(each.example, each.target) for each in found] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [list(each.index) for each in found] == [[0], [1], [0], [1]]
+    assert [each.label for each in found] == ["no", "yes", "no", "yes"]
+    firsts = [numbers(each.attributions[0].values)[0] for each in found]
+    assert firsts == [1, 11, 4, 14]
+    assert all(each.HasField("example") and each.HasField("target") for each in found)
+
+
+def test_two_specs_of_one_method_are_told_apart() -> None:
+    specs = [method("saliency", abs=flag) for flag in (True, False)]
+    read, piece = asked(methods=specs)
+    other = read.pieces(None)[1]
+    first, second = written(read, (other, Attribution((torch.zeros(1, 3),))), (piece, X))
+    assert first.method.params["abs"].bool_value
+    assert not second.method.params["abs"].bool_value
+    assert numbers(first.explanations[0].attributions[0].values) == [1, 1, 1]
+    assert numbers(second.explanations[0].attributions[0].values) == [0, 0, 0]
+
+
+def test_attributions_have_the_name_of_their_input() -> None:
+    (one,) = explanations(*[asked()[0]], (asked()[1], X))
+    assert (one.attributions[0].name, one.attributions[0].part) == ("x", 0)
 
 
 def test_the_tensors_of_a_layer_are_numbered() -> None:
     read, piece = asked_at("middle")
-    assert names(read, piece, torch.ones(2, 5)) == ["hidden"]
-    assert names(read, piece, torch.ones(2, 5), torch.ones(2, 1)) == ["hidden[0]", "hidden[1]"]
+    one, _ = explanations(read, (piece, Attribution((torch.ones(2, 5), torch.ones(2, 1)))))
+    assert [(each.name, each.part) for each in one.attributions] == [("hidden", 0), ("hidden", 1)]
 
 
 def test_numbers_of_an_example_may_have_no_dimensions() -> None:
     read, piece = asked_at("middle")
-    (one, _) = answers.explanations(read, [(piece, Attribution((torch.ones(2),)))])
+    one, _ = explanations(read, (piece, Attribution((torch.ones(2),))))
     assert list(one.attributions[0].values.shape) == []
     assert len(one.attributions[0].values.data) == 4
 
 
+def test_a_neuron_has_no_index_and_no_label() -> None:
+    neuron = explain_spec_pb2.Neuron(layer="hidden", index=[2])
+    target = explain_spec_pb2.Target(neuron=neuron)
+    request = asking.explain(
+        IDS.numpy(), methods=[method("feature_ablation")], targets=[index(1), target]
+    )
+    read = asking.read(request, tokens())
+    of_output, of_neuron = read.pieces(None)
+    values = Attribution((torch.ones(2, 3),))
+    found = explanations(read, (of_output, values), (of_neuron, values))
+    assert [list(each.index) for each in found] == [[1], [], [1], []]
+    assert [each.target for each in found] == [0, 1, 0, 1]
+
+
 def test_pairs_of_elements_are_numbered() -> None:
-    attribution = pairs(*asked(), 3)
-    assert attribution.pairs
-    assert list(attribution.features) == ["0", "1", "2"]
-    assert list(attribution.values.shape) == [3, 3]
-    assert attribution.values.name == "x"
+    interactions = pairs(*asked(), 3)
+    assert list(interactions.features) == ["0", "1", "2"]
+    assert list(interactions.values.shape) == [3, 3]
 
 
-def test_pairs_of_groups_have_the_numbers_of_the_mask() -> None:
-    mask = np.array([[7, 2, 7]])
-    message = tensor_pb2.Tensor(datatype="INT64", shape=[1, 3], data=mask.tobytes())
-    assert list(pairs(*asked(feature_masks=[message]), 2).features) == ["2", "7"]
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [((), ["2", "7"]), (("a", "b", "c", "d", "e", "f", "g", "h"), ["c", "h"])],
+    ids=["numbers", "names"],
+)
+def test_pairs_of_groups_have_the_names_of_the_mask(
+    names: tuple[str, ...], expected: list[str]
+) -> None:
+    mask = explain_spec_pb2.FeatureMask(tensor=asking.tensor(np.array([[7, 2, 7]])), names=names)
+    ablate = [method("feature_ablation")]
+    assert list(pairs(*asked(feature_masks=[mask], methods=ablate), 2).features) == expected
 
 
 def test_pairs_of_tokens_are_not_cut_to_the_text() -> None:
@@ -85,62 +157,135 @@ def test_pairs_of_tokens_are_not_cut_to_the_text() -> None:
     ids = torch.zeros(1, 5, dtype=torch.int64)
     texts = TokenisedTexts(ids, ids, special, (text,))
     part = replace(piece.part, inputs=replace(piece.part.inputs, texts=texts))
-    attribution = pairs(read, replace(piece, part=part), 3)
-    assert list(attribution.features) == ["good", "film", "[CLS] [SEP]"]
-    assert list(attribution.values.shape) == [3, 3]
-    assert not attribution.tokens
+    interactions = pairs(read, replace(piece, part=part), 3)
+    assert list(interactions.features) == ["good", "film", "[CLS] [SEP]"]
+    assert list(interactions.values.shape) == [3, 3]
 
 
-def test_pairs_are_not_channels() -> None:
-    options = explanation_pb2.OutputOptions(sum_channels=True)
-    assert list(pairs(*asked(output=options), 3).values.shape) == [3, 3]
+def test_pairs_are_neither_channels_nor_cut_to_the_largest() -> None:
+    shown = options(channel_reduction=SUM, max_features=1)
+    assert list(pairs(*asked(output=shown), 3).values.shape) == [3, 3]
+
+
+def test_only_the_largest_features_are_kept() -> None:
+    read, piece = asked(output=options(max_features=2))
+    answer = Attribution(
+        (torch.tensor([[1.0, -3, 2]]),), standard_errors=(torch.tensor([[0.1, 0.3, 0.2]]),)
+    )
+    (one,) = explanations(read, (piece, answer))
+    (attribution,) = one.attributions
+    assert numbers(attribution.values) == [-3, 2]
+    assert numbers(attribution.standard_errors) == pytest.approx([0.3, 0.2])
+    assert list(attribution.indices) == [1, 2]
+    assert list(attribution.shape) == [3]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 50])
+def test_what_is_no_number_comes_after_all_numbers(most: int) -> None:
+    read, piece = asked(output=options(max_features=most))
+    answer = Attribution((torch.tensor([[float("nan"), 0.0, -1.0]]),))
+    (one,) = explanations(read, (piece, answer))
+    assert list(one.attributions[0].indices) == [2, 1, 0][:most]
+
+
+def test_channels_that_are_summed_keep_a_bound_of_their_errors() -> None:
+    read, piece = asked(output=options(channel_reduction=SUM))
+    values, errors = torch.ones(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.1)
+    (one,) = explanations(read, (piece, Attribution((values,), standard_errors=(errors,))))
+    written = one.attributions[0].standard_errors
+    assert list(written.shape) == [2, 2]
+    np.testing.assert_allclose(np.frombuffer(written.data, np.float32), 0.3, rtol=1e-6)
+    assert numbers(one.attributions[0].values) == [[3, 3], [3, 3]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, set()),
+        ({"completeness_error": 0.5}, {"completeness"}),
+        ({"standard_error": 0.5}, {"standard_error"}),
+        (
+            {"completeness_error": 0.5, "standard_error": 0.5, "relative_error": 0.5},
+            {"completeness", "standard_error", "relative"},
+        ),
+    ],
+)
+def test_errors_that_are_known_stand_side_by_side(
+    fields: dict[str, float], expected: set[str]
+) -> None:
+    read, piece = asked()
+    known: dict[str, Tensor] = {key: torch.tensor([value]) for key, value in fields.items()}
+    (one,) = explanations(read, (piece, replace(X, **known)))
+    assert {field.name for field, _ in one.error.ListFields()} == expected
+    assert all(value == 0.5 for _, value in one.error.ListFields())
+    assert one.HasField("error") == bool(expected)
+
+
+def test_each_explanation_has_its_stop_reason_and_the_method_the_worst() -> None:
+    request = asking.explain(np.ones((3, 3), np.float32), targets=[index(1)])
+    read = asking.read(request, served()[0])
+    reasons = (StopReason.CONVERGED, StopReason.BUDGET, StopReason.EXHAUSTED)
+    answer = with_stop_reasons(Attribution((torch.ones(3, 3),)), reasons)
+    (result,) = written(read, (read.pieces(None)[0], answer))
+    assert [each.stop_reason for each in result.explanations] == [
+        explanation_pb2.STOP_REASON_CONVERGED,
+        explanation_pb2.STOP_REASON_BUDGET,
+        explanation_pb2.STOP_REASON_EXHAUSTED,
+    ]
+    assert result.stop_reason == explanation_pb2.STOP_REASON_BUDGET
+    (under_way,) = written(read, (read.pieces(None)[0], answer), ended=False)
+    assert not any(each.stop_reason for each in [under_way, *under_way.explanations])
 
 
 @pytest.mark.parametrize("ops", [(), ("einsum", "add")], ids=["none", "two"])
 def test_operations_without_a_rule_are_reported(ops: tuple[str, ...]) -> None:
-    methods = [method_pb2.MethodSpec(name="saliency")] * 2
-    read, piece = asked(methods=methods)
+    read, piece = asked(methods=[method("saliency")] * 2)
     answered = [
-        (piece, Attribution((torch.ones(1, 3),), uncovered_ops=ops)),
-        (piece, Attribution((torch.ones(1, 3),), uncovered_ops=ops[:1])),
-        (read.pieces(None)[1], Attribution((torch.ones(1, 3),))),
+        (piece, replace(X, uncovered_ops=ops)),
+        (replace(piece, target=1), replace(X, uncovered_ops=ops[:1])),
+        (read.pieces(None)[1], X),
     ]
-    first, second = answers.reports(read, answered)
+    first, second = written(read, *answered)
     assert list(first.uncovered_ops) == sorted(ops)
     assert list(second.uncovered_ops) == []
 
 
-def test_the_error_that_a_tolerance_is_compared_with_is_told_where_there_was_one() -> None:
-    read, piece = asked()
-    plain = Attribution((torch.ones(1, 3),))
-    (without,) = answers.explanations(read, [(piece, plain)])
-    assert not without.HasField("error")
-    measured = replace(plain, relative_error=torch.tensor([0.02]))
-    (one,) = answers.explanations(read, [(piece, measured)])
-    assert one.error.relative == pytest.approx(0.02)
-    assert one.error.kind == explanation_pb2.ERROR_KIND_UNSPECIFIED
-
-
 @pytest.mark.parametrize(
-    ("outputs", "labels"),
-    [([[1.0, 3.0]], ["yes", "no"]), ([[2.0, 2.0]], ["no", "yes"]), ([[-1.0, -4.0]], ["no", "yes"])],
-    ids=["second", "equal", "first"],
+    ("error", "code", "reason", "field"),
+    [
+        (Unsupported("no gradients"), 9, "METHOD_UNSUPPORTED", "spec.methods[1]"),
+        (ModelRaised(subject="tiny"), 9, "MODEL_RAISED", "spec.methods[1]"),
+        (BudgetExceeded(9, 5), 3, "BUDGET_TOO_SMALL", "spec.budget.max_rows"),
+        (DeadlineExceeded("late"), 4, "DEADLINE_PASSED", "spec.methods[1]"),
+        (RuntimeError("secret"), 13, "INTERNAL", "spec.methods[1]"),
+    ],
 )
-def test_a_prediction_lists_the_largest_outputs(
-    outputs: list[list[float]], labels: list[str]
+def test_a_method_that_failed_stands_beside_one_that_did_not(
+    error: Exception, code: int, reason: str, field: str
 ) -> None:
-    (prediction,) = answers.predictions(served()[0], torch.tensor(outputs), 0)
-    assert [each.label for each in prediction.labels] == labels
-    expected = torch.tensor(outputs, dtype=torch.float64).softmax(1)[0].sort(descending=True).values
-    np.testing.assert_allclose([each.probability for each in prediction.labels], expected)
-    (best,) = answers.predictions(served()[0], torch.tensor(outputs), 1)[0].labels
-    assert (best.label, best.score) == (labels[0], max(outputs[0]))
+    read, piece = asked(methods=[method("saliency"), method("input_x_gradient")])
+    good, bad = written(read, (piece, X), failures={1: MethodFailure(error, 7)})
+    assert good.explanations
+    assert not good.HasField("failure")
+    assert not bad.explanations
+    assert bad.method.name == "input_x_gradient"
+    assert (bad.failure.code, bad.failure.reason, bad.failure.field) == (code, reason, field)
+    assert (bad.rows_used, bad.stop_reason) == (7, explanation_pb2.STOP_REASON_FAILED)
+    assert "secret" not in bad.failure.message
+    assert ("the-id" in bad.failure.message) == (reason in ("MODEL_RAISED", "INTERNAL"))
 
 
-def test_outputs_without_bounds_have_no_probabilities_and_are_no_trouble() -> None:
-    (prediction,) = answers.predictions(served()[0], torch.tensor([[0.0, torch.inf]]), 0)
-    assert [each.label for each in prediction.labels] == ["yes", "no"]
-    assert np.isnan(prediction.labels[0].probability)
+def test_an_answer_to_typed_values_has_lists() -> None:
+    request = asking.explain(asking.typed([1, 2, 3]), targets=[label("yes")])
+    read = asking.read(request, served()[0])
+    (one,) = explanations(
+        read, (read.pieces(None)[0], Attribution((torch.tensor([[0.1, 2, -0.5]]),)))
+    )
+    assert json_format.MessageToDict(one.attributions[0].values) == {
+        "datatype": "FP32",
+        "shape": [3],
+        "values": [0.1, 2, -0.5],
+    }
 
 
 @pytest.mark.parametrize(
@@ -157,42 +302,9 @@ def test_outputs_without_bounds_have_no_probabilities_and_are_no_trouble() -> No
 def test_numbers_that_are_not_finite_are_counted_and_warned_of(
     values: list[float], datatype: str, count: int
 ) -> None:
-    read, piece = asked(output=explanation_pb2.OutputOptions(datatype=datatype))
-    numbers = torch.tensor([values], dtype=torch.float64)
-    answered = [(piece, Attribution((numbers,)))]
-    made = answers.reports(read, answered)
+    read, piece = asked(output=options(datatype=datatype))
+    made = written(read, (piece, Attribution((torch.tensor([values], dtype=torch.float64),))))
     assert made[0].non_finite == count
-    warned = answer_warnings.of_explanation(read, made, None)
+    warned = warnings.of_explanation(read, made, None)
     assert len(warned) == bool(count)
     assert all(f"{count} attributions are NaN or infinite" in each for each in warned)
-
-
-def test_outputs_that_are_not_finite_are_warned_of() -> None:
-    read, _ = asked()
-    outputs = torch.tensor([[1.0, float("nan")]])
-    assert "1 outputs" in answer_warnings.of_prediction(read.inputs, outputs)[0]
-    assert answer_warnings.of_prediction(read.inputs, torch.ones(1, 2)) == []
-
-
-def test_a_text_that_was_cut_is_warned_of_with_the_place() -> None:
-    whole = TokenisedText(("a", "film"), (0, 2), (1, 6))
-    cut = replace(whole, cut=6)
-    read, _ = asked()
-    ids = torch.zeros(20, 2, dtype=torch.int64)
-    texts = TokenisedTexts(ids, ids, ids.bool(), (whole, *[cut] * 19))
-    inputs = replace(read.inputs, texts=texts)
-    warned = answer_warnings.of_prediction(inputs, torch.ones(20, 2))
-    assert warned[0] == (
-        "inputs[0].data[1]: the text is cut behind character 6; the model takes 2 tokens"
-    )
-    assert warned[-1] == "and 3 more warnings"
-
-
-def test_channels_that_are_summed_keep_a_bound_of_their_errors() -> None:
-    read, piece = asked(output=explanation_pb2.OutputOptions(sum_channels=True))
-    values, errors = torch.ones(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.1)
-    answered = [(piece, Attribution((values,), standard_errors=(errors,)))]
-    (one,) = answers.explanations(read, answered)
-    written = one.attributions[0].standard_errors
-    assert list(written.shape) == [2, 2]
-    np.testing.assert_allclose(np.frombuffer(written.data, np.float32), 0.3, rtol=1e-6)
