@@ -26,6 +26,9 @@ LABELS = "names of models, methods and codes that exist, never a caller's words"
 THREADS = "the threads of this process: 2 and 16 that replace stuck ones, at most 66 in all"
 REVIEWED = MappingProxyType(
     {
+        "answers.explanations.PieceWriter._names": A_REQUEST,
+        "answers.model_parts._KNOWN": MODELS,
+        "answers.outcome.Outcome.failures": A_REQUEST,
         "handlers.plans.Explanation.pieces": A_REQUEST,
         "handlers.reading_lane.ReadingLane._waiting": UNDER_WAY,
         "handlers.request_metrics.RequestMetrics._errors": LABELS,

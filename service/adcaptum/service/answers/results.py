@@ -1,6 +1,5 @@
 """Results: the outcome of a computation -> one message per method, written in place."""
 
-from functools import lru_cache
 from typing import Protocol
 
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
@@ -9,11 +8,7 @@ from adcaptum.service.answers import failures
 from adcaptum.service.answers.explanations import STOP_REASONS, PieceWriter
 from adcaptum.service.answers.outcome import Outcome, stop_reason
 from adcaptum.service.requests.parsed_request import ParsedRequest
-from adcaptum.service.wire.method_specs import ResolvedMethod
 from adcaptum.v1 import explanation_pb2
-
-MOST_METHODS = 1024
-"""The most methods whose serialised messages are kept."""
 
 
 class Results(Protocol):
@@ -40,7 +35,7 @@ def write(
     for index, method in enumerate(parsed.methods):
         result = into.results.add()
         # Parsing kept bytes is faster than copying a message.
-        result.MergeFromString(_method_part(method))
+        result.MergeFromString(method.result)
         failure = outcome.failures.get(index)
         if failure is None:
             _write_explanations(result, parsed, outcome, index, ended=ended)
@@ -78,9 +73,3 @@ def _write_explanations(
         result.uncovered_ops.extend(sorted(uncovered))
     if ended:
         result.stop_reason = STOP_REASONS[stop_reason(own)]
-
-
-@lru_cache(maxsize=MOST_METHODS)
-def _method_part(method: ResolvedMethod) -> bytes:
-    """Returns a serialised result that has only its method."""
-    return explanation_pb2.MethodResult(method=method.spec).SerializeToString()

@@ -321,20 +321,16 @@ class EngineCore:
             try:
                 if flow is None:
                     waiting = work.start()
-                elif flow.error is not None:
-                    return []
                 else:
                     flow.outstanding -= 1
-                    if flow.outstanding > 0:
+                    if flow.outstanding > 0 or flow.error is not None:
                         return []
                     waiting = work.advance(flow)
             except Exception as error:  # noqa: BLE001  # it is the request's answer
                 work.fail(error)
                 waiting = []
-            if work.ended:
-                ended.append(work)
-                self._leave(work, "error" if work.error else "")
-            elif waiting:
+            self._conclude(work, flow, ended)
+            if waiting:
                 jobs.append((work.request, [job for each in waiting for job in jobs_of(each)]))
             return [each for each in waiting if not each.outstanding]
 
@@ -373,15 +369,9 @@ class EngineCore:
     def _fail_flow(self, flow: RunningFlow, error: Exception, ended: list[Work]) -> None:
         work = flow.work
         with work.lock:
-            if work.ended:
-                return
-            work.fail(error, flow)
-            if work.ended:
-                self._leave(work, "error" if work.error else "")
-                ended.append(work)
-            else:
-                with self._condition:
-                    self._scheduler.give_up(work.request, flow.part)
+            if not work.ended:
+                work.fail(error, flow)
+                self._conclude(work, flow, ended)
 
     def _stop_apart(self, stop: Stop) -> None:
         ended: list[Work] = []
@@ -389,17 +379,22 @@ class EngineCore:
         self._notify(ended, [])
 
     def _stop(self, stop: Stop, ended: list[Work]) -> None:
-        work = stop.work
-        with work.lock:
-            if not work.ended:
-                work.fail(stop.error)
-                self._leave(work, stop.waste)
-                ended.append(work)
+        with stop.work.lock:
+            if not stop.work.ended:
+                stop.work.fail(stop.error)
+                stop.work.waste = stop.waste
+                self._conclude(stop.work, None, ended)
 
-    def _leave(self, work: Work, waste: str) -> None:
-        """Removes an ended work's rows from the scheduler; `waste` says why, for the metrics."""
-        work.waste = waste
+    def _conclude(self, work: Work, flow: RunningFlow | None, ended: list[Work]) -> None:
+        """Takes the rows of a work that has ended, or of a part of one, out of the scheduler."""
+        if flow is not None and flow.error is not None:
+            with self._condition:
+                self._scheduler.give_up(work.request, flow.part)
+        if not work.ended:
+            return
+        ended.append(work)
+        work.waste = work.waste or ("error" if work.error else "")
         with self._condition:
             self._scheduler.cancel(work.request)
-        if waste:
-            self._batch_metrics.wasted(work.model, waste, work.request.served_rows)
+        if work.waste:
+            self._batch_metrics.wasted(work.model, work.waste, work.request.served_rows)

@@ -16,7 +16,7 @@ from adcaptum.engine.vocabulary.parameters import Parameter, ParameterType, desc
 from adcaptum.service.errors import InvalidRequest, Reason
 from adcaptum.service.nearest import shortened
 from adcaptum.service.wire.abilities import NEURON, Abilities
-from adcaptum.v1 import method_pb2
+from adcaptum.v1 import explanation_pb2, method_pb2
 
 TYPES: Final[Mapping[ParameterType, method_pb2.ParameterType.ValueType]] = {
     ParameterType.INTEGER: method_pb2.PARAMETER_TYPE_INTEGER,
@@ -59,16 +59,20 @@ class ResolvedMethod:
         method: The method of the engine.
         spec: Its message, defaults included.
         abilities: Its abilities, with those of the methods inside it.
+        result: A serialised `MethodResult` that has only this method.
     """
 
     method: Method
     spec: method_pb2.MethodSpec
     abilities: Abilities
+    result: bytes
 
     @classmethod
     def of(cls, method: Method) -> Self:
         """Writes a method's message and finds its abilities."""
-        return cls(method, write(method), Abilities.of(method))
+        spec = write(method)
+        result = explanation_pb2.MethodResult(method=spec).SerializeToString()
+        return cls(method, spec, Abilities.of(method), result)
 
 
 def read(spec: method_pb2.MethodSpec, field: str) -> ResolvedMethod:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adcaptum.engine.vocabulary.flow import Flow, pause
-from adcaptum.service.errors import Cancelled
+from adcaptum.service.errors import Cancelled, ModelRaised
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.engine_runner import EngineRunner
 from adcaptum.service.runtime.planning_threads import PlanningThreads
@@ -125,7 +125,8 @@ async def test_what_the_model_raises_ends_a_work_that_computes(
     method = long(model[0], outputs(torch.ones(2, 3)))
     engine.submit(method)
     await method.finished
-    assert isinstance(method.error, ArithmeticError)
+    assert isinstance(method.error, ModelRaised)
+    assert isinstance(method.error.__cause__, ArithmeticError)
 
 
 def test_tasks_of_a_work_run_one_at_a_time_in_their_order() -> None:
