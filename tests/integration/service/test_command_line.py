@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from adcaptum.client import Client, Layer, Method, Neuron, Samples
+from adcaptum.client import Background, Client, Neuron, Site
 from adcaptum.engine.methods import METHODS
 from adcaptum.service.cli.app import app
 from tests.integration.conftest import Server
@@ -46,9 +46,10 @@ def picture(tmp_path: Path) -> str:
 
 def values(result: Result) -> Any:
     assert result.exit_code == 0, result.stderr
-    (explanation,) = json.loads(result.stdout)["explanations"]
-    (attribution,) = explanation["attributions"].values()
-    return np.array(attribution["values"])
+    (method,) = json.loads(result.stdout)["results"]
+    (explanation,) = method["explanations"]
+    (attribution,) = explanation["attributions"]
+    return np.array(attribution["values"]["values"])
 
 
 def test_a_layers_map_is_printed_and_drawn(run: Run, picture: str, tmp_path: Path) -> None:
@@ -67,9 +68,8 @@ def test_a_layer_is_compared_with_a_number(run: Run, row: str, server: Server) -
         (expected,) = client.explain(
             "cells",
             cells(),
-            method="integrated_gradients",
-            layer=Layer("hidden", input=True),
-            layer_baselines=0.5,
+            methods="integrated_gradients",
+            site=Site("hidden", at_input=True, baselines=0.5),
         )
     np.testing.assert_allclose(got, expected.attributions["relu_1"].values, rtol=1e-4, atol=1e-6)
 
@@ -79,29 +79,54 @@ def test_a_block_of_neurons_is_explained(run: Run, row: str, server: Server) -> 
     got = values(run(*words.split()))
     with Client(server.address) as client:
         (expected,) = client.explain(
-            "cells", cells(), method="saliency", neuron=Neuron("hidden", slice(3, 7))
+            "cells", cells(), methods="saliency", targets=Neuron("hidden", slice(3, 7))
         )
     np.testing.assert_allclose(got, expected.attributions["measurements"].values, rtol=1e-4)
 
 
-def test_an_output_is_explained_by_way_of_a_neuron(run: Run, row: str) -> None:
+def test_an_output_is_explained_through_a_neuron(run: Run, row: str, server: Server) -> None:
     words = f"explain cells --npy {row} --method neuron_conductance --target 1 --json"
-    by_neuron = values(run(*words.split(), "--neuron", "hidden:3"))
-    by_parameter = values(run(*words.split(), "--layer", "hidden", "--param", "neuron=3"))
-    np.testing.assert_allclose(by_neuron, by_parameter, rtol=1e-4, atol=1e-7)
+    got = values(run(*words.split(), "--through", "hidden:3"))
+    with Client(server.address) as client:
+        (expected,) = client.explain(
+            "cells",
+            cells(),
+            methods="neuron_conductance",
+            targets=1,
+            through=Neuron("hidden", 3),
+        )
+    np.testing.assert_allclose(
+        got, expected.attributions["measurements"].values, rtol=1e-4, atol=1e-7
+    )
+
+
+def test_a_preset_is_a_question(run: Run, row: str, server: Server) -> None:
+    got = values(run(*f"explain cells --npy {row} --preset quick --json".split()))
+    with Client(server.address) as client:
+        (expected,) = client.explain("cells", cells(), preset="quick")
+    np.testing.assert_allclose(got, expected.attributions["measurements"].values, rtol=1e-4)
+    listed = run("models").stdout
+    assert "quick, exact" in listed
+
+
+def test_an_error_ends_with_its_reason(run: Run, row: str) -> None:
+    result = run(*f"explain cells --npy {row} --method saliencies".split())
+    assert result.exit_code == 1
+    assert result.stderr.rstrip().endswith("(METHOD_UNKNOWN)")
+    assert "Did you mean 'saliency'" in result.stderr
 
 
 def test_a_background_set_is_drawn_from(run: Run, row: str, server: Server, tmp_path: Path) -> None:
     mask = np.arange(30)[None] // 6
     np.save(tmp_path / "mask.npy", mask)
-    words = f"explain cells --npy {row} --method shapley_values --baseline samples:7 --json"
+    words = f"explain cells --npy {row} --method shapley_values --baseline background:7 --json"
     got = values(run(*words.split(), "--feature-mask", str(tmp_path / "mask.npy")))
     with Client(server.address) as client:
         (expected,) = client.explain(
             "cells",
             cells(),
-            method=Method("shapley_values"),
-            baselines=Samples(7),
+            methods="shapley_values",
+            baselines=Background(7),
             feature_masks=mask,
         )
     np.testing.assert_allclose(got, expected.attributions["measurements"].values, rtol=1e-4)

@@ -54,6 +54,18 @@ def test_a_model_that_has_not_been_read_is_listed() -> None:
     assert "Benign or malignant." in shown(model_view(model))
 
 
+def test_a_version_that_could_not_be_read_says_only_why() -> None:
+    message = canned.model()
+    message.default_version = ""
+    message.aliases.clear()
+    del message.versions[:]
+    broken = message.versions.add(state=model_pb2.MODEL_STATE_FAILED, reason="no inputs")
+    broken.identity.name = "cells"
+    lines = shown(model_view(decode_model(message))).splitlines()
+    assert [line.split(maxsplit=1)[0] for line in lines] == ["model", "description", "version"]
+    assert lines[-1].split(maxsplit=1)[1].rstrip() == "failed: no inputs"
+
+
 def test_a_model_is_described_with_its_versions_presets_and_placements() -> None:
     lines = [line.rstrip() for line in shown(model_view(decode_model(cells()))).splitlines()]
     told = [line.split(maxsplit=1) for line in lines]

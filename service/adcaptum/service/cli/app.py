@@ -141,12 +141,16 @@ def explain(
     npy: options.Npy = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="A question of the model: see the command models. Options replace it."),
+        typer.Option(
+            metavar="NAME",
+            help="A question of the model: see the command models. Options replace its fields.",
+        ),
     ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help="An index, a label, top:K or all; by default the largest output. May be repeated."
+            metavar="TARGET",
+            help="An index, a label, top:K or all; by default the largest output. May be repeated.",
         ),
     ] = None,
     neuron: Annotated[
@@ -159,7 +163,8 @@ def explain(
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help="Its name: see the command methods. By default the preset's. May be repeated."
+            metavar="NAME",
+            help="Its name: see the command methods. By default the preset's. May be repeated.",
         ),
     ] = None,
     param: Annotated[

@@ -50,7 +50,7 @@ def model_view(model: ModelInfo) -> Table:
 def _version(model: ModelInfo, version: VersionInfo) -> str:
     """Return the name of a version with its aliases."""
     name = version.identity.version
-    star = "*" if name == model.default_version else ""
+    star = "*" if name and name == model.default_version else ""
     aliases = [alias for alias, at in model.aliases.items() if at == name]
     return f"{name}{star}" + (f" ({', '.join(aliases)})" if aliases else "")
 
@@ -61,8 +61,9 @@ def _facts(model: ModelInfo) -> Iterator[tuple[str, str]]:
         yield "description", model.description
     for each in model.versions:
         reason = f": {each.reason}" if each.reason else ""
-        yield "version", f"{_version(model, each)}, {each.state}{reason}"
-    if model.versions:
+        yield "version", f"{_version(model, each)}, {each.state}{reason}".removeprefix(", ")
+    # Of a version that has not been read, nothing else is known.
+    if model.versions and model.default.inputs:
         yield from _version_facts(model.default)
 
 
@@ -85,7 +86,8 @@ def _version_facts(version: VersionInfo) -> Iterator[tuple[str, str]]:
         yield "accuracy", f"{version.accuracy:.1%}"
     limits = version.limits
     yield "limits", f"{limits.max_rows} rows, {limits.max_examples} examples"
-    yield "layers", "\n".join(_layer(each) for each in version.layers)
+    if version.layers:
+        yield "layers", "\n".join(_layer(each) for each in version.layers)
 
 
 def _preset(preset: Preset, *, default: bool) -> str:
