@@ -2,7 +2,7 @@
 
 Its presets, and two methods as far as the model can run them: one that needs gradients and one that
 does not. Each goes through the reading of a request, the plan, the engine's flow and the
-writing of the answer. A question whose rows take longer than `SECONDS` is not answered to its end.
+writing of the answer. A question whose rows take too long is not answered to its end.
 """
 
 from collections.abc import Mapping
@@ -15,11 +15,12 @@ from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.flow_run import FlowRun
 from adcaptum.engine.execution.packing import RowRange
 from adcaptum.engine.execution.pending import Pending
-from adcaptum.service.answers import results as method_results
-from adcaptum.service.errors import ServiceError, Unsupported
+from adcaptum.service.answers import results as method_results, statuses
+from adcaptum.service.errors import InvalidRequest, ServiceError, Unsupported
 from adcaptum.service.handlers.plans import Explanation
 from adcaptum.service.models.curves import Curve, best_rows
-from adcaptum.service.models.declaration import DeclarationError
+from adcaptum.service.models.declaration import DEFAULT_PRESET, DeclarationError
+from adcaptum.service.models.repository import declaration_file
 from adcaptum.service.models.repository.stored_tensors import EXAMPLE_TEXTS
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import parsed_request
@@ -36,7 +37,10 @@ MASKED: Final = "feature_ablation"
 """The method that gets masks: an image has too many pixels to ablate each."""
 
 SECONDS: Final = 1.0
-"""Seconds for which one method runs at most."""
+"""Seconds for which one question runs at most."""
+
+PRESET_SECONDS: Final = 0.25
+"""The same, of a preset beside the default: whoever writes many shall not wait for long."""
 
 MOST_PIXELS: Final = 1 << 62
 """No limit: the examples are the owner's."""
@@ -50,29 +54,44 @@ def explain(served: ServedModel, curves: Mapping[str, Curve]) -> None:
         curves: The measured seconds of its batches, which say how many rows a batch has.
 
     Raises:
-        DeclarationError: A method fails.
+        DeclarationError: A preset is no question to this model, or an explanation fails.
     """
-    trials = [
-        (f"the preset {name!r}", spec) for name, spec in served.presets.items() if spec.methods
-    ]
+    for name, spec in served.presets.items():
+        seconds = SECONDS if name == DEFAULT_PRESET else PRESET_SECONDS
+        try:
+            _Trial(served, curves, spec, seconds).run()
+        except Exception as error:
+            raise _of_preset(served, name, error) from error
     for name in DRY_METHODS:
         method = method_pb2.MethodSpec(name=name)
         masks = _masks(served) if name == MASKED else ()
         spec = explain_spec_pb2.ExplainSpec(methods=[method], feature_masks=masks)
-        trials.append((f"a dry run of {name}", spec))
-    for what, spec in trials:
         try:
-            _Trial(served, curves, spec).run()
-        except Unsupported as error:
-            if what.startswith("the preset"):
-                raise _failed(served, what, error) from error
+            _Trial(served, curves, spec, SECONDS).run()
+        except Unsupported:
+            continue
         except Exception as error:
-            raise _failed(served, what, error) from error
+            raise _fails(served, f"{name} (a dry run)", error) from error
 
 
-def _failed(served: ServedModel, what: str, error: Exception) -> DeclarationError:
+def _of_preset(served: ServedModel, name: str, error: Exception) -> DeclarationError:
+    """Returns the error of a preset; with the key of `model.toml` that is wrong, if one is."""
+    known = statuses.as_service_error(error)
+    table = "defaults" if name == DEFAULT_PRESET else f"presets.{name}"
+    where = f"{served.name}/{declaration_file.FILE}: {table}"
+    if isinstance(known, InvalidRequest) and known.violations[0].field.startswith("spec."):
+        (violation,) = known.violations
+        return DeclarationError(
+            f"{where}{violation.field.removeprefix('spec')}: {violation.description}"
+        )
+    if isinstance(known, Unsupported):
+        return DeclarationError(f"{where}.methods: {known.message}")
+    return _fails(served, f"the preset {name!r}", error)
+
+
+def _fails(served: ServedModel, by: str, error: Exception) -> DeclarationError:
     text = error.message if isinstance(error, ServiceError) else f"{type(error).__name__}: {error}"
-    return DeclarationError(f"{served.name}: explaining its first example ({what}) fails: {text}")
+    return DeclarationError(f"{served.name}: explaining its first example by {by} fails: {text}")
 
 
 def _masks(served: ServedModel) -> list[explain_spec_pb2.FeatureMask]:
@@ -99,14 +118,17 @@ class _Trial:
         served: ServedModel,
         curves: Mapping[str, Curve],
         spec: explain_spec_pb2.ExplainSpec,
+        seconds: float,
     ) -> None:
         self._served = served
         self._question = question.resolve(spec, served)
         gradient = any(method.abilities.gradient for method in self._question.methods)
         self._batch_rows = best_rows(curves.get("gradient" if gradient else "forward", {1: 0.0}))
-        self._end = monotonic() + SECONDS
+        self._end = monotonic() + seconds
 
     def run(self) -> None:
+        for index, failure in self._question.failures.items():
+            raise InvalidRequest(f"spec.methods[{index}]", failure.message)
         request = pb.ExplainRequest(inputs=self._inputs())
         parsed = parsed_request.read(request, self._served, self._question, Reading(MOST_PIXELS))
         plan = Explanation(parsed)

@@ -191,7 +191,7 @@ def test_the_server_is_ready_while_hostile_models_still_load(
         (
             "fails_at_its_baseline",
             (
-                "explaining its first example by integrated_gradients (the default method) fails: "
+                "explaining its first example by the preset 'default' fails: "
                 "ValueError: an empty row"
             ),
         ),

@@ -78,7 +78,7 @@ def test_a_layer_for_what_takes_none_is_refused() -> None:
 def test_what_needs_a_layer_is_no_preset_without_one() -> None:
     model = tokens()
     cam = explain_spec_pb2.ExplainSpec(methods=[asking.method("activation")])
-    with pytest.raises(DeclarationError, match=r"'cam'.*activation needs one: 'middle'"):
+    with pytest.raises(DeclarationError, match=r"presets\.cam\.site.*needs one: 'middle'"):
         dry_run.explain(replace(model, presets={**model.presets, "cam": cam}), {})
     cam.site.layer = "middle"
     dry_run.explain(replace(model, presets={**model.presets, "cam": cam}), {})
