@@ -1,6 +1,7 @@
 """Decoding of replies."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import grpc
@@ -46,7 +47,7 @@ class ResultDecoder:
 
     def __init__(
         self,
-        features: Iterable[explanation_pb2.InputFeatures],
+        features: Sequence[explanation_pb2.InputFeatures],
         inputs: Mapping[str, npt.NDArray[Any]],
         outputs: Mapping[str, npt.NDArray[Any]],
     ) -> None:
@@ -57,10 +58,7 @@ class ResultDecoder:
             inputs: The inputs after preprocessing, where they were returned.
             outputs: The outputs, where they were returned; the first is the explained one.
         """
-        self._named = {
-            (each.input, each.example if each.HasField("example") else _ALL_EXAMPLES): each
-            for each in features
-        }
+        self._features = features
         # Of tables, whose columns all examples share.
         self._columns: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._inputs = inputs
@@ -139,7 +137,7 @@ class ResultDecoder:
         indices = np.array(message.indices, np.int32) if shape else None
         tokens: tuple[Token, ...] = ()
         columns = self._columns.get(name, _NO_COLUMNS)
-        if columns is _NO_COLUMNS and self._named:
+        if columns is _NO_COLUMNS and self._features:
             tokens, columns = self._names_of(name, example, indices)
         return Attribution(
             values=decode_tensor(message.values),
@@ -156,6 +154,14 @@ class ResultDecoder:
             name=name,
             part=message.part,
         )
+
+    @cached_property
+    def _named(self) -> dict[tuple[str, int], explanation_pb2.InputFeatures]:
+        """The names by input and example."""
+        return {
+            (each.input, each.example if each.HasField("example") else _ALL_EXAMPLES): each
+            for each in self._features
+        }
 
     def _names_of(
         self, name: str, example: int, indices: npt.NDArray[Any] | None

@@ -42,6 +42,9 @@ def write_target(into: explain_spec_pb2.Target, target: object) -> None:
     Raises:
         InvalidRequest: It is not a target.
     """
+    if type(target) is int:  # the most frequent kind; True and False are none
+        into.index.values.append(target)
+        return
     match target:
         case str() if target != "all":
             into.label = target
