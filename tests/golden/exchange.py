@@ -26,9 +26,12 @@ WIDTH: Final = 110
 DIGITS: Final = 6
 
 VOLATILE: Final = frozenset(
-    {"timings", "load_time", "digest", "variant", "expected_seconds", "remaining_seconds"}
+    {"timings", "load_time", "digest", "variant", "expected_rows", "expected_seconds"}
 )
 """Fields that differ between runs and machines: only their presence is compared."""
+
+SERVER_VERSION: Final = ".reply.version"
+"""The version of the server that answered."""
 
 TOLERANCE: Final = 0.02
 """Largest relative difference of numbers: batches, threads and kernels round differently."""
@@ -62,12 +65,17 @@ def ask(exchange: dict[str, Any], stub: ExplanationServiceStub) -> dict[str, Any
     try:
         if exchange["call"] == "ExplainStream":
             events = [as_json(event) for event in call(request, metadata=METADATA)]
-            # The number of events of progress depends on the machine: the first stands for all.
-            first = [event for event in events if "progress" in event][:1]
-            return {**asked, "events": [events[0], *first, events[-1]]}
+            # One event of progress stands for all: how many there are depends on the machine.
+            between = sorted(events[1:-1], key=_estimates, reverse=True)[:1]
+            return {**asked, "events": [events[0], *between, events[-1]]}
         return {**asked, "reply": as_json(call(request, metadata=METADATA))}
     except grpc.RpcError as error:
         return {**asked, "error": error_as_json(error)}
+
+
+def _estimates(event: dict[str, Any]) -> int:
+    results = event.get("progress", {}).get("results", [])
+    return sum(len(each.get("explanations", ())) for each in results)
 
 
 def as_json(message: Message) -> Any:
@@ -101,8 +109,10 @@ def rounded(value: Any) -> Any:
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
     """Yields what differs between two exchanges, by its path."""
-    if path.rpartition(".")[2].partition("[")[0] in VOLATILE:
+    if path.rpartition(".")[2].partition("[")[0] in VOLATILE or path == SERVER_VERSION:
         return
+    if path.endswith(".events"):
+        old, new = ([each for each in events if "progress" not in each] for events in (old, new))
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() ^ new.keys()):
             yield f"{path}.{key} is {'gone' if key in old else 'new'}"
