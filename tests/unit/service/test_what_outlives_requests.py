@@ -64,7 +64,6 @@ REVIEWED = MappingProxyType(
         "runtime.batch_metrics.BatchMetrics._children": LABELS,
         "runtime.dispatcher.Dispatcher._light_models": MODELS,
         "runtime.dispatcher.Dispatcher._stuck": MODELS,
-        "runtime.engine_core.EngineCore._arrived": UNDER_WAY,
         "runtime.engine_core.EngineCore._stops": UNDER_WAY,
         "runtime.engine_core.EngineCore.running": THREADS,
         "runtime.engine_runner.EngineRunner.works": UNDER_WAY,
