@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Generic, TypeVar
 
 from adcaptum.engine.errors import BudgetExceeded
@@ -67,16 +68,16 @@ class FlowRun(Generic[T]):
 
     def start(self) -> tuple[Pending, ...]:
         """Runs the flow to its first round."""
-        return self._step(lambda: next(self._flow))
+        return self._step(self._flow.__next__)
 
     def advance(self) -> tuple[Pending, ...]:
         """Hands the flow the readings of its round and runs it to the next."""
-        readings = tuple(p.reading() for p in self.pending)
-        return self._step(lambda: self._flow.send(readings))
+        readings = tuple([p.reading() for p in self.pending])
+        return self._step(partial(self._flow.send, readings))
 
     def fail(self, error: BaseException) -> tuple[Pending, ...]:
         """Throws a failed evaluation's error into the flow, which may raise it or go on."""
-        return self._step(lambda: self._flow.throw(error))
+        return self._step(partial(self._flow.throw, error))
 
     def stop(self, reason: StopReason) -> bool:
         """Ends the flow with its best answer so far; False, without ending it, if there is none."""
@@ -106,7 +107,7 @@ class FlowRun(Generic[T]):
             reason = result.stop_reason if ended else self.stop_reason
             if reason is StopReason.CONVERGED and _unknown(result):
                 reason = StopReason.BUDGET
-            result = replace(result, rows_used=self.rows_used, stop_reason=reason)
+            result = result.ended(self.rows_used, reason)
         # The best answer of a stopped flow is an Attribution, and so is T.
         return result  # type: ignore[return-value]
 

@@ -125,8 +125,8 @@ def columns_of(piece: RowRange) -> Tensor | None:
         return torch.tensor([target.index], dtype=torch.int64).expand(len(piece), -1)
     if not isinstance(target, Output) or target.indices is None:
         return None
-    if target.indices.shape[0] == 1:
-        return target.indices.expand(piece.stop - piece.start, -1)
     if rows.per_example == 1:
         return some(target.indices, piece.start, piece.stop)
+    if target.indices.shape[0] == 1:
+        return target.indices.expand(piece.stop - piece.start, -1)
     return target.indices.index_select(0, rows.examples(piece.start, piece.stop))

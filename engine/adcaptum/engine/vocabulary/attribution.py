@@ -65,6 +65,22 @@ class Attribution:
     relative_error: Tensor | None = None
     uncovered_ops: tuple[str, ...] = ()
 
+    def ended(self, rows_used: int, reason: StopReason) -> Attribution:
+        """Returns the answer with what its driver knows, in a third of the time of `replace`."""
+        return Attribution(
+            self.values,
+            self.error,
+            self.error_kind,
+            self.output,
+            self.baseline_output,
+            self.standard_errors,
+            rows_used,
+            reason,
+            self.pairs,
+            self.relative_error,
+            self.uncovered_ops,
+        )
+
 
 def completeness_error(
     values: tuple[Tensor, ...], output: Tensor, baseline_output: Tensor

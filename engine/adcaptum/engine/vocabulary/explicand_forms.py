@@ -29,6 +29,8 @@ def target_indices(target: Targets, count: int) -> Tensor | None:
     """
     if target is None:
         return None
+    if type(target) is int and -(1 << 63) <= target < 1 << 63:
+        return torch.full((count, 1), target, dtype=torch.int64, device="cpu")
     try:
         indices = (
             target.cpu() if isinstance(target, Tensor) else torch.as_tensor(target, device="cpu")
