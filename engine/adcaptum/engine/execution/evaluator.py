@@ -97,7 +97,7 @@ def _together(
     examples = sum([piece.stop - piece.start for piece in slices])
     compared = None if first.references is None else ReferenceBatch.of(slices, memory)
     rows = examples if compared is None else examples + compared.rows
-    columns = [columns_of(piece) for piece in slices]
+    columns = [columns_of(piece, alone=len(slices) == 1) for piece in slices]
     with _normal_tensors(), torch.set_grad_enabled(first.wrt is not None):
         inputs = list(pack_rows([(s.evaluation.rows, s.start, s.stop) for s in slices]))
         arguments = pack_arguments(slices) if first.arguments.values else []
@@ -157,7 +157,7 @@ def _with_leaves(inputs: list[Tensor]) -> tuple[tuple[Tensor, ...], list[Tensor]
 
 
 def _values_of_each(
-    slices: Sequence[RowRange], parts: Sequence[Tensor], columns: Sequence[Tensor | None]
+    slices: Sequence[RowRange], parts: Sequence[Tensor], columns: Sequence[Tensor | int | None]
 ) -> tuple[Tensor, ...]:
     """Returns each slice's values, where some slices have a target and others read the outputs."""
     return tuple(

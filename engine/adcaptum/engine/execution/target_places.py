@@ -18,14 +18,25 @@ Places = Tensor | int
 """The place of each row's target among the row's numbers, (rows, 1); or one place for all rows."""
 
 
-def target_places(objective: Tensor, columns: Sequence[Tensor | None]) -> Places:
+def target_places(objective: Tensor, columns: Sequence[Tensor | int | None]) -> Places:
     """Returns the place of each row's target.
+
+    Args:
+        objective: The numbers that the targets are among, (rows, *dims).
+        columns: The index of each row's target, (rows, dims), part by part; a number is that of
+            all rows.
 
     Raises:
         InvalidArgument: If a column does not name one number.
     """
     shape = tuple(objective.shape[1:])
-    given = [c for c in columns if c is not None]
+    index = columns[0]
+    if isinstance(index, int):
+        assert len(columns) == 1, "it is that of all rows"
+        if len(shape) == 1 and -shape[0] <= index < shape[0]:
+            return index % shape[0]
+        columns = [torch.full((len(objective), 1), index, device="cpu")]
+    given = [c for c in columns if isinstance(c, Tensor)]
     size = prod(shape)
     if not given or (size == 1 and not any(bool(c.any()) for c in given)):
         if size != 1:

@@ -15,10 +15,22 @@ from adcaptum.engine.vocabulary.arguments import (
     PerExample,
     Shared,
 )
+from adcaptum.engine.vocabulary.target import Output
 
 Tensors = Tensor | Sequence[Tensor]
 Baselines = Tensor | float | Sequence[Tensor | float]
 Targets = int | Sequence[int] | Sequence[tuple[int, ...]] | Tensor | None
+
+
+def given_target(target: Targets, count: int) -> Output:
+    """Brings a target to an output of the model.
+
+    Raises:
+        InvalidArgument: If it is not one index, or one per example.
+    """
+    if type(target) is int and -(1 << 63) <= target < 1 << 63:
+        return Output(index=target)
+    return Output(target_indices(target, count))
 
 
 def target_indices(target: Targets, count: int) -> Tensor | None:
@@ -29,8 +41,6 @@ def target_indices(target: Targets, count: int) -> Tensor | None:
     """
     if target is None:
         return None
-    if type(target) is int and -(1 << 63) <= target < 1 << 63:
-        return torch.full((count, 1), target, dtype=torch.int64, device="cpu")
     try:
         indices = (
             target.cpu() if isinstance(target, Tensor) else torch.as_tensor(target, device="cpu")
