@@ -100,7 +100,7 @@ def _together(
     columns = [columns_of(piece, alone=len(slices) == 1) for piece in slices]
     with _normal_tensors(), torch.set_grad_enabled(first.wrt is not None):
         inputs = list(pack_rows([(s.evaluation.rows, s.start, s.stop) for s in slices]))
-        arguments = pack_arguments(slices) if first.arguments.values else []
+        arguments = pack_arguments(slices)
         shared = (
             None if deduplicate is None or not _reads_outputs_only(first) else deduplicate(inputs)
         )

@@ -59,6 +59,8 @@ def pack_rows(slices: Sequence[tuple[Rows, int, int]]) -> tuple[Tensor, ...]:
 def pack_arguments(slices: Sequence[RowRange]) -> list[object]:
     """Makes the further arguments of all slices' rows."""
     packed: list[object] = []
+    if not slices[0].evaluation.arguments.values:
+        return packed
     for i, argument in enumerate(slices[0].evaluation.arguments.values):
         if isinstance(argument, Shared):
             packed.append(argument.value)

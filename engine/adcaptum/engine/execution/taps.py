@@ -108,7 +108,7 @@ class _Tap:
     def _replaced(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         """Takes the tensors at the site; returns replacements, or None to leave them."""
         for t in tensors:
-            if t.shape[:1] != (self._rows,):
+            if t.dim() == 0 or t.shape[0] != self._rows:
                 raise ModelError(
                     f"{self.site} has a tensor of shape {tuple(t.shape)}: its first dimension "
                     f"should be the {self._rows} rows of the batch"

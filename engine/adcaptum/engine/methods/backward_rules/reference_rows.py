@@ -114,6 +114,8 @@ def incomplete(answer: Attribution, explicand: Explicand) -> Tensor | None:
     assert answer.output is not None, "rows were compared"
     assert answer.baseline_output is not None, "rows were compared"
     error, difference = (t.double() for t in (answer.error, answer.output - answer.baseline_output))
+    if bool((error <= difference.abs() * _INCOMPLETE).all()):
+        return None
     size = sum(v.double().abs().flatten(1).sum(1) for v in answer.values)
     relative = error / difference.abs()
     rounding = size * torch.finfo(answer.output.dtype).eps ** 0.5
