@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from captum import attr as captum
@@ -21,15 +21,32 @@ from tests.benchmarks.subjects import load_subject
 from tests.benchmarks.tables import CONSOLE, duration, ratio, table
 
 NAMES: Final = ("mlp", "cells", "digits")
-# Class in both libraries, method of the engine, whether it takes a layer, and a baseline.
+
+
+class Call(NamedTuple):
+    """A call that both libraries have.
+
+    Attributes:
+        name: The class of Captum, and of `adcaptum.attr`.
+        method: The method of the engine.
+        layered: Whether it takes a layer.
+        compared: Whether it takes a baseline.
+    """
+
+    name: str
+    method: str
+    layered: bool = False
+    compared: bool = False
+
+
 CALLS: Final = (
-    ("Saliency", "saliency", False, False),
-    ("InputXGradient", "input_x_gradient", False, False),
-    ("LayerActivation", "activation", True, False),
-    ("LayerGradCam", "grad_cam", True, False),
-    ("GuidedBackprop", "guided_backprop", False, False),
-    ("Deconvolution", "deconvolution", False, False),
-    ("DeepLift", "deep_lift", False, True),
+    Call("Saliency", "saliency"),
+    Call("InputXGradient", "input_x_gradient"),
+    Call("LayerActivation", "activation", layered=True),
+    Call("LayerGradCam", "grad_cam", layered=True),
+    Call("GuidedBackprop", "guided_backprop"),
+    Call("Deconvolution", "deconvolution"),
+    Call("DeepLift", "deep_lift", compared=True),
 )
 
 
@@ -88,18 +105,16 @@ class Calls:
                 columns = ("method", "Captum", "attr", "engine", "attr/Captum", "engine/Captum")
                 made = table(f"{name}, {count} input{'s' if count > 1 else ''}", columns)
                 for call in CALLS:
-                    if not methods or call[1] in methods:
-                        seconds = self._race(small(name), count, *call)
+                    if not methods or call.method in methods:
+                        seconds = self._race(small(name), count, call)
                         first = seconds["captum"]
                         times = map(duration, seconds.values())
                         ratios = [ratio(seconds[k] / first) for k in ("attr", "engine")]
-                        made.add_row(call[1], *times, *ratios)
+                        made.add_row(call.method, *times, *ratios)
                 CONSOLE.print(made)
 
-    def _race(
-        self, what: Small, count: int, name: str, method: str, layered: bool, compared: bool
-    ) -> dict[str, float]:
-        contenders = contenders_of(what, count, name, method, layered=layered, compared=compared)
+    def _race(self, what: Small, count: int, call: Call) -> dict[str, float]:
+        contenders = contenders_of(what, count, call)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for run in contenders.values():
@@ -107,23 +122,21 @@ class Calls:
             return race(contenders, self._seconds)
 
 
-def contenders_of(
-    what: Small, count: int, name: str, method: str, *, layered: bool, compared: bool
-) -> dict[str, Callable[[], object]]:
+def contenders_of(what: Small, count: int, call: Call) -> dict[str, Callable[[], object]]:
     """Returns the same call of Captum, of `adcaptum.attr` and of the engine."""
     inputs = what.inputs[:count].clone()
     targets = 1 if count == 1 else torch.arange(count) % 2
-    arguments: dict[str, Any] = {} if method == "activation" else {"target": targets}
-    if compared:
+    arguments: dict[str, Any] = {} if call.method == "activation" else {"target": targets}
+    if call.compared:
         arguments["baselines"] = what.baseline
 
     def of(library: Any) -> Callable[[], object]:
-        places = (what.layer[0],) if layered else ()
-        attribute = getattr(library, name)(what.model, *places).attribute
+        places = (what.layer[0],) if call.layered else ()
+        attribute = getattr(library, call.name)(what.model, *places).attribute
         return lambda: attribute(inputs, **arguments)
 
-    at: dict[str, Any] = {"at": Site(what.layer[1])} if layered else {}
-    own = METHODS[method]()
+    at: dict[str, Any] = {"at": Site(what.layer[1])} if call.layered else {}
+    own = METHODS[call.method]()
 
     def engine() -> object:
         return explain(what.model, own, Explicand.of(inputs, **arguments, **at))
