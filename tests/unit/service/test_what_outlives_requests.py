@@ -26,6 +26,11 @@ LABELS = "names of models, methods and codes that exist, never a caller's words"
 THREADS = "the threads of this process: 2 and 16 that replace stuck ones, at most 66 in all"
 REVIEWED = MappingProxyType(
     {
+        "handlers.joint.gatherer.Gatherer._gathered": UNDER_WAY,
+        "handlers.joint.gatherer.Gatherer._keyed": UNDER_WAY,
+        "handlers.joint.gatherer.Gatherer._running": UNDER_WAY,
+        "handlers.joint.known_questions.KnownQuestions._known": "MOST_BYTES of known_questions.py",
+        "handlers.joint.member.Member.seats": UNDER_WAY,
         "handlers.plans.Explanation.pieces": A_REQUEST,
         "handlers.reading_lane.ReadingLane._waiting": UNDER_WAY,
         "handlers.request_metrics.RequestMetrics._errors": LABELS,

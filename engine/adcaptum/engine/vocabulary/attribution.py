@@ -123,6 +123,55 @@ def joined(answers: Sequence[Attribution]) -> Attribution:
     )
 
 
+def divided(answer: Attribution, counts: Sequence[int]) -> list[Attribution]:
+    """Divides an answer for several examples; `joined` joins the parts again.
+
+    Args:
+        answer: The answer.
+        counts: The number of examples of each part, in their order; in all, those of the answer.
+
+    Returns:
+        The parts. Their rows are shares in proportion to the examples, rounded up.
+    """
+    if len(counts) == 1:
+        return [answer]
+    total = sum(counts)
+    absent = [None] * len(counts)
+
+    def each(tensors: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+        return list(zip(*[t.split(counts) for t in tensors], strict=True)) or [()] * len(counts)
+
+    def of(tensor: Tensor | None) -> Sequence[Tensor | None]:
+        return absent if tensor is None else tensor.split(counts)
+
+    columns = zip(
+        counts,
+        each(answer.values),
+        of(answer.error),
+        of(answer.output),
+        of(answer.baseline_output),
+        each(answer.standard_errors),
+        of(answer.relative_error),
+        strict=True,
+    )
+    return [
+        Attribution(
+            values,
+            error,
+            answer.error_kind,
+            output,
+            baseline_output,
+            errors,
+            -(-answer.rows_used * count // total),
+            answer.stop_reason,
+            answer.pairs,
+            relative,
+            answer.uncovered_ops,
+        )
+        for count, values, error, output, baseline_output, errors, relative in columns
+    ]
+
+
 def _each(
     answers: Sequence[Attribution], of: Callable[[Attribution], tuple[Tensor, ...]]
 ) -> tuple[Tensor, ...]:

@@ -14,6 +14,7 @@ from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.service.errors import DeadlineExceeded
 from adcaptum.service.handlers import admission, costs, responses
 from adcaptum.service.handlers.call import Call
+from adcaptum.service.handlers.joint.joint_explainer import JointExplainer
 from adcaptum.service.handlers.plans import Explanation
 from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.request_reader import RequestReader
@@ -68,6 +69,7 @@ class Explainer:
         cache: The answers that are kept.
         computations: The computations that requests may join.
         reader: Reads requests.
+        joint: Answers requests that are explained jointly with others.
     """
 
     catalogue: Catalogue
@@ -76,6 +78,7 @@ class Explainer:
     cache: ResponseCache
     computations: SharedComputations
     reader: RequestReader
+    joint: JointExplainer
 
     async def explain(self, request: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
         """Explains, and answers at the end.
@@ -86,6 +89,8 @@ class Explainer:
         identified = await self._identify(request, call, stream=False)
         if (kept := self._kept(identified)) is not None:
             return kept
+        if (answer := await self._jointly(identified)) is not None:
+            return answer
         computation, waiter, _ = await self._join_or_start(identified)
         try:
             await waiter.end()
@@ -152,6 +157,23 @@ class Explainer:
         response.timings.total_seconds = monotonic() - identified.call.arrival
         response.request_id = identified.call.id
         return response
+
+    async def _jointly(self, identified: _IdentifiedRequest) -> pb.ExplainResponse | None:
+        """Returns the answer of a request that is explained jointly with others, if it can be."""
+        call, running = identified.call, self.computations
+        if identified.partial and call.deadline is not None:
+            return None
+        if running.find(identified.key, identified.priority) is not None:
+            return None
+        return await self.joint.explain(
+            identified.message,
+            identified.model,
+            identified.methods,
+            call,
+            key=identified.key,
+            priority=identified.priority,
+            due=admission.due(call, partial=False),
+        )
 
     async def _join_or_start(
         self, identified: _IdentifiedRequest
@@ -246,8 +268,9 @@ class Explainer:
                 raise DeadlineExceeded("the deadline came before the answer")
             self.metrics.explained(parsed, best)
             if computation.large:
-                return await asyncio.to_thread(responses.explanation, computation, best)
-            return responses.explanation(computation, best)
+                write = partial(responses.explanation, parsed, best, computation.outputs)
+                return await asyncio.to_thread(write)
+            return responses.explanation(parsed, best, computation.outputs)
         if isinstance(work.error, BudgetExceeded):
             raise budgets.too_few_rows(work.error, parsed.budget, parsed.inputs.count)
         if work.error is not None:
@@ -279,5 +302,5 @@ class Explainer:
 def _write(
     computation: SharedComputation, answered: PieceAttributions, *, keep: bool
 ) -> tuple[pb.ExplainResponse, bytes]:
-    response = responses.explanation(computation, answered)
+    response = responses.explanation(computation.parsed, answered, computation.outputs)
     return response, response.SerializeToString() if keep else b""

@@ -2,9 +2,12 @@
 
 from time import monotonic
 
+from torch import Tensor
+
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.handlers.shared_computation import PieceAttributions, SharedComputation
 from adcaptum.service.requests import answer_warnings, answers
+from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.runtime.cost import Forecast
 from adcaptum.service.runtime.work import Work
 from adcaptum.service.wire import tensors
@@ -41,10 +44,17 @@ def partial(computation: SharedComputation) -> pb.Partial:
     return computation.partial
 
 
-def explanation(computation: SharedComputation, answered: PieceAttributions) -> pb.ExplainResponse:
-    """Returns the part of an answer that is the same for all waiters of a computation."""
-    parsed = computation.parsed
-    predictions, outputs = answers.shown_outputs(parsed, computation.outputs)
+def explanation(
+    parsed: ParsedRequest, answered: PieceAttributions, outputs: Tensor | None
+) -> pb.ExplainResponse:
+    """Returns the part of an answer that is the same for all that wait for a computation.
+
+    Args:
+        parsed: The request.
+        answered: Its attributions.
+        outputs: The model's outputs for its inputs, where they are known.
+    """
+    predictions, shown_outputs = answers.shown_outputs(parsed, outputs)
     reports = answers.reports(parsed, answered)
     declared = parsed.model.loaded.declaration.inputs
     shown = parsed.inputs.tensors if parsed.output.return_inputs else ()
@@ -57,8 +67,8 @@ def explanation(computation: SharedComputation, answered: PieceAttributions) -> 
         ],
         seed=parsed.seed,
         predictions=predictions,
-        outputs=outputs,
-        warnings=answer_warnings.of_explanation(parsed, reports, computation.outputs),
+        outputs=shown_outputs,
+        warnings=answer_warnings.of_explanation(parsed, reports, outputs),
     )
 
 

@@ -234,7 +234,8 @@ class EngineCore:
         with self._condition:
             rows = batch.rows if equal_rows is None else equal_rows.rows
             update = self._scheduler.update(batch, seconds=cost, rows=rows, nbytes=nbytes)
-        self._batch_metrics.observe(model, batch, update, len(works), end - begin)
+        members = sum([work.request.members for work in works])
+        self._batch_metrics.observe(model, batch, update, members, end - begin)
         advanced = []
         for work in works:
             work.batches += 1
