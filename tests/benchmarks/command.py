@@ -6,6 +6,7 @@ import argparse
 from time import perf_counter
 
 from tests.benchmarks.calls import Calls
+from tests.benchmarks.flood import Flood
 from tests.benchmarks.inprocess import InProcess
 from tests.benchmarks.mechanisms import Mechanisms
 from tests.benchmarks.memory import Memory
@@ -18,7 +19,7 @@ from tests.benchmarks.tolerance import Tolerances
 
 SECTIONS = (
     "inprocess", "calls", "rules", "memory", "served", "throughput", "tolerance", "mechanisms",
-    "soak",
+    "soak", "flood",
 )  # fmt: skip
 
 
@@ -51,6 +52,8 @@ def main() -> None:
             Mechanisms(quick=arguments.quick).run()
         elif section == "soak":
             Soak(quick=arguments.quick).run()
+        elif section == "flood":
+            Flood(quick=arguments.quick).run()
         else:
             Served(quick=arguments.quick).run(tuple(arguments.model))
         CONSOLE.print(f"{section}: {perf_counter() - begin:.0f} s")

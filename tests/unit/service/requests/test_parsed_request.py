@@ -9,6 +9,7 @@ import torch
 from adcaptum.engine import explain
 from adcaptum.engine.vocabulary.evaluation import Output
 from adcaptum.service.errors import InvalidRequest
+from adcaptum.service.handlers import costs
 from adcaptum.service.handlers.plans import Explanation
 from adcaptum.service.models.declaration import InputDeclaration
 from adcaptum.service.requests import (
@@ -283,3 +284,48 @@ def test_rows_at_a_layer_are_foretold_by_its_length_for_this_input(length: int) 
     (piece,) = asked.pieces(None)
     answer = explain(model.loaded.module, asked.methods[0].method, piece.explicand)
     assert asked.rows(piece) == answer.rows_used == 3 + 6 * length
+
+
+def held(method: str, rows: int = 8, **fields: Any) -> int:
+    parsed = read(request(rows, methods=[method_pb2.MethodSpec(name=method)], **fields))
+    return costs.of_explanation(parsed).nbytes
+
+
+def test_the_bytes_of_a_request_include_what_its_method_holds() -> None:
+    values = 8 * 3 * 4
+    # Twenty copies, and the gradient of each.
+    assert held("smooth_grad") - held("saliency") > 2 * 20 * values
+
+
+def test_every_target_has_a_flow_that_holds_memory() -> None:
+    one = explanation_pb2.Target(label="yes")
+    every = explanation_pb2.Target(all=explanation_pb2.AllTargets())
+    assert held("smooth_grad", target=every) > 1.9 * held("smooth_grad", target=one)
+
+
+def of_ids(method: str, **fields: Any) -> question.ParsedRequest:
+    data = np.ones((2, 5), np.int64)
+    ids = tensor_pb2.Tensor(datatype="INT64", shape=data.shape, data=data.tobytes())
+    methods = [method_pb2.MethodSpec(name=method)]
+    asked = pb.ExplainRequest(inputs=[ids], methods=methods, **fields)
+    return question.read(asked, tokens(), Reading(1000))
+
+
+EMBEDDED = 2 * 5 * 6 * 4
+"""The bytes of the embeddings of these ids."""
+
+
+def test_values_at_a_layer_count_with_their_own_size() -> None:
+    at_layer = of_ids("activation", layer=explanation_pb2.Layer(name="embedding"))
+    assert at_layer.planned_bytes >= EMBEDDED
+
+
+def test_integers_are_explained_at_their_embeddings_which_are_larger() -> None:
+    # Twenty copies, and the gradient of each.
+    assert of_ids("smooth_grad").planned_bytes >= 2 * 20 * EMBEDDED
+
+
+def test_a_prediction_counts_its_outputs() -> None:
+    model = served()[0]
+    inputs = read(request()).inputs
+    assert costs.of_prediction(inputs, model).nbytes == 2 * 2 * 3 * 4 + 2 * 2 * 4
