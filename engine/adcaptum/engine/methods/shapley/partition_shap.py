@@ -25,7 +25,7 @@ _MOST_SPLITS = 4096
 # A split takes about as long in the interpreter.
 _SPLIT_MULTIPLY_ADDS = 1e6
 # Of the two groups of a split, in Python's lists and NumPy's arrays.
-_SPLIT_BYTES = 1024
+_SPLIT_BYTES = 1536
 
 
 @dataclass(frozen=True, slots=True)
