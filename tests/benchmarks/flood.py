@@ -12,13 +12,21 @@ from typing import Any, Final
 import grpc
 
 from tests.benchmarks import requests
-from tests.benchmarks.processes import Server, model_repository, our_server
+from tests.benchmarks.load import Load, Served
+from tests.benchmarks.processes import (
+    Server,
+    finish_load,
+    model_repository,
+    our_server,
+    start_load,
+)
 from tests.benchmarks.subjects import load_subject
 from tests.benchmarks.tables import CONSOLE, duration, ratio, table
 
 REQUESTS: Final = 600
 EXAMPLES: Final = 32
 SECONDS: Final = 20.0
+WARM_UP: Final = 2.0
 CHANNELS: Final = 8
 MIB: Final = 2**20
 ALLOWED: Final = 256 * MIB
@@ -45,12 +53,12 @@ class Flooded:
     Attributes:
         ends: How the requests ended by the end of the time; those that had not are left out.
         grown: The growth of the resident memory at most, in bytes.
-        waits: How long each prediction took, in seconds, ascending.
+        predictions: Those of another process, all the while.
     """
 
     ends: Counter[str]
     grown: int
-    waits: list[float]
+    predictions: Served
 
 
 class Flood:
@@ -77,17 +85,14 @@ class Flood:
             ):
                 found = asyncio.run(_flooded(server, model, method))
             worst = max(worst, found.grown)
-            waits = found.waits
             made.add_row(
                 f"{model}, {method}",
                 str(found.ends["OK"]),
                 str(found.ends["RESOURCE_EXHAUSTED"]),
                 f"{found.grown / MIB:.0f} MiB",
                 ratio(found.grown / ALLOWED),
-                str(len(waits)),
-                duration(waits[len(waits) // 2]),
-                duration(waits[int(0.99 * len(waits))]),
-                duration(waits[-1]),
+                str(len(found.predictions.latencies)),
+                *(duration(found.predictions.quantile(q)) for q in (0.5, 0.99, 1.0)),
             )
         CONSOLE.print(made)
         if worst > ALLOWED + BESIDE:
@@ -97,17 +102,11 @@ class Flood:
 async def _flooded(server: Server, model: str, method: str) -> Flooded:
     message = _message(requests.explain(model, load_subject(model).smooth, method, examples=1))
     large = _message(requests.explain(model, load_subject(model).smooth, method, examples=EXAMPLES))
-    other = BESIDE_MODELS[model]
-    prediction = _message(requests.predict(other, load_subject(other).plain))
     # Channels of one process share a connection otherwise.
     options = [("grpc.use_local_subchannel_pool", 1)]
-    channels = [
-        grpc.aio.insecure_channel(server.address, options=options) for _ in range(CHANNELS + 1)
-    ]
-    explain: list[Any] = [each.unary_unary(requests.EXPLAIN) for each in channels[:-1]]
-    predict: Any = channels[-1].unary_unary(requests.PREDICT)
+    channels = [grpc.aio.insecure_channel(server.address, options=options) for _ in range(CHANNELS)]
+    explain: list[Any] = [each.unary_unary(requests.EXPLAIN) for each in channels]
     ends: Counter[str] = Counter()
-    waits: list[float] = []
 
     async def send(number: int) -> None:
         try:
@@ -118,21 +117,24 @@ async def _flooded(server: Server, model: str, method: str) -> Flooded:
 
     # Whatever is loaded at first use is loaded now.
     await explain[0](message)
-    await predict(prediction)
+    other = BESIDE_MODELS[model]
+    prediction = requests.predict(other, load_subject(other).plain)
+    predicting = start_load(
+        Load(server.address, requests.PREDICT, [prediction], 1, WARM_UP, WARM_UP + SECONDS)
+    )
+    await asyncio.sleep(2 * WARM_UP)
     before = most = server.process.memory_info().rss
     end = perf_counter() + SECONDS
     calls = [asyncio.create_task(send(number)) for number in range(REQUESTS)]
-    while (begin := perf_counter()) < end:
-        await predict(prediction)
-        waits.append(perf_counter() - begin)
+    while perf_counter() < end:
+        await asyncio.sleep(0.05)
         most = max(most, server.process.memory_info().rss)
-        await asyncio.sleep(0.02)
     for call in calls:
         call.cancel()
     await asyncio.gather(*calls, return_exceptions=True)
     for channel in channels:
         await channel.close()
-    return Flooded(ends, most - before, sorted(waits))
+    return Flooded(ends, most - before, finish_load(predicting))
 
 
 def _message(encoded: str) -> bytes:
