@@ -73,6 +73,7 @@ class KnownQuestion:
             parsed.deterministic,
             parsed.planned_rows,
             parsed.planned_multiply_adds,
+            parsed.planned_bytes,
         )
 
 
