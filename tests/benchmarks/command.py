@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from time import perf_counter
 
+from tests.benchmarks.calls import Calls
+from tests.benchmarks.flood import Flood
 from tests.benchmarks.inprocess import InProcess
 from tests.benchmarks.mechanisms import Mechanisms
 from tests.benchmarks.memory import Memory
@@ -16,7 +18,8 @@ from tests.benchmarks.throughput import Throughput
 from tests.benchmarks.tolerance import Tolerances
 
 SECTIONS = (
-    "inprocess", "rules", "memory", "served", "throughput", "tolerance", "mechanisms", "soak"
+    "inprocess", "calls", "rules", "memory", "served", "throughput", "tolerance", "mechanisms",
+    "soak", "flood",
 )  # fmt: skip
 
 
@@ -27,7 +30,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="about a minute a section")
     parser.add_argument("--model", action="append", default=[], help="not of memory: only this")
     parser.add_argument(
-        "--method", action="append", default=[], help="of inprocess and tolerance, only this"
+        "--method", action="append", default=[], help="of inprocess, calls and tolerance, only this"
     )
     arguments = parser.parse_args()
     for section in arguments.sections or SECTIONS:
@@ -35,6 +38,8 @@ def main() -> None:
         CONSOLE.rule(section)
         if section == "inprocess":
             InProcess(quick=arguments.quick).run(tuple(arguments.model), tuple(arguments.method))
+        elif section == "calls":
+            Calls(quick=arguments.quick).run(tuple(arguments.model), tuple(arguments.method))
         elif section == "rules":
             Rules(quick=arguments.quick).run(tuple(arguments.model))
         elif section == "memory":
@@ -47,6 +52,8 @@ def main() -> None:
             Mechanisms(quick=arguments.quick).run()
         elif section == "soak":
             Soak(quick=arguments.quick).run()
+        elif section == "flood":
+            Flood(quick=arguments.quick).run()
         else:
             Served(quick=arguments.quick).run(tuple(arguments.model))
         CONSOLE.print(f"{section}: {perf_counter() - begin:.0f} s")

@@ -22,7 +22,8 @@ from tests.benchmarks.subjects import REPOSITORY, load_subject
 
 _ENVIRONMENT = {
     **os.environ,
-    "PYTHONPATH": str(Path.cwd()),
+    # Whatever the caller runs is what is measured.
+    "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]),
     "ADCAPTUM_ALLOWED_PACKAGES": "tests.benchmarks",
 }
 

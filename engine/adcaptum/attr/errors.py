@@ -10,8 +10,7 @@ translated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from adcaptum.engine.errors import (
     InvalidArgument,
@@ -35,14 +34,28 @@ class UnfitModel(ModelError, AssertionError):
     """A model or layer that cannot be explained by the method."""
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Raises the engine's errors as Captum's types."""
-    try:
-        yield
-    except (InvalidInput, OutOfRange, UnfitModel, *_PASSING):
-        raise
-    except InvalidArgument as error:
-        raise InvalidInput(error.field, error.value, error.allowed) from error
-    except ModelError as error:
-        raise UnfitModel(str(error)) from error
+class _Translating:
+    """A context manager without a state, so that one serves all, also within itself."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, _kind: object, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, (InvalidInput, OutOfRange, UnfitModel, *_PASSING)):
+            return
+        if isinstance(error, InvalidArgument):
+            raise InvalidInput(error.field, error.value, error.allowed) from error
+        if isinstance(error, ModelError):
+            raise UnfitModel(str(error)) from error
+
+
+_TRANSLATING = _Translating()
+
+
+def translated() -> _Translating:
+    """Returns a context that raises the engine's errors as Captum's types."""
+    return _TRANSLATING

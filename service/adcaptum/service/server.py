@@ -20,6 +20,7 @@ from adcaptum.engine.scheduling.limits import Limits
 from adcaptum.service import logs
 from adcaptum.service.device import allocator
 from adcaptum.service.handlers.explainer import Explainer
+from adcaptum.service.handlers.joint.joint_explainer import JointExplainer
 from adcaptum.service.handlers.predictor import Predictor
 from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.request_reader import RequestReader
@@ -131,7 +132,13 @@ class Server:
         )
         predictor = Predictor(self._catalogue, engines, metrics, reader)
         explainer = Explainer(
-            self._catalogue, engines, metrics, cache, SharedComputations(), reader
+            self._catalogue,
+            engines,
+            metrics,
+            cache,
+            SharedComputations(),
+            reader,
+            JointExplainer(engines, metrics, cache),
         )
         grpc_server = grpc.aio.server(
             interceptors=[self._interceptor],

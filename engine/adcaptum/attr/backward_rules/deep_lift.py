@@ -117,9 +117,11 @@ class DeepLift(_Differing, GradientAttribution):
             baselines=baselines,
             additional_forward_args=additional_forward_args,
         )
-        values, delta = self._differences.of(call, custom_attribution_func)
+        values, delta = self._differences.of(
+            call, custom_attribution_func, with_delta=return_convergence_delta
+        )
         answer = like_inputs(call, values)
-        return (answer, delta) if return_convergence_delta else answer
+        return answer if delta is None else (answer, delta)
 
 
 class DeepLiftShap(_Differing, GradientAttribution):
@@ -166,7 +168,7 @@ class DeepLiftShap(_Differing, GradientAttribution):
             call, custom_attribution_func, with_delta=return_convergence_delta
         )
         answer = like_inputs(call, values)
-        return (answer, delta) if return_convergence_delta and delta is not None else answer
+        return answer if delta is None else (answer, delta)
 
 
 class LayerDeepLift(_DifferingInside, LayerAttribution, GradientAttribution):
@@ -196,9 +198,11 @@ class LayerDeepLift(_DifferingInside, LayerAttribution, GradientAttribution):
             additional_forward_args=additional_forward_args,
             at=site_of(self.module, of_input=attribute_to_layer_input),
         )
-        values, delta = self._differences.of(call, custom_attribution_func)
+        values, delta = self._differences.of(
+            call, custom_attribution_func, with_delta=return_convergence_delta
+        )
         answer = like_layer(values)
-        return (answer, delta) if return_convergence_delta else answer
+        return answer if delta is None else (answer, delta)
 
 
 class LayerDeepLiftShap(_DifferingInside, LayerAttribution, GradientAttribution):
@@ -231,7 +235,7 @@ class LayerDeepLiftShap(_DifferingInside, LayerAttribution, GradientAttribution)
             call, custom_attribution_func, with_delta=return_convergence_delta
         )
         answer = like_layer(values)
-        return (answer, delta) if return_convergence_delta and delta is not None else answer
+        return answer if delta is None else (answer, delta)
 
 
 class NeuronDeepLift(_DifferingInside, NeuronAttribution, GradientAttribution):

@@ -37,13 +37,15 @@ class Differences:
     rule: DifferenceRule
     strict: bool
 
-    def of(self, call: CaptumCall, custom: Custom) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Returns the values, and their sum less the outputs' difference, (examples,)."""
+    def of(
+        self, call: CaptumCall, custom: Custom, *, with_delta: bool = False
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """Returns the values, and their sum less the outputs' difference if wanted, (examples,)."""
         multiply = self.multiply_by_inputs and custom is None
         answer = _complete(call, DeepLift(self.rule, multiply, self.strict))
         if custom is not None:
             answer = replace(answer, values=_made(custom, call, answer.values))
-        return answer.values, convergence_delta(answer)
+        return answer.values, convergence_delta(answer) if with_delta else None
 
     def mean(
         self, call: CaptumCall, custom: Custom, *, with_delta: bool
@@ -56,7 +58,7 @@ class Differences:
             method = DeepLiftShap(self.rule, self.multiply_by_inputs, self.strict)
             return _complete(call, method).values, None
         count = call.explicand.count
-        values, deltas = self.of(_pairs(call), custom)
+        values, deltas = self.of(_pairs(call), custom, with_delta=with_delta)
         return tuple(v.unflatten(0, (count, -1)).mean(1) for v in values), deltas
 
 

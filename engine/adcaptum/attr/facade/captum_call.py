@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from adcaptum.attr.errors import InvalidInput, translated
@@ -114,9 +115,10 @@ def _count(inputs: tuple[Tensor, ...]) -> int:
     first: object = inputs[0] if inputs else None
     if not isinstance(first, Tensor):
         return 0
-    with translated():
-        check_dense("inputs[0]", first)
-    return len(first) if first.dim() else 0
+    if first.layout is not torch.strided or first.is_nested:
+        with translated():
+            check_dense("inputs[0]", first)
+    return first.shape[0] if first.dim() else 0
 
 
 def _checked_target(target: object, count: int) -> object:

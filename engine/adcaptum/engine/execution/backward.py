@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import _engine_run_backward as run_backward
 
 from adcaptum.engine.errors import InvalidArgument, OutOfRange
 from adcaptum.engine.vocabulary.target import Neuron
@@ -26,8 +27,12 @@ def gradients(
         seeds: A weight for each number of the outputs.
         again: Whether to keep the graph for a second backward pass.
     """
-    return torch.autograd.grad(
-        outputs, leaves, seeds, retain_graph=again, allow_unused=True, materialize_grads=True
+    # As `torch.autograd.grad`, whose checks of seeds cost a fifth of a small model's gradient.
+    found: Sequence[Tensor | None] = run_backward(
+        outputs, seeds, again, False, leaves, True, accumulate_grad=False
+    )
+    return tuple(
+        [torch.zeros_like(t) if g is None else g for g, t in zip(found, leaves, strict=True)]
     )
 
 

@@ -111,12 +111,16 @@ def run(
     execution = FlowRun(flow, max_rows=max_rows, on_progress=on_progress, forward_rows=forward_rows)
     try:
         check_mode(model)
-        batch_sizer = _batch_sizer_of(model) if batch_rows is None else BatchSizer(fixed=batch_rows)
+        batch_sizer = None if batch_rows is None else BatchSizer(fixed=batch_rows)
         round_ = execution.start()
         while not execution.done:
             try:
-                for pending in _by_key(round_):
-                    _evaluate_all(model, pending, batch_sizer, on_rows, memory)
+                if len(round_) == 1 and round_[0].rows == 1:
+                    _evaluate_row(model, round_[0], on_rows, memory)
+                else:
+                    batch_sizer = batch_sizer or _batch_sizer_of(model)
+                    for pending in _by_key(round_):
+                        _evaluate_all(model, pending, batch_sizer, on_rows, memory)
             # The flow handles the error or raises it.
             except Exception as error:  # noqa: BLE001
                 round_ = execution.fail(error)
@@ -213,6 +217,19 @@ def _evaluate_all(
         if on_rows is not None:
             on_rows(rows)
         waiting = [p for p in waiting if p.done < p.rows]
+
+
+def _evaluate_row(
+    model: Model,
+    pending: Pending,
+    on_rows: Callable[[int], None] | None,
+    memory: ReferenceMemory | None,
+) -> None:
+    """Evaluates an evaluation of one row, whose batch leaves nothing to choose or to learn."""
+    (part,) = evaluate(model, [RowRange(pending.evaluation, 0, 1)], memory=memory)
+    pending.add(0, 1, part)
+    if on_rows is not None:
+        on_rows(1)
 
 
 def _references_return(waiting: Sequence[Pending], rows: int) -> bool:

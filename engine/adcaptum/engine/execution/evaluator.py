@@ -26,9 +26,8 @@ from adcaptum.engine.execution.parts import Part, joined
 from adcaptum.engine.execution.references.reference_batch import ReferenceBatch
 from adcaptum.engine.execution.references.reference_cache import ReferenceMemory
 from adcaptum.engine.execution.taps import Enough, Taps
-from adcaptum.engine.execution.target_places import target_places, values_at
+from adcaptum.engine.execution.target_places import ones_at, target_places, values_at
 from adcaptum.engine.rows.distinct import Distinct
-from adcaptum.engine.rows.sources import some
 from adcaptum.engine.rules import Interception
 from adcaptum.engine.rules.reference_trace import TraceMismatch
 from adcaptum.engine.vocabulary.arguments import Shared
@@ -96,9 +95,9 @@ def _together(
     """Runs the model on the rows of all slices in one forward."""
     first = slices[0].evaluation
     examples = sum([piece.stop - piece.start for piece in slices])
-    compared = ReferenceBatch.of(slices, memory)
+    compared = None if first.references is None else ReferenceBatch.of(slices, memory)
     rows = examples if compared is None else examples + compared.rows
-    columns = [columns_of(piece) for piece in slices]
+    columns = [columns_of(piece, alone=len(slices) == 1) for piece in slices]
     with _normal_tensors(), torch.set_grad_enabled(first.wrt is not None):
         inputs = list(pack_rows([(s.evaluation.rows, s.start, s.stop) for s in slices]))
         arguments = pack_arguments(slices)
@@ -107,12 +106,8 @@ def _together(
         )
         if shared is not None:
             inputs, rows = list(shared.rows), len(shared.rows[0])
-        taps = Taps(rows)
-        _set_taps(taps, first, slices)
-        leaves: tuple[Tensor, ...] = ()
-        if first.wrt == INPUT:
-            leaves = tuple(t.requires_grad_() for t in inputs)
-            inputs = [t.clone() for t in leaves]
+        taps = _taps(first, slices, rows)
+        leaves, inputs = _with_leaves(inputs) if first.wrt == INPUT else ((), inputs)
         if compared is not None:
             inputs, arguments = compared.below(inputs, arguments, first.arguments)
         interception = _interception(model, first, compared)
@@ -123,7 +118,7 @@ def _together(
         if shared is not None:
             objective = objective[shared.numbers]
         inside: tuple[Tensor, ...] = ()
-        if first.wrt is not None and first.wrt != INPUT:
+        if first.wrt is not None and not leaves:
             leaves = inside = taps.leaves(first.wrt)
         uncovered = () if interception is None else interception.uncovered(objective)
         starts = None
@@ -131,21 +126,22 @@ def _together(
             starts = compared.end(objective, inside, whole=not enough, sure=not uncovered)
         own = objective if compared is None else objective[:examples]
         places = target_places(own, columns) if _share_target(slices) else None
-        found = _differentiate(
-            objective, places, taps, leaves, first, unused=_unused(first, interception, objective)
-        )
+        found: tuple[Tensor, ...] = ()
+        if first.wrt is not None:
+            unused = _unused(first, interception, objective)
+            seed = None if unused else ones_at(objective, places, examples)
+            found = _differentiate(objective, seed, taps, leaves, first)
     # Those of a model whose channels come last may come so, too.
     found = tuple([t.contiguous() for t in found])
-    objective = objective.detach()
-    activations = tuple(t.detach() for t in taps.values(first.read)) if first.read else ()
-    of_references = None if starts is None else values_at(starts.output(), places)
+    activations = tuple([t.detach() for t in taps.values(first.read)]) if first.read else ()
+    of_references = None
     if starts is not None and first.references is not None:
-        found = tuple(t[:examples] for t in found)
+        of_references = values_at(starts.output(), places)
+        found = tuple([t[:examples] for t in found])
+        activations = tuple([t[:examples] for t in activations])
         if first.references.multiply:
             found = starts.contributions(found, leaves)
-        objective = objective[:examples]
-        activations = tuple(t[:examples] for t in activations)
-    whole = Part(values_at(objective, places), found, activations, of_references, uncovered)
+    whole = Part(values_at(own.detach(), places), found, activations, of_references, uncovered)
     if len(slices) == 1:
         return [whole]
     values = whole.values.split([len(piece) for piece in slices])
@@ -154,8 +150,14 @@ def _together(
     )
 
 
+def _with_leaves(inputs: list[Tensor]) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+    """Returns the leaves of gradients at the inputs, and copies, which the model may overwrite."""
+    leaves = tuple([t.requires_grad_() for t in inputs])
+    return leaves, [t.clone() for t in leaves]
+
+
 def _values_of_each(
-    slices: Sequence[RowRange], parts: Sequence[Tensor], columns: Sequence[Tensor | None]
+    slices: Sequence[RowRange], parts: Sequence[Tensor], columns: Sequence[Tensor | int | None]
 ) -> tuple[Tensor, ...]:
     """Returns each slice's values, where some slices have a target and others read the outputs."""
     return tuple(
@@ -200,7 +202,9 @@ def _interception(
     return first.rule.interception(model, None if compared is None else compared.pairs)
 
 
-def _set_taps(taps: Taps, first: Evaluation, slices: Sequence[RowRange]) -> None:
+def _taps(first: Evaluation, slices: Sequence[RowRange], rows: int) -> Taps:
+    """Returns the taps of a batch of so many rows."""
+    taps = Taps(rows)
     if first.wrt is not None and first.wrt != INPUT:
         taps.differentiate(first.wrt)
     if first.read is not None:
@@ -212,6 +216,7 @@ def _set_taps(taps: Taps, first: Evaluation, slices: Sequence[RowRange]) -> None
     if first.patch is not None:
         patches = [(s.evaluation.patch.rows, s.start, s.stop) for s in slices if s.evaluation.patch]
         taps.patch(first.patch.site, pack_rows(patches))
+    return taps
 
 
 def _call(
@@ -285,24 +290,27 @@ def _unused(first: Evaluation, interception: Interception | None, objective: Ten
 
 def _differentiate(
     objective: Tensor,
-    places: Tensor | None,
+    seed: Tensor | None,
     taps: Taps,
     leaves: tuple[Tensor, ...],
     first: Evaluation,
-    *,
-    unused: bool,
 ) -> tuple[Tensor, ...]:
-    if unused or first.wrt is None:
-        return tuple(torch.zeros_like(t) for t in leaves)
-    assert places is not None, "a gradient has a target"
+    """Returns the gradient of the sum of all rows' targets: one backward pass, however many rows.
+
+    Args:
+        objective: The numbers that the targets are among.
+        seed: Ones at the targets; None: they do not depend on the leaves.
+        taps: The taps of the batch.
+        leaves: The tensors at the site of the gradients.
+        first: An evaluation of the batch.
+    """
+    if seed is None:
+        return tuple([torch.zeros_like(t) for t in leaves])
     if not objective.requires_grad:
         raise NotDifferentiable(
             f"no gradient of the target reaches {first.wrt}: the model computes it without "
             "autograd, or the target does not depend on it"
         )
-    # The gradient of the sum of all rows' targets: one backward pass, whatever the number of rows.
-    seed = torch.zeros_like(objective, memory_format=torch.contiguous_format)
-    some(seed.view(seed.shape[0], -1), 0, places.shape[0]).scatter_(1, places, 1)
     if first.through is None:
         return gradients((objective,), leaves, (seed,))
     middle = taps.leaves(first.through.site)

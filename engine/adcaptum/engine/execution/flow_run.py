@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Generic, TypeVar
 
 from adcaptum.engine.errors import BudgetExceeded
@@ -65,16 +66,16 @@ class FlowRun(Generic[T]):
 
     def start(self) -> tuple[Pending, ...]:
         """Runs the flow to its first round."""
-        return self._step(lambda: next(self._flow))
+        return self._step(self._flow.__next__)
 
     def advance(self) -> tuple[Pending, ...]:
         """Hands the flow the readings of its round and runs it to the next."""
-        readings = tuple(p.reading() for p in self.pending)
-        return self._step(lambda: self._flow.send(readings))
+        readings = tuple([p.reading() for p in self.pending])
+        return self._step(partial(self._flow.send, readings))
 
     def fail(self, error: BaseException) -> tuple[Pending, ...]:
         """Throws a failed evaluation's error into the flow, which may raise it or go on."""
-        return self._step(lambda: self._flow.throw(error))
+        return self._step(partial(self._flow.throw, error))
 
     def stop(self, reason: StopReason) -> bool:
         """Ends the flow with its best answer so far; False, without ending it, if there is none."""
@@ -99,7 +100,7 @@ class FlowRun(Generic[T]):
         assert self.done, "the flow has ended"
         result = self._result
         if isinstance(result, Attribution):
-            result = replace(result, rows_used=self.rows_used)
+            result = result.with_rows(self.rows_used)
         # The best answer of a stopped flow is an Attribution, and so is T.
         return result  # type: ignore[return-value]
 

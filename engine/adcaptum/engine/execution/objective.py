@@ -52,7 +52,7 @@ def first_tensor(output: object, rows: int) -> Tensor:
         tensor = next((t for t in tree_leaves(output) if isinstance(t, Tensor)), None)
     if not isinstance(tensor, Tensor):
         raise ModelError(f"the model returned {type(output).__name__} without a tensor in it")
-    if tensor.shape[:1] != (rows,):
+    if tensor.dim() == 0 or tensor.shape[0] != rows:
         raise NotPerRow(
             f"the model's output has shape {tuple(tensor.shape)}: its first dimension should be "
             f"the {rows} rows of the batch"

@@ -59,6 +59,8 @@ def pack_rows(slices: Sequence[tuple[Rows, int, int]]) -> tuple[Tensor, ...]:
 def pack_arguments(slices: Sequence[RowRange]) -> list[object]:
     """Makes the further arguments of all slices' rows."""
     packed: list[object] = []
+    if not slices[0].evaluation.arguments.values:
+        return packed
     for i, argument in enumerate(slices[0].evaluation.arguments.values):
         if isinstance(argument, Shared):
             packed.append(argument.value)
@@ -118,15 +120,28 @@ def _pair_prints(evaluation: Evaluation, pairs: Tensor) -> tuple[Hashable, ...]:
     return tuple([(of_rows[row], of_examples[example]) for row, example in pairs.tolist()])
 
 
-def columns_of(piece: RowRange) -> Tensor | None:
-    """Returns the index of each row's target, (rows, dims), on the CPU; None if it needs none."""
-    target, rows = piece.evaluation.target, piece.evaluation.rows
+def columns_of(piece: RowRange, *, alone: bool = False) -> Tensor | int | None:
+    """Returns the index of each row's target, (rows, dims), on the CPU; None if it needs none.
+
+    Args:
+        piece: The rows.
+        alone: Whether they are a batch: then an index that all rows share may be a number.
+    """
+    target = piece.evaluation.target
     if isinstance(target, Neuron) and target.one:
         return torch.tensor([target.index], dtype=torch.int64).expand(len(piece), -1)
-    if not isinstance(target, Output) or target.indices is None:
+    if not isinstance(target, Output):
         return None
-    if target.indices.shape[0] == 1:
-        return target.indices.expand(piece.stop - piece.start, -1)
+    if target.index is not None:
+        return target.index if alone else torch.full((len(piece), 1), target.index)
+    return None if target.indices is None else _of_rows(target.indices, piece)
+
+
+def _of_rows(indices: Tensor, piece: RowRange) -> Tensor:
+    """Returns the indices of each row, of indices of each example or of all."""
+    if indices.shape[0] == 1:
+        return indices.expand(piece.stop - piece.start, -1)
+    rows = piece.evaluation.rows
     if rows.per_example == 1:
-        return some(target.indices, piece.start, piece.stop)
-    return target.indices.index_select(0, rows.examples(piece.start, piece.stop))
+        return some(indices, piece.start, piece.stop)
+    return indices.index_select(0, rows.examples(piece.start, piece.stop))

@@ -10,10 +10,11 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from itertools import accumulate
 from threading import Lock, get_ident
+from types import TracebackType
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -89,13 +90,25 @@ class _Tap:
             )
 
     def _act(self, value: object) -> object | None:
-        # Most modules give a tensor.
-        leaves, structure = ([value], None) if isinstance(value, Tensor) else tree_flatten(value)
+        if isinstance(value, Tensor) and not isinstance(self.module, nn.RNNBase):
+            # Most modules give a tensor whose first dimension is the examples.
+            own = self._replaced((value,) if value.is_floating_point() else ())
+            return own[0] if own else None
+        leaves, structure = tree_flatten(value)
         where = [i for i, t in enumerate(leaves) if isinstance(t, Tensor) and t.is_floating_point()]
         dims = _example_dims(self.module, len(where))
         tensors = tuple(_moved(leaves[i], d, 0) for i, d in zip(where, dims, strict=True))
+        replaced = self._replaced(tensors)
+        if replaced is None:
+            return None
+        for i, t, d in zip(where, replaced, dims, strict=True):
+            leaves[i] = _moved(t, 0, d)
+        return tree_unflatten(leaves, structure)
+
+    def _replaced(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        """Takes the tensors at the site; returns replacements, or None to leave them."""
         for t in tensors:
-            if t.shape[:1] != (self._rows,):
+            if t.dim() == 0 or t.shape[0] != self._rows:
                 raise ModelError(
                     f"{self.site} has a tensor of shape {tuple(t.shape)}: its first dimension "
                     f"should be the {self._rows} rows of the batch"
@@ -113,16 +126,12 @@ class _Tap:
                 for p, t in zip(self.patch, tensors, strict=True)
             )
         if self.differentiate:
-            self.leaves = tuple(self._leaf(t) for t in tensors)
+            self.leaves = tuple([self._leaf(t) for t in tensors])
             # A clone, because later operations may overwrite it in place, which a leaf forbids.
-            tensors = tuple(leaf.clone() for leaf in self.leaves)
+            tensors = tuple([leaf.clone() for leaf in self.leaves])
         # Copies the values to keep, because later operations may work in place.
-        self.values = self.leaves or tuple(t.clone() for t in tensors)
-        if self.patch is None and not self.differentiate:
-            return None
-        for i, t, d in zip(where, tensors, dims, strict=True):
-            leaves[i] = _moved(t, 0, d)
-        return leaves[0] if structure is None else tree_unflatten(leaves, structure)
+        self.values = self.leaves or tuple([t.clone() for t in tensors])
+        return None if self.patch is None and not self.differentiate else tensors
 
     def _leaf(self, t: Tensor) -> Tensor:
         """Makes the leaf of the gradients; cuts the graph behind it unless a gradient flows on."""
@@ -168,13 +177,12 @@ class Taps:
 
     def values(self, site: Site) -> tuple[Tensor, ...]:
         """Returns the floating-point tensors at a site, after the forward."""
-        return tuple(t for tap in self._taps[site] for t in tap.values)
+        return tuple([t for tap in self._taps[site] for t in tap.values])
 
     def leaves(self, site: Site) -> tuple[Tensor, ...]:
         """Returns the leaves of the gradients at a site, after the forward."""
-        return tuple(t for tap in self._taps[site] for t in tap.leaves)
+        return tuple([t for tap in self._taps[site] for t in tap.leaves])
 
-    @contextmanager
     def open(
         self,
         model: object,
@@ -182,8 +190,8 @@ class Taps:
         enough: bool = False,
         arguments: Sequence[object] = (),
         watch: bool = False,
-    ) -> Iterator[None]:
-        """Sets the taps for the duration of a `with` block.
+    ) -> _Opened:
+        """Returns a context in which the taps are set.
 
         Args:
             model: The model; layers that are named have to be its.
@@ -198,34 +206,14 @@ class Taps:
             ModelError: If a site of several layers is to have other tensors than it has.
         """
         every = [tap for taps in self._taps.values() for tap in taps]
-        thread = get_ident()
-        handles: list[RemovableHandle] = []
-        counts: CallCounts | None = None
-
-        def seen(tap: _Tap, value: object) -> object | None:
-            made = tap(value)
-            if enough and get_ident() == thread and all(each.settled(counts) for each in every):
-                raise Enough
-            return made
-
-        try:
-            for tap in every:
-                assert not isinstance(tap.site.layer, tuple), "each tap has one layer"
-                tap.module = find_layer(model, tap.site.layer)
-                handles.append(_register(tap, seen))
-            self._hand_out()
-            if enough and any(tap.site.call is None for tap in every):
-                counts = CallCounts.of(model, arguments)
-            unsure = watch and counts is not None and not all(tap.sure(counts) for tap in every)
-            with counts.watched(lambda: _once(every)) if counts and unsure else nullcontext():
-                yield
-        except Enough:
-            return
-        finally:
-            for handle in handles:
-                handle.remove()
         for tap in every:
-            tap.check()
+            assert not isinstance(tap.site.layer, tuple), "each tap has one layer"
+            tap.module = find_layer(model, tap.site.layer)
+        self._hand_out()
+        counts: CallCounts | None = None
+        if enough and any(tap.site.call is None for tap in every):
+            counts = CallCounts.of(model, arguments)
+        return _Opened(every, counts, enough=enough, watch=watch)
 
     def _hand_out(self) -> None:
         """Divides a site's replacement among its taps."""
@@ -239,14 +227,75 @@ class Taps:
 
     def _at(self, site: Site) -> tuple[_Tap, ...]:
         """Returns the taps of a site; makes them if there are none."""
-        if site not in self._taps:
+        found = self._taps.get(site)
+        if found is None:
             layers = site.layer if isinstance(site.layer, tuple) else (site.layer,)
             # Of several layers one may feed another: both have a gradient.
-            self._taps[site] = tuple(
-                _Tap(Site(layer, site.io, site.call), self._rows, cut=len(layers) == 1)
-                for layer in layers
+            found = tuple(
+                [
+                    _Tap(Site(layer, site.io, site.call), self._rows, cut=len(layers) == 1)
+                    for layer in layers
+                ]
             )
-        return self._taps[site]
+            self._taps[site] = found
+        return found
+
+
+class _Opened:
+    """The taps of one batch as hooks of their modules, for the duration of a `with` block."""
+
+    __slots__ = ("_counts", "_enough", "_every", "_handles", "_thread", "_watch")
+
+    def __init__(
+        self, every: list[_Tap], counts: CallCounts | None, *, enough: bool, watch: bool
+    ) -> None:
+        self._every = every
+        self._counts = counts
+        self._enough = enough
+        self._thread = get_ident()
+        self._handles: list[RemovableHandle] = []
+        self._watch: AbstractContextManager[object] | None = None
+        if watch and counts is not None and not all(tap.sure(counts) for tap in every):
+            self._watch = counts.watched(lambda: _once(every))
+
+    def __enter__(self) -> None:
+        try:
+            for tap in self._every:
+                self._handles.append(_register(tap, self._seen))
+            if self._watch is not None:
+                self._watch.__enter__()
+        except BaseException:
+            self._remove()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        try:
+            if self._watch is not None:
+                self._watch.__exit__(kind, error, traceback)
+        finally:
+            self._remove()
+        if kind is None:
+            for tap in self._every:
+                tap.check()
+        return kind is Enough
+
+    def _remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _seen(self, tap: _Tap, value: object) -> object | None:
+        made = tap(value)
+        if self._enough and get_ident() == self._thread:
+            for each in self._every:
+                if not each.settled(self._counts):
+                    return made
+            raise Enough
+        return made
 
 
 def layer_shapes(

@@ -9,30 +9,52 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.errors import InvalidArgument, OutOfRange
+from adcaptum.engine.rows.sources import some
 
 # The number of values up to which Python compares faster than an operation of torch.
 _FEW = 32
 
+Places = Tensor | int
+"""The place of each row's target among the row's numbers, (rows, 1); or one place for all rows."""
 
-def target_places(objective: Tensor, columns: Sequence[Tensor | None]) -> Tensor:
-    """Returns the place of each row's target among the row's numbers, (rows, 1).
+
+def target_places(objective: Tensor, columns: Sequence[Tensor | int | None]) -> Places:
+    """Returns the place of each row's target.
+
+    Args:
+        objective: The numbers that the targets are among, (rows, *dims).
+        columns: The index of each row's target, (rows, dims), part by part; a number is that of
+            all rows.
 
     Raises:
         InvalidArgument: If a column does not name one number.
     """
     shape = tuple(objective.shape[1:])
-    given = [c for c in columns if c is not None]
+    index = columns[0]
+    if isinstance(index, int):
+        assert len(columns) == 1, "it is that of all rows"
+        if len(shape) == 1 and -shape[0] <= index < shape[0]:
+            return index % shape[0]
+        columns = [torch.full((len(objective), 1), index, device="cpu")]
+    given = [c for c in columns if isinstance(c, Tensor)]
     size = prod(shape)
     if not given or (size == 1 and not any(bool(c.any()) for c in given)):
         if size != 1:
             raise _not_given(shape)
-        return torch.zeros(objective.shape[0], 1, dtype=torch.int64, device=objective.device)
+        return 0
     if len(given) < len(columns):
         raise _not_given(shape)
-    given = [_padded(c, shape) for c in given]
+    given = [c if c.shape[1] == len(shape) else _padded(c, shape) for c in given]
     joint = given[0] if len(given) == 1 else _joined(given, shape)
     if joint.shape[1] != len(shape):
         raise _out_of_range(joint, shape)
+    if len(shape) == 1 and joint.shape[0] <= _FEW:
+        # The usual case, without operations of torch, which dominate small batches.
+        few = joint.flatten().tolist()
+        if min(few) < -shape[0] or max(few) >= shape[0]:
+            raise _out_of_range(joint, shape)
+        if few.count(few[0]) == len(few):
+            return int(few[0]) % shape[0]
     # Does not wait for the copy, so that backward is launched right behind the forward.
     return _flat(joint, shape).to(objective.device, non_blocking=True)
 
@@ -48,7 +70,6 @@ def _padded(columns: Tensor, shape: tuple[int, ...]) -> Tensor:
 def _flat(joint: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Converts indices, (rows, dims), to numbers of elements, (rows, 1)."""
     if len(shape) == 1:
-        # The usual case, with as few operations as possible, which dominate small batches.
         low, high = _bounds(joint)
         if high >= shape[0] or low < -shape[0]:
             raise _out_of_range(joint, shape)
@@ -94,9 +115,23 @@ def _out_of_range(columns: Tensor, shape: tuple[int, ...]) -> InvalidArgument:
     )
 
 
-def values_at(objective: Tensor, places: Tensor | None) -> Tensor:
-    """Returns each row's target, (rows,); without places the raw outputs."""
+def values_at(objective: Tensor, places: Places | None) -> Tensor:
+    """Returns each row's target, (rows,), as a copy; without places the raw outputs."""
     if places is None:
         return objective
     flat = objective if objective.dim() == 2 else objective.reshape(objective.shape[0], -1)
+    if isinstance(places, int):
+        return flat.select(1, places).clone()
     return flat.gather(1, places).squeeze(1)
+
+
+def ones_at(objective: Tensor, places: Places | None, rows: int) -> Tensor:
+    """Returns ones at the first rows' targets and zeros elsewhere, in the objective's shape."""
+    assert places is not None, "a gradient has a target"
+    made = torch.zeros_like(objective, memory_format=torch.contiguous_format)
+    flat = some(made if made.dim() == 2 else made.view(made.shape[0], -1), 0, rows)
+    if isinstance(places, int):
+        flat.select(1, places).fill_(1)
+    else:
+        flat.scatter_(1, places, 1)
+    return made

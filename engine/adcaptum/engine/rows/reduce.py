@@ -19,6 +19,8 @@ from adcaptum.engine.rows.accumulator import Accumulator, summable, summing_dtyp
 from adcaptum.engine.rows.moments import merged
 from adcaptum.engine.rows.sources import Rows, blocks
 
+_WIDE = frozenset({torch.float32, torch.float64})
+
 
 class Sink(Protocol):
     """A fold of an evaluation's gradients, range by range, each row once, in any order."""
@@ -102,7 +104,7 @@ def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def widened(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Converts tensors to the dtype of their sums."""
-    return tuple([t.to(accumulator_dtype(t.dtype)) for t in tensors])
+    return tuple([t if t.dtype in _WIDE else t.to(accumulator_dtype(t.dtype)) for t in tensors])
 
 
 class _Stacked:

@@ -119,7 +119,7 @@ class Given(Rows):
         return tuple(t.detach()[e0:e1, None][:, s0:s1].clone() for t in self.tensors)
 
     def take(self, start: int, stop: int) -> tuple[Tensor, ...]:
-        return tuple(t.detach()[start:stop].clone() for t in self.tensors)
+        return tuple([some(t.detach(), start, stop).clone() for t in self.tensors])
 
     def __len__(self) -> int:
         return self.tensors[0].shape[0]

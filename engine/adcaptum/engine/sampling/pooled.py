@@ -8,6 +8,11 @@ from torch import Tensor
 from adcaptum.engine.sampling.replicates import signs
 
 
+def parts_bytes(features: int) -> int:
+    """Estimates the memory of the parts of one game's errors, those before and those with them."""
+    return 2 * 8 * len(signs(1)) * features
+
+
 class Pooled:
     """The mean of independent rounds, each weighted by its number of samples.
 

@@ -67,11 +67,11 @@ class Ledger:
             accounts.append(account)
         self._open[request] = tuple(accounts)
         for account in accounts:
-            account.requests += 1
+            account.requests += request.members
             account.rows += request.expected_rows
             account.nbytes += request.nbytes
         backlog = self.backlogs[request.priority]
-        backlog.requests += 1
+        backlog.requests += request.members
         backlog.expect(request.expected_rows, request.expected_seconds)
 
     def close(self, request: Request) -> None:
@@ -80,10 +80,10 @@ class Ledger:
         if not accounts:
             return
         backlog = self.backlogs[request.priority]
-        backlog.requests -= 1
+        backlog.requests -= request.members
         backlog.expect(-request.expected_rows, -request.expected_seconds)
         for account in accounts:
-            account.requests -= 1
+            account.requests -= request.members
             account.rows -= request.expected_rows + request.pending_rows
             account.nbytes -= request.nbytes
         if request.caller is not None and not accounts[-1].requests:

@@ -34,16 +34,23 @@ class Limits(NamedTuple):
     rows: int | None = None
     nbytes: int | None = None
 
-    def excess(self, held: Account, rows: int, nbytes: int) -> Excess | None:
-        """Returns the limit that a request of these rows and bytes would exceed; None: none.
+    def excess(self, held: Account, rows: int, nbytes: int, requests: int = 1) -> Excess | None:
+        """Returns the limit that requests of these rows and bytes would exceed; None: none.
 
         An account with nothing under way may always have one request: one that is larger than the
         limits would otherwise never get in, and its caller would try again for ever.
+
+        Args:
+            held: The work under way.
+            rows: The rows of the requests.
+            nbytes: Their bytes.
+            requests: Their number.
         """
-        if not held.requests:
+        if not held.requests and requests == 1:
             return None
-        if self.requests is not None and held.requests >= self.requests:
-            return Excess("requests", held.requests, self.requests, 1)
+        if self.requests is not None and held.requests + requests > self.requests:
+            over = held.requests + requests - self.requests
+            return Excess("requests", held.requests, self.requests, over)
         if self.rows is not None and held.rows + rows > self.rows:
             return Excess("rows", held.rows, self.rows, held.rows + rows - self.rows)
         if self.nbytes is not None and held.nbytes + nbytes > self.nbytes:

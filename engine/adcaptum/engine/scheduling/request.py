@@ -19,6 +19,7 @@ class Request:
         rows: The number of rows that it is expected to add in all, as far as is known.
         seconds: The time that these are expected to take.
         nbytes: The memory that it holds until it ends, in bytes.
+        members: The number of callers' requests that it stands for.
 
     Attributes:
         pending_rows: Rows added and not yet evaluated, whether waiting or in a running batch.
@@ -30,7 +31,7 @@ class Request:
 
     __slots__ = (
         "announced", "arrival", "caller", "cancelled", "deadline", "expected_rows",
-        "expected_seconds", "name", "nbytes", "overdue", "pending_rows", "priority",
+        "expected_seconds", "members", "name", "nbytes", "overdue", "pending_rows", "priority",
         "returned_rows", "scheduled_at", "served_rows", "timed", "virtual_time",
     )  # fmt: skip
 
@@ -44,6 +45,7 @@ class Request:
         rows: int = 0,
         seconds: float = 0.0,
         nbytes: int = 0,
+        members: int = 1,
     ) -> None:
         self.name = name
         self.priority = priority
@@ -52,6 +54,7 @@ class Request:
         self.expected_rows = rows
         self.expected_seconds = seconds
         self.nbytes = nbytes
+        self.members = members
         self.announced = False
         self.arrival = -1
         self.cancelled = False

@@ -76,6 +76,23 @@ class Attribution:
         """Returns the reason for which the explanation of one example ended."""
         return self.stop_reasons[example] if self.stop_reasons else self.stop_reason
 
+    def with_rows(self, rows_used: int) -> Attribution:
+        """Returns the answer with its number of rows, in a third of the time of `replace`."""
+        return Attribution(
+            self.values,
+            self.output,
+            self.baseline_output,
+            self.completeness_error,
+            self.standard_error,
+            self.standard_errors,
+            self.relative_error,
+            rows_used,
+            self.stop_reason,
+            self.stop_reasons,
+            self.pairs,
+            self.uncovered_ops,
+        )
+
 
 def completeness_error(
     values: tuple[Tensor, ...], output: Tensor, baseline_output: Tensor
@@ -161,6 +178,61 @@ def joined(answers: Sequence[Attribution]) -> Attribution:
 
 def _reasons(answer: Attribution) -> tuple[StopReason, ...]:
     return answer.stop_reasons or (answer.stop_reason,) * len(answer.values[0])
+
+
+def divided(answer: Attribution, counts: Sequence[int]) -> list[Attribution]:
+    """Divides an answer for several examples; `joined` joins the parts again.
+
+    Args:
+        answer: The answer.
+        counts: The number of examples of each part, in their order; in all, those of the answer.
+
+    Returns:
+        The parts. Their rows are shares in proportion to the examples, rounded up.
+    """
+    if len(counts) == 1:
+        return [answer]
+    total = sum(counts)
+    absent = [None] * len(counts)
+
+    def each(tensors: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+        return list(zip(*[t.split(counts) for t in tensors], strict=True)) or [()] * len(counts)
+
+    def of(tensor: Tensor | None) -> Sequence[Tensor | None]:
+        return absent if tensor is None else tensor.split(counts)
+
+    columns = zip(
+        counts,
+        each(answer.values),
+        of(answer.output),
+        of(answer.baseline_output),
+        of(answer.completeness_error),
+        of(answer.standard_error),
+        each(answer.standard_errors),
+        of(answer.relative_error),
+        strict=True,
+    )
+    parts, first = [], 0
+    for count, values, output, baseline_output, incomplete, error, errors, relative in columns:
+        part = Attribution(
+            values,
+            output,
+            baseline_output,
+            incomplete,
+            error,
+            errors,
+            relative,
+            -(-answer.rows_used * count // total),
+            answer.stop_reason,
+            (),
+            answer.pairs,
+            answer.uncovered_ops,
+        )
+        if answer.stop_reasons:
+            part = with_stop_reasons(part, answer.stop_reasons[first : first + count])
+        parts.append(part)
+        first += count
+    return parts
 
 
 def _each(

@@ -14,6 +14,7 @@ from adcaptum.engine.vocabulary.endpoints import values_at_site
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.explicand_forms import in_floating_dtype
 from adcaptum.engine.vocabulary.flow import Flow, ask, gather
+from adcaptum.engine.vocabulary.method import value_bytes
 from adcaptum.engine.vocabulary.site import INPUT
 
 Tensors = tuple[Tensor, ...]
@@ -57,6 +58,15 @@ def background_endpoint_rows(explicand: Explicand) -> int:
         return rows
     each = max((len(t) for t in explicand.baselines or ()), default=1)
     return rows + each * _examples(explicand)
+
+
+def background_bytes(explicand: Explicand) -> int:
+    """Estimates the memory of backgrounds that a flow makes: at a site, or with a tolerance."""
+    rows = max((len(t) for t in explicand.baselines or ()), default=1)
+    of_all = rows * value_bytes(explicand)
+    at_site = 0 if explicand.at == INPUT else of_all * _examples(explicand) // explicand.count
+    # With a tolerance each example's flow has its own.
+    return at_site if explicand.tolerance is None else of_all + max(of_all, at_site)
 
 
 def _background(explicand: Explicand) -> Tensors:

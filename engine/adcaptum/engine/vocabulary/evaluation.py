@@ -8,7 +8,7 @@ values and gradients; a `Reading` is its result. Evaluations with equal keys may
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import Final, Self
@@ -34,6 +34,10 @@ FORWARD_ROWS: Final = 32
 
 FORWARD_BYTES: Final = 1 << 16
 """The most bytes of the rows of such a forward, if they are more than one."""
+
+
+STACK: Final = Stack()
+"""The reduction that keeps every row."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +117,7 @@ class Evaluation:
     read: Site | None = None
     patch: Patch | None = None
     arguments: Arguments = NO_ARGUMENTS
-    reduce: Reduce = field(default_factory=Stack)
+    reduce: Reduce = STACK
     through: Neuron | None = None
     outputs: bool = True
     rule: Rule | None = None

@@ -22,7 +22,7 @@ from adcaptum.engine.vocabulary.explicand_forms import (
     given_baselines,
     given_inputs,
     given_masks,
-    target_indices,
+    given_target,
 )
 from adcaptum.engine.vocabulary.site import INPUT, Site
 from adcaptum.engine.vocabulary.target import EveryOutput, Neuron, Output, Target
@@ -129,7 +129,7 @@ class Explicand:
             inputs=tensors,
             target=target
             if isinstance(target, Neuron | EveryOutput)
-            else Output(target_indices(target, count)),
+            else given_target(target, count),
             baselines=starts,
             at=at,
             arguments=further_arguments(additional_forward_args, count),

@@ -15,10 +15,22 @@ from adcaptum.engine.vocabulary.arguments import (
     PerExample,
     Shared,
 )
+from adcaptum.engine.vocabulary.target import Output
 
 Tensors = Tensor | Sequence[Tensor]
 Baselines = Tensor | float | Sequence[Tensor | float]
 Targets = int | Sequence[int] | Sequence[tuple[int, ...]] | Tensor | None
+
+
+def given_target(target: Targets, count: int) -> Output:
+    """Brings a target to an output of the model.
+
+    Raises:
+        InvalidArgument: If it is not one index, or one per example.
+    """
+    if type(target) is int and -(1 << 63) <= target < 1 << 63:
+        return Output(index=target)
+    return Output(target_indices(target, count))
 
 
 def target_indices(target: Targets, count: int) -> Tensor | None:
@@ -58,19 +70,16 @@ def given_inputs(inputs: Tensors) -> tuple[Tensor, ...]:
     Raises:
         InvalidArgument: If there are none, one is no tensor, or their numbers of examples differ.
     """
-    tensors = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    if isinstance(inputs, Tensor):
+        _check_input(0, inputs)
+        return (inputs.detach(),)
+    tensors = tuple(inputs)
     if not tensors:
         raise InvalidArgument("inputs", "empty", "at least one tensor")
     for i, t in enumerate(tensors):
         if not isinstance(t, Tensor):
             raise InvalidArgument(f"inputs[{i}]", f"of type {type(t).__name__}", "a torch.Tensor")
-        check_dense(f"inputs[{i}]", t)
-        if t.dim() == 0 or t.shape[0] == 0:
-            raise InvalidArgument(
-                f"inputs[{i}]",
-                f"a tensor of shape {tuple(t.shape)}",
-                "the first dimension is the examples, at least one",
-            )
+        _check_input(i, t)
         if t.shape[0] != tensors[0].shape[0]:
             raise InvalidArgument(
                 f"inputs[{i}]",
@@ -78,6 +87,16 @@ def given_inputs(inputs: Tensors) -> tuple[Tensor, ...]:
                 f"as many examples as inputs[0], {len(tensors[0])}",
             )
     return tuple(t.detach() for t in tensors)
+
+
+def _check_input(i: int, t: Tensor) -> None:
+    check_dense(f"inputs[{i}]", t)
+    if t.dim() == 0 or t.shape[0] == 0:
+        raise InvalidArgument(
+            f"inputs[{i}]",
+            f"a tensor of shape {tuple(t.shape)}",
+            "the first dimension is the examples, at least one",
+        )
 
 
 def further_arguments(values: Sequence[object], count: int) -> Arguments:

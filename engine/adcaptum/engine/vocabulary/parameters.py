@@ -130,15 +130,21 @@ def check(method: object) -> None:
         InvalidArgument: For a value of a wrong type or out of bounds.
     """
     kind: type = type(method)
-    own = {f.name for f in fields(kind) if "text" in f.metadata} if is_dataclass(kind) else set()
-    for known in describe(kind) if own else ():
+    for known in _own(kind):
         value = getattr(method, known.name)
-        if known.name not in own or value is known.default:
+        if value is known.default:
             continue
         whole = known.type in {ParameterType.INTEGER, ParameterType.INTEGERS}
         _checked(replace(known, maximum=None) if whole else known, value, "")
         if known.type is ParameterType.METHOD:
             check(value)
+
+
+@cache
+def _own(method: type) -> tuple[Parameter, ...]:
+    """Returns the parameters that a class declares with `parameter`; none if it has no fields."""
+    own = {f.name for f in fields(method) if "text" in f.metadata} if is_dataclass(method) else ()
+    return tuple(known for known in describe(method) if known.name in own) if own else ()
 
 
 def _checked(known: Parameter, value: object, prefix: str) -> object:

@@ -17,9 +17,17 @@ class Output:
     Attributes:
         indices: int64 of shape (examples, dims): for each example the index in the output without
             its batch dimension. With no dims (or None) the output has one number per row.
+        index: In place of `indices`, the index of every example, in an output of one dimension;
+            with small models the operations on indices cost as much as a layer.
     """
 
     indices: Tensor | None = None
+    index: int | None = None
+
+    @property
+    def named(self) -> bool:
+        """True if there are indices: the output has several numbers per row."""
+        return self.indices is not None or self.index is not None
 
 
 @dataclass(frozen=True, slots=True)

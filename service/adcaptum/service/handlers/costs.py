@@ -5,6 +5,7 @@ from typing import Final
 from adcaptum.engine.vocabulary.attribution import StopReason
 from adcaptum.engine.vocabulary.method import MULTIPLY_ADDS_PER_SECOND
 from adcaptum.service.answers.outcome import Outcome
+from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.runtime.cost import Cost
@@ -14,7 +15,7 @@ PLAIN_NUMBERS: Final = 1 << 13
 regressions takes some milliseconds at most."""
 
 
-def of_prediction(inputs: Inputs) -> Cost:
+def of_prediction(inputs: Inputs, model: ServedModel) -> Cost:
     """Estimates the cost of a prediction."""
     rows = {"forward": inputs.count}
     nbytes = sum([each.nbytes for each in inputs.tensors])
@@ -24,7 +25,8 @@ def of_prediction(inputs: Inputs) -> Cost:
         rows,
         planning_seconds=0.0,
         plain=True,
-        nbytes=nbytes,
+        # The inputs are in the message, too.
+        nbytes=2 * nbytes + model.checks.output_bytes(inputs.count),
         row_bytes=nbytes // inputs.count,
     )
 
@@ -46,7 +48,7 @@ def of_explanation(parsed: ParsedRequest) -> Cost:
         planned,
         planning_seconds=parsed.estimated_multiply_adds() / MULTIPLY_ADDS_PER_SECOND,
         plain=_is_plain(parsed, expected),
-        nbytes=parsed.nbytes,
+        nbytes=parsed.held_bytes,
         row_bytes=sum([each[0].nbytes for each in parsed.inputs.tensors]),
     )
 

@@ -16,6 +16,7 @@ from adcaptum.service.answers import statuses
 from adcaptum.service.answers.outcome import Outcome
 from adcaptum.service.handlers import admission, costs, responses
 from adcaptum.service.handlers.call import Call
+from adcaptum.service.handlers.joint.joint_explainer import JointExplainer
 from adcaptum.service.handlers.plans import Explanation
 from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.request_reader import RequestReader
@@ -72,6 +73,7 @@ class Explainer:
         cache: The answers that are kept.
         computations: The computations that requests may join.
         reader: Reads requests.
+        joint: Answers requests that are explained jointly with others.
         questions: The questions that were asked last.
     """
 
@@ -81,6 +83,7 @@ class Explainer:
     cache: ResponseCache
     computations: SharedComputations
     reader: RequestReader
+    joint: JointExplainer
     questions: Questions = field(default_factory=Questions)
 
     async def explain(self, request: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
@@ -92,6 +95,8 @@ class Explainer:
         identified = await self._identify(request, call, stream=False)
         if (kept := self._kept(identified)) is not None:
             return kept
+        if (answer := await self._jointly(identified)) is not None:
+            return answer
         computation, waiter, _ = await self._join_or_start(identified)
         try:
             await waiter.end()
@@ -160,6 +165,23 @@ class Explainer:
         response.timings.total_seconds = monotonic() - identified.call.arrival
         response.request_id = identified.call.id
         return response
+
+    async def _jointly(self, identified: _IdentifiedRequest) -> pb.ExplainResponse | None:
+        """Returns the answer of a request that is explained jointly with others, if it can be."""
+        call, running = identified.call, self.computations
+        if identified.partial and call.deadline is not None:
+            return None
+        if running.find(identified.key, identified.priority) is not None:
+            return None
+        return await self.joint.explain(
+            identified.message,
+            identified.model,
+            identified.question,
+            call,
+            key=identified.key,
+            priority=identified.priority,
+            due=admission.due(call, partial=False),
+        )
 
     async def _join_or_start(
         self, identified: _IdentifiedRequest
@@ -288,7 +310,7 @@ class Explainer:
         if computation.work.finished.done():
             costs.learn(parsed, outcome)
         self.metrics.explained(parsed, outcome)
-        write = partial(responses.explanation, computation, outcome, call.id)
+        write = partial(responses.explanation, parsed, outcome, computation.outputs, call.id)
         return await asyncio.to_thread(write) if computation.large else write()
 
     async def _write_once(
@@ -323,5 +345,5 @@ def _refusal(parsed: ParsedRequest, plan: Explanation, work: Work) -> Exception:
 def _write(
     computation: SharedComputation, outcome: Outcome, request_id: str, *, keep: bool
 ) -> tuple[pb.ExplainResponse, bytes]:
-    response = responses.explanation(computation, outcome, request_id)
+    response = responses.explanation(computation.parsed, outcome, computation.outputs, request_id)
     return response, response.SerializeToString() if keep else b""

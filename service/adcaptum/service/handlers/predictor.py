@@ -72,7 +72,7 @@ class Predictor:
 
     def _submit(self, read: Inputs, model: ServedModel, call: Call) -> Work:
         deadline = admission.due(call, partial=False)
-        cost = costs.of_prediction(read)
+        cost = costs.of_prediction(read, model)
         forecast = self.dispatcher.forecast(model, cost, Priority.PREDICT)
         if deadline is not None:
             admission.check_time(cost, forecast, deadline, partial=False)

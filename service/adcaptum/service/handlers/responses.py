@@ -2,6 +2,8 @@
 
 from time import monotonic
 
+from torch import Tensor
+
 from adcaptum.service.answers import input_features, predictions, results, warnings
 from adcaptum.service.answers.model_parts import model_parts
 from adcaptum.service.answers.outcome import Outcome
@@ -58,16 +60,17 @@ def progress(
 
 
 def explanation(
-    computation: SharedComputation, outcome: Outcome, request_id: str
+    parsed: ParsedRequest, outcome: Outcome, outputs: Tensor | None, request_id: str
 ) -> pb.ExplainResponse:
-    """Returns an answer without what each waiter of a computation has of its own.
+    """Returns an answer without what each of those that wait for it has of its own.
 
     Args:
-        computation: The computation.
-        outcome: What it found.
+        parsed: The request.
+        outcome: What was found.
+        outputs: The model's outputs for its inputs, where they are known.
         request_id: The id under which the log has the rest of an error.
     """
-    parsed, response = computation.parsed, pb.ExplainResponse()
+    response = pb.ExplainResponse()
     parts = model_parts(parsed.model)
     response.MergeFromString(parts.identity)
     results.write(response, parsed, outcome, request_id, ended=True)
@@ -75,7 +78,7 @@ def explanation(
         input_features.write(response.features, parsed)
     elif parts.columns and input_features.are_wanted(parsed):
         response.MergeFromString(parts.columns)
-    _write_outputs(response, computation)
+    _write_outputs(response, parsed, outputs)
     if parsed.output.return_inputs:
         declared = parsed.model.loaded.declaration.inputs
         for each, values in zip(declared, parsed.inputs.tensors, strict=True):
@@ -83,16 +86,16 @@ def explanation(
                 response.inputs.add(), values, each.name, as_values=parsed.as_values
             )
     response.seed = parsed.seed
-    found = warnings.of_explanation(parsed, response.results, computation.outputs)
+    found = warnings.of_explanation(parsed, response.results, outputs)
     if found:
         response.warnings.extend(found)
     return response
 
 
-def _write_outputs(response: pb.ExplainResponse, computation: SharedComputation) -> None:
+def _write_outputs(
+    response: pb.ExplainResponse, parsed: ParsedRequest, outputs: Tensor | None
+) -> None:
     """Writes predictions and outputs, as far as they are known and wanted."""
-    parsed: ParsedRequest = computation.parsed
-    outputs = computation.outputs
     if outputs is None or not parsed.shows_outputs:
         return
     options = parsed.output

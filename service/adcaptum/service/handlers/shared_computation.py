@@ -99,7 +99,7 @@ class SharedComputation:
     @property
     def large(self) -> bool:
         """True if writing its answer takes too long for the event loop."""
-        parsed, nbytes = self.parsed, self.work.cost.nbytes
+        parsed, nbytes = self.parsed, self.parsed.nbytes
         count = len(parsed.methods) * parsed.targets.count * parsed.inputs.count
         return count > LARGE_COUNT or nbytes > LARGE_BYTES or parsed.layer is not None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from types import MappingProxyType
 
 import torch
@@ -39,6 +40,10 @@ class Checks:
     obstacle: str
     output_shape: tuple[int, ...]
     layer_shapes: Mapping[Site, tuple[tuple[int, ...], ...]]
+
+    def output_bytes(self, examples: int) -> int:
+        """Returns the memory of the outputs of some examples, in float32."""
+        return torch.float32.itemsize * examples * prod(self.output_shape)
 
 
 def check(model: LoadedModel) -> Checks:

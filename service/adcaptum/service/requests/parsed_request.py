@@ -11,7 +11,7 @@ from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Neuron, Output, Site
 from adcaptum.engine.vocabulary.explicand import Explicand
-from adcaptum.engine.vocabulary.method import multiply_adds
+from adcaptum.engine.vocabulary.method import held_bytes, multiply_adds, value_bytes
 from adcaptum.service.errors import InvalidRequest, ServiceError
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import field_paths, inputs as request_inputs, suitability
@@ -46,6 +46,7 @@ class ParsedRequest:
         masks: The features of several elements; None: each element is one.
         planned_rows: The rows that each method plans for one target; 0 for failed ones.
         planned_multiply_adds: The multiply-adds of the methods' own mathematics for one target.
+        planned_bytes: The memory that the methods hold while they run, for one target.
     """
 
     model: ServedModel
@@ -56,6 +57,7 @@ class ParsedRequest:
     masks: FeatureMasks | None
     planned_rows: tuple[int, ...] = ()
     planned_multiply_adds: float = 0.0
+    planned_bytes: int = 0
 
     @property
     def methods(self) -> tuple[ResolvedMethod, ...]:
@@ -119,6 +121,15 @@ class ParsedRequest:
         return self.needs_outputs or len(self.methods) > 1
 
     @property
+    def held_bytes(self) -> int:
+        """The memory that it holds while it runs, in bytes: its own, its answer's and methods'."""
+        asked = self.needs_outputs or self.shows_outputs
+        outputs = self.model.checks.output_bytes(self.inputs.count) if asked else 0
+        # The inputs are in the message, too.
+        message = sum([each.nbytes for each in self.inputs.tensors])
+        return self.nbytes + message + outputs + self.targets.count * self.planned_bytes
+
+    @property
     def nbytes(self) -> int:
         """The memory of the request and its answer, in bytes."""
         inputs = sum([each.nbytes for each in self.inputs.tensors])
@@ -166,30 +177,46 @@ class ParsedRequest:
         dims = len(self.model.checks.output_shape)
         # Rows do not depend on the number that is explained.
         first = torch.zeros(1, dims, dtype=torch.int64).expand(self.inputs.count, dims)
-        rows, operations = [], 0.0
+        rows, operations, nbytes = [], 0.0, 0
         for index, resolved in enumerate(self.methods):
             if index in self.failures:
                 rows.append(0)
                 continue
             try:
-                seen = [
-                    self._seen_by_method(self._piece(index, 0, first, part))
-                    for part in self.parts_of(index)
-                ]
-                rows.append(sum(map(resolved.method.rows, seen)))
+                pieces = [self._piece(index, 0, first, part) for part in self.parts_of(index)]
+                seen = [self._seen_by_method(each) for each in pieces]
+                of_each = [resolved.method.rows(each) for each in seen]
+                rows.append(sum(of_each))
                 operations += sum([multiply_adds(resolved.method, each) for each in seen])
+                nbytes += sum(map(self._held_bytes, pieces, of_each))
             except InvalidArgument as error:
                 raise field_paths.invalid_request(error, self.question, index) from error
-        return replace(self, planned_rows=tuple(rows), planned_multiply_adds=operations)
+        return replace(
+            self,
+            planned_rows=tuple(rows),
+            planned_multiply_adds=operations,
+            planned_bytes=nbytes,
+        )
 
     def rows(self, piece: Piece) -> int:
         """Estimates the rows that a piece takes."""
         return self.methods[piece.method].method.rows(self._seen_by_method(piece))
 
+    def _held_bytes(self, piece: Piece, rows: int) -> int:
+        """Estimates the memory that the flow of a piece holds."""
+        method, explicand = self.methods[piece.method].method, piece.explicand
+        at_site = self._with_values(explicand, explicand.at)
+        if self.inside(piece.method) == self.layer:
+            return held_bytes(method, at_site, rows)
+        # The inputs are explained by way of a layer, whose values and gradients are read.
+        return held_bytes(method, explicand, rows) + 2 * value_bytes(at_site)
+
     def _seen_by_method(self, piece: Piece) -> Explicand:
         """Returns the explicand with a layer's values, of which methods know nothing, as inputs."""
-        explicand = piece.explicand
-        site = self.inside(piece.method)
+        return self._with_values(piece.explicand, self.inside(piece.method))
+
+    def _with_values(self, explicand: Explicand, site: Site | None) -> Explicand:
+        """Returns an explicand with the values at a site inside the model as inputs."""
         shapes = None if site is None else self.model.checks.layer_shapes.get(site)
         if shapes is None:
             return explicand
@@ -197,7 +224,9 @@ class ParsedRequest:
         seen, own = self.model.loaded.examples[0].shape[1:2], values.shape[1:2]
         # A layer that is as long as the example is as long as the input.
         lengths = [own + shape[1:] if shape[:1] == seen else shape for shape in shapes]
-        inside = tuple(values.new_zeros(1).expand(explicand.count, *each) for each in lengths)
+        dtype = values.dtype if values.is_floating_point() else torch.float32
+        zero = values.new_zeros(1, dtype=dtype)
+        inside = tuple(zero.expand(explicand.count, *each) for each in lengths)
         return replace(explicand, inputs=inside)
 
     def pieces(self, outputs: Tensor | None) -> list[Piece]:

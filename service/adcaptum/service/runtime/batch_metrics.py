@@ -53,7 +53,7 @@ class BatchMetrics:
         model: ServedModel,
         batch: Batch[JobPayload],
         update: Update[JobPayload],
-        works: int,
+        requests: int,
         seconds: float,
     ) -> None:
         """Counts a batch that was evaluated.
@@ -62,7 +62,7 @@ class BatchMetrics:
             model: Its model.
             batch: The batch.
             update: The scheduler's account of its end.
-            works: The number of works that have rows in it.
+            requests: The number of requests that have rows in it.
             seconds: Its wall time.
         """
         for piece in update.wasted:
@@ -80,7 +80,7 @@ class BatchMetrics:
         children.rows.observe(batch.rows)
         children.seconds.observe(seconds)
         children.fill.observe(batch.rows / batch.capacity)
-        children.requests.observe(works)
+        children.requests.observe(requests)
         children.total.inc(batch.rows)
         children.capacity.set(batch.capacity)
 

@@ -9,7 +9,7 @@ module do not see lanes.
 """
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from time import monotonic
 from typing import Final
@@ -147,10 +147,20 @@ class Dispatcher:
             TooBusy: A limit is reached, that of all or that of this caller.
             Unavailable: The model is stuck.
         """
+        self.admit(work)
+        self._lane(work.model, work.cost).submit(work)
+
+    def admit(self, work: Work) -> None:
+        """Checks that there is room for a work.
+
+        Raises:
+            TooBusy: A limit is reached, that of all or that of this caller.
+            Unavailable: The model is stuck.
+        """
         if work.model in self._stuck:
             raise _stuck(work.model)
         request = work.request
-        about = request.expected_rows, request.nbytes
+        about = request.expected_rows, request.nbytes, request.members
         excess = self.limits.excess(self.held(), *about)
         if excess is not None:
             raise self._too_busy("the server", excess, request.priority, excess.unit)
@@ -159,7 +169,24 @@ class Dispatcher:
             if excess is not None:
                 reason = f"caller_{excess.unit}"
                 raise self._too_busy("this caller", excess, request.priority, reason)
-        self._lane(work.model, work.cost).submit(work)
+
+    def runs_in_loop(self, model: ServedModel, cost: Cost, *, members: int = 1) -> bool:
+        """Returns whether works of some cost run in the event loop.
+
+        Args:
+            model: The model.
+            cost: The cost.
+            members: The number of requests of which it is the sum.
+        """
+        best = self._light_models.get(model)
+        if best is None or not cost.plain:
+            return False
+        added = sum([best.get(kind, 0.0) * rows for kind, rows in cost.planned_rows.items()])
+        return added <= (LIGHT_REQUEST_SECONDS if members == 1 else LIGHT_BATCH_SECONDS)
+
+    def run_in_loop(self, works: Sequence[Work]) -> None:
+        """Starts works in the event loop, which have room there, and takes the step now."""
+        self._loop_lane.submit_together(works)
 
     def cancel(self, work: Work, reason: str) -> None:
         """Stops a work; does nothing if it has ended.
@@ -239,11 +266,7 @@ class Dispatcher:
         It goes by `planned_rows`: a request with a small budget still has all rows of its methods
         planned.
         """
-        best = self._light_models.get(model)
-        if best is None or not cost.plain:
-            return self._threads_lane
-        added = sum([best.get(kind, 0.0) * rows for kind, rows in cost.planned_rows.items()])
-        return self._loop_lane if added <= LIGHT_REQUEST_SECONDS else self._threads_lane
+        return self._loop_lane if self.runs_in_loop(model, cost) else self._threads_lane
 
     def _ahead(self, lane: EngineRunner, priority: Priority) -> Ahead:
         ledger = lane.core.ledger

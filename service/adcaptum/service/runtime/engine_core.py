@@ -17,7 +17,7 @@ Rules:
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from time import monotonic
 from typing import Final, cast
@@ -41,7 +41,7 @@ from adcaptum.service.runtime.equal_rows import EqualRows, EqualRowsByModel
 from adcaptum.service.runtime.job_payload import EngineJob, JobPayload, jobs_of
 from adcaptum.service.runtime.pace import Pace
 from adcaptum.service.runtime.planning_threads import PlanningThreads
-from adcaptum.service.runtime.step import EngineBatch, RunningBatch, Step, Stop
+from adcaptum.service.runtime.step import Arrivals, EngineBatch, RunningBatch, Step, Stop
 from adcaptum.service.runtime.work import RunningFlow, Work
 
 PROGRESS_SECONDS: Final = 0.1
@@ -80,7 +80,7 @@ class EngineCore:
         self.pace = Pace()
         self._condition = threading.Condition(threading.Lock())
         self._scheduler: Scheduler[JobPayload] = Scheduler(self.sizes.sizer)
-        self._arrived: deque[Work] = deque()
+        self._arrived = Arrivals()
         self._stops: deque[Stop] = deque()
         self._closed = False
         self._device = device
@@ -114,7 +114,7 @@ class EngineCore:
         """Adds a work; callable from the event loop."""
         with self._condition:
             self._scheduler.announce(work.request)
-            self._arrived.append(work)
+            self._arrived.add(work)
             self._condition.notify()
 
     def stop(self, work: Work, error: Exception, waste: str) -> None:
@@ -181,8 +181,9 @@ class EngineCore:
                 self._stop(stop, ended)
         batch = step.batch
         if step.arrived:
-            # New works share the next batch. Once only: later arrivals would delay it for ever.
-            self._step_all([(work, None) for work in step.arrived], ended)
+            # New works share the next batch. Later or slow ones would delay it for ever.
+            beginning = self._arrived.some(step.arrived, self._condition)
+            self._step_all(((work, None) for work in beginning), ended)
             with self._condition:
                 batch = self._scheduler.schedule(monotonic())
                 if self._scheduler.waiting_rows:
@@ -194,8 +195,7 @@ class EngineCore:
         return batch
 
     def _next_step(self) -> Step:
-        arrived, stops = [*self._arrived], [*self._stops]
-        self._arrived.clear()
+        arrived, stops = len(self._arrived), [*self._stops]
         self._stops.clear()
         now = monotonic()
         for request in self._scheduler.expired(now):
@@ -234,7 +234,8 @@ class EngineCore:
         with self._condition:
             rows = batch.rows if equal_rows is None else equal_rows.rows
             update = self._scheduler.update(batch, seconds=cost, rows=rows, nbytes=nbytes)
-        self._batch_metrics.observe(model, batch, update, len(works), end - begin)
+        members = sum([work.request.members for work in works])
+        self._batch_metrics.observe(model, batch, update, members, end - begin)
         advanced = []
         for work in works:
             work.batches += 1
@@ -281,7 +282,7 @@ class EngineCore:
                 add(partial(self._fail_flow, ended=ended))
 
     def _step_all(
-        self, steps: Sequence[tuple[Work, RunningFlow | None]], ended: list[Work]
+        self, steps: Iterable[tuple[Work, RunningFlow | None]], ended: list[Work]
     ) -> None:
         """Begins works, or advances their flows, and queues the rows that they ask for."""
         jobs: list[tuple[Request, list[EngineJob]]] = []

@@ -1,7 +1,7 @@
 """The loop runner: the event loop steps the core, one batch at a time, with pauses in between."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from resource import RUSAGE_THREAD, getrusage
 from time import monotonic, thread_time
 from typing import Final
@@ -9,6 +9,7 @@ from typing import Final
 from adcaptum.service import logs
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.engine_runner import EngineRunner, EngineSetup
+from adcaptum.service.runtime.work import Work
 
 IDLE_PASSES: Final = 8
 """The passes of the event loop, of some microseconds each, without a new request after which a step
@@ -83,6 +84,18 @@ class LoopRunner(EngineRunner):
         if 0 < arrivals < MOST_ARRIVALS and self._passes < IDLE_PASSES:
             self._loop.call_soon(self._step_in_loop)
             return
+        self._take_step()
+
+    def submit_together(self, works: Sequence[Work]) -> None:
+        """Starts works, and takes their step now unless one is scheduled."""
+        for work in works:
+            self.works[work] = None
+            self.core.submit(work)
+        if works and not self._step_is_due and not self._stopping:
+            self._step_is_due = True
+            self._take_step()
+
+    def _take_step(self) -> None:
         if self._stopping:
             return
         if self._banned and any(work.model in self._banned for work in self.works):

@@ -1,13 +1,21 @@
 """Steps of an engine core: the works to begin and to end, and the batch to evaluate."""
 
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Hashable, Iterator
+from contextlib import AbstractContextManager
+from time import monotonic
+from typing import Final, NamedTuple
 
 from adcaptum.engine.scheduling.batch import Batch
+from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.job_payload import JobPayload
 from adcaptum.service.runtime.work import Work
 
 EngineBatch = Batch[JobPayload]
+
+BEGIN_SECONDS: Final = 0.02
+"""The time after which a step begins no further work before its batch: about that of a batch."""
 
 
 class Stop(NamedTuple):
@@ -28,12 +36,12 @@ class Step(NamedTuple):
     """The content of one step.
 
     Attributes:
-        arrived: Works to begin.
+        arrived: The number of works that have not begun.
         stops: Works to end.
         batch: Rows to evaluate.
     """
 
-    arrived: list[Work]
+    arrived: int
     stops: list[Stop]
     batch: EngineBatch | None
 
@@ -48,3 +56,58 @@ class RunningBatch(NamedTuple):
 
     model: ServedModel
     begin: float
+
+
+class Arrivals:
+    """The works that have not begun.
+
+    Beginning a work may take milliseconds: a method draws noise or masks for its first round. So
+    works begin in the order in which their rows would run: predictions before explanations, and
+    inside a class callers take turns, each with its works in their order.
+    """
+
+    __slots__ = ("_callers", "_count")
+
+    def __init__(self) -> None:
+        # The works of each class by caller; the caller whose turn it is comes first.
+        self._callers: tuple[dict[Hashable, deque[Work]], ...] = tuple({} for _ in Priority)
+        self._count = 0
+
+    def __len__(self) -> int:
+        """Returns the number of works."""
+        return self._count
+
+    def add(self, work: Work) -> None:
+        """Adds a work."""
+        callers = self._callers[work.request.priority]
+        caller = work if work.request.caller is None else work.request.caller
+        callers.setdefault(caller, deque()).append(work)
+        self._count += 1
+
+    def some(self, most: int, lock: AbstractContextManager[object]) -> Iterator[Work]:
+        """Takes out works one by one, for `BEGIN_SECONDS`.
+
+        Args:
+            most: The most works.
+            lock: Held while one is taken out, and not while it begins.
+        """
+        end = monotonic() + BEGIN_SECONDS
+        for _ in range(most):
+            with lock:
+                if not self._count:
+                    return
+                work = self.take()
+            yield work
+            if monotonic() > end:
+                return
+
+    def take(self) -> Work:
+        """Takes out the work that is to begin next; there must be one."""
+        callers = next(filter(None, self._callers))
+        caller = next(iter(callers))
+        works = callers.pop(caller)
+        work = works.popleft()
+        if works:
+            callers[caller] = works
+        self._count -= 1
+        return work

@@ -1,4 +1,4 @@
-"""Works: the computation of one request by the engine.
+"""Works: the computation of one request by the engine, or of several alike ones.
 
 Rules:
 1. The event loop makes a `Work`, submits it, and awaits `finished`; it may ask to cancel it.
@@ -129,6 +129,7 @@ class Work:
         deadline: float | None = None,
         expires: bool = True,
         deterministic: bool = False,
+        members: int = 1,
     ) -> None:
         """Makes a work; `Dispatcher.submit` starts it.
 
@@ -147,6 +148,7 @@ class Work:
                 its rows.
             deterministic: Whether its answer is the same to the last bit each time, whatever shares
                 the device: no forward holds its rows and others.
+            members: The number of callers' requests that it answers.
         """
         self.model = model
         self.plan = plan
@@ -159,6 +161,7 @@ class Work:
             rows=cost.total_rows,
             seconds=seconds,
             nbytes=cost.nbytes,
+            members=members,
         )
         self.arrival = arrival
         self.finished = finished

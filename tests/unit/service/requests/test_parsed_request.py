@@ -9,6 +9,7 @@ import torch
 from adcaptum.engine import explain
 from adcaptum.engine.vocabulary.evaluation import Neuron, Output
 from adcaptum.service.errors import InvalidRequest, Unsupported
+from adcaptum.service.handlers import costs
 from adcaptum.service.handlers.plans import Explanation
 from adcaptum.service.models.declaration import InputDeclaration
 from adcaptum.service.requests import budgets, parsed_request as question
@@ -293,3 +294,44 @@ def test_numbers_are_of_float32_where_nothing_is_said() -> None:
     assert read(request()).output.datatype == "FP32"
     asked = request(output=explain_spec_pb2.OutputOptions(datatype="FP16"))
     assert read(asked).output.datatype == "FP16"
+
+
+def held(name: str, rows: int = 8, **fields: Any) -> int:
+    parsed = read(request(rows, methods=[method(name)], **fields))
+    return costs.of_explanation(parsed).nbytes
+
+
+def test_the_bytes_of_a_request_include_what_its_method_holds() -> None:
+    values = 8 * 3 * 4
+    # Twenty copies, and the gradient of each.
+    assert held("smooth_grad") - held("saliency") > 2 * 20 * values
+
+
+def test_every_target_has_a_flow_that_holds_memory() -> None:
+    one = held("smooth_grad", targets=[label("yes")])
+    assert held("smooth_grad", targets=[every()]) > 1.9 * one
+
+
+def of_ids(name: str, **fields: Any) -> question.ParsedRequest:
+    asked = asking.explain(np.ones((2, 5), np.int64), methods=[method(name)], **fields)
+    return asking.read(asked, tokens())
+
+
+EMBEDDED = 2 * 5 * 6 * 4
+"""The bytes of the embeddings of these ids."""
+
+
+def test_values_at_a_layer_count_with_their_own_size() -> None:
+    at_layer = of_ids("activation", site=explain_spec_pb2.Site(layer="embedding"))
+    assert at_layer.planned_bytes >= EMBEDDED
+
+
+def test_integers_are_explained_at_their_embeddings_which_are_larger() -> None:
+    # Twenty copies, and the gradient of each.
+    assert of_ids("smooth_grad").planned_bytes >= 2 * 20 * EMBEDDED
+
+
+def test_a_prediction_counts_its_outputs() -> None:
+    model = served()[0]
+    inputs = read(request()).inputs
+    assert costs.of_prediction(inputs, model).nbytes == 2 * 2 * 3 * 4 + 2 * 2 * 4

@@ -138,7 +138,7 @@ def _known(call: CaptumCall) -> bool:
     if isinstance(target, Neuron):
         return True
     model = call.model
-    named = isinstance(target, Output) and target.indices is not None
+    named = isinstance(target, Output) and target.named
     return named and isinstance(model, nn.Module) and model in _row_by_row
 
 
@@ -156,7 +156,11 @@ def _forget(call: CaptumCall) -> None:
 def _leaves_several(call: CaptumCall, whole: WholeBatch) -> bool:
     """Says whether one index for all examples leaves several numbers of each, all explained."""
     target = call.explicand.target
-    if not isinstance(target, Output) or target.indices is None or whole.shape is None:
+    if not isinstance(target, Output) or whole.shape is None:
+        return False
+    if target.index is not None:
+        return whole.per_row and len(whole.shape) > 2
+    if target.indices is None:
         return False
     alike = bool((target.indices == target.indices[:1]).all())
     return whole.per_row and alike and target.indices.shape[1] < len(whole.shape) - 1
@@ -165,8 +169,9 @@ def _leaves_several(call: CaptumCall, whole: WholeBatch) -> bool:
 def _of_several(call: CaptumCall) -> CaptumCall:
     target = call.explicand.target
     assert isinstance(target, Output), "checked before"
-    assert target.indices is not None, "checked before"
-    model = selecting(call.model, tuple(target.indices[0].tolist()))
+    index = (target.index,) if target.indices is None else tuple(target.indices[0].tolist())
+    assert index != (None,), "checked before"
+    model = selecting(call.model, index)
     return replace(call, model=model, explicand=replace(call.explicand, target=EveryOutput()))
 
 

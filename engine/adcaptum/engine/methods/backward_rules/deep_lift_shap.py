@@ -34,6 +34,7 @@ class DeepLiftShap:
         baseline=True,
         background=True,
         distribution=True,
+        held=2.0,
     )
 
     rule: DifferenceRule = parameter("rescale", "As of deep_lift.")

@@ -112,8 +112,11 @@ def incomplete(answer: Attribution, explicand: Explicand) -> Tensor | None:
         return None
     assert answer.output is not None, "rows were compared"
     assert answer.baseline_output is not None, "rows were compared"
+    assert answer.completeness_error is not None, "rows were compared"
     error = answer.completeness_error.double()
     difference = (answer.output - answer.baseline_output).double()
+    if bool((error <= difference.abs() * _INCOMPLETE).all()):
+        return None
     size = sum(v.double().abs().flatten(1).sum(1) for v in answer.values)
     relative = error / difference.abs()
     rounding = size * torch.finfo(answer.output.dtype).eps ** 0.5

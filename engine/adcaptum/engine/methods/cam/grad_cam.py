@@ -23,7 +23,11 @@ class GradCam(GradientMap):
     """
 
     traits: ClassVar[Traits] = Traits(
-        name="grad_cam", paper="https://arxiv.org/abs/1610.02391", gradient=True, layer="required"
+        name="grad_cam",
+        paper="https://arxiv.org/abs/1610.02391",
+        gradient=True,
+        layer="required",
+        held=2.0,
     )
 
     relu: bool = parameter(

@@ -28,6 +28,7 @@ class GradCamPlusPlus(GradientMap):
         paper="https://arxiv.org/abs/1710.11063",
         gradient=True,
         layer="required",
+        held=2.0,
     )
 
     relu: bool = parameter(True, "Keep only what is positive in the map.")

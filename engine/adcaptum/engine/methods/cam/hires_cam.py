@@ -22,7 +22,11 @@ class HiResCam(GradientMap):
     """
 
     traits: ClassVar[Traits] = Traits(
-        name="hires_cam", paper="https://arxiv.org/abs/2011.08891", gradient=True, layer="required"
+        name="hires_cam",
+        paper="https://arxiv.org/abs/2011.08891",
+        gradient=True,
+        layer="required",
+        held=2.0,
     )
 
     def parts(self, values: Tensor, gradients: Tensor) -> Tensor:

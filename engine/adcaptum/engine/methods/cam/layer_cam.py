@@ -27,6 +27,7 @@ class LayerCam(GradientMap):
         paper="https://doi.org/10.1109/TIP.2021.3089943",
         gradient=True,
         layer="required",
+        held=2.0,
     )
 
     relu: bool = parameter(True, "Keep only what is positive in the map.")

@@ -35,7 +35,11 @@ class ScoreCam(ActivationMap):
     """
 
     traits: ClassVar[Traits] = Traits(
-        name="score_cam", paper="https://arxiv.org/abs/1910.01279", baseline=True, layer="required"
+        name="score_cam",
+        paper="https://arxiv.org/abs/1910.01279",
+        baseline=True,
+        layer="required",
+        held=2.0,
     )
 
     relu: bool = parameter(True, "Keep only what is positive in the map.")

@@ -25,7 +25,13 @@ from adcaptum.engine.vocabulary.flow import (
     report,
     target_at_inputs,
 )
-from adcaptum.engine.vocabulary.method import Method, Traits, multiply_adds
+from adcaptum.engine.vocabulary.method import (
+    Method,
+    Traits,
+    held_bytes,
+    multiply_adds,
+    value_bytes,
+)
 from adcaptum.engine.vocabulary.parameters import parameter
 
 _INNER = 3
@@ -59,6 +65,8 @@ class SmoothGrad:
         random=True,
         feature_masks=True,
         tolerance=True,
+        held=4.0,
+        held_to_tolerance=24.0,
     )
 
     of: Method = parameter(default_factory=Saliency, text="The method whose results are averaged.")
@@ -86,8 +94,7 @@ class SmoothGrad:
         moments = RunningMoments()
         answer = None
         while moments.count < self.n_samples:
-            size = min(_MOST_AT_ONCE, max(1, _MOST_ELEMENTS // elements))
-            size = min(size, self.n_samples - moments.count)
+            size = min(_at_once(elements), self.n_samples - moments.count)
             noisy = Noisy(values, scales, explicand.seed, moments.count, size)
             copies = self._copies(explicand, noisy, moments.count)
             if explicand.with_error and output is None:
@@ -114,7 +121,7 @@ class SmoothGrad:
         values = yield from _noised(explicand)
         scales = self._scales(explicand, values)
         elements = max(1, sum(t.numel() for t in values))
-        most_pairs = max(1, min(_MOST_AT_ONCE, _MOST_ELEMENTS // elements) // (2 * _REPLICATES))
+        most_pairs = _pairs_at_once(elements)
         # Opposite noise cancels much of the error; but a variance wants independent samples.
         variance = self.kind == "vargrad"
         replicates = ReplicatedVariances() if variance else Replicates()
@@ -167,6 +174,19 @@ class SmoothGrad:
             copies = usual_samples(explicand.tolerance, least=2 * _REPLICATES * _FIRST)
         return copies * multiply_adds(self.of, one)
 
+    def held_bytes(self, explicand: Explicand) -> int:
+        """The copies that are explained at once, and what the other method holds for them."""
+        one = replace(explicand, with_error=False, tolerance=None)
+        elements = max(1, sum([t.numel() for t in explicand.inputs]))
+        if explicand.tolerance is None:
+            copies = min(self.n_samples, _at_once(elements))
+        else:
+            copies = 2 * _REPLICATES * min(_FIRST, _pairs_at_once(elements // explicand.count))
+        repeated = [*(explicand.baselines or ()), *(explicand.feature_mask or ())]
+        of_each = sum([t.nbytes for t in repeated if len(t) == explicand.count > 1])
+        inner = held_bytes(self.of, one, self._inner_rows(explicand))
+        return copies * (value_bytes(explicand) + of_each + inner)
+
     def _inner_rows(self, explicand: Explicand) -> int:
         """The rows of the other method for one copy of every example."""
         values = explicand.inputs if _noise_is_at_site(explicand) else explicand.values
@@ -198,6 +218,16 @@ class SmoothGrad:
         return Attribution(
             moments.mean, output=output, standard_error=largest(errors), standard_errors=errors
         )
+
+
+def _at_once(elements: int) -> int:
+    """The most copies that are explained at once, of values of so many elements."""
+    return min(_MOST_AT_ONCE, max(1, _MOST_ELEMENTS // elements))
+
+
+def _pairs_at_once(elements: int) -> int:
+    """The most pairs of copies of each replicate that are explained at once."""
+    return max(1, min(_MOST_AT_ONCE, _MOST_ELEMENTS // max(1, elements)) // (2 * _REPLICATES))
 
 
 def _noised(explicand: Explicand) -> Flow[tuple[Tensor, ...]]:

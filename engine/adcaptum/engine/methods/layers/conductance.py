@@ -53,6 +53,8 @@ class Conductance:
         baseline=True,
         layer="required",
         tolerance=True,
+        held=3.0,
+        held_to_tolerance=18.0,
     )
 
     n_steps: int = parameter(50, "Steps on the path.", minimum=1, maximum=10_000)

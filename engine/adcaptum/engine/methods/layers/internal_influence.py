@@ -37,6 +37,8 @@ class InternalInfluence:
         baseline=True,
         layer="required",
         tolerance=True,
+        held=2.0,
+        held_to_tolerance=6.0,
     )
 
     n_steps: int = parameter(50, "Points on the path.", minimum=1, maximum=10_000)

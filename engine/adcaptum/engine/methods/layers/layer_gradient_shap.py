@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from adcaptum.engine.errors import InvalidArgument
-from adcaptum.engine.methods.layers.line_samples import LineSamples
+from adcaptum.engine.methods.layers.line_samples import MOST_AT_ONCE, LineSamples
 from adcaptum.engine.methods.paths.background_lines import BackgroundLines, usual_points
 from adcaptum.engine.rows.moments import RunningMoments, largest
 from adcaptum.engine.rows.reduce import Reduce
@@ -17,11 +17,11 @@ from adcaptum.engine.rows.sources import Rows
 from adcaptum.engine.sampling.adaptive import MOST_ROWS, sampled
 from adcaptum.engine.sampling.replicates import Replicates
 from adcaptum.engine.vocabulary.attribution import Attribution
-from adcaptum.engine.vocabulary.backgrounds import backgrounds
+from adcaptum.engine.vocabulary.backgrounds import background_bytes, backgrounds
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask, example_by_example, report
-from adcaptum.engine.vocabulary.method import Traits
+from adcaptum.engine.vocabulary.method import Traits, value_bytes
 from adcaptum.engine.vocabulary.parameters import parameter
 
 _REPLICATES = 16
@@ -48,6 +48,8 @@ class LayerGradientShap:
         background=True,
         distribution=True,
         tolerance=True,
+        held=4.0,
+        held_to_tolerance=26.0,
     )
 
     n_samples: int = parameter(50, "Random points for each example.", minimum=1, maximum=1_000_000)
@@ -127,6 +129,14 @@ class LayerGradientShap:
         if explicand.tolerance is not None:
             each = usual_points(explicand, self.stdevs)
         return explicand.count * each
+
+    def held_bytes(self, explicand: Explicand) -> int:
+        """The samples that are held at once, with the layer at both ends of each."""
+        if explicand.tolerance is not None and not self.stdevs:
+            return background_bytes(explicand)
+        most = _REPLICATES if explicand.tolerance is not None else MOST_AT_ONCE
+        kept = min(most, self.n_samples) * self._samples(explicand).evaluations
+        return kept * value_bytes(explicand)
 
     def _samples(self, explicand: Explicand) -> LineSamples:
         return LineSamples(explicand, self.stdevs, self.multiply_by_inputs, deltas=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -19,8 +20,8 @@ from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, ask, gather
 
-# The most samples that are held at once, whatever their number in all.
-_MOST_AT_ONCE = 64
+MOST_AT_ONCE: Final = 64
+"""The most samples that are held at once, whatever their number in all."""
 _MOST_ELEMENTS = 1 << 20
 
 Tensors = tuple[Tensor, ...]
@@ -61,7 +62,7 @@ class LineSamples:
     def chunks(self, samples: int) -> Iterator[tuple[int, int]]:
         """Cuts a number of samples into chunks that are held at once: the first, and the number."""
         elements = sum(t.numel() for t in self.explicand.inputs)
-        size = min(_MOST_AT_ONCE, max(1, _MOST_ELEMENTS // max(1, elements)))
+        size = min(MOST_AT_ONCE, max(1, _MOST_ELEMENTS // max(1, elements)))
         return iter([(first, min(size, samples - first)) for first in range(0, samples, size)])
 
     def take(self, first: int, size: int) -> Flow[Samples]:

@@ -33,6 +33,8 @@ class NeuronConductance:
         baseline=True,
         layer="through",
         tolerance=True,
+        held=2.0,
+        held_to_tolerance=6.0,
     )
 
     neuron: tuple[int, ...] | None = parameter(

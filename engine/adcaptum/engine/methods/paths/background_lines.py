@@ -97,12 +97,13 @@ class BackgroundLines:
         choices = torch.arange(rows).repeat(int(inside.sum()))
         shares = (weights[inside] / rows).repeat_interleave(rows)
         places = alphas[inside].repeat_interleave(rows)
-        if not bool(inside.all()):
+        with_end = not bool(inside.all())
+        if with_end:
             # The factor of the gradient there is, on average, the difference to the mean row.
             choices = torch.cat([choices, torch.tensor([rows])])
             shares = torch.cat([shares, weights[~inside]])
             places = torch.cat([places, alphas[~inside]])
-        points, factors = self.lines(choices, places, with_mean=True)
+        points, factors = self.lines(choices, places, with_mean=with_end)
         return self.at(points, WeightedSum(shares, factors))
 
     def lines(
@@ -114,16 +115,20 @@ class BackgroundLines:
             choices: The rows of the background; one more is their mean.
             alphas: The fractions of the lines.
             noise: Where noise begins.
-            with_mean: Whether there is one more.
+            with_mean: Whether there is one more, whose points are all at the lines' end.
         """
-
-        def made(ends: Tensors, starts: Tensors, *, displacement: bool) -> Lines:
-            if with_mean:
-                starts = tuple(torch.cat([s, s.mean(1, keepdim=True)], 1) for s in starts)
-            return Lines(ends, starts, choices, alphas, self.stdevs, noise, 0, displacement)
-
-        factors = None if self.factors is None else made(*self.factors, displacement=True)
-        return made(self.ends, self.starts, displacement=False), factors
+        rows = self.starts[0].shape[1]
+        # The end is the same on every line.
+        of_points = choices.clamp_max(rows - 1) if with_mean else choices
+        points = Lines(self.ends, self.starts, of_points, alphas, self.stdevs, noise, 0)
+        if self.factors is None:
+            return points, None
+        ends, starts = self.factors
+        if with_mean:
+            starts = tuple(torch.cat([s, s.mean(1, keepdim=True)], 1) for s in starts)
+        return points, Lines(
+            ends, starts, choices, alphas, self.stdevs, noise, 0, displacement=True
+        )
 
     def _by_point(self, values: Tensor, points: int) -> Tensor:
         """The target on each line, (points, rows), of a sweep's rows."""

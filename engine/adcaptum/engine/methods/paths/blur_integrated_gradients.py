@@ -39,6 +39,8 @@ class BlurIntegratedGradients:
         paper="https://arxiv.org/abs/2004.03383",
         gradient=True,
         tolerance=True,
+        held=5.0,
+        held_to_tolerance=10.0,
     )
 
     n_steps: int = parameter(50, "Points on the path.", minimum=1, maximum=10_000)

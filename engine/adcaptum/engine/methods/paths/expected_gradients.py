@@ -15,7 +15,11 @@ from adcaptum.engine.rows.moments import RunningMoments, largest, rounds
 from adcaptum.engine.rows.noise import Lines
 from adcaptum.engine.rows.reduce import WeightedSum
 from adcaptum.engine.vocabulary.attribution import Attribution
-from adcaptum.engine.vocabulary.backgrounds import background_endpoint_rows, backgrounds
+from adcaptum.engine.vocabulary.backgrounds import (
+    background_bytes,
+    background_endpoint_rows,
+    backgrounds,
+)
 from adcaptum.engine.vocabulary.evaluation import Evaluation, Reading
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import (
@@ -56,6 +60,8 @@ class ExpectedGradients:
         background=True,
         distribution=True,
         tolerance=True,
+        held=16.0,
+        held_to_tolerance=26.0,
     )
 
     n_samples: int = parameter(
@@ -108,6 +114,10 @@ class ExpectedGradients:
         if explicand.tolerance is not None:
             each = usual_points(explicand)
         return explicand.count * each + background_endpoint_rows(explicand)
+
+    def held_bytes(self, explicand: Explicand) -> int:
+        """The background at a layer, or one of each example."""
+        return background_bytes(explicand)
 
     def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
         """Refines until the tolerance is met, for one example."""

@@ -12,7 +12,11 @@ from adcaptum.engine.rows.moments import RunningMoments, largest, rounds
 from adcaptum.engine.rows.noise import Lines, choose_lines
 from adcaptum.engine.rows.reduce import Moments
 from adcaptum.engine.vocabulary.attribution import Attribution
-from adcaptum.engine.vocabulary.backgrounds import background_endpoint_rows, backgrounds
+from adcaptum.engine.vocabulary.backgrounds import (
+    background_bytes,
+    background_endpoint_rows,
+    backgrounds,
+)
 from adcaptum.engine.vocabulary.evaluation import Evaluation
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import (
@@ -47,6 +51,8 @@ class GradientShap:
         background=True,
         distribution=True,
         tolerance=True,
+        held=9.0,
+        held_to_tolerance=26.0,
     )
 
     n_samples: int = parameter(50, "Random points for each example.", minimum=1, maximum=1_000_000)
@@ -82,6 +88,10 @@ class GradientShap:
             yield from report(answer)
         assert answer is not None, "there is at least one sample"
         return answer
+
+    def held_bytes(self, explicand: Explicand) -> int:
+        """The background at a layer, or one of each example."""
+        return background_bytes(explicand)
 
     def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
         """Samples or sweeps until the tolerance is met, for one example."""

@@ -55,6 +55,8 @@ class GuidedIntegratedGradients:
         gradient=True,
         baseline=True,
         tolerance=True,
+        held=12.0,
+        held_to_tolerance=24.0,
     )
 
     n_steps: int = parameter(50, "Steps on the path.", minimum=1, maximum=10_000)

@@ -36,6 +36,8 @@ class IntegratedGradients:
         gradient=True,
         baseline=True,
         tolerance=True,
+        held=2.0,
+        held_to_tolerance=6.0,
     )
 
     n_steps: int = parameter(50, "Points on the path.", minimum=1, maximum=10_000)

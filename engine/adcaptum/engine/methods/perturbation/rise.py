@@ -55,6 +55,8 @@ class Rise:
         random=True,
         feature_masks=True,
         tolerance=True,
+        held=4.0,
+        held_to_tolerance=4.0,
     )
 
     n_samples: int = parameter(1000, "Masks of each example.", minimum=1, maximum=1_000_000)

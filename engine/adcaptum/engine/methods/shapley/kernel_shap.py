@@ -34,5 +34,7 @@ class KernelShap(PairRegression):
         feature_masks=True,
         background=True,
         tolerance=True,
+        held=3.0,
+        held_to_tolerance=3.0,
     )
     sampling: ClassVar[Sampling] = "kernel"

@@ -35,5 +35,7 @@ class LeverageShap(PairRegression):
         feature_masks=True,
         background=True,
         tolerance=True,
+        held=3.0,
+        held_to_tolerance=3.0,
     )
     sampling: ClassVar[Sampling] = "leverage"

@@ -14,7 +14,7 @@ from adcaptum.engine.games.features import feature_count
 from adcaptum.engine.games.game import exact, game, game_rows, usual_game_rows
 from adcaptum.engine.rows.moments import StratifiedMoments, rounds
 from adcaptum.engine.rows.randomness import generator
-from adcaptum.engine.sampling.pooled import Pooled
+from adcaptum.engine.sampling.pooled import Pooled, parts_bytes
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, example_by_example, gather, report
@@ -54,6 +54,8 @@ class OwenSampling:
         feature_masks=True,
         background=True,
         tolerance=True,
+        held=2.0,
+        held_to_tolerance=2.0,
     )
 
     n_samples: int = parameter(
@@ -128,6 +130,12 @@ class OwenSampling:
             return usual_game_rows(explicand, 2 * _FIRST_STRATA * (features + 1))
         each = 1 << features if self._enumerates(features) else self._samples_rows(features)
         return game_rows(explicand, each - 1)
+
+    def held_bytes(self, explicand: Explicand) -> int:
+        """With a tolerance the parts of each example's errors."""
+        if explicand.tolerance is None:
+            return 0
+        return explicand.count * parts_bytes(feature_count(explicand))
 
     @property
     def _pairs(self) -> int:

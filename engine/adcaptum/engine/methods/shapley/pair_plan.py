@@ -21,6 +21,8 @@ _FIRST_PAIRS = 128
 # default, share one. A plan takes 5 MB at most.
 _CACHED_NUMBERS = 1 << 17
 _CACHED_PLANS = 8
+# Of each pair and feature: an equation and a solution in float64.
+_SOLVER_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +57,18 @@ def plan_multiply_adds(features: int, pairs: int) -> float:
     made = sum(stop for stop in accumulate(_sizes(features, pairs)))
     # Two products for each round; the draws.
     return 2.0 * made * features**2 + 40.0 * pairs * features
+
+
+def plan_bytes(features: int, pairs: int) -> int:
+    """Estimates the memory of a plan of its own; one that is kept belongs to no request."""
+    if features * pairs <= _CACHED_NUMBERS:
+        return 0
+    return features * (_SOLVER_BYTES * sum(accumulate(_sizes(features, pairs))) + 3 * pairs)
+
+
+def sample_bytes(features: int, pairs: int) -> int:
+    """Estimates the memory of a sample."""
+    return (_SOLVER_BYTES + 1) * features * pairs
 
 
 def solvable(

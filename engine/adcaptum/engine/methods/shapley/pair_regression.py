@@ -13,10 +13,17 @@ from adcaptum.engine.games.coalitions import Listed
 from adcaptum.engine.games.features import feature_count
 from adcaptum.engine.games.game import exact, game, game_rows, usual_game_rows
 from adcaptum.engine.methods.shapley.known_pairs import KnownPairs
-from adcaptum.engine.methods.shapley.pair_plan import plan, plan_multiply_adds, solvable, too_few
+from adcaptum.engine.methods.shapley.pair_plan import (
+    plan,
+    plan_bytes,
+    plan_multiply_adds,
+    sample_bytes,
+    solvable,
+    too_few,
+)
 from adcaptum.engine.methods.shapley.strata import Sampling
 from adcaptum.engine.rows.randomness import address
-from adcaptum.engine.sampling.pooled import Pooled
+from adcaptum.engine.sampling.pooled import Pooled, parts_bytes
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, example_by_example, report
@@ -30,6 +37,8 @@ _MOST_FEATURES = 1024
 _MOST_NUMBERS = 1 << 25
 _FIRST_TO_TOLERANCE = 64
 _STREAM = 35
+# Of a pair that is remembered.
+_PAIR_BYTES = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +150,15 @@ class PairRegression:
             return plan_multiply_adds(features, pairs) + 8.0 * explicand.count * pairs * features
         pairs = self.rows(explicand) // (2 * explicand.count * explicand.background_rows)
         return explicand.count * plan_multiply_adds(features, pairs)
+
+    def held_bytes(self, explicand: Explicand) -> int:
+        """The plan; with a tolerance each example's sample, and the parts of its errors."""
+        features = feature_count(explicand)
+        if explicand.tolerance is None:
+            return plan_bytes(features, self._pairs(features))
+        pairs = self.rows(explicand) // (2 * explicand.count * explicand.background_rows)
+        each = sample_bytes(features, max(pairs, 2 * features)) + parts_bytes(features)
+        return explicand.count * (each + _PAIR_BYTES * pairs)
 
     def _pairs(self, features: int) -> int:
         """The number of pairs to evaluate."""

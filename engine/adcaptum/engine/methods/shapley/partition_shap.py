@@ -24,6 +24,8 @@ _FIRST_SPLITS = 8
 _MOST_SPLITS = 4096
 # A split takes about as long in the interpreter.
 _SPLIT_MULTIPLY_ADDS = 1e6
+# Of the two groups of a split, in Python's lists and NumPy's arrays.
+_SPLIT_BYTES = 1536
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class PartitionShap:
         baseline=True,
         feature_masks=True,
         background=True,
+        held=2.0,
     )
 
     max_evals: int = parameter(
@@ -103,9 +106,16 @@ class PartitionShap:
 
     def multiply_adds(self, explicand: Explicand) -> float:
         """The multiply-adds of the splits."""
+        return self._splits_in_all(explicand) * _SPLIT_MULTIPLY_ADDS
+
+    def held_bytes(self, explicand: Explicand) -> int:
+        """The groups, and the coalitions in which they are."""
+        return self._splits_in_all(explicand) * _SPLIT_BYTES
+
+    def _splits_in_all(self, explicand: Explicand) -> int:
+        """The number of splits of all examples."""
         each = self._foretold(explicand)
-        splits = sum(each) * (explicand.count if len(each) == 1 else 1)
-        return splits * _SPLIT_MULTIPLY_ADDS
+        return sum(each) * (explicand.count if len(each) == 1 else 1)
 
     def _foretold(self, explicand: Explicand) -> list[int]:
         """The number of splits, for all examples or for each."""

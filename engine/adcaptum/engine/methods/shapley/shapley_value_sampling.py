@@ -52,6 +52,8 @@ class ShapleyValueSampling:
         feature_masks=True,
         background=True,
         tolerance=True,
+        held=2.0,
+        held_to_tolerance=2.0,
     )
 
     n_samples: int = parameter(
@@ -119,6 +121,12 @@ class ShapleyValueSampling:
             return usual_game_rows(explicand, 2 * _REPLICATES * max(1, features - 1))
         each = 1 << features if self._enumerates(features) else self._samples_rows(features)
         return game_rows(explicand, each - 1)
+
+    def held_bytes(self, explicand: Explicand) -> int:
+        """With a tolerance the sums of each example's replicates, and their deviations."""
+        if explicand.tolerance is None:
+            return 0
+        return explicand.count * 3 * 8 * _REPLICATES * feature_count(explicand)
 
     @property
     def _pairs(self) -> int:

@@ -19,12 +19,14 @@ from adcaptum.engine.methods.surrogates.linear_surrogate import fit, fit_multipl
 from adcaptum.engine.methods.surrogates.similarity import ExponentialKernel
 from adcaptum.engine.rows.moments import rounds
 from adcaptum.engine.sampling.adaptive import MOST_ROWS, sampled, usual_samples
+from adcaptum.engine.sampling.pooled import parts_bytes
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.endpoints import endpoint_rows
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow, example_by_example, gather, report
 from adcaptum.engine.vocabulary.method import Traits
 from adcaptum.engine.vocabulary.parameters import parameter
+from adcaptum.engine.vocabulary.pauses import PIECE_MULTIPLY_ADDS
 
 _FIRST = 256
 _FIRST_TO_TOLERANCE = 64
@@ -60,6 +62,8 @@ class Lime:
         random=True,
         feature_masks=True,
         tolerance=True,
+        held=2.0,
+        held_to_tolerance=2.0,
     )
 
     n_samples: int | None = parameter(
@@ -174,6 +178,17 @@ class Lime:
             sizes = rounds(min(usual, _most_to_tolerance(features)), _first(features))
         made = sum(fit_multiply_adds(rows, features) for rows in accumulate(sizes))
         return explicand.count * made
+
+    def held_bytes(self, explicand: Explicand) -> int:
+        """The coalitions; where the fit pauses, one example's regression in float64."""
+        features = feature_count(explicand)
+        samples = self._samples(features)
+        if explicand.tolerance is not None:
+            samples = usual_samples(explicand.tolerance, least=_first(features))
+            each = samples * features + parts_bytes(features)
+            return explicand.count * each
+        pauses = fit_multiply_adds(samples, features) > PIECE_MULTIPLY_ADDS
+        return samples * features * (12 if pauses else 1)
 
     @property
     def kernel(self) -> ExponentialKernel:

@@ -1,0 +1,1 @@
+"""Joint explanations: requests that ask the same of the same model, explained as one."""

@@ -1,0 +1,248 @@
+"""The gatherer: joins requests that come at about the same time and are alike into one work each.
+
+All requests that have been gathered begin in one turn. What a request asks beside its inputs is
+read once (`known_questions`); the inputs of alike requests are read as one array. A request that
+cannot be joined, or whose joint work fails, runs apart and has the answer, or the error, that it
+would have had alone.
+
+For the event loop only.
+"""
+
+import asyncio
+from collections.abc import Hashable, Sequence
+from functools import partial
+from time import monotonic
+from typing import Final
+
+from adcaptum.service import logs
+from adcaptum.service.handlers import admission
+from adcaptum.service.handlers.joint import likeness
+from adcaptum.service.handlers.joint.gathering_rule import GatheringRule
+from adcaptum.service.handlers.joint.joint_computation import JointComputation
+from adcaptum.service.handlers.joint.known_questions import KnownQuestions
+from adcaptum.service.handlers.joint.member import Asked, Member, Seat
+from adcaptum.service.handlers.plans import Explanation
+from adcaptum.service.requests.parsed_request import ParsedRequest
+from adcaptum.service.runtime.cost import Cost
+from adcaptum.service.runtime.dispatcher import Dispatcher
+from adcaptum.service.runtime.work import Work
+
+LEAST_SECONDS: Final = 0.001
+"""The shortest timer of the event loop; a shorter one would be none."""
+
+PASSES: Final = 6
+"""The passes of the event loop in which gRPC hands over a request that has come."""
+
+Group = tuple[Hashable, str, int]
+"""What the members of one work have in common: the question, the caller and the class."""
+
+
+class Gatherer:
+    """The gatherer of all requests that may be explained jointly."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        """Prepares it.
+
+        Args:
+            dispatcher: Runs the works.
+        """
+        self._dispatcher = dispatcher
+        self._questions = KnownQuestions()
+        self._rule = GatheringRule()
+        self._gathered: dict[Group, list[Member]] = {}
+        self._keyed: dict[bytes, Member] = {}
+        self._running: dict[Member, JointComputation] = {}
+        self._timer: asyncio.Handle | None = None
+
+    def takes(self, asked: Asked) -> bool:
+        """Returns whether a request may be joined with others, as far as is known."""
+        known = self._questions.find(asked.alike, 1, likeness.examples(asked.message))
+        return known is None or self._dispatcher.runs_in_loop(asked.model, known.cost)
+
+    def enter(self, asked: Asked, due: float | None) -> Seat:
+        """Lets a request wait for the next turn, or for an identical one; may begin the turn.
+
+        Args:
+            asked: The request.
+            due: When its answer is due, on the monotonic clock; None: when it is ready.
+        """
+        same = None if asked.key is None else self._keyed.get(asked.key)
+        if same is not None and same.asked.priority <= asked.priority:
+            return Seat(same, due, joined=True)
+        member = Member(asked, likeness.examples(asked.message))
+        seat = Seat(member, due, joined=False)
+        group = (asked.alike, asked.caller, asked.priority)
+        self._gathered.setdefault(group, []).append(member)
+        if asked.key is not None:
+            self._keyed[asked.key] = member
+        now = monotonic()
+        self._rule.arrive(now)
+        due_turn = self._rule.due(now)
+        if due_turn <= now:
+            self._turn()
+        elif self._timer is None:
+            self._wait(due_turn - now)
+        return seat
+
+    def leave(self, seat: Seat, reason: str) -> None:
+        """Ends a call's wait; does nothing for others that wait for the same member.
+
+        Args:
+            seat: The call's seat.
+            reason: For the metrics, if nobody waits for the work any longer.
+        """
+        seat.close()
+        member = seat.member
+        if member.seats:
+            return
+        self._forget_key(member)
+        joint = self._running.pop(member, None)
+        if joint is None:
+            self._forget_gathered(member)
+            return
+        self._rule.answer(monotonic())
+        joint.left += 1
+        if joint.left < len(joint.members):
+            return
+        self._rule.turned(monotonic() - joint.begun)
+        if not joint.work.finished.done():
+            self._dispatcher.cancel(joint.work, "deadline" if seat.overdue else reason)
+
+    def _wait(self, seconds: float) -> None:
+        """Looks after some time whether a turn is due.
+
+        The event loop must sleep meanwhile: gRPC's thread, which hands over requests, needs
+        Python's lock.
+        """
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(LEAST_SECONDS, seconds), self._look)
+
+    def _look(self, passes: int = PASSES) -> None:
+        """Begins the turn if it is due, once requests that are there already have been read.
+
+        Args:
+            passes: The passes of the event loop that they are given.
+        """
+        if not self._gathered:
+            self._timer = None
+            return
+        now = monotonic()
+        due = self._rule.due(now)
+        if due > now:
+            self._wait(due - now)
+        elif passes:
+            self._timer = asyncio.get_running_loop().call_soon(self._look, passes - 1)
+        else:
+            self._turn()
+
+    def _turn(self) -> None:
+        """Begins the works of all requests that have been gathered."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        groups, self._gathered = self._gathered, {}
+        self._rule.begin(monotonic())
+        joints: list[JointComputation] = []
+        for members in groups.values():
+            self._begin(members, joints)
+        self._dispatcher.run_in_loop([joint.work for joint in joints])
+        for joint in joints:
+            if joint.work.finished.done():
+                self._settle(joint)
+            else:
+                joint.work.finished.add_done_callback(partial(self._finished, joint))
+
+    def _begin(self, members: list[Member], joints: list[JointComputation]) -> None:
+        """Makes the work of alike requests, or of each half where one is too much."""
+        try:
+            joint = self._joint(members)
+        except Exception:  # noqa: BLE001  # whatever it is, the culprit alone will have it
+            joint = None
+        if joint is not None:
+            joints.append(joint)
+            self._running.update(dict.fromkeys(members, joint))
+        elif len(members) == 1:
+            self._run_apart(members[0])
+        else:
+            middle = len(members) // 2
+            self._begin(members[:middle], joints)
+            self._begin(members[middle:], joints)
+
+    def _joint(self, members: list[Member]) -> JointComputation | None:
+        """Makes the work of alike requests; None if it is too much for the event loop.
+
+        Raises:
+            Exception: One of them is wrong, or the server cannot serve all of them.
+        """
+        first = members[0].asked
+        model = first.model
+        request = likeness.joined_inputs([member.asked.message for member in members])
+        question = likeness.joined_question(
+            [member.asked.question for member in members],
+            [member.examples for member in members],
+        )
+        parsed, cost = self._questions.read(request, first, question, len(members))
+        if not self._dispatcher.runs_in_loop(model, cost, members=len(members)):
+            return None
+        if _may_be_cut(parsed, cost, members):
+            return None
+        forecast = self._dispatcher.forecast(model, cost, first.priority)
+        for member in members:
+            for seat in member.seats:
+                if seat.due is not None:
+                    admission.check_time(cost, forecast, seat.due, partial=False)
+        plan = Explanation(parsed)
+        work = Work(
+            model,
+            plan,
+            cost,
+            finished=asyncio.get_running_loop().create_future(),
+            arrival=min([member.asked.arrival for member in members]),
+            priority=first.priority,
+            caller=first.caller or None,
+            seconds=forecast.seconds,
+            expires=False,
+            members=len(members),
+        )
+        self._dispatcher.admit(work)
+        return JointComputation(members, parsed, plan, work)
+
+    def _finished(self, joint: JointComputation, _: object) -> None:
+        self._settle(joint)
+
+    def _settle(self, joint: JointComputation) -> None:
+        """Gives each member its share; where that fails, all run apart."""
+        try:
+            joint.settle(self._run_apart)
+        except Exception:  # noqa: BLE001  # nobody else would answer the members
+            logs.logger().exception("a joint answer could not be divided")
+            for member in joint.members:
+                self._run_apart(member)
+
+    def _run_apart(self, member: Member) -> None:
+        """Lets a request run apart from others, as if it had not been gathered."""
+        self._running.pop(member, None)
+        self._forget_key(member)
+        member.settle(None)
+
+    def _forget_key(self, member: Member) -> None:
+        key = member.asked.key
+        if key is not None and self._keyed.get(key) is member:
+            del self._keyed[key]
+
+    def _forget_gathered(self, member: Member) -> None:
+        asked = member.asked
+        group = (asked.alike, asked.caller, asked.priority)
+        members = self._gathered.get(group, [])
+        if member in members:
+            self._rule.leave()
+            members.remove(member)
+            if not members:
+                del self._gathered[group]
+
+
+def _may_be_cut(parsed: ParsedRequest, cost: Cost, members: Sequence[Member]) -> bool:
+    """Returns whether a member's rows may exceed its own budget, which would cut it short."""
+    largest = max([member.examples for member in members])
+    planned = sum(cost.planned_rows.values()) * largest / parsed.inputs.count
+    return 2 * planned > parsed.budget.max_rows / len(members)

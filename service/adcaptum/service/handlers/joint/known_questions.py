@@ -1,0 +1,147 @@
+"""Known questions: what requests ask beside their inputs, read and checked once."""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from adcaptum.service.handlers import costs
+from adcaptum.service.handlers.joint.member import Asked
+from adcaptum.service.requests import inputs as request_inputs, parsed_request
+from adcaptum.service.requests.inputs import Inputs
+from adcaptum.service.requests.parsed_request import ParsedRequest
+from adcaptum.service.requests.pieces import Part
+from adcaptum.service.requests.questions.question import Question
+from adcaptum.service.requests.questions.targets import Targets
+from adcaptum.service.requests.reading import Reading
+from adcaptum.service.runtime.cost import Cost
+from adcaptum.v1 import explanation_service_pb2 as pb
+
+MOST_BYTES: Final = 8 << 20
+"""The most memory of all known questions."""
+
+ENTRY_BYTES: Final = 8 << 10
+"""The memory of a question beside its tensors and its message: Python's objects."""
+
+PLAIN: Final = Reading(0)
+"""The bounds of reading plain numbers, which take no time to speak of."""
+
+NOTHING: Final = Inputs((torch.zeros(0),))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownQuestion:
+    """A question about a number of examples, without them.
+
+    Attributes:
+        parsed: The request, without inputs.
+        cost: Its cost.
+        nbytes: The memory that it takes.
+    """
+
+    parsed: ParsedRequest
+    cost: Cost
+    nbytes: int
+
+    def asked(self, request: pb.ExplainRequest, targets: Targets) -> ParsedRequest:
+        """Reads the inputs of a request that asks this question.
+
+        Args:
+            request: The request.
+            targets: Its targets.
+
+        Raises:
+            InvalidRequest: Something in the inputs is not allowed.
+        """
+        parsed = self.parsed
+        question, part = parsed.question, parsed.parts[0]
+        inputs = request_inputs.read(request.inputs, parsed.model.loaded, PLAIN)
+        if targets is not question.targets:
+            question = replace(question, targets=targets)
+        parts = (Part(0, inputs, part.baselines, part.starts),)
+        return ParsedRequest(
+            parsed.model,
+            question,
+            inputs,
+            parts,
+            parts,
+            parsed.masks,
+            parsed.planned_rows,
+            parsed.planned_multiply_adds,
+            parsed.planned_bytes,
+        )
+
+
+class KnownQuestions:
+    """The questions that were asked last, bounded in bytes.
+
+    Attributes:
+        nbytes: Their memory.
+    """
+
+    def __init__(self, max_bytes: int = MOST_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._known: OrderedDict[Hashable, KnownQuestion] = OrderedDict()
+        self.nbytes = 0
+
+    def find(self, alike: Hashable, requests: int, examples: int) -> KnownQuestion | None:
+        """Returns a question that is known.
+
+        Args:
+            alike: What the requests have in common.
+            requests: Their number.
+            examples: The number of all their examples.
+        """
+        key = (alike, requests, examples)
+        known = self._known.get(key)
+        if known is not None:
+            self._known.move_to_end(key)
+        return known
+
+    def read(
+        self, request: pb.ExplainRequest, asked: Asked, question: Question, requests: int
+    ) -> tuple[ParsedRequest, Cost]:
+        """Reads alike requests that were joined into one.
+
+        Args:
+            request: The joined inputs.
+            asked: One of the requests.
+            question: The joined question.
+            requests: Their number.
+
+        Raises:
+            InvalidRequest: Something in it is not allowed.
+        """
+        examples = request.inputs[0].shape[0]
+        known = self.find(asked.alike, requests, examples)
+        if known is not None:
+            return known.asked(request, question.targets), known.cost
+        # Each may use the rows of its own budget.
+        budget = replace(question.budget, max_rows=question.budget.max_rows * requests)
+        question = replace(question, budget=budget)
+        parsed = parsed_request.read(request, asked.model, question, PLAIN)
+        cost = costs.of_explanation(parsed)
+        if all(each.WhichOneof("kind") != "blur" for each in question.spec.baselines):
+            self._keep((asked.alike, requests, examples), _without_inputs(parsed, cost))
+        return parsed, cost
+
+    def _keep(self, key: Hashable, question: KnownQuestion) -> None:
+        self._known[key] = question
+        self.nbytes += question.nbytes
+        while self.nbytes > self._max_bytes:
+            _, oldest = self._known.popitem(last=False)
+            self.nbytes -= oldest.nbytes
+
+
+def _without_inputs(parsed: ParsedRequest, cost: Cost) -> KnownQuestion:
+    part, question = parsed.parts[0], parsed.question
+    kept: list[Tensor] = [*part.baselines.tensors, *(parsed.masks.tensors if parsed.masks else ())]
+    if part.starts is not None:
+        kept += part.starts.tensors
+    kept += [each for each in question.targets.numbers if isinstance(each, Tensor)]
+    size = ENTRY_BYTES + 2 * question.spec.ByteSize() + sum([each.nbytes for each in kept])
+    parts = (Part(0, NOTHING, part.baselines, part.starts),)
+    return KnownQuestion(replace(parsed, inputs=NOTHING, parts=parts, lone_parts=parts), cost, size)
