@@ -79,12 +79,16 @@ def decode(
         InvalidRequest: Its datatype is unknown, a length is negative or zero, there are more or
             fewer elements than the shape implies, or a number is not finite.
     """
-    contents = message.WhichOneof("contents")
-    if contents is None:
-        raise InvalidRequest(field, "without elements; must have data or values")
-    if contents == "values":
+    require_contents(message, field)
+    if message.HasField("values"):
         return _from_values(message, field, datatype, encoded=encoded)
     return _from_data(message, field)
+
+
+def require_contents(message: tensor_pb2.Tensor, field: str) -> None:
+    """Raises `InvalidRequest` if a tensor has no elements."""
+    if message.WhichOneof("contents") is None:
+        raise InvalidRequest(field, "without elements; must have data or values")
 
 
 def _from_data(message: tensor_pb2.Tensor, field: str) -> Tensor | Bytes:
