@@ -94,7 +94,7 @@ class ParsedRequest:
 
     @property
     def deterministic(self) -> bool:
-        """Whether the answer has to be the same to the last bit each time."""
+        """True if the answer has to be the same to the last bit each time."""
         return self.question.deterministic
 
     @property

@@ -91,6 +91,28 @@ def require_contents(message: tensor_pb2.Tensor, field: str) -> None:
         raise InvalidRequest(field, "without elements; must have data or values")
 
 
+def has_texts(message: tensor_pb2.Tensor) -> bool:
+    """Returns True if the `values` of a tensor are texts, as their first element has it."""
+    if not message.HasField("values"):
+        return False
+    values = message.values.values
+    return len(values) > 0 and values[0].HasField("string_value")
+
+
+def nested_lengths(message: tensor_pb2.Tensor) -> Sequence[int]:
+    """Returns the lengths of the lists of `values`, as the first ones have them."""
+    if not message.HasField("values"):
+        return ()
+    values = message.values
+    lengths = [len(values.values)]
+    while values.values and values.values[0].HasField("list_value"):
+        values = values.values[0].list_value
+        lengths.append(len(values.values))
+        if len(lengths) > MOST_DIMENSIONS:
+            break
+    return lengths
+
+
 def _from_data(message: tensor_pb2.Tensor, field: str) -> Tensor | Bytes:
     datatype = message.datatype
     check_datatype(datatype, field)
