@@ -277,6 +277,12 @@ def test_a_question_is_a_value_whose_fields_options_replace() -> None:
     )
 
 
+def test_a_question_shows_what_is_given() -> None:
+    spec = Spec(methods=[Method("lime", n_samples=9)], targets="benign", seed=0)
+    assert repr(spec) == "Spec(methods=[Method('lime', n_samples=9)], targets='benign', seed=0)"
+    assert repr(Spec()) == "Spec()"
+
+
 def test_a_question_survives_the_way_there_and_back() -> None:
     baselines: dict[str, Any] = {
         "a": 0.5,
