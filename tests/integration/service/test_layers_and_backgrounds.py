@@ -224,7 +224,7 @@ def test_an_output_is_explained_through_a_neuron(
     explicand = question(model, at=Site("relu_1"))
     assert_close(attributions(one), asked(model, "neuron_conductance", explicand, neuron=(5,)))
     assert [list(each.index) for each in explanations(one)] == [[1], [1], [1]]
-    assert explanations(one)[0].attributions[0].values.name == "measurements"
+    assert explanations(one)[0].attributions[0].name == "measurements"
     # The neuron is a part of the question, and no parameter of the method.
     (result,) = one.results
     assert "neuron" not in result.method.params
@@ -277,7 +277,7 @@ def test_a_class_activation_map_has_one_number_for_each_place(
     request = explain(digits(), method("grad_cam"), model="digits", site=site)
     (one,) = explanations(stub.Explain(request))
     (attribution,) = one.attributions
-    assert (attribution.values.name, list(attribution.values.shape)) == ("block_2", [1, 4, 4])
+    assert (attribution.name, list(attribution.values.shape)) == ("block_2", [1, 4, 4])
 
 
 def test_examples_may_have_groups_of_their_own(

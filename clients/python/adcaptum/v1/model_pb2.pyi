@@ -282,7 +282,7 @@ class ModelInput(_message.Message):
     """Layer at whose output integer inputs are explained. Empty: at the input."""
     @_builtins.property
     def accepted_datatypes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Datatypes that requests may send, `datatype` first."""
+        """Datatypes that requests may send; `datatype` is the first if it is one of them, as it is not for texts."""
 
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
