@@ -87,7 +87,7 @@ INVALID = {
         with_typed([1] * 30, shape=[2, 30]), "inputs[0].shape", "[1, 30]"
     ),
     "values_too_many": Invalid(with_typed([[0] * 60] * 1100), "inputs[0].values", "65,536"),
-    "no_contents": Invalid(with_input(tensor_pb2.Tensor()), "inputs[0].datatype", "missing"),
+    "no_contents": Invalid(with_input(tensor_pb2.Tensor()), "inputs[0]", "data or values"),
     "unknown_input": Invalid(with_tensor(name="measurement"), "inputs[0].name", "'measurements'"),
     "input_twice": Invalid(twice, "inputs[1].name", "second"),
     "no_input": Invalid(lambda request: request.ClearField("inputs"), "inputs", "missing"),
@@ -99,9 +99,7 @@ INVALID = {
         "'integrated_gradients'",
         "METHOD_UNKNOWN",
     ),
-    "method_without_a_name": Invalid(
-        without_methods, "spec.methods[0].name", "there is no such method", "METHOD_UNKNOWN"
-    ),
+    "method_without_a_name": Invalid(without_methods, "spec.methods[0].name", "missing"),
     "unknown_parameter": Invalid(
         with_param("n_step", 5),
         "spec.methods[0].params.n_step",
