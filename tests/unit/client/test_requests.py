@@ -143,6 +143,7 @@ def test_each_kind_of_parameter_survives_the_way_there_and_back() -> None:
         stdev=0.15,
         window=(3, 3),
         grid=((1, 2), (0.5,)),
+        named={"low": 1, "name": 3},  # type: ignore[arg-type] # of a later release
     )
     message = method_pb2.MethodSpec()
     write_method(message, method)
