@@ -498,7 +498,8 @@ def test_parts_are_decoded_once_and_when_they_are_read() -> None:
     assert result.explanations[0] is result.explanations[-2]
     assert result.explanations[:1] == (result.explanations[0],)
     assert answer.predictions == ()
-    assert answer.predictions != "no predictions"
+    text: object = ""
+    assert answer.predictions != text
     assert (hash(answer.predictions), repr(answer.predictions)) == (hash(()), "()")
     with pytest.raises(Internal, match="cannot be read"):
         result.explanations[1]

@@ -41,7 +41,8 @@ class Spec:
             max_rows.
         channel_reduction: ``sum`` adds up attributions over the channels of an image, ``none``
             keeps one per channel.
-        max_features: Most features per attribution, largest magnitude first.
+        max_features: Most features per attribution, largest magnitude first; of interactions, those
+            whose contributions have the largest sum of magnitudes.
         datatype: Datatype of attributions: FP32 (the default), FP64 or FP16.
         return_inputs: Also return the inputs after preprocessing.
         return_outputs: Also return the model's outputs.
