@@ -57,6 +57,7 @@ REVIEWED = MappingProxyType(
         "models.layouts.folding._Watch.users": LOADING,
         "models.repository.toml_table.TomlTable._known": LOADING,
         "models.row_forecasts.RowForecasts._logs": "methods times 21 powers of two of tolerances",
+        "requests.questions.preparations.Preparations._known": "MOST_SHAPES of MOST_BYTES",
         "requests.questions.questions.Questions._known": "MOST_BYTES",
         "wire.typed_values._Walk.elements": A_REQUEST,
         "rpc.exposition.Exposition._next": "one entry a format of Prometheus",
