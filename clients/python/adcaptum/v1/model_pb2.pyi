@@ -628,11 +628,13 @@ class Model(_message.Message):
     """Version of requests that name none. Empty until the repository entry is read."""
     @_builtins.property
     def aliases(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Version by alias."""
+        """Name of the version by alias. Aliases and names of versions have the form of ModelRef.name."""
 
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelVersion]:
-        """Versions by name, in order."""
+        """Versions by name, in numeric order. As long as the repository entry is not read, and if it cannot be
+        read: one version without a name, which has the state and its reason.
+        """
 
     def __init__(
         self,
