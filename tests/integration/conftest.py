@@ -107,6 +107,8 @@ def start_server() -> Iterator[Start]:
         # Until it is ready, or listens, or (None) not at all.
         command = [sys.executable, "-m", "adcaptum.service", "--repository", str(repository)]
         command += ["--port", "0", "--http_port", "0", *options]
+        if "PYTHONPATH" in environment and "PYTHONPATH" in os.environ:
+            environment["PYTHONPATH"] += os.pathsep + os.environ["PYTHONPATH"]
         process = subprocess.Popen(
             command,
             stderr=subprocess.PIPE,

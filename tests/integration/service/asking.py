@@ -144,8 +144,17 @@ def explanations(reply: pb.ExplainResponse) -> list[explanation_pb2.Explanation]
 
 
 def attributions(reply: pb.ExplainResponse) -> NDArray[Any]:
-    """The numbers of all explanations of the first input."""
-    return np.stack([array(each.attributions[0].values) for each in explanations(reply)])
+    """The numbers of all explanations: of the first input, or of pairs of features."""
+    return np.stack(
+        [
+            array(
+                each.interactions.values
+                if each.HasField("interactions")
+                else each.attributions[0].values
+            )
+            for each in explanations(reply)
+        ]
+    )
 
 
 def details(error: grpc.RpcError) -> Mapping[str, Any]:

@@ -99,9 +99,7 @@ INVALID = {
         "'integrated_gradients'",
         "METHOD_UNKNOWN",
     ),
-    "method_without_a_name": Invalid(
-        without_methods, "spec.methods[0].name", "missing", "FIELD_INVALID"
-    ),
+    "method_without_a_name": Invalid(without_methods, "spec.methods[0].name", "missing"),
     "unknown_parameter": Invalid(
         with_param("n_step", 5),
         "spec.methods[0].params.n_step",

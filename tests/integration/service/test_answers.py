@@ -133,7 +133,7 @@ def test_a_layer_is_explained_by_its_alias(stub: ExplanationServiceStub) -> None
     site = spec_pb2.Site(layer="hidden")
     (one,) = explanations(stub.Explain(explain(cells(), site=site)))
     assert list(one.attributions[0].values.shape) == [128]
-    assert one.attributions[0].values.name == "relu_1"
+    assert one.attributions[0].name == "relu_1"
 
 
 def test_a_neuron_is_explained(stub: ExplanationServiceStub) -> None:

@@ -123,7 +123,7 @@ def test_a_layer_is_compared_with_a_baseline_of_its_own(
         expected = asked(model, name, explicand)
     except InvalidArgument as error:
         # A difference's way to the layer begins at the inputs.
-        with pytest.raises(grpc.RpcError, match=f"{error.field}: .* {error.allowed}"):
+        with pytest.raises(grpc.RpcError, match=rf"spec\.site\.baselines: .* {error.allowed}"):
             stub.Explain(request)
         return
     got = attributions(stub.Explain(request))
@@ -187,10 +187,12 @@ def test_what_wraps_a_method_takes_the_background_that_it_takes(
     assert explanations(stub.Explain(explain(X, smooth, baselines=[background(4)])))
 
 
-def test_one_row_of_the_background_set_is_a_baseline_for_every_method(
+def test_one_row_of_the_background_set_is_a_distribution_too(
     stub: ExplanationServiceStub,
 ) -> None:
-    request = explain(X, method("occlusion"), baselines=[background(1)])
+    with pytest.raises(grpc.RpcError, match="a distribution of 1 row; occlusion compares"):
+        stub.Explain(explain(X, method("occlusion"), baselines=[background(1)]))
+    request = explain(X, spec("gradient_shap"), baselines=[background(1)])
     assert explanations(stub.Explain(request))
 
 
@@ -222,7 +224,7 @@ def test_an_output_is_explained_through_a_neuron(
     explicand = question(model, at=Site("relu_1"))
     assert_close(attributions(one), asked(model, "neuron_conductance", explicand, neuron=(5,)))
     assert [list(each.index) for each in explanations(one)] == [[1], [1], [1]]
-    assert explanations(one)[0].attributions[0].values.name == "measurements"
+    assert explanations(one)[0].attributions[0].name == "measurements"
     # The neuron is a part of the question, and no parameter of the method.
     (result,) = one.results
     assert "neuron" not in result.method.params
@@ -275,7 +277,7 @@ def test_a_class_activation_map_has_one_number_for_each_place(
     request = explain(digits(), method("grad_cam"), model="digits", site=site)
     (one,) = explanations(stub.Explain(request))
     (attribution,) = one.attributions
-    assert (attribution.values.name, list(attribution.values.shape)) == ("block_2", [1, 4, 4])
+    assert (attribution.name, list(attribution.values.shape)) == ("block_2", [1, 4, 4])
 
 
 def test_examples_may_have_groups_of_their_own(
@@ -324,7 +326,10 @@ def test_methods_say_what_they_take(stub: ExplanationServiceStub) -> None:
     assert listed.keys() == METHODS.keys()
     for name, each in METHODS.items():
         use = method_pb2.SiteUse.Name(listed[name].site_use).removeprefix("SITE_USE_")
-        assert (use != "NO_LAYER") == (each.traits.layer != "never")
-        assert (use in LAYER_REQUIRED) == needs_layer(each.traits.layer)
+        # A neuron to go through names its layer itself.
+        of_layer = needs_layer(each.traits.layer) and not listed[name].accepts_neuron
+        takes_none = each.traits.layer == "never" or listed[name].accepts_neuron
+        assert (use == "NO_LAYER") == takes_none
+        assert (use in LAYER_REQUIRED) == of_layer
         assert listed[name].accepts_distribution == each.traits.background
         assert listed[name].availability.available

@@ -17,7 +17,6 @@ from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.service.asking import (
     array,
     attributions,
-    background,
     cells,
     details,
     digits,
@@ -172,20 +171,20 @@ def test_a_method_that_does_not_fit_the_budget_fails_alone(stub: ExplanationServ
     request = explain(
         cells(),
         method("saliency"),
-        method("shapley_values"),
-        budget=spec_pb2.Budget(max_rows=1000),
+        method("feature_ablation"),
+        budget=spec_pb2.Budget(max_rows=20),
     )
-    saliency, shapley = stub.Explain(request).results
+    saliency, ablation = stub.Explain(request).results
     assert len(saliency.explanations) == 1
     assert not saliency.HasField("failure")
     assert saliency.stop_reason == explanation_pb2.STOP_REASON_COMPLETED
-    assert not shapley.explanations
-    assert shapley.stop_reason == explanation_pb2.STOP_REASON_FAILED
-    assert (shapley.failure.code, shapley.failure.reason) == (3, "BUDGET_TOO_SMALL")
-    assert shapley.failure.field
-    assert "at least" in shapley.failure.message
+    assert not ablation.explanations
+    assert ablation.stop_reason == explanation_pb2.STOP_REASON_FAILED
+    assert (ablation.failure.code, ablation.failure.reason) == (3, "BUDGET_TOO_SMALL")
+    assert ablation.failure.field
+    assert "at least" in ablation.failure.message
     # What it would take is said with the method in all its parameters.
-    assert shapley.method.name == "shapley_values"
+    assert ablation.method.name == "feature_ablation"
     *_, last = stub.ExplainStream(streaming(request))
     assert [each.failure.reason for each in last.result.results] == ["", "BUDGET_TOO_SMALL"]
 
@@ -195,15 +194,16 @@ def test_a_call_of_which_every_method_fails_has_the_status_of_the_first(
 ) -> None:
     request = explain(
         cells(),
-        method("shapley_values"),
-        method("shapley_interactions"),
-        budget=spec_pb2.Budget(max_rows=1000),
+        method("feature_ablation"),
+        method("occlusion", sliding_window_shapes=[1]),
+        budget=spec_pb2.Budget(max_rows=20),
     )
     with pytest.raises(grpc.RpcError) as caught:
         stub.Explain(request)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert reason(caught.value) == "BUDGET_TOO_SMALL"
-    assert "shapley_values" in str(caught.value.details())
+    (violation,) = details(caught.value)["BadRequest"].field_violations
+    assert violation.field == "spec.budget.max_rows"
 
 
 def test_a_wrong_method_beside_a_right_one_refuses_the_call(stub: ExplanationServiceStub) -> None:
@@ -232,9 +232,7 @@ def test_steps_that_were_taken_are_told_from_a_tolerance_that_was_met(
 
 
 def test_errors_of_both_kinds_stand_side_by_side(stub: ExplanationServiceStub) -> None:
-    request = explain(
-        cells(), method("gradient_shap", n_samples=20), baselines=[background(20)], target=index(1)
-    )
+    request = explain(cells(), method("shapley_value_sampling", n_samples=20), target=index(1))
     (one,) = explanations(stub.Explain(request))
     assert one.error.HasField("completeness")
     assert one.error.HasField("standard_error")

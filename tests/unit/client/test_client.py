@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Callable, Iterator
 from concurrent import futures
+from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
@@ -35,7 +36,7 @@ from adcaptum.client.codec.events import EventDecoder
 from adcaptum.client.codec.replies import decode_explanations, decode_prediction
 from adcaptum.client.codec.tensors import encode_tensor
 from adcaptum.client.drawing.summary import answer_facts, facts, failures
-from adcaptum.v1 import explanation_pb2, explanation_service_pb2
+from adcaptum.v1 import explanation_pb2, explanation_service_pb2, model_pb2
 from tests.unit.client import canned
 from tests.unit.client.canned_server import CannedServicer
 
@@ -209,6 +210,34 @@ def test_a_request_does_without_that_its_model_is_described(wire: Wire) -> None:
     pending.result()
 
 
+@pytest.mark.parametrize("ask", [Client.predict, Client.explain], ids=["predict", "explain"])
+def test_the_path_of_an_image_is_read_for_a_model_of_images(
+    client: Client, servicer: CannedServicer, tmp_path: Path, ask: Callable[..., object]
+) -> None:
+    path = tmp_path / "cat.png"
+    path.write_bytes(b"\x89PNG")
+    declared = servicer.described.versions[0].inputs[0]
+    declared.kind = model_pb2.INPUT_KIND_IMAGE
+    ask(client, "photos", str(path))
+    request = servicer.asked[-1][1]
+    assert isinstance(
+        request, explanation_service_pb2.PredictRequest | explanation_service_pb2.ExplainRequest
+    )
+    assert request.inputs[0].data.endswith(b"\x89PNG")
+    assert servicer.rpcs[0] == "GetModel"
+
+
+def test_a_model_that_has_not_been_read_is_described_again(
+    client: Client, servicer: CannedServicer
+) -> None:
+    read = canned.model()
+    del servicer.described.versions[:]
+    client.explain("cells", [[1.0, 2.0, 3.0]])
+    servicer.described = read
+    client.explain("cells", [[1.0, 2.0, 3.0]])
+    assert servicer.rpcs == ["GetModel", "Explain"] * 2
+
+
 def test_two_specs_of_one_method_are_told_apart_by_their_place() -> None:
     message = canned.explained(canned.text(), canned.text())
     fine = message.results.add()
@@ -230,6 +259,7 @@ def test_a_method_that_fails_stands_beside_the_others() -> None:
     good, bad = answer.results
     assert good.failure is None
     assert (len(bad.explanations), bad.stop_reason) == (0, StopReason.FAILED)
+    assert (good.uncovered_ops, good.non_finite) == ((), 0)
     assert bad.failure == Failure(
         "FAILED_PRECONDITION",
         "METHOD_UNSUPPORTED",
@@ -467,6 +497,10 @@ def test_parts_are_decoded_once_and_when_they_are_read() -> None:
     assert len(result.explanations) == len(answer) == 2
     assert result.explanations[0] is result.explanations[-2]
     assert result.explanations[:1] == (result.explanations[0],)
+    assert answer.predictions == ()
+    text: object = ""
+    assert answer.predictions != text
+    assert (hash(answer.predictions), repr(answer.predictions)) == (hash(()), "()")
     with pytest.raises(Internal, match="cannot be read"):
         result.explanations[1]
     with pytest.raises(IndexError):

@@ -143,6 +143,7 @@ def test_each_kind_of_parameter_survives_the_way_there_and_back() -> None:
         stdev=0.15,
         window=(3, 3),
         grid=((1, 2), (0.5,)),
+        named={"low": 1, "name": 3},  # type: ignore[arg-type] # of a later release
     )
     message = method_pb2.MethodSpec()
     write_method(message, method)
@@ -275,6 +276,12 @@ def test_a_question_is_a_value_whose_fields_options_replace() -> None:
     assert said(spec=spec, targets=2, seed=None) == said(
         methods="saliency", targets=2, tolerance=0.05
     )
+
+
+def test_a_question_shows_what_is_given() -> None:
+    spec = Spec(methods=[Method("lime", n_samples=9)], targets="benign", seed=0)
+    assert repr(spec) == "Spec(methods=[Method('lime', n_samples=9)], targets='benign', seed=0)"
+    assert repr(Spec()) == "Spec()"
 
 
 def test_a_question_survives_the_way_there_and_back() -> None:

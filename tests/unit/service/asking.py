@@ -38,7 +38,15 @@ def tensor(values: NDArray[Any], name: str = "") -> tensor_pb2.Tensor:
 def typed(*rows: Any, **fields: Any) -> tensor_pb2.Tensor:
     """Writes rows as people type them."""
     message = tensor_pb2.Tensor(**fields)
-    ParseDict([*rows], message.values)
+    parsed: Any = [*rows]
+    ParseDict(parsed, message.values)
+    return message
+
+
+def baseline(kind: str, values: tensor_pb2.Tensor) -> explain_spec_pb2.Baseline:
+    """Makes a baseline of a tensor: one that is a `tensor`, or a `distribution`."""
+    message = explain_spec_pb2.Baseline()
+    getattr(message, kind).CopyFrom(values)
     return message
 
 

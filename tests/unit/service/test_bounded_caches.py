@@ -20,7 +20,6 @@ CACHES = {
     "engine.rules.lrp.propagation._facts": "functions of PyTorch",
     "engine.sampling.replicates._kept_signs": "half a megabyte",
     "engine.vocabulary.parameters.describe": "classes of methods",
-    "service.requests.targets._indices": "MOST_CACHED_INDICES numbers",
     "service.wire.method_specs._cached": "MOST_CACHED_BYTES of a message, and what it resolves to",
 }
 """By name, the bound of an entry."""

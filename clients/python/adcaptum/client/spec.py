@@ -1,6 +1,6 @@
 """A question to a model, apart from the model and its inputs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias, TypedDict
 
 from adcaptum.client.baseline import Baselines
@@ -13,7 +13,7 @@ from adcaptum.client.target import Targets
 ChannelReduction: TypeAlias = Literal["none", "sum"]
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True, repr=False)
 class Spec:
     """A question as a value: all that decides an answer beside the model and its inputs.
 
@@ -41,7 +41,8 @@ class Spec:
             max_rows.
         channel_reduction: ``sum`` adds up attributions over the channels of an image, ``none``
             keeps one per channel.
-        max_features: Most features per attribution, largest magnitude first.
+        max_features: Most features per attribution, largest magnitude first; of interactions, those
+            whose contributions have the largest sum of magnitudes.
         datatype: Datatype of attributions: FP32 (the default), FP64 or FP16.
         return_inputs: Also return the inputs after preprocessing.
         return_outputs: Also return the model's outputs.
@@ -71,6 +72,15 @@ class Spec:
     max_labels: int | None = None
     seed: int | None = None
     deterministic: bool | None = None
+
+    def __repr__(self) -> str:
+        """The fields that are given, as they are written in Python."""
+        given = (
+            f"{each.name}={value!r}"
+            for each in fields(self)
+            if (value := getattr(self, each.name)) is not None
+        )
+        return f"Spec({', '.join(given)})"
 
 
 class ExplainOptions(TypedDict, total=False):

@@ -457,7 +457,9 @@ class OutputOptions(_message.Message):
     channel_reduction: Global___ChannelReduction.ValueType
     """Combination of the channels of images."""
     max_features: _builtins.int
-    """Most features per attribution, largest magnitude first. At least 1. Unset: all."""
+    """Most features per attribution, largest magnitude first; of interactions, those whose contributions
+    have the largest sum of magnitudes. At least 1. Unset: all.
+    """
     datatype: _builtins.str
     """Datatype of attributions: FP32, FP64 or FP16. Unset: FP32."""
     return_inputs: _builtins.bool

@@ -166,7 +166,9 @@ class Interactions(_message.Message):
     STANDARD_ERRORS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Name of each feature: of a column, a token, a FeatureMask.names entry, or its number."""
+        """Name of each feature: of a column, a token, a FeatureMask.names entry, or its number. With
+        OutputOptions.max_features: those of the kept features, largest sum of magnitudes first.
+        """
 
     @_builtins.property
     def values(self) -> _tensor_pb2.Tensor:

@@ -282,7 +282,7 @@ class ModelInput(_message.Message):
     """Layer at whose output integer inputs are explained. Empty: at the input."""
     @_builtins.property
     def accepted_datatypes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Datatypes that requests may send, `datatype` first."""
+        """Datatypes that requests may send; `datatype` is the first if it is one of them, as it is not for texts."""
 
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -628,11 +628,13 @@ class Model(_message.Message):
     """Version of requests that name none. Empty until the repository entry is read."""
     @_builtins.property
     def aliases(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Version by alias."""
+        """Name of the version by alias. Aliases and names of versions have the form of ModelRef.name."""
 
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelVersion]:
-        """Versions by name, in order."""
+        """Versions by name, in numeric order. As long as the repository entry is not read, and if it cannot be
+        read: one version without a name, which has the state and its reason.
+        """
 
     def __init__(
         self,

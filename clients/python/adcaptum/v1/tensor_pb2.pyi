@@ -32,7 +32,7 @@ class Tensor(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the model's input or output. In requests: required if the model has several inputs.
-    In replies: always set where the tensor belongs to an input, output or layer.
+    In replies: set in `inputs` and `outputs`; empty inside an Attribution, which has the name.
     """
     datatype: _builtins.str
     """Type of the elements, as the Open Inference Protocol names it: BOOL, UINT8, INT8, INT16, INT32,

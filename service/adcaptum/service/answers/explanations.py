@@ -82,10 +82,17 @@ class PieceWriter:
     def _write_interactions(self, into: explanation_pb2.Interactions, example: int) -> None:
         parsed, numbers = self._parsed, self.numbers
         values = numbers.values[0][example]
-        into.features.extend(feature_names(parsed, self.piece, len(values)))
+        errors = numbers.errors[0][example] if numbers.errors else None
+        names = feature_names(parsed, self.piece, len(values))
+        most = parsed.output.max_features
+        if most:
+            kept = _largest(np.abs(values).sum(1), most)
+            names = [names[place] for place in kept]
+            values = values[np.ix_(kept, kept)]
+            errors = None if errors is None else errors[np.ix_(kept, kept)]
+        into.features.extend(names)
         tensor_writer.write_array(into.values, values, as_values=parsed.as_values)
-        if numbers.errors:
-            errors = numbers.errors[0][example]
+        if errors is not None:
             tensor_writer.write_array(into.standard_errors, errors, as_values=parsed.as_values)
 
     def _write_attribution(

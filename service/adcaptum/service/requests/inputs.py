@@ -83,6 +83,7 @@ def read(messages: Sequence[tensor_pb2.Tensor], model: LoadedModel, reading: Rea
 
 def _read_texts(message: tensor_pb2.Tensor, model: LoadedModel, *, as_values: bool) -> Inputs:
     field = "inputs[0]"
+    tensors.require_contents(message, field)
     if message.datatype or not as_values:
         tensors.check_datatype(message.datatype, field)
         if message.datatype != "BYTES":
@@ -112,6 +113,7 @@ def read_one(
     Raises:
         InvalidRequest: It is not of the model's form.
     """
+    tensors.require_contents(message, field)
     # Datatype and shape are checked before the data are decoded.
     typed = message.HasField("values")
     own = declared.datatype if typed and not message.datatype else message.datatype

@@ -22,6 +22,7 @@ from adcaptum.service.requests.questions import feature_masks
 from adcaptum.service.requests.questions.baseline_reader import BaselineReader, at_layer
 from adcaptum.service.requests.questions.baselines import Baselines
 from adcaptum.service.requests.questions.feature_masks import FeatureMasks
+from adcaptum.service.requests.questions.preparations import Preparation
 from adcaptum.service.requests.questions.question import Question
 from adcaptum.service.requests.questions.targets import MOST_EXPLANATIONS, Targets
 from adcaptum.service.requests.reading import Reading
@@ -96,7 +97,7 @@ class ParsedRequest:
 
     @property
     def deterministic(self) -> bool:
-        """Whether the answer has to be the same to the last bit each time."""
+        """True if the answer has to be the same to the last bit each time."""
         return self.question.deterministic
 
     @property
@@ -301,6 +302,20 @@ def read(
     inputs = request_inputs.read(request.inputs, model.loaded, reading)
     question.targets.check_examples(inputs.count)
     _check_explanations(question, inputs)
+    preparations = question.preparations
+    prepared = None if preparations is None else preparations.of(inputs)
+    if prepared is not None:
+        parts = (Part(0, inputs, prepared.baselines, None),)
+        return ParsedRequest(
+            model,
+            question,
+            inputs,
+            parts,
+            parts,
+            None,
+            prepared.planned_rows,
+            prepared.planned_multiply_adds,
+        )
     baselines = BaselineReader(model.loaded, inputs, question.seed, reading).read(spec.baselines)
     # Fields of a message that is not there cost a message.
     of_layer = question.layer is not None
@@ -316,7 +331,11 @@ def read(
     lone_parts = parts
     if (starts or baselines).of_each and len(parts) == 1:
         lone_parts = _lone_parts(inputs, baselines, starts)
-    return ParsedRequest(model, question, inputs, parts, lone_parts, masks).planned()
+    parsed = ParsedRequest(model, question, inputs, parts, lone_parts, masks).planned()
+    if preparations is not None:
+        preparation = Preparation(baselines, parsed.planned_rows, parsed.planned_multiply_adds)
+        preparations.keep(inputs, preparation)
+    return parsed
 
 
 def _check_explanations(question: Question, inputs: Inputs) -> None:

@@ -175,14 +175,7 @@ def is_plain(tensor: tensor_pb2.Tensor) -> bool:
 
 
 def _encoded(tensor: tensor_pb2.Tensor) -> bool:
-    return tensor.datatype == "BYTES" or _has_texts(tensor)
-
-
-def _has_texts(tensor: tensor_pb2.Tensor) -> bool:
-    if not tensor.HasField("values"):
-        return False
-    values = tensor.values.values
-    return len(values) > 0 and values[0].HasField("string_value")
+    return tensor.datatype == "BYTES" or tensors.has_texts(tensor)
 
 
 def _of_plan(request: pb.ExplainRequest, model: ServedModel, question: Question) -> ReadingCost:
@@ -239,10 +232,7 @@ def _of_background(count: int, model: LoadedModel) -> ReadingCost:
 def _of_blur(nbytes: int, messages: Sequence[tensor_pb2.Tensor], model: LoadedModel) -> ReadingCost:
     # Each row of pixels and each column is multiplied with a matrix of its length. What was found
     # so far has at least 4 bytes an element, or 2.
-    longest = max(
-        (max([side for side in _sides(each) if side > 0], default=0) for each in messages),
-        default=0,
-    )
+    longest = max([max([*_sides(each), 0]) for each in messages], default=0)
     for declared in _images(model):
         longest = max(longest, *declared.shape[2:], images.MOST_NARROW * (declared.resize or 0))
     elements = nbytes / 2
@@ -251,14 +241,7 @@ def _of_blur(nbytes: int, messages: Sequence[tensor_pb2.Tensor], model: LoadedMo
 
 def _sides(message: tensor_pb2.Tensor) -> Sequence[int]:
     """Returns the lengths of a tensor's dimensions after the batch."""
-    if message.shape or not message.HasField("values"):
-        return message.shape[1:]
-    sides: list[int] = []
-    values = message.values
-    while values.values and values.values[0].HasField("list_value") and len(sides) < RANK:
-        values = values.values[0].list_value
-        sides.append(len(values.values))
-    return sides
+    return (message.shape or tensors.nested_lengths(message))[1:]
 
 
 def _of_tensor(

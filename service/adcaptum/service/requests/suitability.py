@@ -85,9 +85,9 @@ def check_baselines(
         able = ", ".join(name for name, each in METHODS.items() if each.traits.background)
         raise InvalidRequest(
             given.distribution,
-            f"a distribution of {given.rows} rows; {method.name} compares each example with one "
-            f"baseline: must be a `tensor` of 1 row, or of {count}, one per example. "
-            f"Distributions are for {able}",
+            f"a distribution of {given.rows} row{'s' * (given.rows > 1)}; {method.name} compares "
+            f"each example with one baseline: must be a `tensor` of 1 row, or of {count}, one per "
+            f"example. Distributions are for {able}",
         )
 
 

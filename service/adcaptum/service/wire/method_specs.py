@@ -173,6 +173,8 @@ def _read(name: str, params: Mapping[str, Value], field: str, depth: int) -> Met
 
 
 def _class(name: str, field: str) -> type[Method]:
+    if not name:
+        raise InvalidRequest(field, f"missing; must be one of {', '.join(METHODS)}")
     if name not in METHODS:
         raise InvalidRequest.unknown(field, name, METHODS, Reason.METHOD_UNKNOWN)
     return METHODS[name]

@@ -45,11 +45,15 @@ IDS = np.array([[1, 4, 10]])
 
 
 @pytest.mark.parametrize("as_values", [False, True], ids=["data", "values"])
-def test_a_baseline_has_the_rank_of_its_input(as_values: bool) -> None:
-    given = typed(0.5, 0.5, 0.5) if as_values else tensor(np.full(3, 0.5, np.float32))
-    baseline = explain_spec_pb2.Baseline(tensor=given)
-    error = refused(served()[0], ROWS, baselines=[baseline])
-    assert error.violations[0].field == "spec.baselines[0].tensor.shape"
+@pytest.mark.parametrize("shape", [(3,), (1, 3)])
+def test_a_single_baseline_needs_no_batch(shape: tuple[int, ...], as_values: bool) -> None:
+    row = np.full(shape, 0.5, np.float32)
+    given = typed(*row.tolist()) if as_values else tensor(row)
+    for kind in ("tensor", "distribution"):
+        methods, baseline = [method("gradient_shap")], asking.baseline(kind, given)
+        parsed = read(served()[0], ROWS, methods=methods, baselines=[baseline])
+        assert parsed.parts[0].baselines.tensors[0].tolist() == [[0.5] * 3]
+        given.shape[:] = shape
 
 
 @pytest.mark.parametrize("constant", [1e308, -1e39])

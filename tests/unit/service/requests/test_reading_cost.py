@@ -99,7 +99,7 @@ def test_too_many_pixels_are_refused_wherever_they_are(
     kind: str, write: Callable[..., tensor_pb2.Tensor]
 ) -> None:
     def baseline(*items: bytes) -> explain_spec_pb2.Baseline:
-        return explain_spec_pb2.Baseline(**{kind: write(*items)})
+        return asking.baseline(kind, write(*items))
 
     large, some = encoded(1001, 1000), encoded(900, 900)
     methods = [method("gradient_shap")]
@@ -138,7 +138,7 @@ def test_only_images_have_to_be_looked_at() -> None:
     for image in (batch(b"x"), typed("eA==")):
         assert has_images(pb.PredictRequest(inputs=[image]), model)
         for kind in ("tensor", "distribution"):
-            baseline = explain_spec_pb2.Baseline(**{kind: image})
+            baseline = asking.baseline(kind, image)
             spec = explain_spec_pb2.ExplainSpec(baselines=[baseline])
             assert has_images(pb.ExplainRequest(inputs=[numbers]), model, spec)
 

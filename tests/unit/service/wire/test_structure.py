@@ -52,7 +52,8 @@ def test_data_of_tensors_are_not_structure_wherever_they_are() -> None:
     check_structure(stream.SerializeToString(), layout(pb.ExplainStreamRequest.DESCRIPTOR))
 
 
-INTEGERS = ParseDict([1] * 10_000, Value())
+MANY: Any = [1] * 10_000
+INTEGERS = ParseDict(MANY, Value())
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,8 @@ def test_much_structure_is_refused_with_its_size(request_: pb.ExplainRequest) ->
 
 def typed(*rows: Any) -> tensor_pb2.Tensor:
     tensor = tensor_pb2.Tensor()
-    ParseDict([*rows], tensor.values)
+    parsed: Any = [*rows]
+    ParseDict(parsed, tensor.values)
     return tensor
 
 

@@ -124,7 +124,7 @@ class Interactions:
     """Contributions of pairs of features, over all inputs together.
 
     Attributes:
-        features: Name of each feature.
+        features: Name of each feature; with ``max_features``, of the kept ones.
         values: Contributions of shape (features, features), symmetric; the diagonal has each
             feature alone.
         standard_errors: Standard error of each number of ``values``; None for methods that do not

@@ -51,7 +51,8 @@ class DecodedSequence(Sequence[_Element], Generic[_Element]):
             return NotImplemented
         return tuple(self) == tuple(other)
 
-    __hash__ = None  # type: ignore[assignment] # as lists, which compare by their elements
+    def __hash__(self) -> int:
+        return hash(tuple(self))
 
     def __reduce__(self) -> tuple[type[tuple[Any, ...]], tuple[tuple[_Element, ...]]]:
         return tuple, (tuple(self),)

@@ -129,6 +129,7 @@ class BaselineReader:
     def _tensor(
         self, message: tensor_pb2.Tensor, field: str, declared: InputDeclaration, values: Tensor
     ) -> Tensor:
+        message = _with_batch(message, len(declared.shape))
         read = request_inputs.read_one(message, declared, field, self.reading)
         _check_features(read, values, field)
         request_inputs.check_ids(read, declared, self.model, field)
@@ -261,6 +262,27 @@ def _blurring(length: int, sigma: float, values: Tensor) -> Tensor:
     matrix = torch.zeros(length, length, dtype=torch.float64)
     matrix.scatter_add_(1, seen, weights.expand(length, -1))
     return matrix.to(values)
+
+
+def _with_batch(message: tensor_pb2.Tensor, rank: int) -> tensor_pb2.Tensor:
+    """Returns a single baseline without a batch as one of a batch of 1; others as they are.
+
+    Args:
+        message: The baseline.
+        rank: The number of the input's dimensions.
+    """
+    if len(message.shape or wire.nested_lengths(message)) != rank - 1:
+        return message
+    if message.datatype == "BYTES" or wire.has_texts(message):
+        return message
+    single = tensor_pb2.Tensor(datatype=message.datatype)
+    if message.HasField("values"):
+        single.values.values.add().list_value.CopyFrom(message.values)
+    else:
+        single.data = message.data
+    if message.shape:
+        single.shape.extend([1, *message.shape])
+    return single
 
 
 def _check_features(baseline: Tensor, values: Tensor, field: str) -> None:

@@ -10,6 +10,7 @@ from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import budgets, suitability
 from adcaptum.service.requests.budgets import Budget
 from adcaptum.service.requests.questions import output_options, sites, targets
+from adcaptum.service.requests.questions.preparations import Preparations
 from adcaptum.service.requests.questions.targets import Targets
 from adcaptum.service.wire import method_specs
 from adcaptum.service.wire.method_specs import ResolvedMethod
@@ -36,6 +37,8 @@ class Question:
         output: The content of the reply, with its datatype.
         seed: The seed of all sampling.
         deterministic: Whether the answer has to be the same to the last bit each time.
+        preparations: What follows from the shapes of the inputs, where these decide the baselines;
+            None where tensors or the values of the inputs do.
         digest: A digest of all of it but tensors: equal for equal questions, whatever presets they
             come from and whichever default values they write out.
     """
@@ -50,6 +53,7 @@ class Question:
     output: explain_spec_pb2.OutputOptions
     seed: int
     deterministic: bool
+    preparations: Preparations | None
     digest: bytes
 
 
@@ -103,6 +107,7 @@ def resolve(spec: explain_spec_pb2.ExplainSpec, model: ServedModel) -> Question:
         output=output,
         seed=spec.seed,
         deterministic=spec.deterministic,
+        preparations=None if _needs_values(spec, model) else Preparations(),
         digest=_digest(spec, methods, output),
     )
 
@@ -117,6 +122,13 @@ def has_tensors(spec: explain_spec_pb2.ExplainSpec) -> bool:
         each.WhichOneof("kind") in ("tensor", "distribution")
         for each in (*spec.baselines, *spec.site.baselines)
     )
+
+
+def _needs_values(spec: explain_spec_pb2.ExplainSpec, model: ServedModel) -> bool:
+    """Returns whether baselines or planned rows depend on more than the shapes of the inputs."""
+    blurred = any(each.HasField("blur") for each in spec.baselines)
+    at_layer = spec.HasField("site") and len(spec.site.baselines) > 0
+    return blurred or at_layer or model.loaded.text is not None or has_tensors(spec)
 
 
 def _methods(spec: explain_spec_pb2.ExplainSpec) -> tuple[ResolvedMethod, ...]:

@@ -14,8 +14,8 @@ MOST_BYTES: Final = 1 << 23
 MOST_SPEC_BYTES: Final = 1 << 12
 """The longest question that is kept, serialised."""
 
-ENTRY_BYTES: Final = 1 << 12
-"""The memory of a question beside its message and its targets."""
+ENTRY_BYTES: Final = 1 << 14
+"""The memory of a question beside its message and its targets, preparations included."""
 
 TARGET_BYTES: Final = 1 << 9
 """The memory of one explained number of a question."""

@@ -140,7 +140,7 @@ def test_more_rows_than_the_background_set_has_are_refused(count: int) -> None:
 @pytest.mark.parametrize("kind", ["tensor", "distribution"])
 def test_rows_may_be_typed(kind: str) -> None:
     values = typed([0.5, 0.25, 1], [1, 2, 3], [4, 5, 6])
-    parsed = read(Baseline(**{kind: values}))
+    parsed = read(asking.baseline(kind, values))
     assert parsed.parts[0].baselines.tensors[0].tolist() == [[0.5, 0.25, 1], [1, 2, 3], [4, 5, 6]]
     # The reply has the form of the inputs.
     assert not parsed.as_values
