@@ -218,7 +218,7 @@ def scaled(value: Tensor, x: Tensor, multiplier: Tensor) -> Tensor:
         x: A tensor of the same shape.
         multiplier: The multipliers of the first entries of x; those of the others are zero.
     """
-    if not large(value) and len(multiplier) == len(x):
+    if not large(value) and multiplier.shape[0] == x.shape[0]:
         return attach(value, x * multiplier)
     result: Tensor = _Scaled.apply(x, [value.detach()], multiplier)  # type: ignore[no-untyped-call]
     return result

@@ -268,7 +268,7 @@ def _stay(
         return all(
             t._is_view()  # noqa: SLF001 - else a copy, whose rows may stand in another order
             and t.dim() > 0
-            and len(t) == len(first)
+            and t.shape[0] == first.shape[0]
             and t.stride(0) == first.stride(0)
             for t in results
         )
