@@ -42,6 +42,9 @@ FEWEST_IN_FLOW: Final = 4
 SOON: Final = 0.3
 """The share of a turn within which a request comes after an answer if it has been waiting."""
 
+SOONER: Final = 2
+"""The factor by which probes are then more frequent."""
+
 DOUBT: Final = 0.3
 """The part of a decrease of the callers around that one wait in vain is believed."""
 
@@ -144,7 +147,7 @@ class GatheringRule:
     def _next_probe(self, now: float) -> int:
         """Returns after how many turns the rule probes."""
         soon = now - self._answered < SOON * self._turn_seconds
-        return PROBE_TURNS[0] if soon else self._interval
+        return max(PROBE_TURNS[0], self._interval // SOONER) if soon else self._interval
 
     def _set_goal(self, now: float) -> None:
         """Decides for how many requests the coming turn waits."""
