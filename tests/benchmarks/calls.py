@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from adcaptum import attr
 from adcaptum.engine import METHODS, Explicand, Site, explain
-from tests.benchmarks.race import race, settle
+from tests.benchmarks.race import settle, turns
 from tests.benchmarks.subjects import load_subject
 from tests.benchmarks.tables import CONSOLE, duration, ratio, table
 
@@ -107,19 +108,24 @@ class Calls:
                 for call in CALLS:
                     if not methods or call.method in methods:
                         seconds = self._race(small(name), count, call)
-                        first = seconds["captum"]
-                        times = map(duration, seconds.values())
-                        ratios = [ratio(seconds[k] / first) for k in ("attr", "engine")]
+                        times = [duration(median(each)) for each in seconds.values()]
+                        ratios = [ratio(over(seconds, k)) for k in ("attr", "engine")]
                         made.add_row(call.method, *times, *ratios)
                 CONSOLE.print(made)
 
-    def _race(self, what: Small, count: int, call: Call) -> dict[str, float]:
+    def _race(self, what: Small, count: int, call: Call) -> dict[str, list[float]]:
         contenders = contenders_of(what, count, call)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for run in contenders.values():
                 settle(run, self._seconds)
-            return race(contenders, self._seconds)
+            return turns(contenders, self._seconds)
+
+
+def over(seconds: dict[str, list[float]], name: str) -> float:
+    """Returns the median of the ratios of a contender's turns to Captum's beside them."""
+    pairs = zip(seconds[name], seconds["captum"], strict=True)
+    return median([own / other for own, other in pairs])
 
 
 def contenders_of(what: Small, count: int, call: Call) -> dict[str, Callable[[], object]]:

@@ -12,14 +12,15 @@ from tests.benchmarks.mechanisms import Mechanisms
 from tests.benchmarks.memory import Memory
 from tests.benchmarks.rules import Rules
 from tests.benchmarks.served import Served
+from tests.benchmarks.served_small import ServedSmall
 from tests.benchmarks.soak import Soak
 from tests.benchmarks.tables import CONSOLE
 from tests.benchmarks.throughput import Throughput
 from tests.benchmarks.tolerance import Tolerances
 
 SECTIONS = (
-    "inprocess", "calls", "rules", "memory", "served", "throughput", "tolerance", "mechanisms",
-    "soak", "flood",
+    "inprocess", "calls", "rules", "memory", "served", "served_small", "throughput", "tolerance",
+    "mechanisms", "soak", "flood",
 )  # fmt: skip
 
 
@@ -50,6 +51,8 @@ def main() -> None:
             Throughput(quick=arguments.quick).run(tuple(arguments.model))
         elif section == "mechanisms":
             Mechanisms(quick=arguments.quick).run()
+        elif section == "served_small":
+            ServedSmall(quick=arguments.quick).run(tuple(arguments.model), tuple(arguments.method))
         elif section == "soak":
             Soak(quick=arguments.quick).run()
         elif section == "flood":

@@ -33,8 +33,9 @@ ALLOWED: Final = 256 * MIB
 """The server's `max_queue_bytes`."""
 
 BESIDE: Final = 384 * MIB
-"""The growth beside it: messages that arrive and are refused, batches that run, answers that are
-written, and what the allocator keeps."""
+"""The growth beside works under way and requests that are read, each of which may take `ALLOWED`:
+messages in transit, batches that run, and what the allocator keeps
+(docs/decisions/0100-methods-state-the-memory-that-they-hold.md)."""
 
 CASES: Final = (
     ("digits", "smooth_grad"),
@@ -62,7 +63,7 @@ class Flooded:
 
 
 class Flood:
-    """The section: fails where the memory grows by more than `ALLOWED` and `BESIDE`."""
+    """The section: fails where the memory grows by more than twice `ALLOWED` and `BESIDE`."""
 
     def __init__(self, *, quick: bool) -> None:
         self._cases = CASES[1:2] if quick else CASES
@@ -95,7 +96,7 @@ class Flood:
                 *(duration(found.predictions.quantile(q)) for q in (0.5, 0.99, 1.0)),
             )
         CONSOLE.print(made)
-        if worst > ALLOWED + BESIDE:
+        if worst > 2 * ALLOWED + BESIDE:
             raise SystemExit(f"the server grew by {worst / MIB:.0f} MiB")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -34,6 +35,7 @@ class Load:
         warm_up: For so many seconds nothing is counted.
         seconds: For so many seconds everything is.
         unique: Which share of the requests has a seed of its own, and so is like no other.
+        core: The only core that the generator may use; None: any.
     """
 
     address: str
@@ -43,6 +45,7 @@ class Load:
     warm_up: float
     seconds: float
     unique: float = 0.0
+    core: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,8 @@ def pooled(parts: Sequence[Served]) -> Served:
 
 async def generate(load: Load) -> Served:
     """Sends, closed loop, and measures."""
+    if load.core is not None:
+        os.sched_setaffinity(0, {load.core})
     requests = [base64.b64decode(each) for each in load.requests]
     latencies: list[float] = []
     calls = 0

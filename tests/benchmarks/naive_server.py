@@ -27,6 +27,7 @@ from adcaptum.service.wire import tensor_writer
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
 
 BATCH_ROWS = 64
+GRADIENT_SHAP_SAMPLES = 50
 
 
 class Naive:
@@ -57,17 +58,7 @@ class Naive:
         model = self._models[request.model.name]
         x, target = _read(request.inputs[0]), request.spec.targets[0].index.values[0]
         (method,) = request.spec.methods
-        if method.name == "saliency":
-            values = captum.Saliency(model.module).attribute(x, target=target)
-        else:
-            declared = model.declaration.inputs[0]
-            values = captum.IntegratedGradients(model.module).attribute(
-                x,
-                baselines=model.baselines[declared.name][declared.default_baseline],
-                target=target,
-                n_steps=int(method.params["n_steps"].number_value),
-                internal_batch_size=BATCH_ROWS,
-            )
+        values = self._attribute(model, method, x, target)
         explanations = [
             explanation_pb2.Explanation(
                 example=i,
@@ -77,6 +68,30 @@ class Naive:
         ]
         result = explanation_pb2.MethodResult(method=method, explanations=explanations)
         return pb.ExplainResponse(results=[result])
+
+    def _attribute(self, model: LoadedModel, method: Any, x: Tensor, target: int) -> Tensor:
+        if method.name == "saliency":
+            return captum.Saliency(model.module).attribute(x, target=target)
+        declared = model.declaration.inputs[0]
+        baseline = model.baselines[declared.name][declared.default_baseline]
+        given = baseline if isinstance(baseline, Tensor) else torch.full_like(x, baseline)
+        if method.name == "deep_lift":
+            return captum.DeepLift(model.module).attribute(x, given, target)
+        if method.name == "gradient_shap":
+            shap = captum.GradientShap(model.module)
+            return shap.attribute(x, given, n_samples=GRADIENT_SHAP_SAMPLES, target=target)
+        if method.name == "kernel_shap":
+            # Captum's default of 25 samples: of as many as the server takes, it answers none in
+            # a second.
+            kernel_shap = captum.KernelShap(model.module)
+            return kernel_shap.attribute(x, given, target, perturbations_per_eval=BATCH_ROWS)
+        return captum.IntegratedGradients(model.module).attribute(
+            x,
+            baselines=given,
+            target=target,
+            n_steps=int(method.params["n_steps"].number_value),
+            internal_batch_size=BATCH_ROWS,
+        )
 
 
 def _load(folder: Path) -> LoadedModel:

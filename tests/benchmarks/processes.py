@@ -94,12 +94,26 @@ def our_server(
 @contextmanager
 def naive_server(repository: Path) -> Iterator[Server]:
     """Runs the naive server until the block ends."""
-    command = [sys.executable, "-m", "tests.benchmarks.naive_server", str(repository)]
+    with _plain_server("naive", "tests.benchmarks.naive_server", str(repository)) as server:
+        yield server
+
+
+@contextmanager
+def echo_server() -> Iterator[Server]:
+    """Runs the echo server until the block ends."""
+    with _plain_server("echo", "tests.benchmarks.echo_server") as server:
+        yield server
+
+
+@contextmanager
+def _plain_server(name: str, module: str, *arguments: str) -> Iterator[Server]:
+    """Runs a module that prints its address and serves until it is killed."""
+    command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=_ENVIRONMENT, text=True) as process:
         assert process.stdout is not None
         try:
             address = process.stdout.readline().strip()
-            yield Server("naive", address, psutil.Process(process.pid), {})
+            yield Server(name, address, psutil.Process(process.pid), {})
         finally:
             process.kill()
 

@@ -50,6 +50,35 @@ def race(runners: Mapping[str, Runner], seconds: float) -> dict[str, float]:
     return best
 
 
+def turns(runners: Mapping[str, Runner], seconds: float) -> dict[str, list[float]]:
+    """Times short calls in very short turns, for ratios of turns that stand side by side.
+
+    On a machine with other work a core is fast and slow by turns. Two contenders a millisecond
+    apart have the same core, so that the median of their ratios is steadier than the ratio of
+    their least times.
+
+    Args:
+        runners: The contenders by name.
+        seconds: How long it may take, about.
+
+    Returns:
+        The CPU seconds of one call, by name, turn by turn.
+    """
+    found: dict[str, list[float]] = {name: [] for name in runners}
+    begin = perf_counter()
+    gc.collect()
+    gc.disable()
+    try:
+        repeats = {name: max(1, ceil(1e-3 / _time(run, 3))) for name, run in runners.items()}
+        while perf_counter() - begin < seconds or len(found[next(iter(found))]) < _FEWEST_TURNS:
+            for name, run in runners.items():
+                run()
+                found[name].append(_time(run, repeats[name]))
+    finally:
+        gc.enable()
+    return found
+
+
 def settle(run: Runner, seconds: float) -> None:
     """Runs a contender until it has learnt what it learns: thirty times, or for so many seconds."""
     begin = perf_counter()

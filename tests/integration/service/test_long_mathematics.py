@@ -62,7 +62,9 @@ def shapes(start_server: Start, tmp_path_factory: pytest.TempPathFactory) -> Ser
         "4.bias": torch.zeros(3),
     }
     safetensors.torch.save_file(state, version / "weights.safetensors")
-    return start_server(folder, "--device_threads", "1", "--intra_op_threads", "1")
+    # A regression of 12,544 rows and 3,072 features holds half a gigabyte, and several are made.
+    room = ("--max_queue_bytes", str(4 << 30))
+    return start_server(folder, "--device_threads", "1", "--intra_op_threads", "1", *room)
 
 
 @pytest.fixture(scope="module")

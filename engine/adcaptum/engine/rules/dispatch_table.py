@@ -8,7 +8,7 @@ from types import FunctionType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from adcaptum.engine.rules.decompositions import DECOMPOSITIONS
 from adcaptum.engine.rules.interception import Func, Handler, Interception, any_depends
@@ -23,6 +23,7 @@ from adcaptum.engine.rules.operations import (
     WHOLE,
     name_of,
 )
+from adcaptum.engine.rules.parameters import is_parameter
 from adcaptum.engine.rules.proxied_calls import (
     carried,
     cut,
@@ -230,8 +231,8 @@ def run_plain(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def _detached(value: Any) -> Any:
     if isinstance(value, Tensor):
-        return value.detach() if value.is_leaf and isinstance(value, nn.Parameter) else value
-    if isinstance(value, list | tuple) and any(isinstance(v, nn.Parameter) for v in value):
+        return value.detach() if is_parameter(value) and value.is_leaf else value
+    if isinstance(value, list | tuple) and any(is_parameter(v) for v in value):
         return [_detached(v) for v in value]
     return value
 

@@ -35,13 +35,14 @@ from typing import Any, Protocol, TypeVar
 from weakref import proxy
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from adcaptum.engine.rules.audit import Node, nodes_behind, unhandled_operations
 from adcaptum.engine.rules.pairs import Pairs
+from adcaptum.engine.rules.parameters import is_parameter
 from adcaptum.engine.rules.proxies import Proxies
 
 T = TypeVar("T")
@@ -174,14 +175,14 @@ class Interception(TorchFunctionMode):
 
 def depends(value: object) -> bool:
     """Returns whether a value is a tensor that depends on the explained values (no parameter)."""
-    return isinstance(value, Tensor) and value.requires_grad and not isinstance(value, nn.Parameter)
+    return isinstance(value, Tensor) and value.requires_grad and not is_parameter(value)
 
 
 def any_depends(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Returns whether an argument, or a tensor in a list, depends on the explained values."""
     for value in (*args, *kwargs.values()) if kwargs else args:
         if isinstance(value, Tensor):
-            if value.requires_grad and not isinstance(value, nn.Parameter):
+            if value.requires_grad and not is_parameter(value):
                 return True
         elif isinstance(value, list | tuple) and any_depends(tuple(value), {}):
             return True
@@ -217,7 +218,7 @@ def scaled(value: Tensor, x: Tensor, multiplier: Tensor) -> Tensor:
         x: A tensor of the same shape.
         multiplier: The multipliers of the first entries of x; those of the others are zero.
     """
-    if not large(value) and len(multiplier) == len(x):
+    if not large(value) and multiplier.shape[0] == x.shape[0]:
         return attach(value, x * multiplier)
     result: Tensor = _Scaled.apply(x, [value.detach()], multiplier)  # type: ignore[no-untyped-call]
     return result

@@ -32,7 +32,7 @@ class Pairs(RowPlaces):
             references: The number of reference rows, recorded ones included.
             trace: The trace of the recorded ones, which come first.
         """
-        self.examples = len(index)
+        self.examples = index.shape[0]
         self.trace = trace
         fresh = references if trace is None else trace.fresh
         super().__init__(self.examples + fresh)
@@ -84,7 +84,7 @@ class Pairs(RowPlaces):
         tensors, the entries of the examples suffice.
         """
         for x in tensors:
-            if x.dim() == 0 or len(x) != self.rows or not self.leads(x):
+            if x.dim() == 0 or x.shape[0] != self.rows or not self.leads(x):
                 return None
         return self.examples
 
@@ -119,7 +119,7 @@ class Pairs(RowPlaces):
         Reference rows send no gradient back. They equal their references, so every quotient of
         differences is 0 / 0 there, which the caller would have to replace.
         """
-        if self.rows > self.examples and len(t) == self.rows and self.leads(like):
+        if self.rows > self.examples and t.shape[0] == self.rows and self.leads(like):
             t[self.examples :] = 0
 
     @property

@@ -17,9 +17,10 @@ from typing import Any
 from weakref import ref
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from adcaptum.engine.rules.operations import BINARY, MOVEMENT, words
+from adcaptum.engine.rules.parameters import is_parameter
 
 _LOST = 0
 _RESHAPES = words("""
@@ -110,11 +111,7 @@ class RowPlaces:
                     return
             elif name not in _FOLLOWED and name not in _SUMS:
                 return
-        sources = [
-            t
-            for t in _tensors((args, kwargs))
-            if t.requires_grad and not isinstance(t, nn.Parameter)
-        ]
+        sources = [t for t in _tensors((args, kwargs)) if t.requires_grad and not is_parameter(t)]
         if not sources:
             return
         results = [t for t in _tensors((result,)) if t.requires_grad]
@@ -271,7 +268,7 @@ def _stay(
         return all(
             t._is_view()  # noqa: SLF001 - else a copy, whose rows may stand in another order
             and t.dim() > 0
-            and len(t) == len(first)
+            and t.shape[0] == first.shape[0]
             and t.stride(0) == first.stride(0)
             for t in results
         )

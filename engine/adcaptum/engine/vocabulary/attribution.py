@@ -98,8 +98,9 @@ def completeness_error(
     values: tuple[Tensor, ...], output: Tensor, baseline_output: Tensor
 ) -> Tensor:
     """|sum of an example's attributions - (output - baseline output)|, shape (examples,)."""
-    flats = (v.reshape(len(v), -1) for v in values)
-    total = sum((flat.sum(1) for flat in flats), start=output.new_zeros(len(output)))
+    total, *others = [v.reshape(v.shape[0], -1).sum(1) for v in values]
+    for other in others:
+        total = total + other
     return (total - (output - baseline_output)).abs()
 
 

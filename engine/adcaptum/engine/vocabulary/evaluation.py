@@ -179,7 +179,7 @@ class Evaluation:
         """The number of reference rows beside the rows."""
         if self.references is None:
             return 0
-        return self.references.distinct(self.arguments, self.rows.examples(0, len(self.rows)))
+        return self.references.distinct(self.arguments, self.rows)
 
 
 def _identity(neuron: Neuron) -> Hashable:

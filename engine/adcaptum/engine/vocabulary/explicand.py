@@ -12,6 +12,7 @@ from torch import Tensor
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.rows.reduce import Reduce, Stack
 from adcaptum.engine.rows.sources import Given, Repeated, Rows
+from adcaptum.engine.rules.interception import Rule
 from adcaptum.engine.vocabulary.arguments import NO_ARGUMENTS, Arguments, PerExample
 from adcaptum.engine.vocabulary.evaluation import Evaluation, Patch
 from adcaptum.engine.vocabulary.explicand_forms import (
@@ -24,6 +25,7 @@ from adcaptum.engine.vocabulary.explicand_forms import (
     given_masks,
     given_target,
 )
+from adcaptum.engine.vocabulary.references import References
 from adcaptum.engine.vocabulary.site import INPUT, Site
 from adcaptum.engine.vocabulary.target import EveryOutput, Neuron, Output, Target
 
@@ -173,7 +175,7 @@ class Explicand:
                 "one baseline for each example: this method has no expectation over several",
             )
         for i, (baseline, t) in enumerate(zip(self.baselines, self.inputs, strict=True)):
-            if baseline.shape[0] not in {1, t.shape[0]}:
+            if baseline.shape[0] != 1 and baseline.shape[0] != t.shape[0]:
                 raise InvalidArgument(
                     f"baselines[{i}]",
                     f"a tensor of shape {tuple(baseline.shape)}",
@@ -238,12 +240,21 @@ class Explicand:
         """Returns whether a tensor has a row for each of several examples, not one for all."""
         return self.count > 1 and tensor.dim() > 0 and len(tensor) == self.count
 
-    def at_inputs(self, *, gradient: bool = False, read: bool = False) -> Evaluation:
+    def at_inputs(
+        self,
+        *,
+        gradient: bool = False,
+        read: bool = False,
+        rule: Rule | None = None,
+        references: References | None = None,
+    ) -> Evaluation:
         """Makes the evaluation of the target at the inputs themselves.
 
         Args:
             gradient: Whether to differentiate with respect to the values at `at`.
             read: Whether to return those values.
+            rule: The rule that differentiates operations; None: the chain rule.
+            references: The reference rows, for rules that compare rows.
         """
         if gradient and self.at == INPUT:
             self._check_differentiable()
@@ -255,6 +266,8 @@ class Explicand:
             read=self.at if read and self.at != INPUT else None,
             arguments=self.arguments,
             through=self.through if gradient else None,
+            rule=rule,
+            references=references,
         )
 
     def from_inputs(self, rows: Rows, *, read: bool = False, reduce: Reduce) -> Evaluation:

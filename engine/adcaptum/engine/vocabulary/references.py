@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.engine.rows.fingerprints import Fingerprint, fingerprints
+from adcaptum.engine.rows.sources import Rows
 from adcaptum.engine.vocabulary.arguments import Arguments, PerExample
 
 
@@ -42,18 +43,19 @@ class References:
         """The fingerprint of each reference row."""
         return fingerprints(self.tensors)
 
-    def distinct(self, arguments: Arguments, examples: Tensor) -> int:
+    def distinct(self, arguments: Arguments, rows: Rows) -> int:
         """Returns the number of reference rows to evaluate.
 
         Args:
             arguments: The further arguments of the evaluation.
-            examples: The example of each row, int64 of shape (rows,).
+            rows: The evaluation's rows.
         """
         if any(isinstance(a, PerExample) for a in arguments.values):
+            examples = rows.examples(0, len(rows))
             if arguments.alike is not None:
                 examples = arguments.alike[examples]
             return len(torch.stack([self.index, examples], 1).unique(dim=0))
-        return 1 if len(self.tensors[0]) == 1 else len(self.index.unique())
+        return 1 if self.tensors[0].shape[0] == 1 else len(self.index.unique())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +75,7 @@ class ReferenceRows:
     prints: tuple[Hashable, ...] | None = None
 
     def __len__(self) -> int:
-        return len(self.tensors[0])
+        return self.tensors[0].shape[0]
 
     def below(
         self, inputs: list[Tensor], packed: list[object], arguments: Arguments

@@ -11,6 +11,7 @@ from torch import Tensor
 from adcaptum.engine.execution.packing import RowRange, pack_references
 from adcaptum.engine.execution.references.reference_cache import ReferenceMemory
 from adcaptum.engine.rows.reduce import widened
+from adcaptum.engine.rows.sources import some
 from adcaptum.engine.rules import Pairs
 from adcaptum.engine.vocabulary.arguments import Arguments
 from adcaptum.engine.vocabulary.evaluation import Key
@@ -48,7 +49,7 @@ class Starts:
         """
         made = []
         for m, leaf, start in zip(multipliers, leaves, widened(self.values), strict=True):
-            (value,) = widened((leaf.detach()[: len(m)],))
+            (value,) = widened((some(leaf.detach(), 0, m.shape[0]),))
             made.append((value - _of_each(start, self.value_index)) * m)
         return tuple(made)
 
@@ -61,10 +62,14 @@ class ReferenceBatch:
         pairs: The reference of each example.
     """
 
-    def __init__(self, references: ReferenceRows, memory: ReferenceMemory | None, key: Key) -> None:
+    def __init__(
+        self, references: ReferenceRows, memory: ReferenceMemory | None, key: Key | None
+    ) -> None:
         self._references = references
         self._memory = memory
-        self._lookup = None if memory is None else memory.look_up(key, references)
+        self._lookup = None
+        if memory is not None and key is not None:
+            self._lookup = memory.look_up(key, references)
         if self._lookup is None:
             self.rows = len(references)
             self.pairs = Pairs(references.index, self.rows)
@@ -90,7 +95,7 @@ class ReferenceBatch:
             memory = None
         references = pack_references(slices, printed=memory is not None)
         assert references is not None, "equal keys have references or have none"
-        return cls(references, memory, first.key)
+        return cls(references, memory, None if memory is None else first.key)
 
     def below(
         self, inputs: list[Tensor], packed: list[object], arguments: Arguments
@@ -141,6 +146,6 @@ class ReferenceBatch:
 
 def _of_each(rows: Tensor, index: Tensor) -> Tensor:
     """Returns the row of each example."""
-    if len(rows) == 1:
-        return rows.expand(len(index), *rows.shape[1:])
+    if rows.shape[0] == 1:
+        return rows if index.shape[0] == 1 else rows.expand(index.shape[0], *rows.shape[1:])
     return rows[index.to(rows.device)]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from adcaptum.engine.errors import InvalidArgument, UncoveredOperations
 from adcaptum.engine.rows.reduce import WeightedSum, widened
-from adcaptum.engine.rows.sources import Repeated
+from adcaptum.engine.rows.sources import Repeated, some
 from adcaptum.engine.rules.interception import Rule
 from adcaptum.engine.vocabulary.arguments import PerExample
 from adcaptum.engine.vocabulary.attribution import Attribution, completeness_error
@@ -25,12 +25,14 @@ def compared_with_baselines(explicand: Explicand, rule: Rule, *, multiply: bool)
     """Makes the evaluation that compares each example with its baseline, or the one of all."""
     _check(explicand)
     baselines = explicand.paired_baselines()
-    if explicand.baselines is None or all(len(t) == 1 for t in explicand.baselines):
+    if explicand.baselines is None or all(t.shape[0] == 1 for t in explicand.baselines):
         # One row serves all examples.
-        baselines = tuple(t[:1] for t in baselines)
-    index = torch.arange(explicand.count).clamp_(max=len(baselines[0]) - 1)
+        baselines = tuple([some(t, 0, 1) for t in baselines])
+        index = torch.zeros(explicand.count, dtype=torch.int64)
+    else:
+        index = torch.arange(explicand.count)
     references = References(baselines, index, multiply)
-    return replace(explicand.at_inputs(gradient=True), rule=rule, references=references)
+    return explicand.at_inputs(gradient=True, rule=rule, references=references)
 
 
 def compared_with_background(explicand: Explicand, rule: Rule, *, multiply: bool) -> Evaluation:
@@ -81,8 +83,11 @@ def difference_attribution(
         raise UncoveredOperations(reading.uncovered_ops)
     assert reading.reference_values is not None, "rows were compared"
     values = widened(reading.gradients)
-    output = reading.values.view(count, -1)[:, 0]
-    baseline_output = widened((reading.reference_values,))[0].view(count, -1).mean(1)
+    output = reading.values
+    (baseline_output,) = widened((reading.reference_values,))
+    if output.shape[0] > count:
+        output = output.view(count, -1)[:, 0]
+        baseline_output = baseline_output.view(count, -1).mean(1)
     error: Tensor | None = None
     if multiply:
         error = completeness_error(values, *widened((output, baseline_output)))
@@ -113,10 +118,10 @@ def incomplete(answer: Attribution, explicand: Explicand) -> Tensor | None:
     assert answer.output is not None, "rows were compared"
     assert answer.baseline_output is not None, "rows were compared"
     assert answer.completeness_error is not None, "rows were compared"
-    error = answer.completeness_error.double()
-    difference = (answer.output - answer.baseline_output).double()
-    if bool((error <= difference.abs() * _INCOMPLETE).all()):
+    difference = answer.output - answer.baseline_output
+    if bool((answer.completeness_error <= difference.abs() * _INCOMPLETE).all()):
         return None
+    error, difference = answer.completeness_error.double(), difference.double()
     size = sum(v.double().abs().flatten(1).sum(1) for v in answer.values)
     relative = error / difference.abs()
     rounding = size * torch.finfo(answer.output.dtype).eps ** 0.5

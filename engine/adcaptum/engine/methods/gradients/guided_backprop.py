@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from adcaptum.engine.errors import UncoveredOperations
@@ -34,7 +34,7 @@ class GuidedBackprop:
 
     def flow(self, explicand: Explicand) -> Flow[Attribution]:
         """Computes the attributions; the output is the target at the input."""
-        reading = yield from ask(replace(explicand.at_inputs(gradient=True), rule=Guided()))
+        reading = yield from ask(explicand.at_inputs(gradient=True, rule=Guided()))
         if self.strict and reading.uncovered_ops:
             raise UncoveredOperations(reading.uncovered_ops)
         return Attribution(

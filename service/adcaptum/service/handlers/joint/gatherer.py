@@ -30,6 +30,9 @@ from adcaptum.service.runtime.work import Work
 LEAST_SECONDS: Final = 0.001
 """The shortest timer of the event loop; a shorter one would be none."""
 
+LATE_SECONDS: Final = 0.002
+"""The lateness of a timer from which on the process has stood still, on a busy machine."""
+
 PASSES: Final = 6
 """The passes of the event loop in which gRPC hands over a request that has come."""
 
@@ -53,6 +56,8 @@ class Gatherer:
         self._keyed: dict[bytes, Member] = {}
         self._running: dict[Member, JointComputation] = {}
         self._timer: asyncio.Handle | None = None
+        self._expected = 0.0
+        self._stood_still = False
 
     def takes(self, asked: Asked) -> bool:
         """Returns whether a request may be joined with others, as far as is known."""
@@ -114,8 +119,9 @@ class Gatherer:
         The event loop must sleep meanwhile: gRPC's thread, which hands over requests, needs
         Python's lock.
         """
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(max(LEAST_SECONDS, seconds), self._look)
+        loop, seconds = asyncio.get_running_loop(), max(LEAST_SECONDS, seconds)
+        self._expected = monotonic() + seconds
+        self._timer = loop.call_later(seconds, self._look)
 
     def _look(self, passes: int = PASSES) -> None:
         """Begins the turn if it is due, once requests that are there already have been read.
@@ -128,8 +134,13 @@ class Gatherer:
             return
         now = monotonic()
         due = self._rule.due(now)
+        late = now - self._expected > LATE_SECONDS
         if due > now:
             self._wait(due - now)
+        elif late and not self._stood_still:
+            # Requests that came meanwhile have not been handed over.
+            self._stood_still = True
+            self._wait(LEAST_SECONDS)
         elif passes:
             self._timer = asyncio.get_running_loop().call_soon(self._look, passes - 1)
         else:
@@ -141,7 +152,8 @@ class Gatherer:
             self._timer.cancel()
             self._timer = None
         groups, self._gathered = self._gathered, {}
-        self._rule.begin(monotonic())
+        self._rule.begin(monotonic(), sure=not self._stood_still)
+        self._stood_still = False
         joints: list[JointComputation] = []
         for members in groups.values():
             self._begin(members, joints)

@@ -12,10 +12,11 @@ Rules:
    half of them: the others come while the turn runs, and the server and its callers work side by
    side. A caller that is alone never waits.
 3. Where a wait ends though requests still come, the aim is what came in that time.
-4. Now and then the rule waits for more than it knows of (a probe): after the second turn in a row
-   without a wait in vain, then after twice as many with each probe in vain. A probe that
-   succeeds is followed by a larger one. Requests that come long after the last answer are never
-   probes: a trickle never waits.
+4. Now and then the rule waits for more than it knows of (a probe): after some
+   turns, and after twice as many with each probe in vain. A probe that
+   succeeds is followed by a larger one. Where a request comes right after an answer, it has been
+   waiting inside gRPC, others may be too, and probes are frequent. Where requests come long after
+   the last answer there are none: a trickle never waits.
 
 No clock, thread or event loop: times come in as arguments, in seconds on any one clock.
 """
@@ -32,11 +33,17 @@ GROWTH: Final = 1.5
 PROBE_TURNS: Final = (8, 128)
 """The fewest and the most turns from one probe to the next."""
 
-TURN_SECONDS: Final = (0.001, 0.004)
+TURN_SECONDS: Final = (0.001, 0.01)
 """The shortest and the longest wait; between them, it is as long as a turn."""
 
 FEWEST_IN_FLOW: Final = 4
 """The fewest requests of which the gaps between them tell whether more come."""
+
+SOON: Final = 0.3
+"""The share of a turn within which a request comes after an answer if it has been waiting."""
+
+SOONER: Final = 2
+"""The factor by which probes are then more frequent."""
 
 DOUBT: Final = 0.3
 """The part of a decrease of the callers around that one wait in vain is believed."""
@@ -97,14 +104,21 @@ class GatheringRule:
             return now
         return self._first + self.patience
 
-    def begin(self, now: float) -> None:
-        """Learns from the wait for a turn that begins with all that have been gathered."""
+    def begin(self, now: float, *, sure: bool = True) -> None:
+        """Learns from the wait for a turn that begins with all that have been gathered.
+
+        Args:
+            now: The time.
+            sure: Whether requests could come all the time: the process may have stood still.
+        """
         came, self.gathered = self.gathered, 0
         self._turns += 1
         if came >= self._goal:
             if self._probing:
                 self.aim = came
                 self._growing = True
+            return
+        if not sure:
             return
         self._growing = False
         gap = (self._last - self._first) / max(1, came - 1)
@@ -130,6 +144,11 @@ class GatheringRule:
         """Learns how long a turn takes, from its begin to its last answer."""
         self._turn_seconds += LEARNING * (seconds - self._turn_seconds)
 
+    def _next_probe(self, now: float) -> int:
+        """Returns after how many turns the rule probes."""
+        soon = now - self._answered < SOON * self._turn_seconds
+        return max(PROBE_TURNS[0], self._interval // SOONER) if soon else self._interval
+
     def _set_goal(self, now: float) -> None:
         """Decides for how many requests the coming turn waits."""
         self._probing = False
@@ -139,7 +158,7 @@ class GatheringRule:
         if self._growing:
             self._probing = True
             self._goal = ceil(GROWTH * self.aim) if self.aim > 1 else 2
-        elif self._turns >= self._interval:
+        elif self._turns >= self._next_probe(now):
             self._probing = True
             self._goal = ceil(self._known) + 1
         self._goal = min(self._goal, MOST_GATHERED)
