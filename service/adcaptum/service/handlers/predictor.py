@@ -16,6 +16,7 @@ from adcaptum.service.handlers.request_reader import RequestReader
 from adcaptum.service.models.catalogue import Catalogue
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests.inputs import Inputs
+from adcaptum.service.requests.questions import output_options
 from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.runtime.work import Work
 from adcaptum.service.wire import tensor_writer
@@ -45,6 +46,8 @@ class Predictor:
             ServiceError: The request is wrong, or the server cannot serve it.
         """
         model = self.catalogue.find(request.model)
+        if request.HasField("max_labels"):
+            output_options.check_max_labels(request.max_labels, "max_labels")
         read = await self.reader.prediction(request, model, call)
         work = self._submit(read, model, call)
         try:

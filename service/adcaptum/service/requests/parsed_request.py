@@ -14,11 +14,11 @@ from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.method import held_bytes, multiply_adds, value_bytes
 from adcaptum.service.errors import InvalidRequest, ServiceError
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests import field_paths, inputs as request_inputs, suitability
+from adcaptum.service.requests import field_paths, inputs as request_inputs
 from adcaptum.service.requests.budgets import Budget
 from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.requests.pieces import Part, Piece
-from adcaptum.service.requests.questions import feature_masks
+from adcaptum.service.requests.questions import feature_masks, suitability
 from adcaptum.service.requests.questions.baseline_reader import BaselineReader, at_layer
 from adcaptum.service.requests.questions.baselines import Baselines
 from adcaptum.service.requests.questions.feature_masks import FeatureMasks
@@ -305,17 +305,7 @@ def read(
     preparations = question.preparations
     prepared = None if preparations is None else preparations.of(inputs)
     if prepared is not None:
-        parts = (Part(0, inputs, prepared.baselines, None),)
-        return ParsedRequest(
-            model,
-            question,
-            inputs,
-            parts,
-            parts,
-            None,
-            prepared.planned_rows,
-            prepared.planned_multiply_adds,
-        )
+        return _prepared(model, question, inputs, prepared)
     baselines = BaselineReader(model.loaded, inputs, question.seed, reading).read(spec.baselines)
     # Fields of a message that is not there cost a message.
     of_layer = question.layer is not None
@@ -336,6 +326,22 @@ def read(
         preparation = Preparation(baselines, parsed.planned_rows, parsed.planned_multiply_adds)
         preparations.keep(inputs, preparation)
     return parsed
+
+
+def _prepared(
+    model: ServedModel, question: Question, inputs: Inputs, prepared: Preparation
+) -> ParsedRequest:
+    parts = (Part(0, inputs, prepared.baselines, None),)
+    return ParsedRequest(
+        model,
+        question,
+        inputs,
+        parts,
+        parts,
+        None,
+        prepared.planned_rows,
+        prepared.planned_multiply_adds,
+    )
 
 
 def _check_explanations(question: Question, inputs: Inputs) -> None:

@@ -14,7 +14,7 @@ from adcaptum.service.models.declaration import (
     OutputDeclaration,
 )
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests.suitability import obstacle
+from adcaptum.service.requests.questions.suitability import obstacle
 from adcaptum.service.wire.abilities import Abilities
 from adcaptum.service.wire.method_specs import describe_method
 from adcaptum.v1 import (

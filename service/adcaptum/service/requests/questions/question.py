@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from adcaptum.engine.vocabulary.evaluation import Neuron, Site
 from adcaptum.service.errors import InvalidRequest, ServiceError, Unsupported
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests import budgets, suitability
+from adcaptum.service.requests import budgets
 from adcaptum.service.requests.budgets import Budget
-from adcaptum.service.requests.questions import output_options, sites, targets
+from adcaptum.service.requests.questions import output_options, sites, suitability, targets
 from adcaptum.service.requests.questions.preparations import Preparations
 from adcaptum.service.requests.questions.targets import Targets
 from adcaptum.service.wire import method_specs

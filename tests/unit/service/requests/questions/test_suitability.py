@@ -13,7 +13,7 @@ from adcaptum.engine.vocabulary.parameters import resolve
 from adcaptum.service import dry_run
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.models.declaration import DeclarationError
-from adcaptum.service.requests import suitability
+from adcaptum.service.requests.questions import suitability
 from adcaptum.service.rpc.descriptions import methods
 from adcaptum.service.wire.abilities import Abilities
 from adcaptum.v1 import explain_spec_pb2
