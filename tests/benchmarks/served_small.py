@@ -150,8 +150,8 @@ def check(server: Server, name: str) -> None:
             answer = client.explain(
                 name,
                 view.inputs[:2].numpy(),
-                method=method,
-                target=view.targets[:2].tolist(),
+                methods=method,
+                targets=view.targets[:2].numpy(),
                 seed=0,
                 cache="bypass",
             )
