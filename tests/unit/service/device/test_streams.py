@@ -15,6 +15,7 @@ from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Output
 from adcaptum.engine.vocabulary.flow import Flow, ask
 from adcaptum.service.device import streams
 from adcaptum.service.device.batch_memory import BatchMemory
+from adcaptum.service.errors import ModelRaised
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.engine_core import EngineCore
@@ -93,7 +94,7 @@ async def test_a_batch_that_fails_ends_on_its_stream_too(told: Told) -> None:
     module.watch = fail
     one = work(model, outputs(torch.ones(1, 3)))
     stepped(one, told)
-    assert isinstance(one.error, ArithmeticError)
+    assert isinstance(one.error, ModelRaised)
     assert told.events == ["begin", "end"]
 
 
