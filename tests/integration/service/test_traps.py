@@ -275,7 +275,7 @@ def test_errors_of_both_kinds_stand_side_by_side(stub: ExplanationServiceStub) -
     assert one.error.HasField("standard_error")
     assert not one.error.HasField("relative")
     budget = spec_pb2.Budget(tolerance=0.2)
-    request = explain(cells(), sampled, target=index(1), budget=budget)
+    request = explain(cells(), method("shapley_value_sampling"), target=index(1), budget=budget)
     (one,) = explanations(stub.Explain(request))
     assert one.error.HasField("completeness")
     assert one.error.HasField("standard_error")
