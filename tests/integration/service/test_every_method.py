@@ -18,7 +18,8 @@ from adcaptum.engine.vocabulary.parameters import resolve
 from adcaptum.service.models import loading
 from adcaptum.service.models.loading import LoadedModel
 from adcaptum.service.models.repository import stored_models as repositories
-from adcaptum.v1 import explanation_service_pb2 as pb
+from adcaptum.service.wire.abilities import Abilities
+from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb, tensor_pb2
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.service.asking import (
     BYPASS,
@@ -31,6 +32,7 @@ from tests.integration.service.asking import (
     index,
     mask,
     method,
+    neuron,
 )
 
 Load = Callable[[str], LoadedModel]
@@ -167,7 +169,10 @@ def test_explain_gives_what_the_library_gives(
         # Rows that are known would not be counted.
         cache=BYPASS,
     )
-    if place.layer:
+    if place.layer and Abilities.of(METHODS[name]).through:
+        # All neurons of the layer, as the library takes them where none is named.
+        request.spec.through.CopyFrom(neuron(place.layer, 0, 0, 0, end=(48, 4, 4)))
+    elif place.layer:
         request.spec.site.layer = place.layer
     if needs_mask(made, explicand):
         masked = request.spec.site if place.layer else request.spec
@@ -180,8 +185,14 @@ def test_explain_gives_what_the_library_gives(
     assert result.rows_used == expected.rows_used
 
 
+def numbers(one: explanation_pb2.Explanation, place: int) -> tensor_pb2.Tensor:
+    """The numbers of an explanation: of its elements, or of pairs of features."""
+    pairs = one.HasField("interactions")
+    return one.interactions.values if pairs else one.attributions[place].values
+
+
 def assert_same(reply: pb.ExplainResponse, expected: list[NDArray[Any]]) -> None:
     for place, values in enumerate(expected):
-        got = np.stack([array(each.attributions[place].values) for each in explanations(reply)])
+        got = np.stack([array(numbers(each, place)) for each in explanations(reply)])
         assert got.shape == values.shape
         np.testing.assert_allclose(got, values, atol=2e-4 * np.abs(values).max() + 1e-7)

@@ -189,6 +189,15 @@ def test_a_method_that_does_not_fit_the_budget_fails_alone(stub: ExplanationServ
     assert [each.failure.reason for each in last.result.results] == ["", "BUDGET_TOO_SMALL"]
 
 
+def test_an_answer_with_a_failure_is_not_kept(stub: ExplanationServiceStub) -> None:
+    methods = (method("saliency"), method("integrated_gradients", n_steps=5001))
+    request = explain(cells(), *methods, budget=spec_pb2.Budget(max_rows=1000))
+    for _ in range(2):
+        reply = stub.Explain(request)
+        assert reply.cache == explanation_pb2.CACHE_STATUS_MISS
+        assert [each.failure.reason for each in reply.results] == ["", "BUDGET_TOO_SMALL"]
+
+
 def test_a_call_of_which_every_method_fails_has_the_status_of_the_first(
     stub: ExplanationServiceStub,
 ) -> None:
@@ -204,6 +213,34 @@ def test_a_call_of_which_every_method_fails_has_the_status_of_the_first(
     assert reason(caught.value) == "BUDGET_TOO_SMALL"
     (violation,) = details(caught.value)["BadRequest"].field_violations
     assert violation.field == "spec.budget.max_rows"
+
+
+def test_a_request_that_is_wrong_for_one_method_is_refused(stub: ExplanationServiceStub) -> None:
+    """The question is wrong, not the method: nothing of it is answered."""
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Explain(explain(cells(), method("saliency"), method("shapley_values")))
+    assert reason(caught.value) == "FIELD_INVALID"
+    (violation,) = details(caught.value)["BadRequest"].field_violations
+    assert violation.field == "spec.feature_masks"
+
+
+def test_a_method_without_an_estimate_at_the_deadline_fails_alone(
+    stub: ExplanationServiceStub,
+) -> None:
+    request = explain(
+        digits(60, 77),
+        method("gradient_shap", n_samples=600),
+        method("integrated_gradients", n_steps=600),
+        model="digits",
+        target=index(1),
+        on_deadline=pb.ON_DEADLINE_PARTIAL,
+    )
+    sampled, whole = stub.Explain(request, timeout=2.5).results
+    assert sampled.stop_reason == explanation_pb2.STOP_REASON_DEADLINE
+    assert len(sampled.explanations) == 60
+    assert whole.stop_reason == explanation_pb2.STOP_REASON_FAILED
+    assert (whole.failure.code, whole.failure.reason) == (4, "DEADLINE_PASSED")
+    assert whole.failure.field == "spec.methods[1]"
 
 
 def test_a_wrong_method_beside_a_right_one_refuses_the_call(stub: ExplanationServiceStub) -> None:
@@ -237,6 +274,12 @@ def test_errors_of_both_kinds_stand_side_by_side(stub: ExplanationServiceStub) -
     assert one.error.HasField("completeness")
     assert one.error.HasField("standard_error")
     assert not one.error.HasField("relative")
+    budget = spec_pb2.Budget(tolerance=0.2)
+    request = explain(cells(), method("shapley_value_sampling"), target=index(1), budget=budget)
+    (one,) = explanations(stub.Explain(request))
+    assert one.error.HasField("completeness")
+    assert one.error.HasField("standard_error")
+    assert 0 < one.error.relative <= 0.2
 
 
 def test_the_first_example_the_first_class_and_a_score_of_zero_are_said(

@@ -5,7 +5,7 @@ A request is answered from the cache, joins an identical computation that is run
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 
@@ -30,7 +30,6 @@ from adcaptum.service.requests import budgets, field_paths
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.pieces import Piece
 from adcaptum.service.requests.questions.question import Question
-from adcaptum.service.requests.questions.questions import Questions
 from adcaptum.service.runtime.cost import Forecast
 from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.runtime.work import Work
@@ -74,7 +73,6 @@ class Explainer:
         computations: The computations that requests may join.
         reader: Reads requests.
         joint: Answers requests that are explained jointly with others.
-        questions: The questions that were asked last.
     """
 
     catalogue: Catalogue
@@ -84,7 +82,6 @@ class Explainer:
     computations: SharedComputations
     reader: RequestReader
     joint: JointExplainer
-    questions: Questions = field(default_factory=Questions)
 
     async def explain(self, request: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
         """Explains, and answers at the end.
@@ -143,7 +140,7 @@ class Explainer:
     ) -> _IdentifiedRequest:
         """Reads what a request needs before an answer that was kept may be its own."""
         model = self.catalogue.find(request.model)
-        question = self.questions.of(request, model)
+        question = await self.reader.question(request, model, call)
         shares = admission.shares(request)
         key = await self.reader.key(request, model, question, call) if shares else None
         # Checked here, because the key has neither: a wrong request has no kept answer either.

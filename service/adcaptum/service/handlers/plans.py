@@ -93,11 +93,13 @@ class Explanation:
         self.pieces = parsed.pieces(outputs)
         rows = [parsed.rows(piece) for piece in self.pieces]
         budget, total = parsed.budget.max_rows, sum(rows)
-        # Each flow may use the whole budget if it suffices for all, else its share of it. With a
-        # tolerance the rows that each will take are unknown.
+        # Each flow may use the whole budget if it suffices for all, else its share of it.
         shares = [budget] * len(rows)
-        if total > budget or parsed.budget.tolerance is not None:
+        if parsed.budget.tolerance is not None:
+            # The rows that each will take are unknown.
             shares = [max(1, budget * own // max(1, total)) for own in rows]
+        elif total > budget:
+            shares = _shares(rows, budget)
         return [
             PlannedFlow(
                 methods[piece.method].flow(piece.explicand),
@@ -107,3 +109,12 @@ class Explanation:
             )
             for piece, share in zip(self.pieces, shares, strict=True)
         ]
+
+
+def _shares(needs: Sequence[int], budget: int) -> list[int]:
+    """Divides a budget evenly; what one does not need, the others have."""
+    shares = [0] * len(needs)
+    for left, index in enumerate(sorted(range(len(needs)), key=needs.__getitem__)):
+        shares[index] = max(1, min(needs[index], budget // (len(needs) - left)))
+        budget -= shares[index]
+    return shares

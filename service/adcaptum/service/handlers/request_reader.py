@@ -17,7 +17,9 @@ from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import inputs, parsed_request
 from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.requests.parsed_request import ParsedRequest
+from adcaptum.service.requests.questions import presets, question, targets
 from adcaptum.service.requests.questions.question import Question
+from adcaptum.service.requests.questions.questions import Questions
 from adcaptum.service.requests.reading import Reading
 from adcaptum.service.requests.reading_cost import ReadingCost, has_images, is_plain
 from adcaptum.service.requests.request_key import request_key
@@ -30,6 +32,9 @@ PLAIN_BYTES: Final = 1 << 12
 
 PLAIN_TARGETS: Final = 8
 """The most explained numbers of such a request."""
+
+INLINE_TARGETS: Final = 128
+"""The most targets of a question that the event loop resolves, in a millisecond at most."""
 
 INLINE_BYTES: Final = 1 << 17
 """The largest request whose key is made in the event loop, in 0.3 ms at most."""
@@ -60,9 +65,30 @@ class RequestReader:
         self._max_image_pixels = max_image_pixels
         self._max_bytes = max_bytes
         self._retry_seconds = retry_seconds
+        self._questions = Questions()
         self._held = 0
         self._short = ReadingLane("reading", THREADS, retry_seconds)
         self._long = ReadingLane("long-reading", 1, retry_seconds)
+
+    async def question(
+        self, request: pb.ExplainRequest, model: ServedModel, call: Call
+    ) -> Question:
+        """Returns the question of a request, resolved.
+
+        Raises:
+            InvalidRequest: Something in it is not allowed.
+            Unsupported: The model can run none of its methods.
+            DeadlineExceeded: The deadline came first.
+            TooBusy: Too many requests wait to be read.
+        """
+        spec = presets.effective_spec(request, model.presets)
+        known = self._questions.find(spec, model)
+        if known is not None:
+            return known
+        if targets.most(spec.targets, model) <= INLINE_TARGETS:
+            return self._questions.resolve(spec, model)
+        reading = Reading(self._max_image_pixels, call.deadline)
+        return await self._short.run(call.caller, reading, partial(question.resolve, spec, model))
 
     async def key(
         self,

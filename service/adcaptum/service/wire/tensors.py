@@ -36,6 +36,11 @@ DATATYPES: Final[Mapping[str, torch.dtype | None]] = MappingProxyType(
     }
 )
 NAMES: Final = {dtype: name for name, dtype in DATATYPES.items() if dtype is not None}
+FLOATS: Final = {
+    torch.float16: np.float16,
+    torch.float32: np.float32,
+    torch.float64: np.float64,
+}
 LENGTH: Final = struct.Struct("<I")
 
 MOST_DIMENSIONS: Final = 32
@@ -184,22 +189,25 @@ def _from_values(
 
 def _of_dtype(numbers: NDArray[np.float64], dtype: torch.dtype, field: str) -> Tensor:
     """Converts numbers to a datatype that has to have them."""
-    doubles = torch.from_numpy(np.array(numbers))
-    require_finite(doubles, field)
-    if dtype.is_floating_point:
-        converted = doubles.to(dtype)
-        wrong = ~torch.isfinite(converted)
-    else:
-        limits = torch.iinfo(dtype)
-        # The largest INT64 is no double; the next one below is.
-        outside = (doubles < float(limits.min)) | (doubles >= float(limits.max + 1))
-        wrong = outside | (doubles != doubles.floor())
-        converted = doubles.masked_fill(wrong, 0).to(dtype)
-    if bool(wrong.any()):
-        index = int(wrong.nonzero()[0])
-        raise InvalidRequest(
-            field, f"{doubles[index].item():g} at element {index} is no {NAMES[dtype]}"
-        )
+    if not np.isfinite(numbers).all():
+        require_finite(torch.from_numpy(numbers), field)
+    with np.errstate(over="ignore"):
+        if dtype is torch.bfloat16:  # NumPy has none
+            converted = torch.from_numpy(numbers.copy()).to(dtype)
+            wrong = ~torch.isfinite(converted).numpy()
+        elif dtype.is_floating_point:
+            array = numbers.astype(FLOATS[dtype])
+            converted, wrong = torch.from_numpy(array), ~np.isfinite(array)
+        else:
+            limits = torch.iinfo(dtype)
+            # The largest INT64 is no double; the next one below is.
+            wrong = (numbers < float(limits.min)) | (numbers >= float(limits.max + 1))
+            wrong |= numbers != np.floor(numbers)
+            whole = np.where(wrong, 0, numbers).astype(np.int64)
+            converted = torch.from_numpy(whole).to(dtype)
+    if wrong.any():
+        index = int(wrong.argmax())
+        raise InvalidRequest(field, f"{numbers[index]:g} at element {index} is no {NAMES[dtype]}")
     return converted
 
 

@@ -17,7 +17,7 @@ SEED: Final = 0
 BENIGN: Final = 1
 BACKGROUND_ROWS: Final = 100
 EXAMPLE_ROWS: Final = 4
-PRESETS: Final = presets.to_errors(quick=0.1, exact=0.001)
+PRESETS: Final = {"quick": presets.quick(0.1), "exact": presets.exact(0.001)}
 
 # The data set does not name the unit of its lengths.
 UNITS: Final = {

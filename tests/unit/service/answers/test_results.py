@@ -162,9 +162,15 @@ def test_pairs_of_tokens_are_not_cut_to_the_text() -> None:
     assert list(interactions.values.shape) == [3, 3]
 
 
-def test_pairs_are_neither_channels_nor_cut_to_the_largest() -> None:
-    shown = options(channel_reduction=SUM, max_features=1)
+def test_pairs_are_not_channels() -> None:
+    shown = options(channel_reduction=SUM)
     assert list(pairs(*asked(output=shown), 3).values.shape) == [3, 3]
+
+
+def test_only_the_heaviest_features_of_pairs_are_kept() -> None:
+    interactions = pairs(*asked(output=options(max_features=2)), 3)
+    assert list(interactions.features) == ["2", "1"]
+    assert numbers(interactions.values) == [[8, 7], [5, 4]]
 
 
 def test_only_the_largest_features_are_kept() -> None:

@@ -15,8 +15,8 @@ from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Output
 from adcaptum.engine.vocabulary.flow import Flow, ask
 from adcaptum.service.device import streams
 from adcaptum.service.device.batch_memory import BatchMemory
-from adcaptum.service.metrics import Metrics
 from adcaptum.service.errors import ModelRaised
+from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.engine_core import EngineCore
 from adcaptum.service.runtime.planning_threads import PlanningThreads

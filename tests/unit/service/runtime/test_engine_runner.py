@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterator
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -142,8 +142,8 @@ class NoWayBack(torch.autograd.Function):
 async def test_a_backward_pass_that_raises_is_the_models_own_too(
     engine: EngineRunner, model: tuple[ServedModel, Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forward = model[1].forward
-    monkeypatch.setattr(model[1], "forward", lambda rows: NoWayBack.apply(forward(rows)))
+    forward, apply = model[1].forward, cast("Any", NoWayBack).apply
+    monkeypatch.setattr(model[1], "forward", lambda rows: apply(forward(rows)))
     rows = Given((torch.ones(1, 3),))
     one = work(
         model[0], ask(Evaluation(rows, Output(torch.zeros(1, 1, dtype=torch.int64)), wrt=INPUT))

@@ -1,4 +1,7 @@
-"""What a question takes from the shapes of the inputs alone: worked out once for each."""
+"""Preparations: results of reading that follow from a question and the shapes of the inputs.
+
+They are worked out once for each shape.
+"""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ MOST_BYTES: Final = 1 << 11
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preparation:
-    """What follows from a question and the shapes of the inputs.
+    """Results of reading that follow from a question and the shapes of the inputs.
 
     Attributes:
         baselines: The baselines of the inputs.

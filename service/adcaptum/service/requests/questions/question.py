@@ -37,8 +37,8 @@ class Question:
         output: The content of the reply, with its datatype.
         seed: The seed of all sampling.
         deterministic: Whether the answer has to be the same to the last bit each time.
-        preparations: What follows from the shapes of the inputs, where these decide the baselines;
-            None where tensors or the values of the inputs do.
+        preparations: The results of reading that follow from the shapes of the inputs; None where
+            baselines depend on their values, or tensors are read.
         digest: A digest of all of it but tensors: equal for equal questions, whatever presets they
             come from and whichever default values they write out.
     """

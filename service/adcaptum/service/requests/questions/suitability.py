@@ -46,7 +46,7 @@ def check_site(method: Abilities, layer: Site | None, model: ServedModel) -> Non
             f"missing; {method.name} needs one: {model.some_layers()}",
         )
     if layer is not None and named:
-        instead = "is for `through`" if method.through else f"none of {model.some_layers()}"
+        instead = "the layer is `through`'s" if method.through else f"none of {model.some_layers()}"
         raise InvalidRequest(
             "spec.site.layer", f"{layer.named}; {method.name} explains inputs only: {instead}"
         )

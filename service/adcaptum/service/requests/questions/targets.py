@@ -129,6 +129,13 @@ def read(messages: Sequence[explain_spec_pb2.Target], model: ServedModel) -> Tar
     return Targets(tuple(numbers), tuple(origins))
 
 
+def most(messages: Sequence[explain_spec_pb2.Target], model: ServedModel) -> int:
+    """Returns an upper bound of the number of targets, spread out, without reading them."""
+    outputs = math.prod(model.checks.output_shape)
+    spread = sum(each.WhichOneof("kind") in ("top_k", "all") for each in messages[:MOST_TARGETS])
+    return len(messages) + spread * min(outputs, MOST_TARGETS)
+
+
 def _read(
     message: explain_spec_pb2.Target, field: str, model: ServedModel, shape: tuple[int, ...]
 ) -> tuple[Number, ...]:
