@@ -15,6 +15,7 @@ from adcaptum.engine.execution.taps import layer_shapes
 from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.arguments import Arguments, PerExample
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Output, Site
+from adcaptum.service import logs
 from adcaptum.service.models.declaration import DeclarationError
 from adcaptum.service.models.failure_reason import ModelFailure, failure_reason, without_paths
 from adcaptum.service.models.loading import LoadedModel
@@ -196,8 +197,14 @@ def _obstacle(model: LoadedModel, together: Tensor) -> str:
         return "an input is of whole numbers, and model.toml names no embedding for it"
     try:
         part = evaluate(model.module, [RowRange(evaluation, 0, 1)])[0]
-    except (ModelError, RuntimeError) as error:
+    except ModelError as error:
         return without_paths(str(error))
+    except RuntimeError as error:
+        # Callers read the reason, and never the text of an exception that is not ours.
+        logs.logger().warning(
+            "a model has no gradients", model=model.declaration.name, exc_info=error
+        )
+        return f"computing them raised {type(error).__name__}; the server's log says more"
     if not all(bool(torch.isfinite(gradient).all()) for gradient in part.gradients):
         return "the gradient of the output is not finite"
     return ""

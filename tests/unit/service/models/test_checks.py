@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import structlog
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -54,3 +56,31 @@ def test_inputs_of_the_wrong_width_are_told_with_their_shapes() -> None:
     model, _ = served()
     with pytest.raises(ModelFailure, match=r"RuntimeError: .*arguments of forward.*x \(float32 \["):
         checks.check(replace(model.loaded, examples=(torch.eye(5),)))
+
+
+class NoWayBack(torch.autograd.Function):
+    @staticmethod
+    def forward(_: Any, values: Tensor) -> Tensor:
+        return values.clone()
+
+    @staticmethod
+    def backward(*_: Any) -> Tensor:
+        raise RuntimeError("secret of the model")
+
+
+def test_callers_do_not_read_what_a_backward_pass_raises() -> None:
+    model, module = served()
+    forward, apply = module.forward, cast("Any", NoWayBack).apply
+    module.forward = lambda rows: apply(forward(rows))  # type: ignore[method-assign]
+    with structlog.testing.capture_logs() as lines:
+        found = checks.check(model.loaded)
+    assert not found.differentiable
+    assert found.obstacle == "computing them raised RuntimeError; the server's log says more"
+    assert [str(line["exc_info"]) for line in lines] == ["secret of the model"]
+
+
+def test_without_autograd_the_reason_is_in_our_words() -> None:
+    model, module = served()
+    forward = module.forward
+    module.forward = lambda rows: forward(rows).detach()  # type: ignore[method-assign]
+    assert "without autograd" in checks.check(model.loaded).obstacle
