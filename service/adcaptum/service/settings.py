@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     and another thread goes on with the other models."""
 
     load_timeout_seconds: float = Field(default=300.0, gt=0)
-    """The longest stage of a model's loading; a slower model is UNAVAILABLE,
+    """The longest stage of a model's loading; a slower model is FAILED,
     though its thread goes on."""
 
     ready_after_seconds: float = Field(default=120.0, ge=0)

@@ -212,8 +212,7 @@ class EngineCore:
         Returns:
             The computation of the batch, in seconds; 0 if it failed.
         """
-        ended: list[Work] = []
-        clock = batch_clock(self._device)
+        clock, ended = batch_clock(self._device), list[Work]()
         begin, cost = monotonic(), clock()
         works = list(dict.fromkeys([piece.job.payload.work for piece in batch.slices]))
         model = works[0].model
