@@ -26,7 +26,15 @@ WIDTH: Final = 110
 DIGITS: Final = 6
 
 VOLATILE: Final = frozenset(
-    {"timings", "load_time", "digest", "variant", "expected_rows", "expected_seconds"}
+    {
+        "timings",
+        "load_time",
+        "digest",
+        "variant",
+        "expected_rows",
+        "expected_seconds",
+        "next_page_token",
+    }
 )
 """Fields that differ between runs and machines: only their presence is compared."""
 
