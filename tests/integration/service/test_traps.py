@@ -243,6 +243,15 @@ def test_a_method_without_an_estimate_at_the_deadline_fails_alone(
     assert whole.failure.field == "spec.methods[1]"
 
 
+def test_estimates_are_no_answer_where_the_deadline_is_one(stub: ExplanationServiceStub) -> None:
+    request = explain(
+        digits(60, 78), method("gradient_shap", n_samples=900), model="digits", target=index(1)
+    )
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Explain(request, timeout=2)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
 def test_a_wrong_method_beside_a_right_one_refuses_the_call(stub: ExplanationServiceStub) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         stub.Explain(explain(cells(), method("saliency"), method("salienzy")))

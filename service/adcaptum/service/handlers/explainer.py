@@ -14,6 +14,7 @@ from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.service import logs
 from adcaptum.service.answers import statuses
 from adcaptum.service.answers.outcome import Outcome
+from adcaptum.service.errors import DeadlineExceeded
 from adcaptum.service.handlers import admission, costs, responses
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.handlers.joint.joint_explainer import JointExplainer
@@ -274,8 +275,10 @@ class Explainer:
     ) -> pb.ExplainResponse:
         work, parsed, call = computation.work, computation.parsed, identified.call
         if not work.finished.done():
+            if not waiter.terms.partial:
+                raise DeadlineExceeded("the deadline came before the answer")
             best = computation.best()
-            if not waiter.terms.partial or not best.attributions:
+            if not best.attributions:
                 # Every method failed, and the first one's error is that of the call.
                 raise best.failures[0].error
             return await self._write_own(computation, best, call)
