@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from time import perf_counter
 
 from tests.benchmarks.calls import Calls
@@ -10,6 +11,7 @@ from tests.benchmarks.flood import Flood
 from tests.benchmarks.inprocess import InProcess
 from tests.benchmarks.mechanisms import Mechanisms
 from tests.benchmarks.memory import Memory
+from tests.benchmarks.messages import Messages
 from tests.benchmarks.rules import Rules
 from tests.benchmarks.served import Served
 from tests.benchmarks.served_small import ServedSmall
@@ -19,8 +21,8 @@ from tests.benchmarks.throughput import Throughput
 from tests.benchmarks.tolerance import Tolerances
 
 SECTIONS = (
-    "inprocess", "calls", "rules", "memory", "served", "served_small", "throughput", "tolerance",
-    "mechanisms", "soak", "flood",
+    "inprocess", "calls", "rules", "memory", "messages", "served", "served_small", "throughput",
+    "tolerance", "mechanisms", "soak", "flood",
 )  # fmt: skip
 
 
@@ -34,29 +36,23 @@ def main() -> None:
         "--method", action="append", default=[], help="of inprocess, calls and tolerance, only this"
     )
     arguments = parser.parse_args()
+    quick, models, methods = arguments.quick, tuple(arguments.model), tuple(arguments.method)
+    runs: dict[str, Callable[[], None]] = {
+        "inprocess": lambda: InProcess(quick=quick).run(models, methods),
+        "calls": lambda: Calls(quick=quick).run(models, methods),
+        "rules": lambda: Rules(quick=quick).run(models),
+        "memory": lambda: Memory(quick=quick).run(),
+        "messages": lambda: Messages(quick=quick).run(),
+        "served": lambda: Served(quick=quick).run(models),
+        "served_small": lambda: ServedSmall(quick=quick).run(models, methods),
+        "throughput": lambda: Throughput(quick=quick).run(models),
+        "tolerance": lambda: Tolerances(quick=quick).run(models, methods),
+        "mechanisms": lambda: Mechanisms(quick=quick).run(),
+        "soak": lambda: Soak(quick=quick).run(),
+        "flood": lambda: Flood(quick=quick).run(),
+    }
     for section in arguments.sections or SECTIONS:
         begin = perf_counter()
         CONSOLE.rule(section)
-        if section == "inprocess":
-            InProcess(quick=arguments.quick).run(tuple(arguments.model), tuple(arguments.method))
-        elif section == "calls":
-            Calls(quick=arguments.quick).run(tuple(arguments.model), tuple(arguments.method))
-        elif section == "rules":
-            Rules(quick=arguments.quick).run(tuple(arguments.model))
-        elif section == "memory":
-            Memory(quick=arguments.quick).run()
-        elif section == "tolerance":
-            Tolerances(quick=arguments.quick).run(tuple(arguments.model), tuple(arguments.method))
-        elif section == "throughput":
-            Throughput(quick=arguments.quick).run(tuple(arguments.model))
-        elif section == "mechanisms":
-            Mechanisms(quick=arguments.quick).run()
-        elif section == "served_small":
-            ServedSmall(quick=arguments.quick).run(tuple(arguments.model), tuple(arguments.method))
-        elif section == "soak":
-            Soak(quick=arguments.quick).run()
-        elif section == "flood":
-            Flood(quick=arguments.quick).run()
-        else:
-            Served(quick=arguments.quick).run(tuple(arguments.model))
+        runs[section]()
         CONSOLE.print(f"{section}: {perf_counter() - begin:.0f} s")

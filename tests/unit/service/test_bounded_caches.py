@@ -21,6 +21,7 @@ CACHES = {
     "engine.sampling.replicates._kept_signs": "half a megabyte",
     "engine.vocabulary.parameters._own": "classes of methods",
     "engine.vocabulary.parameters.describe": "classes of methods",
+    "service.answers.explanations._serialised": "names and shapes of a model's inputs",
     "service.wire.method_specs._cached": "MOST_CACHED_BYTES of a message, and what it resolves to",
 }
 """By name, the bound of an entry."""

@@ -26,7 +26,7 @@ LABELS = "names of models, methods and codes that exist, never a caller's words"
 THREADS = "the threads of this process: 2 and 16 that replace stuck ones, at most 66 in all"
 REVIEWED = MappingProxyType(
     {
-        "answers.explanations.PieceWriter._names": A_REQUEST,
+        "answers.explanations._serialised": "MOST_FORMS of the names and shapes of inputs",
         "answers.model_parts._KNOWN": MODELS,
         "answers.outcome.Outcome.failures": A_REQUEST,
         "handlers.joint.gatherer.Gatherer._gathered": UNDER_WAY,

@@ -28,6 +28,9 @@ class StopReason(Enum):
     UNDER_WAY = "under way"
     """It has not ended: an answer that a method reports on its way."""
 
+    # Members are singletons, and Enum's own hash is a call of Python's.
+    __hash__ = object.__hash__
+
 
 _ORDER = {reason: place for place, reason in enumerate(StopReason)}
 

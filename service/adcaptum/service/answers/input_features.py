@@ -27,10 +27,11 @@ def write(into: Container, parsed: ParsedRequest) -> None:
 
 def are_wanted(parsed: ParsedRequest) -> bool:
     """Returns whether a reply has names of features: not if all attributions are of a layer."""
-    output = parsed.output
+    question = parsed.question
+    output = question.output
     if output.HasField("return_features") and not output.return_features:
         return False
-    return any(parsed.inside(method) is None for method in range(len(parsed.methods)))
+    return question.layer is None or any(method.abilities.of_inputs for method in question.methods)
 
 
 def write_columns(into: Container, model: ServedModel) -> None:

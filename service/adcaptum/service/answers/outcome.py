@@ -39,4 +39,6 @@ class Outcome:
 
 def stop_reason(own: Sequence[tuple[Piece, Attribution]]) -> StopReason:
     """Returns a method's stop reason: that of the explanation that fell short the most."""
+    if len(own) == 1:
+        return own[0][1].stop_reason
     return furthest_short([attribution.stop_reason for _, attribution in own])

@@ -18,7 +18,7 @@ from adcaptum.v1 import explain_spec_pb2
 Array = NDArray[np.floating]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class PieceNumbers:
     """The numbers of a piece: one copy from the device for all of its examples.
 
@@ -31,6 +31,7 @@ class PieceNumbers:
         completeness: The completeness error, by example; None if the method gives none.
         standard_error: The largest standard error, by example; None if the method gives none.
         relative: The estimated relative error, by example; None without a tolerance.
+        non_finite: The number of values that are NaN or infinite.
     """
 
     values: list[Array]
@@ -40,6 +41,7 @@ class PieceNumbers:
     completeness: list[float] | None
     standard_error: list[float] | None
     relative: list[float] | None
+    non_finite: int
 
     @classmethod
     def of(cls, parsed: ParsedRequest, piece: Piece, attribution: Attribution) -> Self:
@@ -57,22 +59,20 @@ class PieceNumbers:
                 values = values.sum(2)
             elif channels and values.ndim == 4:
                 values = values.sum(1)
-            made: Array = to_memory(values.to(dtype)).numpy()
+            made: Array = to_memory(values if values.dtype is dtype else values.to(dtype)).numpy()
             return made
 
+        arrays = [convert(each) for each in attribution.values]
         return cls(
-            values=[convert(each) for each in attribution.values],
+            values=arrays,
             errors=[convert(each) for each in attribution.standard_errors],
             output=_listed(attribution.output),
             baseline_output=_listed(attribution.baseline_output),
             completeness=_listed(attribution.completeness_error),
             standard_error=_listed(attribution.standard_error),
             relative=_listed(attribution.relative_error),
+            non_finite=sum([count_non_finite(each) for each in arrays]),
         )
-
-    def non_finite(self) -> int:
-        """Counts the values that are NaN or infinite."""
-        return sum([count_non_finite(each) for each in self.values])
 
 
 def count_non_finite(array: Array) -> int:

@@ -55,21 +55,34 @@ def _write_explanations(
 ) -> None:
     own = outcome.of(method)
     writers = [PieceWriter(parsed, piece, attribution) for piece, attribution in own]
-    places = [
-        (writer.piece.part.first + example, writer.piece.target, example, writer)
-        for writer in writers
-        for example in range(writer.piece.part.inputs.count)
-    ]
-    if len(places) > 1:
-        places.sort(key=lambda place: place[:2])
-    for _, _, example, writer in places:
-        writer.write(result.explanations.add(), example, ended=ended)
-    result.rows_used = sum([attribution.rows_used for _, attribution in own])
-    bad = sum([writer.numbers.non_finite() for writer in writers])
+    if len(writers) == 1:
+        # Its examples are in order.
+        writer = writers[0]
+        for example in range(writer.count):
+            writer.write(result.explanations.add(), example, ended=ended)
+    else:
+        places = [
+            (writer.piece.part.first + example, writer.piece.target, example, writer)
+            for writer in writers
+            for example in range(writer.count)
+        ]
+        places.sort(key=_order)
+        for _, _, example, writer in places:
+            writer.write(result.explanations.add(), example, ended=ended)
+    rows = bad = 0
+    uncovered: set[str] = set()
+    for writer in writers:
+        rows += writer.attribution.rows_used
+        bad += writer.numbers.non_finite
+        uncovered.update(writer.attribution.uncovered_ops)
+    result.rows_used = rows
     if bad:
         result.non_finite = bad
-    uncovered = {op for _, attribution in own for op in attribution.uncovered_ops}
     if uncovered:
         result.uncovered_ops.extend(sorted(uncovered))
     if ended:
         result.stop_reason = STOP_REASONS[stop_reason(own)]
+
+
+def _order(place: tuple[int, int, int, PieceWriter]) -> tuple[int, int]:
+    return place[:2]

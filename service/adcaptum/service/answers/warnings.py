@@ -38,13 +38,13 @@ def of_explanation(
         results: The results of its methods.
         outputs: The model's outputs, where they are known.
     """
-    found = list(_cut_texts(parsed.inputs))
-    where = " in FP16" if parsed.output.datatype == "FP16" else ""
-    found += [
-        f"{result.method.name}: {result.non_finite} attributions are NaN or infinite{where}"
-        for result in results
-        if result.non_finite
-    ]
+    found = list(_cut_texts(parsed.inputs)) if parsed.inputs.texts is not None else []
+    for result in results:
+        if result.non_finite:
+            where = " in FP16" if parsed.output.datatype == "FP16" else ""
+            found.append(
+                f"{result.method.name}: {result.non_finite} attributions are NaN or infinite{where}"
+            )
     if outputs is not None:
         found += _of_outputs(outputs)
     return _bounded(found)

@@ -97,7 +97,10 @@ def encode_bytes(items: Sequence[bytes], name: str = "") -> tensor_pb2.Tensor:
 
 def to_memory(values: Tensor) -> Tensor:
     """Returns a tensor in the memory of the processor, without its history of gradients."""
-    values = values.detach()
+    if values.requires_grad:
+        values = values.detach()
+    if values.is_cpu:
+        return values
     if values.device.type != "cuda" or values.nbytes < FEWEST_PINNED_BYTES:
         return values.cpu()
     with torch.cuda.device(values.device):
