@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from google.protobuf import json_format
-from torch import Tensor
 
 from adcaptum.engine.errors import BudgetExceeded
 from adcaptum.engine.vocabulary.attribution import Attribution, StopReason, with_stop_reasons
@@ -100,7 +99,8 @@ def test_two_specs_of_one_method_are_told_apart() -> None:
 
 
 def test_attributions_have_the_name_of_their_input() -> None:
-    (one,) = explanations(*[asked()[0]], (asked()[1], X))
+    read, piece = asked()
+    (one,) = explanations(read, (piece, X))
     assert (one.attributions[0].name, one.attributions[0].part) == ("x", 0)
 
 
@@ -220,7 +220,7 @@ def test_errors_that_are_known_stand_side_by_side(
     fields: dict[str, float], expected: set[str]
 ) -> None:
     read, piece = asked()
-    known: dict[str, Tensor] = {key: torch.tensor([value]) for key, value in fields.items()}
+    known: dict[str, Any] = {key: torch.tensor([value]) for key, value in fields.items()}
     (one,) = explanations(read, (piece, replace(X, **known)))
     assert {field.name for field, _ in one.error.ListFields()} == expected
     assert all(value == 0.5 for _, value in one.error.ListFields())
@@ -240,7 +240,8 @@ def test_each_explanation_has_its_stop_reason_and_the_method_the_worst() -> None
     ]
     assert result.stop_reason == explanation_pb2.STOP_REASON_BUDGET
     (under_way,) = written(read, (read.pieces(None)[0], answer), ended=False)
-    assert not any(each.stop_reason for each in [under_way, *under_way.explanations])
+    assert not under_way.stop_reason
+    assert not any(each.stop_reason for each in under_way.explanations)
 
 
 @pytest.mark.parametrize("ops", [(), ("einsum", "add")], ids=["none", "two"])

@@ -1,6 +1,7 @@
 """Tensors written into messages: bytes, and lists that people read."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,9 +48,14 @@ def test_what_is_written_is_read(values: Tensor, as_values: bool) -> None:
     assert list(message.shape) == list(values.shape)
 
 
+def listed_of(message: tensor_pb2.Tensor) -> Any:
+    """Returns the values of a message as JSON has them."""
+    return json_format.MessageToDict(message.values)
+
+
 def test_a_number_without_dimensions_is_a_list_of_one() -> None:
     message = written(torch.tensor(3.5), as_values=True)
-    assert json_format.MessageToDict(message.values) == [3.5]
+    assert listed_of(message) == [3.5]
     assert list(message.shape) == []
     assert written(torch.tensor(3.5)).data == np.float32(3.5).tobytes()
 
@@ -57,9 +63,9 @@ def test_a_number_without_dimensions_is_a_list_of_one() -> None:
 def test_lists_have_the_shortest_decimals() -> None:
     numbers = [0.1, -2.5, 17.99, 1e-7, 123456.79, 16777216.0, 0.0]
     message = written(torch.tensor(numbers), as_values=True)
-    assert json_format.MessageToDict(message.values) == numbers
+    assert listed_of(message) == numbers
     half = written(torch.tensor([0.1, 65504.0]).half(), as_values=True)
-    assert json_format.MessageToDict(half.values) == [0.1, 65500.0]
+    assert listed_of(half) == [0.1, 65500.0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -67,13 +73,13 @@ def test_every_shortest_decimal_reads_as_its_number(dtype: torch.dtype) -> None:
     bits = torch.randint(-(1 << 31), 1 << 31, (50_000,), dtype=torch.int64).to(torch.int32)
     values = bits.view(torch.float32) if dtype is torch.float32 else bits.short().view(dtype)
     values = values[values.isfinite()]
-    listed = json_format.MessageToDict(written(values, as_values=True).values)
+    listed = listed_of(written(values, as_values=True))
     assert torch.equal(torch.tensor(listed, dtype=torch.float64).to(dtype), values)
 
 
 def test_numbers_that_are_not_finite_are_words() -> None:
     values = torch.tensor([[float("nan"), 1.5], [float("inf"), -float("inf")]])
-    listed = json_format.MessageToDict(written(values, as_values=True).values)
+    listed = listed_of(written(values, as_values=True))
     assert listed == [["NaN", 1.5], ["Infinity", "-Infinity"]]
 
 
@@ -84,7 +90,7 @@ def test_large_tensors_are_bytes() -> None:
 
 
 def test_lists_may_be_empty() -> None:
-    listed = json_format.MessageToDict(written(torch.zeros(2, 0), as_values=True).values)
+    listed = listed_of(written(torch.zeros(2, 0), as_values=True))
     assert listed == [[], []]
 
 
