@@ -28,7 +28,7 @@ TEXT_SECONDS: Final = 2e-6
 """Tokenising a byte."""
 
 VALUES_SECONDS: Final = 2e-7
-"""Walking over a byte of `values`; a number has 11, a boolean 4 (docs/decisions/0120)."""
+"""Walking over a byte of `values`; a number has 11, a boolean 4 (docs/decisions/0122)."""
 
 VALUES_BYTES: Final = 16
 """The memory of what is made of a byte of `values`, in bytes."""
