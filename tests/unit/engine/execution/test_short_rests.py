@@ -20,7 +20,15 @@ def sizer(seconds: float, *, fixed: int | None = None, most: int = 256) -> Batch
 
 @pytest.mark.parametrize(
     ("seconds", "left", "whole"),
-    [(1e-4, 40, True), (1e-4, 60, False), (1e-3, 4, True), (1e-3, 16, False), (1e-2, 4, False)],
+    [
+        (1e-4, 40, True),
+        (1e-4, 60, False),
+        (1e-5, 64, True),
+        (1e-5, 65, False),
+        (1e-3, 4, True),
+        (1e-3, 16, False),
+        (1e-2, 4, False),
+    ],
 )
 def test_a_short_rest_is_one_batch(seconds: float, left: int, whole: bool) -> None:
     learnt = sizer(seconds)
