@@ -41,6 +41,10 @@ _SMALL_BATCH_BYTES = 1 << 18
 _MOST_SMALL_ROWS = 4096
 # The multiple of the best batch up to which the rest is one batch: two would cost more.
 _REST = 1.5
+# A rest of few rows that takes less than this, also if its time grows with them, is one batch: on
+# small models a batch costs more than rows, and learning the best size more than a call.
+_SHORT_SECONDS = 0.005
+_SHORT_ROWS = 64
 
 
 def explain(
@@ -256,7 +260,13 @@ def _evaluate_apart(model: Model, pending: Pending, on_rows: Callable[[int], Non
 
 
 def _room(batch_sizer: BatchSizer, key: Hashable, usual: int, left: int) -> int:
-    """Returns the most rows of the next batch, which also takes a small rest."""
-    if usual < left <= _REST * usual and batch_sizer.fixed is None:
-        return max(usual, min(left, batch_sizer.limit(key)))
-    return usual
+    """Returns the most rows of the next batch, which also takes a small or short rest."""
+    if left <= usual or batch_sizer.fixed is not None:
+        return usual
+    if left > _REST * usual:
+        if left > _SHORT_ROWS:
+            return usual
+        largest = max(batch_sizer.curve(key), key=lambda point: point.rows, default=None)
+        if largest is None or largest.seconds * left > _SHORT_SECONDS * largest.rows:
+            return usual
+    return max(usual, min(left, batch_sizer.limit(key)))
