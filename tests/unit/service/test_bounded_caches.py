@@ -39,7 +39,9 @@ def test_every_cache_has_a_bound() -> None:
         and str(getattr(each, "__module__", "")).startswith(("adcaptum.engine", "adcaptum.service"))
     }
     assert caches.keys() == CACHES.keys()
-    endless = [name for name, each in caches.items() if each.cache_parameters()["maxsize"] is None]
+    endless = sorted(
+        name for name, each in caches.items() if each.cache_parameters()["maxsize"] is None
+    )
     assert endless == [
         "engine.vocabulary.parameters._own",
         "engine.vocabulary.parameters.describe",
