@@ -335,3 +335,21 @@ def test_a_site_a_neuron_and_a_way_are_three_things(stub: ExplanationServiceStub
         cells(), method("neuron_conductance"), through=neuron("hidden", 3), target=index(1)
     )
     assert attributions(stub.Explain(output_through)).shape == (1, 30)
+
+
+def test_progress_names_features_once_and_says_how_long_it_takes(
+    stub: ExplanationServiceStub,
+) -> None:
+    budget = spec_pb2.Budget(tolerance=1e-6, max_rows=100_000)
+    sampled = method("shapley_value_sampling")
+    request = explain(cells(40, 91), sampled, target=index(1), budget=budget)
+    first, *middle, last = stub.ExplainStream(streaming(request))
+    assert first.accepted.expected_rows > 0
+    events = [each.progress for each in middle]
+    explained = [each for each in events if each.results[0].explanations]
+    assert explained
+    assert [len(each.features) for each in explained] == [1] + [0] * (len(explained) - 1)
+    assert not any(each.stop_reason for each in explained[0].results[0].explanations)
+    assert any(each.HasField("remaining_seconds") for each in events)
+    assert last.result.results[0].stop_reason == explanation_pb2.STOP_REASON_BUDGET
+    assert last.result.features

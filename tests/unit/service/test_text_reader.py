@@ -88,3 +88,12 @@ def test_a_text_with_too_many_tokens_says_where_it_was_cut(declared: InputDeclar
     # Two of the twelve tokens are the tokenizer's.
     assert read.texts[0].cut == len(" ".join(["good"] * 10))
     assert read.texts[1].cut is None
+
+
+def test_offsets_count_code_points_not_bytes_nor_halves(declared: InputDeclaration) -> None:
+    """A sign of four bytes, which other encodings write as two halves, is one."""
+    sent = "👍 café 👩‍🚀 film"
+    (text,) = TextReader(declared).tokenise([sent]).texts
+    places = dict(zip(text.tokens, zip(text.starts, text.ends, strict=True), strict=True))
+    assert [sent[slice(*places[word])] for word in ("café", "film")] == ["café", "film"]
+    assert places["café"] == (2, 6)
