@@ -1,12 +1,14 @@
 """Metrics of answers, with the lookup of each label done once."""
 
 import math
+from collections import Counter as Counts
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from prometheus_client import Counter, Histogram
 from torch import Tensor
 
-from adcaptum.engine.vocabulary.attribution import Attribution
+from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
 from adcaptum.service.answers.explanations import STOP_REASONS
 from adcaptum.service.answers.outcome import Outcome
 from adcaptum.service.metrics import Metrics
@@ -44,6 +46,22 @@ class RequestMetrics:
 
     def explained(self, parsed: ParsedRequest, outcome: Outcome) -> None:
         """Counts the rows and the errors of explanations, and those that failed."""
+        rows = [
+            [sum([each.rows_used for _, each in outcome.of(method)])]
+            for method in range(len(parsed.methods))
+        ]
+        self.explained_jointly(parsed, outcome, rows)
+
+    def explained_jointly(
+        self, parsed: ParsedRequest, outcome: Outcome, rows: Sequence[Sequence[int]]
+    ) -> None:
+        """Counts the rows and the errors of explanations of several requests at once.
+
+        Args:
+            parsed: The request that joins them.
+            outcome: Its outcome.
+            rows: For each method, the rows of each request.
+        """
         model = parsed.model.name
         for index, resolved in enumerate(parsed.methods):
             method = resolved.spec.name
@@ -53,13 +71,14 @@ class RequestMetrics:
                 continue
             own = [attribution for _, attribution in outcome.of(index)]
             key = (model, method)
-            rows = self._rows.get(key)
-            if rows is None:
-                rows = self._rows[key] = self._metrics.explanation_rows.labels(*key)
-            rows.observe(sum(each.rows_used for each in own))
+            histogram = self._rows.get(key)
+            if histogram is None:
+                histogram = self._rows[key] = self._metrics.explanation_rows.labels(*key)
+            for used in rows[index]:
+                histogram.observe(used)
             for attribution in own:
-                for example in range(len(attribution.values[0])):
-                    self._given(model, method, attribution.reason(example).value).inc()
+                for reason, count in _reasons(attribution):
+                    self._given(model, method, reason.value).inc(count)
                 self._observe_errors(model, method, attribution)
 
     def repeated(self, model: str, response: pb.ExplainResponse) -> None:
@@ -102,6 +121,13 @@ class RequestMetrics:
                 histogram = self._errors[key] = self._metrics.explanation_error.labels(*key)
             for ratio in ratios:
                 histogram.observe(ratio)
+
+
+def _reasons(attribution: Attribution) -> Iterable[tuple[StopReason, int]]:
+    """Returns the stop reasons of an attribution's examples, with the number of each."""
+    if attribution.stop_reasons:
+        return Counts(attribution.stop_reasons).items()
+    return ((attribution.stop_reason, len(attribution.values[0])),)
 
 
 def _ratios(error: Tensor | None, attribution: Attribution) -> list[float]:

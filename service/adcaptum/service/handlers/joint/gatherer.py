@@ -22,6 +22,7 @@ from adcaptum.service.handlers.joint.joint_computation import JointComputation
 from adcaptum.service.handlers.joint.known_questions import KnownQuestions
 from adcaptum.service.handlers.joint.member import Asked, Member, Seat
 from adcaptum.service.handlers.plans import Explanation
+from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.runtime.cost import Cost
 from adcaptum.service.runtime.dispatcher import Dispatcher
@@ -43,12 +44,14 @@ Group = tuple[Hashable, str, int]
 class Gatherer:
     """The gatherer of all requests that may be explained jointly."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, metrics: RequestMetrics) -> None:
         """Prepares it.
 
         Args:
             dispatcher: Runs the works.
+            metrics: The counters of answers.
         """
+        self._metrics = metrics
         self._dispatcher = dispatcher
         self._questions = KnownQuestions()
         self._rule = GatheringRule()
@@ -217,7 +220,7 @@ class Gatherer:
             members=len(members),
         )
         self._dispatcher.admit(work)
-        return JointComputation(members, parsed, plan, work)
+        return JointComputation(members, parsed, plan, work, self._metrics)
 
     def _finished(self, joint: JointComputation, _: object) -> None:
         self._settle(joint)

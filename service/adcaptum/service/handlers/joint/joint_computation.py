@@ -1,19 +1,14 @@
 """Joint computations: one work for alike requests, and the cut of its results into their shares."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from time import monotonic
 
-from torch import Tensor
-
-from adcaptum.engine.vocabulary.attribution import Attribution, divided
-from adcaptum.service.answers.outcome import Outcome
 from adcaptum.service.errors import ServiceError
+from adcaptum.service.handlers.joint.joint_answers import JointAnswers
 from adcaptum.service.handlers.joint.member import Member, Share
 from adcaptum.service.handlers.plans import Explanation
-from adcaptum.service.requests.inputs import Inputs
+from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.requests.parsed_request import ParsedRequest
-from adcaptum.service.requests.pieces import Part, Piece
 from adcaptum.service.runtime.work import Work
 
 
@@ -29,17 +24,32 @@ class JointComputation:
         begun: When its turn began, on the monotonic clock.
     """
 
-    __slots__ = ("_parsed", "_plan", "begun", "left", "members", "work")
+    __slots__ = ("_metrics", "_parsed", "_plan", "begun", "left", "members", "work")
 
     def __init__(
-        self, members: Sequence[Member], parsed: ParsedRequest, plan: Explanation, work: Work
+        self,
+        members: Sequence[Member],
+        parsed: ParsedRequest,
+        plan: Explanation,
+        work: Work,
+        metrics: RequestMetrics,
     ) -> None:
+        """Makes the computation of a work.
+
+        Args:
+            members: The members, in the order of their examples.
+            parsed: The request that joins them.
+            plan: The stages of its computation.
+            work: The work that the engine runs for it.
+            metrics: The counters of answers.
+        """
         self.members = members
         self.work = work
         self.left = 0
         self.begun = monotonic()
         self._parsed = parsed
         self._plan = plan
+        self._metrics = metrics
 
     def settle(self, apart: Callable[[Member], None]) -> None:
         """Gives each member its share of the results.
@@ -59,52 +69,17 @@ class JointComputation:
             for member in self.members:
                 apart(member)
             return
-        for member, share in zip(self.members, self._shares(outcome), strict=True):
-            member.settle(share)
-
-    def _shares(self, outcome: Outcome) -> list[Share]:
-        parsed, counts = self._parsed, [member.examples for member in self.members]
-        if len(counts) == 1:
-            return [Share(parsed, outcome, self._plan.outputs, self.work)]
-        inputs = _divided_inputs(parsed, counts)
-        outputs = self._plan.outputs
-        divided_outputs: Sequence[Tensor | None] = (
-            [None] * len(counts) if outputs is None else outputs.split(counts)
+        answers = JointAnswers(self._parsed, outcome, self._plan.outputs)
+        wanted = [member.examples for member in self.members if member.seats]
+        self._metrics.explained_jointly(
+            self._parsed,
+            outcome,
+            [
+                [answers.rows(method, count) for count in wanted]
+                for method in range(len(self._parsed.methods))
+            ],
         )
-        divisions = [_divided(each, counts, inputs) for each in outcome.attributions]
-        pieces = list(zip(*divisions, strict=True))
-        shown = parsed.output.return_inputs
-        return [
-            Share(
-                replace(parsed, inputs=own) if shown else parsed, Outcome(piece), output, self.work
-            )
-            for own, piece, output in zip(inputs, pieces, divided_outputs, strict=True)
-        ]
-
-
-def _divided_inputs(parsed: ParsedRequest, counts: Sequence[int]) -> list[Inputs]:
-    columns = zip(*[each.split(counts) for each in parsed.inputs.tensors], strict=True)
-    return [Inputs(tensors) for tensors in columns]
-
-
-def _divided(
-    answered: tuple[Piece, Attribution], counts: Sequence[int], inputs: Sequence[Inputs]
-) -> list[tuple[Piece, Attribution]]:
-    """Divides the attributions of one method and target."""
-    piece, attribution = answered
-    part = piece.part
-    return [
-        (
-            Piece(
-                piece.method,
-                piece.target,
-                indices,
-                Part(0, own, part.baselines, part.starts),
-                piece.explicand,
-            ),
-            each,
-        )
-        for each, indices, own in zip(
-            divided(attribution, counts), piece.indices.split(counts), inputs, strict=True
-        )
-    ]
+        first = 0
+        for member in self.members:
+            member.settle(Share(answers, first, self.work))
+            first += member.examples

@@ -30,7 +30,7 @@ class JointExplainer:
         self._dispatcher = dispatcher
         self._metrics = metrics
         self._answers = answers
-        self._gatherer = Gatherer(dispatcher)
+        self._gatherer = Gatherer(dispatcher, metrics)
 
     async def explain(
         self,
@@ -76,11 +76,10 @@ class JointExplainer:
             self._gatherer.leave(seat, call.end_reason)
 
     def _answer(self, seat: Seat, share: Share, call: Call) -> pb.ExplainResponse:
-        member, model = seat.member, share.parsed.model.name
+        member, model = seat.member, seat.member.asked.model.name
         key = member.asked.key
         if member.stored is None:
-            response = responses.explanation(share.parsed, share.outcome, share.outputs, call.id)
-            self._metrics.explained(share.parsed, share.outcome)
+            response = share.answers.write(share.first, member.examples)
             if key is not None:
                 member.stored = response.SerializeToString()
                 self._answers.put(key, member.stored)

@@ -7,7 +7,8 @@ shapes. Inputs and given indices of outputs may differ: methods take them for ea
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from math import prod
-from typing import Final
+from typing import Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -31,6 +32,22 @@ FORMS: Final = frozenset({None, "argmax", "label", "index"})
 """The forms of targets that stand for one output of each example."""
 
 
+class Form(NamedTuple):
+    """What alike questions have in common.
+
+    Attributes:
+        asked: Equal for alike questions of one model; None: requests that ask it run apart.
+        given: The number of examples of which each has a target of its own; 0: targets are for any
+            number of them.
+    """
+
+    asked: Hashable
+    given: int
+
+
+APART: Final = Form(None, 0)
+
+
 def likeness(
     request: pb.ExplainRequest, model: ServedModel, question: Question, nbytes: int
 ) -> Hashable | None:
@@ -42,35 +59,49 @@ def likeness(
         question: Its question.
         nbytes: Its size.
     """
+    if nbytes > MOST_BYTES or not model.checks.independent or model.loaded.text is not None:
+        return None
+    form = _FORMS.get(question)
+    if form is None:
+        form = _FORMS[question] = _form(question)
+    if form.asked is None:
+        return None
+    shapes = _shapes(request, model)
+    if shapes is None or form.given not in (0, examples(request)):
+        return None
+    return model, form.asked, shapes
+
+
+def _form(question: Question) -> Form:
+    """Returns what a question has in common with others; those with large tensors run apart."""
+    spec, given = question.spec, {0}
     if (
-        nbytes > MOST_BYTES
-        or question.deterministic
+        question.deterministic
         or question.budget.tolerance
         or question.layer is not None
         or question.through is not None
         or question.failures
         or len(question.methods) > MOST_METHODS
-        or not model.checks.independent
-        or model.loaded.text is not None
         or not all(each.abilities.alone for each in question.methods)
+        or len(spec.targets) > MOST_METHODS
+        or not all(each.WhichOneof("kind") in FORMS for each in spec.targets)
+        or not _one_row_each(spec)
     ):
-        return None
-    shapes = _shapes(request, model)
-    if shapes is None:
-        return None
-    spec = question.spec
-    if not _has_known_form(question, examples(request)) or not _one_row_each(spec):
-        return None
-    given = has_indices(question)
-    if not given and not has_tensors(spec):
-        # The same object for all that ask it, as long as it is known.
-        return model, question, shapes
+        return APART
+    given |= {len(each) for each in question.targets.numbers if isinstance(each, Tensor)} - {1}
+    if len(given) > 2:
+        return APART
+    if not has_indices(question) and not has_tensors(spec):
+        return Form(question.digest, max(given))
     asked = explain_spec_pb2.ExplainSpec()
     asked.CopyFrom(spec)
     for target in asked.targets:
         if target.WhichOneof("kind") == "index":
             target.index.ClearField("values")
-    return model, asked.SerializeToString(deterministic=True), shapes
+    return Form(asked.SerializeToString(deterministic=True), max(given))
+
+
+_FORMS: Final = WeakKeyDictionary[Question, Form]()
 
 
 def examples(request: pb.ExplainRequest) -> int:
@@ -105,8 +136,8 @@ def joined_question(questions: Sequence[Question], counts: Sequence[int]) -> Que
     first = questions[0]
     if len(questions) == 1 or not has_indices(first):
         return first
-    columns = zip(*[each.targets.numbers for each in questions], strict=True)
-    numbers = tuple(_joined(column, counts) for column in columns)
+    places = zip(first.targets.origins, first.targets.numbers, strict=True)
+    numbers = tuple(_joined(questions, counts, place, number) for place, number in places)
     return replace(first, targets=Targets(numbers, first.targets.origins))
 
 
@@ -115,25 +146,26 @@ def has_indices(question: Question) -> bool:
     return any(each.WhichOneof("kind") == "index" for each in question.spec.targets)
 
 
-def _joined(numbers: Sequence[Number], counts: Sequence[int]) -> Number:
-    if not isinstance(numbers[0], Tensor):
-        return numbers[0]
-    of_each = zip(numbers, counts, strict=True)
-    return torch.cat(
-        [each.expand(count, each.shape[1]) for each, count in of_each if isinstance(each, Tensor)]
-    )
+def _joined(
+    questions: Sequence[Question], counts: Sequence[int], place: int, number: Number
+) -> Number:
+    """Joins one number of alike questions.
 
-
-def _has_known_form(question: Question, count: int) -> bool:
-    """Returns whether each example has one output for each target."""
-    targets = question.spec.targets
-    return (
-        len(targets) <= MOST_METHODS
-        and all(each.WhichOneof("kind") in FORMS for each in targets)
-        and all(
-            len(each) in (1, count) for each in question.targets.numbers if isinstance(each, Tensor)
-        )
-    )
+    Args:
+        questions: The questions.
+        counts: The number of examples of each.
+        place: The place of its target.
+        number: The number in the first question.
+    """
+    if not isinstance(number, Tensor) or number.shape[1] == 0:
+        return number
+    if questions[0].spec.targets[place].WhichOneof("kind") != "index":
+        return number
+    dims, values = number.shape[1], list[int]()
+    for question, count in zip(questions, counts, strict=True):
+        own = question.spec.targets[place].index.values
+        values.extend([*own] * count if len(own) == dims else own)
+    return torch.tensor(values, dtype=torch.int64).view(-1, dims)
 
 
 def _shapes(request: pb.ExplainRequest, model: ServedModel) -> Hashable | None:

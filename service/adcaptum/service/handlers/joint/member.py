@@ -9,13 +9,10 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import NamedTuple
 
-from torch import Tensor
-
 from adcaptum.engine.scheduling.priority import Priority
-from adcaptum.service.answers.outcome import Outcome
 from adcaptum.service.errors import DeadlineExceeded
+from adcaptum.service.handlers.joint.joint_answers import JointAnswers
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.questions.question import Question
 from adcaptum.service.runtime.work import Work
 from adcaptum.v1 import explanation_service_pb2 as pb
@@ -25,16 +22,13 @@ class Share(NamedTuple):
     """A member's share of a joint explanation.
 
     Attributes:
-        parsed: The request that was explained: the member's, or, where the answer does not show
-            inputs, that of all members.
-        outcome: The member's attributions.
-        outputs: The model's outputs for its inputs, if requested.
+        answers: Writes the answers of all members.
+        first: The place of the member's first example.
         work: The work of all members.
     """
 
-    parsed: ParsedRequest
-    outcome: Outcome
-    outputs: Tensor | None
+    answers: JointAnswers
+    first: int
     work: Work
 
 

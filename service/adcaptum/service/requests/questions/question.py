@@ -19,7 +19,7 @@ from adcaptum.v1 import explain_spec_pb2
 MOST_METHODS = 32
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Question:
     """A question to a model, as far as no inputs decide it.
 
