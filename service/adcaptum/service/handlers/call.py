@@ -26,10 +26,6 @@ class Call:
     caller: str = ""
     nbytes: int = 0
 
-    def of_size(self, nbytes: int) -> "Call":
-        """Returns the call with the size of its request."""
-        return Call(self.id, self.arrival, self.deadline, self.caller, nbytes)
-
     @property
     def end_reason(self) -> str:
         """The reason of a cancelled call's end: `deadline` or `cancelled`."""

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import grpc
+from google.protobuf.message import Message
 from prometheus_client import Gauge, Histogram
 
 from adcaptum.service import logs
@@ -29,6 +30,7 @@ from adcaptum.service.models.catalogue import Catalogue
 from adcaptum.service.nearest import shortened
 from adcaptum.service.rpc import status
 from adcaptum.service.rpc.messages import Context, MessageReader, RequestWaits
+from adcaptum.service.rpc.request_ids import RequestIds
 
 CALL: Final[ContextVar[Call]] = ContextVar("call")
 """The call that the running task serves."""
@@ -42,6 +44,9 @@ CALLER_KEY: Final = "x-caller-id"
 SERVICE: Final = "/adcaptum.v1.ExplanationService/"
 MOST_ID: Final = 128
 GOOD_ID: Final = re.compile(rf"[\x21-\x7e]{{1,{MOST_ID}}}")
+
+IDS: Final = RequestIds()
+"""The ids of requests that bring none."""
 
 CLOSE_SECONDS: Final = 0.5
 """The time for the answers to calls that are left when a server stops."""
@@ -123,18 +128,19 @@ class Interceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
     def _wrap(self, handler: Handler, rpc: str) -> Handler:
-        gauge = self._metrics.in_flight.labels(rpc)
         reader = MessageReader.of(handler.request_deserializer)
+        gauge, model_of = self._metrics.in_flight.labels(rpc), _model_reader(reader.kind)
         # `response_streaming` decides which of the two a handler has; the stubs do not show it.
         answer_once = cast("Unary", handler.unary_unary)
         answer_often = cast("Streaming", handler.unary_stream)
 
         async def unary(_: Any, context: Context) -> Any:
-            call, request, entered = _call(context), None, False
+            arrival, request = monotonic(), None
+            call: Call | None = None
             error: Exception | None = None
             try:
                 raw = await self._waits.received(context)
-                call, entered = self._enter(gauge, call.of_size(len(raw))), True
+                call = self._enter(gauge, _call(context, arrival, len(raw)))
                 self._admit(rpc, call, context)
                 request = reader.decode(raw)
                 del raw
@@ -146,16 +152,17 @@ class Interceptor(grpc.aio.ServerInterceptor):
             except Exception as raised:  # noqa: BLE001  # every error is answered, below
                 error = raised
             finally:
-                self._leave(gauge, call, entered=entered)
-                self._observe(rpc, _model_name(request), call, error)
+                call = self._leave(gauge, call) or _call(context, arrival)
+                self._observe(rpc, "" if request is None else model_of(request), call, error)
             return await _abort(context, call, error)
 
         async def stream(_: Any, context: Context) -> AsyncIterator[Any]:
-            call, request, entered = _call(context), None, False
+            arrival, request = monotonic(), None
+            call: Call | None = None
             error: Exception | None = None
             try:
                 raw = await self._waits.received(context)
-                call, entered = self._enter(gauge, call.of_size(len(raw))), True
+                call = self._enter(gauge, _call(context, arrival, len(raw)))
                 self._admit(rpc, call, context)
                 request = reader.decode(raw)
                 del raw
@@ -168,8 +175,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
             except Exception as raised:  # noqa: BLE001  # every error is answered, below
                 error = raised
             finally:
-                self._leave(gauge, call, entered=entered)
-                self._observe(rpc, _model_name(request), call, error)
+                call = self._leave(gauge, call) or _call(context, arrival)
+                self._observe(rpc, "" if request is None else model_of(request), call, error)
             if error is not None:
                 await _abort(context, call, error)
 
@@ -190,7 +197,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 yield reader.decode(raw)
 
         async def answer(_: Any, context: Context) -> Any:
-            call = _call(context)
+            call = _call(context, monotonic())
             self._others += 1
             try:
                 self._admit_other(context)
@@ -264,14 +271,16 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self._tasks[call.id] = task
         return call
 
-    def _leave(self, gauge: Gauge, call: Call, *, entered: bool) -> None:
-        if not entered:
-            return
+    def _leave(self, gauge: Gauge, call: Call | None) -> Call | None:
+        """Counts a call that has entered as ended; returns it."""
+        if call is None:
+            return None
         self._tasks.pop(call.id, None)
         self.in_flight -= 1
         gauge.dec()
         if self.draining and not self.in_flight:
             self._idle.set()
+        return call
 
     def _admit(self, rpc: str, call: Call, context: Context) -> None:
         CALL.set(call)
@@ -300,9 +309,12 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
     def _observe(self, rpc: str, model: str, call: Call, error: Exception | None) -> None:
         code = "OK" if error is None else status.code(error).name
-        # A caller's spelling must not become a label: there would be no end of them.
-        key = (model if model in self._catalogue else "", rpc, code)
+        key = (model, rpc, code)
         duration = self._durations.get(key)
+        if duration is None:
+            # A caller's spelling must not become a label: there would be no end of them.
+            key = (model if model in self._catalogue else "", rpc, code)
+            duration = self._durations.get(key)
         if duration is None:
             duration = self._durations[key] = self._metrics.request_seconds.labels(*key)
         duration.observe(monotonic() - call.arrival)
@@ -338,8 +350,7 @@ async def _abort(context: Context, call: Call, error: Exception) -> NoReturn:
     )
 
 
-def _call(context: Context) -> Call:
-    now = monotonic()
+def _call(context: Context, arrival: float, nbytes: int = 0) -> Call:
     # None without a deadline, whatever the stubs say.
     remaining = cast("float | None", context.time_remaining())
     request_id = caller = ""
@@ -350,10 +361,11 @@ def _call(context: Context) -> Call:
             else:
                 caller = value
     return Call(
-        request_id or secrets.token_hex(8),
-        now,
-        None if remaining is None else now + remaining,
+        request_id or IDS.next(),
+        arrival,
+        None if remaining is None else monotonic() + remaining,
         caller or _host(context.peer()),
+        nbytes,
     )
 
 
@@ -369,9 +381,11 @@ def _host(peer: str) -> str:
     return peer.rpartition(":")[0] if peer.startswith("ip") else peer
 
 
-def _model_name(request: Any) -> str:
-    if hasattr(request, "explain"):
-        request = request.explain
-    if hasattr(request, "model"):
-        return str(request.model.name)
-    return ""
+def _model_reader(kind: type[Message]) -> Callable[[Any], str]:
+    """Returns a function that reads the name of the model from messages of a kind."""
+    fields = kind.DESCRIPTOR.fields_by_name
+    if "explain" in fields:
+        return lambda request: str(request.explain.model.name)
+    if "model" in fields:
+        return lambda request: str(request.model.name)
+    return lambda _: ""

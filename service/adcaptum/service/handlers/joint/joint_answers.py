@@ -40,7 +40,7 @@ class JointAnswers:
         ]
         self._differ = (
             any(found.stop_reasons for _, found in outcome.attributions)
-            or any(writer.numbers.non_finite() for own in self._writers for writer in own)
+            or any(writer.numbers.non_finite for own in self._writers for writer in own)
             or (outputs is not None and warnings.non_finite(outputs, outputs.dtype) > 0)
         )
 
