@@ -2,7 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 
 from adcaptum.v1 import explain_spec_pb2, explanation_pb2, explanation_service_pb2 as pb
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
-from tests.integration.conftest import Server
+from tests.integration.conftest import Server, Start
+from tests.integration.service import stuck_models
 from tests.integration.service.asking import array, cells, digits, explain, index, method
 from tests.integration.service.test_sharing import metric
 
@@ -163,3 +165,105 @@ def test_a_thousand_requests_that_come_together_have_the_answers_that_they_have_
     for one, other in zip(alone, together, strict=True):
         assert_same(one, other)
     assert any(isinstance(each, tuple) for each in alone), "there are bad requests among them"
+
+
+def saliency(seed: int, **fields: Any) -> pb.ExplainRequest:
+    bypass = pb.CACHE_POLICY_BYPASS
+    return explain(cells(1, seed), method("saliency"), target=index(1), cache=bypass, **fields)
+
+
+def values(answer: Outcome) -> Any:
+    assert not isinstance(answer, tuple), answer
+    return array(answer.results[0].explanations[0].attributions[0].values)
+
+
+def test_identical_requests_are_one_member_of_a_joint_explanation(server: Server) -> None:
+    request = explain(cells(1, 4711), method("integrated_gradients", n_steps=7), target=index(1))
+    answers = asyncio.run(ask(server, [request] * 40, clients=40))
+    found = [each.cache for each in answers if isinstance(each, pb.ExplainResponse)]
+    assert len(found) == 40
+    assert found.count(explanation_pb2.CACHE_STATUS_MISS) == 1
+    for answer in answers:
+        np.testing.assert_array_equal(values(answer), values(answers[0]))
+
+
+def test_callers_share_turns_and_each_has_its_own_id(server: Server) -> None:
+    async def all_at_once() -> list[str]:
+        ids = []
+
+        async def call(number: int) -> None:
+            metadata = (("x-caller-id", f"caller-{number}"), ("x-request-id", f"own-{number}"))
+            ids.append((await stub.Explain(saliency(number), metadata=metadata)).request_id)
+
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            stub: Any = ExplanationServiceStub(channel)
+            for _ in range(4):
+                await asyncio.gather(*map(call, range(64)))
+        return ids
+
+    batches = metric(server, "adcaptum_batch_requests_count", model="cells")
+    requests = metric(server, "adcaptum_batch_requests_sum", model="cells")
+    ids = asyncio.run(all_at_once())
+    assert sorted(ids) == sorted([f"own-{number}" for number in range(64)] * 4)
+    batches = metric(server, "adcaptum_batch_requests_count", model="cells") - batches
+    requests = metric(server, "adcaptum_batch_requests_sum", model="cells") - requests
+    assert requests == 256
+    assert batches < 128
+
+
+def test_those_that_leave_or_come_too_late_cost_the_others_nothing(
+    server: Server, eventually: Callable[[Callable[[], bool]], None]
+) -> None:
+    async def mixed() -> tuple[list[Outcome], list[BaseException]]:
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            stub: Any = ExplanationServiceStub(channel)
+            staying = [stub.Explain(saliency(number)) for number in range(0, 60, 3)]
+            leaving = [stub.Explain(saliency(number)) for number in range(1, 60, 3)]
+            late = [stub.Explain(saliency(number), timeout=1e-4) for number in range(2, 60, 3)]
+            await asyncio.sleep(0.002)
+            for call in leaving:
+                call.cancel()
+            answers = await asyncio.gather(*staying)
+            errors = await asyncio.gather(*late, return_exceptions=True)
+            await asyncio.gather(*leaving, return_exceptions=True)
+            return answers, errors
+
+    answers, errors = asyncio.run(mixed())
+    alone = asyncio.run(ask(server, [saliency(number) for number in range(0, 60, 3)], clients=1))
+    for one, other in zip(alone, answers, strict=True):
+        np.testing.assert_allclose(values(other), values(one), rtol=1e-4, atol=1e-6)
+    codes = {error.code() for error in errors if isinstance(error, grpc.aio.AioRpcError)}
+    assert codes <= {grpc.StatusCode.DEADLINE_EXCEEDED}
+    eventually(lambda: metric(server, "adcaptum_requests_in_flight", rpc="Explain") == 0)
+
+
+def test_a_model_that_fails_for_one_of_them_fails_that_one_alone(
+    start_server: Start, tmp_path: Path
+) -> None:
+    environment = stuck_models.folder(tmp_path, picky="light")
+    server = start_server(tmp_path / "models", **environment)
+    stuck_models.tell(tmp_path, "picky", "interrupt")
+    inputs = [cells(1, number) for number in range(48)]
+    for number in range(0, 48, 16):
+        inputs[number][0, 0] = 2000
+    requests = [
+        explain(
+            each, method("saliency"), model="picky", target=index(1), cache=pb.CACHE_POLICY_BYPASS
+        )
+        for each in inputs
+    ]
+    answers = asyncio.run(ask(server, requests, clients=48))
+    failed = [number for number, each in enumerate(answers) if isinstance(each, tuple)]
+    assert failed == [0, 16, 32]
+
+
+def test_limits_of_a_caller_count_the_members_of_joint_explanations(
+    start_server: Start, repository: Path
+) -> None:
+    server = start_server(repository, "--max_caller_requests", "2")
+    requests = [saliency(number) for number in range(64)]
+    answers = asyncio.run(ask(server, requests, clients=64))
+    refused = [each for each in answers if isinstance(each, tuple)]
+    assert len(refused) < 64
+    assert {code for code, _ in refused} <= {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert metric(server, "adcaptum_queue_rows") == 0

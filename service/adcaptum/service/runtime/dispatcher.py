@@ -9,7 +9,7 @@ module do not see lanes.
 """
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from time import monotonic
 from typing import Final
@@ -147,25 +147,48 @@ class Dispatcher:
             TooBusy: A limit is reached, that of all or that of this caller.
             Unavailable: The model is stuck.
         """
-        self.admit(work)
+        callers = {} if work.request.caller is None else {work.request.caller: 1}
+        self._admit(work, callers)
         self._lane(work.model, work.cost).submit(work)
 
-    def admit(self, work: Work) -> None:
-        """Checks that there is room for a work.
+    def submit_to_loop(self, work: Work, callers: Mapping[Hashable, int]) -> None:
+        """Starts a work that runs in the event loop, with the next `step_loop`.
+
+        Args:
+            work: The work.
+            callers: The number of requests of each caller that it answers.
 
         Raises:
-            TooBusy: A limit is reached, that of all or that of this caller.
+            TooBusy: A limit is reached, that of all or that of a caller.
             Unavailable: The model is stuck.
         """
+        self._admit(work, callers)
+        self._loop_lane.add(work)
+
+    def step_loop(self) -> None:
+        """Takes the step of the event loop now, unless one is scheduled."""
+        self._loop_lane.step_now()
+
+    @property
+    def loop_is_idle(self) -> bool:
+        """True if no rows wait in the event loop: those of new works are all evaluated next."""
+        return not self._loop_lane.core.has_work
+
+    def _admit(self, work: Work, callers: Mapping[Hashable, int]) -> None:
+        """Checks that there is room for a work; see `submit_to_loop`."""
         if work.model in self._stuck:
             raise _stuck(work.model)
         request = work.request
-        about = request.expected_rows, request.nbytes, request.members
-        excess = self.limits.excess(self.held(), *about)
+        rows, nbytes, members = request.expected_rows, request.nbytes, request.members
+        excess = self.limits.excess(self.held(), rows, nbytes, members)
         if excess is not None:
             raise self._too_busy("the server", excess, request.priority, excess.unit)
-        if request.caller is not None:
-            excess = self.caller_limits.excess(self.held(request.caller), *about)
+        if self.caller_limits == ANY:
+            return
+        whole = sum(callers.values())
+        for caller, own in callers.items():
+            part = -(-rows * own // whole), -(-nbytes * own // whole), -(-members * own // whole)
+            excess = self.caller_limits.excess(self.held(caller), *part)
             if excess is not None:
                 reason = f"caller_{excess.unit}"
                 raise self._too_busy("this caller", excess, request.priority, reason)
@@ -183,10 +206,6 @@ class Dispatcher:
             return False
         added = sum([best.get(kind, 0.0) * rows for kind, rows in cost.planned_rows.items()])
         return added <= (LIGHT_REQUEST_SECONDS if members == 1 else LIGHT_BATCH_SECONDS)
-
-    def run_in_loop(self, works: Sequence[Work]) -> None:
-        """Starts works in the event loop, which have room there, and takes the step now."""
-        self._loop_lane.submit_together(works)
 
     def cancel(self, work: Work, reason: str) -> None:
         """Stops a work; does nothing if it has ended.

@@ -1,7 +1,7 @@
 """The loop runner: the event loop steps the core, one batch at a time, with pauses in between."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from resource import RUSAGE_THREAD, getrusage
 from time import monotonic, thread_time
 from typing import Final
@@ -86,12 +86,14 @@ class LoopRunner(EngineRunner):
             return
         self._take_step()
 
-    def submit_together(self, works: Sequence[Work]) -> None:
-        """Starts works, and takes their step now unless one is scheduled."""
-        for work in works:
-            self.works[work] = None
-            self.core.submit(work)
-        if works and not self._step_is_due and not self._stopping:
+    def add(self, work: Work) -> None:
+        """Adds a work that begins with the next step."""
+        self.works[work] = None
+        self.core.submit(work)
+
+    def step_now(self) -> None:
+        """Takes a step now, unless one is scheduled."""
+        if self.core.has_work and not self._step_is_due and not self._stopping:
             self._step_is_due = True
             self._take_step()
 

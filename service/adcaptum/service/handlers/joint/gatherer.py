@@ -9,7 +9,8 @@ For the event loop only.
 """
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from functools import partial
 from time import monotonic
 from typing import Final
@@ -37,8 +38,8 @@ LATE_SECONDS: Final = 0.002
 PASSES: Final = 6
 """The passes of the event loop in which gRPC hands over a request that has come."""
 
-Group = tuple[Hashable, str, int]
-"""What the members of one work have in common: the question, the caller and the class."""
+Group = tuple[Hashable, int]
+"""What the members of one work have in common: the question and the class."""
 
 
 class Gatherer:
@@ -79,7 +80,7 @@ class Gatherer:
             return Seat(same, due, joined=True)
         member = Member(asked, likeness.examples(asked.message))
         seat = Seat(member, due, joined=False)
-        group = (asked.alike, asked.caller, asked.priority)
+        group = (asked.alike, asked.priority)
         self._gathered.setdefault(group, []).append(member)
         if asked.key is not None:
             self._keyed[asked.key] = member
@@ -158,9 +159,12 @@ class Gatherer:
         self._rule.begin(monotonic(), sure=not self._stood_still)
         self._stood_still = False
         joints: list[JointComputation] = []
+        # Where rows wait, callers have their shares, and no work is of several of them.
+        whole = self._dispatcher.loop_is_idle
         for members in groups.values():
-            self._begin(members, joints)
-        self._dispatcher.run_in_loop([joint.work for joint in joints])
+            for own in [members] if whole else _by_caller(members):
+                self._begin(own, joints)
+        self._dispatcher.step_loop()
         for joint in joints:
             if joint.work.finished.done():
                 self._settle(joint)
@@ -206,6 +210,7 @@ class Gatherer:
             for seat in member.seats:
                 if seat.due is not None:
                     admission.check_time(cost, forecast, seat.due, partial=False)
+        callers = dict[Hashable, int](Counter([member.asked.caller for member in members]))
         plan = Explanation(parsed)
         work = Work(
             model,
@@ -214,12 +219,12 @@ class Gatherer:
             finished=asyncio.get_running_loop().create_future(),
             arrival=min([member.asked.arrival for member in members]),
             priority=first.priority,
-            caller=first.caller or None,
+            caller=(first.caller or None) if len(callers) == 1 else None,
             seconds=forecast.seconds,
             expires=False,
             members=len(members),
         )
-        self._dispatcher.admit(work)
+        self._dispatcher.submit_to_loop(work, callers)
         return JointComputation(members, parsed, plan, work, self._metrics)
 
     def _finished(self, joint: JointComputation, _: object) -> None:
@@ -247,13 +252,21 @@ class Gatherer:
 
     def _forget_gathered(self, member: Member) -> None:
         asked = member.asked
-        group = (asked.alike, asked.caller, asked.priority)
+        group = (asked.alike, asked.priority)
         members = self._gathered.get(group, [])
         if member in members:
             self._rule.leave()
             members.remove(member)
             if not members:
                 del self._gathered[group]
+
+
+def _by_caller(members: Sequence[Member]) -> Iterable[list[Member]]:
+    """Divides members by their callers."""
+    found: dict[str, list[Member]] = {}
+    for member in members:
+        found.setdefault(member.asked.caller, []).append(member)
+    return found.values()
 
 
 def _may_be_cut(parsed: ParsedRequest, cost: Cost, members: Sequence[Member]) -> bool:
