@@ -184,61 +184,6 @@ def _reasons(answer: Attribution) -> tuple[StopReason, ...]:
     return answer.stop_reasons or (answer.stop_reason,) * len(answer.values[0])
 
 
-def divided(answer: Attribution, counts: Sequence[int]) -> list[Attribution]:
-    """Divides an answer for several examples; `joined` joins the parts again.
-
-    Args:
-        answer: The answer.
-        counts: The number of examples of each part, in their order; in all, those of the answer.
-
-    Returns:
-        The parts. Their rows are shares in proportion to the examples, rounded up.
-    """
-    if len(counts) == 1:
-        return [answer]
-    total = sum(counts)
-    absent = [None] * len(counts)
-
-    def each(tensors: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
-        return list(zip(*[t.split(counts) for t in tensors], strict=True)) or [()] * len(counts)
-
-    def of(tensor: Tensor | None) -> Sequence[Tensor | None]:
-        return absent if tensor is None else tensor.split(counts)
-
-    columns = zip(
-        counts,
-        each(answer.values),
-        of(answer.output),
-        of(answer.baseline_output),
-        of(answer.completeness_error),
-        of(answer.standard_error),
-        each(answer.standard_errors),
-        of(answer.relative_error),
-        strict=True,
-    )
-    parts, first = [], 0
-    for count, values, output, baseline_output, incomplete, error, errors, relative in columns:
-        part = Attribution(
-            values,
-            output,
-            baseline_output,
-            incomplete,
-            error,
-            errors,
-            relative,
-            -(-answer.rows_used * count // total),
-            answer.stop_reason,
-            (),
-            answer.pairs,
-            answer.uncovered_ops,
-        )
-        if answer.stop_reasons:
-            part = with_stop_reasons(part, answer.stop_reasons[first : first + count])
-        parts.append(part)
-        first += count
-    return parts
-
-
 def _each(
     answers: Sequence[Attribution], of: Callable[[Attribution], tuple[Tensor, ...]]
 ) -> tuple[Tensor, ...]:
