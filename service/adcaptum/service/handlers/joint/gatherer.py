@@ -39,7 +39,7 @@ PASSES: Final = 6
 """The passes of the event loop in which gRPC hands over a request that has come."""
 
 Group = tuple[Hashable, int]
-"""What the members of one work have in common: the question and the class."""
+"""The common part of the members of one work: the question and the class."""
 
 
 class Gatherer:

@@ -33,7 +33,7 @@ FORMS: Final = frozenset({None, "argmax", "label", "index"})
 
 
 class Form(NamedTuple):
-    """What alike questions have in common.
+    """The common part of alike questions.
 
     Attributes:
         asked: Equal for alike questions of one model; None: requests that ask it run apart.
