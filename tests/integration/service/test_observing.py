@@ -15,7 +15,15 @@ from adcaptum.service.metrics import metric_names
 from adcaptum.v1 import explanation_service_pb2 as pb
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.conftest import Server
-from tests.integration.service.asking import cells, explain, method, predict
+from tests.integration.service.asking import (
+    cells,
+    digits,
+    explain,
+    index,
+    method,
+    predict,
+    streaming,
+)
 from tests.integration.service.test_sharing import metric
 
 
@@ -105,6 +113,19 @@ def test_a_failed_request_is_logged_with_its_id(
     line = server.wait_for("request", request_id="the-bad-one")
     assert line["code"] == "NOT_FOUND"
     assert json.dumps(line)
+
+
+def test_a_caller_that_went_away_is_logged_with_the_reason(
+    server: Server, stub: ExplanationServiceStub
+) -> None:
+    long = explain(
+        digits(50, 97), method("integrated_gradients", n_steps=900), model="digits", target=index(0)
+    )
+    events = stub.ExplainStream(streaming(long), metadata=(("x-request-id", "gone"),))
+    assert next(events).HasField("accepted")
+    events.cancel()
+    line = server.wait_for("request", request_id="gone")
+    assert (line["code"], line["reason"]) == ("CANCELLED", "CANCELLED")
 
 
 def test_the_lag_of_the_event_loop_is_measured_all_the_time(

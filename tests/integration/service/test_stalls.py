@@ -31,6 +31,7 @@ from tests.integration.service.asking import (
     method,
     of_neuron,
     predict,
+    reason,
     typed,
 )
 
@@ -197,6 +198,13 @@ REFUSED: dict[str, Callable[[], pb.ExplainRequest]] = {
 }
 
 
+MEANT = {
+    "many_baselines", "many_images", "impossible_image", "masks_of_bytes", "empty_items",
+    "deep_lists",
+}  # fmt: skip
+"""Requests that are refused for what they mean; the others by their size, before that is read."""
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_requests_of_any_length_are_refused_and_others_answered(
     name: str, stub: ExplanationServiceStub
@@ -206,6 +214,7 @@ def test_requests_of_any_length_are_refused_and_others_answered(
     assert stub.Predict(predict(cells())).outputs
     for each in attacks:
         assert each.code() is INVALID
+        assert reason(each) == ("FIELD_INVALID" if name in MEANT else "REQUEST_TOO_LARGE")
         assert len(each.details()) < 1000
 
 
