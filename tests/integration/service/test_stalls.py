@@ -210,7 +210,7 @@ def test_requests_of_any_length_are_refused_and_others_answered(
     name: str, stub: ExplanationServiceStub
 ) -> None:
     request = REFUSED[name]()
-    attacks = [stub.Explain.future(request) for _ in range(4)]
+    attacks: list[Any] = [stub.Explain.future(request) for _ in range(4)]
     assert stub.Predict(predict(cells())).outputs
     for each in attacks:
         assert each.code() is INVALID
