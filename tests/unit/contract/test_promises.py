@@ -1,6 +1,7 @@
 """The part of the contract that no protobuf file has: it may only grow."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,3 +72,11 @@ def test_presets_are_overridden_by_their_rule(name: str) -> None:
     )
     asked = presets.effective_spec(request, {presets.DEFAULT: preset})
     assert json_format.MessageToDict(asked, preserving_proto_field_name=True) == case["question"]
+
+
+def test_the_page_of_the_contract_has_each_reason_beside_its_status() -> None:
+    page = (Path(__file__).parents[3] / "proto" / "README.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| ")]
+    told = {word: code.strip() for code, reasons in rows for word in re.findall("[A-Z_]+", reasons)}
+    for reason, code in promised()["reasons"].items():
+        assert told.get(reason) == code, reason
