@@ -76,7 +76,7 @@ class Gatherer:
             due: When its answer is due, on the monotonic clock; None: when it is ready.
         """
         same = None if asked.key is None else self._keyed.get(asked.key)
-        if same is not None and same.asked.priority <= asked.priority:
+        if same is not None and same.joinable and same.asked.priority <= asked.priority:
             return Seat(same, due, joined=True)
         member = Member(asked, likeness.examples(asked.message))
         seat = Seat(member, due, joined=False)

@@ -64,28 +64,36 @@ class Member:
         asked: The request.
         examples: The number of its examples.
         seats: Those that wait for its answer.
+        settled: Whether those that wait have been given an answer, an error, or the way apart.
         share: Its share, once the explanation has ended.
         stored: Its answer in bytes, once it has been written and if it may be shared.
     """
 
-    __slots__ = ("asked", "examples", "seats", "share", "stored")
+    __slots__ = ("asked", "examples", "seats", "settled", "share", "stored")
 
     def __init__(self, asked: Asked, examples: int) -> None:
         self.asked = asked
         self.examples = examples
         self.seats: dict[Seat, None] = {}
+        self.settled = False
         self.share: Share | None = None
         self.stored: bytes | None = None
 
+    @property
+    def joinable(self) -> bool:
+        """True if a call that comes now is answered with the others: nothing is settled twice."""
+        return not self.settled or self.share is not None
+
     def settle(self, share: Share | None) -> None:
         """Gives all that wait the member's share; None: each has to run apart."""
-        self.share = share
+        self.settled, self.share = True, share
         for seat in self.seats:
             if not seat.settled.done():
                 seat.settled.set_result(share)
 
     def fail(self, error: Exception) -> None:
         """Gives all that wait an error."""
+        self.settled = True
         for seat in self.seats:
             if not seat.settled.done():
                 seat.settled.set_exception(error)
@@ -111,6 +119,8 @@ class Seat:
         self.joined = joined
         self.overdue = False
         self.settled: asyncio.Future[Share | None] = loop.create_future()
+        if member.share is not None:
+            self.settled.set_result(member.share)
         self._timer: asyncio.TimerHandle | None = None
         if due is not None:
             self._timer = loop.call_later(max(0.0, due - monotonic()), self._expire)
