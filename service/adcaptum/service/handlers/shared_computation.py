@@ -161,9 +161,12 @@ class SharedComputation:
         done, begun = self.work.rows_done, self.work.request.scheduled_at
         if done >= self.work.cost.total_rows:
             return None
+        now = monotonic()
         if not done or begun is None:
-            return max(0.0, self._expected_end - monotonic())
-        return (monotonic() - begun) * (self.work.cost.total_rows - done) / done
+            return max(0.0, self._expected_end - now)
+        return remaining_seconds(
+            now - begun, done, self.work.cost.total_rows, max(0.0, self._expected_end - begun)
+        )
 
     def _rows_used(self, method: int) -> int:
         own = [
@@ -198,3 +201,20 @@ class SharedComputation:
         self._ended(self)
         for waiter in self._waiters:
             waiter.news.set()
+
+
+def remaining_seconds(elapsed: float, done: int, rows: int, forecast: float) -> float:
+    """Returns the seconds that the rest of some rows is expected to take.
+
+    The first rows say little of the time of a row, because they came with a whole batch: the
+    forecast counts as long as most rows are left, then the time that rows have taken.
+
+    Args:
+        elapsed: The seconds that the rows so far have taken.
+        done: Their number.
+        rows: The number of all rows.
+        forecast: The seconds that all rows were expected to take.
+    """
+    weight = 1 - done / rows
+    row_seconds = (elapsed + weight * forecast) / (done + weight * rows)
+    return (rows - done) * row_seconds
