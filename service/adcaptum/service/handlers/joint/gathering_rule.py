@@ -30,7 +30,7 @@ SHARE: Final = 0.5
 GROWTH: Final = 1.5
 """The factor between a probe and the next, as long as they succeed."""
 
-PROBE_TURNS: Final = (8, 128)
+PROBE_TURNS: Final = (8, 64)
 """The fewest and the most turns from one probe to the next."""
 
 TURN_SECONDS: Final = (0.001, 0.01)
@@ -146,8 +146,12 @@ class GatheringRule:
 
     def _next_probe(self, now: float) -> int:
         """Returns after how many turns the rule probes."""
-        soon = now - self._answered < SOON * self._turn_seconds
-        return max(PROBE_TURNS[0], self._interval // SOONER) if soon else self._interval
+        if now - self._answered >= SOON * self._turn_seconds:
+            return self._interval
+        if self._known < 2:
+            # It has waited for an answer to somebody else.
+            return PROBE_TURNS[0]
+        return max(PROBE_TURNS[0], self._interval // SOONER)
 
     def _set_goal(self, now: float) -> None:
         """Decides for how many requests the coming turn waits."""
