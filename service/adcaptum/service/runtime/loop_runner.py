@@ -7,6 +7,7 @@ from time import monotonic, thread_time
 from typing import Final
 
 from adcaptum.service import logs
+from adcaptum.service.device.run_delay import RunDelay
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.engine_runner import EngineRunner, EngineSetup
 from adcaptum.service.runtime.work import Work
@@ -25,7 +26,7 @@ MOST_ARRIVALS: Final = 256
 
 WAIT_SECONDS: Final = 0.05
 """The sleep or wait of a batch from which on its model is banned from the event loop. Waits for
-Python's lock are shorter."""
+Python's lock are shorter, and waits for a core, on a busy machine, do not count."""
 
 LONG_SECONDS: Final = 0.5
 """The time of a batch from which on its model is banned, whatever the batch did."""
@@ -50,6 +51,7 @@ class LoopRunner(EngineRunner):
         # The target is a hard bound here: a longer batch would hold up the event loop.
         self.core.sizes.sizer.row_times = 1.0
         self._ban = banned
+        self._delay = RunDelay()
         self._banned: set[ServedModel] = set()
         self._step_is_due = False
         self._stopping = False
@@ -131,9 +133,9 @@ class LoopRunner(EngineRunner):
             self._wake()
 
     def _step(self) -> None:
-        waits, begin, cost = _waits(), monotonic(), thread_time()
+        waits, begin, cost, delay = _waits(), monotonic(), thread_time(), self._delay.seconds()
         batch = self.core.step(self.core.next_step())
-        seconds = monotonic() - begin
+        seconds = monotonic() - begin - (self._delay.seconds() - delay)
         idle = seconds - (thread_time() - cost)
         if batch is None:
             return
