@@ -2,13 +2,31 @@
 
 import difflib
 from collections.abc import Iterable
+from itertools import islice, pairwise
+from typing import Final
+
+MOST_NAMES: Final = 1024
+"""The most names that are looked through for those that resemble another."""
+
+MOST_COMPARED: Final = 16
+"""The most of them that are compared letter by letter, in 0.1 ms each."""
+
+MOST_LETTERS: Final = 64
+"""The most letters of a name that are compared: it comes from a caller and may be a megabyte."""
+
+MOST_PAIRS: Final = 32
+"""The most pairs of its letters that are looked for in each name."""
 
 
 def nearest(name: str, names: Iterable[str], *, most: int = 3) -> tuple[str, ...]:
     """Returns the names that most resemble `name`, best first; none if no name does."""
-    by_folded = {known.lower(): known for known in sorted(names)}
-    # Hostile names may be megabytes long, and the comparison is quadratic.
-    found = difflib.get_close_matches(name[:100].lower(), by_folded, n=most, cutoff=0.5)
+    given = name[:MOST_LETTERS].lower()
+    by_folded = {known[:MOST_LETTERS].lower(): known for known in islice(names, MOST_NAMES)}
+    # The comparison is quadratic, and models have a thousand labels: pairs of letters come first.
+    pairs = {first + second for first, second in islice(pairwise(given), MOST_PAIRS)}
+    shared = {folded: sum([pair in folded for pair in pairs]) for folded in by_folded}
+    chosen = sorted(by_folded, key=lambda each: (-shared[each], abs(len(each) - len(given)), each))
+    found = difflib.get_close_matches(given, chosen[:MOST_COMPARED], n=most, cutoff=0.5)
     return tuple(by_folded[folded] for folded in found)
 
 
@@ -26,5 +44,6 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 
 def shortened(value: object, *, most: int = 80) -> str:
     """Returns `repr(value)`, cut where it would flood a message."""
-    text = repr(value)
+    # A caller's text may have 60 MB, whose form would hold up all threads for a second.
+    text = repr(value[: most + 1] if isinstance(value, str | bytes) else value)
     return text if len(text) <= most else f"{text[: most - 3]}..."

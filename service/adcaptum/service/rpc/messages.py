@@ -63,8 +63,8 @@ class MessageReader:
         except DecodeError as error:
             raise undecodable() from error
         if len(raw) > MOST_STRUCTURE:
-            # The fields of a large message are checked already; its size takes a copy of its data.
-            message.DiscardUnknownFields()
+            # The fields of a large message are checked already, but in lists of numbers, where
+            # their reader checks them; its size takes a copy of its data.
             return message
         size = message.ByteSize()
         message.DiscardUnknownFields()

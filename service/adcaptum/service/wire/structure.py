@@ -3,7 +3,7 @@
 Data are copied, and a copy costs little for each byte. Everything else (names, lengths, numbers,
 messages in messages) becomes objects: a megabyte of it takes a hundred megabytes and the time of
 as many requests. So there may be little of it. Numbers that people type become objects, too, but
-there may be 65,536 of them in a tensor: they are bounded by their count.
+there may be 65,536 of them in a tensor: they are bounded by their count, and their bytes by that.
 
 The same walk over the fields finds those that the server does not know.
 """
@@ -17,6 +17,7 @@ from typing import Final
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from adcaptum.service.errors import InvalidRequest, Reason
+from adcaptum.service.nearest import shortened
 
 MOST_STRUCTURE: Final = 1 << 16
 """The most bytes beside the data of tensors; decoding them takes 2 ms at most (ADR 60)."""
@@ -28,15 +29,27 @@ MOST_TYPED: Final = 1 << 17
 """The most elements of `values` in a request, by an upper bound that is at most 3 % too high for
 numbers."""
 
+TYPED_BYTES: Final = 12
+"""The most bytes of an element of `values` that are not looked at; a number takes 11. Longer ones
+are walked over like all structure, but that texts in them count as data."""
+
+TYPED_HEAD: Final = 1 << 10
+"""The bytes of `values` that are not looked at, however few elements there are."""
+
+MOST_UNSEEN: Final = TYPED_BYTES * MOST_TYPED + TYPED_HEAD
+"""The most bytes of `values` that are not looked at."""
+
 ELEMENT_TAGS: Final = (b"\x0a", b"\x8a")
 """The bytes with which the tag of an element of a list begins: field 1, with a length. The second
 is that of a tag that takes more bytes than it must."""
+
+KEY: Final = 0x0A
+"""The tag of the key of a map's entry."""
 
 STREAMED: Final = "explain"
 """The field with the request of an `ExplainStreamRequest`."""
 
 VALUES: Final = "google.protobuf.ListValue"
-
 
 KINDS: Final = {
     FieldDescriptor.TYPE_DOUBLE: 1,
@@ -62,7 +75,8 @@ class Known:
         kinds: Its wire types; numbers of lists may come one by one or packed.
         data: Whether it is data: bytes that are copied.
         values: Whether it is `values`: elements that people type.
-        inner: The fields of its messages; None for other types, and for types of Google's.
+        entries: Whether it is a map: a list of keys and values.
+        inner: The fields of its messages; None for other types.
     """
 
     name: str
@@ -70,6 +84,7 @@ class Known:
     kinds: frozenset[int]
     data: bool = False
     values: bool = False
+    entries: bool = False
     inner: Layout | None = None
 
 
@@ -78,21 +93,37 @@ Layout = Mapping[int, Known]
 
 
 def layout(descriptor: Descriptor) -> Layout:
-    """Describes the fields of a message and of those inside it; none is inside itself."""
-    return {field.number: _known(field) for field in descriptor.fields}
+    """Describes the fields of a message and of those inside it, which may be inside themselves."""
+    return _layout(descriptor, {}, typed=False)
 
 
-def _known(field: FieldDescriptor) -> Known:
+Layouts = dict[tuple[str, bool], dict[int, Known]]
+"""The layouts that were begun: by the name of the message, and whether it is inside `values`."""
+
+
+def _layout(descriptor: Descriptor, begun: Layouts, *, typed: bool) -> Layout:
+    place = descriptor.full_name, typed
+    if place not in begun:
+        # Before its fields: a list of values may have lists.
+        found = begun[place] = dict[int, Known]()
+        found |= {each.number: _known(each, begun, typed=typed) for each in descriptor.fields}
+    return begun[place]
+
+
+def _known(field: FieldDescriptor, begun: Layouts, *, typed: bool) -> Known:
     inner, repeated = field.message_type, field.is_repeated
     kinds = frozenset({KINDS.get(field.type, 0)} | ({2} if repeated else set()))
     if inner is None:
-        data = field.type == FieldDescriptor.TYPE_BYTES
+        # Texts are data where they are elements of a tensor.
+        text = typed and field.type == FieldDescriptor.TYPE_STRING
+        data = text or field.type == FieldDescriptor.TYPE_BYTES
         return Known(field.name, repeated, kinds, data=data)
-    if inner.full_name == VALUES:
-        return Known(field.name, repeated, kinds, values=True)
-    if inner.GetOptions().map_entry or inner.full_name.startswith("google."):
-        return Known(field.name, repeated, kinds)
-    return Known(field.name, repeated, kinds, inner=layout(inner))
+    values = inner.full_name == VALUES and not str(
+        field.containing_type and field.containing_type.full_name
+    ).startswith("google.")
+    fields = _layout(inner, begun, typed=typed or values)
+    entries = inner.GetOptions().map_entry
+    return Known(field.name, repeated, kinds, values=values, entries=entries, inner=fields)
 
 
 def check_structure(raw: bytes, fields: Layout) -> None:
@@ -133,10 +164,11 @@ def unknown_field(raw: bytes, fields: Layout) -> InvalidRequest:
         fields: Its fields.
     """
     try:
-        _scanned(raw, fields)
+        _scanned(raw, fields, everything=True)
     except InvalidRequest as error:
-        return error
-    # It is inside a type of Google's.
+        if error.reason is Reason.FIELD_UNKNOWN:
+            return error
+    # It is behind the fields that are looked through.
     return InvalidRequest("", "a field is not known to this server", reason=Reason.FIELD_UNKNOWN)
 
 
@@ -149,8 +181,8 @@ def undecodable() -> InvalidRequest:
     )
 
 
-def _scanned(raw: bytes, fields: Layout) -> _Scan:
-    scan = _Scan(raw)
+def _scanned(raw: bytes, fields: Layout, *, everything: bool = False) -> _Scan:
+    scan = _Scan(raw, everything=everything)
     try:
         scan.enter(0, len(raw), fields, "")
     except InvalidRequest:
@@ -163,15 +195,19 @@ def _scanned(raw: bytes, fields: Layout) -> _Scan:
 class _Scan:
     """A walk over the fields of a serialised message without decoding them.
 
+    `values` with as many bytes as numbers take are not walked over, unless `everything` is: their
+    reader finds what is wrong in them.
+
     Attributes:
         data: The bytes that are data or `values`.
         typed: The elements of `values`, or more.
     """
 
-    __slots__ = ("_left", "_raw", "data", "typed")
+    __slots__ = ("_everything", "_left", "_raw", "data", "typed")
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, *, everything: bool) -> None:
         self._raw = raw
+        self._everything = everything
         self._left = MOST_FIELDS
         self.data = 0
         self.typed = 0
@@ -223,15 +259,30 @@ class _Scan:
     ) -> None:
         if known.data:
             self.data += end - begin
-        elif known.values:
-            self.data += end - begin
-            self.typed += sum(self._raw.count(tag, begin, end) for tag in ELEMENT_TAGS)
-        elif known.inner is not None:
-            inside = f"{path}.{known.name}" if path else known.name
-            if known.repeated:
-                place = places[id(known)] = places.get(id(known), -1) + 1
-                inside = f"{inside}[{place}]"
-            self.enter(begin, end, known.inner, inside)
+            return
+        size = end - begin
+        if known.values and size <= MOST_UNSEEN and not self._everything:
+            typed = sum([self._raw.count(tag, begin, end) for tag in ELEMENT_TAGS])
+            if size <= TYPED_BYTES * typed + TYPED_HEAD:
+                self.data += size
+                self.typed += typed
+                return
+        if known.inner is None or (known.entries and size > MOST_STRUCTURE):
+            return  # the size of what is not data decides
+        inside = f"{path}.{known.name}" if path else known.name
+        if known.entries:
+            inside = f"{inside}.{self._key(begin, end)}"
+        elif known.repeated:
+            place = places[id(known)] = places.get(id(known), -1) + 1
+            inside = f"{inside}[{place}]"
+        self.enter(begin, end, known.inner, inside)
+
+    def _key(self, begin: int, end: int) -> str:
+        """Returns the key of a map's entry for a path, if it comes first as it mostly does."""
+        if begin == end or self._raw[begin] != KEY:
+            return ""
+        length, start = self._varint(begin + 1)
+        return shortened(self._raw[start : min(start + length, end)].decode(errors="replace"))[1:-1]
 
     def _varint(self, at: int) -> tuple[int, int]:
         value = self._raw[at]

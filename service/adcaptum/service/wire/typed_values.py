@@ -12,7 +12,7 @@ import numpy as np
 from google.protobuf.struct_pb2 import ListValue
 from numpy.typing import NDArray
 
-from adcaptum.service.errors import InvalidRequest
+from adcaptum.service.errors import InvalidRequest, Reason
 
 MOST_NUMBERS: Final = 1 << 16
 """The most numbers, booleans or texts of a tensor."""
@@ -92,6 +92,7 @@ def read(values: ListValue, field: str) -> TypedValues:
             if len(numbers) > MOST_NUMBERS:
                 raise _too_many(field)
             return TypedValues(shape, numbers)
+    _check_fields(content, field)
     walk = _Walk()
     try:
         shape = walk.enter(values, field, 1)
@@ -103,6 +104,16 @@ def read(values: ListValue, field: str) -> TypedValues:
         tuple(map(bool, walk.elements)) if walk.kind == "bool_value" else (),
         tuple(map(str, walk.elements)) if walk.kind == "string_value" else (),
     )
+
+
+def _check_fields(content: bytes, field: str) -> None:
+    """Raises `InvalidRequest` if serialised lists have a field that the server does not know."""
+    known = ListValue.FromString(content)
+    known.DiscardUnknownFields()
+    if known.ByteSize() != len(content):
+        raise InvalidRequest(
+            field, "an element has a field that is not known", reason=Reason.FIELD_UNKNOWN
+        )
 
 
 class _TooManyError(ValueError):

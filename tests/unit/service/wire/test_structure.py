@@ -111,6 +111,10 @@ def _length(content: bytes) -> bytes:
     return bytes([*written, left])
 
 
+def _within(tag: int, content: bytes) -> bytes:
+    return bytes([tag]) + _length(content) + content
+
+
 def test_large_fields_that_the_server_does_not_know_are_refused() -> None:
     raw = bytes([0xFA, 0x7F, 0x80, 0x80, 0x08]) + b"\0" * (1 << 17)
     assert refused(raw).reason is Reason.FIELD_UNKNOWN
@@ -223,9 +227,38 @@ def test_a_field_of_another_type_than_the_servers_is_not_known() -> None:
     assert caught.value.reason is Reason.FIELD_UNKNOWN
 
 
-def test_an_unknown_field_inside_a_parameter_is_refused() -> None:
-    request = asked()
+@pytest.mark.parametrize("kilobytes", [0, 100], ids=["small", "large"])
+def test_an_unknown_field_inside_a_parameter_is_refused_with_its_place(kilobytes: int) -> None:
+    request = asked(kilobytes)
     request.spec.methods[0].params["n"].list_value.values[1].MergeFromString(UNKNOWN)
-    with pytest.raises(InvalidRequest, match="not known") as caught:
+    with pytest.raises(InvalidRequest, match="field 99 is not known") as caught:
         MessageReader.of(pb.ExplainRequest.FromString).decode(request.SerializeToString())
     assert caught.value.reason is Reason.FIELD_UNKNOWN
+    assert caught.value.violations[0].field == "spec.methods[0].params.n.value.list_value.values[1]"
+
+
+def test_an_unknown_field_inside_values_is_refused_with_its_place() -> None:
+    request = pb.ExplainRequest(inputs=[typed([1.0, 2.0])])
+    request.inputs[0].values.values[0].list_value.values[1].MergeFromString(UNKNOWN)
+    with pytest.raises(InvalidRequest, match="field 99 is not known") as caught:
+        MessageReader.of(pb.ExplainRequest.FromString).decode(request.SerializeToString())
+    place = "inputs[0].values.values[0].list_value.values[1]"
+    assert caught.value.violations[0].field == place
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x08\x00", b"\x20\x01", b"\x1a\x00", b"\x2a\x00", b"\x32\x00"],
+    ids=["null", "boolean", "text", "object", "list"],
+)
+def test_an_element_that_is_written_a_million_times_is_refused(content: bytes) -> None:
+    # Each is one element; decoding 60 MB of it took a second.
+    element = content * (1 << 20)
+    tensor = _within(0x2A, _within(0x0A, element))
+    error = refused(_within(0x12, tensor))
+    assert error.reason is Reason.REQUEST_TOO_LARGE
+
+
+def test_an_image_in_base64_may_have_more_lines_than_a_tensor_has_numbers() -> None:
+    photo = typed(f"{'iVBORw0KGgo' * 7}\n" * (MOST_TYPED + 1))
+    check_structure(pb.ExplainRequest(inputs=[photo]).SerializeToString(), FIELDS)

@@ -2,6 +2,7 @@
 
 import base64
 import struct
+import tracemalloc
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +13,7 @@ from google.protobuf.struct_pb2 import ListValue
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 
-from adcaptum.service.errors import InvalidRequest
+from adcaptum.service.errors import InvalidRequest, Reason
 from adcaptum.service.wire import tensors, typed_values
 from adcaptum.service.wire.tensors import Bytes
 from adcaptum.service.wire.typed_values import MOST_NUMBERS
@@ -76,6 +77,8 @@ def test_any_elements_are_read_as_by_walking(content: bytes, times: int) -> None
     message = ListValue()
     with suppress(Exception):
         message.ParseFromString(number * times + content)
+    # Fields that are not known are refused, which the walk alone does not.
+    message.DiscardUnknownFields()
     walked: Any = None
     with suppress(InvalidRequest):
         walk = typed_values._Walk()
@@ -217,6 +220,44 @@ def test_images_are_texts_in_base64() -> None:
     with pytest.raises(InvalidRequest, match="is not base64") as caught:
         tensors.decode(typed(plain, "nope!"), "x", encoded=True)
     assert caught.value.violations[0].field == "x.values[1]"
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 100, 1999])
+def test_long_texts_in_base64_are_decoded_in_pieces(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bytes(number % 251 for number in range(size))
+    plain = base64.b64encode(data).decode()
+    lines = "\n".join(plain[start : start + 9] for start in range(0, len(plain), 9))
+    for characters in (1, 7, 8, 64, 1 << 19):
+        monkeypatch.setattr(tensors, "BASE64_CHARACTERS", characters)
+        assert tensors.from_base64(plain) == tensors.from_base64(lines) == data
+        wrong = ["=", f"{plain}A", f"{plain}\xe9", f"{plain}-AAA"]
+        if plain.endswith("="):
+            wrong += [f"{plain}AAAA", plain[:-1]]
+        assert [tensors.from_base64(text) for text in wrong] == [None] * len(wrong)
+
+
+def test_a_text_in_base64_takes_no_more_memory_than_its_size() -> None:
+    text = "AB " * (10 << 20)  # once, a list of ten million texts
+    tracemalloc.start()
+    try:
+        found = tensors.from_base64(text)
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(text)
+    finally:
+        tracemalloc.stop()
+    assert found is not None
+    assert len(found) == (10 << 20) * 2 * 3 // 4
+
+
+@pytest.mark.parametrize("numbers", [3, 1000])
+def test_an_unknown_field_in_an_element_is_refused(numbers: int) -> None:
+    message = typed(*range(numbers))
+    message.values.values[2].MergeFromString(bytes([0x98, 0x06, 0x01]))
+    with pytest.raises(InvalidRequest, match="is not known") as caught:
+        tensors.decode(message, "inputs[0]", datatype="FP32")
+    assert caught.value.reason is Reason.FIELD_UNKNOWN
+    assert caught.value.violations[0].field == "inputs[0].values"
 
 
 def test_a_shape_may_stand_beside_the_values() -> None:
