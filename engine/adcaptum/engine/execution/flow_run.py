@@ -90,6 +90,16 @@ class FlowRun(Generic[T]):
         self._flow.close()
 
     @property
+    def rows_done(self) -> int:
+        """The rows that have been evaluated, those of the current round included."""
+        waiting = 0
+        for each in self.pending:
+            waiting += each.rows - each.done
+            # References are evaluated with the rows.
+            waiting += 0 if each.done else each.evaluation.reference_rows
+        return max(0, self.rows_used - waiting)
+
+    @property
     def paused(self) -> bool:
         """True if the flow waits only for `advance`: its own mathematics comes next."""
         return not self.pending and not self.done

@@ -64,7 +64,9 @@ class PieceWriter:
         self._most = question.output.max_features
         self._as_values = as_values = parsed.inputs.as_values
         of_inputs = question.layer is None or question.methods[piece.method].abilities.of_inputs
-        self._names = tuple([each.name for each in declaration.inputs]) if of_inputs else None
+        # At an embedding methods explain the first input alone.
+        inputs = declaration.inputs[: len(numbers.values)]
+        self._names = tuple([each.name for each in inputs]) if of_inputs else None
         self._labels = declaration.outputs[0].labels
         # A neuron is no output.
         chosen = isinstance(piece.explicand.target, Output)

@@ -1,7 +1,7 @@
 """Plans: the stages of predictions and explanations, as flows of the engine."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor
 
@@ -14,6 +14,9 @@ from adcaptum.service.requests import budgets
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.pieces import Piece
 from adcaptum.service.runtime.planned_flow import FailedFlow, PlannedFlow
+
+MISJUDGED: Final = 8
+"""The multiple of its expected rows that a flow may take to a tolerance before others need them."""
 
 
 class Prediction:
@@ -92,18 +95,17 @@ class Explanation:
         methods = [method.method for method in parsed.methods]
         self.pieces = parsed.pieces(outputs)
         rows = [parsed.rows(piece) for piece in self.pieces]
-        budget, total = parsed.budget.max_rows, sum(rows)
+        budget = parsed.budget.max_rows
         # Each flow may use the whole budget if it suffices for all, else its share of it.
         shares = [budget] * len(rows)
         if parsed.budget.tolerance is not None:
-            # The rows that each will take are unknown.
-            shares = [max(1, budget * own // max(1, total)) for own in rows]
-        elif total > budget:
+            shares = _uncertain_shares(rows, budget)
+        elif sum(rows) > budget:
             shares = _shares(rows, budget)
         return [
             PlannedFlow(
                 methods[piece.method].flow(piece.explicand),
-                share,
+                max(1, share),
                 piece,
                 piece.method if len(methods) > 1 else None,
             )
@@ -111,10 +113,21 @@ class Explanation:
         ]
 
 
+def _uncertain_shares(expected: Sequence[int], budget: int) -> list[int]:
+    """Divides a budget among flows of which each may take several times the expected rows."""
+    total = sum(expected)
+    if total * MISJUDGED <= budget:
+        return [budget * own // max(1, total) for own in expected]
+    if total > budget:
+        return _shares([own * MISJUDGED for own in expected], budget)
+    more = _shares([own * (MISJUDGED - 1) for own in expected], budget - total)
+    return [own + rest for own, rest in zip(expected, more, strict=True)]
+
+
 def _shares(needs: Sequence[int], budget: int) -> list[int]:
     """Divides a budget evenly; what one does not need, the others have."""
     shares = [0] * len(needs)
     for left, index in enumerate(sorted(range(len(needs)), key=needs.__getitem__)):
-        shares[index] = max(1, min(needs[index], budget // (len(needs) - left)))
+        shares[index] = min(needs[index], budget // (len(needs) - left))
         budget -= shares[index]
     return shares

@@ -170,7 +170,7 @@ class SharedComputation:
 
     def _rows_used(self, method: int) -> int:
         own = [
-            flow.execution.rows_used
+            flow.execution.rows_done
             for flow in self.work.running
             if isinstance(flow.about, Piece) and flow.about.method == method
         ]

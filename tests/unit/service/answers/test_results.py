@@ -13,6 +13,7 @@ from adcaptum.engine.vocabulary.attribution import Attribution, StopReason, with
 from adcaptum.service.answers import results, warnings
 from adcaptum.service.answers.outcome import MethodFailure, Outcome
 from adcaptum.service.errors import DeadlineExceeded, ModelRaised, Unsupported
+from adcaptum.service.models.declaration import InputDeclaration
 from adcaptum.service.models.texts import TokenisedText, TokenisedTexts
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.pieces import Piece
@@ -71,6 +72,22 @@ def pairs(parsed: ParsedRequest, piece: Piece, count: int) -> explanation_pb2.In
 def numbers(message: Any) -> list[Any]:
     found: list[Any] = np.frombuffer(message.data, np.float32).reshape(message.shape).tolist()
     return found
+
+
+def test_at_an_embedding_the_first_of_several_inputs_is_explained_under_its_name() -> None:
+    model = tokens()
+    declaration = model.loaded.declaration
+    scale = InputDeclaration("scale", "tabular", "FP32", (-1, 1))
+    declaration = replace(declaration, inputs=(*declaration.inputs, scale))
+    ids = asked_at("hidden")[0]
+    model = replace(model, loaded=replace(model.loaded, declaration=declaration))
+    question = replace(ids.question, layer=None)
+    read = replace(ids, model=model, question=question)
+    for shown in (question, replace(question, output=options(max_features=2))):
+        parsed = replace(read, question=shown)
+        answer = Attribution((torch.ones(2, 3, 6),))
+        one, _ = explanations(parsed, (parsed.pieces(None)[0], answer))
+        assert [each.name for each in one.attributions] == ["ids"]
 
 
 def test_explanations_come_by_example_and_then_by_target() -> None:

@@ -11,10 +11,14 @@ import pytest
 from torch import Tensor
 
 from adcaptum.engine.errors import InvalidArgument
+from adcaptum.engine.execution.evaluator import evaluate
+from adcaptum.engine.execution.packing import RowRange
 from adcaptum.service.answers.outcome import Outcome
 from adcaptum.service.errors import InvalidRequest, ModelRaised
 from adcaptum.service.handlers.plans import Explanation
+from adcaptum.service.handlers.shared_computation import SharedComputation
 from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.pieces import Piece
 from adcaptum.service.runtime.engine_runner import EngineRunner
 from adcaptum.service.runtime.loop_runner import LoopRunner
@@ -40,13 +44,17 @@ def model() -> tuple[ServedModel, Watched]:
     return served()
 
 
-def explaining(
-    model: ServedModel, *names: str, apart: bool = False, **fields: Any
-) -> tuple[Explanation, Work]:
+def reading(model: ServedModel, *names: str, **fields: Any) -> ParsedRequest:
     methods = [method(name) for name in names]
     fields.setdefault("targets", [index(1)])
     request = asking.explain(np.ones((2, 3), np.float32), methods=methods, **fields)
-    plan = Explanation(asking.read(request, model))
+    return asking.read(request, model)
+
+
+def explaining(
+    model: ServedModel, *names: str, apart: bool = False, **fields: Any
+) -> tuple[Explanation, Work]:
+    plan = Explanation(reading(model, *names, **fields))
     finished = asyncio.get_running_loop().create_future()
     expected = cost(planning_seconds=1.0 if apart else 0.0)
     return plan, Work(model, plan, expected, finished=finished, arrival=monotonic())
@@ -184,3 +192,56 @@ async def test_a_budget_is_shared_evenly_and_what_one_does_not_need_the_others_h
     assert shares[1] == 2
     assert sum(each or 0 for each in shares) <= 60
     assert min(each or 0 for each in (shares[0], shares[2])) >= 10
+
+
+@pytest.mark.parametrize("budget", [200, 1000, 10_000, 300_000, 1_000_000])
+async def test_a_method_of_few_rows_is_left_some_beside_one_of_many(
+    model: tuple[ServedModel, Watched], budget: int
+) -> None:
+    """Smooth grad may take 262,144 rows to this tolerance, integrated gradients some dozens."""
+    declaration = replace(model[0].loaded.declaration, max_rows=1_000_000)
+    large = replace(model[0], loaded=replace(model[0].loaded, declaration=declaration))
+    asked = explain_spec_pb2.Budget(max_rows=budget, tolerance=1e-3)
+    read = reading(large, "integrated_gradients", "smooth_grad", budget=asked)
+    plan = Explanation(read)
+    few, many = [each.max_rows or 0 for each in plan.first() if each.part is not None]
+    assert few + many <= budget
+    assert few >= min(2 * read.rows(plan.pieces[0]), budget // 2)
+    assert many >= budget // 2
+
+
+async def test_expected_rows_that_fit_are_left_to_each_method(
+    model: tuple[ServedModel, Watched],
+) -> None:
+    def asked(**budget: int) -> ParsedRequest:
+        bound = explain_spec_pb2.Budget(tolerance=0.05, **budget)
+        return reading(model[0], "integrated_gradients", "smooth_grad", budget=bound)
+
+    read = asked()
+    few, many = map(read.rows, read.pieces(None))
+    for budget in (few + many, few + many + 7, 3 * (few + many), 50 * (few + many)):
+        plan = Explanation(asked(max_rows=budget))
+        shares = [each.max_rows or 0 for each in plan.first() if each.part is not None]
+        assert sum(shares) <= budget
+        assert shares[0] >= few
+        assert shares[1] >= many
+
+
+async def test_rows_that_a_deadline_finds_waiting_were_not_used(
+    model: tuple[ServedModel, Watched],
+) -> None:
+    names = ("integrated_gradients", "saliency")
+    plan, one = explaining(model[0], *names)
+    read = reading(model[0], *names)
+    computation = SharedComputation(
+        read, plan, one, cancel=lambda *_: None, ended=lambda _: None, seconds=1.0
+    )
+    one.start()
+    for flow in one.running:
+        if isinstance(flow.about, Piece) and flow.about.method == 0:
+            pending = flow.waiting[0]
+            (part,) = evaluate(model[1], [RowRange(pending.evaluation, 0, 7)])
+            pending.add(0, 7, part)
+    failures = computation.best().failures
+    assert [failures[method].rows_used for method in (0, 1)] == [7, 0]
+    one.finished.cancel()
