@@ -12,6 +12,7 @@ from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.evaluation import Evaluation
 from adcaptum.engine.vocabulary.flow import Flow, ask
 from adcaptum.service.metrics import Metrics
+from adcaptum.service.models.cores import Threads
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.cost import Cost
 from adcaptum.service.runtime.engine_runner import EngineRunner, EngineSetup
@@ -76,7 +77,7 @@ def running(
     if not threads:
         return LoopRunner(about, lambda _: None)
     runner = ThreadRunner(about)
-    runner.start(threads, intra_op_threads)
+    runner.start(Threads(threads, intra_op_threads))
     return runner
 
 

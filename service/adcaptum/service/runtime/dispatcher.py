@@ -253,7 +253,7 @@ class Dispatcher:
         """Starts the device threads; a later call starts others in their place."""
         torch.set_num_threads(1)
         self._threads = threads.device
-        self._threads_lane.start(threads.device, threads.intra_op)
+        self._threads_lane.start(threads)
         if self._watch_timer is None:
             self._watch()
 

@@ -1,7 +1,7 @@
 """The engine core: steps that stop works, begin works, evaluate a batch, and advance its flows.
 
 Rules:
-1. `_condition` guards the scheduler and the queues of arrivals and stops. It is held for
+1. `_condition` guards the scheduler and the queue of steps. It is held for
    bookkeeping only, never while a model or a flow runs. Lock order: a work's lock, then
    `_condition`, never the other way round.
 2. Flows run in steps only, under their work's lock. Flows of works that plan apart
@@ -16,11 +16,10 @@ Rules:
 """
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from time import monotonic
-from typing import Final, cast
+from typing import Final
 
 import torch
 
@@ -31,17 +30,18 @@ from adcaptum.engine.scheduling.ledger import Ledger
 from adcaptum.engine.scheduling.request import Request
 from adcaptum.engine.scheduling.scheduler import Scheduler
 from adcaptum.service.device.batch_memory import BatchMemory
+from adcaptum.service.device.intra_op import IntraOp
 from adcaptum.service.device.streams import HERE, Stream
-from adcaptum.service.errors import DeadlineExceeded
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.batch_metrics import BatchMetrics
-from adcaptum.service.runtime.batch_sizes import BatchSizes
+from adcaptum.service.runtime.batch_sizes import BatchSizes, batch_kind
 from adcaptum.service.runtime.equal_rows import EqualRows, EqualRowsByModel
 from adcaptum.service.runtime.job_payload import EngineJob, JobPayload, jobs_of
-from adcaptum.service.runtime.pace import Pace
 from adcaptum.service.runtime.planning_threads import PlanningThreads
 from adcaptum.service.runtime.step import Arrivals, EngineBatch, RunningBatch, Step, Stop
+from adcaptum.service.runtime.step_queue import StepQueue
+from adcaptum.service.runtime.timing.pace import Pace
 from adcaptum.service.runtime.work import RunningFlow, Work
 
 PROGRESS_SECONDS: Final = 0.1
@@ -55,6 +55,8 @@ class EngineCore:
         sizes: The sizes of batches, and the time of rows.
         running: The batches that models evaluate now, by thread.
         pace: The ratio of the steps' wall time to their computation.
+        intra_op: The threads inside the operations of a batch.
+        queue: The steps that are to be taken.
     """
 
     def __init__(
@@ -78,11 +80,10 @@ class EngineCore:
         self.sizes = BatchSizes(device, target_batch_seconds)
         self.running: dict[int, RunningBatch] = {}
         self.pace = Pace()
+        self.intra_op = IntraOp()
         self._condition = threading.Condition(threading.Lock())
         self._scheduler: Scheduler[JobPayload] = Scheduler(self.sizes.sizer)
-        self._arrived = Arrivals()
-        self._stops: deque[Stop] = deque()
-        self._closed = False
+        self.queue = StepQueue(self._condition, self._scheduler, self._pause_seconds)
         self._device = device
         self._batch_metrics = BatchMetrics(metrics, device)
         self._memory = BatchMemory.of(device)
@@ -101,71 +102,9 @@ class EngineCore:
         return self._scheduler.ledger
 
     @property
-    def arrivals(self) -> int:
-        """The number of works that have not begun."""
-        return len(self._arrived)
-
-    @property
-    def has_work(self) -> bool:
-        """True if a step would find something to do."""
-        return bool(self._arrived or self._stops or self._scheduler.waiting_rows)
-
-    def submit(self, work: Work) -> None:
-        """Adds a work; callable from the event loop."""
-        with self._condition:
-            self._scheduler.announce(work.request)
-            self._arrived.add(work)
-            self._condition.notify()
-
-    def stop(self, work: Work, error: Exception, waste: str) -> None:
-        """Ends a work that has not ended; callable from the event loop.
-
-        Args:
-            work: The work.
-            error: The error for its caller.
-            waste: The reason of its wasted rows: `cancelled`, `deadline` or `error`.
-        """
-        with self._condition:
-            self._stops.append(Stop(work, error, waste))
-            # Drops its waiting rows now; the next step closes its flows.
-            self._scheduler.cancel(work.request)
-            self._condition.notify()
-
-    def next_step(self) -> Step:
-        """Takes the next step from the queues; it may be empty."""
-        with self._condition:
-            return self._next_step()
-
-    def wait_for_step(self, wanted: Callable[[], bool]) -> Step | None:
-        """Waits until there is something to do, and takes the next step from the queues.
-
-        Args:
-            wanted: Returns whether the calling thread should go on; called at each wake-up.
-
-        Returns:
-            The step; None when the core is closed or the thread should end.
-        """
-        with self._condition:
-            while not self._closed and wanted():
-                step = self._next_step()
-                if any(step):
-                    if self._scheduler.waiting_rows:
-                        # Wakes one more thread, which will wake the next if rows are left.
-                        self._condition.notify()
-                    return step
-                self._condition.wait()
-        return None
-
-    def wake_all(self) -> None:
-        """Wakes all waiting threads, so that those that should end do so."""
-        with self._condition:
-            self._condition.notify_all()
-
-    def close(self) -> None:
-        """Makes all waiting threads return, now and later."""
-        with self._condition:
-            self._closed = True
-            self._condition.notify_all()
+    def _is_idle(self) -> bool:
+        """True if the calling thread's batch has the device to itself."""
+        return not (self.running or self.queue.has_work)
 
     def step(self, step: Step, stream: Stream = HERE) -> EngineBatch | None:
         """Executes a step: ends works, begins works, and evaluates a batch on a stream.
@@ -182,7 +121,7 @@ class EngineCore:
         batch = step.batch
         if step.arrived:
             # New works share the next batch. Later or slow ones would delay it for ever.
-            beginning = self._arrived.some(step.arrived, self._condition)
+            beginning = self.queue.beginning(step.arrived)
             self._step_all(((work, None) for work in beginning), ended)
             with self._condition:
                 batch = self._scheduler.schedule(monotonic())
@@ -191,20 +130,11 @@ class EngineCore:
         self._notify(ended, [])
         if batch is not None:
             cost = self._process(batch, stream)
-            self.pace.observe(begin, monotonic(), cost, more=self.has_work)
+            self.pace.observe(begin, monotonic(), cost, more=self.queue.has_work)
         return batch
 
-    def _next_step(self) -> Step:
-        arrived, stops = len(self._arrived), [*self._stops]
-        self._stops.clear()
-        now = monotonic()
-        for request in self._scheduler.expired(now):
-            work = cast("Work", request.name)
-            if work.expires:
-                late = DeadlineExceeded("the deadline came before the answer")
-                stops.append(Stop(work, late, "deadline"))
-        batch = None if arrived else self._scheduler.schedule(now)
-        return Step(arrived, stops, batch)
+    def _pause_seconds(self, arrived: Arrivals) -> float:
+        return arrived.wait(self.sizes, self.pace.value, busy=bool(self.running))
 
     def _process(self, batch: EngineBatch, stream: Stream) -> float:
         """Evaluates a batch and advances the flows that it completes.
@@ -212,6 +142,8 @@ class EngineCore:
         Returns:
             The computation of the batch, in seconds; 0 if it failed.
         """
+        kind, alone = batch_kind(batch.key), self._is_idle and not _is_deterministic(batch)
+        threads = self.intra_op.begin(kind, batch.rows, alone=alone)
         clock, ended = batch_clock(self._device), list[Work]()
         begin, cost = monotonic(), clock()
         works = list(dict.fromkeys([piece.job.payload.work for piece in batch.slices]))
@@ -229,6 +161,8 @@ class EngineCore:
         if parts is None:
             self._notify(ended, [])
             return 0.0
+        alone = alone and self._is_idle
+        cost *= self.intra_op.end(kind, batch.rows, threads, end - begin, alone=alone)
         self._add_parts(batch, parts, ended)
         with self._condition:
             rows = batch.rows if equal_rows is None else equal_rows.rows
@@ -398,3 +332,7 @@ class EngineCore:
             self._scheduler.cancel(work.request)
         if work.waste:
             self._batch_metrics.wasted(work.model, work.waste, work.request.served_rows)
+
+
+def _is_deterministic(batch: EngineBatch) -> bool:
+    return batch.slices[0].job.payload.work.forward_rows is not None

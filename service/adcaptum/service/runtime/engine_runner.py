@@ -63,7 +63,7 @@ class EngineRunner:
     def submit(self, work: Work) -> None:
         """Starts a work, whatever the backlog."""
         self.works[work] = None
-        self.core.submit(work)
+        self.core.queue.submit(work)
         self._wake()
 
     def cancel(self, work: Work, reason: str) -> None:
@@ -109,7 +109,7 @@ class EngineRunner:
 
     def _stop_work(self, work: Work, error: Exception, waste: str) -> None:
         if work in self.works:
-            self.core.stop(work, error, waste)
+            self.core.queue.stop(work, error, waste)
             self._wake()
 
     def _wake(self) -> None:

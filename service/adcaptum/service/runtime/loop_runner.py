@@ -76,7 +76,7 @@ class LoopRunner(EngineRunner):
 
     def _step_in_loop(self) -> None:
         """Takes a step, once no request has arrived for a few passes of the event loop."""
-        arrivals = self.core.arrivals
+        arrivals = self.core.queue.arrivals
         if self._yields:
             self._yields -= 1
             self._loop.call_soon(self._step_in_loop)
@@ -91,11 +91,11 @@ class LoopRunner(EngineRunner):
     def add(self, work: Work) -> None:
         """Adds a work that begins with the next step."""
         self.works[work] = None
-        self.core.submit(work)
+        self.core.queue.submit(work)
 
     def step_now(self) -> None:
         """Takes a step now, unless one is scheduled."""
-        if self.core.has_work and not self._step_is_due and not self._stopping:
+        if self.core.queue.has_work and not self._step_is_due and not self._stopping:
             self._step_is_due = True
             self._take_step()
 
@@ -112,15 +112,15 @@ class LoopRunner(EngineRunner):
             logs.logger().exception("the engine failed")
             self._crashed(error)
             raise
-        if self.core.has_work:
+        if self.core.queue.has_work:
             self._wake()
             self._yields = YIELDS_BETWEEN_STEPS
 
     def _step_in_thread(self) -> None:
         """Takes steps until the core has nothing to do, while the loop takes none."""
         try:
-            while self.core.has_work:
-                self.core.step(self.core.next_step())
+            while self.core.queue.has_work:
+                self.core.step(self.core.queue.next())
         except BaseException as error:
             logs.logger().exception("the engine failed")
             self._loop.call_soon_threadsafe(self._crashed, error)
@@ -129,12 +129,12 @@ class LoopRunner(EngineRunner):
 
     def _resume(self) -> None:
         self._step_is_due = False
-        if self.core.has_work:
+        if self.core.queue.has_work:
             self._wake()
 
     def _step(self) -> None:
         waits, begin, cost, delay = _waits(), monotonic(), thread_time(), self._delay.seconds()
-        batch = self.core.step(self.core.next_step())
+        batch = self.core.step(self.core.queue.next())
         seconds = monotonic() - begin - (self._delay.seconds() - delay)
         idle = seconds - (thread_time() - cost)
         if batch is None:

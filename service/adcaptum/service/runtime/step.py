@@ -9,7 +9,9 @@ from typing import Final, NamedTuple
 from adcaptum.engine.scheduling.batch import Batch
 from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.runtime.batch_sizes import BatchSizes
 from adcaptum.service.runtime.job_payload import JobPayload
+from adcaptum.service.runtime.timing.bursts import Bursts
 from adcaptum.service.runtime.work import Work
 
 EngineBatch = Batch[JobPayload]
@@ -66,12 +68,13 @@ class Arrivals:
     inside a class callers take turns, each with its works in their order.
     """
 
-    __slots__ = ("_callers", "_count")
+    __slots__ = ("_bursts", "_callers", "_count", "_rows")
 
     def __init__(self) -> None:
         # The works of each class by caller; the caller whose turn it is comes first.
         self._callers: tuple[dict[Hashable, deque[Work]], ...] = tuple({} for _ in Priority)
-        self._count = 0
+        self._count = self._rows = 0
+        self._bursts = Bursts()
 
     def __len__(self) -> int:
         """Returns the number of works."""
@@ -83,6 +86,8 @@ class Arrivals:
         caller = work if work.request.caller is None else work.request.caller
         callers.setdefault(caller, deque()).append(work)
         self._count += 1
+        self._rows += work.cost.total_rows
+        self._bursts.arrive(monotonic())
 
     def some(self, most: int, lock: AbstractContextManager[object]) -> Iterator[Work]:
         """Takes out works one by one, for `BEGIN_SECONDS`.
@@ -110,4 +115,28 @@ class Arrivals:
         if works:
             callers[caller] = works
         self._count -= 1
+        self._rows -= work.cost.total_rows
+        if not self._count:
+            self._bursts.take()
         return work
+
+    def wait(self, sizes: BatchSizes, pace: float, *, busy: bool) -> float:
+        """Returns how long to wait for more works before they begin, in seconds; 0: not at all.
+
+        Predictions never wait, nor do works whose rows fill a batch.
+
+        Args:
+            sizes: The sizes of batches.
+            pace: The ratio of wall time to computation.
+            busy: Whether a batch runs meanwhile.
+        """
+        if not self._count or self._callers[Priority.PREDICT]:
+            return 0.0
+        callers = next(filter(None, self._callers))
+        first = next(iter(callers.values()))[0]
+        line = sizes.line(first.model, first.cost.rows, first.cost.row_bytes)
+        if self._rows >= line.rows:
+            return 0.0
+        overhead = pace * line.batch
+        most = pace * line.seconds(line.rows) if busy else overhead
+        return self._bursts.wait(monotonic(), overhead, most)

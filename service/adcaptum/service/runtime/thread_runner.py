@@ -8,7 +8,9 @@ import torch
 
 from adcaptum.service import logs
 from adcaptum.service.device import streams
+from adcaptum.service.device.intra_op import IntraOp
 from adcaptum.service.device.streams import Stream
+from adcaptum.service.models.cores import Threads
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.engine_runner import EngineRunner, EngineSetup
 
@@ -29,25 +31,23 @@ class ThreadRunner(EngineRunner):
         self._threads: list[threading.Thread] = []
         self._replaced: set[int] = set()
         self._outdated: set[threading.Thread] = set()
-        self._intra_op_threads = 1
 
-    def start(self, threads: int, intra_op_threads: int) -> None:
+    def start(self, threads: Threads) -> None:
         """Starts the device threads; those of an earlier call end after their batches.
 
         Args:
-            threads: The number of threads.
-            intra_op_threads: The threads that PyTorch uses inside an operation, for each of them.
+            threads: Their number, and that of PyTorch's inside an operation of each.
         """
-        self.core.sizes.measure_memory(threads)
-        self._intra_op_threads = intra_op_threads
+        self.core.sizes.measure_memory(threads.device)
+        self.core.intra_op = IntraOp(threads.intra_op, threads.alone)
         self._outdated.update(thread for thread in self._threads if thread.is_alive())
-        self.core.wake_all()
-        for _ in range(threads):
+        self.core.queue.wake_all()
+        for _ in range(threads.device):
             self._start_thread()
 
     def stop(self, seconds: float) -> bool:
         """Ends the threads after their batches."""
-        self.core.close()
+        self.core.queue.close()
         end = monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, end - monotonic()))
@@ -77,7 +77,7 @@ class ThreadRunner(EngineRunner):
         thread.start()
 
     def _run(self) -> None:
-        torch.set_num_threads(self._intra_op_threads)
+        torch.set_num_threads(self.core.intra_op.usual)
         try:
             stream = streams.stream(self._device)
             while self._step(stream):
@@ -93,7 +93,7 @@ class ThreadRunner(EngineRunner):
 
     def _step(self, stream: Stream) -> bool:
         # A function of its own: a waiting thread must not keep its last batch in memory.
-        step = self.core.wait_for_step(self._is_wanted)
+        step = self.core.queue.wait(self._is_wanted)
         if step is None:
             return False
         self.core.step(step, stream)

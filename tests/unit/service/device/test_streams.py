@@ -59,9 +59,9 @@ def stepped(one: Work, stream: Told) -> EngineCore:
 
 
 def step_to_the_end(core: EngineCore, one: Work, stream: Told) -> None:
-    core.submit(one)
+    core.queue.submit(one)
     while not one.ended:
-        core.step(core.next_step(), stream)
+        core.step(core.queue.next(), stream)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from adcaptum.service.runtime.cost import Ahead, Forecast
-from adcaptum.service.runtime.pace import Pace
+from adcaptum.service.runtime.timing.pace import Pace
 
 
 def test_a_lane_with_nothing_but_computation_has_the_pace_one() -> None:
