@@ -134,7 +134,7 @@ class EngineCore:
         return batch
 
     def _pause_seconds(self, arrived: Arrivals) -> float:
-        return arrived.wait(self.sizes, self.pace.value, busy=bool(self.running))
+        return arrived.wait(self.sizes, busy=bool(self.running))
 
     def _process(self, batch: EngineBatch, stream: Stream) -> float:
         """Evaluates a batch and advances the flows that it completes.

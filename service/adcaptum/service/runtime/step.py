@@ -120,14 +120,13 @@ class Arrivals:
             self._bursts.take()
         return work
 
-    def wait(self, sizes: BatchSizes, pace: float, *, busy: bool) -> float:
+    def wait(self, sizes: BatchSizes, *, busy: bool) -> float:
         """Returns how long to wait for more works before they begin, in seconds; 0: not at all.
 
         Predictions never wait, nor do works whose rows fill a batch.
 
         Args:
             sizes: The sizes of batches.
-            pace: The ratio of wall time to computation.
             busy: Whether a batch runs meanwhile.
         """
         if not self._count or self._callers[Priority.PREDICT]:
@@ -137,6 +136,5 @@ class Arrivals:
         line = sizes.line(first.model, first.cost.rows, first.cost.row_bytes)
         if self._rows >= line.rows:
             return 0.0
-        overhead = pace * line.batch
-        most = pace * line.seconds(line.rows) if busy else overhead
-        return self._bursts.wait(monotonic(), overhead, most)
+        most = line.seconds(line.rows) if busy else line.batch
+        return self._bursts.wait(monotonic(), line.batch, most)

@@ -11,9 +11,10 @@ import torch
 
 from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.engine.vocabulary.flow import Flow
+from adcaptum.service.runtime.batch_sizes import BatchSizes
 from adcaptum.service.runtime.step import BEGIN_SECONDS, Arrivals
 from tests.unit.service.tiny_model import served
-from tests.unit.service.works import outputs, running, stop, work
+from tests.unit.service.works import cost, outputs, running, stop, work
 
 pytestmark = pytest.mark.asyncio
 
@@ -88,3 +89,25 @@ async def test_a_prediction_does_not_wait_until_all_explanations_have_begun(thre
         assert each.error is None
     await stop(runner)
     assert crashes == []
+
+
+async def test_works_wait_for_the_rest_of_a_burst_and_predictions_do_not() -> None:
+    model, _ = served()
+    sizes = BatchSizes(torch.device("cpu"), 0.025)
+    sizes.seed(model, {"forward": {1: 0.004, 2: 0.005, 4: 0.007, 8: 0.011, 16: 0.019}}, {})
+    arrivals = Arrivals()
+    for _ in range(8):
+        arrivals.add(work(model, outputs(torch.ones(1, 3)), cost=cost(1)))
+    assert 0 < arrivals.wait(sizes, busy=True) < 0.003
+    arrivals.add(work(model, outputs(torch.ones(1, 3)), cost=cost(1), priority=Priority.PREDICT))
+    assert arrivals.wait(sizes, busy=True) == 0
+
+
+async def test_works_that_fill_a_batch_do_not_wait() -> None:
+    model, _ = served()
+    sizes = BatchSizes(torch.device("cpu"), 0.025)
+    sizes.seed(model, {"forward": {1: 0.004, 2: 0.005, 4: 0.007, 8: 0.011, 16: 0.019}}, {})
+    arrivals = Arrivals()
+    for _ in range(16):
+        arrivals.add(work(model, outputs(torch.ones(1, 3)), cost=cost(1)))
+    assert arrivals.wait(sizes, busy=True) == 0
