@@ -172,7 +172,7 @@ class Dispatcher:
     @property
     def loop_is_idle(self) -> bool:
         """True if no rows wait in the event loop: those of new works are all evaluated next."""
-        return not self._loop_lane.core.has_work
+        return not self._loop_lane.core.queue.has_work
 
     def _admit(self, work: Work, callers: Mapping[Hashable, int]) -> None:
         """Checks that there is room for a work; see `submit_to_loop`."""
