@@ -209,7 +209,7 @@ class ParsedRequest:
         at_site = self._with_values(explicand, explicand.at)
         if self.inside(piece.method) == self.layer:
             return held_bytes(method, at_site, rows)
-        # The inputs are explained by way of a layer, whose values and gradients are read.
+        # The inputs are explained through a layer, whose values and gradients are read.
         return held_bytes(method, explicand, rows) + 2 * value_bytes(at_site)
 
     def _seen_by_method(self, piece: Piece) -> Explicand:
@@ -323,7 +323,9 @@ def read(
         lone_parts = _lone_parts(inputs, baselines, starts)
     parsed = ParsedRequest(model, question, inputs, parts, lone_parts, masks).planned()
     if preparations is not None:
-        preparation = Preparation(baselines, parsed.planned_rows, parsed.planned_multiply_adds)
+        preparation = Preparation(
+            baselines, parsed.planned_rows, parsed.planned_multiply_adds, parsed.planned_bytes
+        )
         preparations.keep(inputs, preparation)
     return parsed
 
@@ -341,6 +343,7 @@ def _prepared(
         None,
         prepared.planned_rows,
         prepared.planned_multiply_adds,
+        prepared.planned_bytes,
     )
 
 

@@ -1,6 +1,7 @@
 """Preparations: results of reading that follow from a question and the shapes of the inputs.
 
-They are worked out once for each shape.
+A question keeps them, so that requests for inputs of the same shapes are read in a fraction of the
+time. Joint explanations have a memory of their own (`handlers/joint`), by the number of requests.
 """
 
 from collections.abc import Hashable
@@ -25,11 +26,13 @@ class Preparation:
         baselines: The baselines of the inputs.
         planned_rows: The rows that each method plans for one target.
         planned_multiply_adds: The multiply-adds of the methods' own mathematics for one target.
+        planned_bytes: The memory that the methods hold while they run, for one target.
     """
 
     baselines: Baselines
     planned_rows: tuple[int, ...]
     planned_multiply_adds: float
+    planned_bytes: int
 
 
 class Preparations:

@@ -57,6 +57,7 @@ def read(questions: Questions, model: ServedModel, rows: Any, **fields: Any) -> 
 
 def content(parsed: parsed_request.ParsedRequest) -> list[Any]:
     found: list[Any] = [parsed.planned_rows, parsed.planned_multiply_adds, parsed.masks]
+    found += [parsed.planned_bytes, parsed.held_bytes]
     for piece in parsed.pieces(None):
         explicand = piece.explicand
         found += [piece.method, piece.target, piece.part.first, explicand.background, explicand.at]
