@@ -12,14 +12,16 @@ import os
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from pathlib import Path
+from threading import local
 from typing import Any
 
 import grpc
 import torch
 import uvloop
 from captum import attr as captum
-from torch import Tensor
+from torch import Tensor, nn
 
 from adcaptum.service.models.loading import LoadedModel, load
 from adcaptum.service.models.repository import stored_models
@@ -35,6 +37,7 @@ class Naive:
 
     def __init__(self, models: Path) -> None:
         self._models = {name: _load(models / name) for name in stored_models.names(models)}
+        self._copies = local()
         cores = len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
 
@@ -69,23 +72,31 @@ class Naive:
         result = explanation_pb2.MethodResult(method=method, explanations=explanations)
         return pb.ExplainResponse(results=[result])
 
+    def _own(self, model: LoadedModel) -> nn.Module:
+        """Returns the thread's own copy of a model: Captum keeps its state on modules."""
+        copies: dict[int, nn.Module] = self._copies.__dict__.setdefault("modules", {})
+        if id(model) not in copies:
+            copies[id(model)] = deepcopy(model.module)
+        return copies[id(model)]
+
     def _attribute(self, model: LoadedModel, method: Any, x: Tensor, target: int) -> Tensor:
+        module = self._own(model)
         if method.name == "saliency":
-            return captum.Saliency(model.module).attribute(x, target=target)
+            return captum.Saliency(module).attribute(x, target=target)
         declared = model.declaration.inputs[0]
         baseline = model.baselines[declared.name][declared.default_baseline]
         given = baseline if isinstance(baseline, Tensor) else torch.full_like(x, baseline)
         if method.name == "deep_lift":
-            return captum.DeepLift(model.module).attribute(x, given, target)
+            return captum.DeepLift(module).attribute(x, given, target)
         if method.name == "gradient_shap":
-            shap = captum.GradientShap(model.module)
+            shap = captum.GradientShap(module)
             return shap.attribute(x, given, n_samples=GRADIENT_SHAP_SAMPLES, target=target)
         if method.name == "kernel_shap":
             # Captum's default of 25 samples: of as many as the server takes, it answers none in
             # a second.
-            kernel_shap = captum.KernelShap(model.module)
+            kernel_shap = captum.KernelShap(module)
             return kernel_shap.attribute(x, given, target, perturbations_per_eval=BATCH_ROWS)
-        return captum.IntegratedGradients(model.module).attribute(
+        return captum.IntegratedGradients(module).attribute(
             x,
             baselines=given,
             target=target,
