@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -143,7 +144,8 @@ def _read(
         case None | "argmax":
             return _argmax(shape)
         case "index":
-            return (_index(message.index.values, shape, f"{field}.index"),)
+            most = model.loaded.declaration.max_examples
+            return (_index(message.index.values, shape, f"{field}.index", most),)
         case "label":
             return (_label(message.label, model, f"{field}.label"),)
         case "top_k":
@@ -167,7 +169,7 @@ def _argmax(shape: tuple[int, ...]) -> tuple[Number, ...]:
     return _every(shape) if math.prod(shape) == 1 else (Rank(0),)
 
 
-def _index(values: Sequence[int], shape: tuple[int, ...], field: str) -> Tensor:
+def _index(values: Sequence[int], shape: tuple[int, ...], field: str, most_examples: int) -> Tensor:
     dims = len(shape)
     if not dims and values:
         raise InvalidRequest(
@@ -181,13 +183,21 @@ def _index(values: Sequence[int], shape: tuple[int, ...], field: str) -> Tensor:
         raise InvalidRequest(
             f"{field}.values", f"{len(values)} numbers; must be {each} per example, or for all"
         )
-    for position, value in enumerate(values):
-        length = shape[position % dims]
-        if not 0 <= value < length:
-            raise InvalidRequest(
-                f"{field}.values[{position}]", f"{value}; must be from 0 to {length - 1}"
-            )
-    return torch.tensor(values, dtype=torch.int64).view(-1, dims)
+    if len(values) > most_examples * dims:
+        raise InvalidRequest(
+            f"{field}.values",
+            f"{len(values)} numbers; at most {most_examples * dims} are allowed, for "
+            f"{most_examples} examples",
+        )
+    numbers = np.array(values, np.int64).reshape(-1, dims)
+    wrong = (numbers < 0) | (numbers >= np.array(shape))
+    if wrong.any():
+        position = int(wrong.argmax())
+        raise InvalidRequest(
+            f"{field}.values[{position}]",
+            f"{values[position]}; must be from 0 to {shape[position % dims] - 1}",
+        )
+    return torch.from_numpy(numbers)
 
 
 def _label(label: str, model: ServedModel, field: str) -> Tensor:

@@ -66,6 +66,15 @@ def test_an_index_has_a_number_for_each_dimension() -> None:
     assert "2 numbers per example" in description
 
 
+def test_there_are_no_more_indices_than_examples_could_have() -> None:
+    model = classes(2, 3)
+    most = model.loaded.declaration.max_examples
+    assert len(targets.read([index(*[1, 2] * most)], model).numbers) == 1
+    field, description = refused(model, index(*[1, 2] * (most + 1)))
+    assert field == "spec.targets[0].index.values"
+    assert f"at most {2 * most} are allowed, for {most} examples" in description
+
+
 @pytest.mark.parametrize("wrong", [-1, 4])
 def test_an_index_out_of_range_is_refused_with_its_place(wrong: int) -> None:
     field, description = refused(classes(4), index(0), index(1, wrong))
