@@ -200,7 +200,9 @@ def swept(rows: int, stdevs: float) -> bool:
 
 def usual_points(explicand: Explicand, stdevs: float = 0.0) -> int:
     """The usual number of points of an example, with its output."""
-    rows = max((len(t) for t in explicand.starts or explicand.baselines or ()), default=1)
+    given = explicand.starts or explicand.baselines or ()
+    # A baseline without dimensions is that number everywhere.
+    rows = max((len(t) for t in given if t.dim()), default=1)
     if swept(rows, stdevs):
         return rows * _USUAL_INTERVALS + 1
     assert explicand.tolerance is not None, "it stops when a tolerance is met"

@@ -9,8 +9,8 @@ For the event loop only.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Hashable, Sequence
 from functools import partial
 from time import monotonic
 from typing import Final
@@ -34,6 +34,10 @@ LEAST_SECONDS: Final = 0.001
 
 LATE_SECONDS: Final = 0.002
 """The lateness of a timer from which on the process has stood still, on a busy machine."""
+
+BEGIN_SECONDS: Final = 0.003
+"""The time after which the works of a turn that are left begin in a later pass of the event loop:
+a turn may have hundreds of them, which all differ."""
 
 PASSES: Final = 6
 """The passes of the event loop in which gRPC hands over a request that has come."""
@@ -158,21 +162,44 @@ class Gatherer:
         groups, self._gathered = self._gathered, {}
         self._rule.begin(monotonic(), sure=not self._stood_still)
         self._stood_still = False
+        self._begin_some(deque(groups.values()))
+
+    def _begin_some(self, groups: deque[list[Member]]) -> None:
+        """Begins the works of some requests of a turn; the others' after a pass of the event loop.
+
+        Args:
+            groups: Alike requests, each list for one work; those that begin are taken out.
+        """
         joints: list[JointComputation] = []
+        end = monotonic() + BEGIN_SECONDS
         # Where rows wait, callers have their shares, and no work is of several of them.
         whole = self._dispatcher.loop_is_idle
-        for members in groups.values():
-            for own in [members] if whole else _by_caller(members):
-                self._begin(own, joints)
+        while groups:
+            # Some may have left between two passes.
+            members = [member for member in groups.popleft() if member.seats]
+            own = [members] if whole else _by_caller(members)
+            if len(own) > 1:
+                groups.extendleft(reversed(own))
+            elif members:
+                groups.extendleft(reversed(self._begin(members, joints)))
+            if monotonic() > end:
+                break
         self._dispatcher.step_loop()
         for joint in joints:
             if joint.work.finished.done():
                 self._settle(joint)
             else:
                 joint.work.finished.add_done_callback(partial(self._finished, joint))
+        if groups:
+            asyncio.get_running_loop().call_soon(self._begin_some, groups)
 
-    def _begin(self, members: list[Member], joints: list[JointComputation]) -> None:
-        """Makes the work of alike requests, or of each half where one is too much."""
+    def _begin(
+        self, members: list[Member], joints: list[JointComputation]
+    ) -> Sequence[list[Member]]:
+        """Makes the work of alike requests; returns parts of them to begin where it is too much.
+
+        Callers are parted first: what one of them asks keeps no other waiting for long.
+        """
         try:
             joint = self._joint(members)
         except Exception:  # noqa: BLE001  # whatever it is, the culprit alone will have it
@@ -182,10 +209,12 @@ class Gatherer:
             self._running.update(dict.fromkeys(members, joint))
         elif len(members) == 1:
             self._run_apart(members[0])
+        elif len(own := _by_caller(members)) > 1:
+            return own
         else:
             middle = len(members) // 2
-            self._begin(members[:middle], joints)
-            self._begin(members[middle:], joints)
+            return members[:middle], members[middle:]
+        return ()
 
     def _joint(self, members: list[Member]) -> JointComputation | None:
         """Makes the work of alike requests; None if it is too much for the event loop.
@@ -261,12 +290,12 @@ class Gatherer:
                 del self._gathered[group]
 
 
-def _by_caller(members: Sequence[Member]) -> Iterable[list[Member]]:
+def _by_caller(members: Sequence[Member]) -> Sequence[list[Member]]:
     """Divides members by their callers."""
     found: dict[str, list[Member]] = {}
     for member in members:
         found.setdefault(member.asked.caller, []).append(member)
-    return found.values()
+    return list(found.values())
 
 
 def _may_be_cut(parsed: ParsedRequest, cost: Cost, members: Sequence[Member]) -> bool:

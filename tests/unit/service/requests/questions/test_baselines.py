@@ -270,3 +270,11 @@ def test_baselines_of_inputs_and_of_a_layer_exclude_each_other() -> None:
     with pytest.raises(InvalidRequest, match="one of the two") as caught:
         at_layer("integrated_gradients", Baseline(constant=1), baselines=[Baseline(constant=1)])
     assert caught.value.violations[0].field == "spec.site.baselines"
+
+
+@pytest.mark.parametrize("name", ["integrated_gradients", "gradient_shap", "expected_gradients"])
+def test_a_number_is_a_baseline_of_a_layer_with_a_tolerance_too(name: str) -> None:
+    # Its rows were counted as those of a list, which a number does not have.
+    budget = explain_spec_pb2.Budget(tolerance=0.1)
+    parsed = at_layer(name, Baseline(constant=0.5), budget=budget)
+    assert all(planned > 0 for planned in parsed.planned_rows)

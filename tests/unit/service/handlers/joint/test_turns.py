@@ -1,0 +1,78 @@
+"""Turns: the works of all requests that were gathered, begun without holding up the event loop."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from adcaptum.engine.scheduling.priority import Priority
+from adcaptum.service.handlers.joint import gatherer as module
+from adcaptum.service.handlers.joint.gatherer import Gatherer
+from adcaptum.service.handlers.joint.joint_computation import JointComputation
+from adcaptum.service.handlers.joint.member import Asked, Member, Seat
+from adcaptum.v1 import explanation_service_pb2 as pb
+
+
+class Loop:
+    """The part of a dispatcher that begins a turn."""
+
+    loop_is_idle = True
+
+    def step_loop(self) -> None:
+        """Nothing was submitted."""
+
+
+class Refusing(Gatherer):
+    """A gatherer that joins nothing, and records what it would have joined."""
+
+    def __init__(self) -> None:
+        super().__init__(cast("Any", Loop()), cast("Any", None))
+        self.tried: list[str] = []
+
+    def _joint(self, members: Sequence[Member]) -> JointComputation | None:
+        self.tried.append("".join(member.asked.caller for member in members))
+        return None
+
+
+def asked(alike: str, caller: str) -> Asked:
+    return Asked(
+        pb.ExplainRequest(inputs=[{"shape": [1]}]),
+        cast("Any", None),
+        cast("Any", None),
+        None,
+        alike,
+        Priority.INTERACTIVE,
+        caller,
+        0.0,
+    )
+
+
+def enter(gatherer: Gatherer, *requests: tuple[str, str]) -> list[Seat]:
+    """Gathers requests, by question and caller, and begins their turn."""
+    gatherer._rule._goal = gatherer._rule.aim = len(requests)
+    return [gatherer.enter(asked(*each), None) for each in requests]
+
+
+async def test_works_that_all_differ_begin_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "BEGIN_SECONDS", -1.0)
+    gatherer = Refusing()
+    seats = enter(gatherer, ("one", "a"), ("two", "b"), ("three", "c"), ("four", "d"))
+    assert gatherer.tried == ["a"]
+    gatherer.leave(seats[2], "cancelled")
+    await asyncio.sleep(0)
+    assert gatherer.tried == ["a", "b"]
+    async with asyncio.timeout(1):
+        assert [await seats[place].settled for place in (0, 1, 3)] == [None] * 3
+    # Nothing is begun for a caller that has gone.
+    assert gatherer.tried == ["a", "b", "d"]
+
+
+async def test_where_one_is_wrong_the_callers_are_parted_first() -> None:
+    gatherer = Refusing()
+    enter(gatherer, *[("one", caller) for caller in "aabaacaa"])
+    assert gatherer.tried[0] == "aabaacaa"
+    assert gatherer.tried[-2:] == ["b", "c"]
+    assert len(gatherer.tried) == 1 + 11 + 2
