@@ -11,7 +11,7 @@ from adcaptum.service.handlers.joint import gatherer as module
 from adcaptum.service.handlers.joint.gatherer import Gatherer
 from adcaptum.service.handlers.joint.joint_computation import JointComputation
 from adcaptum.service.handlers.joint.member import Asked, Member, Seat
-from adcaptum.v1 import explanation_service_pb2 as pb
+from adcaptum.v1 import explanation_service_pb2 as pb, tensor_pb2
 
 
 class Loop:
@@ -37,7 +37,7 @@ class Refusing(Gatherer):
 
 def asked(alike: str, caller: str) -> Asked:
     return Asked(
-        pb.ExplainRequest(inputs=[{"shape": [1]}]),
+        pb.ExplainRequest(inputs=[tensor_pb2.Tensor(shape=[1])]),
         cast("Any", None),
         cast("Any", None),
         None,
