@@ -194,6 +194,8 @@ def _obstacle(model: LoadedModel, together: Tensor) -> str:
     asked = example_evaluation(model, [rows[:1] for rows in model.examples], gradient=True)
     evaluation = Evaluation(asked.rows, target, asked.wrt, arguments=asked.arguments)
     if any(not rows.is_floating_point() for rows in asked.rows.like) and asked.wrt == INPUT:
+        if any(each.embedding for each in model.declaration.inputs):
+            return "only the first input may be explained at its embedding, and it names none"
         return "an input is of whole numbers, and model.toml names no embedding for it"
     try:
         part = evaluate(model.module, [RowRange(evaluation, 0, 1)])[0]

@@ -84,3 +84,27 @@ def test_without_autograd_the_reason_is_in_our_words() -> None:
     forward = module.forward
     module.forward = lambda rows: forward(rows).detach()  # type: ignore[method-assign]
     assert "without autograd" in checks.check(model.loaded).obstacle
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(11, 2)
+
+    def forward(self, scale: Tensor, ids: Tensor) -> Tensor:
+        return self.embedding(ids).sum(1) * scale
+
+
+def test_an_embedding_of_an_input_that_is_not_the_first_is_the_obstacle_told() -> None:
+    loaded = tokens().loaded
+    (ids,) = loaded.declaration.inputs
+    scale = InputDeclaration("scale", "tensor", "FP32", (-1, 1))
+    for embedding, told in (("embedding", "only the first input"), ("", "names no embedding")):
+        inputs = (scale, replace(ids, embedding=embedding))
+        model = replace(
+            loaded,
+            declaration=replace(loaded.declaration, inputs=inputs),
+            module=Scaled().eval(),
+            examples=(torch.ones(2, 1), *loaded.examples),
+        )
+        assert told in checks.check(model).obstacle
