@@ -30,15 +30,16 @@ FEATURES = 9
 FINE = 0.01
 
 
-def curved() -> nn.Sequential:
+def curved(features: int) -> nn.Sequential:
     """A smooth network whose attributions are far from those of a linear one."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        model = nn.Sequential(nn.Linear(FEATURES, 24), nn.Softplus(beta=8), nn.Linear(24, 2))
+        model = nn.Sequential(nn.Linear(features, 24), nn.Softplus(beta=8), nn.Linear(24, 2))
     return model.double().eval()
 
 
-MODEL = curved()
+MODEL = curved(FEATURES)
+WIDE = curved(20)
 
 
 def question(name: str, examples: int, **more: Any) -> Explicand:
@@ -168,6 +169,21 @@ def test_a_budget_ends_it_with_the_best_answer_so_far(name: str) -> None:
     assert answer.stop_reason is StopReason.BUDGET
     assert answer.rows_used <= rows[0]
     assert answer.relative_error is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "budgets"),
+    [("smooth_grad", (5000, 15_000)), ("shapley_value_sampling", (5500, 18_000))],
+)
+def test_rows_of_a_round_that_a_budget_cuts_short_are_in_the_answer(
+    name: str, budgets: tuple[int, int]
+) -> None:
+    asked = Explicand.of(numbers(1, 20), target=1, tolerance=1e-6)
+    less, more = (explain(WIDE, method(name), asked, max_rows=rows) for rows in budgets)
+    assert less.rows_used <= budgets[0] < more.rows_used <= budgets[1]
+    assert less.relative_error is not None
+    assert more.relative_error is not None
+    assert float(more.relative_error) < 0.8 * float(less.relative_error)
 
 
 @pytest.mark.parametrize("name", TAKERS)

@@ -51,6 +51,16 @@ def sampled(
         size = min(ceil(count * (growth - 1)), most - count)
 
 
+def report_part(found: tuple[Attribution, Tensor], tolerance: float) -> Flow[None]:
+    """Reports the estimate of a part of a round, which is the answer if the rows end there.
+
+    Args:
+        found: The estimate, and the bound on the sum of its errors' magnitudes.
+        tolerance: The bound on the relative error.
+    """
+    yield from report(with_relative_error(*found, tolerance))
+
+
 def usual_samples(tolerance: float, *, least: int, at_five_percent: int = 512) -> int:
     """The usual number of samples of an example."""
     return min(MOST_ROWS, max(least, ceil(at_five_percent * (0.05 / tolerance) ** 2)))

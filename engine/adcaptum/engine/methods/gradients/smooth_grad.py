@@ -11,7 +11,7 @@ from adcaptum.engine.methods.gradients.saliency import Saliency
 from adcaptum.engine.rows.moments import RunningMoments, largest
 from adcaptum.engine.rows.noise import Noisy, noise_scales
 from adcaptum.engine.rows.randomness import address
-from adcaptum.engine.sampling.adaptive import MOST_ROWS, sampled, usual_samples
+from adcaptum.engine.sampling.adaptive import MOST_ROWS, report_part, sampled, usual_samples
 from adcaptum.engine.sampling.replicates import ReplicatedVariances, Replicates
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.endpoints import values_at_site
@@ -117,7 +117,8 @@ class SmoothGrad:
 
     def _to_tolerance(self, explicand: Explicand) -> Flow[Attribution]:
         """Draws copies until the tolerance is met, for one example."""
-        assert explicand.tolerance is not None, "it stops when a tolerance is met"
+        tolerance = explicand.tolerance
+        assert tolerance is not None, "it stops when a tolerance is met"
         values = yield from _noised(explicand)
         scales = self._scales(explicand, values)
         elements = max(1, sum(t.numel() for t in values))
@@ -129,11 +130,18 @@ class SmoothGrad:
         latest = Attribution(())
         pairs = 0
 
+        def found() -> tuple[Attribution, Tensor]:
+            answer, wrong = replicates.answer(output)
+            return replace(answer, pairs=latest.pairs, uncovered_ops=latest.uncovered_ops), wrong
+
         def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
             """Draws a number of pairs of copies for each replicate."""
             nonlocal output, pairs, latest
             wanted = pairs + size
+            begun = pairs
             while pairs < wanted:
+                if pairs > begun > 0:
+                    yield from report_part(found(), tolerance)
                 some = min(most_pairs, wanted - pairs)
                 first, copies = 2 * _REPLICATES * pairs, 2 * _REPLICATES * some
                 noisy = Noisy(values, scales, explicand.seed, first, copies, not variance)
@@ -143,11 +151,10 @@ class SmoothGrad:
                 pairs += some
             if explicand.with_error and output is None:
                 output = yield from target_at_inputs(explicand, gradient=self.of.traits.gradient)
-            answer, wrong = replicates.answer(output)
-            return replace(answer, pairs=latest.pairs, uncovered_ops=latest.uncovered_ops), wrong
+            return found()
 
         most = MOST_ROWS // (2 * _REPLICATES * max(1, self._inner_rows(explicand)))
-        return (yield from sampled(draw, explicand.tolerance, first=_FIRST, most=max(most, _FIRST)))
+        return (yield from sampled(draw, tolerance, first=_FIRST, most=max(most, _FIRST)))
 
     def _by_replicate(self, values: Tensor) -> Tensor:
         """(copies, *features) -> (1, replicates, samples, *features); pairs stay together."""

@@ -14,6 +14,7 @@ from adcaptum.engine.games.features import feature_count
 from adcaptum.engine.games.game import exact, game, game_rows, usual_game_rows
 from adcaptum.engine.rows.moments import RunningMoments, rounds
 from adcaptum.engine.rows.randomness import generator
+from adcaptum.engine.sampling.adaptive import report_part
 from adcaptum.engine.sampling.replicates import Replicates
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.explicand import Explicand
@@ -97,16 +98,22 @@ class ShapleyValueSampling:
         features = played.features.count
         ends = yield from played.targets(Listed(torch.eye(2)[:, :1].bool().expand(2, features)))
         replicates = Replicates()
+        tolerance = explicand.tolerance
+        assert tolerance is not None, "a tolerance is set"
+
+        def found() -> tuple[Attribution, Tensor]:
+            return played.found(replicates.mean[0], replicates.deviations[0], ends)
 
         def draw(size: int) -> Flow[tuple[Attribution, Tensor]]:
             """Draws a number of pairs of orders for each replicate."""
-            for _ in range(size):
+            for index in range(size):
+                if index:
+                    yield from report_part(found(), tolerance)
                 first = replicates.count * _REPLICATES
                 ranks = _ranks(explicand.seed, first, _REPLICATES, features)
                 targets = yield from played.targets(Prefixes(ranks))
                 replicates.add((_gains(exact(ends), exact(targets), ranks),), 1)
-            deviations = replicates.deviations[0]
-            return played.found(replicates.mean[0], deviations, ends)
+            return found()
 
         each = 2 * _REPLICATES * max(1, features - 1)
         return (yield from played.sampled(draw, each))
