@@ -1,5 +1,6 @@
 """Predictions: outputs -> the classes with the largest ones, written in place."""
 
+import math
 from typing import Final, cast
 
 import numpy as np
@@ -9,6 +10,10 @@ from torch import Tensor
 
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.v1 import explanation_pb2
+
+FEW: Final = 64
+"""The most scores of a reply that plain Python orders: each operation of NumPy's or PyTorch's takes
+longer than a row of them."""
 
 MOST_LABELS: Final = 5
 """The most labels of a prediction whose request says nothing of it."""
@@ -32,11 +37,15 @@ def write(
     if not declared.labels or outputs.ndim != 2:
         return
     most = min(most, outputs.shape[1])
-    # Of a few numbers each operation of PyTorch's takes longer than all of these.
-    scores = outputs.double().cpu().numpy()
-    order = (-scores).argsort(axis=1, kind="stable")[:, :most].tolist()
-    likely = _likely(scores, declared.kind)
-    for example, row in enumerate(scores.tolist()):
+    rows: list[list[float]] = outputs.tolist()
+    if outputs.numel() <= FEW and math.isfinite(sum(map(sum, rows))):
+        order = [sorted(range(len(row)), key=row.__getitem__, reverse=True)[:most] for row in rows]
+        likely = _likely_of_few(rows, declared.kind)
+    else:
+        scores = np.array(rows, np.float64)
+        order = (-scores).argsort(axis=1, kind="stable")[:, :most].tolist()
+        likely = _likely(scores, declared.kind)
+    for example, row in enumerate(rows):
         prediction = into.add()
         prediction.example = example
         for index in order[example]:
@@ -46,6 +55,21 @@ def write(
             label.score = row[index]
             if likely is not None:
                 label.probability = likely[example][index]
+
+
+def _likely_of_few(rows: list[list[float]], kind: str) -> list[list[float]] | None:
+    """Returns the same of a few finite scores, of which NumPy's operations take longer."""
+    if kind == "probabilities":
+        return rows
+    if kind != "logits":
+        return None
+    likely = []
+    for row in rows:
+        largest = max(row)
+        odds = [math.exp(score - largest) for score in row]
+        whole = sum(odds)
+        likely.append([each / whole for each in odds])
+    return likely
 
 
 def _likely(scores: NDArray[np.float64], kind: str) -> list[list[float]] | None:

@@ -42,7 +42,7 @@ class Inputs:
     @property
     def count(self) -> int:
         """The number of examples."""
-        return len(self.tensors[0])
+        return self.tensors[0].size(0)
 
     @property
     def arguments(self) -> Arguments:

@@ -49,10 +49,9 @@ def write(
         plain = near.float() if near.dtype is torch.bfloat16 else near
         list_writer.write(into.values, plain.numpy())
     else:
-        data = near.contiguous()
-        # A tensor without dimensions cannot be viewed as bytes.
-        bytewise = data.reshape(1) if data.ndim == 0 else data
-        into.data = bytewise.view(torch.uint8).numpy().tobytes()
+        # NumPy has no bfloat16, but its bytes.
+        plain = near.view(torch.int16) if near.dtype is torch.bfloat16 else near
+        into.data = plain.numpy().tobytes()
 
 
 def write_array(
