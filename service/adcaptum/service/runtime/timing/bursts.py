@@ -27,6 +27,11 @@ class Bursts:
         self._first = self._last = -inf
         self._waiting = False
 
+    @property
+    def gap(self) -> float:
+        """The middle one of the last gaps, in seconds; infinite before there are as many."""
+        return sorted(self._gaps)[REMEMBERED // 2]
+
     def arrive(self, now: float) -> None:
         """Notes an arrival.
 
@@ -51,7 +56,7 @@ class Bursts:
             overhead: What a batch takes beside its rows, in seconds.
             most: The longest wait of the first arrival, in seconds.
         """
-        gap = sorted(self._gaps)[REMEMBERED // 2]
+        gap = self.gap
         if gap * FEWEST > overhead:
             return 0.0
         until = min(self._last + max(2 * gap, LEAST_SECONDS), self._first + most)
