@@ -18,6 +18,9 @@ from adcaptum.v1 import explain_spec_pb2
 
 INTEGERS: Final = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
+LARGEST: Final = torch.iinfo(torch.int64).max
+"""The largest number of a feature."""
+
 OF_INPUTS: Final = "spec.feature_masks"
 OF_LAYER: Final = "spec.site.feature_masks"
 
@@ -69,6 +72,13 @@ def of_inputs(
     masks: list[Tensor] = []
     for values, index in zip(inputs.tensors, placed, strict=True):
         if index is None:
+            if beyond + values[0].numel() > LARGEST:
+                most = max(given, key=lambda place: int(given[place].max()))
+                raise InvalidRequest(
+                    f"{OF_INPUTS}[{most}].tensor",
+                    f"{int(given[most].max())}; must be less: elements of inputs without a mask "
+                    "have the numbers beyond",
+                )
             own = torch.arange(beyond, beyond + values[0].numel(), device=values.device)
             masks.append(own.view(1, *values.shape[1:]))
             beyond += values[0].numel()

@@ -126,6 +126,16 @@ def test_elements_of_an_input_without_a_mask_are_features_beyond_those_of_others
     assert [each.tolist() for each in found.tensors] == [[[6, 7]], [[0, 5]]]
 
 
+def test_numbers_are_left_for_inputs_without_a_mask() -> None:
+    model, inputs = two_inputs()
+    largest = np.iinfo(np.int64).max
+    for number in (largest, largest - 1):
+        with pytest.raises(InvalidRequest, match=f"{number}; must be less") as caught:
+            feature_masks.of_inputs([mask([[0, number]], input="b")], model, inputs)
+        assert caught.value.violations[0].field == "spec.feature_masks[0].tensor"
+    assert feature_masks.of_inputs([mask([[0, largest - 3]], input="b")], model, inputs)
+
+
 IDS = np.array([[1, 4, 7], [2, 2, 5]])
 
 
