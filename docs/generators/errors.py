@@ -62,9 +62,9 @@ CAUSES: Final[Mapping[Reason, str]] = {
     Reason.MODEL_LOADING: "The model is still loading.",
     Reason.MODEL_STUCK: "A batch of the model has not returned for `stuck_seconds`.",
     Reason.DRAINING: "The server stops, and takes no more requests.",
-    Reason.QUEUE_FULL: "All callers together have as many requests, rows or bytes under way as the "
+    Reason.QUEUE_FULL: "All callers together have as many requests, rows or bytes in flight as the "
     "server takes.",
-    Reason.QUOTA: "This caller has as many requests, rows or bytes under way as one may have.",
+    Reason.QUOTA: "This caller has as many requests, rows or bytes in flight as one may have.",
     Reason.DEADLINE_TOO_SHORT: "No answer is possible in time; the request is refused at once.",
     Reason.DEADLINE_PASSED: "The deadline came before the answer.",
     Reason.CANCELLED: "The caller cancelled the call.",

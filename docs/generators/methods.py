@@ -56,7 +56,7 @@ def methods_page() -> Iterator[str]:
     yield (
         "*Background*: the baseline may be a set of rows, a distribution. *Masks*: feature masks "
         "group elements. *Layer*: a layer of the model may (optional) or must (required) be "
-        "explained instead of the inputs; through: the inputs are explained by way of a layer. "
+        "explained instead of the inputs; through: the inputs are explained through a layer. "
         "*Tolerance*: the method can continue until its estimated error is below a tolerance."
     )
     for family, title in FAMILIES.items():

@@ -154,8 +154,8 @@ def _documented(text: str) -> dict[str, str]:
     name = ""
     for line in text.partition("Attributes:\n")[2].splitlines():
         if line.startswith("    ") and line[4:5].strip():
-            name, _, told = line.strip().partition(": ")
-            found[name] = told
+            name, _, meaning = line.strip().partition(": ")
+            found[name] = meaning
         elif name:
             found[name] += f" {line.strip()}"
     return found

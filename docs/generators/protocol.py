@@ -82,10 +82,10 @@ def _message(
             kind = f"map of {_kind(entry.field[0])} to {_kind(entry.field[1])}"
         elif field.label == descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED:
             kind = f"repeated {kind}"
-        told = flat(_comment(comments, (*path, 2, number)))
+        text = flat(_comment(comments, (*path, 2, number)))
         if field.HasField("oneof_index") and not field.proto3_optional:
-            told += f" (One of `{message.oneof_decl[field.oneof_index].name}`.)"
-        rows.append((f"`{field.name}`", "optional " * field.proto3_optional + kind, told))
+            text += f" (One of `{message.oneof_decl[field.oneof_index].name}`.)"
+        rows.append((f"`{field.name}`", "optional " * field.proto3_optional + kind, text))
     yield from table(("field", "type", ""), rows)
 
 

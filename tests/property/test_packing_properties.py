@@ -38,7 +38,7 @@ SHORT = {
 
 @dataclass
 class Asked:
-    """A request under way."""
+    """A request in flight."""
 
     execution: FlowRun[Attribution]
     expected: Attribution

@@ -159,7 +159,7 @@ class Ledger:
         self.check_backlogs()
 
     def check_backlogs(self) -> None:
-        """What is under way is what the ledger knows of it, by class and by caller."""
+        """What is in flight is what the ledger knows of it, by class and by caller."""
         waiting: Counter[Priority] = Counter()
         requests: Counter[object] = Counter()
         rows: Counter[object] = Counter()

@@ -17,7 +17,7 @@ from adcaptum.engine.execution.packing import RowRange
 from adcaptum.engine.execution.pending import Pending
 from adcaptum.service.answers import results as method_results, statuses
 from adcaptum.service.errors import InvalidRequest, ServiceError, Unsupported
-from adcaptum.service.handlers.plans import Explanation
+from adcaptum.service.handlers.plans import ExplanationPlan
 from adcaptum.service.models.curves import Curve, best_rows
 from adcaptum.service.models.declaration import DEFAULT_PRESET, DeclarationError
 from adcaptum.service.models.repository import declaration_file
@@ -40,7 +40,7 @@ SECONDS: Final = 1.0
 """Seconds for which one question runs at most."""
 
 PRESET_SECONDS: Final = 0.25
-"""The same, of a preset beside the default: whoever writes many shall not wait for long."""
+"""The same, of a preset beside the default, of which a model may have many."""
 
 MOST_PIXELS: Final = 1 << 62
 """No limit: the examples are the owner's."""
@@ -131,7 +131,7 @@ class _Trial:
             raise InvalidRequest(f"spec.methods[{index}]", failure.message)
         request = pb.ExplainRequest(inputs=self._inputs())
         parsed = parsed_request.read(request, self._served, self._question, Reading(MOST_PIXELS))
-        plan = Explanation(parsed)
+        plan = ExplanationPlan(parsed)
         flows = plan.first()
         results: list[Any] = []
         while flows:

@@ -91,7 +91,7 @@ class Metrics:
         )
         self.joined = counter(
             "joined_requests_total",
-            "Explanations answered with one that was under way for somebody else.",
+            "Explanations whose answer was computed for an equal request in flight.",
             ("model",),
         )
         self.cache_misses = counter(

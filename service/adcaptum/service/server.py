@@ -92,8 +92,8 @@ class Server:
         self._metrics = Metrics()
         names = stored_models.names(settings.repository)
         if not names:
-            told = "each model is a folder with a model.toml, in the repository"
-            logs.logger().warning("no models", repository=str(settings.repository), hint=told)
+            hint = "each model is a folder with a model.toml, in the repository"
+            logs.logger().warning("no models", repository=str(settings.repository), hint=hint)
         self._catalogue = Catalogue(names)
         self._health = health.Health()
         self._engines: Dispatcher | None = None

@@ -41,16 +41,16 @@ class Settings(BaseSettings):
     """The most requests in flight; more are refused."""
 
     max_queue_rows: int = Field(default=10_000_000, ge=1)
-    """The most rows under way; requests that would exceed it are refused."""
+    """The most rows in flight; requests that would exceed it are refused."""
 
     max_queue_bytes: int = Field(default=1 << 30, ge=1)
-    """The most memory that requests under way hold; requests that would exceed it are refused."""
+    """The most memory that requests in flight hold; requests that would exceed it are refused."""
 
     max_caller_requests: int | None = Field(default=None, ge=1)
-    """The most requests of one caller under way; no limit of its own where unset."""
+    """The most requests of one caller in flight; no limit of its own where unset."""
 
     max_caller_rows: int | None = Field(default=None, ge=1)
-    """The most rows of one caller under way; no limit of its own where unset."""
+    """The most rows of one caller in flight; no limit of its own where unset."""
 
     max_caller_bytes: int | None = Field(default=None, ge=1)
     """The most memory that one caller's requests hold; no limit of its own where unset."""

@@ -178,7 +178,7 @@ def test_who_finds_no_room_is_told_when_there_will_be(
     server, stub = tiny
     first = stub.ExplainStream(streaming(asked(30, 1)), metadata=(("x-caller-id", "first"),))
     assert next(first).HasField("accepted")
-    with pytest.raises(grpc.RpcError, match="rows under way, of 30000 allowed") as caught:
+    with pytest.raises(grpc.RpcError, match="rows in flight, of 30000 allowed") as caught:
         stub.Explain(asked(30, 2), metadata=(("x-caller-id", "second"),))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert reason(caught.value) == "QUEUE_FULL"
@@ -196,7 +196,7 @@ def test_a_caller_has_limits_of_its_own(tiny: tuple[Server, ExplanationServiceSt
     streams = [stub.ExplainStream(streaming(asked(8, seed)), metadata=many) for seed in (4, 5)]
     for stream in streams:
         assert next(stream).HasField("accepted")
-    with pytest.raises(grpc.RpcError, match="this caller has 2 requests under way") as caught:
+    with pytest.raises(grpc.RpcError, match="this caller has 2 requests in flight") as caught:
         stub.Explain(asked(1, 6, 10), metadata=many)
     assert reason(caught.value) == "QUOTA"
     assert details(caught.value)["QuotaFailure"].violations[0].subject == "caller_requests"

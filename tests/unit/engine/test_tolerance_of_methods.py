@@ -156,7 +156,7 @@ def test_answers_on_the_way_say_that_they_are_not_there_yet(name: str) -> None:
     first = reported[0]
     assert first.relative_error is not None
     assert float(first.relative_error.max()) > FINE
-    assert first.stop_reason is StopReason.UNDER_WAY
+    assert first.stop_reason is StopReason.UNFINISHED
     assert first.rows_used < answer.rows_used
 
 

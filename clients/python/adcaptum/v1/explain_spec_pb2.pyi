@@ -121,8 +121,8 @@ class Target(_message.Message):
     label: _builtins.str
     """A class by its label. LABEL_UNKNOWN, with the nearest labels, if there is none."""
     top_k: _builtins.int
-    """The k classes with the largest outputs of each example, k from 1 to the number of classes: k
-    targets.
+    """The k classes with the largest outputs of each example, k from 1 to the number of classes, at
+    most 4,096: k targets.
     """
     @_builtins.property
     def argmax(self) -> Global___Argmax:
@@ -134,7 +134,7 @@ class Target(_message.Message):
 
     @_builtins.property
     def all(self) -> Global___AllOutputs:
-        """Every class: as many targets as classes."""
+        """Every class: as many targets as classes. FIELD_INVALID if they are more than 4,096."""
 
     @_builtins.property
     def neuron(self) -> Global___Neuron:
@@ -213,7 +213,7 @@ class Blur(_message.Message):
 
     SIGMA_FIELD_NUMBER: _builtins.int
     sigma: _builtins.float
-    """Standard deviation of the Gaussian, in pixels. Required, above 0."""
+    """Standard deviation of the Gaussian, in pixels. Required, above 0, at most the image's longer side."""
     def __init__(
         self,
         *,

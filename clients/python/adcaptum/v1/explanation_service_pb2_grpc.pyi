@@ -38,12 +38,13 @@ class ExplanationServiceStub:
     Fields of requests that the server does not know are refused (FIELD_UNKNOWN). Clients ignore fields of
     replies that they do not know.
 
-    A request has at most 64 KiB beside the data of its tensors, and at most 64 tensors of a kind
+    A request has at most 64 KiB beside the data of its tensors, at most 131,072 elements in their
+    `values`, and at most 64 tensors of a kind; above 64 KiB it has at most 2,048 fields
     (REQUEST_TOO_LARGE). Its images have together at most twice the pixels of the largest allowed image,
     its texts at most 1 MiB (FIELD_INVALID).
 
-    Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller, with whom others share
-    the device evenly; else the peer's address does. `x-request-id` is an id for logs, opaque and not
+    Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller; without it, the
+    peer's address does. Callers share the device evenly. `x-request-id` is an id for logs, opaque and not
     necessarily unique. Calls compute and change nothing: repeating them is safe.
     """
 
@@ -79,12 +80,13 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
     Fields of requests that the server does not know are refused (FIELD_UNKNOWN). Clients ignore fields of
     replies that they do not know.
 
-    A request has at most 64 KiB beside the data of its tensors, and at most 64 tensors of a kind
+    A request has at most 64 KiB beside the data of its tensors, at most 131,072 elements in their
+    `values`, and at most 64 tensors of a kind; above 64 KiB it has at most 2,048 fields
     (REQUEST_TOO_LARGE). Its images have together at most twice the pixels of the largest allowed image,
     its texts at most 1 MiB (FIELD_INVALID).
 
-    Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller, with whom others share
-    the device evenly; else the peer's address does. `x-request-id` is an id for logs, opaque and not
+    Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller; without it, the
+    peer's address does. Callers share the device evenly. `x-request-id` is an id for logs, opaque and not
     necessarily unique. Calls compute and change nothing: repeating them is safe.
     """
 
@@ -116,12 +118,13 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
     Fields of requests that the server does not know are refused (FIELD_UNKNOWN). Clients ignore fields of
     replies that they do not know.
 
-    A request has at most 64 KiB beside the data of its tensors, and at most 64 tensors of a kind
+    A request has at most 64 KiB beside the data of its tensors, at most 131,072 elements in their
+    `values`, and at most 64 tensors of a kind; above 64 KiB it has at most 2,048 fields
     (REQUEST_TOO_LARGE). Its images have together at most twice the pixels of the largest allowed image,
     its texts at most 1 MiB (FIELD_INVALID).
 
-    Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller, with whom others share
-    the device evenly; else the peer's address does. `x-request-id` is an id for logs, opaque and not
+    Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller; without it, the
+    peer's address does. Callers share the device evenly. `x-request-id` is an id for logs, opaque and not
     necessarily unique. Calls compute and change nothing: repeating them is safe.
     """
 

@@ -28,7 +28,7 @@ class Backlog:
     """The waiting rows of one class.
 
     Attributes:
-        requests: Requests under way.
+        requests: Requests in flight.
         rows: Rows that were added and are in no batch.
         expected_rows: Rows that announced requests have not added yet.
     """

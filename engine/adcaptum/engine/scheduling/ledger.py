@@ -1,4 +1,4 @@
-"""The work under way, by caller and by class."""
+"""The work in flight, by caller and by class."""
 
 from collections.abc import Hashable
 
@@ -8,7 +8,7 @@ from adcaptum.engine.scheduling.request import Request
 
 
 class Account:
-    """The work that a caller, or all of them together, has under way.
+    """The work that a caller, or all of them together, has in flight.
 
     Attributes:
         requests: Number of requests.
@@ -28,7 +28,7 @@ class Ledger:
     """Counts requests from when they are announced, or have rows, to their end.
 
     Attributes:
-        total: The work that all callers together have under way.
+        total: The work that all callers together have in flight.
         backlogs: The waiting rows, by class.
     """
 
@@ -41,7 +41,7 @@ class Ledger:
         self._open: dict[Request, tuple[Account, ...]] = {}
 
     def __len__(self) -> int:
-        """Returns the number of callers with work under way."""
+        """Returns the number of callers with work in flight."""
         return len(self._callers)
 
     def __contains__(self, request: Request) -> bool:
@@ -49,7 +49,7 @@ class Ledger:
         return request in self._open
 
     def account(self, caller: Hashable) -> Account:
-        """Returns the work that a caller has under way."""
+        """Returns the work that a caller has in flight."""
         account = self._callers.get(caller)
         return Account() if account is None else account
 
@@ -58,7 +58,7 @@ class Ledger:
         return sum([backlog.seconds for backlog in self.backlogs[: priority + 1]])
 
     def open(self, request: Request) -> None:
-        """Counts a request as under way."""
+        """Counts a request as in flight."""
         accounts = [self.total]
         if request.caller is not None:
             account = self._callers.get(request.caller)
@@ -75,7 +75,7 @@ class Ledger:
         backlog.expect(request.expected_rows, request.expected_seconds)
 
     def close(self, request: Request) -> None:
-        """Removes a request from the count of those under way, if it was in it."""
+        """Removes a request from the count of those in flight, if it was in it."""
         accounts = self._open.pop(request, ())
         if not accounts:
             return

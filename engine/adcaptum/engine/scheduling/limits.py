@@ -1,4 +1,4 @@
-"""Limits on the work under way."""
+"""Limits on the work in flight."""
 
 from typing import Final, NamedTuple
 
@@ -10,7 +10,7 @@ class Excess(NamedTuple):
 
     Attributes:
         unit: The counted unit: "requests", "rows" or "bytes".
-        held: The amount under way.
+        held: The amount in flight.
         limit: The amount allowed.
         over: The amount that has to end before there is room.
     """
@@ -22,7 +22,7 @@ class Excess(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """The most that may be under way, for a caller or for all of them together; None: any.
+    """The most that may be in flight, for a caller or for all of them together; None: any.
 
     Attributes:
         requests: Number of requests.
@@ -37,11 +37,11 @@ class Limits(NamedTuple):
     def excess(self, held: Account, rows: int, nbytes: int, requests: int = 1) -> Excess | None:
         """Returns the limit that requests of these rows and bytes would exceed; None: none.
 
-        An account with nothing under way may always have one request: one that is larger than the
+        An account with nothing in flight may always have one request: one that is larger than the
         limits would otherwise never get in, and its caller would try again for ever.
 
         Args:
-            held: The work under way.
+            held: The work in flight.
             rows: The rows of the requests.
             nbytes: Their bytes.
             requests: Their number.

@@ -20,7 +20,7 @@ Rules:
 6. A cancelled request is given nothing more, nor is a part of one that was given up. The rows of
    a cancelled request in running batches count as wasted.
 7. added = evaluated + wasted + dropped + waiting + running, in rows, at any time.
-8. `ledger` counts the work under way at any time.
+8. `ledger` counts the work in flight at any time.
 
 Not thread-safe: device threads that share a scheduler hold a lock around its methods. Counts may be
 read without it.
@@ -72,7 +72,7 @@ class Scheduler(Generic[P]):
             Smaller requests are not cut up; larger ones alternate.
 
     Attributes:
-        ledger: The work under way, by class and by caller.
+        ledger: The work in flight, by class and by caller.
     """
 
     def __init__(self, batch_sizer: BatchSizer, *, quantum: int = 64) -> None:
@@ -94,7 +94,7 @@ class Scheduler(Generic[P]):
         return len(self._requests)
 
     def announce(self, request: Request) -> None:
-        """Counts a request as under way, with the rows that it expects, until it is cancelled.
+        """Counts a request as in flight, with the rows that it expects, until it is cancelled.
 
         Raises:
             ValueError: It was cancelled, or has been announced or added before.
@@ -237,7 +237,7 @@ class Scheduler(Generic[P]):
     def cancel(self, request: Request) -> int:
         """Gives a request nothing more; returns how many waiting rows were dropped.
 
-        Also ends a request that needs no more; one that was announced is under way until then.
+        Also ends a request that needs no more; one that was announced is in flight until then.
         A second call does nothing.
         """
         if request.cancelled:

@@ -25,7 +25,7 @@ class StopReason(Enum):
     """It reached the bound of rows."""
     DEADLINE = "deadline"
     """It reached the deadline."""
-    UNDER_WAY = "under way"
+    UNFINISHED = "unfinished"
     """It has not ended: an answer that a method reports on its way."""
 
     # Members are singletons, and Enum's own hash is a call of Python's.
@@ -144,23 +144,23 @@ def furthest_short(reasons: Iterable[StopReason]) -> StopReason:
     return max(reasons, key=_ORDER.__getitem__, default=StopReason.COMPLETED)
 
 
-def under_way(answer: Attribution) -> Attribution:
+def unfinished(answer: Attribution) -> Attribution:
     """Returns an answer as one that may still improve, except for examples that converged."""
     if not answer.stop_reasons and answer.stop_reason is not StopReason.CONVERGED:
-        return replace(answer, stop_reason=StopReason.UNDER_WAY)
+        return replace(answer, stop_reason=StopReason.UNFINISHED)
     kept = [
-        reason if reason is StopReason.CONVERGED else StopReason.UNDER_WAY
+        reason if reason is StopReason.CONVERGED else StopReason.UNFINISHED
         for reason in _reasons(answer)
     ]
     return with_stop_reasons(answer, kept)
 
 
 def ended(answer: Attribution, reason: StopReason) -> Attribution:
-    """Returns an answer of which the examples that were under way ended for a reason."""
+    """Returns an answer of which the examples that were unfinished ended for a reason."""
     if not answer.stop_reasons:
-        alive = answer.stop_reason is StopReason.UNDER_WAY
+        alive = answer.stop_reason is StopReason.UNFINISHED
         return replace(answer, stop_reason=reason) if alive else answer
-    reasons = [reason if own is StopReason.UNDER_WAY else own for own in answer.stop_reasons]
+    reasons = [reason if own is StopReason.UNFINISHED else own for own in answer.stop_reasons]
     return with_stop_reasons(answer, reasons)
 
 

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from adcaptum.engine.rows.reduce import Ignored
-from adcaptum.engine.vocabulary.attribution import Attribution, joined, under_way
+from adcaptum.engine.vocabulary.attribution import Attribution, joined, unfinished
 from adcaptum.engine.vocabulary.evaluation import Evaluation, Reading
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.sample_major import example_major, sample_major
@@ -59,8 +59,8 @@ def ask(evaluation: Evaluation) -> Flow[Reading]:
 
 
 def report(attribution: Attribution) -> Flow[None]:
-    """Reports the best answer so far, as one that is under way."""
-    yield Progress(under_way(attribution))
+    """Reports the best answer so far, marked as unfinished."""
+    yield Progress(unfinished(attribution))
 
 
 def pause() -> Flow[None]:
@@ -103,8 +103,8 @@ def _together(
         for i in range(len(running)):
             advance(i, None)
         while rounds:
-            if news and (told := summary(best)) is not None:
-                yield Progress(told)
+            if news and (summarised := summary(best)) is not None:
+                yield Progress(summarised)
             news = False
             asked, rounds = rounds, {}
             readings = yield tuple(e for asked_round in asked.values() for e in asked_round)

@@ -13,7 +13,7 @@ from adcaptum.engine.vocabulary.site import INPUT
 
 LayerUse = Literal["never", "optional", "required", "through"]
 """The use of a layer: never; optional or required, to explain the values at the layer instead of
-the inputs; or through, to explain the inputs by way of a layer that has to be named."""
+the inputs; or through, to explain the inputs through a layer that has to be named."""
 
 
 def needs_layer(use: LayerUse) -> bool:
@@ -136,7 +136,7 @@ def held_bytes(method: Method, explicand: Explicand, rows: int | None = None) ->
     """Estimates the memory that a method's flow holds between the batches of its rows.
 
     That is: sums and samples of gradients, its best answer so far, coalitions and regressions, but
-    not the explicand, nor what a batch takes while it runs. Flows under way hold it all the time,
+    not the explicand, nor what a batch takes while it runs. Flows that run hold it all the time,
     so that the service counts it against `max_queue_bytes` before it begins one. With a tolerance
     it is that of the usual number of rows.
 

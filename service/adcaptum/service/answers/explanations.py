@@ -20,7 +20,7 @@ STOP_REASONS: Final = {
     StopReason.EXHAUSTED: explanation_pb2.STOP_REASON_EXHAUSTED,
     StopReason.BUDGET: explanation_pb2.STOP_REASON_BUDGET,
     StopReason.DEADLINE: explanation_pb2.STOP_REASON_DEADLINE,
-    StopReason.UNDER_WAY: explanation_pb2.STOP_REASON_UNSPECIFIED,
+    StopReason.UNFINISHED: explanation_pb2.STOP_REASON_UNSPECIFIED,
 }
 
 MOST_FORMS: Final = 4096
@@ -91,7 +91,7 @@ class PieceWriter:
         reasons = attribution.stop_reasons
         if not self._form or reasons or index != self._index:
             reason = reasons[example] if reasons else attribution.stop_reason
-            self._form = self._form_of(index, reason if ended else StopReason.UNDER_WAY)
+            self._form = self._form_of(index, reason if ended else StopReason.UNFINISHED)
             self._index = index
         # Parsing kept bytes is faster than assigning one field after the other.
         into.MergeFromString(self._form)

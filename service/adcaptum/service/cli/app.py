@@ -346,8 +346,8 @@ def methods(
     if about is not None:
         names = [each.name for each in listed]
         if about not in names:
-            told = f"there is no method {about!r}. {did_you_mean(about, names)}"
-            raise typer.BadParameter(told, param_hint="--about")
+            problem = f"there is no method {about!r}. {did_you_mean(about, names)}"
+            raise typer.BadParameter(problem, param_hint="--about")
         listed = tuple(each for each in listed if each.name == about)
     if as_json:
         _print_json({"methods": [to_json(each.message) for each in listed]})

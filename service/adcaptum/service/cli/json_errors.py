@@ -43,20 +43,20 @@ class JsonErrors(TyperGroup):
 
 def print_error(kind: str, message: str, **more: object) -> None:
     """Print an error as one JSON object on a line of standard error."""
-    told = {"kind": kind, "message": message, **more}
-    typer.echo(json.dumps({"error": told}, ensure_ascii=False), err=True)
+    described = {"kind": kind, "message": message, **more}
+    typer.echo(json.dumps({"error": described}, ensure_ascii=False), err=True)
 
 
 def print_call_error(error: Exception) -> None:
     """Print an error of a call, or of a file."""
     more: dict[str, object] = {}
     if isinstance(error, AdcaptumError):
-        told = {
+        described = {
             "reason": error.reason,
             "metadata": dict(error.metadata),
             "request_id": error.request_id,
         }
-        more |= {name: each for name, each in told.items() if each}
+        more |= {name: each for name, each in described.items() if each}
     if isinstance(error, InvalidRequest) and error.violations:
         more["violations"] = [
             {"field": each.field, "description": each.description} for each in error.violations

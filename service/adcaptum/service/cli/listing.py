@@ -42,8 +42,8 @@ def model_view(model: ModelInfo) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for title, told in _facts(model):
-        table.add_row(title, Text(told))
+    for title, text in _facts(model):
+        table.add_row(title, Text(text))
     return table
 
 
@@ -91,21 +91,21 @@ def _version_facts(version: VersionInfo) -> Iterator[tuple[str, str]]:
 
 
 def _preset(preset: Preset, *, default: bool) -> str:
-    told = f"{preset.name}*" if default else preset.name
+    text = f"{preset.name}*" if default else preset.name
     about = f": {preset.description}" if preset.description else ""
-    return f"{told}{about} [{_question(preset.spec)}]"
+    return f"{text}{about} [{_question(preset.spec)}]"
 
 
 def _question(spec: Spec) -> str:
     """Return the methods of a question, its tolerance and its budget, in short."""
     methods = spec.methods or ()
     several = [methods] if isinstance(methods, str) or not isinstance(methods, list) else methods
-    told = [str(each) for each in several]
+    parts = [str(each) for each in several]
     if spec.tolerance is not None:
-        told.append(f"tolerance {spec.tolerance:g}")
+        parts.append(f"tolerance {spec.tolerance:g}")
     if spec.max_rows is not None:
-        told.append(f"at most {spec.max_rows} rows")
-    return ", ".join(told)
+        parts.append(f"at most {spec.max_rows} rows")
+    return ", ".join(parts)
 
 
 def _placement(placement: Placement) -> str:

@@ -38,10 +38,10 @@ def methods_view(methods: Iterable[MethodInfo]) -> RenderableType:
         own = [method for method in listed if belongs(method)]
         if own:
             parts += [Text(title, style="bold"), _table(own), Text()]
-    told = (
+    text = (
         "Parameters have their defaults (...: from the input). One: adcaptum methods --about NAME"
     )
-    return Group(*parts, Text(told, style="dim"))
+    return Group(*parts, Text(text, style="dim"))
 
 
 def method_view(method: MethodInfo) -> Table:
@@ -49,8 +49,8 @@ def method_view(method: MethodInfo) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for title, told in _facts(method):
-        table.add_row(title, Text(told))
+    for title, text in _facts(method):
+        table.add_row(title, Text(text))
     return table
 
 
@@ -59,15 +59,15 @@ def _table(methods: Iterable[MethodInfo]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold", ratio=1)
     for method in methods:
-        told = Text(method.description)
+        text = Text(method.description)
         if takes := ", ".join(_takes(method)):
-            told.append(f" Takes {takes}.", style="italic")
+            text.append(f" Takes {takes}.", style="italic")
         if method.parameters:
-            told.append("\n" + "  ".join(map(_short, method.parameters)), style="cyan")
+            text.append("\n" + "  ".join(map(_short, method.parameters)), style="cyan")
         refused = method.available is False
         if refused:
-            told.append(f"\nnot for this model: {method.reason}", style="red")
-        table.add_row(Text(method.name, style="dim" if refused else ""), told)
+            text.append(f"\nnot for this model: {method.reason}", style="red")
+        table.add_row(Text(method.name, style="dim" if refused else ""), text)
     return table
 
 

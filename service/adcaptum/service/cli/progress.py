@@ -30,16 +30,16 @@ def follow(events: Iterable[Event], console: Console) -> Explanations:
                     waiting = _waiting(ahead, seconds)
                     shown.update(task, description=waiting, completed=0, total=rows or None)
                 case Progress(rows_done=done, expected_rows=rows, remaining_seconds=seconds):
-                    told = _remaining(seconds)
-                    shown.update(task, description=told, completed=done, total=rows or None)
+                    text = _remaining(seconds)
+                    shown.update(task, description=text, completed=done, total=rows or None)
                 case Result(explanations):
                     return explanations
     raise Unavailable("the server ended the stream without an answer")
 
 
 def _waiting(requests: int, seconds: float) -> str:
-    told = f"beside {requests} requests" if requests else "explaining"
-    return f"{told}, about {seconds:.0f} s" if seconds >= 1 else told
+    text = f"beside {requests} requests" if requests else "explaining"
+    return f"{text}, about {seconds:.0f} s" if seconds >= 1 else text
 
 
 def _remaining(seconds: float | None) -> str:

@@ -45,10 +45,10 @@ def _words(error: Exception, address: str) -> str:
         case Unavailable(request_id=""):
             return f"{address} is unavailable: {error}"
         case AdcaptumError():
-            told = [error.reason] if error.reason else []
+            facts = [error.reason] if error.reason else []
             if isinstance(error, Internal) and error.request_id:
-                told.append(f"request {error.request_id}")
-            return f"{error} ({', '.join(told)})" if told else str(error)
+                facts.append(f"request {error.request_id}")
+            return f"{error} ({', '.join(facts)})" if facts else str(error)
     return str(error)
 
 

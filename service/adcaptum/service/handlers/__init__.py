@@ -1,1 +1,1 @@
-"""The work behind Predict and Explain: admission, sharing, caching."""
+"""Handlers of Predict and Explain: reading, admission, sharing, caching, joint explanations."""

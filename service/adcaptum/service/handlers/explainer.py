@@ -18,7 +18,7 @@ from adcaptum.service.errors import DeadlineExceeded
 from adcaptum.service.handlers import admission, costs, responses
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.handlers.joint.joint_explainer import JointExplainer
-from adcaptum.service.handlers.plans import Explanation
+from adcaptum.service.handlers.plans import ExplanationPlan
 from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.request_reader import RequestReader
 from adcaptum.service.handlers.response_cache import ResponseCache
@@ -211,7 +211,7 @@ class Explainer:
         forecast = self.dispatcher.forecast(parsed.model, cost, terms.priority)
         if terms.due is not None:
             admission.check_time(cost, forecast, terms.due, partial=terms.partial)
-        plan = Explanation(parsed)
+        plan = ExplanationPlan(parsed)
         work = Work(
             parsed.model,
             plan,
@@ -330,7 +330,7 @@ class Explainer:
         return response
 
 
-def _refusal(parsed: ParsedRequest, plan: Explanation, work: Work) -> Exception:
+def _refusal(parsed: ParsedRequest, plan: ExplanationPlan, work: Work) -> Exception:
     """Returns the error of a call whose work failed."""
     error, culprit = work.error, work.culprit
     assert error is not None, "it failed"

@@ -19,7 +19,7 @@ MISJUDGED: Final = 8
 """The multiple of its expected rows that a flow may take to a tolerance before others need them."""
 
 
-class Prediction:
+class PredictionPlan:
     """The one stage of a prediction: the outputs."""
 
     __slots__ = ("_evaluation",)
@@ -36,7 +36,7 @@ class Prediction:
         return ()
 
 
-class Explanation:
+class ExplanationPlan:
     """The stages of an explanation: the outputs, if targets depend on them, then the attributions.
 
     Outputs that are only part of the answer are evaluated beside the attributions, which do not

@@ -10,7 +10,7 @@ from adcaptum.service.answers import predictions, warnings
 from adcaptum.service.answers.model_parts import model_parts
 from adcaptum.service.handlers import admission, costs, responses
 from adcaptum.service.handlers.call import Call
-from adcaptum.service.handlers.plans import Prediction
+from adcaptum.service.handlers.plans import PredictionPlan
 from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.request_reader import RequestReader
 from adcaptum.service.models.catalogue import Catalogue
@@ -81,7 +81,7 @@ class Predictor:
             admission.check_time(cost, forecast, deadline, partial=False)
         work = Work(
             model,
-            Prediction(Evaluation(Given(read.tensors), arguments=read.arguments)),
+            PredictionPlan(Evaluation(Given(read.tensors), arguments=read.arguments)),
             cost,
             finished=asyncio.get_running_loop().create_future(),
             arrival=call.arrival,

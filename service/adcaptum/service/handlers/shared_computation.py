@@ -24,7 +24,7 @@ from torch import Tensor
 from adcaptum.engine.vocabulary.attribution import Attribution, StopReason, ended
 from adcaptum.service.answers.outcome import MethodFailure, Outcome
 from adcaptum.service.errors import DeadlineExceeded
-from adcaptum.service.handlers.plans import Explanation
+from adcaptum.service.handlers.plans import ExplanationPlan
 from adcaptum.service.handlers.waiter import Terms, Waiter
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.pieces import Piece
@@ -59,7 +59,7 @@ class SharedComputation:
     def __init__(
         self,
         parsed: ParsedRequest,
-        plan: Explanation,
+        plan: ExplanationPlan,
         work: Work,
         *,
         cancel: Callable[[Work, str], None],

@@ -123,11 +123,11 @@ def _given(model: LoadedModel, rows: Sequence[Tensor]) -> str:
     names = [each.name for each in model.declaration.inputs]
     if model.text is not None:
         names = ["token ids", "attention mask"]
-    told = [
+    arguments = [
         f"{name} ({str(each.dtype).removeprefix('torch.')} {list(each.shape)})"
         for name, each in zip(names, rows, strict=True)
     ]
-    return f"The arguments of forward were: {', '.join(told)}"
+    return f"The arguments of forward were: {', '.join(arguments)}"
 
 
 def _check_output(model: LoadedModel, found: Tensor) -> None:

@@ -45,7 +45,7 @@ async def in_daemon(work: Callable[[], T], name: str) -> T:
         failure: Exception | None = None
         try:
             result = work()
-        except Exception as error:  # noqa: BLE001  # whoever awaits handles it
+        except Exception as error:  # noqa: BLE001  # the caller that awaits handles it
             failure = error
         except BaseException as error:  # noqa: BLE001  # sys.exit in a model ends no server
             failure = ModelExit(f"{type(error).__name__} was raised: {error}")

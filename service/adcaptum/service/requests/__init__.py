@@ -1,1 +1,1 @@
-"""Requests: reading, checking, and the building of replies."""
+"""Requests: their questions and inputs, read and checked; their keys."""

@@ -39,7 +39,7 @@ class ParsedRequest:
 
     Attributes:
         model: The model that is explained.
-        question: The question, as far as no inputs decide it.
+        question: The question, without what depends on the inputs.
         inputs: The examples.
         parts: The examples that are explained together.
         lone_parts: Each example alone, for methods to which several baselines are a distribution,

@@ -1,1 +1,1 @@
-"""The edges: gRPC servicers and interceptors, the status table, health, HTTP."""
+"""The protocols: gRPC servicers and interceptors, statuses, health, HTTP."""

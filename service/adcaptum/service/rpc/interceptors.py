@@ -67,7 +67,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
     """Surrounds every method: admission, metrics, log lines and statuses.
 
     Methods of other services, such as health, have only their requests decoded and their errors
-    told; they are served while the server drains.
+    answered; the server serves them while it drains.
 
     Attributes:
         draining: Whether new calls are refused.

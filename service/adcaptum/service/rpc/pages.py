@@ -17,7 +17,7 @@ MOST: Final = 1000
 """The most items of a page."""
 
 CHECK_BYTES: Final = 6
-"""The length of the digest in a token, by which other texts are told from tokens."""
+"""The length of the digest in a token, which other texts lack."""
 
 
 def page(

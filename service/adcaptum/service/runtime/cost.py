@@ -47,7 +47,7 @@ class Cost:
 
 
 class Ahead(NamedTuple):
-    """The requests under way before a new one.
+    """The requests in flight before a new one.
 
     Attributes:
         requests: Their number.
@@ -66,7 +66,7 @@ class Forecast(NamedTuple):
     Attributes:
         seconds: Time of all its rows and of its mathematics, with the device for it alone.
         first_seconds: Time of the rows that even the first estimate needs.
-        ahead: The requests under way before it.
+        ahead: The requests in flight before it.
         pace: The present ratio of wall time to computation.
     """
 

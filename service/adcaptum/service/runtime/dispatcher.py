@@ -74,8 +74,8 @@ class Dispatcher:
             metrics: The counters of batches.
             target_batch_seconds: The longest time of a batch.
             crashed: Called in the event loop if the engine itself fails.
-            limits: The limits on all work under way.
-            caller_limits: The limits on one caller's work under way.
+            limits: The limits on all work in flight.
+            caller_limits: The limits on one caller's work in flight.
             stuck_seconds: The time in one batch after which a model counts as stuck.
         """
         self.limits = limits
@@ -218,7 +218,7 @@ class Dispatcher:
             lane.cancel(work, reason)
 
     def held(self, caller: Hashable = None) -> Account:
-        """Returns the work that a caller has under way; None: that of all callers."""
+        """Returns the work that a caller has in flight; None: that of all callers."""
         held = Account()
         for lane in self._lanes:
             ledger = lane.core.ledger
@@ -234,7 +234,7 @@ class Dispatcher:
         """Returns after how many seconds a refused caller should try again.
 
         Args:
-            share: The share of the work under way that has to end first, from 0 to 1; None: one
+            share: The share of the work in flight that has to end first, from 0 to 1; None: one
                 request.
             priority: The class of the request.
         """
@@ -303,7 +303,7 @@ class Dispatcher:
         """Makes the error of a reached limit, with the time after which to try again."""
         share = min(1.0, excess.over / excess.held) if excess.held else 0.0
         return TooBusy(
-            f"{who} has {excess.held} {excess.unit} under way, of {excess.limit} allowed",
+            f"{who} has {excess.held} {excess.unit} in flight, of {excess.limit} allowed",
             retry_s=self.retry_seconds(share, priority),
             limit=limit,
         )

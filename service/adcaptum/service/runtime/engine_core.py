@@ -98,7 +98,7 @@ class EngineCore:
 
     @property
     def ledger(self) -> Ledger:
-        """The accounts of works under way; readable from any thread."""
+        """The accounts of works in flight; readable from any thread."""
         return self._scheduler.ledger
 
     @property

@@ -39,7 +39,7 @@ class LoopRunner(EngineRunner):
     """The runner of light works, in the event loop itself.
 
     A model whose batch has waited, or has taken long, may do so again and for ever. The runner bans
-    it: a thread finishes its works under way, during which the loop takes no step, and the
+    it: a thread finishes its works that run, during which the loop takes no step, and the
     dispatcher sends no more.
     """
 

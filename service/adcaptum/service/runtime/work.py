@@ -31,7 +31,7 @@ from adcaptum.service.runtime.planned_flow import FailedFlow, Plan, PlannedFlow
 
 @dataclass(slots=True, eq=False)
 class RunningFlow:
-    """A flow of a work under way.
+    """A flow of a work that runs.
 
     Attributes:
         work: The work that it belongs to.
@@ -77,7 +77,7 @@ class Work:
         request: The scheduler's record of it.
         arrival: When the request arrived, on the monotonic clock, in seconds.
         finished: Set, in the event loop, when the work has ended.
-        progressed: Called in the event loop when a work under way has advanced; None: not called.
+        progressed: Called in the event loop when the work has advanced; None: not called.
         expires: Whether the engine ends it at the deadline.
         forward_rows: The most rows of each of its forwards, which then hold no rows of others;
             None: as many as come together.

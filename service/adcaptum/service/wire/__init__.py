@@ -1,1 +1,1 @@
-"""Wire formats: tensors, method specifications, abilities."""
+"""Wire formats: the structure of messages, tensors, typed values, methods and their abilities."""

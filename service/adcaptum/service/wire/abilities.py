@@ -31,8 +31,8 @@ class Abilities:
             many as examples.
         starts: Whether the baseline may be one in the layer's own space. Methods that need a layer
             compare the inputs.
-        through: Whether it explains the inputs by way of a neuron of the layer: a method that has
-            a parameter of that name.
+        through: Whether it explains the inputs through a neuron of the layer: a method that has a
+            parameter `neuron`.
         of_inputs: Whether its answer is of the inputs though a layer is named.
         alone: Whether it explains an example without others beside it.
     """

@@ -96,16 +96,6 @@ def read(spec: method_pb2.MethodSpec, field: str) -> ResolvedMethod:
         return ResolvedMethod.of(_read(spec.name, spec.params, field, DEEPEST))
 
 
-def by_name(name: str, params: Mapping[str, object]) -> ResolvedMethod:
-    """Makes a method from plain values.
-
-    Raises:
-        InvalidRequest: There is none of that name.
-        InvalidArgument: A parameter is unknown, of another type or out of bounds.
-    """
-    return ResolvedMethod.of(resolve(_class(name, ANYWHERE), params))
-
-
 def write(method: Method) -> method_pb2.MethodSpec:
     """Writes a method with every parameter that has a value."""
     return method_pb2.MethodSpec(name=method.traits.name, params=_params(method))

@@ -256,9 +256,9 @@ def test_each_explanation_has_its_stop_reason_and_the_method_the_worst() -> None
         explanation_pb2.STOP_REASON_EXHAUSTED,
     ]
     assert result.stop_reason == explanation_pb2.STOP_REASON_BUDGET
-    (under_way,) = written(read, (read.pieces(None)[0], answer), ended=False)
-    assert not under_way.stop_reason
-    assert not any(each.stop_reason for each in under_way.explanations)
+    (unfinished,) = written(read, (read.pieces(None)[0], answer), ended=False)
+    assert not unfinished.stop_reason
+    assert not any(each.stop_reason for each in unfinished.explanations)
 
 
 @pytest.mark.parametrize("ops", [(), ("einsum", "add")], ids=["none", "two"])

@@ -10,7 +10,7 @@ from adcaptum.engine import explain
 from adcaptum.engine.vocabulary.evaluation import Neuron, Output
 from adcaptum.service.errors import InvalidRequest, Unsupported
 from adcaptum.service.handlers import costs
-from adcaptum.service.handlers.plans import Explanation
+from adcaptum.service.handlers.plans import ExplanationPlan
 from adcaptum.service.models.declaration import InputDeclaration
 from adcaptum.service.requests import budgets, parsed_request as question
 from adcaptum.service.requests.budgets import Budget
@@ -123,7 +123,7 @@ def test_models_without_labels_make_no_predictions_of_their_own_accord() -> None
 
 def test_the_estimate_is_what_the_flows_say() -> None:
     asked = read(request(methods=[method("integrated_gradients")]))
-    plan = Explanation(asked)
+    plan = ExplanationPlan(asked)
     plan.first()
     (ask,) = plan.following([type("Reading", (), {"values": torch.eye(2)})()])
     ask.flow.close()
@@ -138,7 +138,7 @@ def test_a_budget_that_does_not_suffice_for_all_is_shared() -> None:
         targets=YES,
         budget=explain_spec_pb2.Budget(max_rows=50),
     )
-    outputs, *asks = Explanation(read(asked)).first()
+    outputs, *asks = ExplanationPlan(read(asked)).first()
     for ask in (outputs, *asks):
         ask.flow.close()
     assert outputs.max_rows is None
@@ -152,7 +152,7 @@ def test_with_a_tolerance_a_budget_is_shared_whatever_is_expected() -> None:
         targets=YES,
         budget=explain_spec_pb2.Budget(max_rows=5000, tolerance=0.01),
     )
-    outputs, *asks = Explanation(read(asked)).first()
+    outputs, *asks = ExplanationPlan(read(asked)).first()
     for ask in (outputs, *asks):
         ask.flow.close()
     assert [ask.max_rows for ask in asks] == [2500, 2500]

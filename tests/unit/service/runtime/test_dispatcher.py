@@ -1,4 +1,4 @@
-"""Room for works, what is under way, and who gets the device first."""
+"""Room for works, what is in flight, and who gets the device first."""
 
 import asyncio
 import threading
@@ -95,9 +95,9 @@ async def idle() -> AsyncIterator[Dispatcher]:
 @pytest.mark.parametrize(
     ("about", "message"),
     [
-        ({"rows": 80}, "the server has 40 rows under way, of 100 allowed"),
-        ({"nbytes": 900}, "the server has 200 bytes under way, of 1000 allowed"),
-        ({"caller": "a"}, "this caller has 2 requests under way, of 2 allowed"),
+        ({"rows": 80}, "the server has 40 rows in flight, of 100 allowed"),
+        ({"nbytes": 900}, "the server has 200 bytes in flight, of 1000 allowed"),
+        ({"caller": "a"}, "this caller has 2 requests in flight, of 2 allowed"),
     ],
     ids=["rows", "bytes", "requests of a caller"],
 )
@@ -111,7 +111,7 @@ async def test_a_work_for_which_there_is_no_room_is_refused(
     with pytest.raises(TooBusy, match=message):
         idle.submit(work(model, **about))
     idle.submit(work(model, 10, caller="b", nbytes=100))
-    with pytest.raises(TooBusy, match="the server has 3 requests under way, of 3 allowed"):
+    with pytest.raises(TooBusy, match="the server has 3 requests in flight, of 3 allowed"):
         idle.submit(work(model, caller="c"))
 
 

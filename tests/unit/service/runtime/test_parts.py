@@ -15,7 +15,7 @@ from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.packing import RowRange
 from adcaptum.service.answers.outcome import Outcome
 from adcaptum.service.errors import InvalidRequest, ModelRaised
-from adcaptum.service.handlers.plans import Explanation
+from adcaptum.service.handlers.plans import ExplanationPlan
 from adcaptum.service.handlers.shared_computation import SharedComputation
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests.parsed_request import ParsedRequest
@@ -53,14 +53,14 @@ def reading(model: ServedModel, *names: str, **fields: Any) -> ParsedRequest:
 
 def explaining(
     model: ServedModel, *names: str, apart: bool = False, **fields: Any
-) -> tuple[Explanation, Work]:
-    plan = Explanation(reading(model, *names, **fields))
+) -> tuple[ExplanationPlan, Work]:
+    plan = ExplanationPlan(reading(model, *names, **fields))
     finished = asyncio.get_running_loop().create_future()
     expected = cost(planning_seconds=1.0 if apart else 0.0)
     return plan, Work(model, plan, expected, finished=finished, arrival=monotonic())
 
 
-async def outcome(engine: EngineRunner, plan: Explanation, one: Work) -> Outcome:
+async def outcome(engine: EngineRunner, plan: ExplanationPlan, one: Work) -> Outcome:
     engine.submit(one)
     await one.finished
     assert one.error is None
@@ -203,7 +203,7 @@ async def test_a_method_of_few_rows_is_left_some_beside_one_of_many(
     large = replace(model[0], loaded=replace(model[0].loaded, declaration=declaration))
     asked = explain_spec_pb2.Budget(max_rows=budget, tolerance=1e-3)
     read = reading(large, "integrated_gradients", "smooth_grad", budget=asked)
-    plan = Explanation(read)
+    plan = ExplanationPlan(read)
     few, many = [each.max_rows or 0 for each in plan.first() if each.part is not None]
     assert few + many <= budget
     assert few >= min(2 * read.rows(plan.pieces[0]), budget // 2)
@@ -220,7 +220,7 @@ async def test_expected_rows_that_fit_are_left_to_each_method(
     read = asked()
     few, many = map(read.rows, read.pieces(None))
     for budget in (few + many, few + many + 7, 3 * (few + many), 50 * (few + many)):
-        plan = Explanation(asked(max_rows=budget))
+        plan = ExplanationPlan(asked(max_rows=budget))
         shares = [each.max_rows or 0 for each in plan.first() if each.part is not None]
         assert sum(shares) <= budget
         assert shares[0] >= few

@@ -108,8 +108,8 @@ def _retry_after_s(status: status_pb2.Status) -> float | None:
 
 
 def _request_id_of(failure: grpc.Call | grpc.aio.AioRpcError, status: status_pb2.Status) -> str:
-    if told := _detail(status, error_details_pb2.RequestInfo).request_id:
-        return told
+    if own := _detail(status, error_details_pb2.RequestInfo).request_id:
+        return own
     for metadata in (failure.initial_metadata(), failure.trailing_metadata()):
         for key, value in metadata or ():
             if key == REQUEST_ID_KEY:

@@ -214,8 +214,8 @@ def _boxed(parts: Iterable[str]) -> str:
     return f'<div style="{_BOX}">{"".join(parts)}</div>'
 
 
-def _small(told: Iterable[str]) -> str:
-    text = _escaped(" \u00b7 ".join(told))
+def _small(parts: Iterable[str]) -> str:
+    text = _escaped(" \u00b7 ".join(parts))
     return f'<div style="font-size:12px;color:#555">{text}</div>' if text else ""
 
 

@@ -102,8 +102,8 @@ def _draw_heading(part: SubFigure, explanation: Explanation, view: View, height:
     several = f" \u2013 {view.name}" if len(explanation.attributions) > 1 else ""
     title = _plain(heading(explanation) + several)
     part.text(0.02, 1 - 0.14 / height, title, va="top", size=12, weight="bold")
-    told = _plain(" \u00b7 ".join(facts(explanation)))
-    part.text(0.02, 1 - 0.40 / height, told, va="top", size=9, color=_GREY)
+    text = _plain(" \u00b7 ".join(facts(explanation)))
+    part.text(0.02, 1 - 0.40 / height, text, va="top", size=9, color=_GREY)
     doubts = _plain(" ".join(warnings(explanation)))
     part.text(0.02, 1 - 0.56 / height, doubts, va="top", size=8, color="#8a4b00")
 
@@ -239,8 +239,8 @@ def _draw_matrix(part: SubFigure, view: Matrix, top: float, height: float) -> No
     axes.tick_params(length=0, labelcolor=_GREY)
     axes.spines[:].set_color("#cccccc")
     if view.hidden:
-        told = f"{view.hidden} others, which weigh less"
-        part.text(left, 0.03 / height, told, size=8, color=_GREY)
+        text = f"{view.hidden} others, which weigh less"
+        part.text(left, 0.03 / height, text, size=8, color=_GREY)
 
 
 def _label_bars(axes: Axes, values: Sequence[float], errors: Sequence[float]) -> None:

@@ -27,18 +27,18 @@ def heading(explanation: Explanation) -> str:
 
 def facts(explanation: Explanation) -> list[str]:
     """List the numbers of an explanation, each in a few words."""
-    told = []
+    found = []
     if explanation.output is not None:
-        told.append(f"output {explanation.output:.4g}")
+        found.append(f"output {explanation.output:.4g}")
     if explanation.baseline_output is not None:
-        told.append(f"at the baseline {explanation.baseline_output:.4g}")
-    told += _errors(explanation)
+        found.append(f"at the baseline {explanation.baseline_output:.4g}")
+    found += _errors(explanation)
     if (report := explanation.report) is not None:
         if report.rows_used is not None:
-            told.append("1 row" if report.rows_used == 1 else f"{report.rows_used} rows")
+            found.append("1 row" if report.rows_used == 1 else f"{report.rows_used} rows")
         if (reason := _CUT_SHORT.get(explanation.stop_reason)) is not None:
-            told.append(reason)
-    return told
+            found.append(reason)
+    return found
 
 
 def warnings(explanation: Explanation) -> list[str]:
@@ -66,7 +66,7 @@ def failures(explanations: Explanations) -> list[str]:
 
 
 def _failed(result: MethodResult) -> str:
-    assert result.failure is not None, "only failures are told"
+    assert result.failure is not None, "the method failed"
     return f"{result.method.name} failed: {result.failure.message}"
 
 
@@ -92,10 +92,10 @@ def time_facts(timings: Timings) -> list[str]:
 def answer_facts(explanations: Explanations) -> list[str]:
     """List the common facts of a request: model, prediction, cache and timings."""
     model = explanations.model
-    told = [f"{model.name} {model.version}", *_predicted(explanations)]
+    found = [f"{model.name} {model.version}", *_predicted(explanations)]
     if explanations.cache in _SHARED:
-        told.append(_SHARED[explanations.cache])
-    return told + time_facts(explanations.timings)
+        found.append(_SHARED[explanations.cache])
+    return found + time_facts(explanations.timings)
 
 
 def _predicted(explanations: Explanations) -> list[str]:

@@ -59,8 +59,8 @@ def render_prediction(result: PredictResult, console: Console) -> None:
     if not result.predictions:
         for name, array in result.outputs.items():
             console.print(Text(f"{name}: {np.array2string(array, precision=5, threshold=50)}"))
-    told = [f"{result.model.name} {result.model.version}", *time_facts(result.timings)]
-    console.print(_small(told))
+    parts = [f"{result.model.name} {result.model.version}", *time_facts(result.timings)]
+    console.print(_small(parts))
     _render_warnings(result.warnings, console)
 
 
@@ -109,8 +109,8 @@ def render_explanation(
         if len(explanation.attributions) > 1:
             console.print(Text(view.name, style="italic"))
         console.print(_view(view, console))
-    told = facts(explanation) + (time_facts(timings) if timings is not None else [])
-    console.print(_small(told))
+    parts = facts(explanation) + (time_facts(timings) if timings is not None else [])
+    console.print(_small(parts))
     _render_warnings(warnings(explanation), console)
     console.print()
 
@@ -248,5 +248,5 @@ def _style(colour: RGB | list[int]) -> str:
     return f"#{colour[0]:02x}{colour[1]:02x}{colour[2]:02x}"
 
 
-def _small(told: Iterable[str]) -> Text:
-    return Text(" \u00b7 ".join(told), style="dim")
+def _small(parts: Iterable[str]) -> Text:
+    return Text(" \u00b7 ".join(parts), style="dim")

@@ -78,7 +78,7 @@ class _Batch:
 
 
 class _Run(Generic[T]):
-    """A flow under way: each round begins when the last batch of the one before has answered."""
+    """A flow that runs: each round begins when the last batch of the one before has answered."""
 
     def __init__(
         self,

@@ -200,5 +200,5 @@ def _rounded(effects: Worths, scale: float) -> Worths:
     """The effects to a few bits, or zero where they are rounding errors."""
     mantissas, exponents = np.frexp(effects)
     rounded = np.ldexp(np.rint(np.ldexp(mantissas, _BITS)), exponents - _BITS)
-    told = np.where(effects <= _NOTHING * scale, 0.0, rounded)
-    return np.where(np.isnan(effects), np.inf, told)
+    adjusted = np.where(effects <= _NOTHING * scale, 0.0, rounded)
+    return np.where(np.isnan(effects), np.inf, adjusted)

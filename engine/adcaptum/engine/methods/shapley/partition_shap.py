@@ -84,17 +84,17 @@ class PartitionShap:
             values = torch.cat([expansion.values() for expansion in expansions])
             answer = played.attribution(values, ends[:, 0], ends[:, 1])
             yield from report(answer)
-            under_way = [
+            unfinished = [
                 (one, expansion, splits)
                 for one, expansion in zip(games, expansions, strict=True)
                 if (splits := self._splits(expansion)) > 0
             ]
-            if not under_way:
+            if not unfinished:
                 return answer
             # Each example is split by its own effects, so that coalitions differ.
-            asked = [one.targets(expansion.ask(splits)) for one, expansion, splits in under_way]
+            asked = [one.targets(expansion.ask(splits)) for one, expansion, splits in unfinished]
             targets = yield from gather(asked)
-            for (_, expansion, _), own in zip(under_way, targets, strict=True):
+            for (_, expansion, _), own in zip(unfinished, targets, strict=True):
                 expansion.split(exact(own).numpy())
 
     def rows(self, explicand: Explicand) -> int:

@@ -22,7 +22,7 @@ from adcaptum.service.handlers.joint.gathering_rule import GatheringRule
 from adcaptum.service.handlers.joint.joint_computation import JointComputation
 from adcaptum.service.handlers.joint.known_questions import KnownQuestions
 from adcaptum.service.handlers.joint.member import Asked, Member, Seat
-from adcaptum.service.handlers.plans import Explanation
+from adcaptum.service.handlers.plans import ExplanationPlan
 from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.runtime.cost import Cost
@@ -240,7 +240,7 @@ class Gatherer:
                 if seat.due is not None:
                     admission.check_time(cost, forecast, seat.due, partial=False)
         callers = dict[Hashable, int](Counter([member.asked.caller for member in members]))
-        plan = Explanation(parsed)
+        plan = ExplanationPlan(parsed)
         work = Work(
             model,
             plan,

@@ -6,7 +6,7 @@ from time import monotonic
 from adcaptum.service.errors import ServiceError
 from adcaptum.service.handlers.joint.joint_answers import JointAnswers
 from adcaptum.service.handlers.joint.member import Member, Share
-from adcaptum.service.handlers.plans import Explanation
+from adcaptum.service.handlers.plans import ExplanationPlan
 from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.runtime.work import Work
@@ -30,7 +30,7 @@ class JointComputation:
         self,
         members: Sequence[Member],
         parsed: ParsedRequest,
-        plan: Explanation,
+        plan: ExplanationPlan,
         work: Work,
         metrics: RequestMetrics,
     ) -> None:

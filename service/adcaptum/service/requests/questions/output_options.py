@@ -2,11 +2,8 @@
 
 from typing import Final
 
-import torch
-
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.nearest import shortened
-from adcaptum.service.wire.tensors import DATATYPES
 from adcaptum.v1 import explain_spec_pb2
 
 DATATYPE: Final = "FP32"
@@ -48,8 +45,3 @@ def check_max_labels(number: int, field: str) -> None:
     """Raises `InvalidRequest` unless a prediction may have that many labels."""
     if number < 1:
         raise InvalidRequest(field, f"{number}; must be at least 1")
-
-
-def dtype_of(options: explain_spec_pb2.OutputOptions) -> torch.dtype:
-    """Returns the datatype of attributions."""
-    return DATATYPES[options.datatype] or torch.float32

@@ -1,4 +1,4 @@
-"""The question of a request: its preset, with the fields that the request sets in their place.
+"""Presets: the question of a request is its preset with the fields that its spec sets.
 
 A question is a value: an `ExplainSpec`, apart from who is asked about what, and how it runs.
 """

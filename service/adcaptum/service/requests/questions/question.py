@@ -1,4 +1,4 @@
-"""Questions to a model, resolved and checked as far as no inputs decide."""
+"""A question to a model: resolved, and checked as far as that needs no inputs."""
 
 import hashlib
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ MOST_METHODS = 32
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Question:
-    """A question to a model, as far as no inputs decide it.
+    """A question to a model, without what depends on the inputs.
 
     It holds no reference to the model, and is the same for all requests that ask it.
 
