@@ -29,7 +29,7 @@ from adcaptum.service.models.repository.stored_models import open_model
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import parsed_request
 from adcaptum.service.requests.parsed_request import ParsedRequest
-from adcaptum.service.requests.questions.questions import Questions
+from adcaptum.service.requests.questions.resolved_questions import ResolvedQuestions
 from adcaptum.service.requests.reading import Reading
 from adcaptum.v1 import explanation_service_pb2 as pb
 from tests.benchmarks.subjects import REPOSITORY
@@ -84,7 +84,7 @@ class Messages:
 
     def _requests(self, model: ServedModel) -> dict[str, Steps]:
         x = model.loaded.examples[0][:1].numpy()
-        questions = Questions()
+        questions = ResolvedQuestions()
 
         def read(request: pb.ExplainRequest) -> ParsedRequest:
             question = questions.of(request, model)
@@ -146,7 +146,7 @@ def _explained(model: ServedModel, rows: int) -> tuple[ParsedRequest, Outcome]:
     )
     tensor = request.inputs.add(datatype="FP32", shape=x.shape)
     tensor.data = x.tobytes()
-    parsed = parsed_request.read(request, model, Questions().of(request, model), READING)
+    parsed = parsed_request.read(request, model, ResolvedQuestions().of(request, model), READING)
     (piece,) = parsed.pieces(None)
     flow = parsed.methods[0].method.flow(piece.explicand)
     return parsed, Outcome([(piece, run(model.loaded.module, flow))])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import parsed_request
 from adcaptum.service.requests.parsed_request import ParsedRequest
-from adcaptum.service.requests.questions.questions import Questions
+from adcaptum.service.requests.questions.resolved_questions import ResolvedQuestions
 from adcaptum.service.requests.reading import Reading
 from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb, method_pb2, tensor_pb2
 
@@ -90,4 +90,4 @@ def read(
     request: pb.ExplainRequest, model: ServedModel, reading: Reading = READING
 ) -> ParsedRequest:
     """Reads a request as the service does."""
-    return parsed_request.read(request, model, Questions().of(request, model), reading)
+    return parsed_request.read(request, model, ResolvedQuestions().of(request, model), reading)

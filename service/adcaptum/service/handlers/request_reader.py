@@ -19,7 +19,7 @@ from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.questions import presets, question, targets
 from adcaptum.service.requests.questions.question import Question
-from adcaptum.service.requests.questions.questions import Questions
+from adcaptum.service.requests.questions.resolved_questions import ResolvedQuestions
 from adcaptum.service.requests.reading import Reading
 from adcaptum.service.requests.reading_cost import ReadingCost, has_images, is_plain
 from adcaptum.service.requests.request_key import request_key
@@ -65,7 +65,7 @@ class RequestReader:
         self._max_image_pixels = max_image_pixels
         self._max_bytes = max_bytes
         self._retry_seconds = retry_seconds
-        self._questions = Questions()
+        self._questions = ResolvedQuestions()
         self._held = 0
         self._short = ReadingLane("reading", THREADS, retry_seconds)
         self._long = ReadingLane("long-reading", 1, retry_seconds)

@@ -15,7 +15,7 @@ from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.models.declaration import InputDeclaration
 from adcaptum.service.models.image_sizes import size_of
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests.questions.questions import Questions
+from adcaptum.service.requests.questions.resolved_questions import ResolvedQuestions
 from adcaptum.service.requests.reading_cost import (
     TARGET_SECONDS,
     ReadingCost,
@@ -51,7 +51,7 @@ def photos() -> ServedModel:
 def cost(inputs: list[tensor_pb2.Tensor], **fields: Any) -> ReadingCost:
     model = photos()
     request = pb.ExplainRequest(inputs=inputs, spec=explain_spec_pb2.ExplainSpec(**fields))
-    question = Questions().of(request, model)
+    question = ResolvedQuestions().of(request, model)
     nbytes = len(request.SerializeToString())
     return ReadingCost.of_explanation(request, model, question, nbytes, PIXELS)
 
@@ -163,7 +163,7 @@ def test_targets_and_examples_that_are_explained_alone_cost() -> None:
 
     def seconds(**fields: Any) -> float:
         request = asking.explain(rows, **fields)
-        question = Questions().of(request, model)
+        question = ResolvedQuestions().of(request, model)
         return ReadingCost.of_explanation(request, model, question, 1000, PIXELS).seconds
 
     alone = [explain_spec_pb2.Baseline(tensor=tensor(rows))]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests.questions.questions import Questions
+from adcaptum.service.requests.questions.resolved_questions import ResolvedQuestions
 from adcaptum.service.requests.request_key import request_key
 from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb, model_pb2, tensor_pb2
 from tests.unit.service import asking
@@ -71,7 +71,7 @@ def plain() -> pb.ExplainRequest:
 
 def key(asked: pb.ExplainRequest, model: ServedModel | None = None) -> bytes:
     found = layered() if model is None else model
-    return request_key(asked, found.identity, Questions().of(asked, found))
+    return request_key(asked, found.identity, ResolvedQuestions().of(asked, found))
 
 
 def neuron(target: explain_spec_pb2.Target, *place: int) -> None:

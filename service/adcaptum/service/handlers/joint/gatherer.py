@@ -1,7 +1,7 @@
 """The gatherer: joins requests that come at about the same time and are alike into one work each.
 
-All requests that have been gathered begin in one turn. What a request asks beside its inputs is
-read once (`known_questions`); the inputs of alike requests are read as one array. A request that
+All requests that have been gathered begin in one turn. What requests ask beside their inputs is
+read once (`request_templates`); the inputs of alike requests are read as one array. A request that
 cannot be joined, or whose joint work fails, runs apart and has the answer, or the error, that it
 would have had alone.
 
@@ -20,8 +20,8 @@ from adcaptum.service.handlers import admission
 from adcaptum.service.handlers.joint import likeness
 from adcaptum.service.handlers.joint.gathering_rule import GatheringRule
 from adcaptum.service.handlers.joint.joint_computation import JointComputation
-from adcaptum.service.handlers.joint.known_questions import KnownQuestions
 from adcaptum.service.handlers.joint.member import Asked, Member, Seat
+from adcaptum.service.handlers.joint.request_templates import RequestTemplates
 from adcaptum.service.handlers.plans import ExplanationPlan
 from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.requests.parsed_request import ParsedRequest
@@ -58,7 +58,7 @@ class Gatherer:
         """
         self._metrics = metrics
         self._dispatcher = dispatcher
-        self._questions = KnownQuestions()
+        self._templates = RequestTemplates()
         self._rule = GatheringRule()
         self._gathered: dict[Group, list[Member]] = {}
         self._keyed: dict[bytes, Member] = {}
@@ -69,7 +69,7 @@ class Gatherer:
 
     def takes(self, asked: Asked) -> bool:
         """Returns whether a request may be joined with others, as far as is known."""
-        known = self._questions.find(asked.alike, 1, likeness.examples(asked.message))
+        known = self._templates.find(asked.alike, 1, likeness.examples(asked.message))
         return known is None or self._dispatcher.runs_in_loop(asked.model, known.cost)
 
     def enter(self, asked: Asked, due: float | None) -> Seat:
@@ -229,7 +229,7 @@ class Gatherer:
             [member.asked.question for member in members],
             [member.examples for member in members],
         )
-        parsed, cost = self._questions.read(request, first, question, len(members))
+        parsed, cost = self._templates.read(request, first, question, len(members))
         if not self._dispatcher.runs_in_loop(model, cost, members=len(members)):
             return None
         if _may_be_cut(parsed, cost, members):

@@ -9,7 +9,7 @@ import torch
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import parsed_request
 from adcaptum.service.requests.questions.preparations import MOST_BYTES, MOST_SHAPES
-from adcaptum.service.requests.questions.questions import Questions
+from adcaptum.service.requests.questions.resolved_questions import ResolvedQuestions
 from adcaptum.v1 import explain_spec_pb2
 from tests.unit.service import asking
 from tests.unit.service.asking import READING, index, method, typed
@@ -50,7 +50,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def read(questions: Questions, model: ServedModel, rows: Any, **fields: Any) -> Any:
+def read(questions: ResolvedQuestions, model: ServedModel, rows: Any, **fields: Any) -> Any:
     request = asking.explain(rows, targets=[index(1)], **fields)
     return parsed_request.read(request, model, questions.of(request, model), READING)
 
@@ -68,17 +68,17 @@ def content(parsed: parsed_request.ParsedRequest) -> list[Any]:
 
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_the_second_request_is_read_as_the_first_one_would_be(name: str) -> None:
-    model, questions = layered(), Questions()
+    model, questions = layered(), ResolvedQuestions()
     read(questions, model, ROWS, **QUESTIONS[name])
     second = read(questions, model, ROWS + 1, **QUESTIONS[name])
-    alone = read(Questions(), model, ROWS + 1, **QUESTIONS[name])
+    alone = read(ResolvedQuestions(), model, ROWS + 1, **QUESTIONS[name])
     assert content(second) == content(alone)
     fewer = read(questions, model, ROWS[:3] * 2, **QUESTIONS[name])
-    assert content(fewer) == content(read(Questions(), model, ROWS * 2, **QUESTIONS[name]))
+    assert content(fewer) == content(read(ResolvedQuestions(), model, ROWS * 2, **QUESTIONS[name]))
 
 
 def test_baselines_are_made_once_for_a_shape() -> None:
-    model, questions = layered(), Questions()
+    model, questions = layered(), ResolvedQuestions()
     first, second = (read(questions, model, ROWS + each) for each in range(2))
     assert first.parts[0].baselines is second.parts[0].baselines
     other = read(questions, model, ROWS[:2])
@@ -87,7 +87,7 @@ def test_baselines_are_made_once_for_a_shape() -> None:
 
 
 def test_few_shapes_and_small_baselines_are_remembered() -> None:
-    model, questions = tokens(), Questions()
+    model, questions = tokens(), ResolvedQuestions()
 
     def remembered(length: int) -> bool:
         ids = np.ones((1, length), np.int64)
@@ -103,7 +103,7 @@ def test_few_shapes_and_small_baselines_are_remembered() -> None:
 
 
 def test_numbers_are_the_requests_own() -> None:
-    model, questions = layered(), Questions()
+    model, questions = layered(), ResolvedQuestions()
     first = read(questions, model, ROWS)
     second = read(questions, model, -ROWS)
     assert torch.equal(first.inputs.tensors[0], -second.inputs.tensors[0])

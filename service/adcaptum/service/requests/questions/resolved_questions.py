@@ -1,4 +1,4 @@
-"""The questions that were asked last, resolved: most requests ask what others asked before."""
+"""Resolved questions: those that were asked last; most requests ask what others asked before."""
 
 from collections import OrderedDict
 from typing import Final
@@ -21,7 +21,7 @@ TARGET_BYTES: Final = 1 << 9
 """The memory of one explained number of a question."""
 
 
-class Questions:
+class ResolvedQuestions:
     """A memory of resolved questions, bounded in bytes. For the event loop only.
 
     Attributes:

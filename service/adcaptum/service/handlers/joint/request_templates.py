@@ -1,4 +1,4 @@
-"""Known questions: what requests ask beside their inputs, read and checked once."""
+"""Templates of joint requests: all that alike requests ask beside their inputs, read once."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -21,10 +21,10 @@ from adcaptum.service.runtime.cost import Cost
 from adcaptum.v1 import explanation_service_pb2 as pb
 
 MOST_BYTES: Final = 8 << 20
-"""The most memory of all known questions."""
+"""The most memory of all templates."""
 
 ENTRY_BYTES: Final = 8 << 10
-"""The memory of a question beside its tensors and its message: Python's objects."""
+"""The memory of a template beside its tensors and its message: Python's objects."""
 
 PLAIN: Final = Reading(0)
 """The bounds of reading plain numbers, which take no time to speak of."""
@@ -33,8 +33,8 @@ NOTHING: Final = Inputs((torch.zeros(0),))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class KnownQuestion:
-    """A question about a number of examples, without them.
+class RequestTemplate:
+    """A request about a number of examples, without them.
 
     Attributes:
         parsed: The request, without inputs.
@@ -46,8 +46,8 @@ class KnownQuestion:
     cost: Cost
     nbytes: int
 
-    def asked(self, request: pb.ExplainRequest, targets: Targets) -> ParsedRequest:
-        """Reads the inputs of a request that asks this question.
+    def filled(self, request: pb.ExplainRequest, targets: Targets) -> ParsedRequest:
+        """Reads the inputs of a request into the template.
 
         Args:
             request: The request.
@@ -75,8 +75,8 @@ class KnownQuestion:
         )
 
 
-class KnownQuestions:
-    """The questions that were asked last, bounded in bytes.
+class RequestTemplates:
+    """The templates that were used last, bounded in bytes.
 
     Attributes:
         nbytes: Their memory.
@@ -84,11 +84,11 @@ class KnownQuestions:
 
     def __init__(self, max_bytes: int = MOST_BYTES) -> None:
         self._max_bytes = max_bytes
-        self._known: OrderedDict[Hashable, KnownQuestion] = OrderedDict()
+        self._known: OrderedDict[Hashable, RequestTemplate] = OrderedDict()
         self.nbytes = 0
 
-    def find(self, alike: Hashable, requests: int, examples: int) -> KnownQuestion | None:
-        """Returns a question that is known.
+    def find(self, alike: Hashable, requests: int, examples: int) -> RequestTemplate | None:
+        """Returns the template of some requests; None if there is none.
 
         Args:
             alike: What the requests have in common.
@@ -118,7 +118,7 @@ class KnownQuestions:
         examples = request.inputs[0].shape[0]
         known = self.find(asked.alike, requests, examples)
         if known is not None:
-            return known.asked(request, question.targets), known.cost
+            return known.filled(request, question.targets), known.cost
         # Each may use the rows of its own budget.
         budget = replace(question.budget, max_rows=question.budget.max_rows * requests)
         question = replace(question, budget=budget)
@@ -128,15 +128,15 @@ class KnownQuestions:
             self._keep((asked.alike, requests, examples), _without_inputs(parsed, cost))
         return parsed, cost
 
-    def _keep(self, key: Hashable, question: KnownQuestion) -> None:
-        self._known[key] = question
-        self.nbytes += question.nbytes
+    def _keep(self, key: Hashable, template: RequestTemplate) -> None:
+        self._known[key] = template
+        self.nbytes += template.nbytes
         while self.nbytes > self._max_bytes:
             _, oldest = self._known.popitem(last=False)
             self.nbytes -= oldest.nbytes
 
 
-def _without_inputs(parsed: ParsedRequest, cost: Cost) -> KnownQuestion:
+def _without_inputs(parsed: ParsedRequest, cost: Cost) -> RequestTemplate:
     part, question = parsed.parts[0], parsed.question
     kept: list[Tensor] = [*part.baselines.tensors, *(parsed.masks.tensors if parsed.masks else ())]
     if part.starts is not None:
@@ -144,4 +144,6 @@ def _without_inputs(parsed: ParsedRequest, cost: Cost) -> KnownQuestion:
     kept += [each for each in question.targets.numbers if isinstance(each, Tensor)]
     size = ENTRY_BYTES + 2 * question.spec.ByteSize() + sum([each.nbytes for each in kept])
     parts = (Part(0, NOTHING, part.baselines, part.starts),)
-    return KnownQuestion(replace(parsed, inputs=NOTHING, parts=parts, lone_parts=parts), cost, size)
+    return RequestTemplate(
+        replace(parsed, inputs=NOTHING, parts=parts, lone_parts=parts), cost, size
+    )

@@ -8,7 +8,10 @@ import pytest
 
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests.questions.questions import MOST_SPEC_BYTES, Questions
+from adcaptum.service.requests.questions.resolved_questions import (
+    MOST_SPEC_BYTES,
+    ResolvedQuestions,
+)
 from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb, model_pb2
 from tests.unit.service import asking
 from tests.unit.service.asking import every, index, method, tensor, typed
@@ -33,7 +36,7 @@ def with_presets() -> ServedModel:
 
 
 def test_equal_questions_are_resolved_once_wherever_they_come_from() -> None:
-    questions, model = Questions(), with_presets()
+    questions, model = ResolvedQuestions(), with_presets()
     first = questions.of(asked(preset="sure"), model)
     assert questions.of(asked(preset="sure"), model) is first
     own = asked(methods=[method("integrated_gradients")], targets=[index(1)], seed=3)
@@ -45,13 +48,13 @@ def test_equal_questions_are_resolved_once_wherever_they_come_from() -> None:
 
 
 def test_another_model_is_asked_another_question() -> None:
-    questions, model = Questions(), served()[0]
+    questions, model = ResolvedQuestions(), served()[0]
     other = replace(model, identity=model_pb2.ModelIdentity(name="tiny", version="1", digest="x"))
     assert questions.of(asked(), model) is not questions.of(asked(), other)
 
 
 def test_the_request_may_change_or_go_without_the_question() -> None:
-    questions, model = Questions(), with_presets()
+    questions, model = ResolvedQuestions(), with_presets()
     request = asked(preset="sure", targets=[index(0)])
     found = questions.of(request, model)
     request.spec.targets[0].index.values[0] = 1
@@ -75,7 +78,7 @@ def test_the_request_may_change_or_go_without_the_question() -> None:
     ids=["data", "values", "mask", "long"],
 )
 def test_large_questions_are_not_kept(fields: dict[str, Any]) -> None:
-    questions, model = Questions(), served()[0]
+    questions, model = ResolvedQuestions(), served()[0]
     found = questions.of(asked(**fields), model)
     again = questions.of(asked(**fields), model)
     assert found is not again
@@ -84,7 +87,7 @@ def test_large_questions_are_not_kept(fields: dict[str, Any]) -> None:
 
 
 def test_the_memory_is_bounded_and_the_last_ones_are_kept() -> None:
-    questions, model = Questions(max_bytes=1 << 20), served()[0]
+    questions, model = ResolvedQuestions(max_bytes=1 << 20), served()[0]
     last = None
     for seed in range(1000):
         last = questions.of(asked(seed=seed), model)
@@ -98,7 +101,7 @@ def test_the_memory_is_bounded_and_the_last_ones_are_kept() -> None:
 
 
 def test_a_question_that_is_refused_takes_no_place() -> None:
-    questions, model = Questions(), served()[0]
+    questions, model = ResolvedQuestions(), served()[0]
     for _ in range(2):
         with pytest.raises(InvalidRequest):
             questions.of(asked(methods=[method("salienzy")]), model)
@@ -106,7 +109,7 @@ def test_a_question_that_is_refused_takes_no_place() -> None:
 
 
 def test_a_question_is_kept_up_to_a_length() -> None:
-    questions, model = Questions(), served()[0]
+    questions, model = ResolvedQuestions(), served()[0]
     target = explain_spec_pb2.Target(index=explain_spec_pb2.OutputIndex(values=[1] * 64))
     request = asked(targets=[target] * (MOST_SPEC_BYTES // 64))
     assert len(request.spec.SerializeToString()) > MOST_SPEC_BYTES
