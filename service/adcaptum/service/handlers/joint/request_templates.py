@@ -27,7 +27,7 @@ ENTRY_BYTES: Final = 8 << 10
 """The memory of a template beside its tensors and its message: Python's objects."""
 
 PLAIN: Final = Reading(0)
-"""The bounds of reading plain numbers, which take no time to speak of."""
+"""The bounds of reading plain numbers, which takes microseconds: no deadline, no images."""
 
 NOTHING: Final = Inputs((torch.zeros(0),))
 
