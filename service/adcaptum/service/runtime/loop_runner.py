@@ -17,9 +17,6 @@ IDLE_PASSES: Final = 8
 is due: gRPC hands over one request in several passes, and requests that come together share a
 batch (docs/decisions/0050-light-requests-in-the-event-loop.md)."""
 
-SELDOM_SECONDS: Final = 0.004
-"""The usual time between requests from which on they share no batch, and a step waits for none."""
-
 YIELDS_BETWEEN_STEPS: Final = 24
 """The passes of the event loop between steps while rows wait: a request that arrives, and an answer
 that leaves, need several of them, and each would wait for a batch otherwise."""
@@ -86,9 +83,7 @@ class LoopRunner(EngineRunner):
             return
         self._passes = self._passes + 1 if arrivals == self._seen else 0
         self._seen = arrivals
-        queue = self.core.queue
-        waits = 0 < arrivals < MOST_ARRIVALS and queue.gap < SELDOM_SECONDS
-        if waits and self._passes < IDLE_PASSES:
+        if 0 < arrivals < MOST_ARRIVALS and self._passes < IDLE_PASSES:
             self._loop.call_soon(self._step_in_loop)
             return
         self._take_step()

@@ -80,11 +80,6 @@ class Arrivals:
         """Returns the number of works."""
         return self._count
 
-    @property
-    def gap(self) -> float:
-        """The usual time between two works, in seconds; infinite before some have come."""
-        return self._bursts.gap
-
     def add(self, work: Work) -> None:
         """Adds a work."""
         callers = self._callers[work.request.priority]

@@ -43,11 +43,6 @@ class StepQueue:
         return len(self._arrived)
 
     @property
-    def gap(self) -> float:
-        """The usual time between two works, in seconds; infinite before some have come."""
-        return self._arrived.gap
-
-    @property
     def has_work(self) -> bool:
         """True if a step would find something to do."""
         return bool(self._arrived or self._stops or self._scheduler.waiting_rows)

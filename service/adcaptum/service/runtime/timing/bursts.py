@@ -27,11 +27,6 @@ class Bursts:
         self._first = self._last = -inf
         self._waiting = False
 
-    @property
-    def gap(self) -> float:
-        """The middle one of the last gaps, in seconds; infinite before there are as many."""
-        return sorted(self._gaps)[REMEMBERED // 2]
-
     def arrive(self, now: float) -> None:
         """Notes an arrival.
 
@@ -56,7 +51,7 @@ class Bursts:
             overhead: What a batch takes beside its rows, in seconds.
             most: The longest wait of the first arrival, in seconds.
         """
-        gap = self.gap
+        gap = sorted(self._gaps)[REMEMBERED // 2]
         if gap * FEWEST > overhead:
             return 0.0
         until = min(self._last + max(2 * gap, LEAST_SECONDS), self._first + most)
