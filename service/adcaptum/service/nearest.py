@@ -38,6 +38,8 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
         return f"Did you mean {' or '.join(map(repr, close))}?"
     if not known:
         return "There are none."
+    if len(known) == 1:
+        return f"There is only {known[0]!r}."
     shown = ", ".join(map(repr, known[:20]))
     return f"There are {shown}{' and others' if len(known) > 20 else ''}."
 

@@ -21,6 +21,10 @@ def test_where_nothing_is_near_all_are_told() -> None:
     assert did_you_mean("zzz", ["b", "a"]) == "There are 'a', 'b'."
 
 
+def test_a_single_name_is_told_as_one() -> None:
+    assert did_you_mean("2", ["1"]) == "There is only '1'."
+
+
 def test_where_there_is_nothing_that_is_told() -> None:
     assert did_you_mean("zzz", []) == "There are none."
 

@@ -43,6 +43,12 @@ def test_what_is_no_image_is_refused(data: bytes) -> None:
         images.from_bytes(Bytes((data,), (1,)), PHOTO, "x", 10_000)
 
 
+@pytest.mark.parametrize("contents", ["data", "values"])
+def test_errors_name_the_field_that_has_the_images(contents: str) -> None:
+    with pytest.raises(InvalidRequest, match=rf"^x\.{contents}\[0\]: not a readable"):
+        images.from_bytes(Bytes((b"nope",), (1,)), PHOTO, "x", 10_000, contents=contents)
+
+
 def test_other_formats_are_refused() -> None:
     with pytest.raises(InvalidRequest, match="not a readable PNG or JPEG"):
         images.from_bytes(Bytes((encoded(9, 9, "BMP"),), (1,)), PHOTO, "x", 10_000)

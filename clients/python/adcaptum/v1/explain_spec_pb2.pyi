@@ -119,10 +119,12 @@ class Target(_message.Message):
     ALL_FIELD_NUMBER: _builtins.int
     NEURON_FIELD_NUMBER: _builtins.int
     label: _builtins.str
-    """A class by its label. LABEL_UNKNOWN, with the nearest labels, if there is none."""
+    """A class by its label, one of ModelOutput.labels. LABEL_UNKNOWN, with the nearest labels, if there is
+    none.
+    """
     top_k: _builtins.int
     """The k classes with the largest outputs of each example, k from 1 to the number of classes, at
-    most 4,096: k targets.
+    most 4,096: k targets. FIELD_INVALID if out of range.
     """
     @_builtins.property
     def argmax(self) -> Global___Argmax:
@@ -317,7 +319,9 @@ Global___Baseline: _TypeAlias = Baseline  # noqa: Y015
 
 @_typing.final
 class FeatureMask(_message.Message):
-    """FeatureMask groups elements of an input, or of a layer, into features."""
+    """FeatureMask groups elements of an input, or of a layer, into features. Each element of a feature gets
+    the whole contribution of the feature.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -457,8 +461,9 @@ class OutputOptions(_message.Message):
     channel_reduction: Global___ChannelReduction.ValueType
     """Combination of the channels of images."""
     max_features: _builtins.int
-    """Most features per attribution, largest magnitude first; of interactions, those whose contributions
-    have the largest sum of magnitudes. At least 1. Unset: all.
+    """Most elements per attribution, largest magnitude first, each counted also where a feature mask groups
+    several; of interactions, the features whose contributions have the largest sum of magnitudes. At
+    least 1. Unset: all.
     """
     datatype: _builtins.str
     """Datatype of attributions: FP32, FP64 or FP16. Unset: FP32."""
@@ -514,7 +519,8 @@ class ExplainSpec(_message.Message):
     """ExplainSpec is a question to a model: all that decides an answer beside the model and its inputs.
 
     A request gives a preset and a spec of its own. A field that is set in the spec (a list that is not
-    empty) replaces the preset's field as a whole.
+    empty, a message even if it is empty) replaces the preset's field as a whole: an empty `site` stands
+    for the inputs, an empty `budget` for none, and an `output` with one option has the others unset.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -530,7 +536,9 @@ class ExplainSpec(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     DETERMINISTIC_FIELD_NUMBER: _builtins.int
     seed: _builtins.int
-    """Seed of all sampling, at least 0. Equal requests with equal seeds have equal answers. Unset: 0."""
+    """Seed of all sampling, at least 0. Equal requests with equal seeds have equal answers. Unset: 0. JSON
+    takes a number or a string, and replies have a string.
+    """
     deterministic: _builtins.bool
     """True: bit-identical on machines of one kind under any load. Slower: shares no batch. On accelerators
     as far as kernels allow. Unset: false.

@@ -108,14 +108,15 @@ class Attribution(_message.Message):
     INDICES_FIELD_NUMBER: _builtins.int
     SHAPE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name of the input or layer."""
+    """Name of the input or layer; of a layer ModelLayer.name, also if the request has its alias."""
     part: _builtins.int
     """Position of the tensor at a layer with several tensors, from 0. 0 for inputs."""
     @_builtins.property
     def values(self) -> _tensor_pb2.Tensor:
         """Contributions, without the batch dimension. The shape is that of the input (or layer), without the
-        channels of images if they are summed; [1, height, width] for class activation maps; [tokens] for
-        texts. With OutputOptions.max_features: one number per kept feature, largest magnitude first.
+        channels of images if they are summed; [1, height, width] of the layer for class activation maps;
+        [tokens] for texts. With OutputOptions.max_features: one number per kept element, largest magnitude
+        first.
         """
 
     @_builtins.property
@@ -127,8 +128,8 @@ class Attribution(_message.Message):
 
     @_builtins.property
     def indices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """With OutputOptions.max_features: position of each kept feature in the flattened array of `shape`.
-        Empty without.
+        """With OutputOptions.max_features: position of each kept element in the flattened array of `shape`; of
+        tables and texts also in InputFeatures.names. Empty without.
         """
 
     @_builtins.property
@@ -207,9 +208,11 @@ class ErrorEstimate(_message.Message):
     completeness: _builtins.float
     """|sum of the attributions - (output - baseline output)|, in units of the output."""
     standard_error: _builtins.float
-    """Largest standard error of an attribution, in units of the output."""
+    """Largest standard error of a contribution, in units of the output."""
     relative: _builtins.float
-    """Estimate that Budget.tolerance is compared with. Set if the request has a tolerance."""
+    """Estimate that Budget.tolerance is compared with: a ratio, 0.01 for 1 %. Set if the request has a
+    tolerance.
+    """
     def __init__(
         self,
         *,
@@ -338,7 +341,9 @@ class Failure(_message.Message):
     message: _builtins.str
     """Explanation for people."""
     field: _builtins.str
-    """Path of the request's field that caused it: spec.methods[1]. Empty if none did."""
+    """Path of the request's field that caused it, with which `message` begins: spec.methods[1]. Empty if
+    none did.
+    """
     def __init__(
         self,
         *,
@@ -369,14 +374,14 @@ class MethodResult(_message.Message):
     FAILURE_FIELD_NUMBER: _builtins.int
     NON_FINITE_FIELD_NUMBER: _builtins.int
     rows_used: _builtins.int
-    """Rows that were evaluated for it. Always set in an answer."""
+    """Rows that were evaluated for all its explanations together. Always set in an answer."""
     stop_reason: Global___StopReason.ValueType
     """Reason for which it ended: that of the explanation that fell short the most."""
     non_finite: _builtins.int
     """Number of attributions that are NaN or infinite, and say nothing of their features."""
     @_builtins.property
     def method(self) -> _method_pb2.MethodSpec:
-        """Method with every parameter, defaults included."""
+        """Method with every parameter, defaults included, except unset ones without Parameter.default_value."""
 
     @_builtins.property
     def explanations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Explanation]:
@@ -433,7 +438,7 @@ class InputFeatures(_message.Message):
     """Position of the example in the request. Unset: all examples, as for tables."""
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names, in the order of the attributions."""
+        """Names, in the order of the elements. All of them, also with OutputOptions.max_features."""
 
     @_builtins.property
     def starts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -488,7 +493,7 @@ class LabelScore(_message.Message):
     label: _builtins.str
     """Name of the class."""
     score: _builtins.float
-    """Output, as the model gives it. Always set."""
+    """Output, as the model gives it (ModelOutput.kind). Always set."""
     probability: _builtins.float
     """Softmax of the outputs where they are logits; `score` where they are probabilities. Unset for others."""
     def __init__(

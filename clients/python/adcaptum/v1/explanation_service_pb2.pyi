@@ -357,7 +357,7 @@ class ExplainStreamRequest(_message.Message):
     EXPLAIN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def explain(self) -> Global___ExplainRequest:
-        """The request. Required."""
+        """The request. Required. Paths of fields in errors are those in Explain: spec.seed."""
 
     def __init__(
         self,

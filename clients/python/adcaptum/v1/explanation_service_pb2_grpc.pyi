@@ -35,13 +35,22 @@ class ExplanationServiceStub:
     ResourceInfo; FAILED_PRECONDITION PreconditionFailure; UNAVAILABLE and RESOURCE_EXHAUSTED RetryInfo.
     INTERNAL shows only the request's id, under which the server's log has the rest.
 
+    A required field that is missing and a value that is out of range have the reason FIELD_INVALID where
+    their comment names no other.
+
     Fields of requests that the server does not know are refused (FIELD_UNKNOWN). Clients ignore fields of
     replies that they do not know.
 
     A request has at most 64 KiB beside the data of its tensors, at most 131,072 elements in their
     `values`, and at most 64 tensors of a kind; above 64 KiB it has at most 2,048 fields
     (REQUEST_TOO_LARGE). Its images have together at most twice the pixels of the largest allowed image,
-    its texts at most 1 MiB (FIELD_INVALID).
+    its texts at most 1 MiB (FIELD_INVALID). Messages have at most 64 MiB in either direction, unless the
+    server's owner chose otherwise. Most gRPC clients accept 4 MiB by default, less than explanations of a
+    few photographs: raise it.
+
+    The gRPC deadline is the time that an answer may take. The server refuses at once what it cannot do by
+    then (DEADLINE_TOO_SHORT); OnDeadline chooses what comes of a request that is late. Without a deadline a
+    request takes as long as it takes.
 
     Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller; without it, the
     peer's address does. Callers share the device evenly. `x-request-id` is an id for logs, opaque and not
@@ -77,13 +86,22 @@ class ExplanationServiceAsyncStub(ExplanationServiceStub):
     ResourceInfo; FAILED_PRECONDITION PreconditionFailure; UNAVAILABLE and RESOURCE_EXHAUSTED RetryInfo.
     INTERNAL shows only the request's id, under which the server's log has the rest.
 
+    A required field that is missing and a value that is out of range have the reason FIELD_INVALID where
+    their comment names no other.
+
     Fields of requests that the server does not know are refused (FIELD_UNKNOWN). Clients ignore fields of
     replies that they do not know.
 
     A request has at most 64 KiB beside the data of its tensors, at most 131,072 elements in their
     `values`, and at most 64 tensors of a kind; above 64 KiB it has at most 2,048 fields
     (REQUEST_TOO_LARGE). Its images have together at most twice the pixels of the largest allowed image,
-    its texts at most 1 MiB (FIELD_INVALID).
+    its texts at most 1 MiB (FIELD_INVALID). Messages have at most 64 MiB in either direction, unless the
+    server's owner chose otherwise. Most gRPC clients accept 4 MiB by default, less than explanations of a
+    few photographs: raise it.
+
+    The gRPC deadline is the time that an answer may take. The server refuses at once what it cannot do by
+    then (DEADLINE_TOO_SHORT); OnDeadline chooses what comes of a request that is late. Without a deadline a
+    request takes as long as it takes.
 
     Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller; without it, the
     peer's address does. Callers share the device evenly. `x-request-id` is an id for logs, opaque and not
@@ -115,13 +133,22 @@ class ExplanationServiceServicer(metaclass=_abc_1.ABCMeta):
     ResourceInfo; FAILED_PRECONDITION PreconditionFailure; UNAVAILABLE and RESOURCE_EXHAUSTED RetryInfo.
     INTERNAL shows only the request's id, under which the server's log has the rest.
 
+    A required field that is missing and a value that is out of range have the reason FIELD_INVALID where
+    their comment names no other.
+
     Fields of requests that the server does not know are refused (FIELD_UNKNOWN). Clients ignore fields of
     replies that they do not know.
 
     A request has at most 64 KiB beside the data of its tensors, at most 131,072 elements in their
     `values`, and at most 64 tensors of a kind; above 64 KiB it has at most 2,048 fields
     (REQUEST_TOO_LARGE). Its images have together at most twice the pixels of the largest allowed image,
-    its texts at most 1 MiB (FIELD_INVALID).
+    its texts at most 1 MiB (FIELD_INVALID). Messages have at most 64 MiB in either direction, unless the
+    server's owner chose otherwise. Most gRPC clients accept 4 MiB by default, less than explanations of a
+    few photographs: raise it.
+
+    The gRPC deadline is the time that an answer may take. The server refuses at once what it cannot do by
+    then (DEADLINE_TOO_SHORT); OnDeadline chooses what comes of a request that is late. Without a deadline a
+    request takes as long as it takes.
 
     Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller; without it, the
     peer's address does. Callers share the device evenly. `x-request-id` is an id for logs, opaque and not

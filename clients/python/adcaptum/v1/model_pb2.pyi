@@ -75,7 +75,8 @@ class _InputKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InputKind.V
     """Columns of a table, described by ModelInput.features."""
     INPUT_KIND_IMAGE: _InputKind.ValueType  # 3
     """Images: [batch, channels, height, width] as the model takes them; UINT8 pixels [batch, height, width,
-    channels]; or BYTES, encoded PNG or JPEG images.
+    channels]; or BYTES, encoded PNG or JPEG images. Pixels and encoded images are resized and cropped as
+    the model's owner declares, and scaled from 0…255 to 0…1.
     """
     INPUT_KIND_TEXT: _InputKind.ValueType  # 4
     """Texts: BYTES of UTF-8, which the model's tokenizer splits."""
@@ -91,7 +92,8 @@ INPUT_KIND_TABULAR: InputKind.ValueType  # 2
 """Columns of a table, described by ModelInput.features."""
 INPUT_KIND_IMAGE: InputKind.ValueType  # 3
 """Images: [batch, channels, height, width] as the model takes them; UINT8 pixels [batch, height, width,
-channels]; or BYTES, encoded PNG or JPEG images.
+channels]; or BYTES, encoded PNG or JPEG images. Pixels and encoded images are resized and cropped as
+the model's owner declares, and scaled from 0…255 to 0…1.
 """
 INPUT_KIND_TEXT: InputKind.ValueType  # 4
 """Texts: BYTES of UTF-8, which the model's tokenizer splits."""
@@ -135,8 +137,8 @@ class ModelRef(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     ALIAS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name of the model, of the form [A-Za-z0-9][A-Za-z0-9._-]{0,127}. Required. MODEL_NOT_FOUND, with
-    the nearest names, if there is none.
+    """Name of the model, of the form [A-Za-z0-9][A-Za-z0-9._-]{0,127}. Required: FIELD_INVALID if empty.
+    MODEL_NOT_FOUND, with the nearest names, if there is none.
     """
     version: _builtins.str
     """Name of the version. VERSION_NOT_FOUND if there is none."""

@@ -21,7 +21,11 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Tensor(_message.Message):
-    """Tensor is a dense array: the values of one input, output, baseline, mask or attribution."""
+    """Tensor is a dense array: the values of one input, output, baseline, mask or attribution.
+
+    Replies have the form of the request's inputs: if one of them came as `values`, tensors of at most
+    65,536 numbers are `values`; all others are `data`.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -42,8 +46,8 @@ class Tensor(_message.Message):
     """
     data: _builtins.bytes
     """The elements in row-major order, little-endian, without padding. Before each element of BYTES
-    stands its length in bytes, an unsigned 32-bit number. FIELD_INVALID if the number of bytes
-    differs from what `datatype` and `shape` imply.
+    stands its length in bytes, an unsigned 32-bit number; a BOOL is the byte 0 or 1. FIELD_INVALID if
+    the number of bytes differs from what `datatype` and `shape` imply.
     """
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

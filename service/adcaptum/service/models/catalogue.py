@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from time import time
 from types import MappingProxyType
 
-from adcaptum.service.errors import ModelFailed, NotFound, Reason, Unavailable
+from adcaptum.service.errors import InvalidRequest, ModelFailed, NotFound, Reason, Unavailable
 from adcaptum.service.models.repository.stored_models import StoredModel
 from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.nearest import did_you_mean
 from adcaptum.v1 import model_pb2
 
 
@@ -67,8 +68,11 @@ class Catalogue:
         """Returns the entry of a model.
 
         Raises:
+            InvalidRequest: The name is empty.
             NotFound: There is none.
         """
+        if not name:
+            raise InvalidRequest("model.name", f"missing. {did_you_mean(name, self._entries)}")
         if name not in self._entries:
             raise NotFound("model", name, self._entries)
         return self._entries[name]

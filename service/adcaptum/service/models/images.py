@@ -31,6 +31,8 @@ def from_bytes(
     field: str,
     max_pixels: int,
     check: Callable[[], None] = lambda: None,
+    *,
+    contents: str = "data",
 ) -> Tensor:
     """Decodes PNG and JPEG images, `(rows, channels, height, width)` in 0..1.
 
@@ -40,6 +42,7 @@ def from_bytes(
         field: Where they stand in the request, for errors.
         max_pixels: The most pixels of an image.
         check: Called before each image; raises if nobody waits for the images any longer.
+        contents: The tensor's field that has them, for errors.
 
     Raises:
         InvalidRequest: One is neither, is broken, or has more than `max_pixels` pixels.
@@ -49,7 +52,7 @@ def from_bytes(
     rows: list[Tensor] = []
     for index, data in enumerate(images.items):
         check()
-        where = f"{field}.data[{index}]"
+        where = f"{field}.{contents}[{index}]"
         rows.append(_fit(_decode(data, declared, where, max_pixels), declared, where))
     return torch.cat(_of_one_size(rows, field))
 

@@ -130,7 +130,14 @@ def read_one(
     if isinstance(values, Bytes):
         if not image:
             raise InvalidRequest(f"{field}.values", f"texts; must be numbers, {declared.datatype}")
-        return images.from_bytes(values, declared, field, reading.max_image_pixels, reading.check)
+        return images.from_bytes(
+            values,
+            declared,
+            field,
+            reading.max_image_pixels,
+            reading.check,
+            contents="values" if typed else "data",
+        )
     if own != declared.datatype:
         return images.from_pixels(values, declared, field)
     if typed:

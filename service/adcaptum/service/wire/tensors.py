@@ -266,6 +266,10 @@ def _checked_shape(lengths: Sequence[int], field: str) -> tuple[int, ...]:
 
 def check_datatype(datatype: str, field: str) -> None:
     """Raises `InvalidRequest` if there is no such datatype."""
+    if not datatype:
+        raise InvalidRequest(
+            f"{field}.datatype", f"missing; must be one of {', '.join(sorted(DATATYPES))}"
+        )
     if datatype not in DATATYPES:
         hint = did_you_mean(datatype, DATATYPES)
         raise InvalidRequest(f"{field}.datatype", f"{shortened(datatype)} is unknown. {hint}")

@@ -89,3 +89,8 @@ def test_large_tensors_are_copied_as_they_are() -> None:
     read = tensors.decode(message, "inputs[0]")
     assert isinstance(read, torch.Tensor)
     torch.testing.assert_close(read, values, rtol=0, atol=0)
+
+
+def test_data_without_a_datatype_lack_it() -> None:
+    with pytest.raises(InvalidRequest, match=r"x\.datatype: missing; must be one of BF16, BOOL"):
+        tensors.decode(tensor_pb2.Tensor(data=bytes(4), shape=[1]), "x")
