@@ -192,10 +192,10 @@ def _explain_request(
         ref = model_ref(model, options.get("version"), options.get("alias"))
         inputs = yield from _read_files(known, ref, inputs)
     request = explain_request(model, inputs, options)
-    numbers = list(request.inputs)
+    tensors = list(request.inputs)
     if request.HasField("spec"):
-        numbers += _baselines_of(request)
-    yield from _convert(known, request.model, numbers)
+        tensors += _baselines_of(request)
+    yield from _convert(known, request.model, tensors)
     return request
 
 
