@@ -1,18 +1,20 @@
 """Explanations: an attribution of one example -> its message, written in place."""
 
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from adcaptum.engine.vocabulary.attribution import Attribution, StopReason
 from adcaptum.engine.vocabulary.target import Output
+from adcaptum.service.answers.answer_form import answer_form
 from adcaptum.service.answers.feature_names import feature_names
 from adcaptum.service.answers.piece_numbers import Array, PieceNumbers
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.pieces import Piece
 from adcaptum.service.wire import tensor_writer
-from adcaptum.v1 import explanation_pb2
+from adcaptum.service.wire.field_writer import begin, double, varint
+from adcaptum.v1 import explanation_pb2, tensor_pb2
 
 STOP_REASONS: Final = {
     StopReason.COMPLETED: explanation_pb2.STOP_REASON_COMPLETED,
@@ -24,23 +26,24 @@ STOP_REASONS: Final = {
 }
 
 MOST_FORMS: Final = 4096
-"""The most forms of explanations that are kept serialised, of some hundred bytes each."""
+"""The most forms of explanations, and of attributions, that are kept serialised: some hundred bytes
+each."""
 
+EXAMPLE: Final = b"\x08"
+"""The tag of `Explanation.example`."""
 
-class _Form(NamedTuple):
-    """The common part of explanations of one output: all but their numbers."""
+ATTRIBUTIONS: Final = explanation_pb2.Explanation.ATTRIBUTIONS_FIELD_NUMBER
+ERROR: Final = explanation_pb2.Explanation.ERROR_FIELD_NUMBER
 
-    target: int
-    output: tuple[int, ...]
-    label: str
-    reason: StopReason
-    names: tuple[str, ...]
-    shapes: tuple[tuple[int, ...], ...]
-    datatype: str
+_Attribution = tuple[bytes, int, bytes | memoryview]
+"""What is the same for all examples, the size of the data of each, and the data of all."""
 
 
 class PieceWriter:
     """Writes the explanations of a piece.
+
+    Most explanations differ in their numbers alone: these are put between bytes that are kept. All
+    others, and what is rare, are messages that are filled and serialised.
 
     Attributes:
         piece: The piece.
@@ -50,33 +53,30 @@ class PieceWriter:
     """
 
     __slots__ = (
-        "_as_values", "_form", "_index", "_indices", "_labels", "_most", "_names", "_parsed",
-        "_shapes", "attribution", "count", "numbers", "piece",
+        "_as_values", "_attributions", "_form", "_head", "_index", "_indices", "_parsed",
+        "attribution", "count", "numbers", "piece",
     )  # fmt: skip
 
     def __init__(self, parsed: ParsedRequest, piece: Piece, attribution: Attribution) -> None:
+        self._parsed = parsed
+        self._form = form = answer_form(parsed)
         self.piece = piece
         self.attribution = attribution
-        self.numbers = numbers = PieceNumbers.of(parsed, piece, attribution)
+        self.numbers = numbers = PieceNumbers(form, piece, attribution)
         self.count = len(numbers.values[0])
-        question, declaration = parsed.question, parsed.model.loaded.declaration
-        self._parsed = parsed
-        self._most = question.output.max_features
         self._as_values = as_values = parsed.inputs.as_values
-        of_inputs = question.layer is None or question.methods[piece.method].abilities.of_inputs
-        # At an embedding methods explain the first input alone.
-        inputs = declaration.inputs[: len(numbers.values)]
-        self._names = tuple([each.name for each in inputs]) if of_inputs else None
-        self._labels = declaration.outputs[0].labels
+        self._head = b""
+        self._index = form.indices[piece.target]
+        self._indices: list[list[int]] | None = None
         # A neuron is no output.
-        chosen = isinstance(piece.explicand.target, Output)
-        self._indices: list[list[int]] | None = piece.indices.tolist() if chosen else None
-        plain = of_inputs and not (as_values or self._most or numbers.errors or attribution.pairs)
-        self._form = b""
-        self._index: list[int] | None = None
-        self._shapes: tuple[tuple[int, ...], ...] | None = None
-        if plain and piece.part.inputs.texts is None:
-            self._shapes = tuple([array.shape[1:] for array in numbers.values])
+        if self._index is None and isinstance(piece.explicand.target, Output):
+            self._indices = piece.indices.tolist()
+        self._attributions: list[_Attribution] = []
+        if form.plain[piece.method] and not (as_values or numbers.errors or attribution.pairs):
+            self._attributions = [
+                _kept_attribution(name, form.datatype, array)
+                for name, array in zip(form.names, numbers.values, strict=True)
+            ]
 
     def write(self, into: explanation_pb2.Explanation, example: int, *, ended: bool) -> None:
         """Writes the explanation of an example.
@@ -86,56 +86,57 @@ class PieceWriter:
             example: The example's place in the piece.
             ended: Whether the explanation has ended, for a reason.
         """
-        numbers, attribution, shapes = self.numbers, self.attribution, self._shapes
-        index = None if self._indices is None else self._indices[example]
-        reasons = attribution.stop_reasons
-        if not self._form or reasons or index != self._index:
-            reason = reasons[example] if reasons else attribution.stop_reason
-            self._form = self._form_of(index, reason if ended else StopReason.UNFINISHED)
-            self._index = index
-        # Parsing kept bytes is faster than assigning one field after the other.
-        into.MergeFromString(self._form)
-        into.example = self.piece.part.first + example
-        if numbers.output is not None:
-            into.output = numbers.output[example]
-        if numbers.baseline_output is not None:
-            into.baseline_output = numbers.baseline_output[example]
-        if numbers.completeness is not None:
-            into.error.completeness = numbers.completeness[example]
-        if numbers.standard_error is not None:
-            into.error.standard_error = numbers.standard_error[example]
-        if numbers.relative is not None:
-            into.error.relative = numbers.relative[example]
-        if shapes is not None:
-            for message, array in zip(into.attributions, numbers.values, strict=True):
-                message.values.data = array[example].tobytes()
-        elif attribution.pairs:
-            self._write_interactions(into.interactions, example)
-        else:
-            for part in range(len(numbers.values)):
-                self._write_attribution(into.attributions.add(), example, part)
+        into.MergeFromString(self.serialised(example, ended=ended))
 
-    def _form_of(self, index: list[int] | None, reason: StopReason) -> bytes:
-        """Returns the common part of explanations of an output, serialised."""
-        labels, shapes = self._labels, self._shapes
-        label = labels[index[0]] if labels and index is not None and len(index) == 1 else ""
-        form = _Form(
-            self.piece.target,
-            tuple(index or ()),
-            label,
-            reason,
-            self._names if shapes is not None and self._names is not None else (),
-            shapes or (),
-            self._parsed.question.output.datatype,
-        )
-        return _serialised(form)
+    def serialised(self, example: int, *, ended: bool) -> bytes:
+        """Returns the explanation of an example, serialised.
+
+        Args:
+            example: The example's place in the piece.
+            ended: Whether the explanation has ended, for a reason.
+        """
+        numbers, attribution = self.numbers, self.attribution
+        reasons = attribution.stop_reasons
+        if not self._head or reasons or self._indices is not None:
+            reason = reasons[example] if reasons else attribution.stop_reason
+            index = self._index if self._indices is None else tuple(self._indices[example])
+            self._head = self._head_of(index or (), reason if ended else StopReason.UNFINISHED)
+        parts: list[bytes | memoryview] = [
+            self._head, EXAMPLE, varint(self.piece.part.first + example)
+        ]  # fmt: skip
+        for field, each in numbers.outputs:
+            parts.append(double(field, each[example]))
+        if numbers.error:
+            of_error = [double(field, each[example]) for field, each in numbers.error]
+            parts += (begin(ERROR, sum(map(len, of_error))), *of_error)
+        if not self._attributions:
+            return b"".join(parts) + self._others(example)
+        for head, size, data in self._attributions:
+            parts += (head, data[example * size : (example + 1) * size])
+        return b"".join(parts)
+
+    def _others(self, example: int) -> bytes:
+        """Returns attributions that are not kept as bytes, or interactions."""
+        message = explanation_pb2.Explanation()
+        if self.attribution.pairs:
+            self._write_interactions(message.interactions, example)
+        else:
+            for part in range(len(self.numbers.values)):
+                self._write_attribution(message.attributions.add(), example, part)
+        return message.SerializeToString()
+
+    def _head_of(self, index: tuple[int, ...], reason: StopReason) -> bytes:
+        """Returns the common part of explanations of an output: all but their numbers."""
+        labels = self._form.labels
+        label = labels[index[0]] if labels and len(index) == 1 else ""
+        return _head(self.piece.target, index, label, reason)
 
     def _write_interactions(self, into: explanation_pb2.Interactions, example: int) -> None:
         numbers = self.numbers
         values = numbers.values[0][example]
         errors = numbers.errors[0][example] if numbers.errors else None
         names = feature_names(self._parsed, self.piece, len(values))
-        most = self._most
+        most = self._form.most
         if most:
             kept = _largest(np.abs(values).sum(1), most)
             names = [names[place] for place in kept]
@@ -152,8 +153,8 @@ class PieceWriter:
         numbers = self.numbers
         values = numbers.values[part][example]
         errors = numbers.errors[part][example] if numbers.errors else None
-        if self._names is not None:
-            into.name = self._names[part]
+        if self._form.at_inputs[self.piece.method]:
+            into.name = self._form.names[part]
             texts = self.piece.part.inputs.texts
             if texts is not None:
                 length = len(texts.texts[example].tokens)
@@ -161,7 +162,7 @@ class PieceWriter:
         else:
             into.name = str(self._parsed.layer.layer) if self._parsed.layer is not None else ""
             into.part = part
-        most = self._most
+        most = self._form.most
         if most:
             kept = _largest(values, most)
             into.indices.extend(kept.tolist())
@@ -184,15 +185,29 @@ def _largest(values: Array, most: int) -> "np.ndarray[tuple[int], np.dtype[np.in
 
 
 @lru_cache(maxsize=MOST_FORMS)
-def _serialised(form: _Form) -> bytes:
+def _head(target: int, index: tuple[int, ...], label: str, reason: StopReason) -> bytes:
+    """Serialises the common part of explanations of an output."""
     message = explanation_pb2.Explanation(
-        target=form.target,
-        index=form.output,
-        label=form.label,
-        stop_reason=STOP_REASONS[form.reason],
+        target=target, index=index, label=label, stop_reason=STOP_REASONS[reason]
     )
-    for name, shape in zip(form.names, form.shapes, strict=True):
-        attribution = message.attributions.add(name=name)
-        attribution.values.datatype = form.datatype
-        attribution.values.shape.extend(shape)
     return message.SerializeToString()
+
+
+def _kept_attribution(name: str, datatype: str, array: Array) -> _Attribution:
+    """Serialises the attributions of all examples to an input."""
+    size, data = array.nbytes, array.tobytes()
+    if len(array) == 1:
+        return attribution_begin(name, datatype, array.shape[1:], size), size, data
+    size //= len(array) or 1
+    return attribution_begin(name, datatype, array.shape[1:], size), size, memoryview(data)
+
+
+@lru_cache(maxsize=MOST_FORMS)
+def attribution_begin(name: str, datatype: str, shape: tuple[int, ...], size: int) -> bytes:
+    """Serialises an attribution up to its data, of `size` bytes, as a field of an explanation."""
+    tensor = tensor_pb2.Tensor(datatype=datatype, shape=shape).SerializeToString()
+    tensor += begin(tensor_pb2.Tensor.DATA_FIELD_NUMBER, size)
+    own = explanation_pb2.Attribution(name=name).SerializeToString()
+    values = explanation_pb2.Attribution.VALUES_FIELD_NUMBER
+    own += begin(values, len(tensor) + size) + tensor
+    return begin(ATTRIBUTIONS, len(own) + size) + own

@@ -1,7 +1,7 @@
 """The numbers of a piece, in memory and in the form of the reply."""
 
-from dataclasses import dataclass
-from typing import Self
+from math import isfinite
+from typing import Final
 
 import numpy as np
 import torch
@@ -9,16 +9,34 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adcaptum.engine.vocabulary.attribution import Attribution
-from adcaptum.service.requests.parsed_request import ParsedRequest
+from adcaptum.service.answers.answer_form import AnswerForm
 from adcaptum.service.requests.pieces import Piece
 from adcaptum.service.wire.tensor_writer import to_memory
-from adcaptum.service.wire.tensors import DATATYPES
-from adcaptum.v1 import explain_spec_pb2
+from adcaptum.v1 import explanation_pb2
 
 Array = NDArray[np.floating]
+Column = tuple[int, list[float]]
+"""A field of doubles, and its value in each message."""
+
+OUTPUT: Final = explanation_pb2.Explanation.OUTPUT_FIELD_NUMBER
+BASELINE_OUTPUT: Final = explanation_pb2.Explanation.BASELINE_OUTPUT_FIELD_NUMBER
+COMPLETENESS: Final = explanation_pb2.ErrorEstimate.COMPLETENESS_FIELD_NUMBER
+STANDARD_ERROR: Final = explanation_pb2.ErrorEstimate.STANDARD_ERROR_FIELD_NUMBER
+RELATIVE: Final = explanation_pb2.ErrorEstimate.RELATIVE_FIELD_NUMBER
+
+COMPONENTS: Final = 2
+"""The dimension of the components of embedded texts, which mean nothing by themselves."""
+
+CHANNELS: Final = 1
+"""The dimension of the channels of images."""
+
+DIMENSIONS: Final = {COMPONENTS: 3, CHANNELS: 4}
+"""The number of dimensions of the tensors that have them."""
+
+FEW: Final = 1 << 10
+"""The most numbers for which the time of each operation matters more than their number."""
 
 
-@dataclass(slots=True, eq=False)
 class PieceNumbers:
     """The numbers of a piece: one copy from the device for all of its examples.
 
@@ -26,60 +44,68 @@ class PieceNumbers:
         values: For each input or tensor at the site, `(examples, *features)`, in the reply's
             datatype; channels and components are summed if the reply has their sums.
         errors: The standard errors of the values, of their form; empty without.
-        output: The explained number at the input, by example; None if it is not known.
-        baseline_output: The same at the baseline.
-        completeness: The completeness error, by example; None if the method gives none.
-        standard_error: The largest standard error, by example; None if the method gives none.
-        relative: The estimated relative error, by example; None without a tolerance.
+        outputs: The explained number at the input and at the baseline, as far as they are known:
+            for each its field in `Explanation`, and the numbers by example.
+        error: The error estimates that the method gives, likewise, with fields of `ErrorEstimate`.
         non_finite: The number of values that are NaN or infinite.
     """
 
-    values: list[Array]
-    errors: list[Array]
-    output: list[float] | None
-    baseline_output: list[float] | None
-    completeness: list[float] | None
-    standard_error: list[float] | None
-    relative: list[float] | None
-    non_finite: int
+    __slots__ = ("error", "errors", "non_finite", "outputs", "values")
 
-    @classmethod
-    def of(cls, parsed: ParsedRequest, piece: Piece, attribution: Attribution) -> Self:
-        """Converts an attribution."""
-        dtype = DATATYPES[parsed.output.datatype or "FP32"] or torch.float32
-        at_inputs = parsed.inside(piece.method) is None and not attribution.pairs
-        texts = at_inputs and piece.part.inputs.texts is not None
-        sums = parsed.output.channel_reduction == explain_spec_pb2.CHANNEL_REDUCTION_SUM
-        channels = at_inputs and not texts and sums
+    def __init__(self, form: AnswerForm, piece: Piece, attribution: Attribution) -> None:
+        """Converts an attribution.
 
-        def convert(values: Tensor) -> Array:
-            # The correlation of errors is unknown: the sum of the channels' errors is a bound.
-            if texts and values.ndim == 3:
-                # Components of an embedding mean nothing by themselves.
-                values = values.sum(2)
-            elif channels and values.ndim == 4:
-                values = values.sum(1)
-            made: Array = to_memory(values if values.dtype is dtype else values.to(dtype)).numpy()
-            return made
+        Args:
+            form: The form of the answer.
+            piece: The piece that is explained.
+            attribution: Its attribution.
+        """
+        summed: int | None = None
+        if form.at_inputs[piece.method] and not attribution.pairs:
+            if piece.part.inputs.texts is not None:
+                summed = COMPONENTS
+            elif form.sums_channels:
+                summed = CHANNELS
+        dtype = form.dtype
+        self.values = [converted(each, dtype, summed) for each in attribution.values]
+        # The correlation of errors is unknown: the sum of the channels' errors is a bound.
+        self.errors = [converted(each, dtype, summed) for each in attribution.standard_errors]
+        self.outputs: list[Column] = []
+        self.error: list[Column] = []
+        self.non_finite = 0
+        for each in self.values:
+            self.non_finite += count_non_finite(each)
+        if attribution.output is not None:
+            self.outputs.append((OUTPUT, attribution.output.tolist()))
+        if attribution.baseline_output is not None:
+            self.outputs.append((BASELINE_OUTPUT, attribution.baseline_output.tolist()))
+        if attribution.completeness_error is not None:
+            self.error.append((COMPLETENESS, attribution.completeness_error.tolist()))
+        if attribution.standard_error is not None:
+            self.error.append((STANDARD_ERROR, attribution.standard_error.tolist()))
+        if attribution.relative_error is not None:
+            self.error.append((RELATIVE, attribution.relative_error.tolist()))
 
-        arrays = [convert(each) for each in attribution.values]
-        return cls(
-            values=arrays,
-            errors=[convert(each) for each in attribution.standard_errors],
-            output=_listed(attribution.output),
-            baseline_output=_listed(attribution.baseline_output),
-            completeness=_listed(attribution.completeness_error),
-            standard_error=_listed(attribution.standard_error),
-            relative=_listed(attribution.relative_error),
-            non_finite=sum([count_non_finite(each) for each in arrays]),
-        )
+
+def converted(values: Tensor, dtype: torch.dtype, summed: int | None = None) -> Array:
+    """Returns numbers in memory.
+
+    Args:
+        values: The numbers.
+        dtype: Their datatype in the answer.
+        summed: The dimension over which they are summed, if they have it: `COMPONENTS` or
+            `CHANNELS`.
+    """
+    if summed is not None and values.ndim == DIMENSIONS[summed]:
+        values = values.sum(summed)
+    made: Array = to_memory(values if values.dtype is dtype else values.to(dtype)).numpy()
+    return made
 
 
 def count_non_finite(array: Array) -> int:
     """Counts the numbers that are NaN or infinite."""
+    if array.size <= FEW and isfinite(np.vdot(array, array)):
+        # The sum of squares takes half the time, and is infinite or NaN if one number is.
+        return 0
     finite = np.isfinite(array)
     return 0 if finite.all() else int(finite.size - np.count_nonzero(finite))
-
-
-def _listed(numbers: Tensor | None) -> list[float] | None:
-    return None if numbers is None else numbers.tolist()

@@ -1,11 +1,18 @@
 """Responses: messages of explanations and of their progress."""
 
 from time import monotonic
+from typing import Final
 
 from torch import Tensor
 
-from adcaptum.service.answers import input_features, predictions, results, warnings
-from adcaptum.service.answers.model_parts import model_parts
+from adcaptum.service.answers import (
+    input_features,
+    predictions,
+    results,
+    single_explanations,
+    warnings,
+)
+from adcaptum.service.answers.answer_form import answer_form
 from adcaptum.service.answers.outcome import Outcome
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.handlers.shared_computation import SharedComputation
@@ -14,6 +21,8 @@ from adcaptum.service.runtime.cost import Forecast
 from adcaptum.service.runtime.work import Work
 from adcaptum.service.wire import tensor_writer
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+
+RESULTS: Final = pb.ExplainResponse.RESULTS_FIELD_NUMBER
 
 
 def accepted(call: Call, computation: SharedComputation, forecast: Forecast | None) -> pb.Accepted:
@@ -61,8 +70,8 @@ def progress(
 
 def explanation(
     parsed: ParsedRequest, outcome: Outcome, outputs: Tensor | None, request_id: str
-) -> pb.ExplainResponse:
-    """Returns an answer without what each of those that wait for it has of its own.
+) -> bytes:
+    """Returns an answer, serialised, without what each that waits for it has of its own.
 
     Args:
         parsed: The request.
@@ -70,26 +79,38 @@ def explanation(
         outputs: The model's outputs for its inputs, where they are known.
         request_id: The id under which the log has the rest of an error.
     """
-    response = pb.ExplainResponse()
-    parts = model_parts(parsed.model)
-    response.MergeFromString(parts.identity)
-    results.write(response, parsed, outcome, request_id, ended=True)
+    form = answer_form(parsed)
+    if outputs is None:
+        single = single_explanations.find(form, parsed, outcome)
+        if single is not None:
+            return single
+    written, finite = results.serialised(RESULTS, parsed, outcome, request_id, ended=True)
+    written = form.head + written
+    inputs, options = parsed.inputs, parsed.question.output
+    if finite and outputs is None and inputs.texts is None and not options.return_inputs:
+        return written
+    return written + _rest(parsed, b"" if finite else written, outputs)
+
+
+def _rest(parsed: ParsedRequest, written: bytes, outputs: Tensor | None) -> bytes:
+    """Returns the fields of an answer that most do not have.
+
+    Args:
+        parsed: The request.
+        written: The other fields, if numbers of them are not finite.
+        outputs: The model's outputs for its inputs, where they are known.
+    """
+    rest = pb.ExplainResponse()
     if parsed.inputs.texts is not None:
-        input_features.write(response.features, parsed)
-    elif parts.columns and input_features.are_wanted(parsed):
-        response.MergeFromString(parts.columns)
-    _write_outputs(response, parsed, outputs)
+        input_features.write(rest.features, parsed)
+    _write_outputs(rest, parsed, outputs)
     if parsed.output.return_inputs:
         declared = parsed.model.loaded.declaration.inputs
         for each, values in zip(declared, parsed.inputs.tensors, strict=True):
-            tensor_writer.write(
-                response.inputs.add(), values, each.name, as_values=parsed.as_values
-            )
-    response.seed = parsed.seed
-    found = warnings.of_explanation(parsed, response.results, outputs)
-    if found:
-        response.warnings.extend(found)
-    return response
+            tensor_writer.write(rest.inputs.add(), values, each.name, as_values=parsed.as_values)
+    found = pb.ExplainResponse.FromString(written).results
+    rest.warnings.extend(warnings.of_explanation(parsed, found, outputs))
+    return rest.SerializeToString()
 
 
 def _write_outputs(

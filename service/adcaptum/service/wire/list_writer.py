@@ -12,6 +12,8 @@ import numpy as np
 from google.protobuf.struct_pb2 import ListValue
 from numpy.typing import NDArray
 
+from adcaptum.service.wire.field_writer import varint
+
 ELEMENT: Final = 0x0A
 """The tag of an element of a list, `ListValue.values`."""
 
@@ -74,20 +76,12 @@ def _serialised(array: NDArray[np.float64]) -> bytes:
     cells[:, len(NUMBER) :] = numbers.view(np.uint8)
     lists = cells.reshape(-1, array.shape[-1] * cells.shape[1])
     for length in reversed(array.shape[:-1]):
-        inner = bytes([LIST]) + _varint(lists.shape[1])
-        head = bytes([ELEMENT]) + _varint(len(inner) + lists.shape[1]) + inner
+        inner = bytes([LIST]) + varint(lists.shape[1])
+        head = bytes([ELEMENT]) + varint(len(inner) + lists.shape[1]) + inner
         heads = np.broadcast_to(np.frombuffer(head, np.uint8), (len(lists), len(head)))
         wrapped = np.concatenate([heads, lists], 1)
         lists = wrapped.reshape(-1, length * wrapped.shape[1])
     return lists.tobytes()
-
-
-def _varint(number: int) -> bytes:
-    found = bytearray()
-    while number > 127:
-        found.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*found, number])
 
 
 def _fill(into: ListValue, items: Sequence[Any]) -> None:
