@@ -23,16 +23,27 @@ LOADING = "lives while a model loads"
 MODELS = "one entry a model, or a model and a kind of rows: the operator's number"
 UNDER_WAY = "the requests under way: max_requests and max_queue_bytes"
 LABELS = "names of models, methods and codes that exist, never a caller's words"
+QUESTIONS = "one entry a question: those kept, MOST_BYTES of questions.py, and those under way"
 THREADS = "the threads of this process: 2 and 16 that replace stuck ones, at most 66 in all"
 REVIEWED = MappingProxyType(
     {
-        "answers.explanations._serialised": "MOST_FORMS of the names and shapes of inputs",
+        "answers.answer_form.AnswerForm.frames": "MOST_FRAMES a question",
+        "answers.answer_form._KNOWN": QUESTIONS,
+        "answers.explanations.PieceWriter._attributions": A_REQUEST,
+        "answers.explanations._head": "MOST_FORMS of places and labels of outputs",
+        "answers.explanations.attribution_begin": "MOST_FORMS of the names and shapes of inputs",
         "answers.model_parts._KNOWN": MODELS,
         "answers.outcome.Outcome.failures": A_REQUEST,
+        "answers.piece_numbers.PieceNumbers.error": A_REQUEST,
+        "answers.piece_numbers.PieceNumbers.errors": A_REQUEST,
+        "answers.piece_numbers.PieceNumbers.outputs": A_REQUEST,
+        "answers.piece_numbers.PieceNumbers.values": A_REQUEST,
+        "answers.results.end": "MOST_ENDS of a few numbers and names of operations",
         "handlers.joint.gatherer.Gatherer._gathered": UNDER_WAY,
         "handlers.joint.gatherer.Gatherer._keyed": UNDER_WAY,
         "handlers.joint.gatherer.Gatherer._running": UNDER_WAY,
-        "handlers.joint.joint_answers.JointAnswers._templates": A_REQUEST,
+        "handlers.joint.joint_answers.JointAnswers._reasons": A_REQUEST,
+        "handlers.joint.joint_answers.JointAnswers._uncovered": A_REQUEST,
         "handlers.joint.joint_answers.JointAnswers._writers": A_REQUEST,
         "handlers.joint.likeness._FORMS": "one entry a question, as long as that is kept",
         "handlers.joint.request_templates.RequestTemplates._known": "MOST_BYTES",
@@ -93,6 +104,8 @@ REVIEWED = MappingProxyType(
         "runtime.thread_runner.ThreadRunner._threads": THREADS,
         "runtime.work.Work.results": A_REQUEST,
         "runtime.work.Work.running": A_REQUEST,
+        "wire.field_writer.begin": "MOST_KEPT of two numbers",
+        "wire.field_writer.varint": "MOST_KEPT of a number",
         "wire.method_specs._cached": "MOST_CACHED entries of MOST_CACHED_BYTES, serialised",
     }
 )

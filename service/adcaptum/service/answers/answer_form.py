@@ -1,6 +1,6 @@
 """Forms of answers: all that follows from the question and its model alone, found once."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Self
 from weakref import WeakKeyDictionary
@@ -12,16 +12,15 @@ from adcaptum.service.answers import input_features
 from adcaptum.service.answers.model_parts import model_parts
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.questions.question import Question
-from adcaptum.service.requests.questions.targets import Number
 from adcaptum.service.wire.tensors import DATATYPES
 from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb
 
 
 class Frame(NamedTuple):
-    """What is around the numbers of an answer that consists of one explanation.
+    """The surroundings of the numbers in an answer that consists of one explanation.
 
     Attributes:
-        before: The bytes before the outputs.
+        before: The bytes between those of the model and the outputs.
         between: The bytes between the outputs and the attributions.
         after: The bytes after the attributions.
     """
@@ -36,8 +35,9 @@ class AnswerForm:
     """The form of the answers to a question.
 
     Attributes:
-        head: An `ExplainResponse` that has the model, the seed, and the columns of tables if they
-            are wanted.
+        model: An `ExplainResponse` that has the model, and the columns of tables if they are
+            wanted; the same object for many questions.
+        seed: An `ExplainResponse` that has the seed.
         names: The names of the model's inputs.
         labels: The labels of its outputs.
         datatype: The datatype of attributions.
@@ -46,12 +46,13 @@ class AnswerForm:
         most: The most features of an attribution; 0: all.
         at_inputs: By method, whether its attributions are of the inputs.
         plain: By method, whether its attributions are of all elements of the inputs.
-        indices: By target, the output that it stands for in all examples; None: not a given one.
+        indices: By target, the output that it stands for in all examples, if it is a given one.
         single: Whether an answer for one example may consist of one plain attribution.
         frames: The frames of such answers.
     """
 
-    head: bytes
+    model: bytes
+    seed: bytes
     names: tuple[str, ...]
     labels: tuple[str, ...]
     datatype: str
@@ -60,7 +61,7 @@ class AnswerForm:
     most: int
     at_inputs: tuple[bool, ...]
     plain: tuple[bool, ...]
-    indices: tuple[tuple[int, ...] | None, ...]
+    indices: Mapping[int, tuple[int, ...]]
     single: bool
     frames: dict[Hashable, Frame] = field(default_factory=dict)
 
@@ -69,14 +70,13 @@ class AnswerForm:
         """Finds the form of the answer to a request."""
         question, declaration = parsed.question, parsed.model.loaded.declaration
         output, parts = question.output, model_parts(parsed.model)
-        head = parts.identity + pb.ExplainResponse(seed=question.seed).SerializeToString()
-        if parsed.inputs.texts is None and input_features.are_wanted(parsed):
-            head += parts.columns
+        named = parsed.inputs.texts is None and input_features.are_wanted(parsed)
         at_inputs = [parsed.inside(index) is None for index in range(len(question.methods))]
         sums_channels = output.channel_reduction == explain_spec_pb2.CHANNEL_REDUCTION_SUM
         whole = parsed.inputs.texts is None and not output.max_features
         return cls(
-            head=head,
+            model=parts.with_columns if named else parts.identity,
+            seed=pb.ExplainResponse(seed=question.seed).SerializeToString(),
             names=tuple(each.name for each in declaration.inputs),
             labels=tuple(declaration.outputs[0].labels),
             datatype=output.datatype,
@@ -85,19 +85,17 @@ class AnswerForm:
             most=output.max_features,
             at_inputs=tuple(at_inputs),
             plain=tuple(each and whole for each in at_inputs),
-            indices=tuple(map(_given, question.targets.numbers)),
+            indices={
+                target: tuple(number[0].tolist())
+                for target, number in enumerate(question.targets.numbers)
+                if isinstance(number, Tensor) and len(number) == 1
+            },
             single=whole
             and at_inputs == [True]
             and len(declaration.inputs) == 1
             and not sums_channels
             and not output.return_inputs,
         )
-
-
-def _given(number: Number) -> tuple[int, ...] | None:
-    if isinstance(number, Tensor) and len(number) == 1:
-        return tuple(number[0].tolist())
-    return None
 
 
 def answer_form(parsed: ParsedRequest) -> AnswerForm:

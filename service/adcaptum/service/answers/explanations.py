@@ -66,7 +66,7 @@ class PieceWriter:
         self.count = len(numbers.values[0])
         self._as_values = as_values = parsed.inputs.as_values
         self._head = b""
-        self._index = form.indices[piece.target]
+        self._index = form.indices.get(piece.target)
         self._indices: list[list[int]] | None = None
         # A neuron is no output.
         if self._index is None and isinstance(piece.explicand.target, Output):
@@ -78,32 +78,23 @@ class PieceWriter:
                 for name, array in zip(form.names, numbers.values, strict=True)
             ]
 
-    def write(self, into: explanation_pb2.Explanation, example: int, *, ended: bool) -> None:
-        """Writes the explanation of an example.
-
-        Args:
-            into: An empty message.
-            example: The example's place in the piece.
-            ended: Whether the explanation has ended, for a reason.
-        """
-        into.MergeFromString(self.serialised(example, ended=ended))
-
-    def serialised(self, example: int, *, ended: bool) -> bytes:
+    def serialised(self, example: int, *, ended: bool, shown: int | None = None) -> bytes:
         """Returns the explanation of an example, serialised.
 
         Args:
             example: The example's place in the piece.
             ended: Whether the explanation has ended, for a reason.
+            shown: The example's place in the request; None: the piece's part says it.
         """
+        if shown is None:
+            shown = self.piece.part.first + example
         numbers, attribution = self.numbers, self.attribution
         reasons = attribution.stop_reasons
         if not self._head or reasons or self._indices is not None:
             reason = reasons[example] if reasons else attribution.stop_reason
             index = self._index if self._indices is None else tuple(self._indices[example])
             self._head = self._head_of(index or (), reason if ended else StopReason.UNFINISHED)
-        parts: list[bytes | memoryview] = [
-            self._head, EXAMPLE, varint(self.piece.part.first + example)
-        ]  # fmt: skip
+        parts: list[bytes | memoryview] = [self._head, EXAMPLE, varint(shown)]
         for field, each in numbers.outputs:
             parts.append(double(field, each[example]))
         if numbers.error:

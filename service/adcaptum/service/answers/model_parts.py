@@ -19,19 +19,19 @@ class ModelParts:
 
     Attributes:
         identity: An `ExplainResponse` or `PredictResponse` that has only the model.
-        columns: An `ExplainResponse` that has only the columns of tables.
+        with_columns: An `ExplainResponse` that has the model and the columns of tables.
     """
 
     identity: bytes
-    columns: bytes
+    with_columns: bytes
 
     @classmethod
     def of(cls, model: ServedModel) -> Self:
         """Serialises the parts of a model."""
-        columns = pb.ExplainResponse()
-        input_features.write_columns(columns.features, model)
-        identity = pb.ExplainResponse(model=model.identity)
-        return cls(identity.SerializeToString(), columns.SerializeToString())
+        message = pb.ExplainResponse(model=model.identity)
+        identity = message.SerializeToString()
+        input_features.write_columns(message.features, model)
+        return cls(identity, message.SerializeToString())
 
 
 _KNOWN: Final = WeakKeyDictionary[ServedModel, ModelParts]()

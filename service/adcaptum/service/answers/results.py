@@ -54,7 +54,7 @@ def serialised(
     Returns:
         The results, and whether all attributions are finite.
     """
-    finite, parts = True, []
+    finite, parts = True, list[bytes]()
     for index, method in enumerate(parsed.question.methods):
         failure = outcome.failures.get(index)
         if failure is not None:

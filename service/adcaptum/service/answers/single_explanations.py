@@ -23,7 +23,7 @@ from adcaptum.v1 import explanation_service_pb2 as pb
 
 RESULTS: Final = pb.ExplainResponse.RESULTS_FIELD_NUMBER
 
-MOST_FRAMES: Final = 16
+MOST_FRAMES: Final = 4
 """The most frames of a question: they differ in targets, rows, reasons and shapes."""
 
 
@@ -55,7 +55,9 @@ def find(form: AnswerForm, parsed: ParsedRequest, outcome: Outcome) -> bytes | N
             form.frames[key] = frame
     if count_non_finite(array):
         return None
-    return b"".join((frame.before, outputs, frame.between, array.tobytes(), frame.after))
+    return b"".join(
+        (form.model, frame.before, outputs, frame.between, array.tobytes(), frame.after)
+    )
 
 
 def _is_plain(found: Attribution) -> bool:
@@ -83,9 +85,9 @@ def _outputs(found: Attribution) -> bytes:
 def _frame(
     form: AnswerForm, parsed: ParsedRequest, outcome: Outcome, array: Array, outputs: bytes
 ) -> Frame | None:
-    """Returns what is around the numbers of an answer; None if it is not always the same."""
+    """Returns the surroundings of the numbers in an answer; None if it is not always the same."""
     piece, found = outcome.attributions[0]
-    if form.indices[piece.target] is None:
+    if piece.target not in form.indices:
         return None
     written, finite = results.serialised(RESULTS, parsed, outcome, "", ended=True)
     after = results.end(found.rows_used, 0, (), found.stop_reason)
@@ -93,4 +95,4 @@ def _frame(
     numbers = b"".join((outputs, between, array.tobytes(), after))
     if not finite or not written.endswith(numbers):
         return None
-    return Frame(form.head + written[: -len(numbers)], between, after)
+    return Frame(form.seed + written[: -len(numbers)], between, after)

@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
-from time import monotonic
 
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.scheduling.priority import Priority
@@ -84,8 +83,8 @@ class Explainer:
     reader: RequestReader
     joint: JointExplainer
 
-    async def explain(self, request: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
-        """Explains, and answers at the end.
+    async def explain(self, request: pb.ExplainRequest, call: Call) -> bytes:
+        """Explains, and returns the answer, an `ExplainResponse`, serialised.
 
         Raises:
             ServiceError: The request is wrong, or the server cannot serve it.
@@ -104,8 +103,8 @@ class Explainer:
 
     async def explain_stream(
         self, request: pb.ExplainStreamRequest, call: Call
-    ) -> AsyncIterator[pb.ExplainStreamResponse]:
-        """Explains, and reports progress on the way.
+    ) -> AsyncIterator[pb.ExplainStreamResponse | bytes]:
+        """Explains, and reports progress on the way; the last event is serialised.
 
         Raises:
             ServiceError: The request is wrong, or the server cannot serve it.
@@ -113,7 +112,7 @@ class Explainer:
         identified = await self._identify(request.explain, call, stream=True)
         if (kept := self._kept(identified)) is not None:
             yield pb.ExplainStreamResponse(accepted=pb.Accepted(request_id=call.id))
-            yield pb.ExplainStreamResponse(result=kept)
+            yield responses.last_event(kept)
             return
         computation, waiter, forecast = await self._join_or_start(identified)
         try:
@@ -132,7 +131,7 @@ class Explainer:
                     named = named or bool(progress.features)
                     yield pb.ExplainStreamResponse(progress=progress)
             answer = await self._answer(identified, computation, waiter, "ExplainStream")
-            yield pb.ExplainStreamResponse(result=answer)
+            yield responses.last_event(answer)
         finally:
             computation.leave(waiter, call.end_reason)
 
@@ -151,20 +150,16 @@ class Explainer:
             request, model, question, key, call, priority, partial_answer, stream
         )
 
-    def _kept(self, identified: _IdentifiedRequest) -> pb.ExplainResponse | None:
+    def _kept(self, identified: _IdentifiedRequest) -> bytes | None:
         """Returns the kept answer of an equal request; None if there is none."""
         stored = None if identified.key is None else self.cache.get(identified.key)
         if stored is None:
             return None
-        response = pb.ExplainResponse.FromString(stored)
         self.metrics.hit(identified.model.name)
-        self.metrics.repeated(identified.model.name, response)
-        response.cache = explanation_pb2.CACHE_STATUS_HIT
-        response.timings.total_seconds = monotonic() - identified.call.arrival
-        response.request_id = identified.call.id
-        return response
+        self.metrics.repeated(identified.model.name, stored)
+        return responses.of_call(stored, explanation_pb2.CACHE_STATUS_HIT, None, identified.call)
 
-    async def _jointly(self, identified: _IdentifiedRequest) -> pb.ExplainResponse | None:
+    async def _jointly(self, identified: _IdentifiedRequest) -> bytes | None:
         """Returns the answer of a request that is explained jointly with others, if it can be."""
         call, running = identified.call, self.computations
         if identified.partial and call.deadline is not None:
@@ -252,27 +247,25 @@ class Explainer:
         computation: SharedComputation,
         waiter: Waiter,
         rpc: str,
-    ) -> pb.ExplainResponse:
+    ) -> bytes:
         """Returns the answer of a computation that has ended, or the best one so far."""
         work, model = computation.work, identified.model.name
-        response = await self._response(identified, computation, waiter)
+        answer = await self._written(identified, computation, waiter)
         queued = responses.queue_seconds(work, identified.call)
         self.metrics.answered(model, rpc, queued, work.compute_seconds)
         if waiter.joined:
-            response.cache = explanation_pb2.CACHE_STATUS_JOINED
+            cache = explanation_pb2.CACHE_STATUS_JOINED
             self.metrics.joined(model)
         elif identified.key is not None:
-            response.cache = explanation_pb2.CACHE_STATUS_MISS
+            cache = explanation_pb2.CACHE_STATUS_MISS
             self.metrics.missed(model)
         else:
-            response.cache = explanation_pb2.CACHE_STATUS_BYPASSED
-        responses.write_timings(response.timings, work, identified.call)
-        response.request_id = identified.call.id
-        return response
+            cache = explanation_pb2.CACHE_STATUS_BYPASSED
+        return responses.of_call(answer, cache, work, identified.call)
 
-    async def _response(
+    async def _written(
         self, identified: _IdentifiedRequest, computation: SharedComputation, waiter: Waiter
-    ) -> pb.ExplainResponse:
+    ) -> bytes:
         work, parsed, call = computation.work, computation.parsed, identified.call
         if not work.finished.done():
             if not waiter.terms.partial:
@@ -290,13 +283,12 @@ class Explainer:
         async with computation.writing:
             if computation.stored is None:
                 return await self._write_once(identified, computation, outcome)
-            response = pb.ExplainResponse.FromString(computation.stored)
-            self.metrics.repeated(parsed.model.name, response)
-            return response
+            self.metrics.repeated(parsed.model.name, computation.stored)
+            return computation.stored
 
     async def _write_own(
         self, computation: SharedComputation, outcome: Outcome, call: Call
-    ) -> pb.ExplainResponse:
+    ) -> bytes:
         """Writes an answer that a deadline or failures cut short, for one waiter only."""
         parsed = computation.parsed
         for index, failure in outcome.failures.items():
@@ -315,19 +307,19 @@ class Explainer:
 
     async def _write_once(
         self, identified: _IdentifiedRequest, computation: SharedComputation, outcome: Outcome
-    ) -> pb.ExplainResponse:
+    ) -> bytes:
         """Writes the answer of a computation that has ended, for all its waiters."""
         parsed = computation.parsed
-        keep = identified.key is not None
-        write = partial(_write, computation, outcome, identified.call.id, keep=keep)
+        outputs = computation.outputs
+        write = partial(responses.explanation, parsed, outcome, outputs, identified.call.id)
         # A thread writes large answers, to keep the event loop free; all else runs in the loop.
-        response, stored = await asyncio.to_thread(write) if computation.large else write()
+        answer = await asyncio.to_thread(write) if computation.large else write()
         costs.learn(parsed, outcome)
         self.metrics.explained(parsed, outcome)
         if identified.key is not None:
-            computation.stored = stored
-            self.cache.put(identified.key, stored)
-        return response
+            computation.stored = answer
+            self.cache.put(identified.key, answer)
+        return answer
 
 
 def _refusal(parsed: ParsedRequest, plan: ExplanationPlan, work: Work) -> Exception:
@@ -340,10 +332,3 @@ def _refusal(parsed: ParsedRequest, plan: ExplanationPlan, work: Work) -> Except
         return field_paths.invalid_request(error, parsed.question, culprit.method, culprit.target)
     # Every method failed, and the first one's error is that of the call.
     return parsed.failures.get(0) or plan.error_of(error)
-
-
-def _write(
-    computation: SharedComputation, outcome: Outcome, request_id: str, *, keep: bool
-) -> tuple[pb.ExplainResponse, bytes]:
-    response = responses.explanation(computation.parsed, outcome, computation.outputs, request_id)
-    return response, response.SerializeToString() if keep else b""

@@ -81,9 +81,9 @@ class RequestMetrics:
                     self._given(model, method, reason.value).inc(count)
                 self._observe_errors(model, method, attribution)
 
-    def repeated(self, model: str, response: pb.ExplainResponse) -> None:
+    def repeated(self, model: str, answer: bytes) -> None:
         """Counts explanations that are sent once more, without any computation."""
-        for result in response.results:
+        for result in pb.ExplainResponse.FromString(answer).results:
             for explanation in result.explanations:
                 reason = STOPPED[explanation.stop_reason]
                 self._given(model, result.method.name, reason).inc()

@@ -20,8 +20,10 @@ from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.runtime.cost import Forecast
 from adcaptum.service.runtime.work import Work
 from adcaptum.service.wire import tensor_writer
+from adcaptum.service.wire.field_writer import begin
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
 
+RESULT: Final = pb.ExplainStreamResponse.RESULT_FIELD_NUMBER
 RESULTS: Final = pb.ExplainResponse.RESULTS_FIELD_NUMBER
 
 
@@ -85,7 +87,7 @@ def explanation(
         if single is not None:
             return single
     written, finite = results.serialised(RESULTS, parsed, outcome, request_id, ended=True)
-    written = form.head + written
+    written = form.model + form.seed + written
     inputs, options = parsed.inputs, parsed.question.output
     if finite and outputs is None and inputs.texts is None and not options.return_inputs:
         return written
@@ -126,6 +128,34 @@ def _write_outputs(
     if options.return_outputs:
         name = parsed.model.loaded.declaration.outputs[0].name
         tensor_writer.write(response.outputs.add(), outputs, name, as_values=parsed.as_values)
+
+
+def of_call(
+    answer: bytes,
+    cache: explanation_pb2.CacheStatus.ValueType,
+    work: Work | None,
+    call: Call,
+) -> bytes:
+    """Returns an answer with what a call has of its own, serialised.
+
+    Args:
+        answer: The answer, serialised.
+        cache: Its source.
+        work: The work that found it; None: it was kept.
+        call: The call.
+    """
+    own = pb.ExplainResponse(cache=cache, request_id=call.id)
+    if work is None:
+        own.timings.total_seconds = monotonic() - call.arrival
+    else:
+        write_timings(own.timings, work, call)
+    # Serialised messages concatenate.
+    return answer + own.SerializeToString()
+
+
+def last_event(answer: bytes) -> bytes:
+    """Returns the last event of a stream, an `ExplainStreamResponse`, serialised."""
+    return begin(RESULT, len(answer)) + answer
 
 
 def queue_seconds(work: Work, call: Call) -> float:

@@ -29,7 +29,7 @@ from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.catalogue import Catalogue
 from adcaptum.service.nearest import shortened
 from adcaptum.service.rpc import status
-from adcaptum.service.rpc.messages import Context, MessageReader, RequestWaits
+from adcaptum.service.rpc.messages import Context, MessageReader, RequestWaits, writer
 from adcaptum.service.rpc.request_ids import RequestIds
 
 CALL: Final[ContextVar[Call]] = ContextVar("call")
@@ -182,8 +182,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
         # Handlers of streams, because only these read the request themselves.
         if handler.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(stream, None, handler.response_serializer)
-        return grpc.stream_unary_rpc_method_handler(unary, None, handler.response_serializer)
+            return grpc.stream_stream_rpc_method_handler(stream, None, writer(handler))
+        return grpc.stream_unary_rpc_method_handler(unary, None, writer(handler))
 
     def _wrap_other(self, handler: Handler, rpc: str) -> Handler:
         reader = MessageReader.of(handler.request_deserializer)

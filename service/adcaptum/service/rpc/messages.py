@@ -6,6 +6,7 @@ know are refused: to ignore a part of a question gives a wrong answer.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
@@ -29,6 +30,20 @@ MESSAGE_SECONDS: Final = 20.0
 """The longest that a call may take to send its request: one that sends none holds a place."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def writer(handler: "grpc.RpcMethodHandler[Any, Any]") -> Callable[[Any], bytes]:
+    """Returns the serializer of a method whose answers may be serialised already.
+
+    Args:
+        handler: The method's handler.
+    """
+    serialise = cast("Callable[[Any], bytes]", handler.response_serializer)
+
+    def write(answer: Any) -> bytes:
+        return answer if isinstance(answer, bytes) else serialise(answer)
+
+    return write
 
 
 @dataclass(frozen=True, slots=True)

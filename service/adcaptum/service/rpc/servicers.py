@@ -36,13 +36,13 @@ class ExplanationServicer(pb_grpc.ExplanationServiceServicer):
         """Evaluates a model."""
         return await self._predictor.predict(request, CALL.get())
 
-    async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.ExplainResponse:
+    async def Explain(self, request: pb.ExplainRequest, context: Context) -> Any:
         """Explains, and answers at the end."""
         return await self._explainer.explain(request, CALL.get())
 
     async def ExplainStream(
         self, request: pb.ExplainStreamRequest, context: Context
-    ) -> AsyncIterator[pb.ExplainStreamResponse]:
+    ) -> AsyncIterator[Any]:
         """Explains, and reports progress on the way."""
         async for event in self._explainer.explain_stream(request, CALL.get()):
             yield event

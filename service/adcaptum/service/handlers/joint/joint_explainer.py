@@ -42,7 +42,7 @@ class JointExplainer:
         key: bytes | None,
         priority: Priority,
         due: float | None,
-    ) -> pb.ExplainResponse | None:
+    ) -> bytes | None:
         """Explains a request jointly with others.
 
         Args:
@@ -55,7 +55,7 @@ class JointExplainer:
             due: When its answer is due, on the monotonic clock; None: when it is ready.
 
         Returns:
-            The answer; None if the request has to run apart.
+            The answer, serialised; None if the request has to run apart.
 
         Raises:
             ServiceError: The server cannot serve it.
@@ -75,27 +75,24 @@ class JointExplainer:
         finally:
             self._gatherer.leave(seat, call.end_reason)
 
-    def _answer(self, seat: Seat, share: Share, call: Call) -> pb.ExplainResponse:
+    def _answer(self, seat: Seat, share: Share, call: Call) -> bytes:
         member, model = seat.member, seat.member.asked.model.name
-        key = member.asked.key
-        if member.stored is None:
-            response = share.answers.write(share.first, member.examples)
+        key, answer = member.asked.key, member.stored
+        if answer is None:
+            answer = share.answers.write(share.first, member.examples)
             if key is not None:
-                member.stored = response.SerializeToString()
-                self._answers.put(key, member.stored)
+                member.stored = answer
+                self._answers.put(key, answer)
         else:
-            response = pb.ExplainResponse.FromString(member.stored)
-            self._metrics.repeated(model, response)
+            self._metrics.repeated(model, answer)
         queued = responses.queue_seconds(share.work, call)
         self._metrics.answered(model, "Explain", queued, share.work.compute_seconds)
         if seat.joined:
-            response.cache = explanation_pb2.CACHE_STATUS_JOINED
+            cache = explanation_pb2.CACHE_STATUS_JOINED
             self._metrics.joined(model)
         elif key is not None:
-            response.cache = explanation_pb2.CACHE_STATUS_MISS
+            cache = explanation_pb2.CACHE_STATUS_MISS
             self._metrics.missed(model)
         else:
-            response.cache = explanation_pb2.CACHE_STATUS_BYPASSED
-        responses.write_timings(response.timings, share.work, call)
-        response.request_id = call.id
-        return response
+            cache = explanation_pb2.CACHE_STATUS_BYPASSED
+        return responses.of_call(answer, cache, share.work, call)
