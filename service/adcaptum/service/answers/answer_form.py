@@ -72,6 +72,7 @@ class AnswerForm:
         output, parts = question.output, model_parts(parsed.model)
         named = parsed.inputs.texts is None and input_features.are_wanted(parsed)
         at_inputs = [parsed.inside(index) is None for index in range(len(question.methods))]
+        datatype = output.datatype or "FP32"
         sums_channels = output.channel_reduction == explain_spec_pb2.CHANNEL_REDUCTION_SUM
         whole = parsed.inputs.texts is None and not output.max_features
         return cls(
@@ -79,8 +80,8 @@ class AnswerForm:
             seed=pb.ExplainResponse(seed=question.seed).SerializeToString(),
             names=tuple(each.name for each in declaration.inputs),
             labels=tuple(declaration.outputs[0].labels),
-            datatype=output.datatype,
-            dtype=DATATYPES[output.datatype] or torch.float32,
+            datatype=datatype,
+            dtype=DATATYPES[datatype] or torch.float32,
             sums_channels=sums_channels,
             most=output.max_features,
             at_inputs=tuple(at_inputs),

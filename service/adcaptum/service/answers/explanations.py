@@ -73,9 +73,10 @@ class PieceWriter:
             self._indices = piece.indices.tolist()
         self._attributions: list[_Attribution] = []
         if form.plain[piece.method] and not (as_values or numbers.errors or attribution.pairs):
+            # At an embedding methods explain the first input alone.
             self._attributions = [
                 _kept_attribution(name, form.datatype, array)
-                for name, array in zip(form.names, numbers.values, strict=True)
+                for name, array in zip(form.names, numbers.values, strict=False)
             ]
 
     def serialised(self, example: int, *, ended: bool, shown: int | None = None) -> bytes:
