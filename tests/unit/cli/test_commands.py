@@ -202,6 +202,20 @@ def test_models_are_listed(run: Run) -> None:
     assert "ready" in output.out
 
 
+def test_in_a_pipe_each_model_is_one_line(run: Run) -> None:
+    title, *rows = run("models", COLUMNS="").out.splitlines()
+    assert title.startswith("model ")
+    assert [row.split()[0] for row in rows] == ["cells"]
+    assert len(run("models", COLUMNS="20").out.splitlines()) > 2
+
+
+@pytest.mark.parametrize("option", ["--csv", "--npy", "--image"])
+def test_a_file_that_is_not_there_is_told_once(run: Run, option: str) -> None:
+    told = " ".join(run("explain", "cells", option, "nope.xyz").err.split())
+    assert told.count("nope.xyz") == 1
+    assert "No such file" in told
+
+
 def test_models_are_listed_as_json(run: Run) -> None:
     (model,) = json.loads(run("models", "--json").out)["models"]
     assert model["versions"][0]["identity"]["digest"] == "ab12"

@@ -270,6 +270,8 @@ def test_a_method_that_fails_stands_beside_the_others() -> None:
     told = "deep_lift failed: The model uses a module twice."
     assert failures(answer) == [told]
     assert told in answer._repr_html_()
+    words = "integrated_gradients (1), deep_lift (failed, METHOD_UNSUPPORTED)"
+    assert repr(answer) == f"<1 explanation of {answer.model.name}: {words}>"
 
 
 def test_each_explanation_brings_its_own_example(wire: Wire) -> None:

@@ -18,7 +18,7 @@ from adcaptum.client.drawing.terminal import render_explanations, render_labels,
 from adcaptum.service.cli import options
 from adcaptum.service.cli.inputs import InputOptions
 from adcaptum.service.cli.json_errors import JsonErrors
-from adcaptum.service.cli.listing import model_view, models_table
+from adcaptum.service.cli.listing import model_view, models_table, show
 from adcaptum.service.cli.methods import method_view, methods_view
 from adcaptum.service.cli.progress import follow
 from adcaptum.service.cli.question import QuestionOptions
@@ -317,13 +317,13 @@ def models(
             if as_json:
                 _print_json({"model": to_json(described.message)})
             else:
-                Console().print(model_view(described))
+                show(model_view(described))
             return
         listed = client.models()
     if as_json:
         _print_json({"models": [to_json(each.message) for each in listed]})
     else:
-        Console().print(models_table(listed))
+        show(models_table(listed))
 
 
 @app.command()

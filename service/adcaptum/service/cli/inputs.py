@@ -11,7 +11,7 @@ import typer
 
 from adcaptum.client import ModelInfo
 from adcaptum.client.codec.inputs import Inputs
-from adcaptum.service.cli.arguments import load_array
+from adcaptum.service.cli.arguments import cause, load_array
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def _read_npy(path: Path) -> Inputs:
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
     except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"{path}: {error}", param_hint="--npy") from error
+        raise typer.BadParameter(f"{path}: {cause(error)}", param_hint="--npy") from error
 
 
 def _read_csv(path: Path, describe: Callable[[], ModelInfo]) -> npt.NDArray[np.float64 | np.int64]:
@@ -79,7 +79,7 @@ def _read_csv(path: Path, describe: Callable[[], ModelInfo]) -> npt.NDArray[np.f
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise typer.BadParameter(f"{path}: {error}", param_hint="--csv") from error
+        raise typer.BadParameter(f"{path}: {cause(error)}", param_hint="--csv") from error
     if rows and not all(_is_number(cell) for cell in rows[0]):
         rows = _arranged(rows, describe())
     return _numbers(rows, "--csv")

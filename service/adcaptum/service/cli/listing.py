@@ -1,11 +1,18 @@
 """Models in a terminal: a table of all, or one in full."""
 
+import os
+import sys
 from collections.abc import Iterable, Iterator
+from typing import Final
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from adcaptum.client import LayerInfo, ModelInfo, ModelState, Placement, Preset, Spec, VersionInfo
+
+UNBROKEN: Final = 10_000
+"""Characters of a line in a pipe or a file, where nothing wraps."""
 
 _STATE_STYLES = {
     ModelState.READY: "green",
@@ -13,6 +20,12 @@ _STATE_STYLES = {
     ModelState.UNLOADING: "yellow",
     ModelState.UNLOADED: "dim",
 }
+
+
+def show(table: Table) -> None:
+    """Print a table as wide as the terminal; in a pipe or a file each row on one line, for grep."""
+    fixed = sys.stdout.isatty() or os.environ.get("COLUMNS")
+    Console(width=None if fixed else UNBROKEN).print(table)
 
 
 def models_table(models: Iterable[ModelInfo]) -> Table:

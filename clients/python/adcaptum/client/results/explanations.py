@@ -74,6 +74,15 @@ class Explanations:
         """The best label of each example, where there are predictions."""
         return tuple(labels[0].label for labels in self.predictions if labels)
 
+    def __repr__(self) -> str:
+        parts = []
+        for each in self.results:
+            failure = each.failure
+            found = f"failed, {failure.reason}" if failure else str(len(each.explanations))
+            parts.append(f"{each.report.method.name} ({found})")
+        count = f"{len(self)} explanation{'s' * (len(self) != 1)}"
+        return f"<{count} of {self.model.name}: {', '.join(parts)}>"
+
     def __len__(self) -> int:
         return sum(len(result.explanations) for result in self.results)
 
