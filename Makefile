@@ -11,7 +11,7 @@ COVERAGE_FLOOR := 89
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup apt-tools models demo serve test check format proto proto-check proto-release bench clean gpu-check gpu-bundle \
+.PHONY: help setup apt-tools models demo serve test test-workers faults check format proto proto-check proto-release bench clean gpu-check gpu-bundle \
 	coverage docs docs-reference matrix package
 
 help:  ## what there is
@@ -56,6 +56,14 @@ test: apt-tools models coverage  ## set up everything and run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/reference tests/property tests/integration/docs \
 		tests/integration/test_packages.py tests/integration/test_demo.py
 	$(BIN)/python -m pytest tests/integration/service tests/integration/deploy
+
+# The same tests of the server, each with two worker processes; tests of what only one process can show are
+# left out by a mark.
+test-workers: models  ## run the tests of servers with worker processes under a front
+	$(BIN)/python -m pytest --workers 2 tests/integration/service
+
+faults: models  ## end, stop and hang workers under load, and print what became of every call
+	$(BIN)/python -m tests.faults
 
 bench: models  ## run the benchmarks and print their tables
 	$(BIN)/python -m tests.benchmarks

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from adcaptum.service.errors import Reason
-from adcaptum.service.rpc.status import CODES
+from adcaptum.service.rpc.error_answers import CODES
 from docs.generators.markdown import table
 
 MEANINGS: Final[Mapping[str, str]] = {
@@ -60,6 +60,9 @@ CAUSES: Final[Mapping[Reason, str]] = {
     Reason.METHOD_UNSUPPORTED: "The model cannot run the method, such as one that needs gradients "
     "where there are none. ListMethods with the model says so beforehand.",
     Reason.MODEL_LOADING: "The model is still loading.",
+    Reason.WORKER_LOST: "The worker process of the request ended, and none could take over.",
+    Reason.REQUEST_QUARANTINED: "The request ended two worker processes, or equals one that did.",
+    Reason.MODEL_QUARANTINED: "The model ended worker processes repeatedly; reload or restart.",
     Reason.MODEL_STUCK: "A batch of the model has not returned for `stuck_seconds`.",
     Reason.DRAINING: "The server stops, and takes no more requests.",
     Reason.QUEUE_FULL: "All callers together have as many requests, rows or bytes in flight as the "

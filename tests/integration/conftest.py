@@ -96,8 +96,10 @@ def repository(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def start_server() -> Iterator[Start]:
+def start_server(pytestconfig: pytest.Config) -> Iterator[Start]:
     """Starts servers, which are stopped at the end."""
+    workers = pytestconfig.getoption("workers")
+    mode = ["--workers", str(workers)] if workers else []
     started: list[Server] = []
     readers: list[threading.Thread] = []
 
@@ -106,7 +108,7 @@ def start_server() -> Iterator[Start]:
     ) -> Server:
         # Until it is ready, or listens, or (None) not at all.
         command = [sys.executable, "-m", "adcaptum.service", "--repository", str(repository)]
-        command += ["--port", "0", "--http_port", "0", *options]
+        command += ["--port", "0", "--http_port", "0", *mode, *options]
         if "PYTHONPATH" in environment and "PYTHONPATH" in os.environ:
             environment["PYTHONPATH"] += os.pathsep + os.environ["PYTHONPATH"]
         process = subprocess.Popen(

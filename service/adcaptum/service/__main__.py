@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from pydantic import ValidationError  # after the environment is set
 from pydantic_settings import CliApp  # likewise
 
-from adcaptum.service.server import run  # likewise
+from adcaptum.service.modes import start  # likewise
 from adcaptum.service.settings import Settings  # likewise
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         sys.exit(f"error: {'; '.join(problems)}")
-    run(settings)
+    start(settings)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 A request meets these in order: `Unavailable` and `ModelFailed` (draining, loading), `NotFound`,
 `InvalidRequest` and `TooBusy` (all at admission), `DeadlineExceeded`, `ModelRaised` and `Cancelled`
-(any time after that). Any other exception is a fault of the server. `answers/statuses.py` holds the
+(any time after that). Any other exception is a fault of the server. `answers/codes.py` holds the
 one table from reasons to status codes.
 """
 
@@ -36,6 +36,9 @@ class Reason(enum.StrEnum):
     MODEL_LOADING = "MODEL_LOADING"
     MODEL_STUCK = "MODEL_STUCK"
     DRAINING = "DRAINING"
+    WORKER_LOST = "WORKER_LOST"
+    REQUEST_QUARANTINED = "REQUEST_QUARANTINED"
+    MODEL_QUARANTINED = "MODEL_QUARANTINED"
     QUEUE_FULL = "QUEUE_FULL"
     QUOTA = "QUOTA"
     DEADLINE_TOO_SHORT = "DEADLINE_TOO_SHORT"
@@ -153,6 +156,14 @@ class Unsupported(FailedPrecondition):
     """The model cannot run the method, whatever its parameters."""
 
     reason = Reason.METHOD_UNSUPPORTED
+
+
+class Quarantined(FailedPrecondition):
+    """The request, or the model that it names, ended worker processes and is refused."""
+
+    def __init__(self, message: str, *, reason: Reason, subject: str) -> None:
+        FailedPrecondition.__init__(self, message, subject=subject)
+        self.reason = reason
 
 
 class TooBusy(ServiceError):

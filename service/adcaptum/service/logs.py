@@ -77,9 +77,21 @@ class _ForeignLimit(logging.Filter):
         return self._limit.allow(record.name, monotonic()) is not None
 
 
-def configure(level: str) -> None:
-    """Sends the lines of this program and of the libraries it uses to standard error."""
+def configure(level: str, *, worker: str = "") -> None:
+    """Sends the lines of this program and of the libraries it uses to standard error.
+
+    Args:
+        level: The least severe line.
+        worker: The id of the worker process that writes them; empty for others.
+    """
+
+    def add_worker(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if worker:
+            event["worker"] = worker
+        return event
+
     shared: list[structlog.typing.Processor] = [
+        add_worker,
         _add_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

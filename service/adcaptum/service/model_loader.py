@@ -30,12 +30,17 @@ from adcaptum.service.models.loading import LoadedModel
 from adcaptum.service.models.repository import stored_models
 from adcaptum.service.models.repository.stored_models import StoredModel, Version
 from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.processes.journal import LOADING, Journal
+from adcaptum.service.processes.seat import Seat
 from adcaptum.service.rpc.health import Health
 from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.settings import Settings
 
 EXCLUSIVE_SECONDS: Final = 10.0
 """Seconds for which a model is measured while no other is."""
+
+MOST_AT_ONCE: Final = 64
+"""The most models that load at a time."""
 
 T = TypeVar("T")
 
@@ -65,7 +70,21 @@ class ModelLoader:
         metrics: Metrics,
         health: Health,
         engines: Dispatcher,
+        *,
+        seat: Seat | None = None,
+        journal: Journal | None = None,
     ) -> None:
+        """Prepares it.
+
+        Args:
+            settings: The settings of the server.
+            catalogue: The models.
+            metrics: Where they are counted.
+            health: Where they serve.
+            engines: What runs them.
+            seat: The place under a supervisor; None without one.
+            journal: Where is noted what loads; None: nowhere.
+        """
         self._settings = settings
         self._catalogue = catalogue
         self._metrics = metrics
@@ -75,6 +94,10 @@ class ModelLoader:
         self._threads = Threads(settings.device_threads or 1, settings.intra_op_threads or 1)
         self._exclusive = asyncio.Lock()
         self._prepared: dict[ServedModel, _Prepared] = {}
+        self._quarantined = () if seat is None else seat.quarantined
+        one_by_one = seat is not None and seat.one_by_one
+        self._places = asyncio.Semaphore(1 if one_by_one else MOST_AT_ONCE)
+        self._journal = journal
 
     async def load_all(self, ready: Callable[[Threads], Awaitable[None]]) -> None:
         """Loads every model.
@@ -86,7 +109,7 @@ class ModelLoader:
         for entry in self._catalogue:
             await self._health.set_model(entry.name, serving=False)
         self._engines.start(self._threads)
-        tasks = [asyncio.create_task(self._load(entry.name)) for entry in self._catalogue]
+        tasks = [asyncio.create_task(self._load_noted(entry.name)) for entry in self._catalogue]
         try:
             late = await self._until_ready(tasks)
             await self._divide_cores()
@@ -111,6 +134,19 @@ class ModelLoader:
         for task in done:
             task.result()
         return late
+
+    async def _load_noted(self, name: str) -> None:
+        """Loads a model, unless it must not be loaded, and notes that in the journal."""
+        if name in self._quarantined:
+            self._catalogue.set_failed(name, "it ended worker processes repeatedly")
+            return
+        async with self._places:
+            slot = None if self._journal is None else self._journal.begin(LOADING, name)
+            try:
+                await self._load(name)
+            finally:
+                if self._journal is not None:
+                    self._journal.end(slot)
 
     async def _load(self, name: str) -> None:
         """Brings a model to READY or FAILED."""

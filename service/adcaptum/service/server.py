@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import socket
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import torch
 import uvloop
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import disable_created_metrics
+from starlette.applications import Starlette
 
 from adcaptum.engine.scheduling.limits import Limits
 from adcaptum.service import logs
@@ -33,13 +35,23 @@ from adcaptum.service.models.catalogue import Catalogue, State
 from adcaptum.service.models.cores import Threads
 from adcaptum.service.models.declaration import DeclarationError
 from adcaptum.service.models.repository import stored_models
-from adcaptum.service.rpc import health, http
-from adcaptum.service.rpc.interceptors import MOST_OTHERS, Interceptor
+from adcaptum.service.processes.journal import Journal
+from adcaptum.service.processes.place import Place
+from adcaptum.service.processes.seat import Seat
+from adcaptum.service.rpc import health, listening, status
+from adcaptum.service.rpc.interceptors import Interceptor
+from adcaptum.service.rpc.listening import CannotStart
+from adcaptum.service.rpc.repository_servicer import RepositoryServicer
 from adcaptum.service.rpc.servicers import ExplanationServicer
+from adcaptum.service.rpc.web import http
+from adcaptum.service.rpc.web.exposition import Exposition
 from adcaptum.service.runtime.dispatcher import RETRY_SECONDS, Dispatcher
 from adcaptum.service.settings import Settings
 from adcaptum.service.termination import Termination, thread_places
-from adcaptum.v1 import explanation_service_pb2_grpc as pb_grpc
+from adcaptum.v1 import (
+    explanation_service_pb2_grpc as pb_grpc,
+    repository_service_pb2_grpc as repository_grpc,
+)
 
 FORCE_SECONDS: Final = 4.5
 """The time after `drain_seconds` at which the process is ended by force."""
@@ -55,40 +67,51 @@ SWITCH_SECONDS: Final = 0.0005
 operations of PyTorch in device threads wait that long while the event loop is busy."""
 
 
-def run(settings: Settings) -> None:
+CANNOT_START: Final = 78
+"""The exit status of a worker process that cannot start, and would not at the next try either."""
+
+
+def run(settings: Settings, seat: Seat | None = None) -> None:
     """Runs a server until SIGTERM or SIGINT; in-flight requests finish.
+
+    Args:
+        settings: Its settings.
+        seat: Its place under a supervisor, if it is a worker process.
 
     Raises:
         SystemExit: It failed; the log says why.
     """
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, worker="" if seat is None else seat.worker)
     allocator.keep_freed_memory()
     sys.setswitchinterval(SWITCH_SECONDS)
     disable_created_metrics()  # type: ignore[no-untyped-call]
     try:
-        main = Server(settings).serve()
+        main = Server(settings, seat).serve()
         failed = uvloop.run(main) if settings.uvloop else asyncio.run(main)
     except (CannotStart, DeclarationError) as error:
         logs.logger().error("cannot start", error=str(error))
-        raise SystemExit(1) from error
+        raise SystemExit(1 if seat is None else CANNOT_START) from error
     if failed:
         raise SystemExit(1)
-
-
-class CannotStart(Exception):
-    """A port, the address or the device cannot be used."""
 
 
 class Server:
     """One server process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, seat: Seat | None = None) -> None:
         """Opens the repository; `serve` starts everything.
+
+        Args:
+            settings: Its settings.
+            seat: Its place under a supervisor, on whose sockets it listens; None: on its ports.
 
         Raises:
             DeclarationError: The repository is not a folder.
         """
         self._settings = settings
+        self._seat = seat
+        # Under a supervisor these are the supervisor's events.
+        self._event = "{}" if seat is None else "worker {}"
         self._metrics = Metrics()
         names = stored_models.names(settings.repository)
         if not names:
@@ -98,7 +121,11 @@ class Server:
         self._health = health.Health()
         self._engines: Dispatcher | None = None
         self._interceptor = Interceptor(
-            self._metrics, self._catalogue, settings.max_requests, self._retry_seconds
+            self._metrics,
+            self._catalogue,
+            settings.max_requests,
+            self._retry_seconds,
+            status.TABLE,
         )
         self._ended = asyncio.Event()
         self._termination = Termination(
@@ -113,6 +140,7 @@ class Server:
         executor = ThreadPoolExecutor(thread_name_prefix="aside")
         loop.set_default_executor(executor)
         device = _usable(settings.device)
+        journal = None if self._seat is None else Journal(self._seat.journal)
         engines = self._engines = Dispatcher(
             loop,
             device,
@@ -124,6 +152,7 @@ class Server:
             caller_limits=Limits(
                 settings.max_caller_requests, settings.max_caller_rows, settings.max_caller_bytes
             ),
+            journal=journal,
         )
         cache = ResponseCache(settings.cache_bytes, settings.cache_entries, self._metrics)
         metrics = RequestMetrics(self._metrics)
@@ -142,24 +171,25 @@ class Server:
         )
         grpc_server = grpc.aio.server(
             interceptors=[self._interceptor],
-            options=self._options(),
-            maximum_concurrent_rpcs=2 * self._most_streams,
+            options=listening.options(settings),
+            maximum_concurrent_rpcs=2 * listening.most_streams(settings),
         )
         pb_grpc.add_ExplanationServiceServicer_to_server(
-            ExplanationServicer(self._catalogue, predictor, explainer, settings.device), grpc_server
+            ExplanationServicer(self._catalogue, predictor, explainer, self._place), grpc_server
+        )
+        repository_grpc.add_RepositoryServiceServicer_to_server(
+            RepositoryServicer(self._catalogue, self._place), grpc_server
         )
         health.register(self._health, grpc_server)
         reflection.enable_server_reflection(
-            (health.SERVICE, health.HEALTH, reflection.SERVICE_NAME), grpc_server
+            (health.SERVICE, health.REPOSITORY, health.HEALTH, reflection.SERVICE_NAME), grpc_server
         )
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        app = http.application(self._metrics.registry, self.unready)
+        app = http.application(Exposition(self._metrics.registry), self.unready)
         try:
-            http_server = http.HttpServer(app, settings.host, settings.http_port)
-            port = grpc_server.add_insecure_port(f"{host}:{settings.port}")
+            http_server, addresses = self._listen(app, grpc_server)
         except (OSError, RuntimeError) as error:
             await grpc_server.stop(grace=None)
-            raise CannotStart(_cannot_listen(error, settings)) from error
+            raise listening.cannot_listen(error, settings) from error
         self._loop = loop
         self._termination.install()
         watch = LoopWatch(self._metrics.loop_lag)
@@ -167,9 +197,16 @@ class Server:
         await self._health.set_server(serving=False)
         await grpc_server.start()
         http_server.start()
-        loader = ModelLoader(settings, self._catalogue, self._metrics, self._health, engines)
-        addresses = {"grpc": f"{host}:{port}", "http": f"{host}:{http_server.port}"}
-        logs.logger().info("listening", **addresses)
+        loader = ModelLoader(
+            settings,
+            self._catalogue,
+            self._metrics,
+            self._health,
+            engines,
+            seat=self._seat,
+            journal=journal,
+        )
+        self._log("listening", **addresses)
         loading = loop.create_task(self._load(loader, addresses))
         await self._ended.wait()
         await self._drain()
@@ -182,10 +219,33 @@ class Server:
         reader.close()
         watch.stop()
         whole &= await _shut_down(executor)
-        logs.logger().info("stopped", failed=self._failed)
+        self._log("stopped", failed=self._failed)
         if not whole:
             self._leave_threads()
         return self._failed
+
+    def _listen(
+        self, app: Starlette, grpc_server: grpc.aio.Server
+    ) -> tuple[http.HttpServer, dict[str, str]]:
+        """Opens the ports, or the sockets of a worker process; returns their addresses, too."""
+        if self._seat is not None:
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(str(self._seat.http_socket))
+            grpc_server.add_insecure_port(f"unix:{self._seat.socket}")
+            named = {"grpc": f"unix:{self._seat.socket}", "http": f"unix:{self._seat.http_socket}"}
+            return http.HttpServer(app, listener), named
+        host = listening.host(self._settings)
+        http_server = http.HttpServer(app, listening.http_listener(self._settings))
+        port = grpc_server.add_insecure_port(f"{host}:{self._settings.port}")
+        return http_server, {"grpc": f"{host}:{port}", "http": f"{host}:{http_server.port}"}
+
+    def _log(self, event: str, **facts: object) -> None:
+        logs.logger().info(self._event.format(event), **facts)
+
+    @property
+    def _place(self) -> Place:
+        """The worker that this process is."""
+        return Place("0" if self._seat is None else self._seat.worker, self._settings.device)
 
     def _leave_threads(self) -> None:
         """Ends the process without waiting for threads that do not end."""
@@ -215,7 +275,7 @@ class Server:
             _freeze()
             self._ready = True
             await self._health.set_server(serving=True)
-            logs.logger().info(
+            self._log(
                 "ready",
                 **addresses,
                 models={entry.name: entry.state.value for entry in self._catalogue},
@@ -237,28 +297,13 @@ class Server:
     async def _drain(self) -> None:
         """Refuses new requests and waits for those in flight."""
         await self._health.drain()
-        logs.logger().info("draining", in_flight=self._interceptor.in_flight)
+        self._log("draining", in_flight=self._interceptor.in_flight)
         # After a failure of the engine nothing would answer them.
         await self._interceptor.drain(0.0 if self._failed else self._settings.drain_seconds)
 
     def _crashed(self, _: BaseException) -> None:
         self._failed = True
         self._termination.begin()
-
-    @property
-    def _most_streams(self) -> int:
-        """The most calls of one connection: all that are served, and some to be refused."""
-        return self._settings.max_requests + MOST_OTHERS
-
-    def _options(self) -> list[tuple[str, int]]:
-        most = self._settings.max_message_bytes
-        return [
-            ("grpc.max_receive_message_length", most),
-            ("grpc.max_send_message_length", most),
-            ("grpc.max_concurrent_streams", self._most_streams),
-            # Otherwise two servers could listen on one port and share its connections.
-            ("grpc.so_reuseport", 0),
-        ]
 
 
 def _usable(name: str) -> torch.device:
@@ -274,17 +319,6 @@ def _usable(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise CannotStart(f"device {name!r} cannot be used: {reason}") from error
     return device
-
-
-def _cannot_listen(error: Exception, settings: Settings) -> str:
-    """Returns the port that could not be opened, with the reason."""
-    if isinstance(error, OSError):
-        return f"http_port {settings.http_port} of {settings.host}: {error.strerror or error}"
-    # gRPC's own text names an environment variable instead of the reason, which it prints.
-    return (
-        f"port {settings.port} of {settings.host}: another process uses it, or the address is "
-        "not one of this machine"
-    )
 
 
 def _freeze() -> None:

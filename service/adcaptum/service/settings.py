@@ -28,7 +28,12 @@ class Settings(BaseSettings):
     """The port of metrics and probes; 0 picks a free one."""
 
     device: str = "cpu"
-    """The device that models run on, as PyTorch names it."""
+    """The device that models run on, as PyTorch names it. Several, separated by commas, or `cuda`
+    on a machine with several GPUs: one worker process for each."""
+
+    workers: int | None = Field(default=None, ge=1, le=64)
+    """The number of worker processes under a front; each has all models. Unset: one for each
+    device, and none, everything in one process, if there is one device."""
 
     target_batch_seconds: float = Field(default=0.025, gt=0, le=10)
     """The longest time of a device batch, in seconds: it bounds how long a prediction waits for its
@@ -75,6 +80,24 @@ class Settings(BaseSettings):
     """The time in one device batch after which a model counts as stuck: its requests are refused,
     and another thread goes on with the other models."""
 
+    unresponsive_seconds: float = Field(default=15.0, gt=0)
+    """The time without an answer after which a worker process is ended and replaced."""
+
+    worker_memory_bytes: int | None = Field(default=None, ge=1 << 20)
+    """The most resident memory of a worker process; one with more is ended and replaced. No
+    limit where unset."""
+
+    worker_wait_seconds: float = Field(default=30.0, ge=0)
+    """The longest wait of a request for a worker while none serves."""
+
+    quarantine_seconds: float = Field(default=600.0, gt=0)
+    """The time for which a request that ended two worker processes is refused, and in which
+    `quarantine_deaths` count."""
+
+    quarantine_deaths: int = Field(default=4, ge=1)
+    """The number of worker processes that a model may end in `quarantine_seconds`; then it is taken
+    out of service, until the server is told to reload (SIGHUP) or restarted."""
+
     load_timeout_seconds: float = Field(default=300.0, gt=0)
     """The longest stage of a model's loading; a slower model is FAILED,
     though its thread goes on."""
@@ -102,3 +125,8 @@ class Settings(BaseSettings):
     def factory_packages(self) -> tuple[str, ...]:
         """The allowed packages as a tuple."""
         return tuple(name.strip() for name in self.allowed_packages.split(",") if name.strip())
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices by name."""
+        return tuple(name.strip() for name in self.device.split(",") if name.strip())

@@ -15,7 +15,7 @@ from google.protobuf.descriptor import Descriptor
 
 from adcaptum.engine.methods import METHODS
 from adcaptum.service.errors import Reason
-from adcaptum.service.rpc import interceptors, status
+from adcaptum.service.rpc import calls, error_answers
 from adcaptum.service.wire import method_specs
 from adcaptum.v1 import (
     explain_spec_pb2,
@@ -42,7 +42,7 @@ Promises = Mapping[str, Mapping[str, Any]]
 def kept() -> Promises:
     """What the code promises now, by section and name."""
     return {
-        "reasons": {reason.value: status.CODES[reason].name for reason in Reason},
+        "reasons": {reason.value: error_answers.CODES[reason].name for reason in Reason},
         "metadata": dict(sorted(_metadata())),
         "methods": {name: dict(_parameters(name)) for name in sorted(METHODS)},
         "json": dict(sorted(_json_names())),
@@ -56,10 +56,10 @@ def promised() -> Promises:
 
 
 def _metadata() -> Iterator[tuple[str, str]]:
-    yield interceptors.ID_KEY, "request and reply: id of the request in the server's log"
-    yield interceptors.CALLER_KEY, "request: name of the caller"
-    yield status.DETAILS_KEY, "reply: google.rpc.Status of an error"
-    yield "ErrorInfo.domain", status.DOMAIN
+    yield calls.ID_KEY, "request and reply: id of the request in the server's log"
+    yield calls.CALLER_KEY, "request: name of the caller"
+    yield error_answers.DETAILS_KEY, "reply: google.rpc.Status of an error"
+    yield "ErrorInfo.domain", error_answers.DOMAIN
     yield "ErrorInfo.metadata.needed_seconds", "DEADLINE_TOO_SHORT: seconds needed"
     yield "ErrorInfo.metadata.limit", "QUEUE_FULL, QUOTA: the limit that is reached"
     yield "ErrorInfo.metadata.nearest", "*_NOT_FOUND: names that look like it"

@@ -25,6 +25,7 @@ UNDER_WAY = "the requests under way: max_requests and max_queue_bytes"
 LABELS = "names of models, methods and codes that exist, never a caller's words"
 QUESTIONS = "one entry a question: those kept, MOST_BYTES of questions.py, and those under way"
 THREADS = "the threads of this process: 2 and 16 that replace stuck ones, at most 66 in all"
+WORKERS = "the worker processes: the operator's number, at most 64"
 REVIEWED = MappingProxyType(
     {
         "answers.answer_form.AnswerForm.frames": "MOST_FRAMES a question",
@@ -39,6 +40,18 @@ REVIEWED = MappingProxyType(
         "answers.piece_numbers.PieceNumbers.outputs": A_REQUEST,
         "answers.piece_numbers.PieceNumbers.values": A_REQUEST,
         "answers.results.end": "MOST_ENDS of a few numbers and names of operations",
+        "front.gathered_metrics.Family.head": LABELS,
+        "front.gathered_metrics.Family.samples": LABELS,
+        "front.gathered_metrics.GatheredMetrics._workers": WORKERS,
+        "front.gathered_metrics.WorkerMetrics._before": LABELS,
+        "front.gathered_metrics.WorkerMetrics._families": LABELS,
+        "front.metrics.FrontMetrics.quarantined": LABELS,
+        "front.metrics.FrontMetrics.rejected": LABELS,
+        "front.metrics.FrontMetrics.retried": LABELS,
+        "front.metrics.FrontMetrics.worker_deaths": LABELS,
+        "front.passage.Passage.lost": "MOST_ATTEMPTS",
+        "front.quarantine.Quarantine._until": "MOST digests",
+        "front.server.Front._models": MODELS,
         "handlers.joint.gatherer.Gatherer._gathered": UNDER_WAY,
         "handlers.joint.gatherer.Gatherer._keyed": UNDER_WAY,
         "handlers.joint.gatherer.Gatherer._running": UNDER_WAY,
@@ -79,7 +92,7 @@ REVIEWED = MappingProxyType(
         "requests.questions.preparations.Preparations._known": "MOST_SHAPES of MOST_BYTES",
         "requests.questions.resolved_questions.ResolvedQuestions._known": "MOST_BYTES",
         "wire.typed_values._Walk.elements": A_REQUEST,
-        "rpc.exposition.Exposition._next": "one entry a format of Prometheus",
+        "rpc.web.exposition.Exposition._next": "one entry a format of Prometheus",
         "rpc.health.Health._serving": MODELS,
         "rpc.interceptors.Interceptor._durations": LABELS,
         "rpc.interceptors.Interceptor._handlers": "methods of the protocol that exist",
@@ -90,7 +103,7 @@ REVIEWED = MappingProxyType(
         "runtime.dispatcher.Dispatcher._light_models": MODELS,
         "runtime.dispatcher.Dispatcher._stuck": MODELS,
         "runtime.step_queue.StepQueue._stops": UNDER_WAY,
-        "runtime.engine_core.EngineCore.running": THREADS,
+        "runtime.step.RunningBatches._running": THREADS,
         "runtime.engine_runner.EngineRunner.works": UNDER_WAY,
         "runtime.equal_rows.EqualRowsByModel._duplicates": MODELS,
         "runtime.loop_runner.LoopRunner._banned": MODELS,
@@ -106,6 +119,13 @@ REVIEWED = MappingProxyType(
         "runtime.work.Work.running": A_REQUEST,
         "wire.field_writer.begin": "MOST_KEPT of two numbers",
         "wire.field_writer.varint": "MOST_KEPT of a number",
+        "supervisor.model_deaths.ModelDeaths._deaths": MODELS,
+        "supervisor.model_deaths.ModelDeaths.quarantined": MODELS,
+        "supervisor.slot.Slot._others": WORKERS,
+        "supervisor.supervisor.Supervisor._tasks": WORKERS,
+        "supervisor.supervisor.Supervisor.slots": WORKERS,
+        "supervisor.worker_process.WorkerProcess._calls": "methods of the protocol",
+        "supervisor.worker_process.WorkerProcess.keys": UNDER_WAY,
         "wire.method_specs._cached": "MOST_CACHED entries of MOST_CACHED_BYTES, serialised",
     }
 )

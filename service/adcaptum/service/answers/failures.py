@@ -1,6 +1,6 @@
 """Failures: the error of a method beside results of others -> its message."""
 
-from adcaptum.service.answers import statuses
+from adcaptum.service.answers import codes, statuses
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.v1 import explanation_pb2
 
@@ -16,7 +16,7 @@ def write(into: explanation_pb2.Failure, error: Exception, method: int, request_
     """
     known = statuses.as_service_error(error)
     reason = statuses.reason(error)
-    into.code = statuses.CODES[reason]
+    into.code = codes.CODES[reason]
     into.reason = reason
     into.message = statuses.message(error, request_id)
     into.field = f"spec.methods[{method}]"

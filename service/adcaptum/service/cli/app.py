@@ -61,7 +61,13 @@ def serve(
     host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="gRPC; 0 picks a free one.")] = None,
     http_port: Annotated[int | None, typer.Option(help="Metrics and health; 0 picks one.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1 or several: cuda:0,cuda:1.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Worker processes under a front; by default one for each device."),
+    ] = None,
     target_batch_seconds: Annotated[
         float | None, typer.Option(help="The longest that a batch keeps a prediction waiting.")
     ] = None,
@@ -86,6 +92,7 @@ def serve(
             "port": port,
             "http_port": http_port,
             "device": device,
+            "workers": workers,
             "target_batch_seconds": target_batch_seconds,
             "allowed_packages": allowed_packages,
             "log_level": log_level,

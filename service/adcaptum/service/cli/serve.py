@@ -36,6 +36,7 @@ def run_server(options: dict[str, Path | str | int | float | None]) -> None:
 def _run(given: dict[str, Path | str | int | float]) -> None:
     from pydantic import ValidationError  # noqa: PLC0415 - only the service's extra has it
 
+    from adcaptum.service.modes import start  # noqa: PLC0415 - likewise
     from adcaptum.service.settings import Settings  # noqa: PLC0415 - likewise
 
     try:
@@ -43,9 +44,7 @@ def _run(given: dict[str, Path | str | int | float]) -> None:
     except ValidationError as error:
         raise typer.BadParameter("; ".join(map(_words, error.errors()))) from error
 
-    from adcaptum.service.server import run  # noqa: PLC0415 - it imports torch
-
-    run(settings)
+    start(settings)
 
 
 def _words(problem: object) -> str:

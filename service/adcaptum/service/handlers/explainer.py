@@ -219,6 +219,7 @@ class Explainer:
             deadline=terms.due,
             expires=False,
             deterministic=parsed.deterministic,
+            ids=(identified.call.id,),
         )
         computation = SharedComputation(
             parsed,

@@ -89,6 +89,7 @@ class Predictor:
             caller=call.caller or None,
             seconds=forecast.seconds,
             deadline=deadline,
+            ids=(call.id,),
         )
         self.dispatcher.submit(work)
         return work

@@ -14,6 +14,7 @@ from adcaptum.service.models.declaration import (
     OutputDeclaration,
 )
 from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.processes.place import Place
 from adcaptum.service.requests.questions.suitability import obstacle
 from adcaptum.service.wire.abilities import Abilities
 from adcaptum.service.wire.method_specs import describe_method
@@ -40,9 +41,6 @@ OUTPUT_KINDS: Final = {
     "logits": model_pb2.OUTPUT_KIND_LOGITS,
     "probabilities": model_pb2.OUTPUT_KIND_PROBABILITIES,
 }
-WORKER: Final = "0"
-"""The id of the worker inside the server, the only one."""
-
 EXTENSIONS: Final[tuple[str, ...]] = ()
 """The additions to the contract that this server understands."""
 
@@ -57,14 +55,14 @@ def server() -> pb.GetServerResponse:
 
 
 def model(
-    entry: Entry, reference: model_pb2.ModelRef | None, device: str, *, layers: bool
+    entry: Entry, reference: model_pb2.ModelRef | None, place: Place, *, layers: bool
 ) -> model_pb2.Model:
     """Describes a model.
 
     Args:
         entry: The model.
         reference: With a version or an alias, the only version to describe.
-        device: The device that it runs on.
+        place: Where it runs.
         layers: Whether to list them.
 
     Raises:
@@ -74,7 +72,7 @@ def model(
     stored = entry.stored
     if stored is None:
         # Its versions are not known, but its state is.
-        _add_version(message.versions.add(), entry, "", device)
+        _add_version(message.versions.add(), entry, "", place)
         return message
     message.description = stored.declaration.description
     message.default_version = stored.default_version
@@ -84,7 +82,7 @@ def model(
         names = [version_name(stored, reference)]
     for name in names:
         version = message.versions.add()
-        _add_version(version, entry, name, device)
+        _add_version(version, entry, name, place)
         _add_declared(version, stored.declaration, entry.served.get(name))
         if name in entry.served:
             _add_findings(version, entry.served[name], layers=layers)
@@ -102,14 +100,14 @@ def methods(served: ServedModel | None) -> list[method_pb2.Method]:
     return described
 
 
-def _add_version(version: model_pb2.ModelVersion, entry: Entry, name: str, device: str) -> None:
+def _add_version(version: model_pb2.ModelVersion, entry: Entry, name: str, place: Place) -> None:
     known, reason = entry.version_state(name)
     state = STATES[known]
     version.identity.name, version.identity.version = entry.name, name
     version.state, version.reason = state, reason
     if known is State.READY and entry.load_time is not None:
         version.load_time.FromNanoseconds(round(entry.load_time * 1e9))
-    version.placements.add(worker=WORKER, device=device, state=state, reason=reason)
+    version.placements.add(worker=place.worker, device=place.device, state=state, reason=reason)
 
 
 def _add_declared(

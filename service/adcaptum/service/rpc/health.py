@@ -8,6 +8,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from adcaptum.service.rpc.messages import Context
 
 SERVICE: Final = "adcaptum.v1.ExplanationService"
+REPOSITORY: Final = "adcaptum.v1.RepositoryService"
 HEALTH: Final[str] = health.SERVICE_NAME
 
 

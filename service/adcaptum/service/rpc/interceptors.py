@@ -1,52 +1,38 @@
 """The frame of every call: its id, metrics, log line, and the status of its error."""
 
 import asyncio
-import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 from time import monotonic
-from typing import Any, Final, NoReturn, TypeAlias, cast
+from typing import Any, Final, NoReturn, Protocol, TypeAlias, cast
 
 import grpc
-from google.protobuf.message import Message
-from prometheus_client import Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from adcaptum.service import logs
-from adcaptum.service.answers import statuses
 from adcaptum.service.errors import (
     Cancelled,
-    InvalidRequest,
     Reason,
     TooBusy,
     TooLate,
     Unavailable,
 )
 from adcaptum.service.handlers.call import Call
-from adcaptum.service.metrics import Metrics
-from adcaptum.service.models.catalogue import Catalogue
-from adcaptum.service.nearest import shortened
-from adcaptum.service.rpc import status
+from adcaptum.service.rpc import first_bytes
+from adcaptum.service.rpc.calls import ID_KEY, MOST_ID, call_of, check_metadata
+from adcaptum.service.rpc.error_answers import DETAILS_KEY, ErrorTable
 from adcaptum.service.rpc.messages import Context, MessageReader, RequestWaits, writer
-from adcaptum.service.rpc.request_ids import RequestIds
+from adcaptum.service.rpc.other_services import Handler, OtherServices
 
 CALL: Final[ContextVar[Call]] = ContextVar("call")
 """The call that the running task serves."""
 
 GONE: Final = Cancelled("the caller went away")
-MOST_OTHERS: Final = 256
-"""The most calls of other services at a time: watchers of health may stay for days."""
-
-ID_KEY: Final = "x-request-id"
-CALLER_KEY: Final = "x-caller-id"
-SERVICE: Final = "/adcaptum.v1.ExplanationService/"
-MOST_ID: Final = 128
-GOOD_ID: Final = re.compile(rf"[\x21-\x7e]{{1,{MOST_ID}}}")
-
-IDS: Final = RequestIds()
-"""The ids of requests that bring none."""
+SERVICES: Final = ("/adcaptum.v1.ExplanationService/", "/adcaptum.v1.RepositoryService/")
 
 CLOSE_SECONDS: Final = 0.5
 """The time for the answers to calls that are left when a server stops."""
@@ -57,10 +43,28 @@ QUIET_SECONDS: Final = 0.1
 LINGER_SECONDS: Final = 0.5
 """The most time that a server waits for that."""
 
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 MaybeHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 Unary = Callable[[Any, Context], Awaitable[Any]]
 Streaming = Callable[[Any, Context], AsyncIterator[Any]]
+
+
+class CallMetrics(Protocol):
+    """The metrics of calls.
+
+    Attributes:
+        request_seconds: The time of calls, by model, rpc and code.
+        in_flight: The calls that are being served, by rpc.
+        rejected: The calls that were refused, by rpc and reason.
+    """
+
+    @property
+    def request_seconds(self) -> Histogram: ...
+
+    @property
+    def in_flight(self) -> Gauge: ...
+
+    @property
+    def rejected(self) -> Counter: ...
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
@@ -76,31 +80,34 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
     def __init__(
         self,
-        metrics: Metrics,
-        catalogue: Catalogue,
+        metrics: CallMetrics,
+        models: Container[object],
         max_requests: int,
         retry_seconds: Callable[[], float],
+        errors: ErrorTable,
     ) -> None:
         """Prepares it.
 
         Args:
             metrics: The metrics to count with.
-            catalogue: The models.
+            models: The names of the models.
             max_requests: The most calls in flight.
             retry_seconds: Returns after how many seconds a refused call should be tried again.
+            errors: What callers are told of errors.
         """
         self._retry_seconds = retry_seconds
         self.draining = False
         self.in_flight = 0
-        self._others = 0
         self._closing = False
         self._refused = 0.0
         # By request id, of the calls that are being served.
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._waits = RequestWaits()
+        self._others = OtherServices(self._waits, retry_seconds, self._refuse)
         self._idle = asyncio.Event()
         self._metrics = metrics
-        self._catalogue = catalogue
+        self._models = models
+        self._errors = errors
         self._max_requests = max_requests
         self._log = logs.logger().bind()
         self._handlers: dict[str, Handler] = {}
@@ -120,16 +127,16 @@ class Interceptor(grpc.aio.ServerInterceptor):
         # An unknown method has no handler, and must not be remembered: callers choose its name.
         if handler is None:
             return None
-        if method.startswith(SERVICE):
-            wrapped = self._wrap(handler, method.removeprefix(SERVICE))
+        if method.startswith(SERVICES):
+            wrapped = self._wrap(handler, method.rpartition("/")[2])
         else:
-            wrapped = self._wrap_other(handler, method.removeprefix("/"))
+            wrapped = self._others.wrap(handler, method.removeprefix("/"))
         self._handlers[method] = wrapped
         return wrapped
 
     def _wrap(self, handler: Handler, rpc: str) -> Handler:
-        reader = MessageReader.of(handler.request_deserializer)
-        gauge, model_of = self._metrics.in_flight.labels(rpc), _model_reader(reader.kind)
+        decode, model_of = _reading(handler, rpc)
+        gauge = self._metrics.in_flight.labels(rpc)
         # `response_streaming` decides which of the two a handler has; the stubs do not show it.
         answer_once = cast("Unary", handler.unary_unary)
         answer_often = cast("Streaming", handler.unary_stream)
@@ -140,9 +147,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
             error: Exception | None = None
             try:
                 raw = await self._waits.received(context)
-                call = self._enter(gauge, _call(context, arrival, len(raw)))
+                call = self._enter(gauge, call_of(context, arrival, len(raw)))
                 self._admit(rpc, call, context)
-                request = reader.decode(raw)
+                request = decode(raw)
                 del raw
                 return await answer_once(request, context)
             except asyncio.CancelledError:
@@ -152,9 +159,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
             except Exception as raised:  # noqa: BLE001  # every error is answered, below
                 error = raised
             finally:
-                call = self._leave(gauge, call) or _call(context, arrival)
+                call = self._leave(gauge, call) or call_of(context, arrival)
                 self._observe(rpc, "" if request is None else model_of(request), call, error)
-            return await _abort(context, call, error)
+            return await self._abort(context, call, error)
 
         async def stream(_: Any, context: Context) -> AsyncIterator[Any]:
             arrival, request = monotonic(), None
@@ -162,9 +169,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
             error: Exception | None = None
             try:
                 raw = await self._waits.received(context)
-                call = self._enter(gauge, _call(context, arrival, len(raw)))
+                call = self._enter(gauge, call_of(context, arrival, len(raw)))
                 self._admit(rpc, call, context)
-                request = reader.decode(raw)
+                request = decode(raw)
                 del raw
                 async for message in answer_often(request, context):
                     yield message
@@ -175,55 +182,20 @@ class Interceptor(grpc.aio.ServerInterceptor):
             except Exception as raised:  # noqa: BLE001  # every error is answered, below
                 error = raised
             finally:
-                call = self._leave(gauge, call) or _call(context, arrival)
+                call = self._leave(gauge, call) or call_of(context, arrival)
                 self._observe(rpc, "" if request is None else model_of(request), call, error)
             if error is not None:
-                await _abort(context, call, error)
+                await self._abort(context, call, error)
 
         # Handlers of streams, because only these read the request themselves.
         if handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(stream, None, writer(handler))
         return grpc.stream_unary_rpc_method_handler(unary, None, writer(handler))
 
-    def _wrap_other(self, handler: Handler, rpc: str) -> Handler:
-        reader = MessageReader.of(handler.request_deserializer)
-        behaviour = cast(
-            "Callable[[Any, Context], Any]",
-            handler.unary_unary or handler.unary_stream or handler.stream_stream,
-        )
-
-        async def requests(context: Context) -> AsyncIterator[Any]:
-            while isinstance(raw := await context.read(), bytes):
-                yield reader.decode(raw)
-
-        async def answer(_: Any, context: Context) -> Any:
-            call = _call(context, monotonic())
-            self._others += 1
-            try:
-                self._admit_other(context)
-                if handler.request_streaming:
-                    request = requests(context)
-                else:
-                    request = reader.decode(await self._waits.received(context))
-                answered = behaviour(request, context)
-                if not hasattr(answered, "__aiter__"):
-                    return await answered
-                async for message in answered:
-                    await context.write(message)
-            except grpc.aio.AbortError:
-                raise
-            except Exception as raised:  # noqa: BLE001  # every error is answered, below
-                error = raised
-            else:
-                return None
-            finally:
-                self._others -= 1
-            self._log_end(rpc, "", call, error)
-            return await _abort(context, call, error)
-
-        if handler.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(answer, None, handler.response_serializer)
-        return grpc.stream_unary_rpc_method_handler(answer, None, handler.response_serializer)
+    async def _refuse(self, context: Context, rpc: str, call: Call, error: Exception) -> NoReturn:
+        """Answers a call of another service with its error."""
+        self._log_end(rpc, "", call, error)
+        await self._abort(context, call, error)
 
     async def drain(self, seconds: float) -> None:
         """Refuses new calls, and waits for those being served.
@@ -296,24 +268,15 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 retry_s=self._retry_seconds(),
                 limit="requests",
             )
-        _check_metadata(context)
-
-    def _admit_other(self, context: Context) -> None:
-        if self._others > MOST_OTHERS:
-            raise TooBusy(
-                f"{MOST_OTHERS} calls of health and reflection are being served",
-                retry_s=self._retry_seconds(),
-                limit="requests",
-            )
-        _check_metadata(context)
+        check_metadata(context)
 
     def _observe(self, rpc: str, model: str, call: Call, error: Exception | None) -> None:
-        code = "OK" if error is None else status.code(error).name
+        code = "OK" if error is None else self._errors.code(error).name
         key = (model, rpc, code)
         duration = self._durations.get(key)
         if duration is None:
             # A caller's spelling must not become a label: there would be no end of them.
-            key = (model if model in self._catalogue else "", rpc, code)
+            key = (model if model in self._models else "", rpc, code)
             duration = self._durations.get(key)
         if duration is None:
             duration = self._durations[key] = self._metrics.request_seconds.labels(*key)
@@ -326,8 +289,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if error is None:
             self._log.debug("request", rpc=rpc, model=model, code="OK", seconds=seconds)
             return
-        of_error = {"code": status.code(error).name, "reason": statuses.reason(error).value}
-        if statuses.is_hidden(error):
+        code, reason = self._errors.code(error).name, str(self._errors.reason(error))
+        of_error = {"code": code, "reason": reason}
+        if self._errors.is_hidden(error):
             self._log.error(
                 "request", rpc=rpc, model=model, **of_error, seconds=seconds, exc_info=error
             )
@@ -340,52 +304,26 @@ class Interceptor(grpc.aio.ServerInterceptor):
             "request", rpc=rpc, model=model, **of_error, seconds=seconds, error=str(error)
         )
 
-
-async def _abort(context: Context, call: Call, error: Exception) -> NoReturn:
-    answer = status.answer(error, call.id)
-    await context.abort(
-        answer.code,
-        answer.message,
-        ((ID_KEY, call.id), (status.DETAILS_KEY, answer.details)),
-    )
-
-
-def _call(context: Context, arrival: float, nbytes: int = 0) -> Call:
-    # None without a deadline, whatever the stubs say.
-    remaining = cast("float | None", context.time_remaining())
-    request_id = caller = ""
-    for key, value in context.invocation_metadata() or ():
-        if key in (ID_KEY, CALLER_KEY) and isinstance(value, str) and GOOD_ID.fullmatch(value):
-            if key == ID_KEY:
-                request_id = value
-            else:
-                caller = value
-    return Call(
-        request_id or IDS.next(),
-        arrival,
-        None if remaining is None else monotonic() + remaining,
-        caller or _host(context.peer()),
-        nbytes,
-    )
+    async def _abort(self, context: Context, call: Call, error: Exception) -> NoReturn:
+        answer = self._errors.answer(error, call.id)
+        await context.abort(
+            answer.code,
+            answer.message,
+            ((ID_KEY, call.id), (DETAILS_KEY, answer.details)),
+        )
 
 
-def _check_metadata(context: Context) -> None:
-    for key, value in context.invocation_metadata() or ():
-        # gRPC leaves text that is not UTF-8 as bytes.
-        if not isinstance(value, str) and not key.endswith("-bin"):
-            raise InvalidRequest("metadata", f"{shortened(key)} is not UTF-8")
+def _reading(handler: Handler, rpc: str) -> tuple[Callable[[bytes], Any], Callable[[Any], str]]:
+    """Returns functions that read a method's requests, and the names of their models.
 
-
-def _host(peer: str) -> str:
-    """Returns the address of a peer without the port: many connections are still one caller."""
-    return peer.rpartition(":")[0] if peer.startswith("ip") else peer
-
-
-def _model_reader(kind: type[Message]) -> Callable[[Any], str]:
-    """Returns a function that reads the name of the model from messages of a kind."""
-    fields = kind.DESCRIPTOR.fields_by_name
+    A method without a deserialiser takes the bytes of its requests.
+    """
+    if handler.request_deserializer is None:
+        return bytes, partial(first_bytes.model_name, streamed=rpc == "ExplainStream")
+    reader = MessageReader.of(handler.request_deserializer)
+    fields = reader.kind.DESCRIPTOR.fields_by_name
     if "explain" in fields:
-        return lambda request: str(request.explain.model.name)
+        return reader.decode, lambda request: str(request.explain.model.name)
     if "model" in fields:
-        return lambda request: str(request.model.name)
-    return lambda _: ""
+        return reader.decode, lambda request: str(request.model.name)
+    return reader.decode, lambda _: ""

@@ -10,6 +10,7 @@ from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.handlers.explainer import Explainer
 from adcaptum.service.handlers.predictor import Predictor
 from adcaptum.service.models.catalogue import Catalogue, Entry
+from adcaptum.service.processes.place import Place
 from adcaptum.service.rpc import descriptions, pages
 from adcaptum.service.rpc.interceptors import CALL
 from adcaptum.v1 import (
@@ -25,12 +26,12 @@ class ExplanationServicer(pb_grpc.ExplanationServiceServicer):
     """Answers the calls of ExplanationService."""
 
     def __init__(
-        self, catalogue: Catalogue, predictor: Predictor, explainer: Explainer, device: str
+        self, catalogue: Catalogue, predictor: Predictor, explainer: Explainer, place: Place
     ) -> None:
         self._catalogue = catalogue
         self._predictor = predictor
         self._explainer = explainer
-        self._device = device
+        self._place = place
 
     async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
         """Evaluates a model."""
@@ -56,9 +57,7 @@ class ExplanationServicer(pb_grpc.ExplanationServiceServicer):
             tuple(self._catalogue), _entry_name, request.page_size, request.page_token, "models"
         )
         return pb.ListModelsResponse(
-            models=[
-                descriptions.model(entry, None, self._device, layers=full) for entry in entries
-            ],
+            models=[descriptions.model(entry, None, self._place, layers=full) for entry in entries],
             next_page_token=token,
         )
 
@@ -67,7 +66,7 @@ class ExplanationServicer(pb_grpc.ExplanationServiceServicer):
         full = _is_full(request.view, usually=True)
         entry = self._catalogue.entry(request.model.name)
         return pb.GetModelResponse(
-            model=descriptions.model(entry, request.model, self._device, layers=full)
+            model=descriptions.model(entry, request.model, self._place, layers=full)
         )
 
     async def ListMethods(

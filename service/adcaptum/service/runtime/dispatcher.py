@@ -25,6 +25,7 @@ from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.cores import Threads
 from adcaptum.service.models.curves import NO_MEMORY, Curve, row_seconds
 from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.processes.journal import Journal
 from adcaptum.service.runtime.cost import Ahead, Cost, Forecast
 from adcaptum.service.runtime.engine_runner import EngineRunner, EngineSetup
 from adcaptum.service.runtime.loop_runner import LoopRunner
@@ -65,6 +66,7 @@ class Dispatcher:
         limits: Limits = ANY,
         caller_limits: Limits = ANY,
         stuck_seconds: float = 60.0,
+        journal: Journal | None = None,
     ) -> None:
         """Prepares the lanes; `start` starts them.
 
@@ -77,6 +79,7 @@ class Dispatcher:
             limits: The limits on all work in flight.
             caller_limits: The limits on one caller's work in flight.
             stuck_seconds: The time in one batch after which a model counts as stuck.
+            journal: Where batches are noted while they run; None: nowhere.
         """
         self.limits = limits
         self.caller_limits = caller_limits
@@ -85,7 +88,9 @@ class Dispatcher:
         self._stuck_seconds = stuck_seconds
         self._crashed = crashed
         self._planning = PlanningThreads(self._planning_crashed)
-        setup = EngineSetup(loop, device, metrics, target_batch_seconds, crashed, self._planning)
+        setup = EngineSetup(
+            loop, device, metrics, target_batch_seconds, crashed, self._planning, journal
+        )
         self._threads_lane = ThreadRunner(setup)
         batch_seconds = min(target_batch_seconds, LIGHT_BATCH_SECONDS)
         setup = replace(setup, target_batch_seconds=batch_seconds)

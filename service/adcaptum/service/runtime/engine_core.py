@@ -34,12 +34,13 @@ from adcaptum.service.device.intra_op import IntraOp
 from adcaptum.service.device.streams import HERE, Stream
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.processes.journal import Journal
 from adcaptum.service.runtime.batch_metrics import BatchMetrics
 from adcaptum.service.runtime.batch_sizes import BatchSizes, batch_kind
 from adcaptum.service.runtime.equal_rows import EqualRows, EqualRowsByModel
 from adcaptum.service.runtime.job_payload import EngineJob, JobPayload, jobs_of
 from adcaptum.service.runtime.planning_threads import PlanningThreads
-from adcaptum.service.runtime.step import Arrivals, EngineBatch, RunningBatch, Step, Stop
+from adcaptum.service.runtime.step import Arrivals, EngineBatch, RunningBatches, Step, Stop
 from adcaptum.service.runtime.step_queue import StepQueue
 from adcaptum.service.runtime.timing.pace import Pace
 from adcaptum.service.runtime.work import RunningFlow, Work
@@ -53,7 +54,7 @@ class EngineCore:
 
     Attributes:
         sizes: The sizes of batches, and the time of rows.
-        running: The batches that models evaluate now, by thread.
+        running: The batches that models evaluate now.
         pace: The ratio of the steps' wall time to their computation.
         intra_op: The threads inside the operations of a batch.
         queue: The steps that are to be taken.
@@ -67,6 +68,7 @@ class EngineCore:
         target_batch_seconds: float,
         notify: Callable[[Sequence[Work], Sequence[Work]], None],
         planning: PlanningThreads,
+        journal: Journal | None = None,
     ) -> None:
         """Prepares the core.
 
@@ -76,9 +78,10 @@ class EngineCore:
             target_batch_seconds: The longest time of a batch.
             notify: Notifies the event loop of ended works, and of works that have advanced.
             planning: The threads for works that plan apart.
+            journal: Where batches are noted while they run; None: nowhere.
         """
         self.sizes = BatchSizes(device, target_batch_seconds)
-        self.running: dict[int, RunningBatch] = {}
+        self.running = RunningBatches(journal)
         self.pace = Pace()
         self.intra_op = IntraOp()
         self._condition = threading.Condition(threading.Lock())
@@ -154,8 +157,7 @@ class EngineCore:
             work.computing.begin(begin)
         begun = self._memory.begin()
         parts = self._evaluate(model, batch, equal_rows, ended, stream)
-        nbytes = self._memory.end(begun)
-        end, cost = monotonic(), clock() - cost
+        nbytes, end, cost = self._memory.end(begun), monotonic(), clock() - cost
         for work in works:
             work.computing.end(end)
         if parts is None:
@@ -190,8 +192,7 @@ class EngineCore:
     ) -> list[Part] | None:
         """Evaluates a batch; None if it failed."""
         pieces = [job.payload.slice(start, stop) for job, start, stop in batch.slices]
-        thread = threading.get_ident()
-        self.running[thread] = RunningBatch(model, monotonic())
+        self.running.begin(model, batch, self.sizes.row_seconds(batch.key))
         try:
             module = model.module(pieces[0].evaluation)
             run = partial(evaluate, module, pieces, deduplicate=equal_rows, memory=model.references)
@@ -202,7 +203,7 @@ class EngineCore:
         except Exception as error:  # noqa: BLE001  # it is the culprit's answer
             self._fail(batch, error, self._scheduler.split, ended)
         finally:
-            del self.running[thread]
+            self.running.end()
         return None
 
     def _add_parts(self, batch: EngineBatch, parts: Sequence[Part], ended: list[Work]) -> None:
@@ -230,8 +231,7 @@ class EngineCore:
 
     def _step_apart(self, work: Work, flow: RunningFlow | None) -> None:
         """Does the same for a work that plans apart; runs in a planning thread."""
-        jobs: list[tuple[Request, list[EngineJob]]] = []
-        ended: list[Work] = []
+        jobs, ended = list[tuple[Request, list[EngineJob]]](), list[Work]()
         for paused in self._step(work, flow, jobs, ended):
             self._planning.put(work, partial(self._step_apart, work, paused))
         self._add_jobs(jobs)
@@ -296,7 +296,7 @@ class EngineCore:
             self._fail_flow(flow, error, ended)
 
     def _fail_apart(self, flow: RunningFlow, error: Exception) -> None:
-        ended: list[Work] = []
+        ended = list[Work]()
         self._fail_flow(flow, error, ended)
         self._notify(ended, [])
 
@@ -308,7 +308,7 @@ class EngineCore:
                 self._conclude(work, flow, ended)
 
     def _stop_apart(self, stop: Stop) -> None:
-        ended: list[Work] = []
+        ended = list[Work]()
         self._stop(stop, ended)
         self._notify(ended, [])
 

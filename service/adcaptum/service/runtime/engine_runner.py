@@ -10,6 +10,7 @@ import torch
 from adcaptum.service.errors import Cancelled, Reason, Unavailable
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.processes.journal import Journal
 from adcaptum.service.runtime.engine_core import EngineCore
 from adcaptum.service.runtime.planning_threads import PlanningThreads
 from adcaptum.service.runtime.work import Work
@@ -26,6 +27,7 @@ class EngineSetup:
         target_batch_seconds: The longest time of a batch.
         crashed: Called in the event loop if a step itself fails.
         planning: The threads for works that plan apart.
+        journal: Where batches are noted while they run; None: nowhere.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -34,6 +36,7 @@ class EngineSetup:
     target_batch_seconds: float
     crashed: Callable[[BaseException], None]
     planning: PlanningThreads
+    journal: Journal | None = None
 
 
 class EngineRunner:
@@ -53,6 +56,7 @@ class EngineRunner:
             target_batch_seconds=setup.target_batch_seconds,
             notify=self._notify,
             planning=setup.planning,
+            journal=setup.journal,
         )
         self.works: dict[Work, None] = {}
         self._device = setup.device

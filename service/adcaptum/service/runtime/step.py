@@ -1,5 +1,6 @@
 """Steps of an engine core: the works to begin and to end, and the batch to evaluate."""
 
+import threading
 from collections import deque
 from collections.abc import Hashable, Iterator
 from contextlib import AbstractContextManager
@@ -9,6 +10,7 @@ from typing import Final, NamedTuple
 from adcaptum.engine.scheduling.batch import Batch
 from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.processes.journal import BATCH, Journal
 from adcaptum.service.runtime.batch_sizes import BatchSizes
 from adcaptum.service.runtime.job_payload import JobPayload
 from adcaptum.service.runtime.timing.bursts import Bursts
@@ -54,10 +56,48 @@ class RunningBatch(NamedTuple):
     Attributes:
         model: The model.
         begin: When it began, on the monotonic clock.
+        slot: Its slot in the journal; None: it is not noted.
     """
 
     model: ServedModel
     begin: float
+    slot: int | None = None
+
+
+class RunningBatches:
+    """The batches under evaluation, at most one a thread; any thread may use it."""
+
+    def __init__(self, journal: Journal | None) -> None:
+        """Prepares it.
+
+        Args:
+            journal: Where batches are noted with their requests; None: nowhere.
+        """
+        self._running: dict[int, RunningBatch] = {}
+        self._journal = journal
+
+    def __len__(self) -> int:
+        """Returns the number of batches."""
+        return len(self._running)
+
+    def __iter__(self) -> Iterator[tuple[int, RunningBatch]]:
+        """Iterates over threads and their batches as they are now."""
+        return iter([*self._running.items()])
+
+    def begin(self, model: ServedModel, batch: EngineBatch, row_seconds: float) -> None:
+        """Notes that this thread evaluates a batch."""
+        slot = None
+        if self._journal is not None:
+            works = dict.fromkeys([piece.job.payload.work for piece in batch.slices])
+            ids = [each for work in works for each in work.ids]
+            slot = self._journal.begin(BATCH, model.name, ids, batch.rows * row_seconds)
+        self._running[threading.get_ident()] = RunningBatch(model, monotonic(), slot)
+
+    def end(self) -> None:
+        """Notes that this thread's batch has ended."""
+        ended = self._running.pop(threading.get_ident())
+        if self._journal is not None:
+            self._journal.end(ended.slot)
 
 
 class Arrivals:

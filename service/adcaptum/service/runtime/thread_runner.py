@@ -60,7 +60,7 @@ class ThreadRunner(EngineRunner):
             The models that are stuck.
         """
         stuck, now = set(), monotonic()
-        for thread, batch in [*self.core.running.items()]:
+        for thread, batch in self.core.running:
             if now - batch.begin <= seconds:
                 continue
             stuck.add(batch.model)

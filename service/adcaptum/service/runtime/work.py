@@ -79,6 +79,7 @@ class Work:
         finished: Set, in the event loop, when the work has ended.
         progressed: Called in the event loop when the work has advanced; None: not called.
         expires: Whether the engine ends it at the deadline.
+        ids: The ids of the requests that it answers.
         forward_rows: The most rows of each of its forwards, which then hold no rows of others;
             None: as many as come together.
         running: The flows of the current stage.
@@ -103,6 +104,7 @@ class Work:
         "expires",
         "finished",
         "forward_rows",
+        "ids",
         "lock",
         "model",
         "plan",
@@ -130,6 +132,7 @@ class Work:
         expires: bool = True,
         deterministic: bool = False,
         members: int = 1,
+        ids: tuple[str, ...] = (),
     ) -> None:
         """Makes a work; `Dispatcher.submit` starts it.
 
@@ -149,6 +152,7 @@ class Work:
             deterministic: Whether its answer is the same to the last bit each time, whatever shares
                 the device: no forward holds its rows and others.
             members: The number of callers' requests that it answers.
+            ids: Their ids, as far as they are known when it begins.
         """
         self.model = model
         self.plan = plan
@@ -164,6 +168,7 @@ class Work:
             members=members,
         )
         self.arrival = arrival
+        self.ids = ids
         self.finished = finished
         self.progressed: Callable[[], None] | None = None
         self.expires = expires

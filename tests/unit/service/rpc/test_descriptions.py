@@ -15,6 +15,7 @@ from adcaptum.service.models.catalogue import Catalogue
 from adcaptum.service.models.declaration import DEFAULT_PRESET, InputDeclaration
 from adcaptum.service.models.repository.stored_models import StoredModel, Version
 from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.processes.place import Place
 from adcaptum.service.rpc import descriptions
 from adcaptum.v1 import explain_spec_pb2, method_pb2, model_pb2
 from tests.unit.service import tiny_model
@@ -77,7 +78,7 @@ def describe(
     made: Catalogue, reference: model_pb2.ModelRef | None = None, *, layers: bool = True
 ) -> model_pb2.Model:
     (entry,) = made
-    return descriptions.model(entry, reference, "cpu", layers=layers)
+    return descriptions.model(entry, reference, Place("0", "cpu"), layers=layers)
 
 
 def test_a_model_has_all_its_versions_in_order() -> None:
@@ -118,7 +119,7 @@ def test_a_loaded_version_says_what_was_found() -> None:
     assert version.HasField("accuracy")
     assert version.accuracy == 0.0
     (placement,) = version.placements
-    assert (placement.worker, placement.device) == (descriptions.WORKER, "cpu")
+    assert (placement.worker, placement.device) == ("0", "cpu")
     assert (placement.state, placement.reason) == (model_pb2.MODEL_STATE_READY, "")
     assert placement.variant == "as loaded"
 

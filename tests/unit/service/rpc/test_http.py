@@ -1,6 +1,7 @@
 """The HTTP side under callers that send little and ask for much."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -8,14 +9,15 @@ from contextlib import suppress
 import pytest
 from prometheus_client import CollectorRegistry
 
-from adcaptum.service.rpc import http, impatient_protocol
-from adcaptum.service.rpc.exposition import Exposition
+from adcaptum.service.rpc.web import http, impatient_protocol
+from adcaptum.service.rpc.web.exposition import Exposition
 
 
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[http.HttpServer]:
     monkeypatch.setattr(impatient_protocol, "PATIENCE_SECONDS", 0.2)
-    made = http.HttpServer(http.application(CollectorRegistry(), str), "127.0.0.1", 0)
+    listener = socket.create_server(("127.0.0.1", 0))
+    made = http.HttpServer(http.application(Exposition(CollectorRegistry()), str), listener)
     made.start()
     yield made
     await made.stop()

@@ -9,9 +9,9 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 
 from adcaptum.engine.errors import BudgetExceeded, InvalidArgument, NotDifferentiable
 from adcaptum.service import errors
-from adcaptum.service.answers import statuses
+from adcaptum.service.answers import codes, statuses
 from adcaptum.service.errors import Reason
-from adcaptum.service.rpc import status
+from adcaptum.service.rpc import error_answers, status
 
 Code = grpc.StatusCode
 BadRequest = error_details_pb2.BadRequest
@@ -110,7 +110,7 @@ def test_each_error_has_its_code_reason_and_details(
     assert detail(answer, error_details_pb2.RequestInfo).request_id == "the-id"
 
 
-def detail(answer: status.Answer, kind: Any) -> Any:
+def detail(answer: error_answers.Answer, kind: Any) -> Any:
     """The detail of a kind, of which there is one."""
     found = kind()
     (wrapped,) = (
@@ -123,7 +123,7 @@ def detail(answer: status.Answer, kind: Any) -> Any:
 
 
 def test_every_reason_is_in_the_table() -> None:
-    assert set(status.CODES) == set(Reason)
+    assert set(error_answers.CODES) == set(Reason)
     assert {reason.value for reason in Reason} == set(Reason.__members__)
 
 
@@ -180,6 +180,6 @@ def test_a_status_is_short_enough_for_every_client(
     text: str, make: Callable[[str], Exception]
 ) -> None:
     answer = status.answer(make(text), "id")
-    assert len(answer.message.encode()) <= statuses.MOST_BYTES
+    assert len(answer.message.encode()) <= codes.MOST_BYTES
     # Each byte of the message may take three on its way.
     assert len(answer.details) + 3 * len(answer.message.encode()) < 8192

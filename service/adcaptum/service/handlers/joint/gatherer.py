@@ -252,6 +252,7 @@ class Gatherer:
             seconds=forecast.seconds,
             expires=False,
             members=len(members),
+            ids=tuple([member.asked.id for member in members]),
         )
         self._dispatcher.submit_to_loop(work, callers)
         return JointComputation(members, parsed, plan, work, self._metrics)

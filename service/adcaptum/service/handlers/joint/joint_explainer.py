@@ -65,7 +65,9 @@ class JointExplainer:
         alike = likeness(request, model, question, call.nbytes)
         if alike is None:
             return None
-        asked = Asked(request, model, question, key, alike, priority, call.caller, call.arrival)
+        asked = Asked(
+            request, model, question, key, alike, priority, call.caller, call.arrival, call.id
+        )
         if not self._gatherer.takes(asked):
             return None
         seat = self._gatherer.enter(asked, due)

@@ -45,6 +45,7 @@ class Asked:
         priority: Its class.
         caller: Its caller.
         arrival: When it arrived, on the monotonic clock.
+        id: Its id.
     """
 
     message: pb.ExplainRequest
@@ -55,6 +56,7 @@ class Asked:
     priority: Priority
     caller: str
     arrival: float
+    id: str = ""
 
 
 class Member:

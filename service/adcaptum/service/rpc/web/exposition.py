@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Final
 
 from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 
 Encode = Callable[[CollectorRegistry], bytes]
 
@@ -26,6 +27,15 @@ class Exposition:
         self._next: dict[str, asyncio.Task[bytes]] = {}
         self._writing = asyncio.Lock()
         self._free = 0.0
+
+    async def answer(self, accept: str) -> tuple[bytes, str]:
+        """Returns the metrics in a format that a client takes, and the name of the format.
+
+        Args:
+            accept: The formats that it takes, as the header `Accept` has them.
+        """
+        encode, content_type = choose_encoder(accept)
+        return await self.text(encode, content_type), content_type
 
     async def text(self, encode: Encode, content_type: str) -> bytes:
         """Returns the metrics in a format.

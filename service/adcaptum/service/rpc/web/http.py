@@ -4,31 +4,38 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import uvicorn
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from adcaptum.service.rpc.exposition import Exposition
-from adcaptum.service.rpc.impatient_protocol import ImpatientProtocol
+from adcaptum.service.rpc.web.impatient_protocol import ImpatientProtocol
 
 
-def application(registry: CollectorRegistry, unready: Callable[[], str]) -> Starlette:
+class Exposing(Protocol):
+    """A source of metrics for `/metrics`."""
+
+    async def answer(self, accept: str) -> tuple[bytes, str]:
+        """Returns the metrics as text and the text's type.
+
+        Args:
+            accept: The types that the client takes, as the header `Accept` has them.
+        """
+
+
+def application(exposition: Exposing, unready: Callable[[], str]) -> Starlette:
     """Returns the application.
 
     Args:
-        registry: The metrics that `/metrics` shows.
+        exposition: The metrics that `/metrics` shows.
         unready: Returns the reason why the server is not ready; empty if it is.
     """
-    exposition = Exposition(registry)
 
     async def metrics(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        text = await exposition.text(encode, content_type)
+        text, content_type = await exposition.answer(request.headers.get("accept", ""))
         return Response(text, headers={"content-type": content_type})
 
     async def healthz(_: Request) -> Response:
@@ -45,11 +52,10 @@ def application(registry: CollectorRegistry, unready: Callable[[], str]) -> Star
 class HttpServer:
     """Serves an application in the running event loop until it is stopped."""
 
-    def __init__(self, app: Starlette, host: str, port: int) -> None:
-        self._listener = socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-        )
-        self.port: int = self._listener.getsockname()[1]
+    def __init__(self, app: Starlette, listener: socket.socket) -> None:
+        self._listener = listener
+        name = listener.getsockname()
+        self.port: int = 0 if isinstance(name, str) else name[1]
         config = uvicorn.Config(
             app,
             http=ImpatientProtocol,

@@ -1,0 +1,1 @@
+"""The front: one address before several worker processes."""

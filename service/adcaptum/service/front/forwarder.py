@@ -1,0 +1,222 @@
+"""The forwarder: sends the bytes of a request to a worker, and once more where the worker is lost.
+
+Rules:
+1. All calls are pure, so a request whose worker ends is sent to another one.
+2. A worker's journal tells whose rows ran when it ended. A request that was among them gets a
+   strike. With two it is refused and quarantined: whoever sends it again is refused at once.
+3. Requests with a strike are sent one at a time, so that two of them never share a worker that
+   ends: the innocent ones among them answer, and only the culprit gets a second strike.
+4. A request that loses workers and is not to blame is sent `MOST_ATTEMPTS` times.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from time import monotonic
+from typing import Any, Final
+
+import grpc
+
+from adcaptum.service import logs
+from adcaptum.service.errors import DeadlineExceeded, Quarantined, Reason, Unavailable
+from adcaptum.service.front.metrics import FrontMetrics
+from adcaptum.service.front.passage import Passage
+from adcaptum.service.front.quarantine import Quarantine
+from adcaptum.service.front.router import Router
+from adcaptum.service.front.worker_answer import WorkerAnswer, is_draining, is_loss
+from adcaptum.service.supervisor.worker_process import WorkerProcess
+
+MOST_ATTEMPTS: Final = 3
+"""The most times that a request is sent which is not to blame for what it lost."""
+
+DEATH_SECONDS: Final = 3.0
+"""The time for which the end of a process is awaited after its connection has ended."""
+
+
+class Forwarder:
+    """Sends requests to workers."""
+
+    def __init__(
+        self,
+        router: Router,
+        quarantine: Quarantine,
+        quarantined_models: Mapping[str, str],
+        metrics: FrontMetrics,
+    ) -> None:
+        """Prepares it.
+
+        Args:
+            router: Chooses the worker of a request.
+            quarantine: The requests that are refused.
+            quarantined_models: The reason of each model that is out of service.
+            metrics: What is counted.
+        """
+        self._router = router
+        self._quarantine = quarantine
+        self._models = quarantined_models
+        self._metrics = metrics
+        self._suspect = asyncio.Lock()
+
+    async def unary(self, passage: Passage) -> bytes:
+        """Returns the answer to a request.
+
+        Raises:
+            WorkerAnswer: The worker answered with an error.
+            ServiceError: The front refuses it, or no worker is left.
+        """
+        lost: grpc.aio.AioRpcError | None
+        while True:
+            async with self._worker(passage) as process:
+                try:
+                    answer: bytes = await self._start(passage, process, streamed=False)
+                except grpc.aio.AioRpcError as error:
+                    lost, passage.is_lost = error, is_loss(error)
+                except asyncio.CancelledError:
+                    if _is_cancelled():
+                        raise
+                    lost, passage.is_lost = None, True
+                else:
+                    return answer
+            await self._after(passage, process, lost)
+
+    async def stream(self, passage: Passage) -> AsyncIterator[bytes]:
+        """Yields the events of a request; after the loss of a worker they begin anew.
+
+        Raises:
+            WorkerAnswer: The worker answered with an error.
+            ServiceError: The front refuses it, or no worker is left.
+        """
+        lost: grpc.aio.AioRpcError | None
+        while True:
+            async with self._worker(passage) as process:
+                call = self._start(passage, process, streamed=True)
+                try:
+                    async for event in call:
+                        yield event
+                except grpc.aio.AioRpcError as error:
+                    lost, passage.is_lost = error, is_loss(error)
+                except asyncio.CancelledError:
+                    if _is_cancelled():
+                        raise
+                    lost, passage.is_lost = None, True
+                else:
+                    return
+                finally:
+                    call.cancel()
+            await self._after(passage, process, lost)
+
+    def _start(self, passage: Passage, process: WorkerProcess, *, streamed: bool) -> Any:
+        deadline = passage.call.deadline
+        seconds = None if deadline is None else deadline - monotonic()
+        if seconds is not None and seconds <= 0:
+            raise DeadlineExceeded("the deadline came before the answer")
+        make: Callable[..., Any] = process.call(passage.path, streamed=streamed)
+        return make(passage.raw, timeout=seconds, metadata=passage.metadata)
+
+    @asynccontextmanager
+    async def _worker(self, passage: Passage) -> AsyncIterator[WorkerProcess]:
+        """Gives the process for one attempt, and counts what it has."""
+        if passage.strikes:
+            async with self._suspect:
+                self._check(passage)
+                process = await self._choose(passage)
+                with _sent(process, passage):
+                    yield process
+            return
+        self._check(passage)
+        process = await self._choose(passage)
+        with _sent(process, passage):
+            yield process
+
+    async def _choose(self, passage: Passage) -> WorkerProcess:
+        call = passage.call
+        return await self._router.choose(passage.model, passage.key, call.deadline, passage.lost)
+
+    def _check(self, passage: Passage) -> None:
+        """Refuses requests and models that end workers."""
+        if passage.model in self._models:
+            raise Quarantined(
+                f"Model {passage.model!r} is out of service: {self._models[passage.model]}.",
+                reason=Reason.MODEL_QUARANTINED,
+                subject=passage.model,
+            )
+        if self._quarantine.holds(passage.rpc, passage.body):
+            raise _refused(passage)
+
+    async def _after(
+        self, passage: Passage, process: WorkerProcess, error: grpc.aio.AioRpcError | None
+    ) -> None:
+        """Returns if a request is to be sent again.
+
+        Raises:
+            WorkerAnswer: It was answered.
+            Quarantined: It ended two workers.
+            Unavailable: It has been sent often enough.
+        """
+        if error is not None and not is_loss(error):
+            answer = WorkerAnswer(error)
+            if not is_draining(answer) or passage.attempts >= MOST_ATTEMPTS:
+                raise answer
+            passage.lost.append(process)
+            return
+        passage.lost.append(process)
+        await asyncio.wait([process.died], timeout=DEATH_SECONDS)
+        death = process.died.result() if process.died.done() else None
+        if death is not None and self._is_blamed(passage, death.requests, process):
+            passage.strikes += 1
+        logs.logger().warning(
+            "a request lost its worker",
+            worker=process.seat.worker,
+            rpc=passage.rpc,
+            model=passage.model,
+            attempt=passage.attempts,
+            strikes=passage.strikes,
+            code="" if error is None else error.code().name,
+        )
+        if passage.strikes >= 2:
+            self._quarantine.add(passage.rpc, passage.body)
+            self._metrics.quarantined.labels(passage.model).inc()
+            raise _refused(passage)
+        if passage.attempts >= MOST_ATTEMPTS:
+            raise Unavailable(
+                "The workers that served the request ended.", reason=Reason.WORKER_LOST, retry_s=1.0
+            )
+        self._metrics.retried.inc()
+
+    def _is_blamed(self, passage: Passage, blamed: frozenset[str], process: WorkerProcess) -> bool:
+        """Returns whether the rows of a request ran, its own or those of an equal one."""
+        if passage.call.id in blamed:
+            return True
+        # An equal request may have joined its computation, or the other way round.
+        return any(process.keys.get(each) == passage.key for each in blamed)
+
+
+def _is_cancelled() -> bool:
+    """Returns whether the call that this task serves was cancelled, not the one to the worker."""
+    task = asyncio.current_task()
+    return task is None or bool(task.cancelling())
+
+
+@contextmanager
+def _sent(process: WorkerProcess, passage: Passage) -> Iterator[None]:
+    """Counts a request among those of a process, which keeps the keys of those that it lost."""
+    request = passage.call.id
+    passage.attempts += 1
+    passage.process = process
+    passage.is_lost = False
+    process.outstanding += 1
+    process.keys[request] = passage.key
+    try:
+        yield
+    finally:
+        process.outstanding -= 1
+        if not passage.is_lost:
+            process.keys.pop(request, None)
+
+
+def _refused(passage: Passage) -> Quarantined:
+    return Quarantined(
+        "The request, or one that equals it, ended two worker processes; it is refused for a time.",
+        reason=Reason.REQUEST_QUARANTINED,
+        subject=passage.model,
+    )

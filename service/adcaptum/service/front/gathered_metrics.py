@@ -1,0 +1,199 @@
+"""The metrics of all workers in one text, with the label `worker`; counters outlive processes.
+
+Each worker's text is read every `READ_SECONDS` and when somebody asks. Its counters are added to
+those that the worker's ended processes had when they were last read, so that a counter never falls
+while its worker is replaced; what a process counted after its last reading is lost with it.
+"""
+
+import asyncio
+import http.client
+import socket
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from adcaptum.service.supervisor.slot import Slot
+from adcaptum.service.supervisor.worker_process import WorkerProcess
+
+READ_SECONDS: Final = 2.0
+"""The time between two readings of a worker's metrics."""
+
+FRESH_SECONDS: Final = 0.5
+"""A text that is so young is not read anew for one more scrape."""
+
+ANSWER_SECONDS: Final = 5.0
+"""The longest wait for a worker's metrics."""
+
+COUNTED: Final = frozenset({"counter", "histogram", "summary"})
+"""The types of metrics whose samples add up over processes."""
+
+
+class Family:
+    """A metric of a worker: its head lines, its type, and its samples by name and labels."""
+
+    __slots__ = ("head", "kind", "samples")
+
+    def __init__(self) -> None:
+        self.head: list[str] = []
+        self.kind = ""
+        self.samples: dict[str, float] = {}
+
+
+class WorkerMetrics:
+    """The metrics of one slot over all its processes."""
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self._process: WorkerProcess | None = None
+        self._read = 0.0
+        self._families: dict[str, Family] = {}
+        # What ended processes had counted, by sample.
+        self._before: dict[str, float] = {}
+        self._lock = asyncio.Lock()
+
+    async def read(self) -> None:
+        """Reads the metrics of the slot's process, if they are not fresh."""
+        async with self._lock:
+            process = self.slot.process
+            if process is None or not process.listening:
+                return
+            if process is self._process and monotonic() - self._read < FRESH_SECONDS:
+                return
+            try:
+                text = await asyncio.to_thread(_fetch, process.seat.http_socket)
+            except (OSError, http.client.HTTPException):
+                return
+            if process is not self._process:
+                self._settle()
+                self._process = process
+            self._families = parsed(text)
+            self._read = monotonic()
+
+    def families(self) -> dict[str, Family]:
+        """Returns the metrics, with what ended processes had counted."""
+        living = self._process is not None and not self._process.died.done()
+        shown = {}
+        for name, family in self._families.items():
+            added = Family()
+            added.head, added.kind = family.head, family.kind
+            if family.kind in COUNTED:
+                added.samples = dict(family.samples)
+                for sample in family.samples:
+                    added.samples[sample] += self._before.get(sample, 0.0)
+                for sample in self._before.keys() - family.samples.keys():
+                    if family_of(sample) == name:
+                        added.samples[sample] = self._before[sample]
+            elif living:
+                added.samples = family.samples
+            shown[name] = added
+        return shown
+
+    def _settle(self) -> None:
+        """Keeps what the last process had counted."""
+        for family in self._families.values():
+            if family.kind in COUNTED:
+                for sample, value in family.samples.items():
+                    self._before[sample] = self._before.get(sample, 0.0) + value
+
+
+class GatheredMetrics:
+    """The metrics of a front and of its workers, for `/metrics`."""
+
+    def __init__(self, registry: CollectorRegistry, slots: Sequence[Slot]) -> None:
+        """Prepares it.
+
+        Args:
+            registry: The front's own metrics.
+            slots: The places of the workers.
+        """
+        self._registry = registry
+        self._workers = [WorkerMetrics(slot) for slot in slots]
+
+    async def answer(self, _: str) -> tuple[bytes, str]:
+        """Returns the metrics in Prometheus' text format."""
+        await self._read_all()
+        return await asyncio.to_thread(self._text), CONTENT_TYPE_LATEST
+
+    async def keep_reading(self) -> None:
+        """Reads the workers' metrics again and again, so that little is lost with a process."""
+        while True:
+            await asyncio.sleep(READ_SECONDS)
+            with suppress(Exception):
+                await self._read_all()
+
+    async def _read_all(self) -> None:
+        await asyncio.gather(*(each.read() for each in self._workers))
+
+    def _text(self) -> bytes:
+        by_worker = [(each.slot.id, each.families()) for each in self._workers]
+        names = dict.fromkeys(name for _, families in by_worker for name in families)
+        lines: list[str] = []
+        for name in names:
+            holders = [(id_, families[name]) for id_, families in by_worker if name in families]
+            lines += holders[0][1].head
+            for worker, family in holders:
+                lines += _labelled(family.samples, worker)
+        text = "\n".join(lines)
+        return generate_latest(self._registry) + (f"{text}\n".encode() if lines else b"")
+
+
+def parsed(text: str) -> dict[str, Family]:
+    """Returns the metrics of a text by name."""
+    found: dict[str, Family] = {}
+    current = Family()
+    for line in text.splitlines():
+        if line.startswith("# "):
+            _, what, name, rest = [*line.split(" ", 3), ""][:4]
+            current = found.setdefault(name, Family())
+            current.head.append(line)
+            if what == "TYPE":
+                current.kind = rest
+        elif line:
+            sample, _, value = line.rpartition(" ")
+            current.samples[sample] = float(value)
+    return found
+
+
+def family_of(sample: str) -> str:
+    """Returns the name of the metric that a sample of a counter or histogram belongs to."""
+    name = sample.partition("{")[0]
+    for suffix in ("_bucket", "_count", "_sum"):
+        if name.endswith(suffix):
+            return name.removesuffix(suffix)
+    return name
+
+
+def _labelled(samples: dict[str, float], worker: str) -> Iterable[str]:
+    label = f'worker="{worker}"'
+    for sample, value in samples.items():
+        name, brace, rest = sample.partition("{")
+        labels = f"{{{label},{rest}" if brace else f"{{{label}}}"
+        yield f"{name}{labels} {value!r}"
+
+
+def _fetch(path: Path) -> str:
+    connection = _UnixConnection(path)
+    try:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode()
+    finally:
+        connection.close()
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP on a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=ANSWER_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connects."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))

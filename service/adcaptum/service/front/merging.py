@@ -1,0 +1,94 @@
+"""Descriptions of several workers -> one."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from adcaptum.service.processes.facts import resident_bytes
+from adcaptum.service.supervisor.slot import Slot
+from adcaptum.v1 import model_pb2, repository_service_pb2 as pb
+
+BEST_FIRST: Final = (
+    model_pb2.MODEL_STATE_READY,
+    model_pb2.MODEL_STATE_LOADING,
+    model_pb2.MODEL_STATE_UNLOADING,
+    model_pb2.MODEL_STATE_QUARANTINED,
+    model_pb2.MODEL_STATE_FAILED,
+    model_pb2.MODEL_STATE_UNLOADED,
+)
+"""States of placements; a version has the first of its placements'."""
+
+
+def add_placements(models: Iterable[model_pb2.Model], others: Iterable[model_pb2.Model]) -> None:
+    """Adds the placements of models on another worker.
+
+    Args:
+        models: The models, which are changed.
+        others: The same models, as the other worker describes them.
+    """
+    known = {
+        (model.name, version.identity.version): version
+        for model in others
+        for version in model.versions
+    }
+    for model in models:
+        for version in model.versions:
+            other = known.get((model.name, version.identity.version))
+            if other is None:
+                continue
+            present = {each.worker for each in version.placements}
+            added = [each for each in other.placements if each.worker not in present]
+            version.placements.extend(added)
+            placements = sorted(version.placements, key=lambda each: each.worker.zfill(4))
+            del version.placements[:]
+            version.placements.extend(placements)
+            best = min(placements, key=lambda each: BEST_FIRST.index(each.state))
+            if best.state != version.state:
+                version.CopyFrom(_with_placements(other, placements))
+
+
+def mark_quarantined(models: Iterable[model_pb2.Model], quarantined: Mapping[str, str]) -> None:
+    """Says of models that they are out of service.
+
+    Args:
+        models: The models, which are changed.
+        quarantined: The reason of each one that is.
+    """
+    for model in models:
+        reason = quarantined.get(model.name)
+        if reason is None:
+            continue
+        for version in model.versions:
+            version.state, version.reason = model_pb2.MODEL_STATE_QUARANTINED, reason
+            for placement in version.placements:
+                placement.state, placement.reason = version.state, reason
+
+
+def worker(slot: Slot, quarantined: Mapping[str, str]) -> pb.Worker:
+    """Describes a worker."""
+    process = slot.process
+    described = pb.Worker(
+        id=slot.id, device=slot.device, restarts=slot.restarts, reason=slot.reason
+    )
+    if process is None or process.died.done():
+        described.state = pb.WORKER_STATE_ENDED
+        return described
+    described.pid = process.pid
+    described.memory_bytes = resident_bytes(process.pid)
+    described.models.extend(sorted(process.serving - quarantined.keys()))
+    if process.stopping:
+        described.state = pb.WORKER_STATE_STOPPING
+    elif process.ready:
+        described.state = pb.WORKER_STATE_READY
+    else:
+        described.state = pb.WORKER_STATE_STARTING
+    return described
+
+
+def _with_placements(
+    version: model_pb2.ModelVersion, placements: Iterable[model_pb2.Placement]
+) -> model_pb2.ModelVersion:
+    copied = model_pb2.ModelVersion()
+    copied.CopyFrom(version)
+    del copied.placements[:]
+    copied.placements.extend(placements)
+    return copied

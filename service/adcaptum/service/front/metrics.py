@@ -1,0 +1,76 @@
+"""The metrics of a front; those of its workers stand beside them, with the label `worker`."""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from adcaptum.service.metrics import PREFIX, SECONDS
+
+FRONT: Final = PREFIX + "front_"
+
+
+class FrontMetrics:
+    """Every metric of one front, in a registry of its own.
+
+    Attributes:
+        registry: The registry.
+    """
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(namespace="adcaptum_front", registry=registry)
+        self.request_seconds = Histogram(
+            FRONT + "request_duration_seconds",
+            "From the arrival of a request at the front to its answer.",
+            ("model", "rpc", "code"),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            FRONT + "requests_in_flight", "Requests being served.", ("rpc",), registry=registry
+        )
+        self.rejected = Counter(
+            FRONT + "rejected_requests_total",
+            "Requests that the front refused.",
+            ("rpc", "reason"),
+            registry=registry,
+        )
+        self.retried = Counter(
+            FRONT + "retried_requests_total",
+            "Requests sent to another worker because theirs ended.",
+            (),
+            registry=registry,
+        )
+        self.quarantined = Counter(
+            FRONT + "quarantined_requests_total",
+            "Requests that ended two workers.",
+            ("model",),
+            registry=registry,
+        )
+        self.model_quarantined = Gauge(
+            PREFIX + "model_quarantined",
+            "1 while a model is out of service because it ended workers.",
+            ("model",),
+            registry=registry,
+        )
+        self.worker_up = Gauge(
+            PREFIX + "worker_up", "1 while a worker serves.", ("worker",), registry=registry
+        )
+        self.worker_deaths = Counter(
+            PREFIX + "worker_deaths_total",
+            "Ends of worker processes that were not told to end.",
+            ("worker", "kind"),
+            registry=registry,
+        )
+        self.worker_memory = Gauge(
+            PREFIX + "worker_memory_bytes",
+            "Resident memory of a worker.",
+            ("worker",),
+            registry=registry,
+        )
+        self.worker_requests = Gauge(
+            PREFIX + "worker_requests",
+            "Requests that a worker has.",
+            ("worker",),
+            registry=registry,
+        )

@@ -1,0 +1,142 @@
+"""The services of a front: bytes to workers, and descriptions put together from all of them."""
+# ruff: noqa: N802 - names are gRPC's
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Final
+
+import grpc
+
+from adcaptum.service.front import merging
+from adcaptum.service.front.forwarder import Forwarder
+from adcaptum.service.front.passage import Passage
+from adcaptum.service.rpc.calls import CALLER_KEY, ID_KEY
+from adcaptum.service.rpc.interceptors import CALL
+from adcaptum.service.rpc.messages import Context
+from adcaptum.service.rpc.worker_pages import listed
+from adcaptum.service.supervisor.slot import Slot
+from adcaptum.service.supervisor.worker_process import WorkerProcess
+from adcaptum.v1 import explanation_service_pb2 as pb, repository_service_pb2 as repository_pb2
+
+EXPLANATION: Final = "adcaptum.v1.ExplanationService"
+REPOSITORY: Final = "adcaptum.v1.RepositoryService"
+
+UNARY: Final = ("Predict", "Explain", "ListMethods", "GetServer")
+STREAMED: Final = ("ExplainStream",)
+PASSED_KEYS: Final = frozenset({"traceparent", "tracestate"})
+"""The metadata that workers get as it is, beside the request's id and its caller."""
+
+LISTING_SECONDS: Final = 10.0
+"""The longest wait for a worker's description of its models."""
+
+
+class FrontServicer:
+    """Answers the calls of both services."""
+
+    def __init__(
+        self, forwarder: Forwarder, slots: Sequence[Slot], quarantined: Mapping[str, str]
+    ) -> None:
+        """Prepares it.
+
+        Args:
+            forwarder: Sends requests to workers.
+            slots: The places of the workers.
+            quarantined: The reason of each model that is out of service.
+        """
+        self._forwarder = forwarder
+        self._slots = slots
+        self._quarantined = quarantined
+
+    def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
+        """Returns the handlers of the services."""
+        explanation: dict[str, Any] = {
+            rpc: grpc.unary_unary_rpc_method_handler(self._unary(rpc)) for rpc in UNARY
+        }
+        for rpc in STREAMED:
+            explanation[rpc] = grpc.unary_stream_rpc_method_handler(self._stream(rpc))
+        explanation["ListModels"] = grpc.unary_unary_rpc_method_handler(
+            self.ListModels,
+            pb.ListModelsRequest.FromString,
+            pb.ListModelsResponse.SerializeToString,
+        )
+        explanation["GetModel"] = grpc.unary_unary_rpc_method_handler(
+            self.GetModel, pb.GetModelRequest.FromString, pb.GetModelResponse.SerializeToString
+        )
+        repository = {
+            "ListWorkers": grpc.unary_unary_rpc_method_handler(
+                self.ListWorkers,
+                repository_pb2.ListWorkersRequest.FromString,
+                repository_pb2.ListWorkersResponse.SerializeToString,
+            )
+        }
+        return (
+            grpc.method_handlers_generic_handler(EXPLANATION, explanation),
+            grpc.method_handlers_generic_handler(REPOSITORY, repository),
+        )
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> Any:
+        """Lists the models, with their placements on all workers."""
+        passage = _passage("ListModels", request.SerializeToString(), context)
+        first = pb.ListModelsResponse.FromString(await self._forwarder.unary(passage))
+        others = await self._from_others(passage, pb.ListModelsResponse.FromString)
+        for each in others:
+            merging.add_placements(first.models, each.models)
+        merging.mark_quarantined(first.models, self._quarantined)
+        return first
+
+    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> Any:
+        """Describes a model, with its placements on all workers."""
+        passage = _passage("GetModel", request.SerializeToString(), context)
+        passage.model = ""  # One that is quarantined is described all the same.
+        first = pb.GetModelResponse.FromString(await self._forwarder.unary(passage))
+        others = await self._from_others(passage, pb.GetModelResponse.FromString)
+        for each in others:
+            merging.add_placements([first.model], [each.model])
+        merging.mark_quarantined([first.model], self._quarantined)
+        return first
+
+    async def ListWorkers(self, request: repository_pb2.ListWorkersRequest, _: Context) -> Any:
+        """Lists the workers."""
+        return listed([merging.worker(slot, self._quarantined) for slot in self._slots], request)
+
+    def _unary(self, rpc: str) -> Callable[[bytes, Context], Any]:
+        async def forward(raw: bytes, context: Context) -> bytes:
+            return await self._forwarder.unary(_passage(rpc, raw, context))
+
+        return forward
+
+    def _stream(self, rpc: str) -> Callable[[bytes, Context], AsyncIterator[bytes]]:
+        async def forward(raw: bytes, context: Context) -> AsyncIterator[bytes]:
+            async for event in self._forwarder.stream(_passage(rpc, raw, context)):
+                yield event
+
+        return forward
+
+    async def _from_others(self, passage: Passage, read: Callable[[bytes], Any]) -> list[Any]:
+        """Asks the workers that have not answered yet; those that do not answer are left out."""
+
+        async def ask(process: WorkerProcess) -> Any:
+            call = process.call(passage.path, streamed=False)
+            try:
+                return read(
+                    await call(passage.raw, timeout=LISTING_SECONDS, metadata=passage.metadata)
+                )
+            except grpc.aio.AioRpcError:
+                return None
+
+        asked = [slot.process for slot in self._slots]
+        living = [each for each in asked if each is not None and each.listening]
+        living = [each for each in living if each is not passage.process]
+        answers = await asyncio.gather(*(ask(process) for process in living))
+        return [each for each in answers if each is not None]
+
+
+def _passage(rpc: str, raw: bytes, context: Context) -> Passage:
+    call = CALL.get()
+    metadata = [(ID_KEY, call.id), (CALLER_KEY, call.caller)]
+    metadata += [
+        (key, value)
+        for key, value in context.invocation_metadata() or ()
+        if key in PASSED_KEYS and isinstance(value, str)
+    ]
+    return Passage(f"/{EXPLANATION}/{rpc}", rpc, raw, call, metadata)

@@ -1,0 +1,1 @@
+"""Facts that processes of one server share: places, journals, memory."""

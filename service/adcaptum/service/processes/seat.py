@@ -1,0 +1,28 @@
+"""Seats: what a supervisor tells a worker process about its place."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """The place of a worker process under a supervisor.
+
+    Attributes:
+        worker: The id of the worker.
+        socket: The Unix socket on which it speaks gRPC.
+        http_socket: The Unix socket on which it speaks HTTP.
+        journal: The file of its journal.
+        supervisor: The id of the supervisor's process, without which it ends.
+        quarantined: Models that it must not load.
+        one_by_one: Whether it loads one model at a time, so that the journal shows which of them
+            crashes it.
+    """
+
+    worker: str
+    socket: Path
+    http_socket: Path
+    journal: Path
+    supervisor: int
+    quarantined: tuple[str, ...] = ()
+    one_by_one: bool = False

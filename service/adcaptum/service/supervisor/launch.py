@@ -1,0 +1,61 @@
+"""The start of a worker process: its settings, its command line, its environment."""
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from typing import Final
+
+from adcaptum.service.processes.seat import Seat
+from adcaptum.service.settings import Settings
+
+STUCK_TIMES: Final = 100.0
+"""The times of `stuck_seconds` after which a worker itself takes a model for stuck: later than its
+supervisor."""
+
+PATHS: Final = ("socket", "http_socket", "journal")
+
+
+def worker_settings(settings: Settings, device: str, workers: int) -> Settings:
+    """Returns the settings of a worker process.
+
+    Args:
+        settings: The settings of the server.
+        device: The worker's device.
+        workers: The number of workers, among which the response cache is divided.
+    """
+    changed: dict[str, object] = {
+        "device": device,
+        "workers": None,
+        "cache_bytes": settings.cache_bytes // workers,
+        # The supervisor ends a worker that is stuck, and blames whoever ran.
+        "stuck_seconds": STUCK_TIMES * settings.stuck_seconds,
+        # Models that load late are the front's to wait for.
+        "host": "127.0.0.1",
+    }
+    if device == "cpu":
+        # Workers share the cores: each computes in one thread.
+        changed["device_threads"] = settings.device_threads or 1
+        changed["intra_op_threads"] = settings.intra_op_threads or 1
+    return settings.model_copy(update=changed)
+
+
+def command(settings: Settings, seat: Seat) -> list[str]:
+    """Returns the command line of a worker process.
+
+    Args:
+        settings: Its settings.
+        seat: Its place.
+    """
+    told = {
+        "settings": settings.model_dump(mode="json"),
+        "seat": {**asdict(seat), **{name: str(getattr(seat, name)) for name in PATHS}},
+    }
+    return [sys.executable, "-m", "adcaptum.service.worker", json.dumps(told)]
+
+
+def environment() -> dict[str, str]:
+    """Returns the environment of worker processes, whose settings come by the command line."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ADCAPTUM_")}
+    kept.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return kept

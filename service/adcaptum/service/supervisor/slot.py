@@ -1,0 +1,162 @@
+"""Slots: the places of workers, each of which always has a process, or soon will."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from adcaptum.service import logs
+from adcaptum.service.processes.journal import LOADING
+from adcaptum.service.processes.seat import Seat
+from adcaptum.service.settings import Settings
+from adcaptum.service.supervisor.death import Death
+from adcaptum.service.supervisor.model_deaths import ModelDeaths
+from adcaptum.service.supervisor.worker_process import WorkerProcess
+
+PAUSES: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""The seconds before a process is started again, by the deaths shortly before."""
+
+CALM_SECONDS: Final = 20.0
+"""A process that has lived so long after it was ready is not counted among these."""
+
+
+MOST_LOGGED: Final = 16
+"""The most ids of requests in a line of the log."""
+
+
+class Slot:
+    """The place of a worker.
+
+    Attributes:
+        id: The id of the worker.
+        device: Its device.
+        process: Its process; None: it has ended and the next has not been started.
+        restarts: The times that its process was replaced.
+        reason: Why the last process ended; empty if none has ended.
+    """
+
+    def __init__(
+        self,
+        worker: str,
+        device: str,
+        *,
+        settings: Settings,
+        folder: Path,
+        deaths: ModelDeaths,
+        ended: Callable[["Slot", WorkerProcess, Death], None],
+    ) -> None:
+        """Prepares the slot; `run` starts its process.
+
+        Args:
+            worker: The id of the worker.
+            device: Its device.
+            settings: The settings of its processes.
+            folder: The folder of its sockets.
+            deaths: The models that must not be loaded.
+            ended: Called when a process has ended.
+        """
+        self.id = worker
+        self.device = device
+        self.process: WorkerProcess | None = None
+        self.restarts = 0
+        self.reason = ""
+        self._settings = settings
+        self._folder = folder
+        self._model_deaths = deaths
+        self._ended = ended
+        self._started = 0
+        self._recent = 0
+        self._one_by_one = False
+        self._stopping = False
+        # Those that take its place soon, and those whose place was taken.
+        self._others: set[WorkerProcess] = set()
+
+    @property
+    def processes(self) -> list[WorkerProcess]:
+        """All its processes that live, those that stop included."""
+        own = [] if self.process is None else [self.process]
+        return [each for each in (*own, *self._others) if not each.died.done()]
+
+    async def run(self) -> None:
+        """Keeps a process in the slot until `stop`."""
+        while not self._stopping:
+            if self.process is None:
+                self.process = await self._start()
+            process = self.process
+            death = await asyncio.shield(process.died)
+            if process is not self.process:
+                continue
+            self.process = None
+            if self._stopping:
+                break
+            self._record(process, death)
+            await asyncio.sleep(PAUSES[min(self._recent, len(PAUSES)) - 1])
+
+    async def roll(self) -> bool:
+        """Replaces the process by a new one, without a pause; returns whether that worked."""
+        old = self.process
+        new = await self._start()
+        self._others.add(new)
+        while not new.ready and not new.died.done():
+            await asyncio.wait([new.died], timeout=0.05)
+        if new.died.done():
+            self._others.discard(new)
+            logs.logger().error(
+                "a worker could not be replaced", worker=self.id, cause=new.died.result().cause
+            )
+            return False
+        self._others.discard(new)
+        self.process = new
+        self.restarts += 1
+        if old is not None and not old.died.done():
+            self._others.add(old)
+            old.stop()
+            await old.stopped()
+            self._others.discard(old)
+        return True
+
+    async def stop(self) -> None:
+        """Has all processes finish their requests and end."""
+        self._stopping = True
+        living = self.processes
+        for process in living:
+            process.stop()
+        for process in living:
+            await process.stopped()
+
+    async def _start(self) -> WorkerProcess:
+        self._started += 1
+        place = self._folder / f"{self.id}.{self._started}"
+        seat = Seat(
+            worker=self.id,
+            socket=place.with_suffix(f"{place.suffix}.grpc"),
+            http_socket=place.with_suffix(f"{place.suffix}.http"),
+            journal=place.with_suffix(f"{place.suffix}.journal"),
+            supervisor=os.getpid(),
+            quarantined=tuple(sorted(self._model_deaths.quarantined)),
+            one_by_one=self._one_by_one,
+        )
+        process = await WorkerProcess.start(seat, self._settings)
+        logs.logger().info("worker started", worker=self.id, device=self.device, pid=process.pid)
+        return process
+
+    def _record(self, process: WorkerProcess, death: Death) -> None:
+        self.restarts += 1
+        self.reason = death.cause
+        loading = [entry for entry in death.running if entry.kind == LOADING]
+        # The next process shows which of several models ends it.
+        self._one_by_one = bool(loading)
+        lived = monotonic() - process.born
+        self._recent = 1 if process.was_ready and lived > CALM_SECONDS else self._recent + 1
+        logs.logger().error(
+            "a worker ended",
+            worker=self.id,
+            pid=process.pid,
+            cause=death.cause,
+            models=sorted({entry.model for entry in death.running}),
+            requests=sorted(death.requests)[:MOST_LOGGED],
+            seconds=round(lived, 3),
+        )
+        self._ended(self, process, death)

@@ -1,0 +1,99 @@
+"""The supervisor: keeps a process in each slot, and counts who ended them."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from adcaptum.service import logs
+from adcaptum.service.processes.journal import LOADING
+from adcaptum.service.settings import Settings
+from adcaptum.service.supervisor import launch
+from adcaptum.service.supervisor.death import Death
+from adcaptum.service.supervisor.model_deaths import ModelDeaths
+from adcaptum.service.supervisor.slot import Slot
+from adcaptum.service.supervisor.worker_process import WorkerProcess
+
+CANNOT_START: Final = 78
+"""The exit status of a worker process that would not start at the next try either."""
+
+
+class Supervisor:
+    """The workers of a server.
+
+    Attributes:
+        slots: Their places.
+        deaths: The deaths that models have caused.
+        hopeless: Set if no worker can ever start.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        devices: list[str],
+        ended: Callable[[Slot, WorkerProcess, Death], None],
+    ) -> None:
+        """Prepares the workers; `start` starts them.
+
+        Args:
+            settings: The settings of the server.
+            devices: The device of each worker.
+            ended: Called when a process has ended that was not told to.
+        """
+        # Paths of sockets are short.
+        self._folder = Path(tempfile.mkdtemp(prefix="adcaptum-"))
+        self._ended = ended
+        self.deaths = ModelDeaths(settings.quarantine_deaths, settings.quarantine_seconds)
+        self.hopeless = asyncio.Event()
+        self.slots = [
+            Slot(
+                str(index),
+                device,
+                settings=launch.worker_settings(settings, device, len(devices)),
+                folder=self._folder,
+                deaths=self.deaths,
+                ended=self._record,
+            )
+            for index, device in enumerate(devices)
+        ]
+        self._tasks: list[asyncio.Task[None]] = []
+        self._rolling = asyncio.Lock()
+
+    def start(self) -> None:
+        """Starts the workers."""
+        self._tasks = [asyncio.create_task(slot.run()) for slot in self.slots]
+
+    async def roll(self) -> None:
+        """Replaces the workers one after another, none before the next one serves.
+
+        Quarantined models get another chance.
+        """
+        async with self._rolling:
+            self.deaths.forget()
+            for slot in self.slots:
+                if not await slot.roll():
+                    return
+        logs.logger().info("workers replaced", workers=len(self.slots))
+
+    async def stop(self) -> None:
+        """Has all workers finish their requests and end."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*(slot.stop() for slot in self.slots))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _record(self, slot: Slot, process: WorkerProcess, death: Death) -> None:
+        if death.status == CANNOT_START and not process.was_ready and slot.restarts == 1:
+            self.hopeless.set()
+        blamed = death.models
+        if any(entry.kind == LOADING for entry in death.running) and len(blamed) > 1:
+            # Any of them may have done it; the next process loads them one by one.
+            blamed = frozenset()
+        for model in self.deaths.add(blamed, death.cause):
+            logs.logger().error(
+                "a model is quarantined", model=model, reason=self.deaths.quarantined[model]
+            )
+        self._ended(slot, process, death)

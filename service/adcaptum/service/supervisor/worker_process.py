@@ -1,0 +1,201 @@
+"""Worker processes: one process of the operating system that serves on a Unix socket."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from adcaptum.service import logs
+from adcaptum.service.processes import journal
+from adcaptum.service.processes.facts import kills_for_memory, resident_bytes
+from adcaptum.service.processes.journal import BATCH
+from adcaptum.service.processes.seat import Seat
+from adcaptum.service.settings import Settings
+from adcaptum.service.supervisor import launch
+from adcaptum.service.supervisor.death import Death, death
+
+POLL_SECONDS: Final = 0.25
+"""The time between two looks at a worker."""
+
+TIMES_EXPECTED: Final = 50.0
+"""A batch that takes so many times its expected seconds, and `stuck_seconds`, does not end."""
+
+STOP_SECONDS: Final = 6.0
+"""The time that a worker has to end beyond `drain_seconds`."""
+
+SERVICES: Final = "adcaptum.v1."
+"""The beginning of the names of services, beside which health has the models'."""
+
+Call = Callable[..., Any]
+
+
+class WorkerProcess:
+    """A process of a worker, from its start to its end.
+
+    Attributes:
+        seat: Its place.
+        pid: The id of the process.
+        channel: The connection to it.
+        ready: Whether it serves.
+        was_ready: Whether it has ever served.
+        listening: Whether it answers calls at all.
+        stopping: Whether it was told to stop.
+        serving: The models that it serves.
+        known: The models that it has, those that load or have failed included.
+        died: Set when it has ended.
+        outstanding: The number of requests that it has.
+        keys: The keys of these by their ids, and of those that were lost with it.
+        born: When it was started, on the monotonic clock.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, seat: Seat, settings: Settings) -> None:
+        self.seat = seat
+        self.pid = process.pid
+        self.ready = self.listening = self.stopping = self.was_ready = False
+        self.serving: frozenset[str] = frozenset()
+        self.known: frozenset[str] = frozenset()
+        self.outstanding = 0
+        self.keys: dict[str, int] = {}
+        self.born = self._answered = monotonic()
+        self.died: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
+        most = settings.max_message_bytes
+        self.channel = grpc.aio.insecure_channel(
+            f"unix:{seat.socket}",
+            options=[
+                ("grpc.max_receive_message_length", most),
+                ("grpc.max_send_message_length", most),
+                ("grpc.initial_reconnect_backoff_ms", 100),
+                ("grpc.min_reconnect_backoff_ms", 100),
+                ("grpc.max_reconnect_backoff_ms", 250),
+                ("grpc.enable_http_proxy", 0),
+                # The front sends each request once more itself, and only where that is right.
+                ("grpc.enable_retries", 0),
+            ],
+        )
+        self._process = process
+        self._settings = settings
+        self._ended_for = ""
+        self._kills = kills_for_memory()
+        self._health = health_pb2_grpc.HealthStub(self.channel)
+        self._calls: dict[str, Call] = {}
+        self._tasks = [asyncio.create_task(self._reap()), asyncio.create_task(self._watch())]
+
+    @classmethod
+    async def start(cls, seat: Seat, settings: Settings) -> "WorkerProcess":
+        """Starts a process.
+
+        Args:
+            seat: Its place.
+            settings: Its settings, those of a worker.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *launch.command(settings, seat), env=launch.environment(), start_new_session=True
+        )
+        return cls(process, seat, settings)
+
+    def call(self, path: str, *, streamed: bool) -> Call:
+        """Returns what calls a method with bytes and answers with bytes.
+
+        Args:
+            path: The method.
+            streamed: Whether its answer is a stream.
+        """
+        known = self._calls.get(path)
+        if known is None:
+            make = self.channel.unary_stream if streamed else self.channel.unary_unary
+            known = self._calls[path] = make(path)
+        return known
+
+    def stop(self) -> None:
+        """Has the process finish its requests and end."""
+        self.stopping, self.ready = True, False
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+
+    def kill(self, reason: str) -> None:
+        """Ends the process at once.
+
+        Args:
+            reason: A kind of `Death`.
+        """
+        self._ended_for = self._ended_for or reason
+        with suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def stopped(self) -> None:
+        """Waits until the process has ended, and ends it where it takes too long."""
+        seconds = self._settings.drain_seconds + STOP_SECONDS
+        done, _ = await asyncio.wait([self.died], timeout=seconds)
+        if not done:
+            self.kill("stopped")
+            await self.died
+
+    async def _reap(self) -> None:
+        status = await self._process.wait()
+        self.ready = self.listening = False
+        self.serving = frozenset()
+        ended_for = "stopped" if self.stopping else self._ended_for
+        memory = kills_for_memory() > self._kills
+        running = journal.read(self.seat.journal)
+        for path in (self.seat.socket, self.seat.http_socket, self.seat.journal):
+            path.unlink(missing_ok=True)
+        self._tasks[1].cancel()
+        self.died.set_result(death(status, ended_for, memory, running))
+        # Its calls end by themselves; closing would cancel them, without their status.
+        while self.outstanding:  # noqa: ASYNC110  # in no hurry
+            await asyncio.sleep(POLL_SECONDS)
+        await self.channel.close()
+
+    async def _watch(self) -> None:
+        """Asks the process again and again whether it serves, and ends it if it hangs."""
+        while True:
+            await self._guarded(self._ask)
+            await self._guarded(self._check)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _guarded(self, look: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await look()
+        except Exception:  # noqa: BLE001  # the worker must not stay unwatched
+            logs.logger().exception("a look at a worker failed", worker=self.seat.worker)
+
+    async def _ask(self) -> None:
+        if not self.seat.socket.exists():
+            return
+        try:
+            reply = await self._health.List(
+                health_pb2.HealthListRequest(), timeout=self._settings.unresponsive_seconds
+            )
+        except grpc.aio.AioRpcError:
+            return
+        self._answered = monotonic()
+        self.listening = True
+        serving = health_pb2.HealthCheckResponse.SERVING
+        names = {name for name, each in reply.statuses.items() if each.status == serving}
+        models = [name for name in reply.statuses if name and not name.startswith(SERVICES)]
+        self.known = frozenset(models)
+        self.serving = self.known & names
+        self.ready = "" in names and not self.stopping
+        self.was_ready |= self.ready
+
+    async def _check(self) -> None:
+        settings, now = self._settings, monotonic()
+        patience = settings.unresponsive_seconds
+        if not self.ready and not self.stopping:
+            patience = max(patience, settings.load_timeout_seconds)
+        if now - self._answered > patience:
+            self.kill("unresponsive")
+        most = settings.worker_memory_bytes
+        if most is not None and resident_bytes(self.pid) > most:
+            self.kill("memory")
+        # The settings of a worker have a longer time, see `launch.worker_settings`.
+        stuck = settings.stuck_seconds / launch.STUCK_TIMES
+        for entry in journal.read(self.seat.journal):
+            limit = max(stuck, TIMES_EXPECTED * entry.expected_seconds)
+            if entry.kind == BATCH and now - entry.begin > limit:
+                self.kill("hang")

@@ -1,0 +1,52 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from adcaptum.service import modes
+from adcaptum.service.processes.seat import Seat
+from adcaptum.service.settings import Settings
+from adcaptum.service.supervisor import launch
+
+
+@pytest.mark.parametrize(
+    ("given", "devices"),
+    [
+        ({}, []),
+        ({"workers": 1}, ["cpu"]),
+        ({"workers": 3}, ["cpu"] * 3),
+        ({"device": "cuda:0,cuda:1"}, ["cuda:0", "cuda:1"]),
+        ({"device": "cuda:0,cuda:1", "workers": 4}, ["cuda:0", "cuda:1"] * 2),
+        ({"device": "cuda:1"}, []),
+    ],
+)
+def test_there_is_a_worker_for_each_device(
+    tmp_path: Path, given: dict[str, object], devices: list[str]
+) -> None:
+    assert modes.worker_devices(Settings(repository=tmp_path, **given)) == devices  # type: ignore[arg-type] # of many types
+
+
+@pytest.mark.parametrize(("found", "devices"), [(0, []), (1, []), (2, ["cuda:0", "cuda:1"])])
+def test_cuda_stands_for_all_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: int, devices: list[str]
+) -> None:
+    monkeypatch.setattr(modes, "COUNT_DEVICES", f"print({found})")
+    assert modes.worker_devices(Settings(repository=tmp_path, device="cuda")) == devices
+
+
+def test_a_worker_gets_the_settings_and_none_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADCAPTUM_WORKERS", "7")
+    monkeypatch.setenv("OTHER", "kept")
+    settings = Settings(repository=tmp_path, cache_bytes=1000, max_requests=5, allowed_packages="a")
+    own = launch.worker_settings(settings, "cpu", 2)
+    assert own.workers is None
+    assert (own.cache_bytes, own.max_requests, own.intra_op_threads) == (500, 5, 1)
+    seat = Seat("1", tmp_path / "s", tmp_path / "h", tmp_path / "j", os.getpid(), ("m",), True)
+    told = json.loads(launch.command(own, seat)[-1])
+    assert Settings(**told["settings"]) == own
+    assert told["seat"]["quarantined"] == ["m"]
+    assert "ADCAPTUM_WORKERS" not in launch.environment()
+    assert launch.environment()["OTHER"] == "kept"
