@@ -111,7 +111,7 @@ def test_a_failed_request_is_logged_with_its_id(
     with pytest.raises(grpc.RpcError):
         stub.Explain(pb.ExplainRequest(), metadata=(("x-request-id", "the-bad-one"),))
     line = server.wait_for("request", request_id="the-bad-one")
-    assert line["code"] == "NOT_FOUND"
+    assert (line["code"], line["reason"]) == ("INVALID_ARGUMENT", "FIELD_INVALID")
     assert json.dumps(line)
 
 
