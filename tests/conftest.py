@@ -13,3 +13,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--workers", type=int, default=0, help="test servers with so many worker processes"
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("workers"):
+        skip = pytest.mark.skip(reason="several workers have limits and queues of their own")
+        for item in items:
+            if "one_process" in item.keywords:
+                item.add_marker(skip)

@@ -126,15 +126,18 @@ class Metrics:
         return Gauge(PREFIX + name, text, labels, registry=self.registry)
 
 
-def metric_names() -> frozenset[str]:
+def metric_names(metrics: object | None = None) -> frozenset[str]:
     """Returns every `adcaptum_*` series name that a server can expose, as queries write it.
 
     A histogram `x` is `x_bucket`, `x_count` and `x_sum`; a counter is `x_total`, a gauge `x`. The
     `_created` series of the text format are left out: nothing should query them.
+
+    Args:
+        metrics: An object that has the metrics; None: those of a server.
     """
     return frozenset(
         name
-        for metric in vars(Metrics()).values()
+        for metric in vars(metrics or Metrics()).values()
         if isinstance(metric, MetricWrapperBase)
         for name in _series(metric)
     )

@@ -231,7 +231,7 @@ def test_a_model_says_what_was_found_out_about_it(stub: ExplanationServiceStub) 
     assert version.checks.differentiable
     assert version.accuracy > 0.9
     assert "stem.convolution" in {layer.name for layer in version.layers}
-    (placement,) = version.placements
+    placement = version.placements[0]
     assert (placement.device, placement.state) == ("cpu", model_pb2.MODEL_STATE_READY)
     assert set(placement.variant.split(", ")) <= {"as loaded", "folded", "channels last"}
     assert version.load_time.seconds > 0

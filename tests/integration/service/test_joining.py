@@ -130,6 +130,7 @@ def test_a_class_that_does_not_exist_is_refused(stub: ExplanationServiceStub) ->
         stub.Explain(asked(1, 506, priority=9))
 
 
+@pytest.mark.one_process
 def test_a_stream_begins_with_what_is_ahead_and_how_long_it_takes(
     stub: ExplanationServiceStub,
 ) -> None:
@@ -172,6 +173,7 @@ def tiny(start_server: Start, repository: Any) -> Iterator[tuple[Server, Explana
     server.stop()
 
 
+@pytest.mark.one_process
 def test_who_finds_no_room_is_told_when_there_will_be(
     tiny: tuple[Server, ExplanationServiceStub],
 ) -> None:
@@ -190,6 +192,7 @@ def test_who_finds_no_room_is_told_when_there_will_be(
     assert metric(server, "adcaptum_rejected_requests_total", reason="rows") == 1
 
 
+@pytest.mark.one_process
 def test_a_caller_has_limits_of_its_own(tiny: tuple[Server, ExplanationServiceStub]) -> None:
     server, stub = tiny
     many = (("x-caller-id", "many"),)

@@ -163,6 +163,7 @@ def test_a_repository_without_models_is_told(start_server: Start, tmp_path: Path
     assert server.stop(10) == 0
 
 
+@pytest.mark.one_process
 def test_a_server_answers_while_a_model_loads(start_server: Start, odd_repository: Path) -> None:
     import os
 

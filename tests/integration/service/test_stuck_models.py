@@ -73,6 +73,7 @@ def test_sigterm_ends_a_server_whose_factory_sleeps(
     server.wait_for("stopped")
 
 
+@pytest.mark.one_process
 def test_a_model_that_is_stuck_is_refused_and_others_go_on(
     start: Callable[..., Server], eventually: Eventually, tmp_path: Path
 ) -> None:

@@ -12,13 +12,21 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2  # type: ignore[import-untyped] # without a marker
 from grpc_status import rpc_status  # type: ignore[import-untyped] # it comes without types
 
-from adcaptum.v1 import explanation_service_pb2, explanation_service_pb2_grpc
+from adcaptum.v1 import (
+    explanation_service_pb2,
+    explanation_service_pb2_grpc,
+    repository_service_pb2 as repository_pb2,
+    repository_service_pb2_grpc as repository_grpc,
+)
 from tests.unit.client import canned
 
 _Listed = TypeVar("_Listed")
 
 
-class CannedServicer(explanation_service_pb2_grpc.ExplanationServiceServicer):
+class CannedServicer(
+    explanation_service_pb2_grpc.ExplanationServiceServicer,
+    repository_grpc.RepositoryServiceServicer,
+):
     """Answers with canned messages and remembers what it was asked.
 
     Attributes:
@@ -95,6 +103,23 @@ class CannedServicer(explanation_service_pb2_grpc.ExplanationServiceServicer):
         self._enter("GetServer", request, context)
         return explanation_service_pb2.GetServerResponse(version="0.2.0", extensions=["records"])
 
+    def ListWorkers(  # noqa: N802 - the protocol names it
+        self, request: repository_pb2.ListWorkersRequest, context: grpc.ServicerContext
+    ) -> repository_pb2.ListWorkersResponse:
+        self._enter("ListWorkers", request, context)
+        workers = [
+            repository_pb2.Worker(
+                id="0",
+                device="cpu",
+                state=repository_pb2.WORKER_STATE_READY,
+                pid=7,
+                models=["cells"],
+            ),
+            repository_pb2.Worker(id="1", device="cuda:0", restarts=3, reason="x"),
+        ]
+        shown, token = self._page(workers, request.page_token)
+        return repository_pb2.ListWorkersResponse(workers=shown, next_page_token=token)
+
     def _page(self, everything: list[_Listed], token: str) -> tuple[list[_Listed], str]:
         start = int(token or 0)
         end = start + self.page_size
@@ -126,6 +151,7 @@ def serving(servicer: CannedServicer) -> Iterator[str]:
     pool = futures.ThreadPoolExecutor(max_workers=4)
     server = grpc.server(pool)
     explanation_service_pb2_grpc.add_ExplanationServiceServicer_to_server(servicer, server)
+    repository_grpc.add_RepositoryServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:

@@ -31,6 +31,7 @@ from adcaptum.client import (
     Spec,
     StopReason,
     Unavailable,
+    WorkerState,
 )
 from adcaptum.client.codec.events import EventDecoder
 from adcaptum.client.codec.replies import decode_explanations, decode_prediction
@@ -457,6 +458,14 @@ def test_a_version_that_was_asked_for_stands_for_the_default_one(wire: Wire) -> 
 def test_the_server_is_described(client: Client) -> None:
     server = client.server()
     assert (server.version, server.extensions) == ("0.2.0", ("records",))
+
+
+def test_workers_are_listed_page_by_page(client: Client, servicer: CannedServicer) -> None:
+    servicer.page_size = 1
+    first, second = client.workers()
+    assert (first.id, first.device, first.pid, first.models) == ("0", "cpu", 7, ("cells",))
+    assert (first.state, second.state) == (WorkerState.READY, WorkerState.UNKNOWN)
+    assert (second.restarts, second.reason) == (3, "x")
 
 
 def test_an_answer_says_where_it_came_from(wire: Wire) -> None:

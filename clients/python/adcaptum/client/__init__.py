@@ -54,6 +54,7 @@ from adcaptum.client.results.model_info import (
 from adcaptum.client.results.prediction import LabelScore, PredictResult
 from adcaptum.client.results.server_info import ServerInfo
 from adcaptum.client.results.timings import Timings
+from adcaptum.client.results.worker_info import WorkerInfo, WorkerState
 from adcaptum.client.site import Site
 from adcaptum.client.spec import ExplainOptions, Spec
 from adcaptum.client.target import AllTargets, Argmax, TopK
@@ -123,4 +124,6 @@ __all__ = [
     "Unavailable",
     "Unimplemented",
     "VersionInfo",
+    "WorkerInfo",
+    "WorkerState",
 ]

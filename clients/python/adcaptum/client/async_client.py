@@ -26,8 +26,9 @@ from adcaptum.client.results.method_info import MethodInfo
 from adcaptum.client.results.model_info import ModelInfo
 from adcaptum.client.results.prediction import PredictResult
 from adcaptum.client.results.server_info import ServerInfo
+from adcaptum.client.results.worker_info import WorkerInfo
+from adcaptum.client.services import Services
 from adcaptum.client.spec import ExplainOptions
-from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 
 _Result = TypeVar("_Result")
 
@@ -74,7 +75,7 @@ class AsyncClient:
             tls, root_certificates, client_key, client_certificates, max_attempts, compression
         )
         self._channel = _open(address, connection) if channel is None else channel
-        self._stub = ExplanationServiceStub(self._channel)
+        self._stub = Services(self._channel)
         self._timeout_s = timeout
         self._metadata = tuple((metadata or {}).items())
         self._known: exchange.InputCache = {}
@@ -177,6 +178,10 @@ class AsyncClient:
     async def methods(self, model: str | None = None) -> tuple[MethodInfo, ...]:
         """List all attribution methods; with a model, mark those that it can run."""
         return await self._run(exchange.methods(model))
+
+    async def workers(self) -> tuple[WorkerInfo, ...]:
+        """List the server's worker processes; a server of one process is its own worker."""
+        return await self._run(exchange.workers())
 
     async def server(self) -> ServerInfo:
         """Describe the server."""

@@ -25,8 +25,9 @@ from adcaptum.client.results.method_info import MethodInfo
 from adcaptum.client.results.model_info import ModelInfo
 from adcaptum.client.results.prediction import PredictResult
 from adcaptum.client.results.server_info import ServerInfo
+from adcaptum.client.results.worker_info import WorkerInfo
+from adcaptum.client.services import Services
 from adcaptum.client.spec import ExplainOptions
-from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 
 _Result = TypeVar("_Result")
 
@@ -72,7 +73,7 @@ class Client:
             tls, root_certificates, client_key, client_certificates, max_attempts, compression
         )
         self._channel = _open(address, connection) if channel is None else channel
-        self._stub = ExplanationServiceStub(self._channel)
+        self._stub = Services(self._channel)
         self._timeout_s = timeout
         self._metadata = tuple((metadata or {}).items())
         self._known: exchange.InputCache = {}
@@ -175,6 +176,10 @@ class Client:
     def methods(self, model: str | None = None) -> tuple[MethodInfo, ...]:
         """List all attribution methods; with a model, mark those that it can run."""
         return self._run(exchange.methods(model))
+
+    def workers(self) -> tuple[WorkerInfo, ...]:
+        """List the server's worker processes; a server of one process is its own worker."""
+        return self._run(exchange.workers())
 
     def server(self) -> ServerInfo:
         """Describe the server."""

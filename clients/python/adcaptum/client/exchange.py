@@ -10,7 +10,12 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
-from adcaptum.client.codec.descriptions import decode_method_info, decode_model, decode_server
+from adcaptum.client.codec.descriptions import (
+    decode_method_info,
+    decode_model,
+    decode_server,
+    decode_worker,
+)
 from adcaptum.client.codec.inputs import (
     Inputs,
     convert_to_declared,
@@ -27,8 +32,15 @@ from adcaptum.client.results.method_info import MethodInfo
 from adcaptum.client.results.model_info import InputInfo, ModelInfo
 from adcaptum.client.results.prediction import PredictResult
 from adcaptum.client.results.server_info import ServerInfo
+from adcaptum.client.results.worker_info import WorkerInfo
+from adcaptum.client.services import Services
 from adcaptum.client.spec import ExplainOptions
-from adcaptum.v1 import explanation_service_pb2, explanation_service_pb2_grpc, model_pb2, tensor_pb2
+from adcaptum.v1 import (
+    explanation_service_pb2,
+    model_pb2,
+    repository_service_pb2,
+    tensor_pb2,
+)
 
 _Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response", bound=Message)
@@ -49,7 +61,7 @@ class Call(Generic[_Request, _Response]):
         request_id: The id under which the server logs it; None lets the server generate one.
     """
 
-    rpc: Callable[[explanation_service_pb2_grpc.ExplanationServiceStub], Any]
+    rpc: Callable[[Services], Any]
     request: _Request
     timeout_s: float | None = None
     request_id: str | None = None
@@ -162,6 +174,23 @@ def methods(name: str | None) -> Exchange[tuple[MethodInfo, ...]]:
             return tuple(listed)
         request = explanation_service_pb2.ListMethodsRequest(
             model=ref, page_token=_next(request.page_token, page.next_page_token)
+        )
+
+
+def workers() -> Exchange[tuple[WorkerInfo, ...]]:
+    """List the workers, page by page."""
+    listed: list[WorkerInfo] = []
+    request = repository_service_pb2.ListWorkersRequest()
+    while True:
+        call: Call[
+            repository_service_pb2.ListWorkersRequest, repository_service_pb2.ListWorkersResponse
+        ] = Call(lambda stub: stub.ListWorkers, request)
+        page = yield from _ask(call)
+        listed += map(decode_worker, page.workers)
+        if not page.next_page_token:
+            return tuple(listed)
+        request = repository_service_pb2.ListWorkersRequest(
+            page_token=_next(request.page_token, page.next_page_token)
         )
 
 

@@ -1,5 +1,6 @@
 """The commands and their options."""
 
+import dataclasses
 import functools
 import importlib
 import importlib.metadata
@@ -18,7 +19,7 @@ from adcaptum.client.drawing.terminal import render_explanations, render_labels,
 from adcaptum.service.cli import options
 from adcaptum.service.cli.inputs import InputOptions
 from adcaptum.service.cli.json_errors import JsonErrors
-from adcaptum.service.cli.listing import model_view, models_table, show
+from adcaptum.service.cli.listing import model_view, models_table, show, workers_table
 from adcaptum.service.cli.methods import method_view, methods_view
 from adcaptum.service.cli.progress import follow
 from adcaptum.service.cli.question import QuestionOptions
@@ -362,6 +363,23 @@ def methods(
         Console().print(method_view(listed[0]))
     else:
         Console().print(methods_view(listed))
+
+
+@app.command()
+def workers(
+    *,
+    as_json: options.AsJson = False,
+    address: options.Address = DEFAULT_ADDRESS,
+    tls: options.Tls = False,
+    ca: options.RootCertificates = None,
+) -> None:
+    """List the worker processes with their devices and models."""
+    with connected(address, tls=tls, ca=ca, as_json=as_json) as client:
+        listed = client.workers()
+    if as_json:
+        _print_json({"workers": [dataclasses.asdict(each) for each in listed]})
+    else:
+        Console().print(workers_table(listed))
 
 
 def _print_json(result: object) -> None:

@@ -9,7 +9,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adcaptum.client import LayerInfo, ModelInfo, ModelState, Placement, Preset, Spec, VersionInfo
+from adcaptum.client import (
+    LayerInfo,
+    ModelInfo,
+    ModelState,
+    Placement,
+    Preset,
+    Spec,
+    VersionInfo,
+    WorkerInfo,
+    WorkerState,
+)
 
 UNBROKEN: Final = 10_000
 """Characters of a line in a pipe or a file, where nothing wraps."""
@@ -47,6 +57,25 @@ def models_table(models: Iterable[ModelInfo]) -> Table:
             )
         if not model.versions:
             table.add_row(Text(model.name), *[Text()] * 5, Text(model.description))
+    return table
+
+
+def workers_table(workers: Iterable[WorkerInfo]) -> Table:
+    """List workers, one a line."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("worker", "device", "state", "pid", "restarts", "memory", "models", "last end"):
+        table.add_column(title, overflow="fold")
+    for each in workers:
+        table.add_row(
+            Text(each.id),
+            Text(each.device),
+            Text(each.state, style="green" if each.state is WorkerState.READY else "yellow"),
+            Text(str(each.pid or "")),
+            Text(str(each.restarts)),
+            Text(f"{each.memory_bytes / (1 << 20):.0f} MiB" if each.memory_bytes else ""),
+            Text(", ".join(each.models)),
+            Text(each.reason),
+        )
     return table
 
 

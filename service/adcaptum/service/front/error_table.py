@@ -35,9 +35,14 @@ def is_hidden(error: Exception) -> bool:
     return not isinstance(error, WorkerAnswer | ServiceError)
 
 
+def is_logged(error: Exception) -> bool:
+    """Returns whether a worker has logged an error."""
+    return isinstance(error, WorkerAnswer)
+
+
 def _reason(error: Exception) -> Reason:
     return error.reason if isinstance(error, ServiceError) else Reason.INTERNAL
 
 
-TABLE: Final = ErrorTable(answer, code, reason, is_hidden)
+TABLE: Final = ErrorTable(answer, code, reason, is_hidden, is_logged)
 """The statuses of a front."""

@@ -11,7 +11,6 @@ import socket
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -22,9 +21,6 @@ from adcaptum.service.supervisor.worker_process import WorkerProcess
 
 READ_SECONDS: Final = 2.0
 """The time between two readings of a worker's metrics."""
-
-FRESH_SECONDS: Final = 0.5
-"""A text that is so young is not read anew for one more scrape."""
 
 ANSWER_SECONDS: Final = 5.0
 """The longest wait for a worker's metrics."""
@@ -50,19 +46,16 @@ class WorkerMetrics:
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
         self._process: WorkerProcess | None = None
-        self._read = 0.0
         self._families: dict[str, Family] = {}
         # What ended processes had counted, by sample.
         self._before: dict[str, float] = {}
         self._lock = asyncio.Lock()
 
     async def read(self) -> None:
-        """Reads the metrics of the slot's process, if they are not fresh."""
+        """Reads the metrics of the slot's process; no text is older than its reading."""
         async with self._lock:
             process = self.slot.process
             if process is None or not process.listening:
-                return
-            if process is self._process and monotonic() - self._read < FRESH_SECONDS:
                 return
             try:
                 text = await asyncio.to_thread(_fetch, process.seat.http_socket)
@@ -72,7 +65,6 @@ class WorkerMetrics:
                 self._settle()
                 self._process = process
             self._families = parsed(text)
-            self._read = monotonic()
 
     def families(self) -> dict[str, Family]:
         """Returns the metrics, with what ended processes had counted."""

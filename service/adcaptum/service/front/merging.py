@@ -3,9 +3,18 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+import grpc
+
 from adcaptum.service.processes.facts import resident_bytes
 from adcaptum.service.supervisor.slot import Slot
-from adcaptum.v1 import model_pb2, repository_service_pb2 as pb
+from adcaptum.v1 import (
+    explanation_service_pb2 as explanation_pb2,
+    model_pb2,
+    repository_service_pb2 as pb,
+)
+
+LIST_MODELS: Final = "/adcaptum.v1.ExplanationService/ListModels"
+STATES_SECONDS: Final = 5.0
 
 BEST_FIRST: Final = (
     model_pb2.MODEL_STATE_READY,
@@ -82,6 +91,29 @@ def worker(slot: Slot, quarantined: Mapping[str, str]) -> pb.Worker:
     else:
         described.state = pb.WORKER_STATE_STARTING
     return described
+
+
+async def states(slots: Iterable[Slot]) -> dict[str, str]:
+    """Returns the state of each model on the first worker that serves, in words for the log."""
+    for slot in slots:
+        if slot.process is None or not slot.process.ready:
+            continue
+        call = slot.process.call(LIST_MODELS, streamed=False)
+        request = explanation_pb2.ListModelsRequest(page_size=1000)
+        try:
+            reply = await call(request.SerializeToString(), timeout=STATES_SECONDS)
+        except grpc.aio.AioRpcError:
+            continue
+        return {
+            model.name: _word(next(iter(model.versions)).state)
+            for model in explanation_pb2.ListModelsResponse.FromString(reply).models
+            if model.versions
+        }
+    return {}
+
+
+def _word(state: model_pb2.ModelState.ValueType) -> str:
+    return model_pb2.ModelState.Name(state).removeprefix("MODEL_STATE_").lower()
 
 
 def _with_placements(

@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import disable_created_metrics
 
 from adcaptum.service import logs
+from adcaptum.service.front import merging
 from adcaptum.service.front.error_table import TABLE
 from adcaptum.service.front.forwarder import Forwarder
 from adcaptum.service.front.gathered_metrics import GatheredMetrics
@@ -195,12 +196,11 @@ class Front:
         settled = all(slot.process is not None and slot.process.ready for slot in slots)
         if settled and not self._ready:
             self._ready = True
+            states = await merging.states(slots)
             logs.logger().info(
                 "ready",
                 **self._addresses,
-                models={
-                    name: "ready" if known[name] else "failed" for name in sorted(self._models)
-                },
+                models=states,
                 workers={slot.id: slot.device for slot in slots},
                 seconds=round(monotonic() - self._begin, 3),
                 pid=os.getpid(),

@@ -60,12 +60,14 @@ class ErrorTable:
         code: Returns its status code.
         reason: Returns its reason, for programs.
         is_hidden: Returns whether callers never see its text, so that the log has to have it.
+        is_logged: Returns whether another process has logged it.
     """
 
     answer: Callable[[Exception, str], Answer]
     code: Callable[[Exception], grpc.StatusCode]
     reason: Callable[[Exception], str]
     is_hidden: Callable[[Exception], bool]
+    is_logged: Callable[[Exception], bool] = lambda _: False
 
 
 def answer(error: ServiceError, request_id: str) -> Answer:

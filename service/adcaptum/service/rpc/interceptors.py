@@ -289,6 +289,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if error is None:
             self._log.debug("request", rpc=rpc, model=model, code="OK", seconds=seconds)
             return
+        if self._errors.is_logged(error):
+            return
         code, reason = self._errors.code(error).name, str(self._errors.reason(error))
         of_error = {"code": code, "reason": reason}
         if self._errors.is_hidden(error):

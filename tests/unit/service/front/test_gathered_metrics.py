@@ -38,7 +38,6 @@ def _fetched(monkeypatch: pytest.MonkeyPatch) -> None:
         return generate_latest(worker.registry).decode()
 
     monkeypatch.setattr(gathered_metrics, "_fetch", fetch)
-    monkeypatch.setattr(gathered_metrics, "FRESH_SECONDS", 0.0)
 
 
 async def samples(gathered: GatheredMetrics) -> dict[tuple[str, str, str], float]:

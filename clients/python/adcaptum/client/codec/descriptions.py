@@ -28,11 +28,13 @@ from adcaptum.client.results.model_info import (
     VersionInfo,
 )
 from adcaptum.client.results.server_info import ServerInfo
-from adcaptum.v1 import explanation_service_pb2, method_pb2, model_pb2
+from adcaptum.client.results.worker_info import WorkerInfo, WorkerState
+from adcaptum.v1 import explanation_service_pb2, method_pb2, model_pb2, repository_service_pb2
 
 _STATES = words_of(model_pb2.ModelState, "MODEL_STATE_", ModelState)
 _INPUT_KINDS = words_of(model_pb2.InputKind, "INPUT_KIND_", InputKind)
 _OUTPUT_KINDS = words_of(model_pb2.OutputKind, "OUTPUT_KIND_", OutputKind)
+_WORKER_STATES = words_of(repository_service_pb2.WorkerState, "WORKER_STATE_", WorkerState)
 _TYPES = words_of(method_pb2.ParameterType, "PARAMETER_TYPE_", ParameterType)
 _SITE_USES = words_of(method_pb2.SiteUse, "SITE_USE_", SiteUse)
 
@@ -40,6 +42,20 @@ _SITE_USES = words_of(method_pb2.SiteUse, "SITE_USE_", SiteUse)
 def decode_server(server: explanation_service_pb2.GetServerResponse) -> ServerInfo:
     """Decode the description of a server."""
     return ServerInfo(server.version, tuple(server.extensions))
+
+
+def decode_worker(worker: repository_service_pb2.Worker) -> WorkerInfo:
+    """Decode the description of a worker."""
+    return WorkerInfo(
+        worker.id,
+        worker.device,
+        worker.pid,
+        _WORKER_STATES.get(worker.state, WorkerState.UNKNOWN),
+        worker.restarts,
+        worker.memory_bytes,
+        tuple(worker.models),
+        worker.reason,
+    )
 
 
 def decode_identity(identity: model_pb2.ModelIdentity) -> ModelIdentity:
