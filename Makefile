@@ -57,10 +57,10 @@ test: apt-tools models coverage  ## set up everything and run the tests
 		tests/integration/test_packages.py tests/integration/test_demo.py
 	$(BIN)/python -m pytest tests/integration/service tests/integration/deploy
 
-# The same tests of the server, each with two worker processes; tests of what only one process can show are
-# left out by a mark.
+# The same tests of the server, each with two worker processes; those of what only one process can show are
+# left out by the mark one_process.
 test-workers: models  ## run the tests of servers with worker processes under a front
-	$(BIN)/python -m pytest --workers 2 tests/integration/service
+	$(BIN)/python -m pytest --workers 2 tests/integration/service tests/faults
 
 faults: models  ## end, stop and hang workers under load, and print what became of every call
 	$(BIN)/python -m tests.faults

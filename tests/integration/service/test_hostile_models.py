@@ -25,6 +25,7 @@ from tests.integration.service.asking import (
     predict,
     reason as why,
 )
+from tests.integration.service.conftest import Eventually
 
 LINEAR = """
 import torch
@@ -205,10 +206,14 @@ def test_the_server_is_ready_while_hostile_models_still_load(
     ],
 )
 def test_a_hostile_model_does_not_serve_and_says_why(
-    hostile: Server, stub: ExplanationServiceStub, name: str, reason: str
+    hostile: Server, stub: ExplanationServiceStub, eventually: Eventually, name: str, reason: str
 ) -> None:
     line = hostile.wait_for("a model does not load", model=name)
     request = pb.GetModelRequest(model=model_pb2.ModelRef(name=name))
+    # Of several workers, one may still load what another has given up.
+    eventually(
+        lambda: stub.GetModel(request).model.versions[0].state != model_pb2.MODEL_STATE_LOADING
+    )
     (version,) = stub.GetModel(request).model.versions
     assert version.state == model_pb2.MODEL_STATE_FAILED
     assert reason in version.reason

