@@ -30,7 +30,8 @@ def written(values: Tensor, *, as_values: bool = False) -> tensor_pb2.Tensor:
         torch.randn(5).half(),
         torch.randn(5).bfloat16(),
     ],
-    ids=str,
+    # Random numbers in names would differ between the processes of a test run.
+    ids=lambda values: f"{values.dtype} {list(values.shape)}",
 )
 @pytest.mark.parametrize("as_values", [False, True])
 def test_what_is_written_is_read(values: Tensor, as_values: bool) -> None:
