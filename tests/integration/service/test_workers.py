@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,6 +135,19 @@ def test_a_model_that_ends_workers_repeatedly_is_out_of_service_until_a_reload(
         time.sleep(0.1)
     wait_until_ready(server)
     assert stub.Predict(predict("bad", 4), timeout=30).outputs
+
+
+def test_a_port_in_use_ends_a_front_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    port = server.address.rpartition(":")[2]
+    command = [sys.executable, "-m", "adcaptum.service", "--repository", str(tmp_path)]
+    command += ["--port", port, "--http_port", "0", "--workers", "2"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    ended = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=60, check=False
+    )
+    assert ended.returncode == 1
+    assert "cannot start" in ended.stderr
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_workers_end_with_their_front() -> None:

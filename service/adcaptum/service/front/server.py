@@ -104,6 +104,7 @@ class Front:
             port = server.add_insecure_port(f"{host}:{settings.port}")
         except (OSError, RuntimeError) as error:
             await server.stop(grace=None)
+            await supervisor.stop()
             raise listening.cannot_listen(error, settings) from error
         self._addresses = {"grpc": f"{host}:{port}", "http": f"{host}:{web.port}"}
         loop = asyncio.get_running_loop()
