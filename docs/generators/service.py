@@ -12,6 +12,7 @@ from prometheus_client import Histogram
 from pydantic.fields import FieldInfo
 
 from adcaptum.service.cli.app import app
+from adcaptum.service.front.metrics import FrontMetrics
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.settings import Settings
 from docs.generators.markdown import markdown, table
@@ -88,8 +89,19 @@ def metrics_page() -> Iterator[str]:
         "client."
     )
     yield ""
+    yield from _table(Metrics())
+    yield "\n## With workers\n"
+    yield (
+        "The `/metrics` of a front (`adcaptum serve --workers N`) has the metrics above with the "
+        "label `worker`, and these of its own. Counters go on when a worker is replaced."
+    )
+    yield ""
+    yield from _table(FrontMetrics())
+
+
+def _table(metrics: object) -> Iterator[str]:
     rows = []
-    for metric in _own(vars(Metrics()).values()):
+    for metric in _own(vars(metrics).values()):
         name = metric._name + ("_total" if metric._type == "counter" else "")  # noqa: SLF001
         labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # noqa: SLF001
         buckets = ""

@@ -58,7 +58,7 @@ class FrontMetrics:
         )
         self.worker_deaths = Counter(
             PREFIX + "worker_deaths_total",
-            "Ends of worker processes that were not told to end.",
+            "Ends of worker processes that nobody asked for.",
             ("worker", "kind"),
             registry=registry,
         )
