@@ -21,7 +21,11 @@ CACHES = {
     "engine.sampling.replicates._kept_signs": "half a megabyte",
     "engine.vocabulary.parameters._own": "classes of methods",
     "engine.vocabulary.parameters.describe": "classes of methods",
-    "service.answers.explanations._serialised": "names and shapes of a model's inputs",
+    "service.answers.explanations._head": "an index and a label",
+    "service.answers.explanations.attribution_begin": "a name and a shape",
+    "service.answers.results.end": "numbers",
+    "service.wire.field_writer.begin": "a few bytes",
+    "service.wire.field_writer.varint": "a few bytes",
     "service.wire.method_specs._cached": "MOST_CACHED_BYTES of a message, and what it resolves to",
 }
 """By name, the bound of an entry."""

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from adcaptum.engine.scheduling.priority import Priority
-from adcaptum.service.handlers.joint import gatherer as module
+from adcaptum.service.handlers.joint import gatherer as module, gathering_rule
 from adcaptum.service.handlers.joint.gatherer import Gatherer
 from adcaptum.service.handlers.joint.joint_computation import JointComputation
 from adcaptum.service.handlers.joint.member import Asked, Member, Seat
@@ -52,6 +52,12 @@ def enter(gatherer: Gatherer, *requests: tuple[str, str]) -> list[Seat]:
     """Gathers requests, by question and caller, and begins their turn."""
     gatherer._rule._goal = gatherer._rule.aim = len(requests)
     return [gatherer.enter(asked(*each), None) for each in requests]
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets turns begin by their number of requests alone, however slow the machine is."""
+    monkeypatch.setattr(gathering_rule, "TURN_SECONDS", (60.0, 60.0))
 
 
 async def test_works_that_all_differ_begin_one_after_the_other(
