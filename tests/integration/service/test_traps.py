@@ -230,12 +230,12 @@ def test_a_method_without_an_estimate_at_the_deadline_fails_alone(
     request = explain(
         digits(60, 77),
         method("gradient_shap", n_samples=600),
-        method("integrated_gradients", n_steps=600),
+        method("integrated_gradients", n_steps=1000),
         model="digits",
         target=index(1),
         on_deadline=pb.ON_DEADLINE_PARTIAL,
     )
-    sampled, whole = stub.Explain(request, timeout=2.5).results
+    sampled, whole = stub.Explain(request, timeout=1.3).results
     assert sampled.stop_reason == explanation_pb2.STOP_REASON_DEADLINE
     assert len(sampled.explanations) == 60
     assert whole.stop_reason == explanation_pb2.STOP_REASON_FAILED
@@ -245,10 +245,10 @@ def test_a_method_without_an_estimate_at_the_deadline_fails_alone(
 
 def test_estimates_are_no_answer_where_the_deadline_is_one(stub: ExplanationServiceStub) -> None:
     request = explain(
-        digits(60, 78), method("gradient_shap", n_samples=900), model="digits", target=index(1)
+        digits(60, 78), method("gradient_shap", n_samples=1500), model="digits", target=index(1)
     )
     with pytest.raises(grpc.RpcError) as caught:
-        stub.Explain(request, timeout=2)
+        stub.Explain(request, timeout=1.3)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
