@@ -36,7 +36,7 @@ ATTRIBUTIONS: Final = explanation_pb2.Explanation.ATTRIBUTIONS_FIELD_NUMBER
 ERROR: Final = explanation_pb2.Explanation.ERROR_FIELD_NUMBER
 
 _Attribution = tuple[bytes, int, bytes | memoryview]
-"""What is the same for all examples, the size of the data of each, and the data of all."""
+"""The bytes that all examples share, the size of the data of each, and the data of all."""
 
 
 class PieceWriter:

@@ -105,7 +105,7 @@ def _rest(parsed: ParsedRequest, written: bytes, outputs: Tensor | None) -> byte
     rest = pb.ExplainResponse()
     if parsed.inputs.texts is not None:
         input_features.write(rest.features, parsed)
-    _write_outputs(rest, parsed, outputs)
+    write_outputs(rest, parsed, outputs)
     if parsed.output.return_inputs:
         declared = parsed.model.loaded.declaration.inputs
         for each, values in zip(declared, parsed.inputs.tensors, strict=True):
@@ -115,7 +115,7 @@ def _rest(parsed: ParsedRequest, written: bytes, outputs: Tensor | None) -> byte
     return rest.SerializeToString()
 
 
-def _write_outputs(
+def write_outputs(
     response: pb.ExplainResponse, parsed: ParsedRequest, outputs: Tensor | None
 ) -> None:
     """Writes predictions and outputs, as far as they are known and wanted."""

@@ -9,11 +9,12 @@ from typing import Final
 from torch import Tensor
 
 from adcaptum.engine.vocabulary.attribution import furthest_short
-from adcaptum.service.answers import predictions, results, warnings
+from adcaptum.service.answers import results, warnings
 from adcaptum.service.answers.answer_form import answer_form
 from adcaptum.service.answers.explanations import PieceWriter
 from adcaptum.service.answers.outcome import Outcome, stop_reason
 from adcaptum.service.answers.piece_numbers import count_non_finite
+from adcaptum.service.handlers import responses
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.wire import tensor_writer
 from adcaptum.service.wire.field_writer import begin
@@ -113,24 +114,13 @@ class JointAnswers:
         """
         rest = pb.ExplainResponse()
         outputs = None if self._outputs is None else self._outputs[first : first + count]
-        if outputs is not None and self._parsed.shows_outputs:
-            self._write_outputs(rest, outputs)
+        responses.write_outputs(rest, self._parsed, outputs)
         if self._parsed.output.return_inputs:
             self._write_inputs(rest, first, count)
         if self._differ:
             found = pb.ExplainResponse.FromString(written).results
             rest.warnings.extend(warnings.of_explanation(self._parsed, found, outputs))
         return rest.SerializeToString()
-
-    def _write_outputs(self, response: pb.ExplainResponse, outputs: Tensor) -> None:
-        """Writes predictions and outputs, as far as they are wanted."""
-        model, options = self._parsed.model, self._parsed.output
-        if not options.HasField("return_predictions") or options.return_predictions:
-            most = options.max_labels or predictions.MOST_LABELS
-            predictions.write(response.predictions, model, outputs, most)
-        if options.return_outputs:
-            name = model.loaded.declaration.outputs[0].name
-            tensor_writer.write(response.outputs.add(), outputs, name)
 
     def _write_inputs(self, response: pb.ExplainResponse, first: int, count: int) -> None:
         declared = self._parsed.model.loaded.declaration.inputs
