@@ -1,47 +1,41 @@
-"""`python -m tests.faults [TIMES]`: every fault under load, and a table."""
+"""`python -m tests.faults [--kills N] [NAME ...]`: every fault under load, and a table."""
 
+import argparse
 import sys
 
-from tests.faults.scenarios import FAULTS, Outcome
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-HEAD = (
-    "| fault | sent | right | retryable | refused | lost | wrong | recovery, s (most) "
-    "| p99 of predictions, ms | the faulty calls |"
-)
+from tests.faults.outcome import head
+from tests.faults.scenarios import FAULTS, run
 
-
-def line(outcome: Outcome) -> str:
-    """Returns a line of the table."""
-    tally = outcome.tally
-    answers = ", ".join(
-        f"{outcome.answers.count(each)} {each}" for each in sorted({*outcome.answers})
-    )
-    cells = (
-        outcome.fault,
-        tally.sent,
-        tally.right,
-        tally.retryable,
-        sum(tally.refused.values()),
-        tally.lost,
-        tally.wrong,
-        f"{max(outcome.recovery):.1f}",
-        f"{1000 * tally.p99:.0f}",
-        answers,
-    )
-    return f"| {' | '.join(map(str, cells))} |"
+KILLS = "kill -9"
 
 
 def main() -> None:
-    """Runs all faults; the exit status is 1 if a call was lost or answered wrongly."""
-    times, failed = int(sys.argv[1]) if len(sys.argv) > 1 else 50, False
-    print(HEAD)
-    print("|---" * 10 + "|")
-    for make in FAULTS.values():
-        outcome = make(times)
-        failed |= bool(outcome.tally.lost or outcome.tally.wrong)
-        print(line(outcome), flush=True)
-        for note in outcome.tally.notes[:5]:
-            print(f"  {note}", file=sys.stderr)
+    """Runs the faults; the exit status is 1 if a call was lost or answered wrongly."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(FAULTS)}")
+    parser.add_argument("--kills", type=int, default=FAULTS[KILLS].times, metavar="N")
+    told = parser.parse_args()
+    if unknown := {*told.names} - {*FAULTS}:
+        parser.error(f"no such fault: {', '.join(sorted(unknown))}")
+    times = {name: FAULTS[name].times for name in told.names or FAULTS}
+    if KILLS in times:
+        times[KILLS] = told.kills
+    failed = False
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True)
+    print(head(), flush=True)
+    with Progress(*columns, TimeElapsedColumn(), console=console, redirect_stdout=False) as bar:
+        task = bar.add_task("", total=sum(times.values()))
+        for name, count in times.items():
+            bar.update(task, description=name)
+            outcome = run(name, count, lambda: bar.advance(task))
+            failed |= outcome.failed
+            print(outcome.row, flush=True)
+            for note in outcome.tally.notes[:5]:
+                console.print(f"  {note}", markup=False)
     sys.exit(failed)
 
 

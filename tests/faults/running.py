@@ -1,6 +1,7 @@
 """A server with workers, for faults."""
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,9 @@ from adcaptum.v1 import (
 from tests.faults import repository
 from tests.integration.conftest import Server
 
+MOST_BYTES = 6 << 30
+"""The most memory that a process of the server may allocate."""
+
 
 @contextmanager
 def running(*options: str, workers: int = 2) -> Iterator[Server]:
@@ -34,6 +38,8 @@ def running(*options: str, workers: int = 2) -> Iterator[Server]:
         command += ["--port", "0", "--http_port", "0", "--workers", str(workers), *options]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+        # No model that allocates for ever takes the machine with it; workers inherit the limit.
+        resource.prlimit(process.pid, resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
         server = Server(process)
         reader = threading.Thread(target=server.read)
         reader.start()

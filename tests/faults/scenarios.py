@@ -3,37 +3,38 @@
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from time import monotonic
+from types import MappingProxyType
+from typing import Final
 
 import grpc
 
-from adcaptum.v1 import explanation_service_pb2 as pb, model_pb2, repository_service_pb2
-from tests.faults.load import SECONDS, Load, Tally, reason_of, row
+from adcaptum.v1 import repository_service_pb2
+from tests.faults import raw_clients
+from tests.faults.load import Load, one_call, reason_of, row
+from tests.faults.outcome import Outcome
+from tests.faults.raw_clients import connected, is_closed
 from tests.faults.repository import DEEDS
 from tests.faults.running import running, workers_of
 from tests.integration.conftest import Server
 
 READY = repository_service_pb2.WORKER_STATE_READY
-BAD = model_pb2.ModelRef(name="bad")
 
+CROWD: Final = 2000
+"""The calls at once, beside the load."""
 
-@dataclass
-class Outcome:
-    """What became of a fault.
+CONNECTIONS: Final = 8
+"""The connections of the crowd."""
 
-    Attributes:
-        fault: Its name.
-        tally: The calls of the model `good`.
-        answers: The ends of the calls that caused the fault.
-        recovery: The seconds until all workers served again, for each time.
-    """
+HELD: Final = 50
+"""The connections of each kind of client that does not speak properly."""
 
-    fault: str
-    tally: Tally = field(default_factory=Tally)
-    answers: list[str] = field(default_factory=list)
-    recovery: list[float] = field(default_factory=list)
+UNREAD: Final = 20
+"""The calls of each client that reads no answer."""
+
+Deed = Callable[[Server, Load, Outcome], Awaitable[None]]
 
 
 async def recovered(server: Server, pid: int | None = None) -> float:
@@ -52,21 +53,33 @@ async def recovered(server: Server, pid: int | None = None) -> float:
         await asyncio.sleep(0.05)
 
 
-Deed = Callable[[Server, Load, Outcome], Awaitable[None]]
-
-
-async def under_load(fault: str, server: Server, deed: Deed) -> Outcome:
+async def under_load(
+    fault: str, server: Server, deed: Deed, tick: Callable[[], None] = lambda: None
+) -> Outcome:
     """Does something to a server while it serves `good`."""
-    outcome, load = Outcome(fault), Load(server.address)
+    outcome, load = Outcome(fault, tick=tick), Load(server.address)
     await load.learn()
     running_load = asyncio.create_task(load.run())
     await asyncio.sleep(1)
-    await deed(server, load, outcome)
-    await asyncio.sleep(1)
-    load.stop()
-    outcome.tally = await running_load
-    await load.channel.close()
+    try:
+        await deed(server, load, outcome)
+        await asyncio.sleep(1)
+    finally:
+        load.stop()
+        outcome.tally = await running_load
+        await load.channel.close()
     return outcome
+
+
+def quiet(seconds: int) -> Deed:
+    """Does nothing."""
+
+    async def deed(_: Server, __: Load, outcome: Outcome) -> None:
+        for _second in range(seconds):
+            await asyncio.sleep(1)
+            outcome.tick()
+
+    return deed
 
 
 def kills(times: int) -> Deed:
@@ -78,6 +91,7 @@ def kills(times: int) -> Deed:
             pid = workers[index % len(workers)].pid
             os.kill(pid, signal.SIGKILL)
             outcome.recovery.append(await recovered(server, pid))
+            outcome.tick()
 
     return deed
 
@@ -87,6 +101,7 @@ async def stop_one(server: Server, _: Load, outcome: Outcome) -> None:
     pid = (await asyncio.to_thread(workers_of, server))[0].pid
     os.kill(pid, signal.SIGSTOP)
     outcome.recovery.append(await recovered(server, pid))
+    outcome.tick()
 
 
 async def roll(server: Server, _: Load, outcome: Outcome) -> None:
@@ -98,43 +113,123 @@ async def roll(server: Server, _: Load, outcome: Outcome) -> None:
         assert monotonic() < begin + 180
         await asyncio.sleep(0.1)
     outcome.recovery.append(monotonic() - begin)
+    outcome.tick()
+
+
+async def drain(server: Server, _: Load, outcome: Outcome) -> None:
+    """Has the server finish its calls and end; its clients leave when it refuses them."""
+    begin = monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    status = await asyncio.to_thread(server.process.wait, 120)
+    outcome.answers.append(f"exit status {status}")
+    outcome.recovery.append(monotonic() - begin)
+    outcome.tick()
 
 
 def bad_rows(name: str, times: int) -> Deed:
     """Sends rows with which `bad` does something, one after another."""
 
     async def deed(server: Server, load: Load, outcome: Outcome) -> None:
+        watch = asyncio.create_task(_downtimes(server, outcome))
         for index in range(times):
-            request = pb.PredictRequest(model=BAD, inputs=[row(index, DEEDS[name])])
+            kind = ("predict", "explain", "stream")[index % 3]
             try:
-                await load.stub.Predict(request, timeout=SECONDS)
+                await one_call(load.stub, kind, row(index, DEEDS[name]))
                 outcome.answers.append("answered")
             except grpc.aio.AioRpcError as error:
                 outcome.answers.append(reason_of(error) or f"untyped {error.code().name}")
-        outcome.recovery.append(await recovered(server))
+            outcome.tick()
+        await recovered(server)
+        watch.cancel()
 
     return deed
 
 
-def run(fault: str, deed: Deed, *options: str) -> Outcome:
-    """Runs one fault on a server of its own."""
-    with running(*options) as server:
-        return asyncio.run(under_load(fault, server, deed))
+async def _downtimes(server: Server, outcome: Outcome) -> None:
+    """Notes for how long at least one worker did not serve, each time."""
+    while True:
+        begin = monotonic()
+        workers = await asyncio.to_thread(workers_of, server)
+        if any(each.state != READY for each in workers):
+            await recovered(server)
+            outcome.recovery.append(monotonic() - begin)
+        await asyncio.sleep(0.05)
 
 
-FAULTS: dict[str, Callable[[int], Outcome]] = {
-    "kill -9": lambda times: run("kill -9", kills(times)),
-    "SIGSTOP": lambda _: run("SIGSTOP", stop_one, "--unresponsive_seconds", "3"),
-    "SIGHUP (all replaced)": lambda _: run("SIGHUP (all replaced)", roll),
-    "a model raises": lambda _: run("a model raises", bad_rows("raise", 20)),
-    "returns NaN": lambda _: run("returns NaN", bad_rows("nan", 20)),
-    "returns another shape": lambda _: run("returns another shape", bad_rows("shape", 20)),
-    "sleeps for ever": lambda _: run(
-        "sleeps for ever", bad_rows("sleep", 1), "--stuck_seconds", "3"
-    ),
-    "os._exit": lambda _: run("os._exit", bad_rows("exit", 2)),
-    "segfaults": lambda _: run("segfaults", bad_rows("segfault", 2)),
-    "allocates": lambda _: run(
-        "allocates", bad_rows("allocate", 1), "--worker_memory_bytes", str(900 << 20)
-    ),
-}
+def crowds(times: int) -> Deed:
+    """Sends thousands of calls at once, on several connections."""
+
+    async def deed(_: Server, load: Load, outcome: Outcome) -> None:
+        for _time in range(times):
+            await load.crowd(CROWD, CONNECTIONS)
+            outcome.tick()
+
+    return deed
+
+
+def improper(seconds: int) -> Deed:
+    """Holds connections that say nothing, half of a preface or a byte a second, or never read."""
+
+    async def deed(server: Server, load: Load, outcome: Outcome) -> None:
+        unread = raw_clients.never_reads(UNREAD, load.prediction(0).SerializeToString())
+        kinds = (raw_clients.silent, raw_clients.half_preface, raw_clients.byte_by_byte, unread)
+        async with connected(server.address, [each for each in kinds for _ in range(HELD)]) as held:
+            for _second in range(seconds):
+                await asyncio.sleep(1)
+                outcome.tick()
+            outcome.answers += ["closed" if is_closed(each) else "open" for each in held]
+
+    return deed
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault: something that is done to a server of its own.
+
+    Attributes:
+        deed: Makes what is done so many times.
+        times: The times of `make faults`.
+        few: The times of the tests.
+        options: Further settings of the server.
+    """
+
+    deed: Callable[[int], Deed]
+    times: int = 1
+    few: int = 1
+    options: tuple[str, ...] = ()
+
+
+def run(name: str, times: int, tick: Callable[[], None] = lambda: None) -> Outcome:
+    """Runs one fault."""
+    fault = FAULTS[name]
+    with running(*fault.options) as server:
+        return asyncio.run(under_load(name, server, fault.deed(times), tick))
+
+
+def _once(deed: Deed) -> Callable[[int], Deed]:
+    return lambda _: deed
+
+
+def _bad(name: str) -> Callable[[int], Deed]:
+    return lambda times: bad_rows(name, times)
+
+
+HASTY: Final = ("--unresponsive_seconds", "3")
+FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
+    {
+        "none": Fault(quiet, 15, 2),
+        "kill -9": Fault(kills, 50, 2),
+        "SIGSTOP": Fault(_once(stop_one), options=HASTY),
+        "SIGHUP (all replaced)": Fault(_once(roll)),
+        "SIGTERM (the server ends)": Fault(_once(drain)),
+        "a model raises": Fault(_bad("raise"), 30, 6),
+        "returns NaN": Fault(_bad("nan"), 30, 6),
+        "returns another shape": Fault(_bad("shape"), 30, 6),
+        "sleeps for ever": Fault(_bad("sleep"), 3, options=("--stuck_seconds", "3")),
+        "os._exit": Fault(_bad("exit"), 3),
+        "segfaults": Fault(_bad("segfault"), 3),
+        "allocates": Fault(_bad("allocate"), 3, options=("--worker_memory_bytes", str(900 << 20))),
+        "2,000 calls at once": Fault(crowds, 5, 1),
+        "half-open and slow clients": Fault(improper, 20, 5),
+    }
+)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
+from adcaptum.service.front.metrics import FrontMetrics
 from adcaptum.service.metrics import Metrics, metric_names
 
 REPOSITORY = Path(__file__).parents[3]
@@ -61,10 +62,10 @@ def expressions(panels: list[dict[str, Any]], rules: list[dict[str, Any]]) -> li
 
 @pytest.fixture(scope="session")
 def exposed() -> dict[str, frozenset[str]]:
-    """The labels of every series that the server exposes, by the series' name."""
-    names = metric_names()
+    """The labels of every series that a server or a front exposes, by the series' name."""
+    names = metric_names() | metric_names(FrontMetrics())
     labels = {}
-    for metric in vars(Metrics()).values():
+    for metric in (*vars(Metrics()).values(), *vars(FrontMetrics()).values()):
         if isinstance(metric, MetricWrapperBase):
             (family,) = metric.describe()
             for suffix in ("", "_total", "_bucket", "_count", "_sum"):

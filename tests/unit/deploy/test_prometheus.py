@@ -51,7 +51,19 @@ def test_every_alert_says_how_bad_it_is_and_what_to_do(rules: list[dict[str, Any
         if "alert" in rule:
             assert rule["alert"].startswith("Adcaptum")
             assert rule["labels"]["severity"] in {"critical", "warning", "info"}
-            assert set(rule["annotations"]) == {"summary", "description"}
+            assert set(rule["annotations"]) == {"summary", "description", "runbook"}
+
+
+def test_every_alert_has_its_paragraph_of_the_runbook_and_every_paragraph_its_alert(
+    repository: Path, rules: list[dict[str, Any]]
+) -> None:
+    alerts = [rule["alert"] for rule in rules if "alert" in rule]
+    for rule in rules:
+        if "alert" in rule:
+            page, _, anchor = rule["annotations"]["runbook"].partition("#")
+            assert (page, anchor) == ("docs/how-to/alerts.md", rule["alert"].lower())
+    text = (repository / "docs/how-to/alerts.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (Adcaptum\w+)$", text, flags=re.MULTILINE) == alerts
 
 
 def test_recorded_series_are_named_for_the_labels_they_keep(rules: list[dict[str, Any]]) -> None:

@@ -3,8 +3,6 @@
 import re
 from typing import Any
 
-from adcaptum.service.metrics import metric_names
-
 SELECTOR = re.compile(r"(?<![\w:])([a-zA-Z_][\w:]*)\{([^}]*)\}")
 SERIES = re.compile(r"(?<![\w:])((?:adcaptum|process)_\w+|\w+:adcaptum_\w+:\w+)")
 GROUPING = re.compile(r"\b(?:by|on) \(([^)]*)\)")
@@ -25,8 +23,10 @@ def recorded(rules: list[dict[str, Any]]) -> dict[str, set[str]]:
     return {name: {"job", *name.split(":")[0].split("_")} for name in names}
 
 
-def test_every_series_asked_for_exists(expressions: list[str], rules: list[dict[str, Any]]) -> None:
-    known = metric_names() | PROCESS | set(recorded(rules))
+def test_every_series_asked_for_exists(
+    expressions: list[str], rules: list[dict[str, Any]], exposed: dict[str, frozenset[str]]
+) -> None:
+    known = {*exposed} | PROCESS | set(recorded(rules))
     asked = set().union(*map(series, expressions))
     assert asked - known == set()
 

@@ -1,10 +1,12 @@
 """The metrics of a front; those of its workers stand beside them, with the label `worker`."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from adcaptum.service.metrics import PREFIX, SECONDS
+from adcaptum.service.supervisor.death import KINDS
 
 FRONT: Final = PREFIX + "front_"
 
@@ -74,3 +76,18 @@ class FrontMetrics:
             ("worker",),
             registry=registry,
         )
+        self.worker_memory_limit = Gauge(
+            PREFIX + "worker_memory_limit_bytes",
+            "Resident memory beyond which a worker is replaced; 0: no limit.",
+            registry=registry,
+        )
+
+    def expect(self, workers: Iterable[str]) -> None:
+        """Shows counters of ends at 0, so that the first end is an increase.
+
+        Args:
+            workers: The ids of the workers.
+        """
+        for worker in workers:
+            for kind in KINDS:
+                self.worker_deaths.labels(worker, kind)

@@ -82,6 +82,8 @@ class Front:
         settings = self._settings
         supervisor = self._supervisor = Supervisor(settings, self._devices, self._count)
         quarantined = supervisor.deaths.quarantined
+        self._metrics.expect(slot.id for slot in supervisor.slots)
+        self._metrics.worker_memory_limit.set(settings.worker_memory_bytes or 0)
         router = Router(supervisor.slots, settings.worker_wait_seconds)
         forwarder = Forwarder(router, self._quarantine, quarantined, self._metrics)
         servicer = FrontServicer(forwarder, supervisor.slots, quarantined)
@@ -219,3 +221,4 @@ class Front:
             metrics.worker_requests.labels(slot.id).set(waiting)
         for name in self._models:
             metrics.model_quarantined.labels(name).set(int(name in quarantined))
+            metrics.quarantined.labels(name)  # At 0, so that the first one is an increase.

@@ -2,8 +2,13 @@
 
 import signal
 from dataclasses import dataclass
+from typing import Final
 
 from adcaptum.service.processes.journal import Entry
+
+
+KINDS: Final = ("exit", "signal", "killed", "memory", "hang", "unresponsive")
+"""The kinds of ends that nobody asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +17,7 @@ class Death:
 
     Attributes:
         cause: Why it ended, for people.
-        kind: Why it ended, for the metrics: `stopped`, `exit`, `signal`, `killed`, `memory`, `hang`
-            or `unresponsive`.
+        kind: Why it ended, for the metrics: `stopped` or one of `KINDS`.
         running: What ran when it ended.
         status: Its exit status; the negative number of the signal that ended it.
     """
