@@ -29,7 +29,7 @@ def call(stream: int, path: str, message: bytes) -> bytes:
         ":scheme": "http",
         ":path": path,
         ":authority": "localhost",
-        "te": "trailers",
+        "te": "trailers",  # codespell:ignore te
         "content-type": "application/grpc",
     }
     # Literal fields that are not indexed (RFC 7541, section 6.2.2).

@@ -6,7 +6,9 @@ Rules:
    strike. With two it is refused and quarantined: whoever sends it again is refused at once.
 3. Requests with a strike are sent one at a time, so that two of them never share a worker that
    ends: the innocent ones among them answer, and only the culprit gets a second strike.
-4. A request that loses workers and is not to blame is sent `MOST_ATTEMPTS` times.
+4. A model that has ended a worker lately has one worker at most, and none while no other serves
+   (`Router`): whatever its requests do, the other models have a worker.
+5. A request that loses workers and is not to blame is sent `MOST_ATTEMPTS` times.
 """
 
 import asyncio

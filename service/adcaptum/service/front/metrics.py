@@ -82,12 +82,14 @@ class FrontMetrics:
             registry=registry,
         )
 
-    def expect(self, workers: Iterable[str]) -> None:
-        """Shows counters of ends at 0, so that the first end is an increase.
+    def expect(self, workers: Iterable[str], memory_limit: int | None) -> None:
+        """Shows the counters of ends at 0, so that the first end is an increase.
 
         Args:
             workers: The ids of the workers.
+            memory_limit: The most memory of a worker.
         """
+        self.worker_memory_limit.set(memory_limit or 0)
         for worker in workers:
             for kind in KINDS:
                 self.worker_deaths.labels(worker, kind)

@@ -28,13 +28,20 @@ WAIT_STEP_SECONDS: Final = 0.05
 class Router:
     """The choice among the processes of the slots."""
 
-    def __init__(self, slots: Sequence[Slot], wait_seconds: float) -> None:
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        wait_seconds: float,
+        is_suspect: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         """Prepares it.
 
         Args:
             slots: The places of the workers.
             wait_seconds: The longest wait for a worker.
+            is_suspect: Returns whether a model has ended a worker lately.
         """
+        self._is_suspect = is_suspect
         self._slots = slots
         self._wait_seconds = wait_seconds
         self._has_served = False
@@ -57,9 +64,10 @@ class Router:
         end = monotonic() + self._wait_seconds
         while True:
             now = monotonic()
-            found = self._ready(model, avoided)
+            found: Sequence[WorkerProcess] = self._ready(model, avoided)
             if found:
                 self._has_served = True
+                found = self._confined(model, found)
             elif now >= end or not (model and self._has_served):
                 # One that loads can describe itself, and say that it loads.
                 found = [each for each in self._living if not each.stopping]
@@ -72,6 +80,17 @@ class Router:
                     "No worker serves at the moment.", reason=Reason.WORKER_LOST, retry_s=1.0
                 )
             await asyncio.sleep(WAIT_STEP_SECONDS)
+
+    def _confined(self, model: str, found: Sequence[WorkerProcess]) -> Sequence[WorkerProcess]:
+        """Returns one process for a model that has ended another lately, or else those given.
+
+        While no other process serves there is none: such a model never takes the last one.
+        """
+        if len(self._slots) == 1 or not self._is_suspect(model):
+            return found
+        if sum(each.ready for each in self._living) == 1:
+            return ()
+        return (min(found, key=lambda each: each.seat.worker),)
 
     @property
     def _living(self) -> list[WorkerProcess]:

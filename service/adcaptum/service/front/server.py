@@ -67,6 +67,7 @@ class Front:
         self._settings = settings
         self._devices = devices
         self._metrics = FrontMetrics()
+        self._metrics.expect(map(str, range(len(devices))), settings.worker_memory_bytes)
         self._models: set[str] = set()
         self._health = health.Health()
         self._quarantine = Quarantine(settings.quarantine_seconds)
@@ -81,12 +82,10 @@ class Front:
         """Serves until a signal comes; returns whether it failed."""
         settings = self._settings
         supervisor = self._supervisor = Supervisor(settings, self._devices, self._count)
-        quarantined = supervisor.deaths.quarantined
-        self._metrics.expect(slot.id for slot in supervisor.slots)
-        self._metrics.worker_memory_limit.set(settings.worker_memory_bytes or 0)
-        router = Router(supervisor.slots, settings.worker_wait_seconds)
-        forwarder = Forwarder(router, self._quarantine, quarantined, self._metrics)
-        servicer = FrontServicer(forwarder, supervisor.slots, quarantined)
+        deaths = supervisor.deaths
+        router = Router(supervisor.slots, settings.worker_wait_seconds, deaths.is_suspect)
+        forwarder = Forwarder(router, self._quarantine, deaths.quarantined, self._metrics)
+        servicer = FrontServicer(forwarder, supervisor.slots, deaths.quarantined)
         server = grpc.aio.server(
             interceptors=[self._interceptor],
             options=listening.options(settings),

@@ -6,7 +6,6 @@ from typing import Final
 
 from adcaptum.service.processes.journal import Entry
 
-
 KINDS: Final = ("exit", "signal", "killed", "memory", "hang", "unresponsive")
 """The kinds of ends that nobody asked for."""
 

@@ -2,6 +2,10 @@
 
 from collections.abc import Iterable
 from time import monotonic
+from typing import Final
+
+SUSPECT_SECONDS: Final = 60.0
+"""The time for which a model is a suspect after it has ended a worker."""
 
 
 class ModelDeaths:
@@ -44,6 +48,11 @@ class ModelDeaths:
                 )
                 new.append(model)
         return new
+
+    def is_suspect(self, model: str) -> bool:
+        """Returns whether a model has ended a worker within `SUSPECT_SECONDS`."""
+        deaths = self._deaths.get(model)
+        return deaths is not None and monotonic() - deaths[-1] < SUSPECT_SECONDS
 
     def forget(self) -> None:
         """Gives all models another chance."""

@@ -80,3 +80,20 @@ async def test_later_a_request_waits_for_one_that_serves() -> None:
     assert caught.value.reason is Reason.WORKER_LOST
     with pytest.raises(DeadlineExceeded):
         await router(worker, wait=60).choose("m", 1, 0.0)
+
+
+async def test_a_model_that_ended_a_worker_has_one_worker_and_never_the_last() -> None:
+    one, other, third = process(0), process(1), process(2, ready=False)
+    slots = [cast("Slot", SimpleNamespace(process=each)) for each in (one, other, third)]
+    made = Router(slots, 0.0, lambda model: model == "m")
+    for key in range(20):
+        assert await made.choose("m", key, None) is one
+    innocent = {(await made.choose("n", key, None)).seat.worker for key in range(20)}
+    assert innocent == {"0", "1"}
+    other.ready = False
+    assert await made.choose("n", 1, None) is one
+    with pytest.raises(Unavailable) as caught:
+        await made.choose("m", 1, None)
+    assert caught.value.reason is Reason.WORKER_LOST
+    # Where there is only one worker, all have it.
+    assert await Router(slots[:1], 0.0, lambda _: True).choose("m", 1, None) is one

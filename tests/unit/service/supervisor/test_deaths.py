@@ -39,7 +39,10 @@ def test_a_model_is_quarantined_after_so_many_deaths_in_the_time(
     monkeypatch.setattr(model_deaths, "monotonic", lambda: now)
     deaths = ModelDeaths(3, 100)
     assert deaths.add(["m", "n"], "x") == []
+    assert deaths.is_suspect("m")
+    assert not deaths.is_suspect("another")
     now = 90.0
+    assert not deaths.is_suspect("m")
     assert deaths.add(["m"], "x") == []
     now = 120.0
     assert deaths.add(["m"], "x") == []
