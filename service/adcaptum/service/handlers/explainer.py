@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from adcaptum.engine.errors import InvalidArgument
-from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.service import logs
 from adcaptum.service.answers import statuses
 from adcaptum.service.answers.outcome import Outcome
-from adcaptum.service.errors import DeadlineExceeded
 from adcaptum.service.handlers import admission, costs, responses
 from adcaptum.service.handlers.call import Call
+from adcaptum.service.handlers.identified_request import IdentifiedRequest
 from adcaptum.service.handlers.joint.joint_explainer import JointExplainer
 from adcaptum.service.handlers.plans import ExplanationPlan
 from adcaptum.service.handlers.request_metrics import RequestMetrics
@@ -25,40 +24,13 @@ from adcaptum.service.handlers.shared_computation import SharedComputation
 from adcaptum.service.handlers.shared_computations import SharedComputations
 from adcaptum.service.handlers.waiter import Terms, Waiter
 from adcaptum.service.models.catalogue import Catalogue
-from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import budgets, field_paths
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.pieces import Piece
-from adcaptum.service.requests.questions.question import Question
 from adcaptum.service.runtime.cost import Forecast
 from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.runtime.work import Work
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
-
-
-@dataclass(frozen=True, slots=True)
-class _IdentifiedRequest:
-    """A request whose model, methods and key are known; its inputs are not read yet.
-
-    Attributes:
-        message: The request.
-        model: The model that it names.
-        question: Its question, resolved.
-        key: Equal for requests that may share an answer; None: it shares nothing.
-        call: Its call.
-        priority: Its class.
-        partial: True if the best answer so far will do at the deadline.
-        stream: True if it wants progress.
-    """
-
-    message: pb.ExplainRequest
-    model: ServedModel
-    question: Question
-    key: bytes | None
-    call: Call
-    priority: Priority
-    partial: bool
-    stream: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +51,7 @@ class Explainer:
     dispatcher: Dispatcher
     metrics: RequestMetrics
     cache: ResponseCache
-    computations: SharedComputations
+    computations: SharedComputations[SharedComputation]
     reader: RequestReader
     joint: JointExplainer
 
@@ -92,11 +64,12 @@ class Explainer:
         identified = await self._identify(request, call, stream=False)
         if (kept := self._kept(identified)) is not None:
             return kept
-        if (answer := await self._jointly(identified)) is not None:
-            return answer
+        if self.computations.find(identified.key, identified.priority) is None:
+            answer = await self.joint.explain(identified)
+            if answer is not None:
+                return answer
         computation, waiter, _ = await self._join_or_start(identified)
         try:
-            await waiter.end()
             return await self._answer(identified, computation, waiter, "Explain")
         finally:
             computation.leave(waiter, call.end_reason)
@@ -137,7 +110,7 @@ class Explainer:
 
     async def _identify(
         self, request: pb.ExplainRequest, call: Call, *, stream: bool
-    ) -> _IdentifiedRequest:
+    ) -> IdentifiedRequest:
         """Reads what a request needs before an answer that was kept may be its own."""
         model = self.catalogue.find(request.model)
         question = await self.reader.question(request, model, call)
@@ -146,11 +119,11 @@ class Explainer:
         # Checked here, because the key has neither: a wrong request has no kept answer either.
         priority = admission.priority(request)
         partial_answer = budgets.partial(request, question.budget, stream=stream)
-        return _IdentifiedRequest(
+        return IdentifiedRequest(
             request, model, question, key, call, priority, partial_answer, stream
         )
 
-    def _kept(self, identified: _IdentifiedRequest) -> bytes | None:
+    def _kept(self, identified: IdentifiedRequest) -> bytes | None:
         """Returns the kept answer of an equal request; None if there is none."""
         stored = None if identified.key is None else self.cache.get(identified.key)
         if stored is None:
@@ -159,25 +132,8 @@ class Explainer:
         self.metrics.repeated(identified.model.name, stored)
         return responses.of_call(stored, explanation_pb2.CACHE_STATUS_HIT, None, identified.call)
 
-    async def _jointly(self, identified: _IdentifiedRequest) -> bytes | None:
-        """Returns the answer of a request that is explained jointly with others, if it can be."""
-        call, running = identified.call, self.computations
-        if identified.partial and call.deadline is not None:
-            return None
-        if running.find(identified.key, identified.priority) is not None:
-            return None
-        return await self.joint.explain(
-            identified.message,
-            identified.model,
-            identified.question,
-            call,
-            key=identified.key,
-            priority=identified.priority,
-            due=admission.due(call, partial=False),
-        )
-
     async def _join_or_start(
-        self, identified: _IdentifiedRequest
+        self, identified: IdentifiedRequest
     ) -> tuple[SharedComputation, Waiter, Forecast | None]:
         """Joins an identical computation that is running, or starts one.
 
@@ -199,7 +155,7 @@ class Explainer:
         return found, found.join(terms), None
 
     def _start(
-        self, identified: _IdentifiedRequest, parsed: ParsedRequest, terms: Terms
+        self, identified: IdentifiedRequest, parsed: ParsedRequest, terms: Terms
     ) -> tuple[SharedComputation, Forecast]:
         """Starts a computation, if there is time and room for it."""
         cost = costs.of_explanation(parsed)
@@ -244,33 +200,22 @@ class Explainer:
 
     async def _answer(
         self,
-        identified: _IdentifiedRequest,
+        identified: IdentifiedRequest,
         computation: SharedComputation,
         waiter: Waiter,
         rpc: str,
     ) -> bytes:
-        """Returns the answer of a computation that has ended, or the best one so far."""
-        work, model = computation.work, identified.model.name
-        answer = await self._written(identified, computation, waiter)
-        queued = responses.queue_seconds(work, identified.call)
-        self.metrics.answered(model, rpc, queued, work.compute_seconds)
-        if waiter.joined:
-            cache = explanation_pb2.CACHE_STATUS_JOINED
-            self.metrics.joined(model)
-        elif identified.key is not None:
-            cache = explanation_pb2.CACHE_STATUS_MISS
-            self.metrics.missed(model)
-        else:
-            cache = explanation_pb2.CACHE_STATUS_BYPASSED
-        return responses.of_call(answer, cache, work, identified.call)
+        """Returns the answer of a computation at its end, or the best one so far."""
+        await waiter.end()
+        answer = await self._written(identified, computation)
+        work, joined = computation.work, waiter.joined
+        return responses.reply(answer, identified, work, self.metrics, joined=joined, rpc=rpc)
 
     async def _written(
-        self, identified: _IdentifiedRequest, computation: SharedComputation, waiter: Waiter
+        self, identified: IdentifiedRequest, computation: SharedComputation
     ) -> bytes:
         work, parsed, call = computation.work, computation.parsed, identified.call
         if not work.finished.done():
-            if not waiter.terms.partial:
-                raise DeadlineExceeded("the deadline came before the answer")
             best = computation.best()
             if not best.attributions:
                 # Every method failed, and the first one's error is that of the call.
@@ -307,7 +252,7 @@ class Explainer:
         return await asyncio.to_thread(write) if computation.large else write()
 
     async def _write_once(
-        self, identified: _IdentifiedRequest, computation: SharedComputation, outcome: Outcome
+        self, identified: IdentifiedRequest, computation: SharedComputation, outcome: Outcome
     ) -> bytes:
         """Writes the answer of a computation that has ended, for all its waiters."""
         parsed = computation.parsed

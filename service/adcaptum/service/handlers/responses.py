@@ -15,6 +15,8 @@ from adcaptum.service.answers import (
 from adcaptum.service.answers.answer_form import answer_form
 from adcaptum.service.answers.outcome import Outcome
 from adcaptum.service.handlers.call import Call
+from adcaptum.service.handlers.identified_request import IdentifiedRequest
+from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.shared_computation import SharedComputation
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.runtime.cost import Forecast
@@ -151,6 +153,38 @@ def of_call(
         write_timings(own.timings, work, call)
     # Serialised messages concatenate.
     return answer + own.SerializeToString()
+
+
+def reply(
+    answer: bytes,
+    request: IdentifiedRequest,
+    work: Work,
+    metrics: RequestMetrics,
+    *,
+    joined: bool,
+    rpc: str = "Explain",
+) -> bytes:
+    """Counts an answer that was computed, and returns it with what its call has of its own.
+
+    Args:
+        answer: The answer, serialised.
+        request: The request.
+        work: The work that found it.
+        metrics: The counters of answers.
+        joined: Whether it was being computed for another request when this one came.
+        rpc: The name of the call, for the metrics.
+    """
+    model = request.model.name
+    metrics.answered(model, rpc, queue_seconds(work, request.call), work.compute_seconds)
+    if joined:
+        cache = explanation_pb2.CACHE_STATUS_JOINED
+        metrics.joined(model)
+    elif request.key is not None:
+        cache = explanation_pb2.CACHE_STATUS_MISS
+        metrics.missed(model)
+    else:
+        cache = explanation_pb2.CACHE_STATUS_BYPASSED
+    return of_call(answer, cache, work, request.call)
 
 
 def last_event(answer: bytes) -> bytes:

@@ -21,6 +21,7 @@ from typing import Final
 
 from torch import Tensor
 
+from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.engine.vocabulary.attribution import Attribution, StopReason, ended
 from adcaptum.service.answers.outcome import MethodFailure, Outcome
 from adcaptum.service.errors import DeadlineExceeded
@@ -90,6 +91,16 @@ class SharedComputation:
         self._waiters: dict[Waiter, None] = {}
         work.progressed = self._progressed
         work.finished.add_done_callback(self._finished)
+
+    @property
+    def priority(self) -> Priority:
+        """Its class."""
+        return self.work.request.priority
+
+    @property
+    def joinable(self) -> bool:
+        """True: its answer is every waiter's, until it is removed from the registry."""
+        return True
 
     @property
     def rows(self) -> int:

@@ -1,10 +1,11 @@
-"""Waiters: requests that wait for a shared computation, each until its own deadline."""
+"""Waiters: requests that wait for a computation, perhaps with others, each until its deadline."""
 
 import asyncio
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from adcaptum.engine.scheduling.priority import Priority
+from adcaptum.service.errors import DeadlineExceeded
 
 
 class Terms(NamedTuple):
@@ -24,7 +25,7 @@ class Terms(NamedTuple):
 
 
 class Waiter:
-    """A waiting request.
+    """A request that waits for a computation.
 
     Attributes:
         terms: The terms on which it waits.
@@ -35,7 +36,7 @@ class Waiter:
 
     __slots__ = ("_finished", "_timer", "joined", "news", "overdue", "terms")
 
-    def __init__(self, finished: asyncio.Future[None], terms: Terms, *, joined: bool) -> None:
+    def __init__(self, finished: asyncio.Future[Any], terms: Terms, *, joined: bool) -> None:
         """Starts the timer of the deadline.
 
         Args:
@@ -59,9 +60,15 @@ class Waiter:
         return self.overdue or self._finished.done()
 
     async def end(self) -> None:
-        """Waits until the computation has ended or the deadline has come."""
+        """Waits until the computation has ended, or its best answer so far has to do.
+
+        Raises:
+            DeadlineExceeded: The deadline has come, and no such answer will do.
+        """
         while not self.over:
             await self.progress()
+        if not (self._finished.done() or self.terms.partial):
+            raise DeadlineExceeded("the deadline came before the answer")
 
     async def progress(self) -> None:
         """Waits for progress or for the end."""

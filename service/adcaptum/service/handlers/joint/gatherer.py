@@ -17,13 +17,16 @@ from typing import Final
 
 from adcaptum.service import logs
 from adcaptum.service.handlers import admission
+from adcaptum.service.handlers.identified_request import IdentifiedRequest
 from adcaptum.service.handlers.joint import likeness
 from adcaptum.service.handlers.joint.gathering_rule import GatheringRule
 from adcaptum.service.handlers.joint.joint_computation import JointComputation
-from adcaptum.service.handlers.joint.member import Asked, Member, Seat
+from adcaptum.service.handlers.joint.member import Member
 from adcaptum.service.handlers.joint.request_templates import RequestTemplates
 from adcaptum.service.handlers.plans import ExplanationPlan
 from adcaptum.service.handlers.request_metrics import RequestMetrics
+from adcaptum.service.handlers.shared_computations import SharedComputations
+from adcaptum.service.handlers.waiter import Waiter
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.runtime.cost import Cost
 from adcaptum.service.runtime.dispatcher import Dispatcher
@@ -61,33 +64,39 @@ class Gatherer:
         self._templates = RequestTemplates()
         self._rule = GatheringRule()
         self._gathered: dict[Group, list[Member]] = {}
-        self._keyed: dict[bytes, Member] = {}
+        self._keyed: SharedComputations[Member] = SharedComputations()
         self._running: dict[Member, JointComputation] = {}
         self._timer: asyncio.Handle | None = None
         self._expected = 0.0
         self._stood_still = False
 
-    def takes(self, asked: Asked) -> bool:
-        """Returns whether a request may be joined with others, as far as is known."""
-        known = self._templates.find(asked.alike, 1, likeness.examples(asked.message))
-        return known is None or self._dispatcher.runs_in_loop(asked.model, known.cost)
+    def takes(self, request: IdentifiedRequest, alike: Hashable) -> bool:
+        """Returns whether a request may be joined with others, as far as is known.
 
-    def enter(self, asked: Asked, due: float | None) -> Seat:
+        Args:
+            request: The request.
+            alike: What it has in common with requests that it may be joined with.
+        """
+        known = self._templates.find(alike, 1, likeness.examples(request.message))
+        return known is None or self._dispatcher.runs_in_loop(request.model, known.cost)
+
+    def enter(
+        self, request: IdentifiedRequest, alike: Hashable, due: float | None
+    ) -> tuple[Member, Waiter]:
         """Lets a request wait for the next turn, or for an identical one; may begin the turn.
 
         Args:
-            asked: The request.
+            request: The request.
+            alike: What it has in common with requests that it may be joined with.
             due: When its answer is due, on the monotonic clock; None: when it is ready.
         """
-        same = None if asked.key is None else self._keyed.get(asked.key)
-        if same is not None and same.joinable and same.asked.priority <= asked.priority:
-            return Seat(same, due, joined=True)
-        member = Member(asked, likeness.examples(asked.message))
-        seat = Seat(member, due, joined=False)
-        group = (asked.alike, asked.priority)
-        self._gathered.setdefault(group, []).append(member)
-        if asked.key is not None:
-            self._keyed[asked.key] = member
+        same = self._keyed.find(request.key, request.priority)
+        if same is not None:
+            return same, same.join(due, joined=True)
+        member = Member(request, alike, likeness.examples(request.message))
+        waiter = member.join(due, joined=False)
+        self._gathered.setdefault((alike, request.priority), []).append(member)
+        self._keyed.add(request.key, member)
         now = monotonic()
         self._rule.arrive(now)
         due_turn = self._rule.due(now)
@@ -95,20 +104,21 @@ class Gatherer:
             self._turn()
         elif self._timer is None:
             self._wait(due_turn - now)
-        return seat
+        return member, waiter
 
-    def leave(self, seat: Seat, reason: str) -> None:
+    def leave(self, member: Member, waiter: Waiter, reason: str) -> None:
         """Ends a call's wait; does nothing for others that wait for the same member.
 
         Args:
-            seat: The call's seat.
+            member: The member.
+            waiter: The call that waits.
             reason: For the metrics, if nobody waits for the work any longer.
         """
-        seat.close()
-        member = seat.member
-        if member.seats:
+        waiter.close()
+        member.waiters.pop(waiter, None)
+        if member.waiters:
             return
-        self._forget_key(member)
+        self._keyed.remove(member.request.key, member)
         joint = self._running.pop(member, None)
         if joint is None:
             self._forget_gathered(member)
@@ -119,7 +129,7 @@ class Gatherer:
             return
         self._rule.turned(monotonic() - joint.begun)
         if not joint.work.finished.done():
-            self._dispatcher.cancel(joint.work, "deadline" if seat.overdue else reason)
+            self._dispatcher.cancel(joint.work, "deadline" if waiter.overdue else reason)
 
     def _wait(self, seconds: float) -> None:
         """Looks after some time whether a turn is due.
@@ -176,7 +186,7 @@ class Gatherer:
         whole = self._dispatcher.loop_is_idle
         while groups:
             # Some may have left between two passes.
-            members = [member for member in groups.popleft() if member.seats]
+            members = [member for member in groups.popleft() if member.waiters]
             own = [members] if whole else _by_caller(members)
             if len(own) > 1:
                 groups.extendleft(reversed(own))
@@ -222,37 +232,37 @@ class Gatherer:
         Raises:
             Exception: One of them is wrong, or the server cannot serve all of them.
         """
-        first = members[0].asked
+        first = members[0].request
         model = first.model
-        request = likeness.joined_inputs([member.asked.message for member in members])
+        request = likeness.joined_inputs([member.request.message for member in members])
         question = likeness.joined_question(
-            [member.asked.question for member in members],
+            [member.request.question for member in members],
             [member.examples for member in members],
         )
-        parsed, cost = self._templates.read(request, first, question, len(members))
+        parsed, cost = self._templates.read(request, members[0], question, len(members))
         if not self._dispatcher.runs_in_loop(model, cost, members=len(members)):
             return None
         if _may_be_cut(parsed, cost, members):
             return None
         forecast = self._dispatcher.forecast(model, cost, first.priority)
         for member in members:
-            for seat in member.seats:
-                if seat.due is not None:
-                    admission.check_time(cost, forecast, seat.due, partial=False)
-        callers = dict[Hashable, int](Counter([member.asked.caller for member in members]))
+            for waiter in member.waiters:
+                if waiter.terms.due is not None:
+                    admission.check_time(cost, forecast, waiter.terms.due, partial=False)
+        callers = dict[Hashable, int](Counter([member.request.call.caller for member in members]))
         plan = ExplanationPlan(parsed)
         work = Work(
             model,
             plan,
             cost,
             finished=asyncio.get_running_loop().create_future(),
-            arrival=min([member.asked.arrival for member in members]),
+            arrival=min([member.request.call.arrival for member in members]),
             priority=first.priority,
-            caller=(first.caller or None) if len(callers) == 1 else None,
+            caller=(first.call.caller or None) if len(callers) == 1 else None,
             seconds=forecast.seconds,
             expires=False,
             members=len(members),
-            ids=tuple([member.asked.id for member in members]),
+            ids=tuple([member.request.call.id for member in members]),
         )
         self._dispatcher.submit_to_loop(work, callers)
         return JointComputation(members, parsed, plan, work, self._metrics)
@@ -272,17 +282,11 @@ class Gatherer:
     def _run_apart(self, member: Member) -> None:
         """Lets a request run apart from others, as if it had not been gathered."""
         self._running.pop(member, None)
-        self._forget_key(member)
+        self._keyed.remove(member.request.key, member)
         member.settle(None)
 
-    def _forget_key(self, member: Member) -> None:
-        key = member.asked.key
-        if key is not None and self._keyed.get(key) is member:
-            del self._keyed[key]
-
     def _forget_gathered(self, member: Member) -> None:
-        asked = member.asked
-        group = (asked.alike, asked.priority)
+        group = (member.alike, member.priority)
         members = self._gathered.get(group, [])
         if member in members:
             self._rule.leave()
@@ -295,7 +299,7 @@ def _by_caller(members: Sequence[Member]) -> Sequence[list[Member]]:
     """Divides members by their callers."""
     found: dict[str, list[Member]] = {}
     for member in members:
-        found.setdefault(member.asked.caller, []).append(member)
+        found.setdefault(member.request.call.caller, []).append(member)
     return list(found.values())
 
 

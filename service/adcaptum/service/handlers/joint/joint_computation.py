@@ -70,7 +70,7 @@ class JointComputation:
                 apart(member)
             return
         answers = JointAnswers(self._parsed, outcome, self._plan.outputs)
-        wanted = [member.examples for member in self.members if member.seats]
+        wanted = [member.examples for member in self.members if member.waiters]
         self._metrics.explained_jointly(
             self._parsed,
             outcome,

@@ -1,21 +1,17 @@
-"""Members: requests that are explained jointly with others, and those that wait for their answers.
+"""Members: requests that are explained jointly with others, and the calls that wait for them.
 
-Identical requests are one member, with a seat for each.
+Identical requests are one member, with a waiter for each call.
 """
 
 import asyncio
 from collections.abc import Hashable
-from dataclasses import dataclass
-from time import monotonic
 from typing import NamedTuple
 
 from adcaptum.engine.scheduling.priority import Priority
-from adcaptum.service.errors import DeadlineExceeded
+from adcaptum.service.handlers.identified_request import IdentifiedRequest
 from adcaptum.service.handlers.joint.joint_answers import JointAnswers
-from adcaptum.service.models.served_model import ServedModel
-from adcaptum.service.requests.questions.question import Question
+from adcaptum.service.handlers.waiter import Terms, Waiter
 from adcaptum.service.runtime.work import Work
-from adcaptum.v1 import explanation_service_pb2 as pb
 
 
 class Share(NamedTuple):
@@ -32,110 +28,66 @@ class Share(NamedTuple):
     work: Work
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Asked:
-    """A request that may be explained jointly.
-
-    Attributes:
-        message: The request.
-        model: Its model.
-        question: Its question.
-        key: Equal for requests that may share an answer; None: it shares nothing.
-        alike: What it has in common with requests that it may be joined with.
-        priority: Its class.
-        caller: Its caller.
-        arrival: When it arrived, on the monotonic clock.
-        id: Its id.
-    """
-
-    message: pb.ExplainRequest
-    model: ServedModel
-    question: Question
-    key: bytes | None
-    alike: Hashable
-    priority: Priority
-    caller: str
-    arrival: float
-    id: str = ""
-
-
 class Member:
     """A request among those of a joint explanation.
 
     Attributes:
-        asked: The request.
+        request: The request.
+        alike: What it has in common with requests that it may be joined with.
         examples: The number of its examples.
-        seats: Those that wait for its answer.
-        settled: Whether those that wait have been given an answer, an error, or the way apart.
-        share: Its share, once the explanation has ended.
+        waiters: The calls that wait for its answer.
+        finished: Its share, once the explanation has ended; None: it has to run apart.
         stored: Its answer in bytes, once it has been written and if it may be shared.
     """
 
-    __slots__ = ("asked", "examples", "seats", "settled", "share", "stored")
+    __slots__ = ("alike", "examples", "finished", "request", "stored", "waiters")
 
-    def __init__(self, asked: Asked, examples: int) -> None:
-        self.asked = asked
+    def __init__(self, request: IdentifiedRequest, alike: Hashable, examples: int) -> None:
+        self.request = request
+        self.alike = alike
         self.examples = examples
-        self.seats: dict[Seat, None] = {}
-        self.settled = False
-        self.share: Share | None = None
+        self.waiters: dict[Waiter, None] = {}
+        self.finished: asyncio.Future[Share | None] = asyncio.get_running_loop().create_future()
         self.stored: bytes | None = None
+
+    @property
+    def priority(self) -> Priority:
+        """Its class."""
+        return self.request.priority
 
     @property
     def joinable(self) -> bool:
         """True if a call that comes now is answered with the others: nothing is settled twice."""
-        return not self.settled or self.share is not None
+        if not self.finished.done():
+            return True
+        return self.finished.exception() is None and self.finished.result() is not None
+
+    def join(self, due: float | None, *, joined: bool) -> Waiter:
+        """Adds a call.
+
+        Args:
+            due: When its answer is due, on the monotonic clock; None: when it is ready.
+            joined: Whether an identical request was there before.
+        """
+        terms = Terms(self.priority, due, partial=False, stream=False)
+        waiter = Waiter(self.finished, terms, joined=joined)
+        self.waiters[waiter] = None
+        return waiter
 
     def settle(self, share: Share | None) -> None:
         """Gives all that wait the member's share; None: each has to run apart."""
-        self.settled, self.share = True, share
-        for seat in self.seats:
-            if not seat.settled.done():
-                seat.settled.set_result(share)
+        if not self.finished.done():
+            self.finished.set_result(share)
+            self._wake()
 
     def fail(self, error: Exception) -> None:
         """Gives all that wait an error."""
-        self.settled = True
-        for seat in self.seats:
-            if not seat.settled.done():
-                seat.settled.set_exception(error)
+        if not self.finished.done():
+            self.finished.set_exception(error)
+            # Nobody may be waiting any longer, and asyncio would log an error that none has seen.
+            self.finished.exception()
+            self._wake()
 
-
-class Seat:
-    """A call that waits for a member's answer, until its own deadline.
-
-    Attributes:
-        member: The member.
-        due: When its answer is due, on the monotonic clock; None: when it is ready.
-        joined: Whether an identical request was there before.
-        overdue: Whether its deadline has come.
-        settled: The member's share; None: the request has to run apart.
-    """
-
-    __slots__ = ("_timer", "due", "joined", "member", "overdue", "settled")
-
-    def __init__(self, member: Member, due: float | None, *, joined: bool) -> None:
-        loop = asyncio.get_running_loop()
-        self.member = member
-        self.due = due
-        self.joined = joined
-        self.overdue = False
-        self.settled: asyncio.Future[Share | None] = loop.create_future()
-        if member.share is not None:
-            self.settled.set_result(member.share)
-        self._timer: asyncio.TimerHandle | None = None
-        if due is not None:
-            self._timer = loop.call_later(max(0.0, due - monotonic()), self._expire)
-        member.seats[self] = None
-
-    def close(self) -> None:
-        """Stops the timer of the deadline, and leaves the member."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self.member.seats.pop(self, None)
-
-    def _expire(self) -> None:
-        if not self.settled.done():
-            self.overdue = True
-            late = DeadlineExceeded("the deadline came before the answer")
-            self.settled.set_exception(late)
+    def _wake(self) -> None:
+        for waiter in self.waiters:
+            waiter.news.set()

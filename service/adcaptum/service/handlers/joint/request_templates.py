@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.service.handlers import costs
-from adcaptum.service.handlers.joint.member import Asked
+from adcaptum.service.handlers.joint.member import Member
 from adcaptum.service.requests import inputs as request_inputs, parsed_request
 from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.requests.parsed_request import ParsedRequest
@@ -102,13 +102,13 @@ class RequestTemplates:
         return known
 
     def read(
-        self, request: pb.ExplainRequest, asked: Asked, question: Question, requests: int
+        self, request: pb.ExplainRequest, member: Member, question: Question, requests: int
     ) -> tuple[ParsedRequest, Cost]:
         """Reads alike requests that were joined into one.
 
         Args:
             request: The joined inputs.
-            asked: One of the requests.
+            member: One of the requests.
             question: The joined question.
             requests: Their number.
 
@@ -116,16 +116,16 @@ class RequestTemplates:
             InvalidRequest: Something in it is not allowed.
         """
         examples = request.inputs[0].shape[0]
-        known = self.find(asked.alike, requests, examples)
+        known = self.find(member.alike, requests, examples)
         if known is not None:
             return known.filled(request, question.targets), known.cost
         # Each may use the rows of its own budget.
         budget = replace(question.budget, max_rows=question.budget.max_rows * requests)
         question = replace(question, budget=budget)
-        parsed = parsed_request.read(request, asked.model, question, PLAIN)
+        parsed = parsed_request.read(request, member.request.model, question, PLAIN)
         cost = costs.of_explanation(parsed)
         if all(each.WhichOneof("kind") != "blur" for each in question.spec.baselines):
-            self._keep((asked.alike, requests, examples), _without_inputs(parsed, cost))
+            self._keep((member.alike, requests, examples), _without_inputs(parsed, cost))
         return parsed, cost
 
     def _keep(self, key: Hashable, template: RequestTemplate) -> None:

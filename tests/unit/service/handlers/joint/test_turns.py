@@ -7,10 +7,13 @@ from typing import Any, cast
 import pytest
 
 from adcaptum.engine.scheduling.priority import Priority
+from adcaptum.service.handlers.call import Call
+from adcaptum.service.handlers.identified_request import IdentifiedRequest
 from adcaptum.service.handlers.joint import gatherer as module, gathering_rule
 from adcaptum.service.handlers.joint.gatherer import Gatherer
 from adcaptum.service.handlers.joint.joint_computation import JointComputation
-from adcaptum.service.handlers.joint.member import Asked, Member, Seat
+from adcaptum.service.handlers.joint.member import Member
+from adcaptum.service.handlers.waiter import Waiter
 from adcaptum.v1 import explanation_service_pb2 as pb, tensor_pb2
 
 
@@ -31,27 +34,20 @@ class Refusing(Gatherer):
         self.tried: list[str] = []
 
     def _joint(self, members: Sequence[Member]) -> JointComputation | None:
-        self.tried.append("".join(member.asked.caller for member in members))
+        self.tried.append("".join(member.request.call.caller for member in members))
         return None
 
 
-def asked(alike: str, caller: str) -> Asked:
-    return Asked(
-        pb.ExplainRequest(inputs=[tensor_pb2.Tensor(shape=[1])]),
-        cast("Any", None),
-        cast("Any", None),
-        None,
-        alike,
-        Priority.INTERACTIVE,
-        caller,
-        0.0,
-    )
+def asked(caller: str) -> IdentifiedRequest:
+    message = pb.ExplainRequest(inputs=[tensor_pb2.Tensor(shape=[1])])
+    call, nothing = Call("", 0.0, None, caller), cast("Any", None)
+    return IdentifiedRequest(message, nothing, nothing, None, call, Priority.INTERACTIVE)
 
 
-def enter(gatherer: Gatherer, *requests: tuple[str, str]) -> list[Seat]:
+def enter(gatherer: Gatherer, *requests: tuple[str, str]) -> list[tuple[Member, Waiter]]:
     """Gathers requests, by question and caller, and begins their turn."""
     gatherer._rule._goal = gatherer._rule.aim = len(requests)
-    return [gatherer.enter(asked(*each), None) for each in requests]
+    return [gatherer.enter(asked(caller), alike, None) for alike, caller in requests]
 
 
 @pytest.fixture(autouse=True)
@@ -65,13 +61,13 @@ async def test_works_that_all_differ_begin_one_after_the_other(
 ) -> None:
     monkeypatch.setattr(module, "BEGIN_SECONDS", -1.0)
     gatherer = Refusing()
-    seats = enter(gatherer, ("one", "a"), ("two", "b"), ("three", "c"), ("four", "d"))
+    waiting = enter(gatherer, ("one", "a"), ("two", "b"), ("three", "c"), ("four", "d"))
     assert gatherer.tried == ["a"]
-    gatherer.leave(seats[2], "cancelled")
+    gatherer.leave(*waiting[2], "cancelled")
     await asyncio.sleep(0)
     assert gatherer.tried == ["a", "b"]
     async with asyncio.timeout(1):
-        assert [await seats[place].settled for place in (0, 1, 3)] == [None] * 3
+        assert [await waiting[place][0].finished for place in (0, 1, 3)] == [None] * 3
     # Nothing is begun for a caller that has gone.
     assert gatherer.tried == ["a", "b", "d"]
 
