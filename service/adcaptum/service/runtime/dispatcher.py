@@ -170,6 +170,11 @@ class Dispatcher:
         self._admit(work, callers)
         self._loop_lane.add(work)
 
+    def submit_to_threads(self, work: Work, callers: Mapping[Hashable, int]) -> None:
+        """Starts a work that device threads run; see `submit_to_loop`."""
+        self._admit(work, callers)
+        self._threads_lane.submit(work)
+
     def step_loop(self) -> None:
         """Takes the step of the event loop now, unless one is scheduled."""
         self._loop_lane.step_now()
@@ -178,6 +183,16 @@ class Dispatcher:
     def loop_is_idle(self) -> bool:
         """True if no rows wait in the event loop: those of new works are all evaluated next."""
         return not self._loop_lane.core.queue.has_work
+
+    @property
+    def device_threads(self) -> int:
+        """The number of device threads."""
+        return self._threads
+
+    @property
+    def threads_are_idle(self) -> bool:
+        """True if no rows wait for device threads: those of new works are all evaluated next."""
+        return not self._threads_lane.core.queue.has_work
 
     def _admit(self, work: Work, callers: Mapping[Hashable, int]) -> None:
         """Checks that there is room for a work; see `submit_to_loop`."""

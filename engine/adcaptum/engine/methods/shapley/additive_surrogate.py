@@ -39,6 +39,8 @@ class Surrogate:
         common: The factor of each pair in its stratum's mean, which lowers the standard error,
             (pairs,); zero where the stratum was evaluated whole, or has no other pair.
         strata: The stratum of each pair, (pairs,).
+        counts: The number of pairs of each stratum.
+        order: The place in the sample of each pair: here those of a stratum stand together.
         inflation: The growth of the residuals that makes up for their being fitted, (pairs,).
     """
 
@@ -48,6 +50,8 @@ class Surrogate:
     spread: Tensor
     common: Tensor
     strata: Tensor
+    counts: tuple[int, ...]
+    order: Tensor
     inflation: Tensor
 
     @classmethod
@@ -59,11 +63,13 @@ class Surrogate:
             pauses: The pauses between pieces.
         """
         pairs, features = sample.members.shape
-        drawn = torch.bincount(sample.strata, minlength=len(sample.masses)).double()
-        equations = sample.members.double()
+        counts = torch.bincount(sample.strata, minlength=len(sample.masses))
+        drawn, order = counts.double(), sample.strata.argsort(stable=True)
+        strata = sample.strata[order]
+        equations = sample.members[order].double()
         shares = equations.mean(1)
         equations -= shares[:, None]
-        weights = (sample.masses / drawn.clamp_min(1))[sample.strata]
+        weights = (sample.masses / drawn.clamp_min(1))[strata]
         matrix = equations.new_zeros(features, features)
         size = max(1, int(PIECE_MULTIPLY_ADDS / features**2))
         pieces = [slice(start, min(start + size, pairs)) for start in range(0, pairs, size)]
@@ -90,9 +96,11 @@ class Surrogate:
             equations=equations,
             solution=solution,
             lean=0.5 - shares,
-            spread=spread[sample.strata],
-            common=shared[sample.strata],
-            strata=sample.strata,
+            spread=spread[strata],
+            common=shared[strata],
+            strata=strata,
+            counts=tuple(counts.tolist()),
+            order=order,
             inflation=1 / (1 - leverage).clamp_min(1e-9),
         )
 
@@ -112,7 +120,7 @@ class Surrogate:
             The values and their standard errors, each (examples, features).
         """
         features = self.equations.shape[1]
-        right = halves + gap[:, None] * self.lean
+        right = halves[:, self.order] + gap[:, None] * self.lean
         psi = right @ self.solution
         psi = psi - psi.mean(1, keepdim=True)
         values = psi + gap[:, None] / features
@@ -120,8 +128,9 @@ class Surrogate:
             return values, torch.zeros_like(values)
         residuals = (right - psi @ self.equations.T) * self.inflation
         variance = (residuals.square() * self.spread) @ self.solution.square()
-        # Example by example: all at once would take (examples, pairs, features) numbers.
-        variance -= torch.stack([self._means(row) for row in residuals])
+        shared = (residuals * self.common).split(self.counts, 1)
+        means = [a @ b for a, b in zip(shared, self.solution.split(self.counts), strict=True)]
+        variance -= torch.stack(means).square().sum(0)
         return values, variance.clamp_min(0).sqrt()
 
     def parts(self, halves: Tensor, gap: Tensor, signs: Tensor) -> Tensor:
@@ -135,7 +144,7 @@ class Surrogate:
         Returns:
             Of shape (examples, sums, features).
         """
-        right = halves + gap[:, None] * self.lean
+        right = halves[:, self.order] + gap[:, None] * self.lean
         psi = right @ self.solution
         psi = psi - psi.mean(1, keepdim=True)
         residuals = (right - psi @ self.equations.T) * self.inflation
@@ -145,11 +154,5 @@ class Surrogate:
             each = self.solution * row[:, None]
             means = each.new_zeros(len(drawn), each.shape[1]).index_add_(0, self.strata, each)
             each = (each - (means / drawn)[self.strata]) * self.spread.sqrt()[:, None]
-            found.append(signs @ each)
+            found.append(signs[:, self.order] @ each)
         return torch.stack(found)
-
-    def _means(self, residuals: Tensor) -> Tensor:
-        """The part of the variance that the strata's means explain, (features,)."""
-        sums = self.solution.new_zeros(int(self.strata.max()) + 1, self.solution.shape[1])
-        each = self.solution * (self.common * residuals)[:, None]
-        return sums.index_add_(0, self.strata, each).square().sum(0)

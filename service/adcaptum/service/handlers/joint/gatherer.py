@@ -5,7 +5,7 @@ read once (`request_templates`); the inputs of alike requests are read as one ar
 cannot be joined, or whose joint work fails, runs apart and has the answer, or the error, that it
 would have had alone.
 
-For the event loop only.
+All methods are for the event loop; a lane says where the works run.
 """
 
 import asyncio
@@ -19,8 +19,10 @@ from adcaptum.service import logs
 from adcaptum.service.handlers import admission
 from adcaptum.service.handlers.identified_request import IdentifiedRequest
 from adcaptum.service.handlers.joint import likeness
+from adcaptum.service.handlers.joint.busy_rule import BusyRule
 from adcaptum.service.handlers.joint.gathering_rule import GatheringRule
 from adcaptum.service.handlers.joint.joint_computation import JointComputation
+from adcaptum.service.handlers.joint.joint_lanes import JointLane
 from adcaptum.service.handlers.joint.member import Member
 from adcaptum.service.handlers.joint.request_templates import RequestTemplates
 from adcaptum.service.handlers.plans import ExplanationPlan
@@ -29,7 +31,6 @@ from adcaptum.service.handlers.shared_computations import SharedComputations
 from adcaptum.service.handlers.waiter import Waiter
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.runtime.cost import Cost
-from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.runtime.work import Work
 
 LEAST_SECONDS: Final = 0.001
@@ -52,33 +53,31 @@ Group = tuple[Hashable, int]
 class Gatherer:
     """The gatherer of all requests that may be explained jointly."""
 
-    def __init__(self, dispatcher: Dispatcher, metrics: RequestMetrics) -> None:
+    def __init__(
+        self,
+        lane: JointLane,
+        rule: GatheringRule | BusyRule,
+        templates: RequestTemplates,
+        metrics: RequestMetrics,
+    ) -> None:
         """Prepares it.
 
         Args:
-            dispatcher: Runs the works.
+            lane: Runs the works.
+            rule: Says when a turn begins.
+            templates: What requests ask beside their inputs.
             metrics: The counters of answers.
         """
         self._metrics = metrics
-        self._dispatcher = dispatcher
-        self._templates = RequestTemplates()
-        self._rule = GatheringRule()
+        self._lane = lane
+        self._templates = templates
+        self._rule = rule
         self._gathered: dict[Group, list[Member]] = {}
         self._keyed: SharedComputations[Member] = SharedComputations()
         self._running: dict[Member, JointComputation] = {}
         self._timer: asyncio.Handle | None = None
         self._expected = 0.0
         self._stood_still = False
-
-    def takes(self, request: IdentifiedRequest, alike: Hashable) -> bool:
-        """Returns whether a request may be joined with others, as far as is known.
-
-        Args:
-            request: The request.
-            alike: What it has in common with requests that it may be joined with.
-        """
-        known = self._templates.find(alike, 1, likeness.examples(request.message))
-        return known is None or self._dispatcher.runs_in_loop(request.model, known.cost)
 
     def enter(
         self, request: IdentifiedRequest, alike: Hashable, due: float | None
@@ -98,7 +97,7 @@ class Gatherer:
         self._gathered.setdefault((alike, request.priority), []).append(member)
         self._keyed.add(request.key, member)
         now = monotonic()
-        self._rule.arrive(now)
+        self._rule.arrive(now, request.call.caller)
         due_turn = self._rule.due(now)
         if due_turn <= now:
             self._turn()
@@ -129,7 +128,7 @@ class Gatherer:
             return
         self._rule.turned(monotonic() - joint.begun)
         if not joint.work.finished.done():
-            self._dispatcher.cancel(joint.work, "deadline" if waiter.overdue else reason)
+            self._lane.cancel(joint.work, "deadline" if waiter.overdue else reason)
 
     def _wait(self, seconds: float) -> None:
         """Looks after some time whether a turn is due.
@@ -183,7 +182,7 @@ class Gatherer:
         joints: list[JointComputation] = []
         end = monotonic() + BEGIN_SECONDS
         # Where rows wait, callers have their shares, and no work is of several of them.
-        whole = self._dispatcher.loop_is_idle
+        whole = self._lane.is_idle
         while groups:
             # Some may have left between two passes.
             members = [member for member in groups.popleft() if member.waiters]
@@ -194,7 +193,7 @@ class Gatherer:
                 groups.extendleft(reversed(self._begin(members, joints)))
             if monotonic() > end:
                 break
-        self._dispatcher.step_loop()
+        self._lane.step()
         for joint in joints:
             if joint.work.finished.done():
                 self._settle(joint)
@@ -216,6 +215,7 @@ class Gatherer:
             joint = None
         if joint is not None:
             joints.append(joint)
+            self._rule.begun(joint.callers)
             self._running.update(dict.fromkeys(members, joint))
         elif len(members) == 1:
             self._run_apart(members[0])
@@ -227,7 +227,7 @@ class Gatherer:
         return ()
 
     def _joint(self, members: list[Member]) -> JointComputation | None:
-        """Makes the work of alike requests; None if it is too much for the event loop.
+        """Makes the work of alike requests; None if it is too much for one.
 
         Raises:
             Exception: One of them is wrong, or the server cannot serve all of them.
@@ -239,16 +239,18 @@ class Gatherer:
             [member.request.question for member in members],
             [member.examples for member in members],
         )
-        parsed, cost = self._templates.read(request, members[0], question, len(members))
-        if not self._dispatcher.runs_in_loop(model, cost, members=len(members)):
+        parsed, cost = self._templates.read(
+            request, first, members[0].alike, question, len(members)
+        )
+        if not self._lane.takes(model, cost, members=len(members)):
             return None
         if _may_be_cut(parsed, cost, members):
             return None
-        forecast = self._dispatcher.forecast(model, cost, first.priority)
-        for member in members:
-            for waiter in member.waiters:
-                if waiter.terms.due is not None:
-                    admission.check_time(cost, forecast, waiter.terms.due, partial=False)
+        forecast = self._lane.forecast(model, cost, first.priority)
+        waiters = [waiter for member in members for waiter in member.waiters]
+        dues = [waiter.terms.due for waiter in waiters if waiter.terms.due is not None]
+        if dues:
+            admission.check_time(cost, forecast, min(dues), partial=False)
         callers = dict[Hashable, int](Counter([member.request.call.caller for member in members]))
         plan = ExplanationPlan(parsed)
         work = Work(
@@ -260,11 +262,12 @@ class Gatherer:
             priority=first.priority,
             caller=(first.call.caller or None) if len(callers) == 1 else None,
             seconds=forecast.seconds,
+            deadline=min(dues, default=None),
             expires=False,
             members=len(members),
             ids=tuple([member.request.call.id for member in members]),
         )
-        self._dispatcher.submit_to_loop(work, callers)
+        self._lane.submit(work, callers)
         return JointComputation(members, parsed, plan, work, self._metrics)
 
     def _finished(self, joint: JointComputation, _: object) -> None:
@@ -272,12 +275,15 @@ class Gatherer:
 
     def _settle(self, joint: JointComputation) -> None:
         """Gives each member its share; where that fails, all run apart."""
+        due = self._rule.ended(joint.callers)
         try:
             joint.settle(self._run_apart)
         except Exception:  # noqa: BLE001  # nobody else would answer the members
             logs.logger().exception("a joint answer could not be divided")
             for member in joint.members:
                 self._run_apart(member)
+        if due and self._gathered:
+            self._turn()
 
     def _run_apart(self, member: Member) -> None:
         """Lets a request run apart from others, as if it had not been gathered."""

@@ -51,6 +51,11 @@ class JointComputation:
         self._plan = plan
         self._metrics = metrics
 
+    @property
+    def callers(self) -> set[str]:
+        """Those who asked."""
+        return {member.request.call.caller for member in self.members}
+
     def settle(self, apart: Callable[[Member], None]) -> None:
         """Gives each member its share of the results.
 

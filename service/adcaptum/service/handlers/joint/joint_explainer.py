@@ -1,17 +1,23 @@
 """The joint explainer: answers Explain requests that are explained jointly with others."""
 
+from collections.abc import Hashable
+
 from adcaptum.service.handlers import admission, responses
 from adcaptum.service.handlers.identified_request import IdentifiedRequest
+from adcaptum.service.handlers.joint.busy_rule import BusyRule
 from adcaptum.service.handlers.joint.gatherer import Gatherer
+from adcaptum.service.handlers.joint.gathering_rule import GatheringRule
+from adcaptum.service.handlers.joint.joint_lanes import LoopLane, ThreadLane
 from adcaptum.service.handlers.joint.likeness import likeness
 from adcaptum.service.handlers.joint.member import Member, Share
+from adcaptum.service.handlers.joint.request_templates import RequestTemplates
 from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.response_cache import ResponseCache
 from adcaptum.service.runtime.dispatcher import Dispatcher
 
 
 class JointExplainer:
-    """Answers requests for light models that may be joined with others."""
+    """Answers requests that may be joined with others."""
 
     def __init__(
         self, dispatcher: Dispatcher, metrics: RequestMetrics, answers: ResponseCache
@@ -23,10 +29,16 @@ class JointExplainer:
             metrics: The counters of answers.
             answers: Keeps answers.
         """
-        self._dispatcher = dispatcher
         self._metrics = metrics
         self._answers = answers
-        self._gatherer = Gatherer(dispatcher, metrics)
+        self._templates = RequestTemplates()
+        self._gatherers = tuple(
+            (lane, Gatherer(lane, rule, self._templates, metrics))
+            for lane, rule in (
+                (LoopLane(dispatcher), GatheringRule()),
+                (ThreadLane(dispatcher), BusyRule(lambda: dispatcher.device_threads + 1)),
+            )
+        )
 
     async def explain(self, request: IdentifiedRequest) -> bytes | None:
         """Explains a request jointly with others.
@@ -40,13 +52,14 @@ class JointExplainer:
         call = request.call
         if request.partial and call.deadline is not None:
             return None
-        if not self._dispatcher.is_light(request.model):
-            return None
         alike = likeness(request.message, request.model, request.question, call.nbytes)
-        if alike is None or not self._gatherer.takes(request, alike):
+        if alike is None:
+            return None
+        gatherer = self._gatherer(request, alike)
+        if gatherer is None:
             return None
         due = admission.due(call, partial=False)
-        member, waiter = self._gatherer.enter(request, alike, due)
+        member, waiter = gatherer.enter(request, alike, due)
         try:
             await waiter.end()
             share = member.finished.result()
@@ -55,7 +68,15 @@ class JointExplainer:
             answer = self._written(member, share)
             return responses.reply(answer, request, share.work, self._metrics, joined=waiter.joined)
         finally:
-            self._gatherer.leave(member, waiter, call.end_reason)
+            gatherer.leave(member, waiter, call.end_reason)
+
+    def _gatherer(self, request: IdentifiedRequest, alike: Hashable) -> Gatherer | None:
+        """Returns the gatherer for a request by its cost; None if it has to run apart."""
+        cost = self._templates.cost(request, alike)
+        for lane, gatherer in self._gatherers:
+            if lane.takes(request.model, cost, members=1):
+                return gatherer
+        return None
 
     def _written(self, member: Member, share: Share) -> bytes:
         """Returns a member's answer, written once for all its calls."""

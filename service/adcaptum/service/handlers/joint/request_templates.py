@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from adcaptum.service.handlers import costs
-from adcaptum.service.handlers.joint.member import Member
+from adcaptum.service.handlers.identified_request import IdentifiedRequest
 from adcaptum.service.requests import inputs as request_inputs, parsed_request
 from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.requests.parsed_request import ParsedRequest
@@ -37,12 +37,12 @@ class RequestTemplate:
     """A request about a number of examples, without them.
 
     Attributes:
-        parsed: The request, without inputs.
+        parsed: The request, without inputs; None where more of it depends on them.
         cost: Its cost.
         nbytes: The memory that it takes.
     """
 
-    parsed: ParsedRequest
+    parsed: ParsedRequest | None
     cost: Cost
     nbytes: int
 
@@ -57,6 +57,7 @@ class RequestTemplate:
             InvalidRequest: Something in the inputs is not allowed.
         """
         parsed = self.parsed
+        assert parsed is not None, "nothing else depends on the inputs"
         question, part = parsed.question, parsed.parts[0]
         inputs = request_inputs.read(request.inputs, parsed.model.loaded, PLAIN)
         if targets is not question.targets:
@@ -87,48 +88,65 @@ class RequestTemplates:
         self._known: OrderedDict[Hashable, RequestTemplate] = OrderedDict()
         self.nbytes = 0
 
-    def find(self, alike: Hashable, requests: int, examples: int) -> RequestTemplate | None:
-        """Returns the template of some requests; None if there is none.
+    def cost(self, request: IdentifiedRequest, alike: Hashable) -> Cost:
+        """Returns the cost of a request alone.
 
         Args:
-            alike: What the requests have in common.
-            requests: Their number.
-            examples: The number of all their examples.
+            request: The request.
+            alike: What it has in common with requests that it may be joined with.
+
+        Raises:
+            InvalidRequest: Something in it is not allowed.
         """
-        key = (alike, requests, examples)
-        known = self._known.get(key)
+        known = self._find((alike, 1, request.message.inputs[0].shape[0]))
         if known is not None:
-            self._known.move_to_end(key)
-        return known
+            return known.cost
+        _, cost = self.read(request.message, request, alike, request.question, 1)
+        return cost
 
     def read(
-        self, request: pb.ExplainRequest, member: Member, question: Question, requests: int
+        self,
+        message: pb.ExplainRequest,
+        first: IdentifiedRequest,
+        alike: Hashable,
+        question: Question,
+        requests: int,
     ) -> tuple[ParsedRequest, Cost]:
         """Reads alike requests that were joined into one.
 
         Args:
-            request: The joined inputs.
-            member: One of the requests.
+            message: The joined inputs.
+            first: One of the requests.
+            alike: What they have in common.
             question: The joined question.
             requests: Their number.
 
         Raises:
             InvalidRequest: Something in it is not allowed.
         """
-        examples = request.inputs[0].shape[0]
-        known = self.find(member.alike, requests, examples)
-        if known is not None:
-            return known.filled(request, question.targets), known.cost
+        key = (alike, requests, message.inputs[0].shape[0])
+        known = self._find(key)
+        if known is not None and known.parsed is not None:
+            return known.filled(message, question.targets), known.cost
         # Each may use the rows of its own budget.
         budget = replace(question.budget, max_rows=question.budget.max_rows * requests)
         question = replace(question, budget=budget)
-        parsed = parsed_request.read(request, member.request.model, question, PLAIN)
+        parsed = parsed_request.read(message, first.model, question, PLAIN)
         cost = costs.of_explanation(parsed)
-        if all(each.WhichOneof("kind") != "blur" for each in question.spec.baselines):
-            self._keep((member.alike, requests, examples), _without_inputs(parsed, cost))
+        blurred = any(each.WhichOneof("kind") == "blur" for each in question.spec.baselines)
+        self._keep(key, _without_inputs(parsed, cost, blurred=blurred))
         return parsed, cost
 
+    def _find(self, key: Hashable) -> RequestTemplate | None:
+        known = self._known.get(key)
+        if known is not None:
+            self._known.move_to_end(key)
+        return known
+
     def _keep(self, key: Hashable, template: RequestTemplate) -> None:
+        before = self._known.pop(key, None)
+        if before is not None:
+            self.nbytes -= before.nbytes
         self._known[key] = template
         self.nbytes += template.nbytes
         while self.nbytes > self._max_bytes:
@@ -136,7 +154,10 @@ class RequestTemplates:
             self.nbytes -= oldest.nbytes
 
 
-def _without_inputs(parsed: ParsedRequest, cost: Cost) -> RequestTemplate:
+def _without_inputs(parsed: ParsedRequest, cost: Cost, *, blurred: bool) -> RequestTemplate:
+    """Makes a template; one whose baselines are made of the inputs is its cost alone."""
+    if blurred:
+        return RequestTemplate(None, cost, ENTRY_BYTES)
     part, question = parsed.parts[0], parsed.question
     kept: list[Tensor] = [*part.baselines.tensors, *(parsed.masks.tensors if parsed.masks else ())]
     if part.starts is not None:

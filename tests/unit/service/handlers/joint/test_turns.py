@@ -11,18 +11,20 @@ from adcaptum.service.handlers.call import Call
 from adcaptum.service.handlers.identified_request import IdentifiedRequest
 from adcaptum.service.handlers.joint import gatherer as module, gathering_rule
 from adcaptum.service.handlers.joint.gatherer import Gatherer
+from adcaptum.service.handlers.joint.gathering_rule import GatheringRule
 from adcaptum.service.handlers.joint.joint_computation import JointComputation
 from adcaptum.service.handlers.joint.member import Member
+from adcaptum.service.handlers.joint.request_templates import RequestTemplates
 from adcaptum.service.handlers.waiter import Waiter
 from adcaptum.v1 import explanation_service_pb2 as pb, tensor_pb2
 
 
 class Loop:
-    """The part of a dispatcher that begins a turn."""
+    """The part of a lane that begins a turn."""
 
-    loop_is_idle = True
+    is_idle = True
 
-    def step_loop(self) -> None:
+    def step(self) -> None:
         """Nothing was submitted."""
 
 
@@ -30,7 +32,8 @@ class Refusing(Gatherer):
     """A gatherer that joins nothing, and records what it would have joined."""
 
     def __init__(self) -> None:
-        super().__init__(cast("Any", Loop()), cast("Any", None))
+        self.rule, nothing = GatheringRule(), cast("Any", None)
+        super().__init__(cast("Any", Loop()), self.rule, RequestTemplates(), nothing)
         self.tried: list[str] = []
 
     def _joint(self, members: Sequence[Member]) -> JointComputation | None:
@@ -44,9 +47,9 @@ def asked(caller: str) -> IdentifiedRequest:
     return IdentifiedRequest(message, nothing, nothing, None, call, Priority.INTERACTIVE)
 
 
-def enter(gatherer: Gatherer, *requests: tuple[str, str]) -> list[tuple[Member, Waiter]]:
+def enter(gatherer: Refusing, *requests: tuple[str, str]) -> list[tuple[Member, Waiter]]:
     """Gathers requests, by question and caller, and begins their turn."""
-    gatherer._rule._goal = gatherer._rule.aim = len(requests)
+    gatherer.rule._goal = gatherer.rule.aim = len(requests)
     return [gatherer.enter(asked(caller), alike, None) for alike, caller in requests]
 
 
