@@ -230,6 +230,6 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
         "segfaults": Fault(_bad("segfault"), 3),
         "allocates": Fault(_bad("allocate"), 3, options=("--worker_memory_bytes", str(900 << 20))),
         "2,000 calls at once": Fault(crowds, 5, 1),
-        "half-open and slow clients": Fault(improper, 20, 5),
+        "half-open and slow clients": Fault(improper, 60, 15),
     }
 )

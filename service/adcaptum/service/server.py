@@ -172,7 +172,7 @@ class Server:
         grpc_server = grpc.aio.server(
             interceptors=[self._interceptor],
             options=listening.options(settings),
-            maximum_concurrent_rpcs=2 * listening.most_streams(settings),
+            maximum_concurrent_rpcs=listening.most_calls(settings),
         )
         pb_grpc.add_ExplanationServiceServicer_to_server(
             ExplanationServicer(self._catalogue, predictor, explainer, self._place), grpc_server

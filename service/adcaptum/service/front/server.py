@@ -89,7 +89,7 @@ class Front:
         server = grpc.aio.server(
             interceptors=[self._interceptor],
             options=listening.options(settings),
-            maximum_concurrent_rpcs=2 * listening.most_streams(settings),
+            maximum_concurrent_rpcs=listening.most_calls(settings),
         )
         server.add_generic_rpc_handlers(servicer.handlers())
         health.register(self._health, server)

@@ -1,9 +1,19 @@
 """Options, addresses and errors of ports, for servers of gRPC and HTTP."""
 
 import socket
+from typing import Final
 
 from adcaptum.service.rpc.other_services import MOST_OTHERS
 from adcaptum.service.settings import Settings
+
+HANDSHAKE_SECONDS: Final = 10
+"""The time in which a client has to say that it speaks HTTP/2."""
+
+SILENCE_SECONDS: Final = 30
+"""The time without a word of a client after which it is asked for one."""
+
+PING_SECONDS: Final = 20
+"""The time in which it has to answer; then its connection is closed."""
 
 
 class CannotStart(Exception):
@@ -15,13 +25,25 @@ def most_streams(settings: Settings) -> int:
     return settings.max_requests + MOST_OTHERS
 
 
+def most_calls(settings: Settings) -> int:
+    """Returns the most calls of a server at a time: those that it refuses with a reason, too."""
+    return 2 * most_streams(settings)
+
+
 def options(settings: Settings) -> list[tuple[str, int]]:
     """Returns the options of a gRPC server."""
-    most = settings.max_message_bytes
+    most, calls = settings.max_message_bytes, most_calls(settings)
     return [
         ("grpc.max_receive_message_length", most),
         ("grpc.max_send_message_length", most),
         ("grpc.max_concurrent_streams", most_streams(settings)),
+        # Calls that the event loop has not taken yet; gRPC ends more than 1,000 without a reason.
+        ("grpc.server.max_pending_requests", calls),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * calls),
+        # Connections whose client has gone without a word, or never speaks.
+        ("grpc.server_handshake_timeout_ms", 1000 * HANDSHAKE_SECONDS),
+        ("grpc.keepalive_time_ms", 1000 * SILENCE_SECONDS),
+        ("grpc.keepalive_timeout_ms", 1000 * PING_SECONDS),
         # Otherwise two servers could listen on one port and share its connections.
         ("grpc.so_reuseport", 0),
     ]
