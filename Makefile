@@ -62,7 +62,7 @@ test: apt-tools models coverage  ## set up everything and run the tests
 test-workers: models  ## run the tests of servers with worker processes under a front
 	$(BIN)/python -m pytest --workers 2 tests/integration/service tests/faults
 
-faults: models  ## end, stop and hang workers under load, and print what became of every call
+faults: $(STAMP)  ## kill, hang and flood a server under load, and print what became of every call
 	$(BIN)/python -m tests.faults
 
 bench: models  ## run the benchmarks and print their tables

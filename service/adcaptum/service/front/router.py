@@ -102,6 +102,9 @@ class Router:
         """Returns the processes that serve the model, or else those that serve any."""
         living = self._living
         tests: tuple[Callable[[WorkerProcess], bool], ...] = (
+            lambda each: (
+                each.ready and each.prompt and model in each.serving and each not in avoided
+            ),
             lambda each: each.ready and model in each.serving and each not in avoided,
             lambda each: each.ready and model in each.serving,
             lambda each: each.ready and each not in avoided,

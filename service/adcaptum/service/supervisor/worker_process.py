@@ -22,6 +22,9 @@ from adcaptum.service.supervisor.death import Death, death
 POLL_SECONDS: Final = 0.25
 """The time between two looks at a worker."""
 
+PROMPT_SECONDS: Final = 1.0
+"""A worker that has answered within this time has no reason to be spared."""
+
 TIMES_EXPECTED: Final = 50.0
 """A batch that takes so many times its expected seconds, and `stuck_seconds`, does not end."""
 
@@ -97,6 +100,11 @@ class WorkerProcess:
             *launch.command(settings, seat), env=launch.environment(), start_new_session=True
         )
         return cls(process, seat, settings)
+
+    @property
+    def prompt(self) -> bool:
+        """Whether it has answered lately; one that has not may be stopped, and get no more."""
+        return monotonic() - self._answered < PROMPT_SECONDS
 
     def call(self, path: str, *, streamed: bool) -> Call:
         """Returns what calls a method with bytes and answers with bytes.

@@ -11,7 +11,13 @@ from adcaptum.service.supervisor.worker_process import WorkerProcess
 
 
 def process(worker: int, **facts: Any) -> WorkerProcess:
-    known: dict[str, Any] = {"ready": True, "listening": True, "stopping": False, "outstanding": 0}
+    known: dict[str, Any] = {
+        "ready": True,
+        "prompt": True,
+        "listening": True,
+        "stopping": False,
+        "outstanding": 0,
+    }
     known.update(facts)
     known.setdefault("serving", {"m"} if known["ready"] else set())
     made = SimpleNamespace(seat=SimpleNamespace(worker=str(worker)), **known)
@@ -63,6 +69,13 @@ async def test_a_worker_that_serves_the_model_is_preferred_and_a_lost_one_avoide
         assert await router(one, without, loading).choose("m", key, None) is one
         assert await router(one, other).choose("m", key, None, [one]) is other
         assert await router(one, None).choose("m", key, None, [one]) is one
+
+
+async def test_a_worker_that_does_not_answer_gets_no_more_where_another_does() -> None:
+    stopped, other = process(0, prompt=False), process(1)
+    for key in range(20):
+        assert await router(stopped, other).choose("m", key, None) is other
+        assert await router(stopped).choose("m", key, None) is stopped
 
 
 async def test_before_any_has_served_one_that_loads_answers() -> None:
