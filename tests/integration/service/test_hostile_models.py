@@ -160,6 +160,28 @@ def stub(hostile: Server) -> Iterator[ExplanationServiceStub]:
         yield ExplanationServiceStub(channel)
 
 
+def check_that_it_does_not_serve(
+    hostile: Server, stub: ExplanationServiceStub, eventually: Eventually, name: str, reason: str
+) -> None:
+    line = hostile.wait_for("a model does not load", model=name)
+    request = pb.GetModelRequest(model=model_pb2.ModelRef(name=name))
+    # Of several workers, one may still load what another has given up.
+    eventually(
+        lambda: stub.GetModel(request).model.versions[0].state != model_pb2.MODEL_STATE_LOADING
+    )
+    (version,) = stub.GetModel(request).model.versions
+    assert version.state == model_pb2.MODEL_STATE_FAILED
+    assert reason in version.reason
+    assert line["reason"] == version.reason
+    assert "/tmp" not in version.reason
+    assert "/secret" not in version.reason
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Predict(predict(cells(), name))
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert why(caught.value) == "MODEL_FAILED"
+    assert "RetryInfo" not in details(caught.value)
+
+
 def test_the_server_is_ready_while_hostile_models_still_load(
     hostile: Server, stub: ExplanationServiceStub
 ) -> None:
@@ -182,9 +204,6 @@ def test_the_server_is_ready_while_hostile_models_still_load(
         ("exits", "SystemExit was raised: 3"),
         ("exits_on_import", "SystemExit was raised: 4"),
         ("interrupted", "KeyboardInterrupt was raised"),
-        ("sleeps", "did not load within 15 s (load_timeout_seconds): building and loading"),
-        ("sleeps_on_import", "did not load within 15 s"),
-        ("sleeps_in_forward", "did not load within 15 s (load_timeout_seconds): measuring"),
         ("nan_weights", "1/weights.safetensors: 'linear.weight': 7 of 60 numbers are not finite"),
         ("nan_outputs", "output 'y' is NaN for 4 of 4 examples"),
         ("too_wide", "output 'y' has shape [-1, 3]; model.toml declares [-1, 2]"),
@@ -208,23 +227,7 @@ def test_the_server_is_ready_while_hostile_models_still_load(
 def test_a_hostile_model_does_not_serve_and_says_why(
     hostile: Server, stub: ExplanationServiceStub, eventually: Eventually, name: str, reason: str
 ) -> None:
-    line = hostile.wait_for("a model does not load", model=name)
-    request = pb.GetModelRequest(model=model_pb2.ModelRef(name=name))
-    # Of several workers, one may still load what another has given up.
-    eventually(
-        lambda: stub.GetModel(request).model.versions[0].state != model_pb2.MODEL_STATE_LOADING
-    )
-    (version,) = stub.GetModel(request).model.versions
-    assert version.state == model_pb2.MODEL_STATE_FAILED
-    assert reason in version.reason
-    assert line["reason"] == version.reason
-    assert "/tmp" not in version.reason
-    assert "/secret" not in version.reason
-    with pytest.raises(grpc.RpcError) as caught:
-        stub.Predict(predict(cells(), name))
-    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
-    assert why(caught.value) == "MODEL_FAILED"
-    assert "RetryInfo" not in details(caught.value)
+    check_that_it_does_not_serve(hostile, stub, eventually, name, reason)
 
 
 def test_a_declaration_alone_runs_nothing(hostile: Server, stub: ExplanationServiceStub) -> None:
@@ -302,3 +305,18 @@ def test_modules_of_the_same_name_in_two_models_are_two_modules(
         )
     np.testing.assert_allclose(3 * double, 2 * triple, rtol=1e-5)
     assert not list(tmp_path.rglob("__pycache__"))
+
+
+# Last, because these take their time while the other tests run.
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("sleeps", "did not load within 15 s (load_timeout_seconds): building and loading"),
+        ("sleeps_on_import", "did not load within 15 s"),
+        ("sleeps_in_forward", "did not load within 15 s (load_timeout_seconds): measuring"),
+    ],
+)
+def test_a_model_that_sleeps_does_not_serve_and_says_why(
+    hostile: Server, stub: ExplanationServiceStub, eventually: Eventually, name: str, reason: str
+) -> None:
+    check_that_it_does_not_serve(hostile, stub, eventually, name, reason)

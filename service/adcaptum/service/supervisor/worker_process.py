@@ -103,7 +103,7 @@ class WorkerProcess:
 
     @property
     def prompt(self) -> bool:
-        """Whether it has answered lately; one that has not may be stopped, and get no more."""
+        """True if it has answered lately; one that has not may be stopped, and need no more."""
         return monotonic() - self._answered < PROMPT_SECONDS
 
     def call(self, path: str, *, streamed: bool) -> Call:
