@@ -50,12 +50,10 @@ apt-tools:
 			&& apt-get install -y -qq --no-install-recommends prometheus >/dev/null; } \
 		|| echo "no promtool: the tests that need it are skipped"
 
-# What needs no server, and what asks one with patience, runs in two processes; other tests of servers
-# have the machine to themselves.
+# In two processes, but for the tests of servers that need the machine to themselves (mark alone).
 test: apt-tools models coverage  ## set up everything and run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/reference tests/property tests/integration/docs \
-		tests/integration/test_packages.py tests/integration/test_demo.py
-	$(BIN)/python -m pytest tests/integration/service tests/integration/deploy
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not alone' tests/reference tests/property tests/integration
+	$(BIN)/python -m pytest -m alone tests/integration
 
 # The same tests of the server, each with two worker processes; those of what only one process can show are
 # left out by the mark one_process.

@@ -27,6 +27,8 @@ from tests.integration.service.asking import (
 )
 from tests.integration.service.conftest import Eventually
 
+pytestmark = pytest.mark.alone
+
 LINEAR = """
 import torch
 from torch import nn

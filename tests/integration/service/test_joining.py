@@ -27,6 +27,8 @@ from tests.integration.service.asking import (
 )
 from tests.integration.service.test_sharing import metric
 
+pytestmark = pytest.mark.alone
+
 Eventually = Callable[[Callable[[], bool]], None]
 HIT = explanation_pb2.CACHE_STATUS_HIT
 JOINED = explanation_pb2.CACHE_STATUS_JOINED

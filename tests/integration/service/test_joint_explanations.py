@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+import pytest
 
 from adcaptum.v1 import explain_spec_pb2, explanation_pb2, explanation_service_pb2 as pb
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
@@ -16,6 +17,8 @@ from tests.integration.conftest import Server, Start
 from tests.integration.service import stuck_models
 from tests.integration.service.asking import array, cells, digits, explain, index, method
 from tests.integration.service.test_sharing import metric
+
+pytestmark = pytest.mark.alone
 
 KINDS: list[tuple[str, dict[str, Any]]] = [
     ("saliency", {}),

@@ -27,6 +27,8 @@ from tests.integration.service.asking import (
     streaming,
 )
 
+pytestmark = pytest.mark.alone
+
 FACTORIES = '''
 import torch, threading, os
 from torch import nn

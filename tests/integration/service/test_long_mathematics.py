@@ -22,6 +22,8 @@ from tests.integration.service.asking import (
     streaming,
 )
 
+pytestmark = pytest.mark.alone
+
 CODE = """
 from torch import nn
 

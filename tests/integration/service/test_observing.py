@@ -28,6 +28,8 @@ from tests.integration.service.asking import (
 )
 from tests.integration.service.test_sharing import metric
 
+pytestmark = pytest.mark.alone
+
 
 def get(server: Server, path: str) -> str:
     with build_opener(ProxyHandler({})).open(f"http://{server.http_address}{path}") as reply:

@@ -22,6 +22,8 @@ from tests.integration.service.asking import (
 )
 from tests.integration.service.test_sharing import metric
 
+pytestmark = pytest.mark.alone
+
 
 def options(**fields: Any) -> spec_pb2.OutputOptions:
     return spec_pb2.OutputOptions(**fields)

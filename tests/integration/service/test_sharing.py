@@ -29,6 +29,8 @@ from tests.integration.service.asking import (
     streaming,
 )
 
+pytestmark = pytest.mark.alone
+
 METHODS: list[tuple[str, dict[str, Any], str]] = [
     ("saliency", {}, ""),
     ("integrated_gradients", {"n_steps": 20}, ""),

@@ -35,6 +35,8 @@ from tests.integration.service.asking import (
     typed,
 )
 
+pytestmark = pytest.mark.alone
+
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 

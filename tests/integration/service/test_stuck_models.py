@@ -14,6 +14,8 @@ from tests.integration.conftest import Server, Start
 from tests.integration.service import stuck_models
 from tests.integration.service.asking import cells, explain, index, method, predict, reason
 
+pytestmark = pytest.mark.alone
+
 Eventually = Callable[[Callable[[], bool]], None]
 STUCK_SECONDS = 1.0
 

@@ -31,6 +31,8 @@ from tests.integration.service.asking import (
     tensor,
 )
 
+pytestmark = pytest.mark.alone
+
 UNKNOWN = b"\x98\x06\x01"
 """Field 99, a number, of a message that has none of that number."""
 

@@ -27,6 +27,8 @@ from tests.faults.running import running, wait_until_ready, workers_of
 from tests.integration.conftest import Server
 from tests.integration.service.asking import reason
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
