@@ -27,8 +27,6 @@ from tests.integration.service.asking import (
     streaming,
 )
 
-pytestmark = pytest.mark.alone
-
 FACTORIES = '''
 import torch, threading, os
 from torch import nn
