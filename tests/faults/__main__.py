@@ -1,7 +1,8 @@
-"""`python -m tests.faults [--kills N] [NAME ...]`: every fault under load, and a table."""
+"""`python -m tests.faults [--kills N] [--seconds S] [NAME ...]`: every fault under load, and a table."""
 
 import argparse
 import sys
+from math import inf
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -17,6 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(FAULTS)}")
     parser.add_argument("--kills", type=int, default=FAULTS[KILLS].times, metavar="N")
+    parser.add_argument("--seconds", type=float, default=inf, metavar="S", help="for the kills")
     told = parser.parse_args()
     if unknown := {*told.names} - {*FAULTS}:
         parser.error(f"no such fault: {', '.join(sorted(unknown))}")
@@ -31,7 +33,7 @@ def main() -> None:
         task = bar.add_task("", total=sum(times.values()))
         for name, count in times.items():
             bar.update(task, description=name)
-            outcome = run(name, count, lambda: bar.advance(task))
+            outcome = run(name, count, lambda: bar.advance(task), told.seconds)
             failed |= outcome.failed
             print(outcome.row, flush=True)
             for note in outcome.tally.notes[:5]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
+from time import monotonic
 
 from tests.faults.load import Tally
 
@@ -33,6 +35,7 @@ class Outcome:
         answers: The ends of the calls that caused the fault.
         recovery: The seconds until all workers served again, for each time.
         tick: Called after each of the times that something is done.
+        end: When it has to be over, on the monotonic clock, however often it was done.
     """
 
     fault: str
@@ -40,6 +43,12 @@ class Outcome:
     answers: list[str] = field(default_factory=list)
     recovery: list[float] = field(default_factory=list)
     tick: Callable[[], None] = _nothing
+    end: float = inf
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time is over."""
+        return monotonic() > self.end
 
     @property
     def failed(self) -> bool:

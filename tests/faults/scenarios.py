@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 from types import MappingProxyType
 from typing import Final
@@ -54,10 +55,15 @@ async def recovered(server: Server, pid: int | None = None) -> float:
 
 
 async def under_load(
-    fault: str, server: Server, deed: Deed, tick: Callable[[], None] = lambda: None
+    fault: str,
+    server: Server,
+    deed: Deed,
+    tick: Callable[[], None] = lambda: None,
+    seconds: float = inf,
 ) -> Outcome:
     """Does something to a server while it serves `good`."""
-    outcome, load = Outcome(fault, tick=tick), Load(server.address)
+    outcome = Outcome(fault, tick=tick, end=monotonic() + seconds)
+    load = Load(server.address)
     await load.learn()
     running_load = asyncio.create_task(load.run())
     await asyncio.sleep(1)
@@ -87,11 +93,14 @@ def kills(times: int) -> Deed:
 
     async def deed(server: Server, _: Load, outcome: Outcome) -> None:
         for index in range(times):
+            if outcome.is_late:
+                break
             workers = await asyncio.to_thread(workers_of, server)
             pid = workers[index % len(workers)].pid
             os.kill(pid, signal.SIGKILL)
             outcome.recovery.append(await recovered(server, pid))
             outcome.tick()
+        outcome.fault += f" ({len(outcome.recovery)} times)"
 
     return deed
 
@@ -199,11 +208,20 @@ class Fault:
     options: tuple[str, ...] = ()
 
 
-def run(name: str, times: int, tick: Callable[[], None] = lambda: None) -> Outcome:
-    """Runs one fault."""
+def run(
+    name: str, times: int, tick: Callable[[], None] = lambda: None, seconds: float = inf
+) -> Outcome:
+    """Runs one fault.
+
+    Args:
+        name: Its name.
+        times: How often.
+        tick: Called after each time.
+        seconds: The time after which no worker is killed any more.
+    """
     fault = FAULTS[name]
     with running(*fault.options) as server:
-        return asyncio.run(under_load(name, server, fault.deed(times), tick))
+        return asyncio.run(under_load(name, server, fault.deed(times), tick, seconds))
 
 
 def _once(deed: Deed) -> Callable[[int], Deed]:
