@@ -1,4 +1,4 @@
-"""`python -m tests.faults [--kills N] [--seconds S] [NAME ...]`: every fault under load, and a table."""
+"""`python -m tests.faults [--kills N] [--seconds S] [NAME ...]`: faults under load, and a table."""
 
 import argparse
 import sys
