@@ -23,6 +23,7 @@ from adcaptum.service import logs
 from adcaptum.service.device import allocator
 from adcaptum.service.handlers.explainer import Explainer
 from adcaptum.service.handlers.joint.joint_explainer import JointExplainer
+from adcaptum.service.handlers.joint.joint_predictor import JointPredictor
 from adcaptum.service.handlers.predictor import Predictor
 from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.request_reader import RequestReader
@@ -159,7 +160,9 @@ class Server:
         reader = RequestReader(
             settings.max_image_pixels, settings.max_queue_bytes, engines.retry_seconds
         )
-        predictor = Predictor(self._catalogue, engines, metrics, reader)
+        predictor = Predictor(
+            self._catalogue, engines, metrics, reader, JointPredictor(engines, metrics)
+        )
         explainer = Explainer(
             self._catalogue,
             engines,

@@ -18,15 +18,17 @@ MOST_WARNINGS: Final = 16
 """The most warnings of an answer; one more says how many there are beside them."""
 
 
-def of_prediction(inputs: Inputs, outputs: Tensor) -> list[str]:
+def of_prediction(inputs: Inputs | None, outputs: Tensor) -> list[str]:
     """Returns the warnings of a prediction.
 
     Args:
-        inputs: The request's inputs.
+        inputs: The request's inputs; None: they are no texts.
         outputs: The model's outputs.
     """
     found = list(_of_outputs(outputs))
-    return found if inputs.texts is None else _bounded([*_cut_texts(inputs), *found])
+    if inputs is None or inputs.texts is None:
+        return found
+    return _bounded([*_cut_texts(inputs), *found])
 
 
 def of_explanation(

@@ -6,11 +6,13 @@ from typing import Any, Final
 from torch import Tensor
 
 from adcaptum.engine.errors import BudgetExceeded
+from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.attribution import Attribution
 from adcaptum.engine.vocabulary.evaluation import Evaluation
 from adcaptum.engine.vocabulary.flow import ask
 from adcaptum.service.answers.outcome import MethodFailure, Outcome
 from adcaptum.service.requests import budgets
+from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.pieces import Piece
 from adcaptum.service.runtime.planned_flow import FailedFlow, PlannedFlow
@@ -24,8 +26,8 @@ class PredictionPlan:
 
     __slots__ = ("_evaluation",)
 
-    def __init__(self, evaluation: Evaluation) -> None:
-        self._evaluation = evaluation
+    def __init__(self, read: Inputs) -> None:
+        self._evaluation = Evaluation(Given(read.tensors), arguments=read.arguments)
 
     def first(self) -> Sequence[PlannedFlow]:
         """Returns the one flow."""

@@ -3,13 +3,10 @@
 import asyncio
 from dataclasses import dataclass
 
-from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.scheduling.priority import Priority
-from adcaptum.engine.vocabulary.evaluation import Evaluation
-from adcaptum.service.answers import predictions, warnings
-from adcaptum.service.answers.model_parts import model_parts
 from adcaptum.service.handlers import admission, costs, responses
 from adcaptum.service.handlers.call import Call
+from adcaptum.service.handlers.joint.joint_predictor import JointPredictor
 from adcaptum.service.handlers.plans import PredictionPlan
 from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.request_reader import RequestReader
@@ -19,7 +16,6 @@ from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.requests.questions import output_options
 from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.runtime.work import Work
-from adcaptum.service.wire import tensor_writer
 from adcaptum.v1 import explanation_service_pb2 as pb
 
 
@@ -32,15 +28,17 @@ class Predictor:
         dispatcher: Runs the works.
         metrics: The counters of answers.
         reader: Reads requests.
+        joint: Answers requests that are answered jointly with others.
     """
 
     catalogue: Catalogue
     dispatcher: Dispatcher
     metrics: RequestMetrics
     reader: RequestReader
+    joint: JointPredictor
 
-    async def predict(self, request: pb.PredictRequest, call: Call) -> pb.PredictResponse:
-        """Evaluates a model.
+    async def predict(self, request: pb.PredictRequest, call: Call) -> bytes:
+        """Evaluates a model, and returns the answer, a `PredictResponse`, serialised.
 
         Raises:
             ServiceError: The request is wrong, or the server cannot serve it.
@@ -48,6 +46,9 @@ class Predictor:
         model = self.catalogue.find(request.model)
         if request.HasField("max_labels"):
             output_options.check_max_labels(request.max_labels, "max_labels")
+        answer = await self.joint.predict(request, model, call)
+        if answer is not None:
+            return answer
         read = await self.reader.prediction(request, model, call)
         work = self._submit(read, model, call)
         try:
@@ -58,20 +59,8 @@ class Predictor:
         if work.error is not None:
             raise work.error
         outputs = work.results[0].values
-        queued = responses.queue_seconds(work, call)
-        self.metrics.answered(model.name, "Predict", queued, work.compute_seconds)
-        response = pb.PredictResponse()
-        response.MergeFromString(model_parts(model).identity)
-        name = model.loaded.declaration.outputs[0].name
-        tensor_writer.write(response.outputs.add(), outputs, name, as_values=read.as_values)
-        most = request.max_labels or predictions.MOST_LABELS
-        predictions.write(response.predictions, model, outputs, most)
-        responses.write_timings(response.timings, work, call)
-        response.request_id = call.id
-        found = warnings.of_prediction(read, outputs)
-        if found:
-            response.warnings.extend(found)
-        return response
+        answer = responses.prediction(model, outputs, request.max_labels, read)
+        return responses.predicted(answer, model, work, call, self.metrics)
 
     def _submit(self, read: Inputs, model: ServedModel, call: Call) -> Work:
         deadline = admission.due(call, partial=False)
@@ -81,7 +70,7 @@ class Predictor:
             admission.check_time(cost, forecast, deadline, partial=False)
         work = Work(
             model,
-            PredictionPlan(Evaluation(Given(read.tensors), arguments=read.arguments)),
+            PredictionPlan(read),
             cost,
             finished=asyncio.get_running_loop().create_future(),
             arrival=call.arrival,

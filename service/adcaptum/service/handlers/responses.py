@@ -13,11 +13,14 @@ from adcaptum.service.answers import (
     warnings,
 )
 from adcaptum.service.answers.answer_form import answer_form
+from adcaptum.service.answers.model_parts import model_parts
 from adcaptum.service.answers.outcome import Outcome
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.handlers.identified_request import IdentifiedRequest
 from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.shared_computation import SharedComputation
+from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.runtime.cost import Forecast
 from adcaptum.service.runtime.work import Work
@@ -152,6 +155,44 @@ def of_call(
     else:
         write_timings(own.timings, work, call)
     # Serialised messages concatenate.
+    return answer + own.SerializeToString()
+
+
+def prediction(model: ServedModel, outputs: Tensor, most: int, read: Inputs | None = None) -> bytes:
+    """Writes a `PredictResponse`, serialised, without what its call has of its own.
+
+    Args:
+        model: The model.
+        outputs: Its outputs.
+        most: The most labels of an example; 0: as usual.
+        read: The inputs, where the answer may depend on their form.
+    """
+    response = pb.PredictResponse()
+    name = model.loaded.declaration.outputs[0].name
+    as_values = read is not None and read.as_values
+    tensor_writer.write(response.outputs.add(), outputs, name, as_values=as_values)
+    predictions.write(response.predictions, model, outputs, most or predictions.MOST_LABELS)
+    found = warnings.of_prediction(read, outputs)
+    if found:
+        response.warnings.extend(found)
+    return model_parts(model).identity + response.SerializeToString()
+
+
+def predicted(
+    answer: bytes, model: ServedModel, work: Work, call: Call, metrics: RequestMetrics
+) -> bytes:
+    """Counts a prediction, and returns it with what its call has of its own.
+
+    Args:
+        answer: The answer, serialised.
+        model: The model.
+        work: The work that found it.
+        call: The call.
+        metrics: The counters of answers.
+    """
+    metrics.answered(model.name, "Predict", queue_seconds(work, call), work.compute_seconds)
+    own = pb.PredictResponse(request_id=call.id)
+    write_timings(own.timings, work, call)
     return answer + own.SerializeToString()
 
 

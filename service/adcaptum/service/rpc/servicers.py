@@ -33,7 +33,7 @@ class ExplanationServicer(pb_grpc.ExplanationServiceServicer):
         self._explainer = explainer
         self._place = place
 
-    async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
+    async def Predict(self, request: pb.PredictRequest, context: Context) -> Any:
         """Evaluates a model."""
         return await self._predictor.predict(request, CALL.get())
 

@@ -1,7 +1,6 @@
 """The gatherer: joins requests that come at about the same time and are alike into one work each.
 
-All requests that have been gathered begin in one turn. What requests ask beside their inputs is
-read once (`request_templates`); the inputs of alike requests are read as one array. A request that
+All requests that have been gathered begin in one turn, alike ones as one work. A request that
 cannot be joined, or whose joint work fails, runs apart and has the answer, or the error, that it
 would have had alone.
 
@@ -9,29 +8,20 @@ All methods are for the event loop; a lane says where the works run.
 """
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Hashable, Sequence
 from functools import partial
 from time import monotonic
-from typing import Final
+from typing import Final, Generic, Protocol
 
 from adcaptum.service import logs
-from adcaptum.service.handlers import admission
-from adcaptum.service.handlers.identified_request import IdentifiedRequest
-from adcaptum.service.handlers.joint import likeness
 from adcaptum.service.handlers.joint.busy_rule import BusyRule
 from adcaptum.service.handlers.joint.gathering_rule import GatheringRule
 from adcaptum.service.handlers.joint.joint_computation import JointComputation
 from adcaptum.service.handlers.joint.joint_lanes import JointLane
-from adcaptum.service.handlers.joint.member import Member
-from adcaptum.service.handlers.joint.request_templates import RequestTemplates
-from adcaptum.service.handlers.plans import ExplanationPlan
-from adcaptum.service.handlers.request_metrics import RequestMetrics
+from adcaptum.service.handlers.joint.member import Member, R
 from adcaptum.service.handlers.shared_computations import SharedComputations
 from adcaptum.service.handlers.waiter import Waiter
-from adcaptum.service.requests.parsed_request import ParsedRequest
-from adcaptum.service.runtime.cost import Cost
-from adcaptum.service.runtime.work import Work
 
 LEAST_SECONDS: Final = 0.001
 """The shortest timer of the event loop; a shorter one would be none."""
@@ -50,49 +40,63 @@ Group = tuple[Hashable, int]
 """The common part of the members of one work: the question and the class."""
 
 
-class Gatherer:
-    """The gatherer of all requests that may be explained jointly."""
+class Joiner(Protocol[R]):
+    """A maker of joint works."""
+
+    def join(self, members: Sequence[Member[R]], lane: JointLane) -> JointComputation[R] | None:
+        """Starts the work of alike requests; None if it is too much for one.
+
+        Args:
+            members: The requests.
+            lane: The place where it runs.
+
+        Raises:
+            Exception: One of them is wrong, or the server cannot serve all of them.
+        """
+        ...
+
+
+class Gatherer(Generic[R]):
+    """The gatherer of requests that may be answered jointly, in one lane."""
 
     def __init__(
         self,
         lane: JointLane,
         rule: GatheringRule | BusyRule,
-        templates: RequestTemplates,
-        metrics: RequestMetrics,
+        joiner: Joiner[R],
     ) -> None:
         """Prepares it.
 
         Args:
             lane: Runs the works.
             rule: Says when a turn begins.
-            templates: What requests ask beside their inputs.
-            metrics: The counters of answers.
+            joiner: Makes one work of alike requests.
         """
-        self._metrics = metrics
         self._lane = lane
-        self._templates = templates
         self._rule = rule
-        self._gathered: dict[Group, list[Member]] = {}
-        self._keyed: SharedComputations[Member] = SharedComputations()
-        self._running: dict[Member, JointComputation] = {}
+        self._joiner = joiner
+        self._gathered: dict[Group, list[Member[R]]] = {}
+        self._keyed: SharedComputations[Member[R]] = SharedComputations()
+        self._running: dict[Member[R], JointComputation[R]] = {}
         self._timer: asyncio.Handle | None = None
         self._expected = 0.0
         self._stood_still = False
 
     def enter(
-        self, request: IdentifiedRequest, alike: Hashable, due: float | None
-    ) -> tuple[Member, Waiter]:
+        self, request: R, alike: Hashable, examples: int, due: float | None
+    ) -> tuple[Member[R], Waiter]:
         """Lets a request wait for the next turn, or for an identical one; may begin the turn.
 
         Args:
             request: The request.
             alike: What it has in common with requests that it may be joined with.
+            examples: The number of its examples.
             due: When its answer is due, on the monotonic clock; None: when it is ready.
         """
         same = self._keyed.find(request.key, request.priority)
         if same is not None:
             return same, same.join(due, joined=True)
-        member = Member(request, alike, likeness.examples(request.message))
+        member = Member(request, alike, examples)
         waiter = member.join(due, joined=False)
         self._gathered.setdefault((alike, request.priority), []).append(member)
         self._keyed.add(request.key, member)
@@ -105,7 +109,7 @@ class Gatherer:
             self._wait(due_turn - now)
         return member, waiter
 
-    def leave(self, member: Member, waiter: Waiter, reason: str) -> None:
+    def leave(self, member: Member[R], waiter: Waiter, reason: str) -> None:
         """Ends a call's wait; does nothing for others that wait for the same member.
 
         Args:
@@ -173,13 +177,13 @@ class Gatherer:
         self._stood_still = False
         self._begin_some(deque(groups.values()))
 
-    def _begin_some(self, groups: deque[list[Member]]) -> None:
+    def _begin_some(self, groups: deque[list[Member[R]]]) -> None:
         """Begins the works of some requests of a turn; the others' after a pass of the event loop.
 
         Args:
             groups: Alike requests, each list for one work; those that begin are taken out.
         """
-        joints: list[JointComputation] = []
+        joints: list[JointComputation[R]] = []
         end = monotonic() + BEGIN_SECONDS
         # Where rows wait, callers have their shares, and no work is of several of them.
         whole = self._lane.is_idle
@@ -203,14 +207,14 @@ class Gatherer:
             asyncio.get_running_loop().call_soon(self._begin_some, groups)
 
     def _begin(
-        self, members: list[Member], joints: list[JointComputation]
-    ) -> Sequence[list[Member]]:
+        self, members: list[Member[R]], joints: list[JointComputation[R]]
+    ) -> Sequence[list[Member[R]]]:
         """Makes the work of alike requests; returns parts of them to begin where it is too much.
 
         Callers are parted first: what one of them asks keeps no other waiting for long.
         """
         try:
-            joint = self._joint(members)
+            joint = self._joiner.join(members, self._lane)
         except Exception:  # noqa: BLE001  # whatever it is, the culprit alone will have it
             joint = None
         if joint is not None:
@@ -226,54 +230,10 @@ class Gatherer:
             return members[:middle], members[middle:]
         return ()
 
-    def _joint(self, members: list[Member]) -> JointComputation | None:
-        """Makes the work of alike requests; None if it is too much for one.
-
-        Raises:
-            Exception: One of them is wrong, or the server cannot serve all of them.
-        """
-        first = members[0].request
-        model = first.model
-        request = likeness.joined_inputs([member.request.message for member in members])
-        question = likeness.joined_question(
-            [member.request.question for member in members],
-            [member.examples for member in members],
-        )
-        parsed, cost = self._templates.read(
-            request, first, members[0].alike, question, len(members)
-        )
-        if not self._lane.takes(model, cost, members=len(members)):
-            return None
-        if _may_be_cut(parsed, cost, members):
-            return None
-        forecast = self._lane.forecast(model, cost, first.priority)
-        waiters = [waiter for member in members for waiter in member.waiters]
-        dues = [waiter.terms.due for waiter in waiters if waiter.terms.due is not None]
-        if dues:
-            admission.check_time(cost, forecast, min(dues), partial=False)
-        callers = dict[Hashable, int](Counter([member.request.call.caller for member in members]))
-        plan = ExplanationPlan(parsed)
-        work = Work(
-            model,
-            plan,
-            cost,
-            finished=asyncio.get_running_loop().create_future(),
-            arrival=min([member.request.call.arrival for member in members]),
-            priority=first.priority,
-            caller=(first.call.caller or None) if len(callers) == 1 else None,
-            seconds=forecast.seconds,
-            deadline=min(dues, default=None),
-            expires=False,
-            members=len(members),
-            ids=tuple([member.request.call.id for member in members]),
-        )
-        self._lane.submit(work, callers)
-        return JointComputation(members, parsed, plan, work, self._metrics)
-
-    def _finished(self, joint: JointComputation, _: object) -> None:
+    def _finished(self, joint: JointComputation[R], _: object) -> None:
         self._settle(joint)
 
-    def _settle(self, joint: JointComputation) -> None:
+    def _settle(self, joint: JointComputation[R]) -> None:
         """Gives each member its share; where that fails, all run apart."""
         due = self._rule.ended(joint.callers)
         try:
@@ -285,13 +245,13 @@ class Gatherer:
         if due and self._gathered:
             self._turn()
 
-    def _run_apart(self, member: Member) -> None:
+    def _run_apart(self, member: Member[R]) -> None:
         """Lets a request run apart from others, as if it had not been gathered."""
         self._running.pop(member, None)
         self._keyed.remove(member.request.key, member)
         member.settle(None)
 
-    def _forget_gathered(self, member: Member) -> None:
+    def _forget_gathered(self, member: Member[R]) -> None:
         group = (member.alike, member.priority)
         members = self._gathered.get(group, [])
         if member in members:
@@ -301,16 +261,9 @@ class Gatherer:
                 del self._gathered[group]
 
 
-def _by_caller(members: Sequence[Member]) -> Sequence[list[Member]]:
+def _by_caller(members: Sequence[Member[R]]) -> Sequence[list[Member[R]]]:
     """Divides members by their callers."""
-    found: dict[str, list[Member]] = {}
+    found: dict[str, list[Member[R]]] = {}
     for member in members:
         found.setdefault(member.request.call.caller, []).append(member)
     return list(found.values())
-
-
-def _may_be_cut(parsed: ParsedRequest, cost: Cost, members: Sequence[Member]) -> bool:
-    """Returns whether a member's rows may exceed its own budget, which would cut it short."""
-    largest = max([member.examples for member in members])
-    planned = sum(cost.planned_rows.values()) * largest / parsed.inputs.count
-    return 2 * planned > parsed.budget.max_rows / len(members)

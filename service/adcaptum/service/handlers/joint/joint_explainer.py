@@ -4,11 +4,12 @@ from collections.abc import Hashable
 
 from adcaptum.service.handlers import admission, responses
 from adcaptum.service.handlers.identified_request import IdentifiedRequest
+from adcaptum.service.handlers.joint import likeness
 from adcaptum.service.handlers.joint.busy_rule import BusyRule
+from adcaptum.service.handlers.joint.explanation_joiner import ExplanationJoiner
 from adcaptum.service.handlers.joint.gatherer import Gatherer
 from adcaptum.service.handlers.joint.gathering_rule import GatheringRule
 from adcaptum.service.handlers.joint.joint_lanes import LoopLane, ThreadLane
-from adcaptum.service.handlers.joint.likeness import likeness
 from adcaptum.service.handlers.joint.member import Member, Share
 from adcaptum.service.handlers.joint.request_templates import RequestTemplates
 from adcaptum.service.handlers.request_metrics import RequestMetrics
@@ -33,7 +34,7 @@ class JointExplainer:
         self._answers = answers
         self._templates = RequestTemplates()
         self._gatherers = tuple(
-            (lane, Gatherer(lane, rule, self._templates, metrics))
+            (lane, Gatherer(lane, rule, ExplanationJoiner(self._templates, metrics)))
             for lane, rule in (
                 (LoopLane(dispatcher), GatheringRule()),
                 (ThreadLane(dispatcher), BusyRule(lambda: dispatcher.device_threads + 1)),
@@ -52,14 +53,16 @@ class JointExplainer:
         call = request.call
         if request.partial and call.deadline is not None:
             return None
-        alike = likeness(request.message, request.model, request.question, call.nbytes)
+        alike = likeness.likeness(request.message, request.model, request.question, call.nbytes)
         if alike is None:
             return None
         gatherer = self._gatherer(request, alike)
         if gatherer is None:
             return None
         due = admission.due(call, partial=False)
-        member, waiter = gatherer.enter(request, alike, due)
+        member, waiter = gatherer.enter(
+            request, alike, likeness.examples(request.message.inputs), due
+        )
         try:
             await waiter.end()
             share = member.finished.result()
@@ -70,7 +73,9 @@ class JointExplainer:
         finally:
             gatherer.leave(member, waiter, call.end_reason)
 
-    def _gatherer(self, request: IdentifiedRequest, alike: Hashable) -> Gatherer | None:
+    def _gatherer(
+        self, request: IdentifiedRequest, alike: Hashable
+    ) -> Gatherer[IdentifiedRequest] | None:
         """Returns the gatherer for a request by its cost; None if it has to run apart."""
         cost = self._templates.cost(request, alike)
         for lane, gatherer in self._gatherers:
@@ -78,7 +83,7 @@ class JointExplainer:
                 return gatherer
         return None
 
-    def _written(self, member: Member, share: Share) -> bytes:
+    def _written(self, member: Member[IdentifiedRequest], share: Share) -> bytes:
         """Returns a member's answer, written once for all its calls."""
         if member.stored is not None:
             self._metrics.repeated(member.request.model.name, member.stored)

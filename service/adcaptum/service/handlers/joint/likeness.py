@@ -32,6 +32,10 @@ FORMS: Final = frozenset({None, "argmax", "label", "index"})
 """The forms of targets that stand for one output of each example."""
 
 
+Inputs = Sequence[tensor_pb2.Tensor]
+"""The inputs of a request."""
+
+
 class Form(NamedTuple):
     """The common part of alike questions.
 
@@ -59,15 +63,13 @@ def likeness(
         question: Its question.
         nbytes: Its size.
     """
-    if nbytes > MOST_BYTES or not model.checks.independent or model.loaded.text is not None:
-        return None
     form = _FORMS.get(question)
     if form is None:
         form = _FORMS[question] = _form(question)
     if form.asked is None:
         return None
-    shapes = _shapes(request, model)
-    if shapes is None or form.given not in (0, examples(request)):
+    shapes = input_shapes(request.inputs, model, nbytes)
+    if shapes is None or form.given not in (0, examples(request.inputs)):
         return None
     return model, form.asked, shapes
 
@@ -104,25 +106,23 @@ def _form(question: Question) -> Form:
 _FORMS: Final = WeakKeyDictionary[Question, Form]()
 
 
-def examples(request: pb.ExplainRequest) -> int:
-    """Returns the number of examples of a request with inputs; 0 if they have no shape."""
-    shape = request.inputs[0].shape
+def examples(inputs: Inputs) -> int:
+    """Returns the number of examples of some inputs; 0 if they have no shape."""
+    shape = inputs[0].shape
     return shape[0] if shape else 0
 
 
-def joined_inputs(requests: Sequence[pb.ExplainRequest]) -> pb.ExplainRequest:
-    """Joins the inputs of alike requests, in their order; the message has nothing else."""
-    first = requests[0]
-    if len(requests) == 1:
-        return first
-    made = pb.ExplainRequest()
-    for index, tensor in enumerate(first.inputs):
-        own = made.inputs.add()
-        own.name = tensor.name
-        own.datatype = tensor.datatype
-        own.data = b"".join([each.inputs[index].data for each in requests])
-        own.shape.append(sum([each.inputs[index].shape[0] for each in requests]))
+def joined_inputs(inputs: Sequence[Inputs]) -> Inputs:
+    """Joins the inputs of alike requests, in their order."""
+    if len(inputs) == 1:
+        return inputs[0]
+    made = []
+    for index, tensor in enumerate(inputs[0]):
+        own = tensor_pb2.Tensor(name=tensor.name, datatype=tensor.datatype)
+        own.data = b"".join([each[index].data for each in inputs])
+        own.shape.append(sum([each[index].shape[0] for each in inputs]))
         own.shape.extend(tensor.shape[1:])
+        made.append(own)
     return made
 
 
@@ -168,16 +168,23 @@ def _joined(
     return torch.tensor(values, dtype=torch.int64).view(-1, dims)
 
 
-def _shapes(request: pb.ExplainRequest, model: ServedModel) -> Hashable | None:
-    """Returns names, datatypes and shapes of an example's inputs; None where they are not plain.
+def input_shapes(inputs: Inputs, model: ServedModel, nbytes: int) -> Hashable | None:
+    """Returns names and shapes of an example's inputs; None where they may not be joined.
 
-    Only data of the declared datatype and of the length that the shape implies may be joined.
+    Only data of the declared datatype and of the length that the shape implies are.
+
+    Args:
+        inputs: The inputs.
+        model: Their model.
+        nbytes: The size of the request.
     """
+    if nbytes > MOST_BYTES or not model.checks.independent or model.loaded.text is not None:
+        return None
     declared = model.loaded.declaration.inputs
-    if len(request.inputs) != len(declared):
+    if len(inputs) != len(declared):
         return None
     found, count = [], 0
-    for message, each in zip(request.inputs, declared, strict=True):
+    for message, each in zip(inputs, declared, strict=True):
         if message.name not in ("", each.name) or message.datatype != each.datatype:
             return None
         dtype, shape = DATATYPES.get(message.datatype), tuple(message.shape)

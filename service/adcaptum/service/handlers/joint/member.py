@@ -1,21 +1,55 @@
-"""Members: requests that are explained jointly with others, and the calls that wait for them.
+"""Members: requests that are answered jointly with others, and the calls that wait for them.
 
 Identical requests are one member, with a waiter for each call.
 """
 
 import asyncio
 from collections.abc import Hashable
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from adcaptum.engine.scheduling.priority import Priority
-from adcaptum.service.handlers.identified_request import IdentifiedRequest
-from adcaptum.service.handlers.joint.joint_answers import JointAnswers
+from adcaptum.service.handlers.call import Call
 from adcaptum.service.handlers.waiter import Terms, Waiter
 from adcaptum.service.runtime.work import Work
 
 
+class Asked(Protocol):
+    """The part of a request that gathering it depends on."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Equal for requests that may share an answer; None: it shares nothing."""
+        ...
+
+    @property
+    def call(self) -> Call:
+        """Its call."""
+        ...
+
+    @property
+    def priority(self) -> Priority:
+        """Its class."""
+        ...
+
+
+R = TypeVar("R", bound=Asked)
+
+
+class MemberAnswers(Protocol):
+    """The answers of all members of a joint work."""
+
+    def write(self, first: int, count: int) -> bytes:
+        """Returns the answer of a member, serialised, without what each call has of its own.
+
+        Args:
+            first: The place of its first example.
+            count: The number of its examples.
+        """
+        ...
+
+
 class Share(NamedTuple):
-    """A member's share of a joint explanation.
+    """A member's share of a joint work.
 
     Attributes:
         answers: Writes the answers of all members.
@@ -23,26 +57,26 @@ class Share(NamedTuple):
         work: The work of all members.
     """
 
-    answers: JointAnswers
+    answers: MemberAnswers
     first: int
     work: Work
 
 
-class Member:
-    """A request among those of a joint explanation.
+class Member(Generic[R]):
+    """A request among those of a joint work.
 
     Attributes:
         request: The request.
         alike: What it has in common with requests that it may be joined with.
         examples: The number of its examples.
         waiters: The calls that wait for its answer.
-        finished: Its share, once the explanation has ended; None: it has to run apart.
+        finished: Its share, once the work has ended; None: it has to run apart.
         stored: Its answer in bytes, once it has been written and if it may be shared.
     """
 
     __slots__ = ("alike", "examples", "finished", "request", "stored", "waiters")
 
-    def __init__(self, request: IdentifiedRequest, alike: Hashable, examples: int) -> None:
+    def __init__(self, request: R, alike: Hashable, examples: int) -> None:
         self.request = request
         self.alike = alike
         self.examples = examples

@@ -18,7 +18,7 @@ class Asked:
     priority = Priority.INTERACTIVE
 
 
-def member() -> Member:
+def member() -> Member[Any]:
     return Member(cast("Any", Asked), "alike", 1)
 
 

@@ -12,9 +12,8 @@ from adcaptum.service.handlers.identified_request import IdentifiedRequest
 from adcaptum.service.handlers.joint import gatherer as module, gathering_rule
 from adcaptum.service.handlers.joint.gatherer import Gatherer
 from adcaptum.service.handlers.joint.gathering_rule import GatheringRule
-from adcaptum.service.handlers.joint.joint_computation import JointComputation
+from adcaptum.service.handlers.joint.joint_lanes import JointLane
 from adcaptum.service.handlers.joint.member import Member
-from adcaptum.service.handlers.joint.request_templates import RequestTemplates
 from adcaptum.service.handlers.waiter import Waiter
 from adcaptum.v1 import explanation_service_pb2 as pb, tensor_pb2
 
@@ -28,17 +27,23 @@ class Loop:
         """Nothing was submitted."""
 
 
-class Refusing(Gatherer):
-    """A gatherer that joins nothing, and records what it would have joined."""
+class Refuser:
+    """A joiner that joins nothing, and records what it would have joined."""
 
     def __init__(self) -> None:
-        self.rule, nothing = GatheringRule(), cast("Any", None)
-        super().__init__(cast("Any", Loop()), self.rule, RequestTemplates(), nothing)
         self.tried: list[str] = []
 
-    def _joint(self, members: Sequence[Member]) -> JointComputation | None:
+    def join(self, members: Sequence[Member[IdentifiedRequest]], lane: JointLane) -> None:
         self.tried.append("".join(member.request.call.caller for member in members))
-        return None
+
+
+class Refusing(Gatherer[IdentifiedRequest]):
+    """A gatherer whose joiner joins nothing."""
+
+    def __init__(self) -> None:
+        self.rule, joiner = GatheringRule(), Refuser()
+        self.tried = joiner.tried
+        super().__init__(cast("Any", Loop()), self.rule, joiner)
 
 
 def asked(caller: str) -> IdentifiedRequest:
@@ -47,10 +52,12 @@ def asked(caller: str) -> IdentifiedRequest:
     return IdentifiedRequest(message, nothing, nothing, None, call, Priority.INTERACTIVE)
 
 
-def enter(gatherer: Refusing, *requests: tuple[str, str]) -> list[tuple[Member, Waiter]]:
+def enter(
+    gatherer: Refusing, *requests: tuple[str, str]
+) -> list[tuple[Member[IdentifiedRequest], Waiter]]:
     """Gathers requests, by question and caller, and begins their turn."""
     gatherer.rule._goal = gatherer.rule.aim = len(requests)
-    return [gatherer.enter(asked(caller), alike, None) for alike, caller in requests]
+    return [gatherer.enter(asked(caller), alike, 1, None) for alike, caller in requests]
 
 
 @pytest.fixture(autouse=True)
