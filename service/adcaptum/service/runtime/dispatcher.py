@@ -145,6 +145,11 @@ class Dispatcher:
             lane.core.pace.value,
         )
 
+    def thread_seconds(self, model: ServedModel, cost: Cost) -> float:
+        """Estimates the time of a request's rows in device threads, if it has them for itself."""
+        lane = self._threads_lane
+        return self._wall(lane, lane.core.sizes.seconds(model, cost.rows, cost.row_bytes))
+
     def submit(self, work: Work) -> None:
         """Starts a work, if the limits allow it; in constant time, whatever the backlog.
 

@@ -13,8 +13,9 @@ from adcaptum.service.runtime.cost import Cost, Forecast
 from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.runtime.work import Work
 
-MOST_SECONDS: Final = 0.025
-"""The longest joint work in device threads, about a batch."""
+MOST_SECONDS: Final = 0.1
+"""The longest joint work in device threads. Its rows take turns with those of others, batch by
+batch; its members have their answers when all of its rows are evaluated."""
 
 MOST_BYTES: Final = 8 << 20
 """The most memory of a joint work."""
@@ -98,7 +99,7 @@ class ThreadLane:
         """Returns whether a work may run there; one that fills the bounds alone gains nothing."""
         if cost.plans_apart or cost.nbytes > MOST_BYTES:
             return False
-        seconds = self.forecast(model, cost, Priority.INTERACTIVE).seconds
+        seconds = self._dispatcher.thread_seconds(model, cost)
         return seconds * (2 if members == 1 else 1) <= MOST_SECONDS
 
     def step(self) -> None:
