@@ -52,7 +52,7 @@ REVIEWED = MappingProxyType(
         "front.passage.Passage.lost": "MOST_ATTEMPTS",
         "front.quarantine.Quarantine._until": "MOST digests",
         "front.server.Front._models": MODELS,
-        "handlers.joint.busy_rule.BusyRule._callers": UNDER_WAY,
+        "handlers.joint.busy_rule.BusyRule._askers": UNDER_WAY,
         "handlers.joint.gatherer.Gatherer._gathered": UNDER_WAY,
         "handlers.joint.gatherer.Gatherer._running": UNDER_WAY,
         "handlers.joint.joint_answers.JointAnswers._reasons": A_REQUEST,

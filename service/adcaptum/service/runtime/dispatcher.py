@@ -190,11 +190,6 @@ class Dispatcher:
         return not self._loop_lane.core.queue.has_work
 
     @property
-    def device_threads(self) -> int:
-        """The number of device threads."""
-        return self._threads
-
-    @property
     def threads_are_idle(self) -> bool:
         """True if no rows wait for device threads: those of new works are all evaluated next."""
         return not self._threads_lane.core.queue.has_work

@@ -101,7 +101,7 @@ class Gatherer(Generic[R]):
         self._gathered.setdefault((alike, request.priority), []).append(member)
         self._keyed.add(request.key, member)
         now = monotonic()
-        self._rule.arrive(now, request.call.caller)
+        self._rule.arrive(now, (request.call.caller, request.priority))
         due_turn = self._rule.due(now)
         if due_turn <= now:
             self._turn()
@@ -219,7 +219,7 @@ class Gatherer(Generic[R]):
             joint = None
         if joint is not None:
             joints.append(joint)
-            self._rule.begun(joint.callers)
+            self._rule.begun(joint.askers)
             self._running.update(dict.fromkeys(members, joint))
         elif len(members) == 1:
             self._run_apart(members[0])
@@ -235,7 +235,7 @@ class Gatherer(Generic[R]):
 
     def _settle(self, joint: JointComputation[R]) -> None:
         """Gives each member its share; where that fails, all run apart."""
-        due = self._rule.ended(joint.callers)
+        due = self._rule.ended(joint.askers)
         try:
             joint.settle(self._run_apart)
         except Exception:  # noqa: BLE001  # nobody else would answer the members

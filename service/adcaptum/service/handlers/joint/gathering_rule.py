@@ -21,7 +21,7 @@ Rules:
 No clock, thread or event loop: times come in as arguments, in seconds on any one clock.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from math import ceil
 from typing import Final
 
@@ -87,7 +87,7 @@ class GatheringRule:
         least, most = TURN_SECONDS
         return min(max(least, self._turn_seconds), most)
 
-    def arrive(self, now: float, caller: str = "") -> None:  # noqa: ARG002 - all callers are one
+    def arrive(self, now: float, asker: Hashable = None) -> None:  # noqa: ARG002 - all are one
         """Counts a request that has come."""
         if not self.gathered:
             self._first = now
@@ -145,10 +145,10 @@ class GatheringRule:
         """Learns how long a turn takes, from its begin to its last answer."""
         self._turn_seconds += LEARNING * (seconds - self._turn_seconds)
 
-    def begun(self, callers: Iterable[str]) -> None:
+    def begun(self, askers: Iterable[Hashable]) -> None:
         """Does nothing: turns are what counts."""
 
-    def ended(self, callers: Iterable[str]) -> bool:  # noqa: ARG002 - turns are what counts
+    def ended(self, askers: Iterable[Hashable]) -> bool:  # noqa: ARG002 - turns are what counts
         """Returns False: the end of a work makes no turn due."""
         return False
 

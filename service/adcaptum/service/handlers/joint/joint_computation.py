@@ -43,9 +43,9 @@ class JointComputation(Generic[R]):
         self.begun = monotonic()
 
     @property
-    def callers(self) -> set[str]:
-        """Those who asked."""
-        return {member.request.call.caller for member in self.members}
+    def askers(self) -> set[Hashable]:
+        """The callers of its members, each with its class."""
+        return {(each.request.call.caller, each.request.priority) for each in self.members}
 
     def settle(self, apart: Callable[[Member[R]], None]) -> None:
         """Gives each member its share of the results.

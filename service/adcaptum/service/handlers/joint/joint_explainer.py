@@ -37,7 +37,7 @@ class JointExplainer:
             (lane, Gatherer(lane, rule, ExplanationJoiner(self._templates, metrics)))
             for lane, rule in (
                 (LoopLane(dispatcher), GatheringRule()),
-                (ThreadLane(dispatcher), BusyRule(lambda: dispatcher.device_threads + 1)),
+                (ThreadLane(dispatcher), BusyRule()),
             )
         )
 
