@@ -7,6 +7,7 @@ EngineError
 │   ├── NotDifferentiable   no gradient reaches the place where it was asked for
 │   ├── NotPerRow           the output does not have one entry per row of the batch
 │   ├── ForwardExited       the model's forward raised what would end the process
+│   ├── NotDeterministic    the device cannot give the same bits each time
 │   └── UncoveredOperations a backward rule does not cover some operations
 └── BudgetExceeded      the rows allowed do not suffice for a first answer
 """
@@ -49,6 +50,10 @@ class NotPerRow(ModelError):
 
 class ForwardExited(ModelError):
     """The model's forward raised what would end the process, such as `SystemExit`."""
+
+
+class NotDeterministic(ModelError):
+    """The device has no kernel that gives the same bits each time for one of the operations."""
 
 
 class UncoveredOperations(ModelError):

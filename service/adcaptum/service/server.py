@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import disable_created_metrics
 from starlette.applications import Starlette
 
+from adcaptum.engine.execution.devices.device_errors import is_lasting
 from adcaptum.engine.scheduling.limits import Limits
 from adcaptum.service import logs
 from adcaptum.service.device import allocator
@@ -304,7 +305,12 @@ class Server:
         # After a failure of the engine nothing would answer them.
         await self._interceptor.drain(0.0 if self._failed else self._settings.drain_seconds)
 
-    def _crashed(self, _: BaseException) -> None:
+    def _crashed(self, error: BaseException) -> None:
+        if self._seat is not None and is_lasting(error):
+            # Its front sends the requests elsewhere, and reads in the journal whose rows ran.
+            logs.logger().error("the device is lost", device=self._settings.device)
+            sys.stderr.flush()
+            os._exit(1)
         self._failed = True
         self._termination.begin()
 

@@ -144,7 +144,7 @@ def test_a_number_is_a_baseline_of_a_layer(
 
 def drawn(model: LoadedModel, count: int, seed: int) -> Tensor:
     rows = model.backgrounds["measurements"]
-    source = generator(seed, STREAM, 0, torch.device("cpu"))
+    source = generator(seed, STREAM, 0)
     return rows[torch.randperm(len(rows), generator=source)[:count]]
 
 

@@ -7,11 +7,11 @@ from threading import Lock
 from typing import NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
-import torch
 from torch import nn
 
 from adcaptum.engine.errors import InvalidArgument
-from adcaptum.engine.execution.clock import batch_clock
+from adcaptum.engine.execution.devices.clock import batch_clock
+from adcaptum.engine.execution.devices.device_errors import is_out_of_memory
 from adcaptum.engine.execution.evaluator import Model, evaluate
 from adcaptum.engine.execution.flow_run import FlowRun
 from adcaptum.engine.execution.packing import RowRange
@@ -72,7 +72,9 @@ def explain(
         deterministic: Whether the answer is the same to the last bit each time, and that of a
             service on such a machine, whatever else runs and was learnt: on a CPU, with the same
             number of PyTorch's threads and the same `batch_rows`. Batches have `FORWARD_ROWS` rows
-            at most where it is not given, which costs speed where larger ones are faster.
+            at most where it is not given, which costs speed where larger ones are faster. On other
+            devices PyTorch's deterministic kernels are used, and `NotDeterministic` is raised where
+            there are none, or where the environment lacks cuBLAS' `CUBLAS_WORKSPACE_CONFIG`.
         memory: The cache of reference rows (DeepLIFT) of earlier calls with the same weights;
             deterministic answers do not use it. None: each call begins with an empty one.
 
@@ -209,8 +211,8 @@ def _evaluate_all(
         begin = clock() if measured else 0.0
         try:
             parts = evaluate(model, pieces, memory=memory)
-        except torch.OutOfMemoryError:
-            if rows == 1:
+        except (RuntimeError, MemoryError) as error:
+            if rows == 1 or not is_out_of_memory(error):
                 raise
             batch_sizer.out_of_memory(key, rows)
             continue

@@ -14,6 +14,8 @@ from adcaptum.engine.errors import (
     NotDifferentiable,
 )
 from adcaptum.engine.execution.backward import gradients, kept
+from adcaptum.engine.execution.devices.determinism import kernels, refusal
+from adcaptum.engine.execution.devices.device_errors import is_lasting, is_out_of_memory
 from adcaptum.engine.execution.model_errors import model_error, passed_through
 from adcaptum.engine.execution.objective import first_tensor, objective_of
 from adcaptum.engine.execution.packing import (
@@ -68,6 +70,26 @@ def evaluate(
         ModelError: If the model's output or layer is not of a form that can be explained.
         Exception: The model's own exceptions.
     """
+    first = slices[0].evaluation
+    same_bits = first.forward_rows is not None
+    if first.rows.like[0].is_cpu:
+        return _evaluated(model, slices, deduplicate, memory)
+    try:
+        with kernels(same_bits=same_bits):
+            return _evaluated(model, slices, deduplicate, memory)
+    except RuntimeError as error:
+        instead = refusal(error) if same_bits else None
+        if instead is None:
+            raise
+        raise instead from error
+
+
+def _evaluated(
+    model: Model,
+    slices: Sequence[RowRange],
+    deduplicate: Deduplicate | None,
+    memory: ReferenceMemory | None,
+) -> list[Part]:
     if slices[0].evaluation.forward_rows is not None:
         return [_in_own_forwards(model, piece) for piece in slices]
     try:
@@ -114,7 +136,7 @@ def _together(
         with interception or _NOTHING:
             enough = isinstance(first.target, Neuron) or not first.outputs
             output = _call(model, taps, [*inputs, *arguments], first, enough=enough)
-            objective = _followed(objective_of(first, taps, output, rows), interception)
+            objective = _followed(objective_of(first, taps, output, rows), inputs, interception)
         if shared is not None:
             objective = objective[shared.numbers]
         inside: tuple[Tensor, ...] = ()
@@ -260,15 +282,22 @@ def raised_by_model(error: BaseException) -> bool:
     """Returns whether an exception of `evaluate` is the model's own.
 
     It is if it came out of the model's forward or out of a backward pass, and is neither an error
-    of the engine's nor a lack of memory.
+    of the engine's nor a lack of memory or the end of a device.
     """
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if is_out_of_memory(error) or is_lasting(error):
         return False
     return passed_through(error, _OF_MODELS)
 
 
-def _followed(objective: Tensor, interception: Interception | None) -> Tensor:
-    """Returns the explained numbers, with a proxy's graph where autograd has none."""
+def _followed(
+    objective: Tensor, inputs: Sequence[Tensor], interception: Interception | None
+) -> Tensor:
+    """Returns the explained numbers on the inputs' device, with a proxy's graph without autograd's.
+
+    A model may compute its output, or the last part of it, elsewhere.
+    """
+    if objective.is_cpu is not inputs[0].is_cpu:
+        objective = objective.to(inputs[0].device)
     return objective if interception is None else interception.differentiable(objective)
 
 

@@ -70,7 +70,7 @@ def pack_arguments(slices: Sequence[RowRange]) -> list[object]:
             value = piece.evaluation.arguments.values[i]
             assert not isinstance(value, Shared), "equal keys have equal kinds of arguments"
             examples = piece.evaluation.rows.examples(piece.start, piece.stop)
-            parts.append(value.tensor.index_select(0, examples.to(value.tensor.device)))
+            parts.append(value.tensor.index_select(0, _there(examples, value.tensor)))
         packed.append(parts[0] if len(parts) == 1 else torch.cat(parts))
     return packed
 
@@ -97,7 +97,7 @@ def pack_references(slices: Sequence[RowRange], *, printed: bool = False) -> Ref
             both = torch.stack([index, examples], 1)
             distinct, number = both.unique(dim=0, return_inverse=True)
             chosen, example = distinct.unbind(1)
-            arguments = tuple(a.tensor[example.to(a.tensor.device)] for a in of_example)
+            arguments = tuple(a.tensor[_there(example, a.tensor)] for a in of_example)
             prints = _pair_prints(piece.evaluation, distinct) if printed else None
         elif len(references.tensors[0]) == 1:
             chosen, number, arguments = index[:1], index, ()
@@ -106,11 +106,16 @@ def pack_references(slices: Sequence[RowRange], *, printed: bool = False) -> Ref
             arguments = ()
         tensors = tuple([t.detach() for t in references.tensors])
         if of_example or len(tensors[0]) > 1:
-            tensors = tuple([t[chosen.to(t.device)] for t in tensors])
+            tensors = tuple([t[_there(chosen, t)] for t in tensors])
         if printed and not of_example:
             prints = tuple([references.prints[row] for row in chosen.tolist()])
         parts.append(ReferenceRows(tensors, arguments, number, prints))
     return ReferenceRows.joined(parts)
+
+
+def _there(index: Tensor, like: Tensor) -> Tensor:
+    """Returns an index of the CPU's on the device of a tensor; the copy is not waited for."""
+    return index if like.is_cpu else index.to(like.device, non_blocking=True)
 
 
 def _pair_prints(evaluation: Evaluation, pairs: Tensor) -> tuple[Hashable, ...]:

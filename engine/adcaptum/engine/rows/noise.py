@@ -9,7 +9,7 @@ from torch import Tensor
 
 from adcaptum.engine.rows.randomness import generator, normal
 from adcaptum.engine.rows.reduce import accumulator_dtype
-from adcaptum.engine.rows.sources import Rows, column
+from adcaptum.engine.rows.sources import Rows, column, copied
 
 # Streams: the purposes of draws.
 NOISE = 1
@@ -104,7 +104,7 @@ class Lines(Rows):
         made = []
         for i, (end, start) in enumerate(zip(self.ends, self.starts, strict=True)):
             of_examples = start if len(start) == 1 else start[e0:e1]
-            starts = of_examples[:, self.choices[s0:s1].to(start.device)]
+            starts = of_examples[:, self.choices[s0:s1].to(start.device, non_blocking=True)]
             ends = end[e0:e1, None]
             stdev = self.stdev[i] if isinstance(self.stdev, tuple) else self.stdev
             if stdev:
@@ -123,19 +123,18 @@ def draw_noise(seed: int, i: int, like: Tensor, first: int, end: int) -> Tensor:
     # Samples are addressed by blocks of a fixed size: a generator for each would cost more than
     # the numbers of a small one.
     block = max(1, min(_BLOCK, _BLOCK_NUMBERS // max(1, like[0].numel())))
-    shape = like[:1].expand(block, *like.shape[1:])
+    shape = block, *like.shape[1:]
     blocks = range(first // block, (end - 1) // block + 1)
     drawn = [normal(seed, NOISE + (i << 8), b, shape) for b in blocks]
     skipped = blocks[0] * block
-    return torch.cat(drawn)[first - skipped : end - skipped]
+    return copied(torch.cat(drawn)[first - skipped : end - skipped], like)
 
 
 def choose_lines(seed: int, first: int, samples: int, baselines: int) -> tuple[Tensor, Tensor]:
     """Draws, for each sample, a baseline's number and a fraction of the way, each (samples,)."""
-    cpu = torch.device("cpu")
     blocks = range(first // _BLOCK, (first + samples - 1) // _BLOCK + 1)
     drawn = [
-        torch.rand(_BLOCK, 2, generator=generator(seed, CHOICE, b, cpu), dtype=torch.float64)
+        torch.rand(_BLOCK, 2, generator=generator(seed, CHOICE, b), dtype=torch.float64)
         for b in blocks
     ]
     skipped = first - blocks[0] * _BLOCK

@@ -2,11 +2,13 @@
 
 The address is the request's seed, a stream (the purpose) and a sample's number. So an answer
 depends on the request alone: not on the other rows of a batch, on the cuts between batches, nor on
-an example's place among others. All examples of a request see the same draws
+an example's place among others, nor on the device. All examples of a request see the same draws
 (common random numbers).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -25,17 +27,20 @@ def address(seed: int, stream: int, sample: int) -> int:
     return state
 
 
-def generator(seed: int, stream: int, sample: int, device: torch.device) -> torch.Generator:
-    """Returns a generator on the device that begins at the address; the global one is unchanged."""
-    return torch.Generator(device=device).manual_seed(address(seed, stream, sample))
+def generator(seed: int, stream: int, sample: int) -> torch.Generator:
+    """Returns a generator that begins at the address; the global one is unchanged.
+
+    It draws on the CPU, whatever the rows are on: the generators of other devices give other
+    numbers, and an answer depends on the request alone.
+    """
+    return torch.Generator().manual_seed(address(seed, stream, sample))
 
 
-def normal(seed: int, stream: int, sample: int, like: Tensor) -> Tensor:
-    """Standard normal numbers of `like`'s shape, dtype and device."""
+def normal(seed: int, stream: int, sample: int, shape: Sequence[int]) -> Tensor:
+    """Standard normal numbers of a shape, float32 on the CPU."""
     # The kernels of other dtypes draw other numbers: drawn in float32, all dtypes agree.
-    source = generator(seed, stream, sample, like.device)
-    drawn = torch.randn(like.shape, generator=source, dtype=torch.float32, device=like.device)
-    return drawn.to(like.dtype)
+    source = generator(seed, stream, sample)
+    return torch.randn(*shape, generator=source, dtype=torch.float32, device="cpu")
 
 
 def keys(seed: int, stream: int, samples: Tensor) -> Tensor:

@@ -154,7 +154,9 @@ class _WeightedSums:
         count = self._rows.count
         if not self._sums:
             self._dtypes = [accumulator_dtype(t.dtype) for t in scaled]
-            self._weights = [self._reduce.weights.to(t.device, t.dtype) for t in wide]
+            self._weights = [
+                self._reduce.weights.to(t.device, t.dtype, non_blocking=True) for t in wide
+            ]
             if stop - start == len(self._rows):
                 # All rows at once, which is how small requests come.
                 shape = (count, stop // count)

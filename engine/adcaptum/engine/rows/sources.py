@@ -231,7 +231,8 @@ class Path(Rows):
         if len(slices) == 1 or any(rows.count > 1 for rows, _, _ in slices):
             return super().take_many(slices)
         lengths = torch.tensor([stop - start for _, start, stop in slices])
-        which = torch.repeat_interleave(torch.arange(len(slices)), lengths).to(first.ends[0].device)
+        which = torch.repeat_interleave(torch.arange(len(slices)), lengths)
+        which = which.to(first.ends[0].device, non_blocking=True)
         alphas = torch.cat([rows.alphas[start:stop] for rows, start, stop in slices])
         made = []
         for i, like in enumerate(first.ends):
@@ -244,6 +245,20 @@ class Path(Rows):
 def some(t: Tensor, start: int, stop: int) -> Tensor:
     """Entries start..stop of a tensor, in a new view only where they are not all."""
     return t if start == 0 and stop == t.shape[0] else t[start:stop]
+
+
+_FEWEST_PINNED_BYTES = 1 << 16
+
+
+def copied(numbers: Tensor, like: Tensor) -> Tensor:
+    """Numbers made on the CPU, in the dtype and on the device of another tensor.
+
+    The copy to a device is not waited for: a small one is staged by CUDA, a large one goes through
+    pinned memory.
+    """
+    if like.is_cuda and numbers.nbytes >= _FEWEST_PINNED_BYTES:
+        numbers = numbers.pin_memory()
+    return numbers.to(like.device, like.dtype, non_blocking=True)
 
 
 def column(numbers: Tensor, like: Tensor) -> Tensor:

@@ -60,7 +60,8 @@ class SideStream:
             self._own.synchronize()
         for part in parts:
             for made in tensors(part):
-                made.record_stream(self._default)
+                if made.is_cuda:  # a layer may give tensors of the processor
+                    made.record_stream(self._default)
         return parts
 
 

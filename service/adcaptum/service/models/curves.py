@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-import torch
-
+from adcaptum.engine.execution.devices.device_errors import is_out_of_memory
 from adcaptum.engine.execution.packing import RowRange
 from adcaptum.service.device.batch_memory import BatchMemory
 from adcaptum.service.models.checks import example_batch
@@ -74,8 +73,8 @@ def _curve(
         try:
             # The first run of a size chooses kernels and maps memory.
             seconds = min(batch_seconds(model, batch) for _ in range(2))
-        except torch.OutOfMemoryError:
-            if rows == 1:
+        except (RuntimeError, MemoryError) as error:
+            if rows == 1 or not is_out_of_memory(error):
                 raise
             break
         measured[rows] = seconds

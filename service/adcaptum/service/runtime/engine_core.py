@@ -12,7 +12,8 @@ Rules:
 4. A step notifies the event loop once per batch.
 5. Steps handle deadlines and cancellations between batches.
 6. An exception of a model, or of adding its results, fails its request and nothing else: the
-   evaluator turns `SystemExit` and `KeyboardInterrupt` into errors.
+   evaluator turns `SystemExit` and `KeyboardInterrupt` into errors. An error after which the device
+   answers no more is raised: it ends the process.
 """
 
 import threading
@@ -23,7 +24,8 @@ from typing import Final
 
 import torch
 
-from adcaptum.engine.execution.clock import batch_clock
+from adcaptum.engine.execution.devices.clock import batch_clock
+from adcaptum.engine.execution.devices.device_errors import is_lasting, is_out_of_memory
 from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.parts import Part
 from adcaptum.engine.scheduling.ledger import Ledger
@@ -190,21 +192,29 @@ class EngineCore:
         ended: list[Work],
         stream: Stream,
     ) -> list[Part] | None:
-        """Evaluates a batch; None if it failed."""
+        """Evaluates a batch; None if it failed.
+
+        Raises:
+            RuntimeError: The device is of no use to this process any more. The batch counts as
+                running, so that the journal keeps whose rows did it.
+        """
+        parts: list[Part] | None = None
         pieces = [job.payload.slice(start, stop) for job, start, stop in batch.slices]
         self.running.begin(model, batch, self.sizes.row_seconds(batch.key))
         try:
             module = model.module(pieces[0].evaluation)
             run = partial(evaluate, module, pieces, deduplicate=equal_rows, memory=model.references)
-            return stream.run(run)
-        except torch.OutOfMemoryError as error:
-            self._batch_metrics.out_of_memory(model)
-            self._fail(batch, error, self._scheduler.out_of_memory, ended)
-        except Exception as error:  # noqa: BLE001  # it is the culprit's answer
-            self._fail(batch, error, self._scheduler.split, ended)
-        finally:
-            self.running.end()
-        return None
+            parts = stream.run(run)
+        except Exception as error:
+            if is_lasting(error):
+                raise
+            end = self._scheduler.split
+            if is_out_of_memory(error):
+                self._batch_metrics.out_of_memory(model)
+                end = self._scheduler.out_of_memory
+            self._fail(batch, error, end, ended)
+        self.running.end()
+        return parts
 
     def _add_parts(self, batch: EngineBatch, parts: Sequence[Part], ended: list[Work]) -> None:
         """Adds the results of a batch to their evaluations."""

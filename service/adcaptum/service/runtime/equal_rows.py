@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from adcaptum.engine.execution.clock import batch_clock
+from adcaptum.engine.execution.devices.clock import batch_clock
 from adcaptum.engine.rows.distinct import Distinct, Duplicates
 from adcaptum.service.models.served_model import ServedModel
 

@@ -193,6 +193,52 @@ async def test_a_batch_that_does_not_fit_runs_again_in_parts(
     torch.testing.assert_close(one.results[0].values, expected(model[1], rows))
 
 
+@pytest.mark.parametrize(
+    "text", ["CUDA error: out of memory", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"]
+)
+async def test_so_does_one_that_a_library_of_the_device_has_no_memory_for(
+    engine: EngineRunner, model: tuple[ServedModel, Watched], text: str
+) -> None:
+    def watch(rows: Tensor) -> None:
+        if len(rows) > 4:
+            raise RuntimeError(text)
+
+    model[1].watch = watch
+    rows = torch.randn(33, 3)
+    one = work(model[0], outputs(rows))
+    engine.submit(one)
+    await one.finished
+    assert one.error is None
+    torch.testing.assert_close(one.results[0].values, expected(model[1], rows))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_an_error_after_which_the_device_answers_no_more_ends_the_engine(
+    model: tuple[ServedModel, Watched],
+) -> None:
+    crashes: list[BaseException] = []
+    crashed = asyncio.Event()
+
+    def note(error: BaseException) -> None:
+        crashes.append(error)
+        crashed.set()
+
+    def watch(rows: Tensor) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    model[1].watch = watch
+    engine = running(1, note)
+    one = work(model[0], outputs(torch.ones(2, 3)))
+    engine.submit(one)
+    await asyncio.wait_for(crashed.wait(), 10)
+    await stop(engine)
+    assert "device-side assert" in str(crashes[0])
+    # Its journal keeps whose rows ran, for the supervisor of a worker.
+    assert len(engine.core.running) == 1
+    # Until the process ends, requests are answered so that they are sent elsewhere.
+    assert isinstance(one.error, Unavailable)
+
+
 async def test_what_does_not_fit_is_hardly_ever_tried_again(
     engine: EngineRunner, model: tuple[ServedModel, Watched]
 ) -> None:

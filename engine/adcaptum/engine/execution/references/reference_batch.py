@@ -148,4 +148,4 @@ def _of_each(rows: Tensor, index: Tensor) -> Tensor:
     """Returns the row of each example."""
     if rows.shape[0] == 1:
         return rows if index.shape[0] == 1 else rows.expand(index.shape[0], *rows.shape[1:])
-    return rows[index.to(rows.device)]
+    return rows[index if rows.is_cpu else index.to(rows.device, non_blocking=True)]

@@ -160,12 +160,11 @@ def _draw(seed: int, first: int, strata: Tensor, features: int) -> Tensor:
 
     Stratum k of n holds q from k / 2n to (k + 1) / 2n; with the complements they cover 0 to 1.
     """
-    cpu = torch.device("cpu")
     drawn = torch.stack(
         [
             torch.rand(
                 features + 1,
-                generator=generator(seed, _STREAM, first + i, cpu),
+                generator=generator(seed, _STREAM, first + i),
                 dtype=torch.float64,
             )
             for i in range(len(strata))

@@ -155,10 +155,9 @@ class ShapleyValueSampling:
 
 def _ranks(seed: int, first: int, pairs: int, features: int) -> Tensor:
     """Draws orders and their reverses as each feature's place, int32 (2 * pairs, features)."""
-    cpu = torch.device("cpu")
     drawn = torch.stack(
         [
-            torch.randperm(features, generator=generator(seed, _STREAM, first + i, cpu))
+            torch.randperm(features, generator=generator(seed, _STREAM, first + i))
             for i in range(pairs)
         ]
     )

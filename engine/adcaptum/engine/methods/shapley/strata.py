@@ -31,7 +31,6 @@ from adcaptum.engine.rows.randomness import address, generator
 Sampling = Literal["kernel", "leverage"]
 
 _STREAM = 21
-_CPU = torch.device("cpu")
 _MOST_STRATA = 64
 # More coalitions of a size than this count as this many.
 _MANY = 1e15
@@ -63,7 +62,7 @@ class PairedSample:
             seed: The request's seed.
             sampling: The rule of a size's share.
         """
-        source = generator(seed, _STREAM, 0, _CPU)
+        source = generator(seed, _STREAM, 0)
         layers = _Layers.of(features, sampling)
         whole, left = layers.whole(pairs)
         groups = [[size] for size in range(whole)] + layers.groups(whole, left)

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from torch import Tensor, nn
 
-from adcaptum.engine.execution.clock import batch_clock
+from adcaptum.engine.execution.devices.clock import batch_clock
 from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.packing import RowRange
 from adcaptum.service.models.checks import Checks, example_batch

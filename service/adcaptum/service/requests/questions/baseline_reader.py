@@ -146,7 +146,7 @@ class BaselineReader:
         if not 1 <= count <= len(rows):
             raise InvalidRequest(f"{field}.count", f"{count}; must be from 1 to {len(rows)}")
         _check_features(rows, values, field)
-        source = generator(self.seed, STREAM, 0, torch.device("cpu"))
+        source = generator(self.seed, STREAM, 0)
         drawn = torch.randperm(len(rows), generator=source)[:count]
         return rows[drawn.to(rows.device)]
 
