@@ -2,8 +2,9 @@
 
 Each step is a process of its own with its own time limit, and prints JSON lines; the runner adds
 them to `build/gpu-check.jsonl` (or the file that GPU_CHECK_OUT names) as they come, so that a step
-that hangs or a machine that is taken away loses nothing that was measured before. Without a CUDA
-device the steps run on the processor, smaller: to know that they work.
+that hangs or a machine that is taken away loses nothing that was measured before. All steps
+together take `SECONDS` at most (or GPU_CHECK_SECONDS). Without a CUDA device the steps run on the
+processor, smaller: to know that they work.
 """
 
 from __future__ import annotations
@@ -17,28 +18,35 @@ from time import perf_counter
 from typing import Any, Final
 
 STEPS: Final = {
-    "ceilings": 60,
-    "marked": 120,
-    "precision": 90,
-    "registry": 120,
-    "rates": 120,
-    "mixed": 90,
-    "memory": 60,
-    "bad_ids": 60,
-    "served": 150,
+    "ceilings": 30,
+    "marked": 60,
+    "precision": 75,
+    "rates": 90,
+    "registry": 60,
+    "mixed": 60,
+    "memory": 45,
+    "failures": 90,
+    "served": 110,
 }
 """The steps, in order, and how long each may take, in seconds."""
+
+SECONDS: Final = 420.0
+"""The time for all of them."""
+
+LEAST_SECONDS: Final = 5
+"""The least time for a step; with less left it is not begun."""
 
 
 def main() -> int:
     """Runs the steps named on the command line, or all of them."""
     out = Path(os.environ.get("GPU_CHECK_OUT", "build/gpu-check.jsonl"))
     out.parent.mkdir(parents=True, exist_ok=True)
+    end = perf_counter() + float(os.environ.get("GPU_CHECK_SECONDS", SECONDS))
     failed = []
     with out.open("a") as file:
         for step in sys.argv[1:] or STEPS:
             begin = perf_counter()
-            code = _run(step, file)
+            code = _run(step, file, min(STEPS[step], int(end - begin)))
             seconds = round(perf_counter() - begin, 1)
             _add(file, {"step": step, "exit": code, "seconds": seconds})
             if code:
@@ -47,10 +55,12 @@ def main() -> int:
     return len(failed)
 
 
-def _run(step: str, file: Any) -> int | str:
+def _run(step: str, file: Any, seconds: int) -> int | str:
+    if seconds < LEAST_SECONDS:
+        return "no time is left"
     command = [sys.executable, "-u", "-m", f"tests.gpu.{step}"]
     with subprocess.Popen(
-        ["timeout", "--kill-after=5", str(STEPS[step]), *command],
+        ["timeout", "--kill-after=5", str(seconds), *command],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},

@@ -1,54 +1,70 @@
-"""Independence of rows, and distances from float64 on the processor, with TF32 on and off."""
+"""Independence of rows, chosen variants and distances from float64, with TF32 on and off."""
 
 from __future__ import annotations
 
+import sys
 from copy import deepcopy
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-from tests.gpu.subjects import DEVICE, networks, off, rows_of, tell
+from adcaptum.engine.execution.packing import RowRange
+from adcaptum.engine.rows.sources import Given
+from adcaptum.engine.vocabulary.evaluation import Evaluation
+from adcaptum.service.device.float32 import InTF32, evaluate
+from adcaptum.service.models import checks
+from adcaptum.service.models.declaration import Runtime
+from adcaptum.service.models.layouts import choice
+from tests.gpu.subjects import DEVICE, ON_GPU, off, rows_of, tell
+from tests.gpu.usual import loaded, usual_networks
+
+ROWS: Final = 16
 
 
-def main() -> None:
-    """Prints them for each network."""
-    for name, (network, shape) in networks().items():
-        rows = rows_of(shape, 33)
-        truth = _answers(deepcopy(network).double(), rows, torch.device("cpu"))
-        own = deepcopy(network).to(DEVICE)
-        for tf32 in (False, True):
-            torch.backends.cuda.matmul.allow_tf32 = tf32
-            torch.backends.cudnn.allow_tf32 = tf32
-            outputs, gradients = _answers(own, rows, DEVICE)
-            alone = torch.cat([_answers(own, rows[i : i + 1], DEVICE)[0] for i in range(5)])
+def main() -> int:
+    """Prints them for each network; fails if the rows of one seem to depend on each other."""
+    dependent = []
+    for name, (network, shape) in usual_networks().items():
+        rows = rows_of(shape, ROWS)
+        with torch.no_grad():
+            truth = deepcopy(network).double()(rows.double() if rows.is_floating_point() else rows)
+        for precision in ("as loaded", "tf32"):
+            model = loaded(name, network, shape, Runtime(precision=precision))
+            checked = checks.check(model)
+            variant = choice.choose(model, checked, 0.025)
+            if not checked.independent:
+                dependent.append(name)
             tell(
                 network=name,
-                tf32=tf32,
-                outputs_off=off(outputs, truth[0]),
-                gradients_off=off(gradients, truth[1]),
-                alone_against_batch=off(alone, outputs[:5]),
+                precision=precision,
+                independent=checked.independent,
+                dependence=checked.dependence,
+                differentiable=checked.differentiable,
+                variant=variant.name,
+                distance=variant.distance._asdict(),
+                rounding=variant.trials.rounding._asdict(),
+                rows_per_second=dict(variant.trials.rows_per_second),
+                refused=dict(variant.trials.failures),
             )
+        for module in (network, InTF32(network)):
+            found = _outputs(module, rows)
+            alone = torch.cat([_outputs(module, rows[i : i + 1]) for i in range(4)])
+            tell(
+                network=name,
+                tf32=isinstance(module, InTF32) and ON_GPU,
+                outputs_off=off(found, truth),
+                alone_against_batch=off(alone, found[:4]),
+            )
+        network.cpu()
+    tell(dependent=dependent)
+    return len(dependent)
 
 
-def _answers(network: nn.Module, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The outputs, and the gradients of the first with respect to the first parameters' input."""
-    dtype = next(network.parameters()).dtype
-    x = rows.to(device)
-    seen: list[Tensor] = []
-    if rows.is_floating_point():
-        x = x.to(dtype).requires_grad_()
-        outputs = network(x)
-        return outputs.detach(), torch.autograd.grad(outputs[:, 0].sum(), x)[0]
-
-    def keep(_: nn.Module, __: object, output: Tensor) -> Tensor:
-        seen.append(output.detach().requires_grad_())
-        return seen[-1]
-
-    handle = network.get_submodule("embedding").register_forward_hook(keep)
-    outputs = network(x)
-    handle.remove()
-    return outputs.detach(), torch.autograd.grad(outputs[:, 0].sum(), seen[0])[0]
+def _outputs(module: nn.Module, rows: Tensor) -> Tensor:
+    whole = Evaluation(Given((rows.to(DEVICE),)))
+    return evaluate(module, [RowRange(whole, 0, len(rows))])[0].values
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

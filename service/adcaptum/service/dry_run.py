@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import torch
 
-from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.flow_run import FlowRun
 from adcaptum.engine.execution.packing import RowRange
 from adcaptum.engine.execution.pending import Pending
 from adcaptum.service.answers import results as method_results, statuses
+from adcaptum.service.device.float32 import evaluate
 from adcaptum.service.errors import InvalidRequest, ServiceError, Unsupported
 from adcaptum.service.handlers.plans import ExplanationPlan
 from adcaptum.service.models.curves import Curve, best_rows

@@ -112,7 +112,34 @@ class Metrics:
         self.out_of_memory = counter(
             "out_of_memory_total", "Device batches that ran out of memory.", ("model",)
         )
-        self.device_memory = gauge("device_memory_bytes", "Device memory in use.", ("device",))
+        by_device = ("device",)
+        self.device_memory = gauge("device_memory_bytes", "Device memory in use.", by_device)
+        self.device_reserved = gauge(
+            "device_memory_reserved_bytes",
+            "Device memory that PyTorch holds, in use or for later.",
+            by_device,
+        )
+        self.device_retries = gauge(
+            "device_allocation_retries",
+            "Times that device memory ran out and PyTorch gave back what it held for later.",
+            by_device,
+        )
+        self.device_busy_seconds = counter(
+            "device_busy_seconds_total",
+            "Time of the device that batches took: of a processor that of each thread, of an "
+            "accelerator that in which at least one ran.",
+            by_device,
+        )
+        self.device_launch_seconds = counter(
+            "device_launch_seconds_total",
+            "Time in which threads packed and launched batches of an accelerator.",
+            by_device,
+        )
+        self.device_wait_seconds = counter(
+            "device_wait_seconds_total",
+            "Time in which threads waited for batches that they had launched.",
+            by_device,
+        )
 
     def _histogram(
         self, name: str, text: str, labels: Sequence[str], buckets: Sequence[float] = SECONDS

@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import disable_created_metrics
 from starlette.applications import Starlette
 
+from adcaptum.engine.execution.devices.determinism import WORKSPACE, WORKSPACE_VALUE
 from adcaptum.engine.execution.devices.device_errors import is_lasting
 from adcaptum.engine.scheduling.limits import Limits
 from adcaptum.service import logs
@@ -323,6 +324,9 @@ def _usable(name: str) -> torch.device:
     """
     try:
         device = torch.device(name)
+        if device.type == "cuda":
+            # For deterministic requests; cuBLAS reads it when it is first used.
+            os.environ.setdefault(WORKSPACE, WORKSPACE_VALUE)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]

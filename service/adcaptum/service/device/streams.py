@@ -16,12 +16,14 @@ Rules, on CUDA:
 """
 
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from adcaptum.engine.execution.parts import Part
+from adcaptum.service.metrics import Metrics
 
 CUDA_THREADS = 2
 """The device threads of a CUDA device: the batch of one runs while the other prepares the next."""
@@ -46,18 +48,24 @@ class Here:
 class SideStream:
     """A stream of CUDA, of one device thread."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, metrics: Metrics) -> None:
+        self._launch = metrics.device_launch_seconds.labels(str(device))
+        self._wait = metrics.device_wait_seconds.labels(str(device))
         self._own = torch.cuda.Stream(device)
         self._default = torch.cuda.default_stream(device)
 
     def run(self, batch: Callable[[], list[Part]]) -> list[Part]:
         """Runs a batch to its end."""
+        begin = perf_counter()
         self._own.wait_stream(self._default)
         try:
             with torch.cuda.stream(self._own):
                 parts = batch()
         finally:
+            launched = perf_counter()
             self._own.synchronize()
+            self._launch.inc(launched - begin)
+            self._wait.inc(perf_counter() - launched)
         for part in parts:
             for made in tensors(part):
                 if made.is_cuda:  # a layer may give tensors of the processor
@@ -68,9 +76,14 @@ class SideStream:
 HERE = Here()
 
 
-def stream(device: torch.device) -> Stream:
-    """Returns the stream of a new device thread."""
-    return SideStream(device) if device.type == "cuda" else HERE
+def stream(device: torch.device, metrics: Metrics) -> Stream:
+    """Returns the stream of a new device thread.
+
+    Args:
+        device: The device.
+        metrics: The counters of the time of launching and waiting.
+    """
+    return SideStream(device, metrics) if device.type == "cuda" else HERE
 
 
 def tensors(part: Part) -> Sequence[Tensor]:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from adcaptum.engine.errors import ModelError
-from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.packing import RowRange
 from adcaptum.engine.execution.taps import layer_shapes
 from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.arguments import Arguments, PerExample
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Output, Site
 from adcaptum.service import logs
+from adcaptum.service.device.float32 import evaluate
 from adcaptum.service.models.declaration import DeclarationError
 from adcaptum.service.models.failure_reason import ModelFailure, failure_reason, without_paths
 from adcaptum.service.models.loading import LoadedModel

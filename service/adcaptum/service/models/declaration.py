@@ -11,7 +11,7 @@ from adcaptum.v1 import explain_spec_pb2
 
 Kind = Literal["image", "text", "tabular", "tensor"]
 OutputKind = Literal["logits", "probabilities", "values"]
-Precision = Literal["as loaded", "float32", "bfloat16", "float16"]
+Precision = Literal["as loaded", "float32", "tf32", "bfloat16", "float16"]
 MemoryFormat = Literal["auto", "as loaded", "channels last"]
 
 ZERO: Final = "zero"
@@ -122,7 +122,8 @@ class Runtime:
 
     Attributes:
         precision: The precision to compute with. Another one than the model's own changes the
-            numbers and is therefore the owner's choice.
+            numbers and is therefore the owner's choice. With `tf32` the weights stay in float32,
+            and CUDA may round products to TF32; elsewhere it is the model as loaded.
         memory_format: The place of images' channels in memory; `auto`: the faster one.
         fold_batch_norm: Permission to fold batch norms into the layers before them, where that is
             faster.

@@ -1,6 +1,7 @@
 """Metrics of device batches, with the lookup of each label done once."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import torch
@@ -43,10 +44,14 @@ class BatchMetrics:
     def __init__(self, metrics: Metrics, device: torch.device) -> None:
         self._metrics = metrics
         self._children: dict[tuple[str, str], _Children] = {}
+        self._busy = metrics.device_busy_seconds.labels(str(device))
         if device.type == "cuda":
-            metrics.device_memory.labels(str(device)).set_function(
-                lambda: torch.cuda.memory_allocated(device)
-            )
+            for gauge, read in (
+                (metrics.device_memory, torch.cuda.memory_allocated),
+                (metrics.device_reserved, torch.cuda.memory_reserved),
+                (metrics.device_retries, _retries),
+            ):
+                gauge.labels(str(device)).set_function(partial(read, device))
 
     def observe(
         self,
@@ -84,6 +89,10 @@ class BatchMetrics:
         children.total.inc(batch.rows)
         children.capacity.set(batch.capacity)
 
+    def busy(self, seconds: float) -> None:
+        """Counts the part of the device's time that a batch took."""
+        self._busy.inc(seconds)
+
     def wasted(self, model: ServedModel, reason: str, rows: int) -> None:
         """Counts wasted rows."""
         if rows:
@@ -92,3 +101,8 @@ class BatchMetrics:
     def out_of_memory(self, model: ServedModel) -> None:
         """Counts a batch that did not fit into memory."""
         self._metrics.out_of_memory.labels(model.name).inc()
+
+
+def _retries(device: torch.device) -> int:
+    """Returns how often the allocator has given back what it kept, because memory ran out."""
+    return int(torch.cuda.memory_stats(device).get("num_alloc_retries", 0))

@@ -272,7 +272,8 @@ class Dispatcher:
     def start(self, threads: Threads) -> None:
         """Starts the device threads; a later call starts others in their place."""
         torch.set_num_threads(1)
-        self._threads = threads.device
+        # Threads of an accelerator share its time.
+        self._threads = threads.device if self._device.type == "cpu" else 1
         self._threads_lane.start(threads)
         if self._watch_timer is None:
             self._watch()

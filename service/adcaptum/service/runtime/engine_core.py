@@ -24,14 +24,15 @@ from typing import Final
 
 import torch
 
-from adcaptum.engine.execution.devices.clock import batch_clock
 from adcaptum.engine.execution.devices.device_errors import is_lasting, is_out_of_memory
-from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.parts import Part
 from adcaptum.engine.scheduling.ledger import Ledger
 from adcaptum.engine.scheduling.request import Request
 from adcaptum.engine.scheduling.scheduler import Scheduler
+from adcaptum.service.device.batch_cost import BatchCost
 from adcaptum.service.device.batch_memory import BatchMemory
+from adcaptum.service.device.float32 import evaluate
+from adcaptum.service.device.host_copies import in_memory
 from adcaptum.service.device.intra_op import IntraOp
 from adcaptum.service.device.streams import HERE, Stream
 from adcaptum.service.metrics import Metrics
@@ -92,7 +93,8 @@ class EngineCore:
         self._device = device
         self._batch_metrics = BatchMetrics(metrics, device)
         self._memory = BatchMemory.of(device)
-        self._notify = notify
+        self._cost = BatchCost(device)
+        self._deliver = notify
         self._planning = planning
         self._equal_rows = EqualRowsByModel(device)
 
@@ -138,6 +140,16 @@ class EngineCore:
             self.pace.observe(begin, monotonic(), cost, more=self.queue.has_work)
         return batch
 
+    def _notify(self, ended: Sequence[Work], advanced: Sequence[Work]) -> None:
+        """Notifies the event loop, which finds all numbers in the processor's memory."""
+        if self._device.type != "cpu":
+            results = in_memory([work.results for work in ended])
+            for work, own in zip(ended, results, strict=True):
+                work.results = own
+            for work in advanced:
+                work.to_memory()
+        self._deliver(ended, advanced)
+
     def _pause_seconds(self, arrived: Arrivals) -> float:
         return arrived.wait(self.sizes, busy=bool(self.running))
 
@@ -149,8 +161,7 @@ class EngineCore:
         """
         kind, alone = batch_kind(batch.key), self._is_idle and not _is_deterministic(batch)
         threads = self.intra_op.begin(kind, batch.rows, alone=alone)
-        clock, ended = batch_clock(self._device), list[Work]()
-        begin, cost = monotonic(), clock()
+        ended, begin, cost_of = list[Work](), monotonic(), self._cost.begin()
         works = list(dict.fromkeys([piece.job.payload.work for piece in batch.slices]))
         model = works[0].model
         row_seconds = self.sizes.row_seconds(batch.key)
@@ -159,13 +170,14 @@ class EngineCore:
             work.computing.begin(begin)
         begun = self._memory.begin()
         parts = self._evaluate(model, batch, equal_rows, ended, stream)
-        nbytes, end, cost = self._memory.end(begun), monotonic(), clock() - cost
+        nbytes, end, cost = self._memory.end(begun), monotonic(), cost_of()
         for work in works:
             work.computing.end(end)
         if parts is None:
             self._notify(ended, [])
             return 0.0
         alone = alone and self._is_idle
+        self._batch_metrics.busy(cost)
         cost *= self.intra_op.end(kind, batch.rows, threads, end - begin, alone=alone)
         self._add_parts(batch, parts, ended)
         with self._condition:

@@ -60,6 +60,7 @@ class EngineRunner:
         )
         self.works: dict[Work, None] = {}
         self._device = setup.device
+        self._metrics = setup.metrics
         self._loop = setup.loop
         self._loop_thread = get_ident()
         self._crashed = setup.crashed

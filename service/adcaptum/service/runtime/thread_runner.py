@@ -79,7 +79,7 @@ class ThreadRunner(EngineRunner):
     def _run(self) -> None:
         torch.set_num_threads(self.core.intra_op.usual)
         try:
-            stream = streams.stream(self._device)
+            stream = streams.stream(self._device, self._metrics)
             while self._step(stream):
                 pass
         except BaseException as error:

@@ -23,6 +23,7 @@ from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.engine.scheduling.request import Request
 from adcaptum.engine.vocabulary.evaluation import FORWARD_ROWS
 from adcaptum.service.device.busy_time import BusyTime
+from adcaptum.service.device.host_copies import in_memory
 from adcaptum.service.errors import ModelRaised
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.cost import Cost
@@ -239,6 +240,13 @@ class Work:
                 return
         self.error = self._named(error)
         self._end()
+
+    def to_memory(self) -> None:
+        """Brings the best answers so far into the processor's memory."""
+        with self.lock:
+            for flow in self.running:
+                if flow.execution.best is not None:
+                    (flow.execution.best,) = in_memory([flow.execution.best])
 
     def release(self) -> None:
         """Drops the references back to an ended work, so that reference counts free its tensors."""

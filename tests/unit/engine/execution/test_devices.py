@@ -17,7 +17,7 @@ from adcaptum.engine.errors import NotDeterministic
 from adcaptum.engine.execution.devices import determinism
 from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.packing import RowRange
-from adcaptum.engine.rows import noise
+from adcaptum.engine.rows import noise, sources
 from adcaptum.engine.rows.noise import Noisy
 from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Output
@@ -113,7 +113,7 @@ def test_every_device_has_the_random_numbers_of_the_cpu(monkeypatch: pytest.Monk
     given = torch.randn(2, 4)
     near = Noisy((given,), (torch.ones(1, 1),), seed=3, first=5, samples=7, antithetic=True)
     copies: list[Tensor] = []
-    own = noise.copied
+    own = sources.copied
 
     def copied(numbers: Tensor, like: Tensor) -> Tensor:
         copies.append(numbers)

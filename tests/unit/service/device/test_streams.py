@@ -118,7 +118,7 @@ async def test_a_batch_that_does_not_fit_into_memory_runs_again_in_halves(told: 
 
 def test_a_processor_has_no_streams() -> None:
     part = Part(torch.ones(1))
-    assert streams.stream(CPU).run(lambda: [part]) == [part]
+    assert streams.stream(CPU, Metrics()).run(lambda: [part]) == [part]
     given = torch.ones(2)
     assert tensors.to_device(given, CPU) is given
 

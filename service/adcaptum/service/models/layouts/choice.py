@@ -64,7 +64,7 @@ def choose(model: LoadedModel, checks: Checks, target_batch_seconds: float) -> M
         checks: The facts found about it.
         target_batch_seconds: The longest that a batch may take.
     """
-    options = TransformOptions.of(model.declaration.runtime, model.module)
+    options = TransformOptions.of(model.declaration.runtime, model.module, model.device)
     try:
         return _Choice(model, checks, options, target_batch_seconds).made()
     except Exception as error:  # noqa: BLE001  # a model that cannot be copied serves as loaded

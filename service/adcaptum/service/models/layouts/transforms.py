@@ -9,6 +9,7 @@ from typing import Final
 import torch
 from torch import nn
 
+from adcaptum.service.device.float32 import InTF32
 from adcaptum.service.models.declaration import Runtime
 from adcaptum.service.models.layouts.folding import Pair, folded
 from adcaptum.service.models.layouts.precision import DTYPES, InPrecision, own_dtype
@@ -17,6 +18,7 @@ AS_LOADED: Final = "as loaded"
 FOLDED: Final = "folded"
 CHANNELS_LAST: Final = "channels last"
 BOTH: Final = "folded, channels last"
+TF32: Final = "tf32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Transforms:
     Attributes:
         folded: Whether batch norms are folded into the layers before them.
         channels_last: Whether the channels of images come last in memory.
-        precision: The dtype to compute with; empty: the model's own.
+        precision: The precision to compute with; empty: the model's own.
     """
 
     folded: bool = False
@@ -56,7 +58,9 @@ class Transforms:
         if self.channels_last:
             steps.append(_channels_last)
         if self.precision:
-            steps.append(lambda made: InPrecision(made, DTYPES[self.precision]))
+            tf32 = self.precision == TF32
+            dtype = DTYPES.get(self.precision, torch.float32)
+            steps.append(InTF32 if tf32 else lambda made: InPrecision(made, dtype))
         for step in steps:
             module = step(module)
         return module
@@ -67,7 +71,7 @@ class TransformOptions:
     """The transforms that the owner of a model allows or demands.
 
     Attributes:
-        precision: The dtype to compute with; empty: the model's own.
+        precision: The precision to compute with; empty: the model's own.
         channels_last: The memory formats to try: each says whether channels come last.
         fold: Whether to try folding.
     """
@@ -77,8 +81,8 @@ class TransformOptions:
     fold: bool
 
     @classmethod
-    def of(cls, runtime: Runtime, module: nn.Module) -> "TransformOptions":
-        """Reads a declaration, leaving out what makes no difference to this model."""
+    def of(cls, runtime: Runtime, module: nn.Module, device: torch.device) -> "TransformOptions":
+        """Reads a declaration, leaving out what makes no difference to this model or device."""
         images = any(isinstance(part, nn.Conv2d) for part in module.modules())
         formats = {
             "auto": (False, True) if images else (False,),
@@ -86,7 +90,9 @@ class TransformOptions:
             "channels last": (True,),
         }
         dtype = DTYPES.get(runtime.precision)
-        other = dtype is not None and dtype != own_dtype(module)
+        own = own_dtype(module)
+        tf32 = runtime.precision == TF32 and own is torch.float32 and device.type == "cuda"
+        other = tf32 or (dtype is not None and dtype != own)
         return cls(
             precision=runtime.precision if other else "",
             channels_last=formats[runtime.memory_format],

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 from torch import Tensor, nn
 
 from adcaptum.engine.execution.devices.clock import batch_clock
-from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.packing import RowRange
+from adcaptum.service.device.float32 import evaluate
 from adcaptum.service.models.checks import Checks, example_batch
 from adcaptum.service.models.loading import LoadedModel
 
