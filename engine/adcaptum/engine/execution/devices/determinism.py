@@ -8,8 +8,7 @@ cuBLAS without `CUBLAS_WORKSPACE_CONFIG`, then raises an error instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 import torch
@@ -38,25 +37,25 @@ def kernels(*, same_bits: bool) -> AbstractContextManager[None]:
     return _SWITCH.held(on=same_bits)
 
 
-@contextmanager
-def _chosen(same_bits: bool) -> Iterator[None]:
-    if not same_bits:
-        yield
-        return
-    cudnn = torch.backends.cudnn
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-        cudnn.deterministic,
-        cudnn.benchmark,
-    )
-    torch.use_deterministic_algorithms(mode=True)
-    cudnn.deterministic, cudnn.benchmark = True, False
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        cudnn.deterministic, cudnn.benchmark = before[2:]
+class _Deterministic(AbstractContextManager[None]):
+    """PyTorch's setting for the same bits each time; as before afterwards."""
+
+    def __enter__(self) -> None:
+        cudnn = torch.backends.cudnn
+        self._before = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            cudnn.deterministic,
+            cudnn.benchmark,
+        )
+        torch.use_deterministic_algorithms(mode=True)
+        cudnn.deterministic, cudnn.benchmark = True, False
+
+    def __exit__(self, *_: object) -> None:
+        mode, warn_only, deterministic, benchmark = self._before
+        torch.use_deterministic_algorithms(mode, warn_only=warn_only)
+        torch.backends.cudnn.deterministic = deterministic
+        torch.backends.cudnn.benchmark = benchmark
 
 
 def refusal(error: RuntimeError) -> NotDeterministic | None:
@@ -75,4 +74,4 @@ def refusal(error: RuntimeError) -> NotDeterministic | None:
     return None
 
 
-_SWITCH: Final = ProcessSwitch(_chosen)
+_SWITCH: Final = ProcessSwitch(lambda on: _Deterministic() if on else nullcontext())

@@ -6,8 +6,8 @@ threads run side by side. A switch lets those run together that want the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from threading import Condition, Lock
 from typing import Final
 
@@ -37,19 +37,22 @@ class ProcessSwitch:
         self._entry = Lock()
         self._left = Condition()
 
-    @contextmanager
-    def held(self, *, on: bool) -> Iterator[None]:
-        """Holds the setting in a position."""
+    def held(self, *, on: bool) -> AbstractContextManager[None]:
+        """Returns what holds the setting in a position."""
+        return _Held(self, on)
+
+    def enter(self, *, on: bool) -> None:
+        """Holds the setting in a position, until `leave`."""
         while not self._enter(on):
             pass
-        try:
-            yield
-        finally:
-            with self._left:
-                self._holders -= 1
-                if not self._holders:
-                    self._set.close()
-                    self._left.notify_all()
+
+    def leave(self) -> None:
+        """Holds it no more."""
+        with self._left:
+            self._holders -= 1
+            if not self._holders:
+                self._set.close()
+                self._left.notify_all()
 
     def _enter(self, on: bool) -> bool:
         """Waits for a position for some time; returns whether it is held."""
@@ -61,3 +64,17 @@ class ProcessSwitch:
                 self._on = on
             self._holders += 1
             return True
+
+
+class _Held(AbstractContextManager[None]):
+    """One hold of a switch."""
+
+    def __init__(self, switch: ProcessSwitch, on: bool) -> None:
+        self._switch = switch
+        self._on = on
+
+    def __enter__(self) -> None:
+        self._switch.enter(on=self._on)
+
+    def __exit__(self, *_: object) -> None:
+        self._switch.leave()
