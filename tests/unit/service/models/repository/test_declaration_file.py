@@ -113,7 +113,10 @@ def test_a_number_is_a_default_baseline(
         (
             "[limits]",
             "[runtime]\nprecision = 'int8'\n[limits]",
-            "runtime.precision: 'int8' is not one of 'as loaded', 'float32', 'bfloat16', 'float16'",
+            (
+                "runtime.precision: 'int8' is not one of 'as loaded', 'float32', 'tf32', "
+                "'bfloat16', 'float16'"
+            ),
         ),
         (
             "[limits]",
