@@ -58,7 +58,7 @@ def main() -> int:
         )
     else:
         name, network, shape = "mlp", mlp().eval().requires_grad_(False), (30,)
-    noted = Noted(network)
+    noted = Noted(network).eval()
     model = loaded(name, noted, shape)
     rows = rows_of(shape, 2).to(DEVICE)
     explicand = Explicand.of(rows, target=0, baselines=0.0)

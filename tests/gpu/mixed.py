@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from adcaptum.engine import METHODS, Explicand, Site, explain
+from adcaptum.engine import INPUT, METHODS, Explicand, Site, explain
 from adcaptum.service.models import checks
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.work import Work
@@ -106,7 +106,7 @@ def _explicand(
     rows = rows.to(dtype) if rows.is_floating_point() else rows
     masks = METHODS[asked.method].traits.feature_masks
     mask = (torch.arange(rows[0].numel()) % 6).view(1, *shape).to(device) if masks else None
-    at = Site("") if rows.is_floating_point() else Site("embedding")
+    at = INPUT if rows.is_floating_point() else Site("embedding")
     return Explicand.of(
         rows, target=asked.seed % 3, baselines=0, feature_mask=mask, seed=asked.seed, at=at
     )

@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from adcaptum.engine import METHODS, Explicand, Method, Site, explain
+from adcaptum.engine import INPUT, METHODS, Explicand, Method, Site, explain
 from adcaptum.engine.methods.gradients.smooth_grad import SmoothGrad
 from adcaptum.engine.methods.paths.integrated_gradients import IntegratedGradients
 from tests.gpu.subjects import DEVICE, ON_GPU, rows_of, synchronise, tell, timed
@@ -104,7 +104,7 @@ def _learnt(
     """Runs long requests by the learnt sizes; returns their share of the best rate."""
     count, steps = (64, 512) if ON_GPU else (2, 32)
     explicand = Explicand.of(
-        rows_of(shape, count).to(DEVICE), target=0, baselines=0, at=at or Site("")
+        rows_of(shape, count).to(DEVICE), target=0, baselines=0, at=at or INPUT
     )
     sizes: list[int] = []
     rate = 0.0
@@ -153,7 +153,7 @@ def _method(name: str) -> Method:
 
 
 def _explain(network: nn.Module, rows: Tensor, name: str, at: Site | None) -> None:
-    explicand = Explicand.of(rows, target=0, baselines=0, at=at or Site(""))
+    explicand = Explicand.of(rows, target=0, baselines=0, at=at or INPUT)
     explain(network, _method(name), explicand, batch_rows=256)
 
 

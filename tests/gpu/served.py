@@ -16,24 +16,47 @@ from typing import Any, Final
 from urllib.request import urlopen
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from adcaptum.service.models import loading
+from adcaptum.service.models.repository import stored_models
 from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb, method_pb2, model_pb2
 from tests.benchmarks.load import Load, Served
 from tests.benchmarks.processes import finish_load, model_repository, start_load
-from tests.gpu.subjects import DEVICE, ON_GPU, tell
+from tests.gpu.subjects import DEVICE, ON_GPU, tell, timed
 
 SECONDS: Final = 4.0 if ON_GPU else 1.5
 SHAPES: Final = {"cells": (1, 30), "digits": (1, 1, 8, 8), "cnn": (1, 3, 32, 32)}
+SIZES: Final = (64, 256, 1024) if ON_GPU else (8, 32)
+STEPS: Final = 50
+"""The rows that integrated gradients take by default."""
+
 PATH: Final = "/adcaptum.v1.ExplanationService/"
 
 
 def main() -> int:
     """Prints them."""
-    with model_repository() as repository, _server(repository) as (address, http):
+    with model_repository() as repository:
+        ceilings = {model: _ceiling(repository, model) for model in SHAPES}
+        return _measure(repository, ceilings)
+
+
+def _measure(repository: Path, ceilings: dict[str, float]) -> int:
+    with _server(repository) as (address, http):
         for model in SHAPES:
+            rows = 0.0
             for method, clients in (("saliency", 1), ("saliency", 32), ("integrated_gradients", 8)):
                 load = _load(address, "Explain", model, clients, method)
-                _tell(model, method, clients, finish_load(start_load(load)))
+                served = finish_load(start_load(load))
+                _tell(model, method, clients, served)
+                rows = STEPS * served.rate  # of the last one
+            tell(
+                model=model,
+                integrated_gradients_rows_per_second=round(rows),
+                ceiling_rows_per_second=round(ceilings[model]),
+                of_the_ceiling=round(rows / ceilings[model], 3),
+            )
             _tell(model, "predict", 1, finish_load(start_load(_load(address, "Predict", model, 1))))
             beside = start_load(_load(address, "Explain", model, 8, "integrated_gradients"))
             _tell(
@@ -45,11 +68,28 @@ def main() -> int:
             finish_load(beside)
         with urlopen(f"http://{http}/metrics") as answer:
             lines = answer.read().decode().splitlines()
-        wanted = ("device_memory", "event_loop_lag", "batch_capacity")
+        wanted = ("device_", "event_loop_lag", "batch_capacity")
         for line in lines:
             if any(word in line for word in wanted) and not line.startswith("#"):
                 tell(metric=line)
     return 0
+
+
+def _ceiling(repository: Path, name: str) -> float:
+    """Returns the rows per second of bare gradients on the device, in the best of some batches."""
+    stored = stored_models.open_model(repository / name)
+    version = stored.versions[stored.default_version]
+    module = loading.load(stored, version, DEVICE, ("tests.benchmarks",)).module
+    best = 0.0
+    for size in SIZES:
+        rows = torch.randn(size, *SHAPES[name][1:], device=DEVICE)
+
+        def gradient(rows: Tensor = rows) -> None:
+            x = rows.detach().requires_grad_()
+            torch.autograd.grad(module(x)[:, 0].sum(), x)
+
+        best = max(best, size / timed(gradient, seconds=0.2))
+    return best
 
 
 @contextmanager
