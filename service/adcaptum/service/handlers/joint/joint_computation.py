@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from time import monotonic
 from typing import Generic
 
-from adcaptum.service.errors import ServiceError
+from adcaptum.service.errors import ServiceError, Unavailable
 from adcaptum.service.handlers import admission
 from adcaptum.service.handlers.joint.joint_lanes import JointLane
 from adcaptum.service.handlers.joint.member import Member, MemberAnswers, R, Share
@@ -51,14 +51,16 @@ class JointComputation(Generic[R]):
         """Gives each member its share of the results.
 
         If the work, or a part of it, has failed, each member runs apart, so that only the culprit
-        fails.
+        fails; unless the server, or the model, answers nobody any longer.
 
         Args:
             apart: Called with each member that has to run apart.
         """
         error = self.work.error
-        if isinstance(error, ServiceError) and len(self.members) == 1:
-            self.members[0].fail(error)
+        alone = isinstance(error, ServiceError) and len(self.members) == 1
+        if error is not None and (alone or isinstance(error, Unavailable)):
+            for member in self.members:
+                member.fail(error)
             return
         answers = None if error is not None else self.answers()
         first = 0

@@ -17,8 +17,8 @@ MOST_SECONDS: Final = 0.1
 """The longest joint work in device threads. Its rows take turns with those of others, batch by
 batch; its members have their answers when all of its rows are evaluated."""
 
-MOST_BYTES: Final = 8 << 20
-"""The most memory of a joint work."""
+MOST_BYTES: Final = 4 << 20
+"""The most memory of a joint work in device threads; the event loop writes its answers."""
 
 
 class JointLane(Protocol):
