@@ -99,7 +99,8 @@ class ExplanationJoiner:
         parsed, cost = self._templates.read(
             message, first, members[0].alike, question, len(members)
         )
-        if not lane.takes(first.model, cost, members=len(members)):
+        callers = len({member.request.call.caller for member in members})
+        if not lane.takes(first.model, cost, members=len(members), callers=callers):
             return None
         if _may_be_cut(parsed, cost, members):
             return None

@@ -17,6 +17,9 @@ MOST_SECONDS: Final = 0.1
 """The longest joint work in device threads. Its rows take turns with those of others, batch by
 batch; its members have their answers when all of its rows are evaluated."""
 
+MOST_SHARED_SECONDS: Final = 0.025
+"""The same of several callers, about a batch: what one of them asks keeps no other waiting."""
+
 MOST_BYTES: Final = 4 << 20
 """The most memory of a joint work in device threads; the event loop writes its answers."""
 
@@ -29,13 +32,14 @@ class JointLane(Protocol):
         """True if no rows wait there: those of new works are all evaluated next."""
         ...
 
-    def takes(self, model: ServedModel, cost: Cost, *, members: int) -> bool:
+    def takes(self, model: ServedModel, cost: Cost, *, members: int, callers: int = 1) -> bool:
         """Returns whether a work may run there.
 
         Args:
             model: The model.
             cost: Its cost.
             members: The number of requests of which it is the sum.
+            callers: The number of their callers.
         """
         ...
 
@@ -70,7 +74,6 @@ class LoopLane:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self.forecast = dispatcher.forecast
-        self.takes = dispatcher.runs_in_loop
         self.submit = dispatcher.submit_to_loop
         self.step = dispatcher.step_loop
         self.cancel = dispatcher.cancel
@@ -79,6 +82,17 @@ class LoopLane:
     def is_idle(self) -> bool:
         """True if no rows wait there."""
         return self._dispatcher.loop_is_idle
+
+    def takes(
+        self,
+        model: ServedModel,
+        cost: Cost,
+        *,
+        members: int,
+        callers: int = 1,  # noqa: ARG002 - such works are short
+    ) -> bool:
+        """Returns whether a work may run there."""
+        return self._dispatcher.runs_in_loop(model, cost, members=members)
 
 
 class ThreadLane:
@@ -95,12 +109,13 @@ class ThreadLane:
         """True if no rows wait there."""
         return self._dispatcher.threads_are_idle
 
-    def takes(self, model: ServedModel, cost: Cost, *, members: int) -> bool:
+    def takes(self, model: ServedModel, cost: Cost, *, members: int, callers: int = 1) -> bool:
         """Returns whether a work may run there; one that fills the bounds alone gains nothing."""
         if cost.plans_apart or cost.nbytes > MOST_BYTES:
             return False
+        most = MOST_SECONDS if callers == 1 else MOST_SHARED_SECONDS
         seconds = self._dispatcher.thread_seconds(model, cost)
-        return seconds * (2 if members == 1 else 1) <= MOST_SECONDS
+        return seconds * (2 if members == 1 else 1) <= most
 
     def step(self) -> None:
         """Does nothing: threads begin works when they are submitted."""

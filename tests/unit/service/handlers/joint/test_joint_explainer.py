@@ -146,3 +146,15 @@ async def test_a_model_that_answers_nobody_fails_all_members_once(service: Servi
         found = await asyncio.gather(*tasks[1:], return_exceptions=True)
     assert [type(each) for each in found] == [Unavailable] * 3
     assert service.engines.joined == [{"a": 1}, {"a": 3}]
+
+
+async def test_callers_share_short_works_alone(service: Service) -> None:
+    service.engines.add(service.model, {"forward": {1: 5e-3}, "gradient": {1: 5e-3}})
+    tasks = [service.ask(number) for number in range(9)]
+    tasks += [service.ask(number, caller="b") for number in range(9, 11)]
+    await asyncio.sleep(0)
+    service.go.release(100)
+    async with asyncio.timeout(20):
+        await asyncio.gather(*tasks)
+    assert [sum(each.values()) for each in service.engines.joined if len(each) > 1] == []
+    assert {"a": 8} in service.engines.joined
