@@ -42,6 +42,7 @@ from adcaptum.service.processes.journal import Journal
 from adcaptum.service.processes.place import Place
 from adcaptum.service.processes.seat import Seat
 from adcaptum.service.rpc import health, listening, status
+from adcaptum.service.rpc.frames.server import FrameServer
 from adcaptum.service.rpc.interceptors import Interceptor
 from adcaptum.service.rpc.listening import CannotStart
 from adcaptum.service.rpc.repository_servicer import RepositoryServicer
@@ -179,9 +180,8 @@ class Server:
             options=listening.options(settings),
             maximum_concurrent_rpcs=listening.most_calls(settings),
         )
-        pb_grpc.add_ExplanationServiceServicer_to_server(
-            ExplanationServicer(self._catalogue, predictor, explainer, self._place), grpc_server
-        )
+        servicer = ExplanationServicer(self._catalogue, predictor, explainer, self._place)
+        pb_grpc.add_ExplanationServiceServicer_to_server(servicer, grpc_server)
         repository_grpc.add_RepositoryServiceServicer_to_server(
             RepositoryServicer(self._catalogue, self._place), grpc_server
         )
@@ -202,6 +202,7 @@ class Server:
         await self._health.set_server(serving=False)
         await grpc_server.start()
         http_server.start()
+        frames = await self._take_frames(servicer)
         loader = ModelLoader(
             settings,
             self._catalogue,
@@ -220,6 +221,7 @@ class Server:
             await loading
         whole = await engines.stop(THREAD_SECONDS)
         await grpc_server.stop(grace=0.5)
+        frames.stop()
         await http_server.stop()
         reader.close()
         watch.stop()
@@ -243,6 +245,15 @@ class Server:
         http_server = http.HttpServer(app, listening.http_listener(self._settings))
         port = grpc_server.add_insecure_port(f"{host}:{self._settings.port}")
         return http_server, {"grpc": f"{host}:{port}", "http": f"{host}:{http_server.port}"}
+
+    async def _take_frames(self, servicer: ExplanationServicer) -> FrameServer:
+        """Serves frames where this process is a worker."""
+        handlers = servicer.framed()
+        surrounded = {name: self._interceptor.wrap(each, name) for name, each in handlers.items()}
+        frames = FrameServer(surrounded, self._settings.max_message_bytes)
+        if self._seat is not None:
+            await frames.listen(self._seat.frames_socket)
+        return frames
 
     def _log(self, event: str, **facts: object) -> None:
         logs.logger().info(self._event.format(event), **facts)

@@ -25,6 +25,7 @@ def main() -> None:
         worker=told["seat"]["worker"],
         socket=Path(told["seat"]["socket"]),
         http_socket=Path(told["seat"]["http_socket"]),
+        frames_socket=Path(told["seat"]["frames_socket"]),
         journal=Path(told["seat"]["journal"]),
         supervisor=told["seat"]["supervisor"],
         quarantined=tuple(told["seat"]["quarantined"]),

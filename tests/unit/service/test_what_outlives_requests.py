@@ -91,6 +91,10 @@ REVIEWED = MappingProxyType(
         "models.row_forecasts.RowForecasts._logs": "methods times 21 powers of two of tolerances",
         "requests.questions.preparations.Preparations._known": "MOST_SHAPES of MOST_BYTES",
         "requests.questions.resolved_questions.ResolvedQuestions._known": "MOST_BYTES",
+        "rpc.frames.client.FrameClient._waiting": UNDER_WAY,
+        "rpc.frames.server.FrameConnection._tasks": UNDER_WAY,
+        "rpc.frames.server.FrameServer._connections": "fronts: the operator's number",
+        "supervisor.worker_link.WorkerLink._calls": "the methods of the services",
         "wire.typed_values._Walk.elements": A_REQUEST,
         "rpc.web.exposition.Exposition._next": "one entry a format of Prometheus",
         "rpc.health.Health._serving": MODELS,
@@ -124,7 +128,6 @@ REVIEWED = MappingProxyType(
         "supervisor.slot.Slot._others": WORKERS,
         "supervisor.supervisor.Supervisor._tasks": WORKERS,
         "supervisor.supervisor.Supervisor.slots": WORKERS,
-        "supervisor.worker_process.WorkerProcess._calls": "methods of the protocol",
         "supervisor.worker_process.WorkerProcess.keys": UNDER_WAY,
         "wire.method_specs._cached": "MOST_CACHED entries of MOST_CACHED_BYTES, serialised",
     }

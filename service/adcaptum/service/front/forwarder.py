@@ -12,7 +12,7 @@ Rules:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 from typing import Any, Final
@@ -26,6 +26,7 @@ from adcaptum.service.front.passage import Passage
 from adcaptum.service.front.quarantine import Quarantine
 from adcaptum.service.front.router import Router
 from adcaptum.service.front.worker_answer import WorkerAnswer, is_draining, is_loss
+from adcaptum.service.rpc.frames.client import Answered
 from adcaptum.service.supervisor.worker_process import WorkerProcess
 
 MOST_ATTEMPTS: Final = 3
@@ -70,7 +71,7 @@ class Forwarder:
         while True:
             async with self._worker(passage) as process:
                 try:
-                    answer: bytes = await self._start(passage, process, streamed=False)
+                    answer, _ = await self._send(passage, process)
                 except grpc.aio.AioRpcError as error:
                     lost, passage.is_lost = error, is_loss(error)
                 except asyncio.CancelledError:
@@ -91,7 +92,7 @@ class Forwarder:
         lost: grpc.aio.AioRpcError | None
         while True:
             async with self._worker(passage) as process:
-                call = self._start(passage, process, streamed=True)
+                call = self._open(passage, process)
                 try:
                     async for event in call:
                         yield event
@@ -107,13 +108,15 @@ class Forwarder:
                     call.cancel()
             await self._after(passage, process, lost)
 
-    def _start(self, passage: Passage, process: WorkerProcess, *, streamed: bool) -> Any:
-        deadline = passage.call.deadline
-        seconds = None if deadline is None else deadline - monotonic()
-        if seconds is not None and seconds <= 0:
-            raise DeadlineExceeded("the deadline came before the answer")
-        make: Callable[..., Any] = process.call(passage.path, streamed=streamed)
-        return make(passage.raw, timeout=seconds, metadata=passage.metadata)
+    def _send(self, passage: Passage, process: WorkerProcess) -> Awaitable[Answered]:
+        _remaining(passage)
+        return process.link.unary(
+            passage.path, passage.raw, passage.call.deadline, passage.metadata
+        )
+
+    def _open(self, passage: Passage, process: WorkerProcess) -> Any:
+        make: Callable[..., Any] = process.link.call(passage.path, streamed=True)
+        return make(passage.raw, timeout=_remaining(passage), metadata=passage.metadata)
 
     @asynccontextmanager
     async def _worker(self, passage: Passage) -> AsyncIterator[WorkerProcess]:
@@ -191,6 +194,19 @@ class Forwarder:
             return True
         # An equal request may have joined its computation, or the other way round.
         return any(process.keys.get(each) == passage.key for each in blamed)
+
+
+def _remaining(passage: Passage) -> float | None:
+    """Returns the seconds to a request's deadline; None if it has none.
+
+    Raises:
+        DeadlineExceeded: There are none.
+    """
+    deadline = passage.call.deadline
+    seconds = None if deadline is None else deadline - monotonic()
+    if seconds is not None and seconds <= 0:
+        raise DeadlineExceeded("the deadline came before the answer")
+    return seconds
 
 
 def _is_cancelled() -> bool:

@@ -98,7 +98,7 @@ async def states(slots: Iterable[Slot]) -> dict[str, str]:
     for slot in slots:
         if slot.process is None or not slot.process.ready:
             continue
-        call = slot.process.call(LIST_MODELS, streamed=False)
+        call = slot.process.link.call(LIST_MODELS, streamed=False)
         request = explanation_pb2.ListModelsRequest(page_size=1000)
         try:
             reply = await call(request.SerializeToString(), timeout=STATES_SECONDS)

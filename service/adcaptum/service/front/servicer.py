@@ -116,7 +116,7 @@ class FrontServicer:
         """Asks the workers that have not answered yet; those that do not answer are left out."""
 
         async def ask(process: WorkerProcess) -> Any:
-            call = process.call(passage.path, streamed=False)
+            call = process.link.call(passage.path, streamed=False)
             try:
                 return read(
                     await call(passage.raw, timeout=LISTING_SECONDS, metadata=passage.metadata)

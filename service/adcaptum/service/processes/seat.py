@@ -12,6 +12,7 @@ class Seat:
         worker: The id of the worker.
         socket: The Unix socket on which it speaks gRPC.
         http_socket: The Unix socket on which it speaks HTTP.
+        frames_socket: The Unix socket on which it takes frames.
         journal: The file of its journal.
         supervisor: The id of the supervisor's process, without which it ends.
         quarantined: Models that it must not load.
@@ -22,7 +23,13 @@ class Seat:
     worker: str
     socket: Path
     http_socket: Path
+    frames_socket: Path
     journal: Path
     supervisor: int
     quarantined: tuple[str, ...] = ()
     one_by_one: bool = False
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Its sockets and its journal."""
+        return self.socket, self.http_socket, self.frames_socket, self.journal

@@ -128,15 +128,20 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         if method.startswith(SERVICES):
-            wrapped = self._wrap(handler, method.rpartition("/")[2])
+            wrapped = self.wrap(handler, method.rpartition("/")[2])
         else:
             wrapped = self._others.wrap(handler, method.removeprefix("/"))
         self._handlers[method] = wrapped
         return wrapped
 
-    def _wrap(self, handler: Handler, rpc: str) -> Handler:
-        decode, model_of = _reading(handler, rpc)
-        gauge = self._metrics.in_flight.labels(rpc)
+    def wrap(self, handler: Handler, rpc: str) -> Handler:
+        """Returns a method's handler, surrounded.
+
+        Args:
+            handler: The method's own.
+            rpc: Its name.
+        """
+        (decode, model_of), gauge = _reading(handler, rpc), self._metrics.in_flight.labels(rpc)
         # `response_streaming` decides which of the two a handler has; the stubs do not show it.
         answer_once = cast("Unary", handler.unary_unary)
         answer_often = cast("Streaming", handler.unary_stream)

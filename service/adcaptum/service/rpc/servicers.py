@@ -13,6 +13,7 @@ from adcaptum.service.models.catalogue import Catalogue, Entry
 from adcaptum.service.processes.place import Place
 from adcaptum.service.rpc import descriptions, pages
 from adcaptum.service.rpc.interceptors import CALL
+from adcaptum.service.rpc.other_services import Handler
 from adcaptum.v1 import (
     explanation_service_pb2 as pb,
     explanation_service_pb2_grpc as pb_grpc,
@@ -32,6 +33,17 @@ class ExplanationServicer(pb_grpc.ExplanationServiceServicer):
         self._predictor = predictor
         self._explainer = explainer
         self._place = place
+
+    def framed(self) -> dict[str, Handler]:
+        """Returns the handlers of the methods whose requests may come in frames."""
+        return {
+            "Predict": grpc.unary_unary_rpc_method_handler(
+                self.Predict, pb.PredictRequest.FromString, pb.PredictResponse.SerializeToString
+            ),
+            "Explain": grpc.unary_unary_rpc_method_handler(
+                self.Explain, pb.ExplainRequest.FromString, pb.ExplainResponse.SerializeToString
+            ),
+        }
 
     async def Predict(self, request: pb.PredictRequest, context: Context) -> Any:
         """Evaluates a model."""

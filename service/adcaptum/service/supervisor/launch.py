@@ -13,7 +13,7 @@ STUCK_TIMES: Final = 100.0
 """The times of `stuck_seconds` after which a worker itself takes a model for stuck: later than its
 supervisor."""
 
-PATHS: Final = ("socket", "http_socket", "journal")
+PATHS: Final = ("socket", "http_socket", "frames_socket", "journal")
 
 
 def worker_settings(settings: Settings, device: str, workers: int) -> Settings:

@@ -133,6 +133,7 @@ class Slot:
             worker=self.id,
             socket=place.with_suffix(f"{place.suffix}.grpc"),
             http_socket=place.with_suffix(f"{place.suffix}.http"),
+            frames_socket=place.with_suffix(f"{place.suffix}.frames"),
             journal=place.with_suffix(f"{place.suffix}.journal"),
             supervisor=os.getpid(),
             quarantined=tuple(sorted(self._model_deaths.quarantined)),

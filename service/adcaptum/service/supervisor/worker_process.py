@@ -5,7 +5,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -18,6 +18,7 @@ from adcaptum.service.processes.seat import Seat
 from adcaptum.service.settings import Settings
 from adcaptum.service.supervisor import launch
 from adcaptum.service.supervisor.death import Death, death
+from adcaptum.service.supervisor.worker_link import WorkerLink
 
 POLL_SECONDS: Final = 0.25
 """The time between two looks at a worker."""
@@ -34,8 +35,6 @@ STOP_SECONDS: Final = 6.0
 SERVICES: Final = "adcaptum.v1."
 """The beginning of the names of services, beside which health has the models'."""
 
-Call = Callable[..., Any]
-
 
 class WorkerProcess:
     """A process of a worker, from its start to its end.
@@ -43,7 +42,7 @@ class WorkerProcess:
     Attributes:
         seat: Its place.
         pid: The id of the process.
-        channel: The connection to it.
+        link: The connections to it.
         ready: Whether it serves.
         was_ready: Whether it has ever served.
         listening: Whether it answers calls at all.
@@ -66,26 +65,12 @@ class WorkerProcess:
         self.keys: dict[str, int] = {}
         self.born = self._answered = monotonic()
         self.died: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
-        most = settings.max_message_bytes
-        self.channel = grpc.aio.insecure_channel(
-            f"unix:{seat.socket}",
-            options=[
-                ("grpc.max_receive_message_length", most),
-                ("grpc.max_send_message_length", most),
-                ("grpc.initial_reconnect_backoff_ms", 100),
-                ("grpc.min_reconnect_backoff_ms", 100),
-                ("grpc.max_reconnect_backoff_ms", 250),
-                ("grpc.enable_http_proxy", 0),
-                # The front sends each request once more itself, and only where that is right.
-                ("grpc.enable_retries", 0),
-            ],
-        )
+        self.link = WorkerLink(seat.socket, seat.frames_socket, settings.max_message_bytes)
         self._process = process
         self._settings = settings
         self._ended_for = ""
         self._kills = kills_for_memory()
-        self._health = health_pb2_grpc.HealthStub(self.channel)
-        self._calls: dict[str, Call] = {}
+        self._health = health_pb2_grpc.HealthStub(self.link.channel)
         self._tasks = [asyncio.create_task(self._reap()), asyncio.create_task(self._watch())]
 
     @classmethod
@@ -105,19 +90,6 @@ class WorkerProcess:
     def prompt(self) -> bool:
         """True if it has answered lately; one that has not may be stopped, and need no more."""
         return monotonic() - self._answered < PROMPT_SECONDS
-
-    def call(self, path: str, *, streamed: bool) -> Call:
-        """Returns what calls a method with bytes and answers with bytes.
-
-        Args:
-            path: The method.
-            streamed: Whether its answer is a stream.
-        """
-        known = self._calls.get(path)
-        if known is None:
-            make = self.channel.unary_stream if streamed else self.channel.unary_unary
-            known = self._calls[path] = make(path)
-        return known
 
     def stop(self) -> None:
         """Has the process finish its requests and end."""
@@ -150,14 +122,14 @@ class WorkerProcess:
         ended_for = "stopped" if self.stopping else self._ended_for
         memory = kills_for_memory() > self._kills
         running = journal.read(self.seat.journal)
-        for path in (self.seat.socket, self.seat.http_socket, self.seat.journal):
+        for path in self.seat.files:
             path.unlink(missing_ok=True)
         self._tasks[1].cancel()
         self.died.set_result(death(status, ended_for, memory, running))
         # Its calls end by themselves; closing would cancel them, without their status.
         while self.outstanding:  # noqa: ASYNC110  # in no hurry
             await asyncio.sleep(POLL_SECONDS)
-        await self.channel.close()
+        await self.link.close()
 
     async def _watch(self) -> None:
         """Asks the process again and again whether it serves, and ends it if it hangs."""
@@ -182,6 +154,7 @@ class WorkerProcess:
         except grpc.aio.AioRpcError:
             return
         self._answered = monotonic()
+        await self.link.connect()
         self.listening = True
         serving = health_pb2.HealthCheckResponse.SERVING
         names = {name for name, each in reply.statuses.items() if each.status == serving}

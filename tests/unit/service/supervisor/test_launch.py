@@ -44,7 +44,8 @@ def test_a_worker_gets_the_settings_and_none_of_the_environment(
     own = launch.worker_settings(settings, "cpu", 2)
     assert own.workers is None
     assert (own.cache_bytes, own.max_requests, own.intra_op_threads) == (500, 5, 1)
-    seat = Seat("1", tmp_path / "s", tmp_path / "h", tmp_path / "j", os.getpid(), ("m",), True)
+    socket, http, frames, journal = (tmp_path / name for name in "shfj")
+    seat = Seat("1", socket, http, frames, journal, os.getpid(), ("m",), True)
     told = json.loads(launch.command(own, seat)[-1])
     assert Settings(**told["settings"]) == own
     assert told["seat"]["quarantined"] == ["m"]
