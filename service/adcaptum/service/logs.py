@@ -77,17 +77,20 @@ class _ForeignLimit(logging.Filter):
         return self._limit.allow(record.name, monotonic()) is not None
 
 
-def configure(level: str, *, worker: str = "") -> None:
+def configure(level: str, *, worker: str = "", front: str = "") -> None:
     """Sends the lines of this program and of the libraries it uses to standard error.
 
     Args:
         level: The least severe line.
         worker: The id of the worker process that writes them; empty for others.
+        front: The id of the further front that writes them; empty for others.
     """
 
     def add_worker(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         if worker:
             event["worker"] = worker
+        if front:
+            event["front"] = front
         return event
 
     shared: list[structlog.typing.Processor] = [

@@ -39,6 +39,6 @@ def worker_devices(settings: Settings) -> list[str]:
         found = int(told.stdout.strip() or 0)
         if found > 1:
             named = [f"cuda:{index}" for index in range(found)]
-    if settings.workers is None and len(named) <= 1:
+    if settings.workers is None and len(named) <= 1 and settings.fronts == 1:
         return []
     return [named[index % len(named)] for index in range(settings.workers or len(named))]

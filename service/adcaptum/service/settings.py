@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     """The number of worker processes under a front; each has all models. Unset: one for each
     device, and none, everything in one process, if there is one device."""
 
+    fronts: int = Field(default=1, ge=1, le=64)
+    """The number of front processes before the workers; all listen on the one port."""
+
     target_batch_seconds: float = Field(default=0.025, gt=0, le=10)
     """The longest time of a device batch, in seconds: it bounds how long a prediction waits for its
     turn."""

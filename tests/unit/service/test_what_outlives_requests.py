@@ -25,6 +25,7 @@ UNDER_WAY = "the requests under way: max_requests and max_queue_bytes"
 LABELS = "names of models, methods and codes that exist, never a caller's words"
 QUESTIONS = "one entry a question: those kept, MOST_BYTES of questions.py, and those under way"
 THREADS = "the threads of this process: 2 and 16 that replace stuck ones, at most 66 in all"
+FRONTS = "the front processes: the operator's number, at most 64"
 WORKERS = "the worker processes: the operator's number, at most 64"
 REVIEWED = MappingProxyType(
     {
@@ -40,18 +41,28 @@ REVIEWED = MappingProxyType(
         "answers.piece_numbers.PieceNumbers.outputs": A_REQUEST,
         "answers.piece_numbers.PieceNumbers.values": A_REQUEST,
         "answers.results.end": "MOST_ENDS of a few numbers and names of operations",
+        "front.following.followers.Followers._connections": FRONTS,
+        "front.following.followers.Followers._deaths": "MOST_DEATHS",
+        "front.following.followers.Followers._tasks": FRONTS,
+        "front.following.followers.Followers.slots": FRONTS,
+        "front.following.mirror.Mirror._closing": WORKERS,
+        "front.following.mirror.Mirror._processes": WORKERS,
+        "front.following.mirror.Mirror.quarantined": MODELS,
+        "front.following.mirror.Mirror.slots": WORKERS,
+        "front.gate.Gate._shown": MODELS,
+        "front.gate.Gate.models": MODELS,
         "front.gathered_metrics.Family.head": LABELS,
         "front.gathered_metrics.Family.samples": LABELS,
+        "front.gathered_metrics.GatheredMetrics._fronts": FRONTS,
         "front.gathered_metrics.GatheredMetrics._workers": WORKERS,
-        "front.gathered_metrics.WorkerMetrics._before": LABELS,
-        "front.gathered_metrics.WorkerMetrics._families": LABELS,
+        "front.gathered_metrics.SourceMetrics._before": LABELS,
+        "front.gathered_metrics.SourceMetrics._families": LABELS,
         "front.metrics.FrontMetrics.quarantined": LABELS,
         "front.metrics.FrontMetrics.rejected": LABELS,
         "front.metrics.FrontMetrics.retried": LABELS,
         "front.metrics.FrontMetrics.worker_deaths": LABELS,
         "front.passage.Passage.lost": "MOST_ATTEMPTS",
         "front.quarantine.Quarantine._until": "MOST digests",
-        "front.server.Front._models": MODELS,
         "handlers.joint.busy_rule.BusyRule._askers": UNDER_WAY,
         "handlers.joint.gatherer.Gatherer._gathered": UNDER_WAY,
         "handlers.joint.gatherer.Gatherer._running": UNDER_WAY,
@@ -93,7 +104,9 @@ REVIEWED = MappingProxyType(
         "requests.questions.resolved_questions.ResolvedQuestions._known": "MOST_BYTES",
         "rpc.frames.client.FrameClient._waiting": UNDER_WAY,
         "rpc.frames.server.FrameConnection._tasks": UNDER_WAY,
-        "rpc.frames.server.FrameServer._connections": "fronts: the operator's number",
+        "rpc.frames.server.FrameContext.trailing": A_REQUEST,
+        "rpc.frames.server.FrameServer._connections": FRONTS,
+        "supervisor.views.WorkerView.keys": UNDER_WAY,
         "supervisor.worker_link.WorkerLink._calls": "the methods of the services",
         "wire.typed_values._Walk.elements": A_REQUEST,
         "rpc.web.exposition.Exposition._next": "one entry a format of Prometheus",
@@ -128,7 +141,6 @@ REVIEWED = MappingProxyType(
         "supervisor.slot.Slot._others": WORKERS,
         "supervisor.supervisor.Supervisor._tasks": WORKERS,
         "supervisor.supervisor.Supervisor.slots": WORKERS,
-        "supervisor.worker_process.WorkerProcess.keys": UNDER_WAY,
         "wire.method_specs._cached": "MOST_CACHED entries of MOST_CACHED_BYTES, serialised",
     }
 )

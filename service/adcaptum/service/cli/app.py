@@ -69,6 +69,9 @@ def serve(
         int | None,
         typer.Option(help="Worker processes under a front; by default one for each device."),
     ] = None,
+    fronts: Annotated[
+        int | None, typer.Option(help="Front processes on the one port, before the workers.")
+    ] = None,
     target_batch_seconds: Annotated[
         float | None, typer.Option(help="The longest that a batch keeps a prediction waiting.")
     ] = None,
@@ -94,6 +97,7 @@ def serve(
             "http_port": http_port,
             "device": device,
             "workers": workers,
+            "fronts": fronts,
             "target_batch_seconds": target_batch_seconds,
             "allowed_packages": allowed_packages,
             "log_level": log_level,

@@ -25,9 +25,10 @@ from adcaptum.service.front.metrics import FrontMetrics
 from adcaptum.service.front.passage import Passage
 from adcaptum.service.front.quarantine import Quarantine
 from adcaptum.service.front.router import Router
+from adcaptum.service.front.suspects import Suspects
 from adcaptum.service.front.worker_answer import WorkerAnswer, is_draining, is_loss
 from adcaptum.service.rpc.frames.client import Answered
-from adcaptum.service.supervisor.worker_process import WorkerProcess
+from adcaptum.service.supervisor.views import WorkerView
 
 MOST_ATTEMPTS: Final = 3
 """The most times that a request is sent which is not to blame for what it lost."""
@@ -45,6 +46,7 @@ class Forwarder:
         quarantine: Quarantine,
         quarantined_models: Mapping[str, str],
         metrics: FrontMetrics,
+        suspects: Suspects,
     ) -> None:
         """Prepares it.
 
@@ -53,12 +55,13 @@ class Forwarder:
             quarantine: The requests that are refused.
             quarantined_models: The reason of each model that is out of service.
             metrics: What is counted.
+            suspects: The turn of requests with a strike.
         """
         self._router = router
         self._quarantine = quarantine
         self._models = quarantined_models
         self._metrics = metrics
-        self._suspect = asyncio.Lock()
+        self._suspects = suspects
 
     async def unary(self, passage: Passage) -> bytes:
         """Returns the answer to a request.
@@ -108,21 +111,21 @@ class Forwarder:
                     call.cancel()
             await self._after(passage, process, lost)
 
-    def _send(self, passage: Passage, process: WorkerProcess) -> Awaitable[Answered]:
+    def _send(self, passage: Passage, process: WorkerView) -> Awaitable[Answered]:
         _remaining(passage)
         return process.link.unary(
             passage.path, passage.raw, passage.call.deadline, passage.metadata
         )
 
-    def _open(self, passage: Passage, process: WorkerProcess) -> Any:
+    def _open(self, passage: Passage, process: WorkerView) -> Any:
         make: Callable[..., Any] = process.link.call(passage.path, streamed=True)
         return make(passage.raw, timeout=_remaining(passage), metadata=passage.metadata)
 
     @asynccontextmanager
-    async def _worker(self, passage: Passage) -> AsyncIterator[WorkerProcess]:
+    async def _worker(self, passage: Passage) -> AsyncIterator[WorkerView]:
         """Gives the process for one attempt, and counts what it has."""
         if passage.strikes:
-            async with self._suspect:
+            async with self._suspects.alone():
                 self._check(passage)
                 process = await self._choose(passage)
                 with _sent(process, passage):
@@ -133,7 +136,7 @@ class Forwarder:
         with _sent(process, passage):
             yield process
 
-    async def _choose(self, passage: Passage) -> WorkerProcess:
+    async def _choose(self, passage: Passage) -> WorkerView:
         call = passage.call
         return await self._router.choose(passage.model, passage.key, call.deadline, passage.lost)
 
@@ -149,7 +152,7 @@ class Forwarder:
             raise _refused(passage)
 
     async def _after(
-        self, passage: Passage, process: WorkerProcess, error: grpc.aio.AioRpcError | None
+        self, passage: Passage, process: WorkerView, error: grpc.aio.AioRpcError | None
     ) -> None:
         """Returns if a request is to be sent again.
 
@@ -188,7 +191,7 @@ class Forwarder:
             )
         self._metrics.retried.inc()
 
-    def _is_blamed(self, passage: Passage, blamed: frozenset[str], process: WorkerProcess) -> bool:
+    def _is_blamed(self, passage: Passage, blamed: frozenset[str], process: WorkerView) -> bool:
         """Returns whether the rows of a request ran, its own or those of an equal one."""
         if passage.call.id in blamed:
             return True
@@ -216,7 +219,7 @@ def _is_cancelled() -> bool:
 
 
 @contextmanager
-def _sent(process: WorkerProcess, passage: Passage) -> Iterator[None]:
+def _sent(process: WorkerView, passage: Passage) -> Iterator[None]:
     """Counts a request among those of a process, which keeps the keys of those that it lost."""
     request = passage.call.id
     passage.attempts += 1

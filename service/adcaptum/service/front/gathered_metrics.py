@@ -1,8 +1,9 @@
-"""The metrics of all workers in one text, with the label `worker`; counters outlive processes.
+"""The metrics of all workers and fronts in one text; counters outlive processes.
 
-Each worker's text is read every `READ_SECONDS` and when somebody asks. Its counters are added to
-those that the worker's ended processes had when they were last read, so that a counter never falls
-while its worker is replaced; what a process counted after its last reading is lost with it.
+Each worker's series have the label `worker`; where there are several fronts, each front's own have
+the label `front`. Each text is read every `READ_SECONDS` and when somebody asks. Its counters are
+added to those that the ended processes of its place had when they were last read, so that a counter
+never falls while a process is replaced; what a process counted after its last reading is lost.
 """
 
 import asyncio
@@ -11,13 +12,12 @@ import socket
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from adcaptum.service.supervisor.slot import Slot
-from adcaptum.service.supervisor.worker_process import WorkerProcess
+from adcaptum.service.front.metrics import FRONT, WORKER_REQUESTS
 
 READ_SECONDS: Final = 2.0
 """The time between two readings of a worker's metrics."""
@@ -40,21 +40,66 @@ class Family:
         self.samples: dict[str, float] = {}
 
 
-class WorkerMetrics:
-    """The metrics of one slot over all its processes."""
+class Seated(Protocol):
+    """The place of a process.
 
-    def __init__(self, slot: Slot) -> None:
-        self.slot = slot
-        self._process: WorkerProcess | None = None
+    Attributes:
+        http_socket: The Unix socket on which the process speaks HTTP.
+    """
+
+    @property
+    def http_socket(self) -> Path: ...
+
+
+class Exposed(Protocol):
+    """A process with metrics.
+
+    Attributes:
+        listening: Whether it answers.
+        died: Set when it has ended.
+        seat: Its place.
+    """
+
+    @property
+    def listening(self) -> bool: ...
+
+    @property
+    def died(self) -> "asyncio.Future[Any]": ...
+
+    @property
+    def seat(self) -> Seated: ...
+
+
+class Source(Protocol):
+    """The place of one process after another.
+
+    Attributes:
+        id: Its id.
+        process: Its process, if it has one.
+    """
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def process(self) -> Exposed | None: ...
+
+
+class SourceMetrics:
+    """The metrics of one place over all its processes."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._process: Exposed | None = None
         self._families: dict[str, Family] = {}
         # What ended processes had counted, by sample.
         self._before: dict[str, float] = {}
         self._lock = asyncio.Lock()
 
     async def read(self) -> None:
-        """Reads the metrics of the slot's process; no text is older than its reading."""
+        """Reads the metrics of the present process; no text is older than its reading."""
         async with self._lock:
-            process = self.slot.process
+            process = self.source.process
             if process is None or not process.listening:
                 return
             try:
@@ -96,15 +141,22 @@ class WorkerMetrics:
 class GatheredMetrics:
     """The metrics of a front and of its workers, for `/metrics`."""
 
-    def __init__(self, registry: CollectorRegistry, slots: Sequence[Slot]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        workers: Sequence[Source],
+        fronts: Sequence[Source] = (),
+    ) -> None:
         """Prepares it.
 
         Args:
-            registry: The front's own metrics.
-            slots: The places of the workers.
+            registry: The metrics of this process, a front.
+            workers: The places of the workers.
+            fronts: Those of the other fronts.
         """
         self._registry = registry
-        self._workers = [WorkerMetrics(slot) for slot in slots]
+        self._workers = [SourceMetrics(each) for each in workers]
+        self._fronts = [SourceMetrics(each) for each in fronts]
 
     async def answer(self, _: str) -> tuple[bytes, str]:
         """Returns the metrics in Prometheus' text format."""
@@ -119,19 +171,44 @@ class GatheredMetrics:
                 await self._read_all()
 
     async def _read_all(self) -> None:
-        await asyncio.gather(*(each.read() for each in self._workers))
+        await asyncio.gather(*(each.read() for each in (*self._workers, *self._fronts)))
 
     def _text(self) -> bytes:
-        by_worker = [(each.slot.id, each.families()) for each in self._workers]
-        names = dict.fromkeys(name for _, families in by_worker for name in families)
-        lines: list[str] = []
-        for name in names:
-            holders = [(id_, families[name]) for id_, families in by_worker if name in families]
-            lines += holders[0][1].head
-            for worker, family in holders:
-                lines += _labelled(family.samples, worker)
-        text = "\n".join(lines)
-        return generate_latest(self._registry) + (f"{text}\n".encode() if lines else b"")
+        own = generate_latest(self._registry)
+        by_worker = [_tagged("worker", each) for each in self._workers]
+        if not self._fronts:
+            return own + _written(by_worker)
+        # What all fronts have, and what only this one has, because it has the workers.
+        families = parsed(own.decode())
+        everyones = {name for name in families if name.startswith(FRONT) or name == WORKER_REQUESTS}
+        shared = {name: family for name, family in families.items() if name in everyones}
+        alone = {name: family for name, family in families.items() if name not in everyones}
+        others = [
+            (tag, {name: family for name, family in found.items() if name in everyones})
+            for tag, found in (_tagged("front", each) for each in self._fronts)
+        ]
+        by_front = [('front="0"', shared), *others]
+        return _written([("", alone)]) + _written(by_front) + _written(by_worker)
+
+
+def _tagged(kind: str, metrics: SourceMetrics) -> tuple[str, dict[str, Family]]:
+    return f'{kind}="{metrics.source.id}"', metrics.families()
+
+
+def _written(by_label: Sequence[tuple[str, dict[str, Family]]]) -> bytes:
+    """Returns the text of metrics, each family once, with the samples of all that have it.
+
+    Args:
+        by_label: The metrics by the label that their samples get; empty: none.
+    """
+    names = dict.fromkeys(name for _, families in by_label for name in families)
+    lines: list[str] = []
+    for name in names:
+        holders = [(label, families[name]) for label, families in by_label if name in families]
+        lines += holders[0][1].head
+        for label, family in holders:
+            lines += _labelled(family.samples, label)
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def parsed(text: str) -> dict[str, Family]:
@@ -160,11 +237,11 @@ def family_of(sample: str) -> str:
     return name
 
 
-def _labelled(samples: dict[str, float], worker: str) -> Iterable[str]:
-    label = f'worker="{worker}"'
+def _labelled(samples: dict[str, float], label: str) -> Iterable[str]:
     for sample, value in samples.items():
         name, brace, rest = sample.partition("{")
         labels = f"{{{label},{rest}" if brace else f"{{{label}}}"
+        labels = labels if label else f"{brace}{rest}"
         yield f"{name}{labels} {value!r}"
 
 

@@ -6,7 +6,7 @@ from typing import Final
 import grpc
 
 from adcaptum.service.processes.facts import resident_bytes
-from adcaptum.service.supervisor.slot import Slot
+from adcaptum.service.supervisor.views import SlotView
 from adcaptum.v1 import (
     explanation_service_pb2 as explanation_pb2,
     model_pb2,
@@ -72,7 +72,7 @@ def mark_quarantined(models: Iterable[model_pb2.Model], quarantined: Mapping[str
                 placement.state, placement.reason = version.state, reason
 
 
-def worker(slot: Slot, quarantined: Mapping[str, str]) -> pb.Worker:
+def worker(slot: SlotView, quarantined: Mapping[str, str]) -> pb.Worker:
     """Describes a worker."""
     process = slot.process
     described = pb.Worker(
@@ -93,7 +93,7 @@ def worker(slot: Slot, quarantined: Mapping[str, str]) -> pb.Worker:
     return described
 
 
-async def states(slots: Iterable[Slot]) -> dict[str, str]:
+async def states(slots: Iterable[SlotView]) -> dict[str, str]:
     """Returns the state of each model on the first worker that serves, in words for the log."""
     for slot in slots:
         if slot.process is None or not slot.process.ready:

@@ -9,6 +9,7 @@ from adcaptum.service.metrics import PREFIX, SECONDS
 from adcaptum.service.supervisor.death import KINDS
 
 FRONT: Final = PREFIX + "front_"
+WORKER_REQUESTS: Final = PREFIX + "worker_requests"
 
 
 class FrontMetrics:
@@ -71,7 +72,7 @@ class FrontMetrics:
             registry=registry,
         )
         self.worker_requests = Gauge(
-            PREFIX + "worker_requests",
+            WORKER_REQUESTS,
             "Requests that a worker has.",
             ("worker",),
             registry=registry,

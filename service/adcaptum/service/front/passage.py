@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from adcaptum.service.front.router import key_of
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.rpc import first_bytes
-from adcaptum.service.supervisor.worker_process import WorkerProcess
+from adcaptum.service.supervisor.views import WorkerView
 
 
 @dataclass(slots=True, eq=False)
@@ -39,8 +39,8 @@ class Passage:
     key: int = field(init=False)
     attempts: int = 0
     strikes: int = 0
-    lost: list[WorkerProcess] = field(default_factory=list)
-    process: WorkerProcess | None = None
+    lost: list[WorkerView] = field(default_factory=list)
+    process: WorkerView | None = None
     is_lost: bool = False
 
     def __post_init__(self) -> None:

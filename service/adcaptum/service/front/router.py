@@ -15,8 +15,7 @@ from time import monotonic
 from typing import Final
 
 from adcaptum.service.errors import DeadlineExceeded, Reason, Unavailable
-from adcaptum.service.supervisor.slot import Slot
-from adcaptum.service.supervisor.worker_process import WorkerProcess
+from adcaptum.service.supervisor.views import SlotView, WorkerView
 
 SHARE: Final = 1.25
 """The most requests of a worker, in times of an even share."""
@@ -30,7 +29,7 @@ class Router:
 
     def __init__(
         self,
-        slots: Sequence[Slot],
+        slots: Sequence[SlotView],
         wait_seconds: float,
         is_suspect: Callable[[str], bool] = lambda _: False,
     ) -> None:
@@ -47,8 +46,8 @@ class Router:
         self._has_served = False
 
     async def choose(
-        self, model: str, key: int, deadline: float | None, avoided: Collection[WorkerProcess] = ()
-    ) -> WorkerProcess:
+        self, model: str, key: int, deadline: float | None, avoided: Collection[WorkerView] = ()
+    ) -> WorkerView:
         """Returns the process for a request; waits while none answers calls.
 
         Args:
@@ -64,7 +63,7 @@ class Router:
         end = monotonic() + self._wait_seconds
         while True:
             now = monotonic()
-            found: Sequence[WorkerProcess] = self._ready(model, avoided)
+            found: Sequence[WorkerView] = self._ready(model, avoided)
             if found:
                 self._has_served = True
                 found = self._confined(model, found)
@@ -81,7 +80,7 @@ class Router:
                 )
             await asyncio.sleep(WAIT_STEP_SECONDS)
 
-    def _confined(self, model: str, found: Sequence[WorkerProcess]) -> Sequence[WorkerProcess]:
+    def _confined(self, model: str, found: Sequence[WorkerView]) -> Sequence[WorkerView]:
         """Returns one process for a model that has ended another lately, or else those given.
 
         While no other process serves there is none: such a model never takes the last one.
@@ -93,15 +92,15 @@ class Router:
         return (min(found, key=lambda each: each.seat.worker),)
 
     @property
-    def _living(self) -> list[WorkerProcess]:
+    def _living(self) -> list[WorkerView]:
         """The processes that answer calls."""
         processes = [slot.process for slot in self._slots]
         return [each for each in processes if each is not None and each.listening]
 
-    def _ready(self, model: str, avoided: Collection[WorkerProcess]) -> list[WorkerProcess]:
+    def _ready(self, model: str, avoided: Collection[WorkerView]) -> list[WorkerView]:
         """Returns the processes that serve the model, or else those that serve any."""
         living = self._living
-        tests: tuple[Callable[[WorkerProcess], bool], ...] = (
+        tests: tuple[Callable[[WorkerView], bool], ...] = (
             lambda each: (
                 each.ready and each.prompt and model in each.serving and each not in avoided
             ),
@@ -122,7 +121,7 @@ def key_of(raw: bytes) -> int:
     return zlib.crc32(raw)
 
 
-def bounded(processes: Sequence[WorkerProcess], key: int) -> WorkerProcess:
+def bounded(processes: Sequence[WorkerView], key: int) -> WorkerView:
     """Returns the first process in the key's order with less than its share of the requests."""
     if len(processes) == 1:
         return processes[0]

@@ -6,23 +6,20 @@ import signal
 from time import monotonic
 from typing import Final
 
-import grpc
 import uvloop
-from grpc_reflection.v1alpha import reflection
 from prometheus_client import disable_created_metrics
 
 from adcaptum.service import logs
 from adcaptum.service.front import merging
-from adcaptum.service.front.error_table import TABLE
-from adcaptum.service.front.forwarder import Forwarder
+from adcaptum.service.front.following.follower import TURN
+from adcaptum.service.front.following.followers import Followers
+from adcaptum.service.front.gate import Gate
 from adcaptum.service.front.gathered_metrics import GatheredMetrics
 from adcaptum.service.front.metrics import FrontMetrics
 from adcaptum.service.front.quarantine import Quarantine
-from adcaptum.service.front.router import Router
-from adcaptum.service.front.servicer import FrontServicer
+from adcaptum.service.front.suspects import Suspects
 from adcaptum.service.processes.facts import resident_bytes
-from adcaptum.service.rpc import health, listening
-from adcaptum.service.rpc.interceptors import Interceptor
+from adcaptum.service.rpc import listening
 from adcaptum.service.rpc.listening import CannotStart
 from adcaptum.service.rpc.web import http
 from adcaptum.service.settings import Settings
@@ -33,9 +30,6 @@ from adcaptum.service.supervisor.worker_process import WorkerProcess
 
 LOOK_SECONDS: Final = 0.25
 """The time between two looks at the workers."""
-
-RETRY_SECONDS: Final = 1.0
-"""The time after which a request that the front refuses may be sent again."""
 
 
 def run(settings: Settings, devices: list[str]) -> None:
@@ -61,67 +55,63 @@ def run(settings: Settings, devices: list[str]) -> None:
 
 
 class Front:
-    """One front process. It imports no torch and no model's code: no crash of these reaches it."""
+    """The first front. It imports no torch and no model's code: no crash of these reaches it."""
 
     def __init__(self, settings: Settings, devices: list[str]) -> None:
         self._settings = settings
         self._devices = devices
         self._metrics = FrontMetrics()
         self._metrics.expect(map(str, range(len(devices))), settings.worker_memory_bytes)
-        self._models: set[str] = set()
-        self._health = health.Health()
-        self._quarantine = Quarantine(settings.quarantine_seconds)
         self._ready = False
         self._begin = monotonic()
         self._ended = asyncio.Event()
-        self._interceptor = Interceptor(
-            self._metrics, self._models, settings.max_requests, lambda: RETRY_SECONDS, TABLE
-        )
 
     async def serve(self) -> bool:
         """Serves until a signal comes; returns whether it failed."""
-        settings = self._settings
+        settings, loop = self._settings, asyncio.get_running_loop()
+        if settings.fronts > 1:
+            listening.check_shared(settings)
         supervisor = self._supervisor = Supervisor(settings, self._devices, self._count)
         deaths = supervisor.deaths
-        router = Router(supervisor.slots, settings.worker_wait_seconds, deaths.is_suspect)
-        forwarder = Forwarder(router, self._quarantine, deaths.quarantined, self._metrics)
-        servicer = FrontServicer(forwarder, supervisor.slots, deaths.quarantined)
-        server = grpc.aio.server(
-            interceptors=[self._interceptor],
-            options=listening.options(settings),
-            maximum_concurrent_rpcs=listening.most_calls(settings),
+        quarantine = Quarantine(settings.quarantine_seconds, self._tell_refused)
+        followers = self._followers = Followers(settings, supervisor, quarantine)
+        gate = self._gate = Gate(
+            settings,
+            self._metrics,
+            supervisor.slots,
+            quarantined=deaths.quarantined,
+            is_suspect=deaths.is_suspect,
+            quarantine=quarantine,
+            suspects=Suspects(supervisor.folder / TURN if settings.fronts > 1 else None),
         )
-        server.add_generic_rpc_handlers(servicer.handlers())
-        health.register(self._health, server)
-        reflection.enable_server_reflection(
-            (health.SERVICE, health.REPOSITORY, health.HEALTH, reflection.SERVICE_NAME), server
-        )
-        metrics = GatheredMetrics(self._metrics.registry, supervisor.slots)
-        host = listening.host(settings)
+        metrics = GatheredMetrics(self._metrics.registry, supervisor.slots, followers.slots)
         try:
             web = http.HttpServer(
                 http.application(metrics, self.unready), listening.http_listener(settings)
             )
-            port = server.add_insecure_port(f"{host}:{settings.port}")
+            port = gate.listen()
         except (OSError, RuntimeError) as error:
-            await server.stop(grace=None)
+            await gate.stop()
             await supervisor.stop()
             raise listening.cannot_listen(error, settings) from error
+        host = listening.host(settings)
         self._addresses = {"grpc": f"{host}:{port}", "http": f"{host}:{web.port}"}
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._ended.set)
         rolls: set[asyncio.Task[None]] = set()
 
         def roll() -> None:
-            task = loop.create_task(self._roll())
+            logs.logger().info("replacing workers")
+            quarantine.clear()
+            followers.forget()
+            task = loop.create_task(supervisor.roll())
             rolls.add(task)
             task.add_done_callback(rolls.discard)
 
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ended.set)
         loop.add_signal_handler(signal.SIGHUP, roll)
-        await self._health.set_server(serving=False)
         supervisor.start()
-        await server.start()
+        await gate.start()
+        await followers.start(port)
         web.start()
         looking = loop.create_task(self._look())
         reading = loop.create_task(metrics.keep_reading())
@@ -132,12 +122,10 @@ class Front:
         if failed:
             logs.logger().error("cannot start", error="no worker can start; see its log lines")
         looking.cancel()
-        await self._health.drain()
-        logs.logger().info("draining", in_flight=self._interceptor.in_flight)
-        await self._interceptor.drain(settings.drain_seconds)
+        await asyncio.gather(gate.drain(), followers.stop())
         for task in (*rolls, reading, hopeless, ended):
             task.cancel()
-        await server.stop(grace=0.5)
+        await gate.stop(0.5)
         await supervisor.stop()
         await web.stop()
         logs.logger().info("stopped", failed=failed)
@@ -145,29 +133,28 @@ class Front:
 
     def unready(self) -> str:
         """Returns the reason why the server is not ready; empty if it is."""
-        if self._interceptor.draining:
+        if self._gate.interceptor.draining:
             return "draining"
-        processes = [slot.process for slot in self._supervisor.slots]
-        if any(process is not None and process.ready for process in processes):
+        if self._gate.ready:
             return ""
         return "all workers are being replaced" if self._ready else "workers start"
 
-    async def _roll(self) -> None:
-        logs.logger().info("replacing workers")
-        self._quarantine.clear()
-        await self._supervisor.roll()
+    def _tell_refused(self, digest: bytes) -> None:
+        self._followers.refuse(digest)
 
-    def _count(self, slot: Slot, _: WorkerProcess, death: Death) -> None:
+    def _count(self, slot: Slot, process: WorkerProcess, death: Death) -> None:
         self._metrics.worker_deaths.labels(slot.id, death.kind).inc()
+        self._followers.died(process, death)
 
     async def _look(self) -> None:
         """Follows the workers: health, metrics, and the line of the log when all serve."""
         listened = False
-        known: dict[str, bool] = {}
         while True:
             slots = self._supervisor.slots
             listened = listened or self._log_listening(slots)
-            await self._update_health(slots, known)
+            await self._gate.update()
+            if not self._ready:
+                await self._log_ready(slots)
             self._update_metrics(slots)
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -178,35 +165,21 @@ class Front:
         logs.logger().info("listening", **self._addresses)
         return True
 
-    async def _update_health(self, slots: list[Slot], known: dict[str, bool]) -> None:
-        quarantined = self._supervisor.deaths.quarantined
-        serving: set[str] = set()
-        for slot in slots:
-            if slot.process is not None and slot.process.ready:
-                serving |= slot.process.serving
-            if slot.process is not None:
-                self._models |= slot.process.known
-        for name in self._models:
-            is_serving = name in serving and name not in quarantined
-            if known.get(name) != is_serving:
-                known[name] = is_serving
-                await self._health.set_model(name, serving=is_serving)
-        ready = any(slot.process is not None and slot.process.ready for slot in slots)
-        if known.get("") != ready:
-            known[""] = ready
-            await self._health.set_server(serving=ready)
-        settled = all(slot.process is not None and slot.process.ready for slot in slots)
-        if settled and not self._ready:
-            self._ready = True
-            states = await merging.states(slots)
-            logs.logger().info(
-                "ready",
-                **self._addresses,
-                models=states,
-                workers={slot.id: slot.device for slot in slots},
-                seconds=round(monotonic() - self._begin, 3),
-                pid=os.getpid(),
-            )
+    async def _log_ready(self, slots: list[Slot]) -> None:
+        """Logs that all processes serve, once they do."""
+        serve = all(slot.process is not None and slot.process.ready for slot in slots)
+        if not (serve and self._followers.ready):
+            return
+        self._ready = True
+        logs.logger().info(
+            "ready",
+            **self._addresses,
+            models=await merging.states(slots),
+            workers={slot.id: slot.device for slot in slots},
+            fronts=self._settings.fronts,
+            seconds=round(monotonic() - self._begin, 3),
+            pid=os.getpid(),
+        )
 
     def _update_metrics(self, slots: list[Slot]) -> None:
         metrics, quarantined = self._metrics, self._supervisor.deaths.quarantined
@@ -218,6 +191,6 @@ class Front:
             metrics.worker_memory.labels(slot.id).set(memory)
             waiting = 0 if process is None else process.outstanding
             metrics.worker_requests.labels(slot.id).set(waiting)
-        for name in self._models:
+        for name in self._gate.models:
             metrics.model_quarantined.labels(name).set(int(name in quarantined))
             metrics.quarantined.labels(name)  # At 0, so that the first one is an increase.

@@ -14,8 +14,7 @@ from adcaptum.service.rpc.calls import CALLER_KEY, ID_KEY
 from adcaptum.service.rpc.interceptors import CALL
 from adcaptum.service.rpc.messages import Context
 from adcaptum.service.rpc.worker_pages import listed
-from adcaptum.service.supervisor.slot import Slot
-from adcaptum.service.supervisor.worker_process import WorkerProcess
+from adcaptum.service.supervisor.views import SlotView, WorkerView
 from adcaptum.v1 import explanation_service_pb2 as pb, repository_service_pb2 as repository_pb2
 
 EXPLANATION: Final = "adcaptum.v1.ExplanationService"
@@ -34,7 +33,7 @@ class FrontServicer:
     """Answers the calls of both services."""
 
     def __init__(
-        self, forwarder: Forwarder, slots: Sequence[Slot], quarantined: Mapping[str, str]
+        self, forwarder: Forwarder, slots: Sequence[SlotView], quarantined: Mapping[str, str]
     ) -> None:
         """Prepares it.
 
@@ -115,7 +114,7 @@ class FrontServicer:
     async def _from_others(self, passage: Passage, read: Callable[[bytes], Any]) -> list[Any]:
         """Asks the workers that have not answered yet; those that do not answer are left out."""
 
-        async def ask(process: WorkerProcess) -> Any:
+        async def ask(process: WorkerView) -> Any:
             call = process.link.call(passage.path, streamed=False)
             try:
                 return read(

@@ -44,9 +44,31 @@ def options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.server_handshake_timeout_ms", 1000 * HANDSHAKE_SECONDS),
         ("grpc.keepalive_time_ms", 1000 * SILENCE_SECONDS),
         ("grpc.keepalive_timeout_ms", 1000 * PING_SECONDS),
-        # Otherwise two servers could listen on one port and share its connections.
-        ("grpc.so_reuseport", 0),
+        # Two servers could listen on one port and share its connections; so do several fronts.
+        ("grpc.so_reuseport", int(settings.fronts > 1)),
     ]
+
+
+def check_shared(settings: Settings) -> None:
+    """Finds out whether several fronts may listen on the port.
+
+    Raises:
+        CannotStart: This system has no ports for several processes, or the port is taken.
+    """
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise CannotStart(
+            f"fronts {settings.fronts}: processes cannot share a port on this system "
+            "(it has no SO_REUSEPORT)"
+        )
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        # Without the option, so that another server with it is seen.
+        with socket.create_server((settings.host, settings.port), family=family):
+            return
+    except OSError as error:
+        raise CannotStart(
+            f"port {settings.port} of {settings.host}: {error.strerror or error}"
+        ) from error
 
 
 def host(settings: Settings) -> str:

@@ -27,6 +27,7 @@ def worker_settings(settings: Settings, device: str, workers: int) -> Settings:
     changed: dict[str, object] = {
         "device": device,
         "workers": None,
+        "fronts": 1,
         "cache_bytes": settings.cache_bytes // workers,
         # The supervisor ends a worker that is stuck, and blames whoever ran.
         "stuck_seconds": STUCK_TIMES * settings.stuck_seconds,
@@ -49,9 +50,14 @@ def command(settings: Settings, seat: Seat) -> list[str]:
     """
     told = {
         "settings": settings.model_dump(mode="json"),
-        "seat": {**asdict(seat), **{name: str(getattr(seat, name)) for name in PATHS}},
+        "seat": seat_as_told(seat),
     }
     return [sys.executable, "-m", "adcaptum.service.worker", json.dumps(told)]
+
+
+def seat_as_told(seat: Seat) -> dict[str, object]:
+    """Returns the place of a worker process as JSON can have it."""
+    return {**asdict(seat), **{name: str(getattr(seat, name)) for name in PATHS}}
 
 
 def environment() -> dict[str, str]:

@@ -13,6 +13,7 @@ from adcaptum.service.processes.seat import Seat
 from adcaptum.service.settings import Settings
 from adcaptum.service.supervisor.death import Death
 from adcaptum.service.supervisor.model_deaths import ModelDeaths
+from adcaptum.service.supervisor.views import SlotView
 from adcaptum.service.supervisor.worker_process import WorkerProcess
 
 PAUSES: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
@@ -26,15 +27,11 @@ MOST_LOGGED: Final = 16
 """The most ids of requests in a line of the log."""
 
 
-class Slot:
+class Slot(SlotView):
     """The place of a worker.
 
     Attributes:
-        id: The id of the worker.
-        device: Its device.
         process: Its process; None: it has ended and the next has not been started.
-        restarts: The times that its process was replaced.
-        reason: Why the last process ended; empty if none has ended.
     """
 
     def __init__(
@@ -57,11 +54,8 @@ class Slot:
             deaths: The models that must not be loaded.
             ended: Called when a process has ended.
         """
-        self.id = worker
-        self.device = device
+        super().__init__(worker, device)
         self.process: WorkerProcess | None = None
-        self.restarts = 0
-        self.reason = ""
         self._settings = settings
         self._folder = folder
         self._model_deaths = deaths

@@ -61,6 +61,11 @@ class Supervisor:
         self._tasks: list[asyncio.Task[None]] = []
         self._rolling = asyncio.Lock()
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the sockets of the server's processes."""
+        return self._folder
+
     def start(self) -> None:
         """Starts the workers."""
         self._tasks = [asyncio.create_task(slot.run()) for slot in self.slots]

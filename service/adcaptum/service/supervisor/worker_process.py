@@ -17,14 +17,11 @@ from adcaptum.service.processes.journal import BATCH
 from adcaptum.service.processes.seat import Seat
 from adcaptum.service.settings import Settings
 from adcaptum.service.supervisor import launch
-from adcaptum.service.supervisor.death import Death, death
-from adcaptum.service.supervisor.worker_link import WorkerLink
+from adcaptum.service.supervisor.death import death
+from adcaptum.service.supervisor.views import WorkerView
 
 POLL_SECONDS: Final = 0.25
 """The time between two looks at a worker."""
-
-PROMPT_SECONDS: Final = 1.0
-"""A worker that has answered within this time has no reason to be spared."""
 
 TIMES_EXPECTED: Final = 50.0
 """A batch that takes so many times its expected seconds, and `stuck_seconds`, does not end."""
@@ -36,36 +33,18 @@ SERVICES: Final = "adcaptum.v1."
 """The beginning of the names of services, beside which health has the models'."""
 
 
-class WorkerProcess:
+class WorkerProcess(WorkerView):
     """A process of a worker, from its start to its end.
 
     Attributes:
-        seat: Its place.
-        pid: The id of the process.
-        link: The connections to it.
-        ready: Whether it serves.
         was_ready: Whether it has ever served.
-        listening: Whether it answers calls at all.
-        stopping: Whether it was told to stop.
-        serving: The models that it serves.
-        known: The models that it has, those that load or have failed included.
-        died: Set when it has ended.
-        outstanding: The number of requests that it has.
-        keys: The keys of these by their ids, and of those that were lost with it.
         born: When it was started, on the monotonic clock.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, seat: Seat, settings: Settings) -> None:
-        self.seat = seat
-        self.pid = process.pid
-        self.ready = self.listening = self.stopping = self.was_ready = False
-        self.serving: frozenset[str] = frozenset()
-        self.known: frozenset[str] = frozenset()
-        self.outstanding = 0
-        self.keys: dict[str, int] = {}
-        self.born = self._answered = monotonic()
-        self.died: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
-        self.link = WorkerLink(seat.socket, seat.frames_socket, settings.max_message_bytes)
+        super().__init__(seat, process.pid, settings.max_message_bytes)
+        self.was_ready = False
+        self.born = monotonic()
         self._process = process
         self._settings = settings
         self._ended_for = ""
@@ -85,11 +64,6 @@ class WorkerProcess:
             *launch.command(settings, seat), env=launch.environment(), start_new_session=True
         )
         return cls(process, seat, settings)
-
-    @property
-    def prompt(self) -> bool:
-        """True if it has answered lately; one that has not may be stopped, and need no more."""
-        return monotonic() - self._answered < PROMPT_SECONDS
 
     def stop(self) -> None:
         """Has the process finish its requests and end."""
@@ -153,7 +127,7 @@ class WorkerProcess:
             )
         except grpc.aio.AioRpcError:
             return
-        self._answered = monotonic()
+        self.answered = monotonic()
         await self.link.connect()
         self.listening = True
         serving = health_pb2.HealthCheckResponse.SERVING
@@ -169,7 +143,7 @@ class WorkerProcess:
         patience = settings.unresponsive_seconds
         if not self.ready and not self.stopping:
             patience = max(patience, settings.load_timeout_seconds)
-        if now - self._answered > patience:
+        if now - self.answered > patience:
             self.kill("unresponsive")
         most = settings.worker_memory_bytes
         if most is not None and resident_bytes(self.pid) > most:

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from adcaptum.service.front import gathered_metrics
 from adcaptum.service.front.gathered_metrics import GatheredMetrics
+from adcaptum.service.front.metrics import FrontMetrics
 
 
 class Worker:
@@ -94,3 +95,28 @@ async def test_of_a_worker_without_a_process_counters_are_left() -> None:
     found = await samples(gathered)
     assert found["rows_total", "0", "a"] == 3
     assert ("depth", "0", "") not in found
+
+
+async def test_several_fronts_have_a_label_and_one_has_the_workers_metrics() -> None:
+    own, other = FrontMetrics(), FrontMetrics()
+    for metrics, count in ((own, 1), (other, 2)):
+        metrics.retried.inc(count)
+        metrics.worker_requests.labels("0").set(count)
+        metrics.worker_up.labels("0").set(count)
+    front = Worker("1")
+    front.registry = other.registry
+    gathered = GatheredMetrics(own.registry, cast("Any", [Worker("0")]), cast("Any", [front]))
+    text, _ = await gathered.answer("")
+    families = list(text_string_to_metric_families(text.decode()))
+    assert len({family.name for family in families}) == len(families)
+    found = {
+        (sample.name, sample.labels.get("front", "")): sample.value
+        for family in families
+        for sample in family.samples
+    }
+    assert found["adcaptum_front_retried_requests_total", "0"] == 1
+    assert found["adcaptum_front_retried_requests_total", "1"] == 2
+    assert found["adcaptum_worker_requests", "0"] == 1
+    assert found["adcaptum_worker_requests", "1"] == 2
+    assert found["adcaptum_worker_up", ""] == 1
+    assert ("adcaptum_worker_up", "1") not in found

@@ -1,0 +1,126 @@
+"""The gate: the gRPC server of a front, with the health of what stands behind it."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import grpc
+from grpc_reflection.v1alpha import reflection
+
+from adcaptum.service import logs
+from adcaptum.service.front.error_table import TABLE
+from adcaptum.service.front.forwarder import Forwarder
+from adcaptum.service.front.metrics import FrontMetrics
+from adcaptum.service.front.quarantine import Quarantine
+from adcaptum.service.front.router import Router
+from adcaptum.service.front.servicer import FrontServicer
+from adcaptum.service.front.suspects import Suspects
+from adcaptum.service.rpc import health, listening
+from adcaptum.service.rpc.interceptors import Interceptor
+from adcaptum.service.settings import Settings
+from adcaptum.service.supervisor.views import SlotView
+
+RETRY_SECONDS = 1.0
+"""The time after which a request that a front refuses may be sent again."""
+
+
+class Gate:
+    """The calls of one front.
+
+    Attributes:
+        models: The names of all models of the workers.
+        interceptor: The frame of its calls.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: FrontMetrics,
+        slots: Sequence[SlotView],
+        *,
+        quarantined: Mapping[str, str],
+        is_suspect: Callable[[str], bool],
+        quarantine: Quarantine,
+        suspects: Suspects,
+    ) -> None:
+        """Prepares it; `start` lets calls in.
+
+        Args:
+            settings: The settings of the server.
+            metrics: What is counted.
+            slots: The places of the workers.
+            quarantined: The reason of each model that is out of service.
+            is_suspect: Returns whether a model has ended a worker lately.
+            quarantine: The requests that are refused.
+            suspects: The turn of requests with a strike.
+        """
+        self.models: set[str] = set()
+        self.interceptor = Interceptor(
+            metrics, self.models, settings.max_requests, lambda: RETRY_SECONDS, TABLE
+        )
+        self._settings = settings
+        self._slots = slots
+        self._quarantined = quarantined
+        self._health = health.Health()
+        self._shown: dict[str, bool] = {}
+        router = Router(slots, settings.worker_wait_seconds, is_suspect)
+        forwarder = Forwarder(router, quarantine, quarantined, metrics, suspects)
+        servicer = FrontServicer(forwarder, slots, quarantined)
+        self._server = grpc.aio.server(
+            interceptors=[self.interceptor],
+            options=listening.options(settings),
+            maximum_concurrent_rpcs=listening.most_calls(settings),
+        )
+        self._server.add_generic_rpc_handlers(servicer.handlers())
+        health.register(self._health, self._server)
+        reflection.enable_server_reflection(
+            (health.SERVICE, health.REPOSITORY, health.HEALTH, reflection.SERVICE_NAME),
+            self._server,
+        )
+
+    def listen(self) -> int:
+        """Opens the port; returns its number.
+
+        Raises:
+            RuntimeError: It cannot be used.
+        """
+        return self._server.add_insecure_port(
+            f"{listening.host(self._settings)}:{self._settings.port}"
+        )
+
+    async def start(self) -> None:
+        """Lets calls in."""
+        await self._health.set_server(serving=False)
+        await self._server.start()
+
+    @property
+    def ready(self) -> bool:
+        """True if a worker serves."""
+        return any(slot.process is not None and slot.process.ready for slot in self._slots)
+
+    async def update(self) -> None:
+        """Bring the health up to date with what stands behind the gate."""
+        serving: set[str] = set()
+        for slot in self._slots:
+            if slot.process is not None:
+                self.models |= slot.process.known
+                serving |= slot.process.serving if slot.process.ready else set()
+        for name in self.models:
+            is_serving = name in serving and name not in self._quarantined
+            if self._shown.get(name) != is_serving:
+                self._shown[name] = is_serving
+                await self._health.set_model(name, serving=is_serving)
+        if self._shown.get("") != self.ready:
+            self._shown[""] = self.ready
+            await self._health.set_server(serving=self.ready)
+
+    async def drain(self) -> None:
+        """Refuses new calls, and waits for those being served, for `drain_seconds` at most."""
+        await self._health.drain()
+        logs.logger().info("draining", in_flight=self.interceptor.in_flight)
+        await self.interceptor.drain(self._settings.drain_seconds)
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Closes the port and its connections."""
+        await self._server.stop(grace=grace)
+        # Handlers that were cancelled end in the next pass.
+        await asyncio.sleep(0)
