@@ -9,6 +9,7 @@ from time import perf_counter
 from tests.benchmarks.calls import Calls
 from tests.benchmarks.flood import Flood
 from tests.benchmarks.inprocess import InProcess
+from tests.benchmarks.isolation import Isolation
 from tests.benchmarks.mechanisms import Mechanisms
 from tests.benchmarks.memory import Memory
 from tests.benchmarks.messages import Messages
@@ -19,10 +20,11 @@ from tests.benchmarks.soak import Soak
 from tests.benchmarks.tables import CONSOLE
 from tests.benchmarks.throughput import Throughput
 from tests.benchmarks.tolerance import Tolerances
+from tests.benchmarks.workers import Hop, Workers
 
 SECTIONS = (
     "inprocess", "calls", "rules", "memory", "messages", "served", "served_small", "throughput",
-    "tolerance", "mechanisms", "soak", "flood",
+    "tolerance", "mechanisms", "soak", "flood", "hop", "workers", "isolation",
 )  # fmt: skip
 
 
@@ -50,6 +52,9 @@ def main() -> None:
         "mechanisms": lambda: Mechanisms(quick=quick).run(),
         "soak": lambda: Soak(quick=quick).run(),
         "flood": lambda: Flood(quick=quick).run(),
+        "hop": lambda: Hop(quick=quick).run(),
+        "workers": lambda: Workers(quick=quick).run(models),
+        "isolation": lambda: Isolation(quick=quick).run(),
     }
     for section in arguments.sections or SECTIONS:
         begin = perf_counter()

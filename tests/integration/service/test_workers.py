@@ -81,6 +81,9 @@ def test_workers_are_listed_with_what_they_serve(
         os.kill(each.pid, 0)
     model = stub.GetModel(pb.GetModelRequest(model=model_pb2.ModelRef(name="good"))).model
     assert [each.worker for each in model.versions[0].placements] == ["0", "1"]
+    cores = os.sched_getaffinity(0)
+    if len(cores) == len(workers):
+        assert [os.sched_getaffinity(each.pid) for each in workers] == [{each} for each in cores]
 
 
 def test_a_killed_worker_loses_no_request_and_no_count(server: Server) -> None:

@@ -18,6 +18,7 @@ class Seat:
         quarantined: Models that it must not load.
         one_by_one: Whether it loads one model at a time, so that the journal shows which of them
             crashes it.
+        core: The only core that it may use; None: any.
     """
 
     worker: str
@@ -28,6 +29,7 @@ class Seat:
     supervisor: int
     quarantined: tuple[str, ...] = ()
     one_by_one: bool = False
+    core: int | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Final
 
@@ -39,6 +40,20 @@ def worker_settings(settings: Settings, device: str, workers: int) -> Settings:
         changed["device_threads"] = settings.device_threads or 1
         changed["intra_op_threads"] = settings.intra_op_threads or 1
     return settings.model_copy(update=changed)
+
+
+def own_cores(settings: Settings, devices: Sequence[str]) -> list[int]:
+    """Returns the core of each worker, where each has one of its own; else none.
+
+    Args:
+        settings: The settings of the server.
+        devices: The device of each worker.
+    """
+    if sys.platform != "linux" or set(devices) != {"cpu"}:
+        return []
+    cores = sorted(os.sched_getaffinity(0))
+    several = {settings.device_threads or 1, settings.intra_op_threads or 1} != {1}
+    return cores if len(cores) == len(devices) and not several else []
 
 
 def command(settings: Settings, seat: Seat) -> list[str]:

@@ -40,6 +40,7 @@ class Slot(SlotView):
         device: str,
         *,
         settings: Settings,
+        core: int | None,
         folder: Path,
         deaths: ModelDeaths,
         ended: Callable[["Slot", WorkerProcess, Death], None],
@@ -50,6 +51,7 @@ class Slot(SlotView):
             worker: The id of the worker.
             device: Its device.
             settings: The settings of its processes.
+            core: The only core that they may use; None: any.
             folder: The folder of its sockets.
             deaths: The models that must not be loaded.
             ended: Called when a process has ended.
@@ -57,6 +59,7 @@ class Slot(SlotView):
         super().__init__(worker, device)
         self.process: WorkerProcess | None = None
         self._settings = settings
+        self._core = core
         self._folder = folder
         self._model_deaths = deaths
         self._ended = ended
@@ -132,6 +135,7 @@ class Slot(SlotView):
             supervisor=os.getpid(),
             quarantined=tuple(sorted(self._model_deaths.quarantined)),
             one_by_one=self._one_by_one,
+            core=self._core,
         )
         process = await WorkerProcess.start(seat, self._settings)
         logs.logger().info("worker started", worker=self.id, device=self.device, pid=process.pid)

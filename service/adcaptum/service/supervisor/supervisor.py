@@ -47,11 +47,13 @@ class Supervisor:
         self._ended = ended
         self.deaths = ModelDeaths(settings.quarantine_deaths, settings.quarantine_seconds)
         self.hopeless = asyncio.Event()
+        cores = launch.own_cores(settings, devices)
         self.slots = [
             Slot(
                 str(index),
                 device,
                 settings=launch.worker_settings(settings, device, len(devices)),
+                core=cores[index] if cores else None,
                 folder=self._folder,
                 deaths=self.deaths,
                 ended=self._record,

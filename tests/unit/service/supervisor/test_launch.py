@@ -1,5 +1,6 @@
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,17 @@ def test_a_worker_gets_the_settings_and_none_of_the_environment(
     assert told["seat"]["quarantined"] == ["m"]
     assert "ADCAPTUM_WORKERS" not in launch.environment()
     assert launch.environment()["OTHER"] == "kept"
+
+
+def test_workers_have_cores_of_their_own_where_there_are_as_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5, 3}, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    settings = Settings(repository=tmp_path)
+    assert launch.own_cores(settings, ["cpu", "cpu"]) == [3, 5]
+    assert launch.own_cores(settings, ["cpu"]) == []
+    assert launch.own_cores(settings, ["cpu"] * 3) == []
+    assert launch.own_cores(settings, ["cpu", "cuda:0"]) == []
+    two = Settings(repository=tmp_path, intra_op_threads=2)
+    assert launch.own_cores(two, ["cpu", "cpu"]) == []
