@@ -93,9 +93,9 @@ def metrics_page() -> Iterator[str]:
     yield "\n## With workers\n"
     yield (
         "The `/metrics` of a front (`adcaptum serve --workers N`) has the metrics above with the "
-        "label `worker`, and these of its own. Counters go on when a worker is replaced. "
-        "Of several fronts (`--fronts K`) the first one has `/metrics`, with what all of them count: "
-        "`adcaptum_front_` series and `adcaptum_worker_requests` have then the label `front`."
+        "label `worker`, and these of its own. Counters go on when a worker is replaced. Of "
+        "several fronts (`--fronts K`) the first one has `/metrics`, with what all of them count: "
+        "`adcaptum_front_` series and `adcaptum_worker_requests` then have the label `front`."
     )
     yield ""
     yield from _table(FrontMetrics())
