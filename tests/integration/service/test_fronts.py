@@ -32,7 +32,9 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with running("--fronts", str(FRONTS), "--quarantine_deaths", "3") as server:
+    with running(
+        "--fronts", str(FRONTS), "--quarantine_deaths", "3", "--unresponsive_seconds", "8"
+    ) as server:
         yield server
 
 
@@ -107,6 +109,19 @@ def test_a_front_that_ends_is_replaced_and_its_counts_stay(server: Server) -> No
         for line in server.lines
         if line["event"] == "front started" and line["front"] == "1"
     )
+
+
+def test_a_front_that_stands_still_is_replaced(server: Server) -> None:
+    stopped = next(
+        line["pid"]
+        for line in reversed(server.lines)
+        if line["event"] == "front started" and line["front"] == "1"
+    )
+    os.kill(stopped, signal.SIGSTOP)
+    server.wait_for("a front does not answer", front="1")
+    server.wait_for("a front ended", front="1", status=-signal.SIGKILL)
+    with pytest.raises(ProcessLookupError):
+        os.kill(stopped, 0)
 
 
 def test_what_one_front_has_quarantined_all_refuse(server: Server) -> None:

@@ -33,6 +33,10 @@ TURN: Final = "suspects"
 """The file that a front locks while it sends a request with a strike."""
 
 
+BEAT_SECONDS: Final = 0.5
+"""The time between two signs of life."""
+
+
 def run(settings: Settings, front: str, folder: Path, http_socket: Path) -> None:
     """Runs a further front until SIGTERM or SIGINT, or until the first front has ended.
 
@@ -103,14 +107,23 @@ class Follower:
         await gate.start()
         web.start()
         await gate.update()
-        writer.write(line({"listening": self._front}))
-        following = loop.create_task(self._follow(reader, mirror, quarantine, gate))
+        tasks = [
+            loop.create_task(self._follow(reader, mirror, quarantine, gate)),
+            loop.create_task(self._beat(writer)),
+        ]
         await self._ended.wait()
-        following.cancel()
+        for task in tasks:
+            task.cancel()
         await gate.drain()
         await gate.stop(0.5)
         await web.stop()
         writer.close()
+
+    async def _beat(self, writer: asyncio.StreamWriter) -> None:
+        """Shows the first front that this one lives."""
+        while True:
+            writer.write(line({"listening": self._front}))
+            await asyncio.sleep(BEAT_SECONDS)
 
     async def _follow(
         self, reader: asyncio.StreamReader, mirror: Mirror, quarantine: Quarantine, gate: Gate

@@ -54,6 +54,7 @@ class FrontProcess:
         seat: Its place.
         listening: Whether it takes calls.
         died: Set when it has ended.
+        heard: When it was started or last heard of, on the monotonic clock.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, seat: FrontSeat) -> None:
@@ -61,6 +62,12 @@ class FrontProcess:
         self.listening = False
         self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.process = process
+        self.heard = monotonic()
+
+    def kill(self) -> None:
+        """Ends the process at once."""
+        with suppress(ProcessLookupError):
+            self.process.kill()
 
 
 class FrontSlot:
@@ -151,7 +158,7 @@ class Followers:
                     each.process.wait(), self._settings.drain_seconds + STOP_SECONDS
                 )
             if each.process.returncode is None:
-                each.process.kill()
+                each.kill()
                 await each.process.wait()
         if self._server is not None:
             self._server.close()
@@ -211,7 +218,7 @@ class Followers:
             return
         for slot in self.slots:
             if slot.process is not None and slot.id == told["listening"]:
-                slot.process.listening = True
+                slot.process.listening, slot.process.heard = True, monotonic()
 
     def _news(self) -> dict[str, Any]:
         deaths = self._supervisor.deaths
@@ -220,7 +227,18 @@ class Followers:
     async def _keep_telling(self) -> None:
         while True:
             self._tell_news()
+            for slot in self.slots:
+                if slot.process is not None and self._hangs(slot.process):
+                    logs.logger().error("a front does not answer", front=slot.id)
+                    slot.process.kill()
             await asyncio.sleep(TELL_SECONDS)
+
+    def _hangs(self, front: FrontProcess) -> bool:
+        """Returns whether nothing was heard of a front for too long."""
+        patience = self._settings.unresponsive_seconds
+        if not front.listening:
+            patience = max(patience, self._settings.load_timeout_seconds)
+        return monotonic() - front.heard > patience
 
     def _tell_news(self) -> None:
         if not self._connections:
