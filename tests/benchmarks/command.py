@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import sys
 from collections.abc import Callable
 from time import perf_counter
 
@@ -56,6 +58,9 @@ def main() -> None:
         "workers": lambda: Workers(quick=quick).run(models),
         "isolation": lambda: Isolation(quick=quick).run(),
     }
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What is measured is there even if the rest is not waited for.
+        sys.stdout.reconfigure(line_buffering=True)
     for section in arguments.sections or SECTIONS:
         begin = perf_counter()
         CONSOLE.rule(section)
