@@ -26,7 +26,7 @@ from adcaptum.engine import METHODS, Explicand, Neuron, Site, explain
 from adcaptum.engine.execution.references.reference_cache import ReferenceMemory
 from adcaptum.engine.execution.taps import Taps
 from adcaptum.service.cli import main as run_command_line
-from adcaptum.service.runtime.equal_rows import EqualRowsByModel
+from adcaptum.service.runtime.batches.equal_rows import EqualRowsByModel
 from adcaptum.service.wire import tensor_writer
 from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb, method_pb2, model_pb2
 from tests.benchmarks.load import Load

@@ -36,6 +36,9 @@ DIMENSIONS: Final = {COMPONENTS: 3, CHANNELS: 4}
 FEW: Final = 1 << 10
 """The most numbers for which the time of each operation matters more than their number."""
 
+FEWEST: Final = 1 << 7
+"""The most numbers that Python adds up before NumPy has been called."""
+
 
 class PieceNumbers:
     """The numbers of a piece: one copy from the device for all of its examples.
@@ -104,8 +107,11 @@ def converted(values: Tensor, dtype: torch.dtype, summed: int | None = None) -> 
 
 def count_non_finite(array: Array) -> int:
     """Counts the numbers that are NaN or infinite."""
+    # A sum is infinite or NaN if one number is; where large numbers overflow, all are looked at.
+    if array.size <= FEWEST and isfinite(sum(array.reshape(-1).tolist())):
+        return 0
     if array.size <= FEW and isfinite(np.vdot(array, array)):
-        # The sum of squares takes half the time, and is infinite or NaN if one number is.
+        # The sum of squares takes half the time of `isfinite`.
         return 0
     finite = np.isfinite(array)
     return 0 if finite.all() else int(finite.size - np.count_nonzero(finite))

@@ -59,6 +59,10 @@ def read(messages: Sequence[tensor_pb2.Tensor], model: LoadedModel, reading: Rea
         InvalidRequest: One is missing, unknown, given twice, or not of the model's form.
     """
     declared = model.declaration.inputs
+    if len(messages) == len(declared) == 1:
+        row = _plain_row(messages[0], declared[0], model)
+        if row is not None:
+            return Inputs((row,))
     check_number(messages, "inputs")
     placed = place([message.name for message in messages], declared, "inputs", "name")
     missing = [each.name for each, index in zip(declared, placed, strict=True) if index is None]
@@ -79,6 +83,24 @@ def read(messages: Sequence[tensor_pb2.Tensor], model: LoadedModel, reading: Rea
         counts = {each.name: len(row) for each, row in zip(declared, rows, strict=True)}
         raise InvalidRequest("inputs", f"different numbers of examples: {counts}")
     return Inputs(tuple(rows), as_values=as_values)
+
+
+def _plain_row(
+    message: tensor_pb2.Tensor, declared: InputDeclaration, model: LoadedModel
+) -> Tensor | None:
+    """Reads an input of a few numbers that are as declared; None for all else, right or wrong."""
+    shape = message.shape
+    if (
+        not message.datatype == declared.datatype == "FP32"
+        or message.name not in ("", declared.name)
+        or model.device.type != "cpu"
+        or declared.embedding
+        or not 0 < len(shape) == len(declared.shape)
+        or not 0 < shape[0] <= model.declaration.max_examples
+        or any(own != length for own, length in zip(shape[1:], declared.shape[1:], strict=True))
+    ):
+        return None
+    return tensors.few_numbers(message.data, tuple(shape))
 
 
 def _read_texts(message: tensor_pb2.Tensor, model: LoadedModel, *, as_values: bool) -> Inputs:

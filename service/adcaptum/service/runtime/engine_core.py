@@ -26,30 +26,44 @@ import torch
 
 from adcaptum.engine.execution.devices.device_errors import is_lasting, is_out_of_memory
 from adcaptum.engine.execution.parts import Part
+from adcaptum.engine.scheduling.batch import Batch, Update
+from adcaptum.engine.scheduling.job import JobSlice
 from adcaptum.engine.scheduling.ledger import Ledger
 from adcaptum.engine.scheduling.request import Request
 from adcaptum.engine.scheduling.scheduler import Scheduler
-from adcaptum.service.device.batch_cost import BatchCost
-from adcaptum.service.device.batch_memory import BatchMemory
-from adcaptum.service.device.float32 import evaluate
 from adcaptum.service.device.host_copies import in_memory
-from adcaptum.service.device.intra_op import IntraOp
 from adcaptum.service.device.streams import HERE, Stream
 from adcaptum.service.metrics import Metrics
-from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.processes.journal import Journal
-from adcaptum.service.runtime.batch_metrics import BatchMetrics
-from adcaptum.service.runtime.batch_sizes import BatchSizes, batch_kind
-from adcaptum.service.runtime.equal_rows import EqualRows, EqualRowsByModel
-from adcaptum.service.runtime.job_payload import EngineJob, JobPayload, jobs_of
+from adcaptum.service.runtime.batch_sizes import BatchSizes
+from adcaptum.service.runtime.batches.batch_evaluator import BatchEvaluator, Evaluated
+from adcaptum.service.runtime.batches.batch_metrics import BatchMetrics
+from adcaptum.service.runtime.job_payload import EngineJob, JobPayload, by_key, jobs_of
 from adcaptum.service.runtime.planning_threads import PlanningThreads
-from adcaptum.service.runtime.step import Arrivals, EngineBatch, RunningBatches, Step, Stop
+from adcaptum.service.runtime.step import (
+    Arrivals,
+    EngineBatch,
+    EngineUpdate,
+    RunningBatches,
+    Step,
+    Stop,
+    works_of,
+)
 from adcaptum.service.runtime.step_queue import StepQueue
 from adcaptum.service.runtime.timing.pace import Pace
 from adcaptum.service.runtime.work import RunningFlow, Work
 
 PROGRESS_SECONDS: Final = 0.1
 """The shortest time between two notices of a work's progress."""
+
+ALONE_SECONDS: Final = 0.002
+"""The time after which a work that runs alone asks for no batch at once, but queues: it holds up
+the event loop."""
+
+LEARNING: Final = 8
+"""Of so many batches of works that run alone, one is a measurement."""
+
+NO_UPDATE: Final[EngineUpdate] = Update([], [])
 
 
 class EngineCore:
@@ -59,7 +73,7 @@ class EngineCore:
         sizes: The sizes of batches, and the time of rows.
         running: The batches that models evaluate now.
         pace: The ratio of the steps' wall time to their computation.
-        intra_op: The threads inside the operations of a batch.
+        evaluator: Evaluates batches.
         queue: The steps that are to be taken.
     """
 
@@ -86,17 +100,15 @@ class EngineCore:
         self.sizes = BatchSizes(device, target_batch_seconds)
         self.running = RunningBatches(journal)
         self.pace = Pace()
-        self.intra_op = IntraOp()
         self._condition = threading.Condition(threading.Lock())
         self._scheduler: Scheduler[JobPayload] = Scheduler(self.sizes.sizer)
         self.queue = StepQueue(self._condition, self._scheduler, self._pause_seconds)
-        self._device = device
         self._batch_metrics = BatchMetrics(metrics, device)
-        self._memory = BatchMemory.of(device)
-        self._cost = BatchCost(device)
+        self._device = device
         self._deliver = notify
         self._planning = planning
-        self._equal_rows = EqualRowsByModel(device)
+        self.evaluator = BatchEvaluator(device, self.sizes, self.running, self.queue)
+        self._lone_batches = 0
 
     @property
     def waiting_rows(self) -> int:
@@ -107,11 +119,6 @@ class EngineCore:
     def ledger(self) -> Ledger:
         """The accounts of works in flight; readable from any thread."""
         return self._scheduler.ledger
-
-    @property
-    def _is_idle(self) -> bool:
-        """True if the calling thread's batch has the device to itself."""
-        return not (self.running or self.queue.has_work)
 
     def step(self, step: Step, stream: Stream = HERE) -> EngineBatch | None:
         """Executes a step: ends works, begins works, and evaluates a batch on a stream.
@@ -159,74 +166,99 @@ class EngineCore:
         Returns:
             The computation of the batch, in seconds; 0 if it failed.
         """
-        kind, alone = batch_kind(batch.key), self._is_idle and not _is_deterministic(batch)
-        threads = self.intra_op.begin(kind, batch.rows, alone=alone)
-        ended, begin, cost_of = list[Work](), monotonic(), self._cost.begin()
-        works = list(dict.fromkeys([piece.job.payload.work for piece in batch.slices]))
-        model = works[0].model
-        row_seconds = self.sizes.row_seconds(batch.key)
-        equal_rows = self._equal_rows.search(model, row_seconds, batch.rows)
-        for work in works:
-            work.computing.begin(begin)
-        begun = self._memory.begin()
-        parts = self._evaluate(model, batch, equal_rows, ended, stream)
-        nbytes, end, cost = self._memory.end(begun), monotonic(), cost_of()
-        for work in works:
-            work.computing.end(end)
-        if parts is None:
-            self._notify(ended, [])
-            return 0.0
-        alone = alone and self._is_idle
-        self._batch_metrics.busy(cost)
-        cost *= self.intra_op.end(kind, batch.rows, threads, end - begin, alone=alone)
-        self._add_parts(batch, parts, ended)
-        with self._condition:
-            rows = batch.rows if equal_rows is None else equal_rows.rows
-            update = self._scheduler.update(batch, seconds=cost, rows=rows, nbytes=nbytes)
-        members = sum([work.request.members for work in works])
-        self._batch_metrics.observe(model, batch, update, members, end - begin)
-        advanced = []
-        for work in works:
-            work.batches += 1
-            if work.progressed is not None and begin - work.reported > PROGRESS_SECONDS:
-                work.reported = begin
-                advanced.append(work)
-        finished = [job.payload for job in update.finished]
-        self._step_all([(payload.work, payload.flow) for payload in finished], ended)
-        self._notify(ended, advanced)
-        return cost
-
-    def _evaluate(
-        self,
-        model: ServedModel,
-        batch: EngineBatch,
-        equal_rows: EqualRows | None,
-        ended: list[Work],
-        stream: Stream,
-    ) -> list[Part] | None:
-        """Evaluates a batch; None if it failed.
-
-        Raises:
-            RuntimeError: The device is of no use to this process any more. The batch counts as
-                running, so that the journal keeps whose rows did it.
-        """
-        parts: list[Part] | None = None
-        pieces = [job.payload.slice(start, stop) for job, start, stop in batch.slices]
-        self.running.begin(model, batch, self.sizes.row_seconds(batch.key))
+        works, ended = works_of(batch), list[Work]()
         try:
-            module = model.module(pieces[0].evaluation)
-            run = partial(evaluate, module, pieces, deduplicate=equal_rows, memory=model.references)
-            parts = stream.run(run)
+            done = self.evaluator.evaluate(batch, works, stream)
         except Exception as error:
             if is_lasting(error):
                 raise
             end = self._scheduler.split
             if is_out_of_memory(error):
-                self._batch_metrics.out_of_memory(model)
+                self._batch_metrics.out_of_memory(works[0].model)
                 end = self._scheduler.out_of_memory
             self._fail(batch, error, end, ended)
-        self.running.end()
-        return parts
+            self._notify(ended, [])
+            return 0.0
+        self._add_parts(batch, done.parts, ended)
+        with self._condition:
+            update = self._scheduler.update(
+                batch, seconds=done.cost, rows=done.rows, nbytes=done.nbytes
+            )
+        self._count(batch, works, update, done)
+        advanced = []
+        for work in works:
+            if work.progressed is not None and done.begin - work.reported > PROGRESS_SECONDS:
+                work.reported = done.begin
+                advanced.append(work)
+        finished = [job.payload for job in update.finished]
+        self._step_all([(payload.work, payload.flow) for payload in finished], ended)
+        self._notify(ended, advanced)
+        return done.cost
+
+    def _count(
+        self, batch: EngineBatch, works: Sequence[Work], update: EngineUpdate, done: Evaluated
+    ) -> None:
+        """Counts a batch that was evaluated."""
+        members = sum([work.request.members for work in works])
+        self._batch_metrics.busy(done.busy)
+        self._batch_metrics.observe(works[0].model, batch, update, members, done.seconds)
+        for work in works:
+            work.batches += 1
+
+    def run_alone(self, work: Work) -> EngineBatch | None:
+        """Begins a work beside which no rows wait, and runs it to its end, if it is short.
+
+        Its rows need no queue to have their turn. What takes long, does not fit into one batch, or
+        fails is queued, and further steps go on with it.
+
+        Returns:
+            The batch that was evaluated last.
+        """
+        ended, last, end = list[Work](), None, monotonic() + ALONE_SECONDS
+        flows: list[RunningFlow | None] = [None]
+        while flows:
+            jobs: list[tuple[Request, list[EngineJob]]] = []
+            for flow in flows:
+                self._step_on(work, flow, jobs, ended)
+            flows = []
+            for own in by_key([job for _, each in jobs for job in each]):
+                batch = self._whole_batch(work, own) if monotonic() < end else None
+                if batch is None or not self._process_alone(work, batch, ended):
+                    self._add_jobs([(work.request, own)])
+                else:
+                    last = batch
+                    flows += [job.payload.flow for job in own]
+        self._notify(ended, [])
+        return last
+
+    def _whole_batch(self, work: Work, jobs: Sequence[EngineJob]) -> EngineBatch | None:
+        """Returns the batch of all rows of some jobs; None if they do not fit into one."""
+        key, request = jobs[0].key, work.request
+        rows, most = sum([job.rows for job in jobs]), self.sizes.sizer.rows(key)
+        if rows > most:
+            return None
+        if request.scheduled_at is None:
+            request.scheduled_at = monotonic()
+        for job in jobs:
+            job.request = request
+        return Batch(0, key, [JobSlice(job, 0, job.rows) for job in jobs], rows, most, False)
+
+    def _process_alone(self, work: Work, batch: EngineBatch, ended: list[Work]) -> bool:
+        """Evaluates a batch that the scheduler does not know; returns whether it succeeded."""
+        try:
+            done = self.evaluator.evaluate(batch, [work], HERE)
+        except Exception as error:
+            if is_lasting(error):
+                raise
+            # The next steps evaluate it again, and find the culprit.
+            return False
+        self._add_parts(batch, done.parts, ended)
+        self._lone_batches += 1
+        if self._lone_batches % LEARNING == 0:
+            self.sizes.sizer.observe(batch.key, done.rows, done.cost)
+        work.request.served_rows += batch.rows
+        self._count(batch, [work], NO_UPDATE, done)
+        return True
 
     def _add_parts(self, batch: EngineBatch, parts: Sequence[Part], ended: list[Work]) -> None:
         """Adds the results of a batch to their evaluations."""
@@ -246,10 +278,20 @@ class EngineCore:
             if work.cost.plans_apart:
                 self._planning.put(work, partial(self._step_apart, work, flow))
                 continue
-            paused = self._step(work, flow, jobs, ended)
-            while paused:
-                paused += self._step(work, paused.pop(), jobs, ended)
+            self._step_on(work, flow, jobs, ended)
         self._add_jobs(jobs)
+
+    def _step_on(
+        self,
+        work: Work,
+        flow: RunningFlow | None,
+        jobs: list[tuple[Request, list[EngineJob]]],
+        ended: list[Work],
+    ) -> None:
+        """Begins a work, or advances its flow; those that pause go on at once."""
+        paused = self._step(work, flow, jobs, ended)
+        while paused:
+            paused += self._step(work, paused.pop(), jobs, ended)
 
     def _step_apart(self, work: Work, flow: RunningFlow | None) -> None:
         """Does the same for a work that plans apart; runs in a planning thread."""
@@ -354,7 +396,3 @@ class EngineCore:
             self._scheduler.cancel(work.request)
         if work.waste:
             self._batch_metrics.wasted(work.model, work.waste, work.request.served_rows)
-
-
-def _is_deterministic(batch: EngineBatch) -> bool:
-    return batch.slices[0].job.payload.work.forward_rows is not None

@@ -1,6 +1,6 @@
 """Job payloads: the rows of a work's evaluations, as the scheduler carries them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from adcaptum.engine.execution.packing import RowRange
 from adcaptum.engine.execution.parts import Part
@@ -76,3 +76,13 @@ def jobs_of(flow: RunningFlow) -> list[EngineJob]:
         )
         for pending in flow.waiting
     ]
+
+
+def by_key(jobs: Sequence[EngineJob]) -> Iterable[list[EngineJob]]:
+    """Divides jobs by their keys."""
+    if len(jobs) == 1:
+        return ([jobs[0]],)
+    groups: dict[Hashable, list[EngineJob]] = {}
+    for job in jobs:
+        groups.setdefault(job.key, []).append(job)
+    return groups.values()

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from resource import RUSAGE_THREAD, getrusage
-from time import monotonic, thread_time
+from time import monotonic
 from typing import Final
 
 from adcaptum.service import logs
@@ -133,13 +133,20 @@ class LoopRunner(EngineRunner):
             self._wake()
 
     def _step(self) -> None:
-        waits, begin, cost, delay = _waits(), monotonic(), thread_time(), self._delay.seconds()
-        batch = self.core.step(self.core.queue.next())
-        seconds = monotonic() - begin - (self._delay.seconds() - delay)
-        idle = seconds - (thread_time() - cost)
-        if batch is None:
+        used, delay, begin = getrusage(RUSAGE_THREAD), self._delay.seconds(), monotonic()
+        work = self.core.queue.take_lone()
+        if work is None:
+            batch = self.core.step(self.core.queue.next())
+        else:
+            batch = self.core.run_alone(work)
+        seconds = monotonic() - begin
+        # Most steps end here: calls of the system cost more than they seem to.
+        if batch is None or seconds < WAIT_SECONDS:
             return
-        if seconds > LONG_SECONDS or (idle > WAIT_SECONDS and _waits() > waits):
+        seconds -= self._delay.seconds() - delay
+        now = getrusage(RUSAGE_THREAD)
+        idle = seconds - (now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime)
+        if seconds > LONG_SECONDS or (idle > WAIT_SECONDS and now.ru_nvcsw > used.ru_nvcsw):
             model = batch.slices[0].job.payload.work.model
             if model not in self._banned:
                 logs.logger().warning(
@@ -150,8 +157,3 @@ class LoopRunner(EngineRunner):
                 )
                 self._banned.add(model)
                 self._ban(model)
-
-
-def _waits() -> int:
-    """Returns the number of voluntary context switches of this thread."""
-    return getrusage(RUSAGE_THREAD).ru_nvcsw

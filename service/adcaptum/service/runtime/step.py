@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from time import monotonic
 from typing import Final, NamedTuple
 
-from adcaptum.engine.scheduling.batch import Batch
+from adcaptum.engine.scheduling.batch import Batch, Update
 from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.processes.journal import BATCH, Journal
@@ -17,6 +17,7 @@ from adcaptum.service.runtime.timing.bursts import Bursts
 from adcaptum.service.runtime.work import Work
 
 EngineBatch = Batch[JobPayload]
+EngineUpdate = Update[JobPayload]
 
 BEGIN_SECONDS: Final = 0.02
 """The time after which a step begins no further work before its batch: about that of a batch."""
@@ -88,8 +89,7 @@ class RunningBatches:
         """Notes that this thread evaluates a batch."""
         slot = None
         if self._journal is not None:
-            works = dict.fromkeys([piece.job.payload.work for piece in batch.slices])
-            ids = [each for work in works for each in work.ids]
+            ids = [each for work in works_of(batch) for each in work.ids]
             slot = self._journal.begin(BATCH, model.name, ids, batch.rows * row_seconds)
         self._running[threading.get_ident()] = RunningBatch(model, monotonic(), slot)
 
@@ -178,3 +178,8 @@ class Arrivals:
             return 0.0
         most = line.seconds(line.rows) if busy else line.batch
         return self._bursts.wait(monotonic(), line.batch, most)
+
+
+def works_of(batch: EngineBatch) -> list[Work]:
+    """Returns the works that have rows in a batch."""
+    return list(dict.fromkeys([piece.job.payload.work for piece in batch.slices]))

@@ -101,6 +101,13 @@ class StepQueue:
                 self._condition.wait()
         return None
 
+    def take_lone(self) -> Work | None:
+        """Takes out the work that is to begin, if there is nothing else to do."""
+        with self._condition:
+            if len(self._arrived) != 1 or self._stops or self._scheduler.waiting_rows:
+                return None
+            return self._arrived.take()
+
     def beginning(self, most: int) -> Iterator[Work]:
         """Takes out works that are to begin, one by one, as long as there is time for it.
 

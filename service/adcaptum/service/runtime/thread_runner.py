@@ -39,7 +39,7 @@ class ThreadRunner(EngineRunner):
             threads: Their number, and that of PyTorch's inside an operation of each.
         """
         self.core.sizes.measure_memory(threads.device)
-        self.core.intra_op = IntraOp(threads.intra_op, threads.alone)
+        self.core.evaluator.intra_op = IntraOp(threads.intra_op, threads.alone)
         self._outdated.update(thread for thread in self._threads if thread.is_alive())
         self.core.queue.wake_all()
         for _ in range(threads.device):
@@ -77,7 +77,7 @@ class ThreadRunner(EngineRunner):
         thread.start()
 
     def _run(self) -> None:
-        torch.set_num_threads(self.core.intra_op.usual)
+        torch.set_num_threads(self.core.evaluator.intra_op.usual)
         try:
             stream = streams.stream(self._device, self._metrics)
             while self._step(stream):

@@ -15,7 +15,6 @@ from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.pieces import Part
 from adcaptum.service.requests.questions.question import Question
-from adcaptum.service.requests.questions.targets import Targets
 from adcaptum.service.requests.reading import Reading
 from adcaptum.service.runtime.cost import Cost
 from adcaptum.v1 import explanation_service_pb2 as pb
@@ -46,22 +45,29 @@ class RequestTemplate:
     cost: Cost
     nbytes: int
 
-    def filled(self, request: pb.ExplainRequest, targets: Targets) -> ParsedRequest:
-        """Reads the inputs of a request into the template.
+    def filled(
+        self, request: pb.ExplainRequest, question: Question, requests: int
+    ) -> ParsedRequest:
+        """Reads the inputs of requests into the template.
 
         Args:
-            request: The request.
-            targets: Its targets.
+            request: The joined inputs.
+            question: The joined question.
+            requests: The number of requests.
 
         Raises:
             InvalidRequest: Something in the inputs is not allowed.
         """
         parsed = self.parsed
         assert parsed is not None, "nothing else depends on the inputs"
-        question, part = parsed.question, parsed.parts[0]
+        part = parsed.parts[0]
         inputs = request_inputs.read(request.inputs, parsed.model.loaded, PLAIN)
-        if targets is not question.targets:
-            question = replace(question, targets=targets)
+        # The question of one request has its own budget already, and what is kept for it.
+        if requests > 1:
+            asked = parsed.question
+            if question.targets is not asked.targets:
+                asked = replace(asked, targets=question.targets)
+            question = asked
         parts = (Part(0, inputs, part.baselines, part.starts),)
         return ParsedRequest(
             parsed.model,
@@ -127,7 +133,7 @@ class RequestTemplates:
         key = (alike, requests, message.inputs[0].shape[0])
         known = self._find(key)
         if known is not None and known.parsed is not None:
-            return known.filled(message, question.targets), known.cost
+            return known.filled(message, question, requests), known.cost
         # Each may use the rows of its own budget.
         budget = replace(question.budget, max_rows=question.budget.max_rows * requests)
         question = replace(question, budget=budget)

@@ -1,0 +1,1 @@
+"""Batches: their evaluation, their metrics, and the search for equal rows."""
