@@ -36,6 +36,7 @@ class Load:
         seconds: For so many seconds everything is.
         unique: Which share of the requests has a seed of its own, and so is like no other.
         core: The only core that the generator may use; None: any.
+        pace: The requests a second of each client; 0: the next one comes when one is answered.
     """
 
     address: str
@@ -46,6 +47,7 @@ class Load:
     seconds: float
     unique: float = 0.0
     core: int | None = None
+    pace: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,12 @@ async def generate(load: Load) -> Served:
         nonlocal calls
         call: Any = channel.unary_unary(load.path)
         turns = cycle([*requests[number % len(requests) :], *requests[: number % len(requests)]])
+        due = perf_counter()
         while (start := perf_counter()) < end:
+            if load.pace:
+                due = max(start, due + 1 / load.pace)
+                await asyncio.sleep(due - start)
+                start = perf_counter()
             request = next(turns)
             await call(request + _seed(next(seeds)) if chance.random() < load.unique else request)
             now = perf_counter()

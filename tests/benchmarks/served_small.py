@@ -39,6 +39,15 @@ METHOD_NAMES: Final = (
 MIXED: Final = "+".join(METHOD_NAMES)
 PREDICT: Final = "predict"
 CLIENTS: Final = (1, 8, 32, 128)
+PACE: Final = 50.0
+"""The requests a second of a client that lets servers sleep between them."""
+
+BESIDE: Final = 8
+"""The clients that explain beside one that predicts."""
+
+LONE_SECONDS: Final = 2.0
+"""The time of one measurement of a lone client."""
+
 DISTINCT: Final = 64
 """The inputs of each kind, all of them different."""
 
@@ -69,6 +78,8 @@ class ServedSmall:
                 check(ours, name)
                 for kind in methods or (*METHOD_NAMES, MIXED, PREDICT):
                     self._measure(name, kind, (echo, naive, ours))
+                    if kind == PREDICT:
+                        self._measure_lone(name, (echo, naive, ours))
 
     def _measure(self, name: str, kind: str, servers: Sequence[Server]) -> None:
         columns = (
@@ -98,6 +109,39 @@ class ServedSmall:
                     duration(median(spent for _, spent in rounds)),
                     ratio(of(rates[label], rates["echo"])),
                     ratio(of(rates[label], rates["naive"])),
+                )
+        CONSOLE.print(made)
+
+    def _measure_lone(self, name: str, servers: Sequence[Server]) -> None:
+        """One client that predicts: at a rate, so that servers sleep; and beside explanations."""
+        columns = ("beside", "server", "p50", "p99", "p50 of naive", "p99 of echo")
+        made = table(f"{name}: {PREDICT}, one client", columns)
+        path, asked = messages(name, PREDICT)
+        beside, explained = messages(name, METHOD_NAMES[0])
+        for label, pace in ((f"nobody, {PACE:.0f}/s", PACE), (f"{BESIDE} explain", 0.0)):
+            found: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+            for _ in range(self._rounds):
+                for server in servers:
+                    load = replace(self._load(server, path, asked, 1), seconds=LONE_SECONDS)
+                    other = None
+                    if not pace:
+                        more = self._load(server, beside, explained, BESIDE)
+                        other = start_load(replace(more, seconds=LONE_SECONDS + 1.0))
+                    answers = finish_load(start_load(replace(load, pace=pace)))
+                    if other is not None:
+                        finish_load(other)
+                    found[server.name].append((answers.quantile(0.5), answers.quantile(0.99)))
+            for server in servers:
+                halves, tails = zip(*found[server.name], strict=True)
+                of_naive = of(halves, [each for each, _ in found["naive"]])
+                of_echo = of(tails, [each for _, each in found["echo"]])
+                made.add_row(
+                    label,
+                    server.name,
+                    duration(median(halves)),
+                    duration(median(tails)),
+                    ratio(of_naive),
+                    ratio(of_echo),
                 )
         CONSOLE.print(made)
 
