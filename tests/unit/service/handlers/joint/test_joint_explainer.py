@@ -26,7 +26,7 @@ from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.runtime.work import Work
 from adcaptum.v1 import explanation_service_pb2 as pb
 from tests.unit.service.asking import explain, index, method
-from tests.unit.service.tiny_model import served
+from tests.unit.service.tiny_model import served, tokens
 
 ROW_SECONDS = {"forward": {1: 1e-3}, "gradient": {1: 1e-3}}
 
@@ -158,3 +158,50 @@ async def test_callers_share_short_works_alone(service: Service) -> None:
         await asyncio.gather(*tasks)
     assert [sum(each.values()) for each in service.engines.joined if len(each) > 1] == []
     assert {"a": 8} in service.engines.joined
+
+
+ASKED = {
+    "saliency": {},
+    "integrated_gradients": {"n_steps": 9},
+    "gradient_shap": {"n_samples": 20},
+    "smooth_grad": {"n_samples": 5},
+    "feature_ablation": {},
+    "kernel_shap": {"n_samples": 100},
+    "lime": {"n_samples": 60},
+}
+
+
+async def test_token_ids_are_explained_jointly_at_their_embeddings(service: Service) -> None:
+    """Each number, and each draw, is the one that the request has alone."""
+    service.go.release(10_000)
+    model = tokens()
+    service.engines.add(model, ROW_SECONDS)
+    questions = ResolvedQuestions()
+    random = np.random.default_rng(3)
+
+    def asked(name: str, length: int, number: int) -> IdentifiedRequest:
+        ids = random.integers(0, 11, (1, length))
+        request = explain(
+            ids, methods=[method(name, **ASKED[name])], targets=[index(number % 2)], seed=5
+        )
+        question = questions.of(request, model)
+        call = Call(f"{number}", monotonic(), None, "a", 100)
+        return IdentifiedRequest(request, model, question, None, call, Priority.INTERACTIVE)
+
+    requests = [asked(name, length, n) for n in range(6) for name in ASKED for length in (4, 7)]
+    async with asyncio.timeout(60):
+        alone = [await service.explainer.explain(each) for each in requests]
+        before = len(service.engines.joined)
+        together = await asyncio.gather(*map(service.explainer.explain, requests))
+    assert len(service.engines.joined) - before < len(requests) / 2
+    for one, other in zip(alone, together, strict=True):
+        first, second = (
+            pb.ExplainResponse.FromString(each or b"").results[0] for each in (one, other)
+        )
+        assert first.rows_used == second.rows_used
+        pairs = zip(first.explanations, second.explanations, strict=True)
+        for a, b in pairs:
+            x, y = (np.frombuffer(each.attributions[0].values.data, np.float32) for each in (a, b))
+            assert x.size
+            assert a.index == b.index
+            np.testing.assert_allclose(y, x, rtol=1e-3, atol=1e-5 * max(1e-3, np.abs(x).max()))
