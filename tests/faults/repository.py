@@ -1,5 +1,6 @@
-"""A repository of two models: `good` computes, `bad` does what the first number of a row says."""
+"""A repository: `good` computes, `bad` does what the first number of a row says, `late` waits."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -55,6 +56,14 @@ def good():
 
 def bad():
     return Net(bad=True).eval()
+
+class Late(Net):
+    def forward(self, x):
+        time.sleep(0.06)
+        return super().forward(x)
+
+def late():
+    return Late().eval()
 """
 
 DECLARATION = """
@@ -70,8 +79,8 @@ kind = "logits"
 """
 
 
-def write(folder: Path) -> None:
-    """Writes the repository."""
+def write(folder: Path, models: Sequence[str]) -> None:
+    """Writes the repository with some of the models."""
     torch.manual_seed(0)
     state = {
         "first.weight": torch.randn(64, 8),
@@ -79,7 +88,7 @@ def write(folder: Path) -> None:
         "last.weight": torch.randn(3, 64),
         "last.bias": torch.randn(3),
     }
-    for name in ("good", "bad"):
+    for name in models:
         version = folder / name / "1"
         version.mkdir(parents=True)
         (folder / name / "code").mkdir()

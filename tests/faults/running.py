@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
@@ -25,15 +25,18 @@ MOST_BYTES = 6 << 30
 
 
 @contextmanager
-def running(*options: str, workers: int = 2) -> Iterator[Server]:
-    """Gives a server of the models `good` and `bad`; it must end well.
+def running(
+    *options: str, workers: int = 2, models: Sequence[str] = ("good", "bad")
+) -> Iterator[Server]:
+    """Gives a server; it must end well.
 
     Args:
         options: Further settings.
         workers: The number of its workers.
+        models: The names of its models.
     """
     with tempfile.TemporaryDirectory() as folder:
-        repository.write(Path(folder))
+        repository.write(Path(folder), models)
         command = [sys.executable, "-m", "adcaptum.service", "--repository", folder]
         command += ["--port", "0", "--http_port", "0", "--workers", str(workers), *options]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}

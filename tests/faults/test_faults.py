@@ -1,7 +1,15 @@
 """Every fault, a few times: no call is lost, none is answered wrongly. `make faults` has more."""
 
+from time import sleep
+
+import grpc
 import pytest
 
+from adcaptum.v1 import explanation_service_pb2 as pb, model_pb2, tensor_pb2
+from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
+from tests.faults.load import row
+from tests.faults.repository import DEEDS
+from tests.faults.running import running
 from tests.faults.scenarios import FAULTS, HELD, run
 
 QUARANTINED = {"REQUEST_QUARANTINED", "MODEL_QUARANTINED"}
@@ -35,3 +43,24 @@ def test_no_call_is_lost_and_none_is_answered_wrongly(fault: str) -> None:
         assert tally.retryable == 0
     if fault != "2,000 calls at once":
         assert tally.right > 0.9 * tally.sent
+
+
+@pytest.mark.slow
+def test_requests_go_past_a_worker_in_which_a_batch_hangs() -> None:
+    options = ("--stuck_seconds", "60", "--drain_seconds", "1")
+    with (
+        running(*options, models=("bad", "late")) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = ExplanationServiceStub(channel)
+
+        def predict(model: str, inputs: tensor_pb2.Tensor) -> pb.PredictRequest:
+            return pb.PredictRequest(model=model_pb2.ModelRef(name=model), inputs=[inputs])
+
+        hung = stub.Predict.future(predict("bad", row(0, DEEDS["sleep"])))
+        sleep(3)
+        # Those of `late` need the thread that hangs; the event loop has no patience with them.
+        for seed in range(12):
+            assert stub.Predict(predict("late", row(seed)), timeout=10).outputs
+        assert not hung.done()
+        hung.cancel()

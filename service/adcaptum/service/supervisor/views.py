@@ -9,7 +9,7 @@ from adcaptum.service.supervisor.death import Death
 from adcaptum.service.supervisor.worker_link import WorkerLink
 
 PROMPT_SECONDS: Final = 1.0
-"""A worker that has answered within this time has no reason to be spared."""
+"""A worker that answers within this time, and whose batches end within it, is prompt."""
 
 
 class WorkerView:
@@ -26,6 +26,7 @@ class WorkerView:
         known: The models that it has, those that load or have failed included.
         died: Set when it has ended.
         answered: When it last answered its supervisor, on the monotonic clock.
+        is_late: Whether a batch takes much longer than it should.
         outstanding: The number of requests that it has of this front.
         keys: The keys of these by their ids, and of those that were lost with it.
     """
@@ -42,6 +43,7 @@ class WorkerView:
         self.pid = pid
         self.ready = self.listening = self.stopping = False
         self.answered = monotonic()
+        self.is_late = False
         self.serving: frozenset[str] = frozenset()
         self.known: frozenset[str] = frozenset()
         self.outstanding = 0
@@ -51,8 +53,8 @@ class WorkerView:
 
     @property
     def prompt(self) -> bool:
-        """True if it has answered lately; one that has not may be stopped, and need no more."""
-        return monotonic() - self.answered < PROMPT_SECONDS
+        """True if it has answered lately and no batch of it is late; else it may hang."""
+        return not self.is_late and monotonic() - self.answered < PROMPT_SECONDS
 
 
 class SlotView:

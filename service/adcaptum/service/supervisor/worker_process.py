@@ -13,15 +13,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from adcaptum.service import logs
 from adcaptum.service.processes import journal
 from adcaptum.service.processes.facts import kills_for_memory, resident_bytes
-from adcaptum.service.processes.journal import BATCH
+from adcaptum.service.processes.journal import BATCH, Entry
 from adcaptum.service.processes.seat import Seat
 from adcaptum.service.settings import Settings
 from adcaptum.service.supervisor import launch
 from adcaptum.service.supervisor.death import death
-from adcaptum.service.supervisor.views import WorkerView
+from adcaptum.service.supervisor.views import PROMPT_SECONDS, WorkerView
 
 POLL_SECONDS: Final = 0.25
 """The time between two looks at a worker."""
+
+TIMES_LATE: Final = 4.0
+"""A batch that takes so many times its expected seconds, and `PROMPT_SECONDS`, is late."""
 
 TIMES_EXPECTED: Final = 50.0
 """A batch that takes so many times its expected seconds, and `stuck_seconds`, does not end."""
@@ -150,7 +153,12 @@ class WorkerProcess(WorkerView):
             self.kill("memory")
         # The settings of a worker have a longer time, see `launch.worker_settings`.
         stuck = settings.stuck_seconds / launch.STUCK_TIMES
-        for entry in journal.read(self.seat.journal):
-            limit = max(stuck, TIMES_EXPECTED * entry.expected_seconds)
-            if entry.kind == BATCH and now - entry.begin > limit:
-                self.kill("hang")
+        batches = [each for each in journal.read(self.seat.journal) if each.kind == BATCH]
+        self.is_late = any(_is_over(each, now, PROMPT_SECONDS, TIMES_LATE) for each in batches)
+        if any(_is_over(each, now, stuck, TIMES_EXPECTED) for each in batches):
+            self.kill("hang")
+
+
+def _is_over(entry: Entry, now: float, seconds: float, times: float) -> bool:
+    """Returns whether something has run for some seconds and for some times what it should take."""
+    return now - entry.begin > max(seconds, times * entry.expected_seconds)
