@@ -246,7 +246,7 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
         "sleeps for ever": Fault(_bad("sleep"), 3, options=("--stuck_seconds", "3")),
         "os._exit": Fault(_bad("exit"), 3),
         "segfaults": Fault(_bad("segfault"), 3),
-        "allocates": Fault(_bad("allocate"), 3, options=("--worker_memory_bytes", str(900 << 20))),
+        "allocates": Fault(_bad("allocate"), options=("--worker_memory_bytes", str(900 << 20))),
         "2,000 calls at once": Fault(crowds, 5, 1),
         "half-open and slow clients": Fault(improper, 60, 15),
     }
