@@ -1,4 +1,7 @@
-"""A repository: `good` computes, `bad` does what the first number of a row says, `late` waits."""
+"""A repository: `good` computes, `bad` does what the first number of a row says.
+
+`late` and `late_bad` are the same, but wait before, so that the event loop leaves them to threads.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +67,9 @@ class Late(Net):
 
 def late():
     return Late().eval()
+
+def late_bad():
+    return Late(bad=True).eval()
 """
 
 DECLARATION = """

@@ -49,7 +49,7 @@ def test_no_call_is_lost_and_none_is_answered_wrongly(fault: str) -> None:
 def test_requests_go_past_a_worker_in_which_a_batch_hangs() -> None:
     options = ("--stuck_seconds", "60", "--drain_seconds", "1")
     with (
-        running(*options, models=("bad", "late")) as server,
+        running(*options, models=("late", "late_bad")) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         stub = ExplanationServiceStub(channel)
@@ -57,9 +57,8 @@ def test_requests_go_past_a_worker_in_which_a_batch_hangs() -> None:
         def predict(model: str, inputs: tensor_pb2.Tensor) -> pb.PredictRequest:
             return pb.PredictRequest(model=model_pb2.ModelRef(name=model), inputs=[inputs])
 
-        hung = stub.Predict.future(predict("bad", row(0, DEEDS["sleep"])))
+        hung = stub.Predict.future(predict("late_bad", row(0, DEEDS["sleep"])))
         sleep(3)
-        # Those of `late` need the thread that hangs; the event loop has no patience with them.
         for seed in range(12):
             assert stub.Predict(predict("late", row(seed)), timeout=10).outputs
         assert not hung.done()
