@@ -175,7 +175,9 @@ class Followers:
             front.listening, slot.process = False, None
             front.died.set_result(None)
             recent = 1 if monotonic() - begin > CALM_SECONDS else recent + 1
-            logs.logger().error("a front ended", front=slot.id, status=status)
+            logs.logger().error(
+                "a front ended", front=slot.id, pid=front.process.pid, status=status
+            )
             await asyncio.sleep(PAUSES[min(recent, len(PAUSES)) - 1])
 
     async def _start(self, front: str) -> FrontProcess:
@@ -218,6 +220,9 @@ class Followers:
             return
         for slot in self.slots:
             if slot.process is not None and slot.id == told["listening"]:
+                if not slot.process.listening:
+                    pid = slot.process.process.pid
+                    logs.logger().info("front listening", front=slot.id, pid=pid)
                 slot.process.listening, slot.process.heard = True, monotonic()
 
     def _news(self) -> dict[str, Any]:
