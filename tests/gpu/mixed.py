@@ -23,6 +23,10 @@ from tests.unit.service.works import cost, running, stop, work
 
 WORKS: Final = 400 if ON_GPU else 32
 SAME: Final = 1e-4
+QUOTIENTS: Final = ("deep_lift", "lrp")
+"""Methods that divide by what may be near zero: a processor's float32 is up to 2e-4 off, too."""
+
+OF_QUOTIENTS: Final = 1e-3
 DETERMINISTIC: Final = 20 if ON_GPU else 4
 GRADIENTS: Final = ("saliency", "integrated_gradients", "smooth_grad")
 NAMES: Final = (*GRADIENTS, "deep_lift", "lrp", "kernel_shap", "occlusion")
@@ -78,7 +82,8 @@ def main() -> int:
         for each, one in zip(asked, works, strict=True)
         if one.error is not None and not each.cancelled
     ]
-    worst = max(distances, key=distances.__getitem__)
+    bad = [each for each, far in distances.items() if not far <= _allowed(each)]
+    worst = max(distances, key=lambda each: distances[each] / _allowed(each))
     tell(
         works=WORKS,
         answered=len(distances),
@@ -89,7 +94,11 @@ def main() -> int:
         of=worst._asdict(),
         deterministic_same=same,
     )
-    return not (distances[worst] <= SAME and same and not errors)
+    return bool(bad or errors or not same)
+
+
+def _allowed(asked: Ask) -> float:
+    return OF_QUOTIENTS if asked.method in QUOTIENTS else SAME
 
 
 def _ask(chance: Random, seed: int) -> Ask:
