@@ -1,5 +1,6 @@
 """Texts -> tokens."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,11 @@ from tokenizers.processors import TemplateProcessing
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.models.declaration import DeclarationError, InputDeclaration
 from adcaptum.service.models.texts import TextReader
+from adcaptum.service.requests import inputs
+from adcaptum.service.requests.reading import Reading
+from adcaptum.service.wire.tensor_writer import encode_bytes
 from adcaptum.service.wire.tensors import Bytes
+from tests.unit.service.tiny_model import tokens
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "good", "film", "café"]
 
@@ -97,3 +102,16 @@ def test_offsets_count_code_points_not_bytes_nor_halves(declared: InputDeclarati
     places = dict(zip(text.tokens, zip(text.starts, text.ends, strict=True), strict=True))
     assert [sent[slice(*places[word])] for word in ("café", "film")] == ["café", "film"]
     assert places["café"] == (2, 6)
+
+
+def test_a_word_beyond_the_embedding_is_refused_before_it_reaches_the_device(
+    declared: InputDeclaration,
+) -> None:
+    model = tokens().loaded
+    few = torch.nn.ModuleDict({"embeddings": torch.nn.Embedding(7, 2)})
+    declaration = replace(model.declaration, inputs=(declared,))
+    model = replace(model, declaration=declaration, module=few, text=TextReader(declared))
+    reading = Reading(10**6)
+    assert inputs.read([encode_bytes([b"a good film"])], model, reading).count == 1
+    with pytest.raises(InvalidRequest, match=r"7 at element 2; must be from 0 to 6"):
+        inputs.read([encode_bytes(["a café".encode()])], model, reading)

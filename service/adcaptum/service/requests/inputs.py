@@ -123,7 +123,10 @@ def _read_texts(message: tensor_pb2.Tensor, model: LoadedModel, *, as_values: bo
         raise InvalidRequest(
             place, f"texts of {nbytes} bytes; at most {MOST_TEXT_BYTES} are allowed"
         )
-    read_texts = model.text.read(values, field).to(model.device)
+    read_texts = model.text.read(values, field)
+    # A tokenizer may know more words than the embedding has rows; a device would be lost by one.
+    check_ids(read_texts.ids, model.declaration.inputs[0], model, field)
+    read_texts = read_texts.to(model.device)
     return Inputs((read_texts.ids,), read_texts, as_values)
 
 
