@@ -116,6 +116,18 @@ def test_a_fixed_cost_above_the_target_is_shared_by_many_rows() -> None:
     assert max(map(curve, sizes)) <= 3 * curve(1)
 
 
+@pytest.mark.parametrize("launch", [0.01, 0.02, 0.06])
+def test_operations_that_are_launched_one_by_one_get_larger_batches(launch: float) -> None:
+    # DeepLIFT and LRP launch several times as many operations as a gradient: their
+    # keys start from the curve of gradients, and learn what a batch costs beside its rows.
+    gradients, rule = affine(1e-3, 200e-6), affine(launch, 200e-6)
+    sizer = BatchSizer(kind=lambda _: "gradient")
+    sizer.seed("gradient", {rows: gradients(rows) for rows in SIZES[:9] if gradients(rows) < 0.03})
+    assert sizer.rows("key") <= 128
+    sizes = drive(sizer, rule, 60, random.Random(0), noise=0)
+    assert reached(sizes[-20:], rule) >= 0.8 * best_rate(rule, TARGET)
+
+
 def test_where_a_batch_may_not_take_longer_than_the_target_one_row_is_the_least() -> None:
     sizer = BatchSizer(row_times=1.0)
     assert max(drive(sizer, affine(0.03, 50e-6), 60, random.Random(0), noise=0)) == 1
