@@ -193,7 +193,8 @@ class EngineCore:
         finished = [job.payload for job in update.finished]
         self._step_all([(payload.work, payload.flow) for payload in finished], ended)
         self._notify(ended, advanced)
-        return done.cost
+        # Threads of an accelerator share its time, which is their cost: that is not a slow pace.
+        return done.cost if self._device.type == "cpu" else done.seconds
 
     def _count(
         self, batch: EngineBatch, works: Sequence[Work], update: EngineUpdate, done: Evaluated
