@@ -12,6 +12,7 @@ from torch import nn
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.execution.devices.clock import batch_clock
 from adcaptum.engine.execution.devices.device_errors import is_out_of_memory
+from adcaptum.engine.execution.devices.ids import check_ids
 from adcaptum.engine.execution.evaluator import Model, evaluate
 from adcaptum.engine.execution.flow_run import FlowRun
 from adcaptum.engine.execution.packing import RowRange
@@ -89,6 +90,8 @@ def explain(
         wanted = f'an instance with its parameters, such as METHODS["{name}"]()'
         raise InvalidArgument("method", f"the {type(method).__name__} {method!r}", wanted)
     check(method)
+    if not explicand.inputs[0].is_cpu:
+        check_ids(model, explicand)
     return run(
         model,
         method.flow(explicand),

@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adcaptum.engine import METHODS, Explicand, explain
-from adcaptum.engine.errors import NotDeterministic
+from adcaptum.engine import METHODS, Explicand, Site, explain
+from adcaptum.engine.errors import NotDeterministic, OutOfRange
 from adcaptum.engine.execution.devices import determinism
+from adcaptum.engine.execution.devices.ids import check_ids
 from adcaptum.engine.execution.evaluator import evaluate
 from adcaptum.engine.execution.packing import RowRange
 from adcaptum.engine.rows import noise, sources
@@ -128,3 +129,29 @@ def test_every_device_has_the_random_numbers_of_the_cpu(monkeypatch: pytest.Monk
     assert there.shape == here.shape
     assert len(copies) == 2, "one copy for all samples of a slice"
     assert torch.equal(*copies)
+
+
+@pytest.mark.parametrize(
+    ("field", "inputs", "baselines", "value"),
+    [
+        ("inputs", [[1, 7]], 0, 7),
+        ("inputs", [[-1, 2]], 0, -1),
+        ("baselines", [[1, 2]], torch.tensor([[0, 9]]), 9),
+    ],
+)
+def test_ids_beyond_an_embedding_are_found_before_they_reach_a_device(
+    field: str, inputs: list[list[int]], baselines: Tensor | int, value: int
+) -> None:
+    model = nn.Sequential(nn.Embedding(7, 3), nn.Flatten(), nn.Linear(6, 2))
+    for at in (Site("0"), Site(model[0])):
+        asked = Explicand.of(torch.tensor(inputs), target=0, baselines=baselines, at=at)
+        with pytest.raises(OutOfRange, match=rf"^{field}\[0\] is {value}: from 0 to 6") as caught:
+            check_ids(model, asked)
+        assert caught.value.value == value
+
+
+def test_all_other_inputs_pass() -> None:
+    model = nn.Sequential(nn.Embedding(7, 3), nn.Flatten(), nn.Linear(6, 2))
+    check_ids(model, Explicand.of(torch.tensor([[0, 6]]), target=0, at=Site("0")))
+    check_ids(model, Explicand.of(torch.tensor([[0, 60]]), target=0, at=Site("1")))
+    check_ids(len, Explicand.of(torch.ones(1, 2), target=0))
