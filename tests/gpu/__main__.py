@@ -4,7 +4,7 @@ Each step is a process of its own with its own time limit, and prints JSON lines
 them to `build/gpu-check.jsonl` (or the file that GPU_CHECK_OUT names) as they come, so that a step
 that hangs or a machine that is taken away loses nothing that was measured before. All steps
 together take `SECONDS` at most (or GPU_CHECK_SECONDS). Without a CUDA device the steps run on the
-processor, smaller: to know that they work.
+processor, smaller: to know that they work; GPU_CHECK_PATIENCE multiplies their times.
 """
 
 from __future__ import annotations
@@ -41,12 +41,13 @@ def main() -> int:
     """Runs the steps named on the command line, or all of them."""
     out = Path(os.environ.get("GPU_CHECK_OUT", "build/gpu-check.jsonl"))
     out.parent.mkdir(parents=True, exist_ok=True)
-    end = perf_counter() + float(os.environ.get("GPU_CHECK_SECONDS", SECONDS))
+    patience = float(os.environ.get("GPU_CHECK_PATIENCE", 1))
+    end = perf_counter() + float(os.environ.get("GPU_CHECK_SECONDS", SECONDS * patience))
     failed = []
     with out.open("a") as file:
         for step in sys.argv[1:] or STEPS:
             begin = perf_counter()
-            code = _run(step, file, min(STEPS[step], int(end - begin)))
+            code = _run(step, file, int(min(STEPS[step] * patience, end - begin)))
             seconds = round(perf_counter() - begin, 1)
             _add(file, {"step": step, "exit": code, "seconds": seconds})
             if code:

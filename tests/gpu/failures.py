@@ -66,6 +66,9 @@ shape = [-1, 3]
 kind = "logits"
 """
 
+TYPED: Final = ("OK", "UNAVAILABLE")
+"""The ends of neighbours' calls that are as they should be; the second asks them to try again."""
+
 MODELS: Final = {"declared": 'embedding = "embedding"', "undeclared": ""}
 """A model whose ids are checked before they reach the device, and one whose are not."""
 
@@ -81,14 +84,14 @@ def main() -> int:
                 sleep(1.0)
                 recovery = _recovery(address, before if ON_GPU and model == "undeclared" else set())
                 sleep(0.5)
-            lost += sum(ends.values()) - ends["OK"]
+            lost += sum(ends.values()) - sum(ends[each] for each in TYPED)
             tell(bad_id=model, answer=end, neighbours=dict(ends), recovery_seconds=recovery)
         pid = min(_pids(address))
         with _neighbours(address) as ends:
             os.kill(pid, signal.SIGKILL)
             recovery = _recovery(address, {pid})
             sleep(0.5)
-        lost += sum(ends.values()) - ends["OK"]
+        lost += sum(ends.values()) - sum(ends[each] for each in TYPED)
         tell(killed="a worker", neighbours=dict(ends), recovery_seconds=recovery)
     tell(lost=lost)
     return lost

@@ -40,7 +40,7 @@ def test_a_step_runs(step: str, tmp_path: Path) -> None:
     out = tmp_path / "figures.jsonl"
     done = subprocess.run(
         [sys.executable, "-m", "tests.gpu", step],
-        env={**os.environ, "GPU_CHECK_OUT": str(out)},
+        env={**os.environ, "GPU_CHECK_OUT": str(out), "GPU_CHECK_PATIENCE": "3"},
         capture_output=True,
         text=True,
         check=False,
