@@ -41,7 +41,7 @@ def main() -> int:
     """Runs the steps named on the command line, or all of them."""
     out = Path(os.environ.get("GPU_CHECK_OUT", "build/gpu-check.jsonl"))
     out.parent.mkdir(parents=True, exist_ok=True)
-    patience = float(os.environ.get("GPU_CHECK_PATIENCE", 1))
+    patience = float(os.environ.get("GPU_CHECK_PATIENCE", "1"))
     end = perf_counter() + float(os.environ.get("GPU_CHECK_SECONDS", SECONDS * patience))
     failed = []
     with out.open("a") as file:
