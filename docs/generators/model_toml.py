@@ -31,6 +31,7 @@ def model_toml_page() -> Iterator[str]:
         "examples": "[examples] file",
         "example_texts": "[examples] texts",
         "arguments": "[arguments]",
+        "trusted": "[trusted]",
         "aliases": "[aliases]",
         "layers": "[layers]",
         "inputs": "[[inputs]]",
@@ -39,7 +40,10 @@ def model_toml_page() -> Iterator[str]:
     }
     yield "\n## The model\n"
     yield from _attributes(
-        declaration.Declaration, keys, leave=("name",), defaults={"description": ""}
+        declaration.Declaration,
+        keys,
+        leave=("name",),
+        defaults={"description": "", "factory": "", "loader": '`"factory"`'},
     )
     yield "\n## `[defaults]` and `[presets.NAME]`\n"
     yield from _presets()

@@ -15,7 +15,7 @@ from threading import Thread
 
 import psutil
 
-from adcaptum.zoo.model_folder import ModelFolder
+from adcaptum.service.authoring.model_folder import ModelFolder
 from tests.benchmarks import models
 from tests.benchmarks.load import Load, Served
 from tests.benchmarks.subjects import REPOSITORY, load_subject

@@ -77,13 +77,16 @@ class _ForeignLimit(logging.Filter):
         return self._limit.allow(record.name, monotonic()) is not None
 
 
-def configure(level: str, *, worker: str = "", front: str = "") -> None:
+def configure(
+    level: str, *, worker: str = "", front: str = "", libraries: bool = True
+) -> None:
     """Sends the lines of this program and of the libraries it uses to standard error.
 
     Args:
         level: The least severe line.
         worker: The id of the worker process that writes them; empty for others.
         front: The id of the further front that writes them; empty for others.
+        libraries: Whether to change how libraries log, which a guest of a process does not.
     """
 
     def add_worker(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -121,6 +124,8 @@ def configure(level: str, *, worker: str = "", front: str = "") -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    if not libraries:
+        return
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

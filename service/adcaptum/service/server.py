@@ -38,6 +38,7 @@ from adcaptum.service.models.catalogue import Catalogue, State
 from adcaptum.service.models.cores import Threads
 from adcaptum.service.models.declaration import DeclarationError
 from adcaptum.service.models.repository import stored_models
+from adcaptum.service.processes.guest import Guest
 from adcaptum.service.processes.journal import Journal
 from adcaptum.service.processes.place import Place
 from adcaptum.service.processes.seat import Seat
@@ -51,7 +52,7 @@ from adcaptum.service.rpc.web import http
 from adcaptum.service.rpc.web.exposition import Exposition
 from adcaptum.service.runtime.dispatcher import RETRY_SECONDS, Dispatcher
 from adcaptum.service.settings import Settings
-from adcaptum.service.termination import Termination, thread_places
+from adcaptum.service.termination import Departure, Ending, Termination, thread_places
 from adcaptum.v1 import (
     explanation_service_pb2_grpc as pb_grpc,
     repository_service_pb2_grpc as repository_grpc,
@@ -102,18 +103,23 @@ def run(settings: Settings, seat: Seat | None = None) -> None:
 class Server:
     """One server process."""
 
-    def __init__(self, settings: Settings, seat: Seat | None = None) -> None:
+    def __init__(
+        self, settings: Settings, seat: Seat | None = None, guest: Guest | None = None
+    ) -> None:
         """Opens the repository; `serve` starts everything.
 
         Args:
             settings: Its settings.
             seat: Its place under a supervisor, on whose sockets it listens; None: on its ports.
+            guest: Set if the process is another program's, whose signals, threads and garbage the
+                server leaves alone.
 
         Raises:
             DeclarationError: The repository is not a folder.
         """
         self._settings = settings
         self._seat = seat
+        self._guest = guest
         # Under a supervisor these are the supervisor's events.
         self._event = "{}" if seat is None else "worker {}"
         self._metrics = Metrics()
@@ -132,8 +138,10 @@ class Server:
             status.TABLE,
         )
         self._ended = asyncio.Event()
-        self._termination = Termination(
-            settings.drain_seconds + FORCE_SECONDS, self._end_from_thread
+        self._termination: Ending = (
+            Termination(settings.drain_seconds + FORCE_SECONDS, self._end_from_thread)
+            if guest is None
+            else Departure(self._end_from_thread)
         )
         self._failed = False
         self._ready = False
@@ -263,9 +271,15 @@ class Server:
         """The worker that this process is."""
         return Place("0" if self._seat is None else self._seat.worker, self._settings.device)
 
+    def stop(self) -> None:
+        """Stops the server as a signal does; callable from any thread, once it listens."""
+        self._termination.begin()
+
     def _leave_threads(self) -> None:
         """Ends the process without waiting for threads that do not end."""
         logs.logger().warning("threads were left", threads=thread_places())
+        if self._guest is not None:
+            return
         sys.stderr.flush()
         os._exit(int(self._failed))
 
@@ -288,7 +302,7 @@ class Server:
         begin = monotonic()
 
         async def ready(threads: Threads) -> None:
-            _freeze()
+            self._freeze()
             self._ready = True
             await self._health.set_server(serving=True)
             self._log(
@@ -301,6 +315,8 @@ class Server:
                 seconds=round(monotonic() - begin, 3),
                 pid=os.getpid(),
             )
+            if self._guest is not None:
+                self._guest.ready(addresses, {each.name: each.reason for each in self._catalogue})
 
         try:
             await loader.load_all(ready)
@@ -308,7 +324,16 @@ class Server:
             logs.logger().exception("loading failed")
             self._crashed(error)
             return
-        _freeze()
+        self._freeze()
+
+    def _freeze(self) -> None:
+        """Takes everything loaded so far out of garbage collection.
+
+        Each full collection would otherwise stop the event loop for tenths of a second.
+        """
+        if self._guest is None:
+            gc.collect()
+            gc.freeze()
 
     async def _drain(self) -> None:
         """Refuses new requests and waits for those in flight."""
@@ -343,15 +368,6 @@ def _usable(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise CannotStart(f"device {name!r} cannot be used: {reason}") from error
     return device
-
-
-def _freeze() -> None:
-    """Takes everything loaded so far out of garbage collection.
-
-    Each full collection would otherwise stop the event loop for tenths of a second.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 async def _shut_down(executor: ThreadPoolExecutor) -> bool:

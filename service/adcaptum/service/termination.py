@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from adcaptum.service import logs
 
@@ -26,6 +26,41 @@ FRAMES: Final = 4
 
 LOG_SECONDS: Final = 0.5
 """The time for the last line of the log."""
+
+
+class Ending(Protocol):
+    """The end of a server, from a signal or from the server itself."""
+
+    def install(self) -> None:
+        """Handles signals from now on."""
+
+    def begin(self) -> None:
+        """Begins the end, if it has not begun; callable from any thread."""
+
+
+class Departure:
+    """The end of a server that is a guest in its process: the process and its signals stay."""
+
+    def __init__(self, begun: Callable[[], None]) -> None:
+        """Prepares the end.
+
+        Args:
+            begun: Called when it begins.
+        """
+        self._begun = begun
+        self._lock = threading.Lock()
+        self._begins = False
+
+    def install(self) -> None:
+        """Handles no signal: they are the process's."""
+
+    def begin(self) -> None:
+        """Begins the end, if it has not begun; callable from any thread."""
+        with self._lock:
+            if self._begins:
+                return
+            self._begins = True
+        self._begun()
 
 
 class Termination:

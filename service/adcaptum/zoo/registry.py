@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from adcaptum.zoo.model_folder import ModelFolder
+from adcaptum.service.authoring.model_folder import ModelFolder
 from adcaptum.zoo.recipes import cells, digits, photos, reviews
 from adcaptum.zoo.training import Report
 

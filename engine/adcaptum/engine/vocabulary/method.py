@@ -29,6 +29,7 @@ class Traits:
         name: Its name on the wire and in the registry, such as integrated_gradients.
         paper: The paper that defines it, as a link.
         gradient: Whether it needs gradients of the model.
+        operations: Whether it gives the model's operations another backward pass.
         baseline: Whether it compares with a baseline.
         random: Whether its result depends on the explicand's seed.
         feature_masks: Whether it groups elements by feature masks.
@@ -46,6 +47,7 @@ class Traits:
     name: str
     paper: str
     gradient: bool = False
+    operations: bool = False
     baseline: bool = False
     random: bool = False
     feature_masks: bool = False

@@ -142,8 +142,11 @@ class Declaration:
         name: The name of the model's folder.
         description: A text for people.
         factory: `module:callable` that returns an `nn.Module`, of the model's `code/` folder or a
-            package that the operator allows.
-        arguments: The factory's keyword arguments.
+            package that the operator allows. Required with the loader `factory`.
+        loader: The kind of model, as [Write a loader](../how-to/write-a-loader.md) lists them.
+        arguments: The keyword arguments of the factory, or of another loader.
+        trusted: The SHA-256 of files whose loading may run code, by their path in the folder, such
+            as `"1/model.pt2"`.
         default_version: The version of requests that name none; empty: the highest.
         aliases: Versions by alias.
         accuracy: The held-out accuracy that the builder measured.
@@ -164,7 +167,9 @@ class Declaration:
     factory: str
     inputs: tuple[InputDeclaration, ...]
     outputs: tuple[OutputDeclaration, ...]
+    loader: str = "factory"
     arguments: Mapping[str, object] = field(default_factory=dict)
+    trusted: Mapping[str, str] = field(default_factory=dict)
     default_version: str = ""
     aliases: Mapping[str, str] = field(default_factory=dict)
     accuracy: float | None = None

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from adcaptum.service.models.declaration import Declaration, DeclarationError
-from adcaptum.service.models.repository import factories, stored_tensors
+from adcaptum.service.models.loaders import LOADERS, trust, weights
+from adcaptum.service.models.loaders.loader import Source
+from adcaptum.service.models.repository import stored_tensors
 from adcaptum.service.models.repository.stored_models import StoredModel, Version
 from adcaptum.service.models.repository.stored_tensors import Baseline
 from adcaptum.service.models.texts import TextReader
@@ -30,6 +31,7 @@ class LoadedModel:
         backgrounds: Rows of the background set, by input.
         examples: Example arguments of the forward method, each `(rows, ...)`.
         text: The reader of the text input; None without one.
+        opaque: Whether its layers and operations cannot be observed.
     """
 
     declaration: Declaration
@@ -41,6 +43,7 @@ class LoadedModel:
     backgrounds: Mapping[str, Tensor]
     examples: tuple[Tensor, ...]
     text: TextReader | None
+    opaque: bool = False
 
 
 def load(
@@ -55,13 +58,17 @@ def load(
         allowed: Packages from which factories may come, beside those that always may.
 
     Raises:
-        DeclarationError: The factory is missing or not allowed, the weights do not fit the module
-            or are not finite, or a file is not what the declaration says.
+        DeclarationError: The factory is missing or not allowed, a file is not trusted, the weights
+            do not fit the module or are not finite, or a file is not what the declaration says.
         Exception: The factory's own errors.
     """
     declaration = stored.declaration
-    module = factories.build(declaration, stored.folder, allowed)
-    _set_weights(module, version)
+    loader = LOADERS[declaration.loader]
+    source = Source(declaration, stored.folder, version.weights, tuple(allowed))
+    if loader.runs_code:
+        trust.check(source)
+    module = loader.load(source)
+    weights.check_finite(module, source)
     module = module.to(device).eval().requires_grad_(requires_grad=False)
     _check_layers(declaration, module)
     first = declaration.inputs[0]
@@ -83,24 +90,8 @@ def load(
         ),
         examples=stored_tensors.examples(declaration, text, device),
         text=text,
+        opaque=loader.opaque,
     )
-
-
-def _set_weights(module: nn.Module, version: Version) -> None:
-    file = f"{version.name}/{version.weights.name}"
-    try:
-        weights = safetensors.torch.load_file(version.weights)
-        module.load_state_dict(weights, strict=True)
-    except (safetensors.SafetensorError, RuntimeError) as error:
-        raise DeclarationError(f"{file}: {error}") from error
-    parameters = dict(module.named_parameters())
-    for name, tensor in weights.items():
-        # A buffer may hold infinities, such as those of an attention mask.
-        wrong = ~tensor.isfinite() if name in parameters else tensor.isnan()
-        if count := int(wrong.sum()):
-            raise DeclarationError(
-                f"{file}: {name!r}: {count} of {tensor.numel()} numbers are not finite"
-            )
 
 
 def _check_layers(declaration: Declaration, module: nn.Module) -> None:

@@ -35,6 +35,7 @@ class Abilities:
             parameter `neuron`.
         of_inputs: Whether its answer is of the inputs though a layer is named.
         alone: Whether it explains an example without others beside it.
+        operations: Whether it gives the model's operations another backward pass.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Abilities:
     through: bool
     of_inputs: bool
     alone: bool
+    operations: bool = False
 
     @classmethod
     def of(cls, method: Method | type[Method]) -> Self:
@@ -69,6 +71,7 @@ class Abilities:
             through=any(NEURON in (p.name for p in describe(_class(each))) for each in every),
             of_inputs=layer == "through",
             alone=_explains_one(method, layer),
+            operations=any(each.traits.operations for each in every),
             # A method that wraps another hands the baselines on and does not use them.
             baseline=any(each.traits.baseline for each in inside or every),
             background=any(each.traits.background for each in inside or every),

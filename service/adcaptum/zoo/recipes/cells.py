@@ -8,8 +8,8 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from adcaptum.service.authoring.model_folder import ModelFolder
 from adcaptum.zoo import cells
-from adcaptum.zoo.model_folder import ModelFolder
 from adcaptum.zoo.recipes import presets
 from adcaptum.zoo.training import Report, accuracy, fit, reproducible
 

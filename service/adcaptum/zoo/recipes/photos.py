@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adcaptum.service.authoring.model_folder import ModelFolder
 from adcaptum.zoo import photos
-from adcaptum.zoo.model_folder import ModelFolder
 from adcaptum.zoo.package_file import package_file
 from adcaptum.zoo.photographs import PHOTOGRAPHS, RESIZE
 from adcaptum.zoo.recipes import presets

@@ -4,7 +4,7 @@ from typing import Final
 
 import torch
 
-from adcaptum.zoo.model_folder import ModelFolder
+from adcaptum.service.authoring.model_folder import ModelFolder
 from adcaptum.zoo.recipes import presets, review_data, review_head
 from adcaptum.zoo.recipes.encoder import MAX_TOKENS, embed, load_encoder, load_tokenizer
 from adcaptum.zoo.reviews import ReviewClassifier, SentimentHead

@@ -28,7 +28,11 @@ class DeepLift:
     """
 
     traits: ClassVar[Traits] = Traits(
-        name="deep_lift", paper="https://arxiv.org/abs/1704.02685", gradient=True, baseline=True
+        name="deep_lift",
+        paper="https://arxiv.org/abs/1704.02685",
+        gradient=True,
+        operations=True,
+        baseline=True,
     )
 
     rule: DifferenceRule = parameter(

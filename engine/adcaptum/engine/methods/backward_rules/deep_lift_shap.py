@@ -31,6 +31,7 @@ class DeepLiftShap:
         name="deep_lift_shap",
         paper="https://arxiv.org/abs/1705.07874",
         gradient=True,
+        operations=True,
         baseline=True,
         background=True,
         distribution=True,

@@ -31,7 +31,10 @@ class LRP:
     """
 
     traits: ClassVar[Traits] = Traits(
-        name="lrp", paper="https://doi.org/10.1371/journal.pone.0130140", gradient=True
+        name="lrp",
+        paper="https://doi.org/10.1371/journal.pone.0130140",
+        gradient=True,
+        operations=True,
     )
 
     composite: CompositeName = parameter(

@@ -29,6 +29,7 @@ class GuidedGradCam:
         name="guided_grad_cam",
         paper="https://arxiv.org/abs/1610.02391",
         gradient=True,
+        operations=True,
         layer="through",
     )
 

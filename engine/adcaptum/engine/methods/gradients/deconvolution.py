@@ -25,7 +25,10 @@ class Deconvolution:
     """
 
     traits: ClassVar[Traits] = Traits(
-        name="deconvolution", paper="https://arxiv.org/abs/1311.2901", gradient=True
+        name="deconvolution",
+        paper="https://arxiv.org/abs/1311.2901",
+        gradient=True,
+        operations=True,
     )
 
     strict: bool = parameter(

@@ -25,7 +25,10 @@ class GuidedBackprop:
     """
 
     traits: ClassVar[Traits] = Traits(
-        name="guided_backprop", paper="https://arxiv.org/abs/1412.6806", gradient=True
+        name="guided_backprop",
+        paper="https://arxiv.org/abs/1412.6806",
+        gradient=True,
+        operations=True,
     )
 
     strict: bool = parameter(

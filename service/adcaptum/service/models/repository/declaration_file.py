@@ -1,5 +1,6 @@
 """Reads `model.toml`."""
 
+import re
 import tomllib
 from pathlib import Path
 from types import MappingProxyType
@@ -21,12 +22,14 @@ from adcaptum.service.models.declaration import (
     Runtime,
     TokenBaseline,
 )
+from adcaptum.service.models.loaders import LOADERS
 from adcaptum.service.models.repository import preset_tables
 from adcaptum.service.models.repository.toml_table import TomlTable
 from adcaptum.service.nearest import did_you_mean, shortened
 from adcaptum.service.wire.tensors import DATATYPES
 
 FILE: Final = "model.toml"
+FACTORY: Final = "factory"
 TEXT_KEYS: Final = ("tokenizer", "max_tokens", "pad_token")
 NUMERIC: Final = tuple(name for name in DATATYPES if name != "BYTES")
 
@@ -51,9 +54,8 @@ def read(folder: Path) -> Declaration:
 
 def _declaration(table: TomlTable, folder: Path) -> Declaration:
     limits, examples = table.table("limits"), table.table("examples")
-    factory = table.text("factory")
-    if factory.count(":") != 1:
-        raise table.error("factory", f"{shortened(factory)} is not of the form 'module:callable'")
+    loader = table.text("loader", FACTORY, choices=tuple(LOADERS))
+    factory = _factory(table, loader)
     inputs = tuple(_input(each, folder) for each in table.tables("inputs"))
     _distinct(table, "inputs", [each.name for each in inputs])
     if any(each.kind == "text" for each in inputs) and len(inputs) > 1:
@@ -66,7 +68,9 @@ def _declaration(table: TomlTable, folder: Path) -> Declaration:
         factory=factory,
         inputs=inputs,
         outputs=outputs,
+        loader=loader,
         arguments=MappingProxyType(_plain(table.table("arguments"))),
+        trusted=MappingProxyType(_trusted(table.table("trusted"))),
         default_version=table.text("default_version", ""),
         aliases=MappingProxyType(_texts(table.table("aliases"))),
         accuracy=_accuracy(table),
@@ -82,6 +86,27 @@ def _declaration(table: TomlTable, folder: Path) -> Declaration:
     for part in (limits, examples):
         part.finish()
     return declaration
+
+
+def _factory(table: TomlTable, loader: str) -> str:
+    if loader != FACTORY:
+        if "factory" in table:
+            raise table.error("factory", f"only the loader {FACTORY!r} has one, not {loader!r}")
+        return ""
+    factory = table.text("factory")
+    if factory.count(":") != 1:
+        raise table.error("factory", f"{shortened(factory)} is not of the form 'module:callable'")
+    return factory
+
+
+def _trusted(table: TomlTable) -> dict[str, str]:
+    found = _texts(table)
+    for path, digest in found.items():
+        if re.fullmatch("[0-9a-f]{64}", digest) is None:
+            raise table.error(
+                f'"{path}"', f"{shortened(digest)} is not a SHA-256 of 64 digits 0-9 and a-f"
+            )
+    return found
 
 
 def _runtime(table: TomlTable) -> Runtime:

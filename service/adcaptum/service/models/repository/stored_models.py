@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
 
 from adcaptum.service.models.declaration import (
     NAME,
@@ -14,11 +13,10 @@ from adcaptum.service.models.declaration import (
     Declaration,
     DeclarationError,
 )
+from adcaptum.service.models.loaders import LOADERS
+from adcaptum.service.models.loaders.model_code import FOLDER
 from adcaptum.service.models.repository import declaration_file
-from adcaptum.service.models.repository.model_code import FOLDER
 from adcaptum.service.nearest import shortened
-
-WEIGHTS: Final = "weights.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class Version:
 
     Attributes:
         name: The name of its folder.
-        weights: The safetensors file.
+        weights: The file that the loader reads.
     """
 
     name: str
@@ -57,7 +55,8 @@ class StoredModel:
             path for path in (self.folder / FOLDER).rglob("*") if "__pycache__" not in path.parts
         )
         beside = sorted(path for path in (*self.folder.iterdir(), *code) if path.is_file())
-        for path in (*beside, version.weights):
+        inside = sorted(path for path in version.weights.parent.rglob("*") if path.is_file())
+        for path in (*beside, *inside):
             digest.update(path.relative_to(self.folder).as_posix().encode() + b"\0")
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "blake2b").digest())
@@ -90,9 +89,10 @@ def open_model(folder: Path) -> StoredModel:
     """
     _check_name("the name of the model's folder", folder.name)
     declaration = declaration_file.read(folder)
-    found = sorted(folder.glob(f"[!.]*/{WEIGHTS}"), key=lambda path: _numeric(path.parent.name))
+    file = LOADERS[declaration.loader].file
+    found = sorted(folder.glob(f"[!.]*/{file}"), key=lambda path: _numeric(path.parent.name))
     if not found:
-        raise DeclarationError(f"{folder.name}: no version: there is no folder with a {WEIGHTS}")
+        raise DeclarationError(f"{folder.name}: no version: there is no folder with a {file}")
     for path in found:
         _check_name(f"{folder.name}: the name of a version's folder", path.parent.name)
     for alias in declaration.aliases:

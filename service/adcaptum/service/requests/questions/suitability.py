@@ -18,6 +18,9 @@ def obstacle(method: Abilities, model: ServedModel) -> str:
     """Returns the reason why a model cannot run a method; empty if it can."""
     if method.gradient and not model.checks.differentiable:
         return f"it needs gradients, and {model.checks.obstacle}"
+    if method.operations and model.loaded.opaque:
+        loader = model.loaded.declaration.loader
+        return f"it changes the backward pass of operations, which a {loader} model hides"
     if needs_layer(method.layer) and not model.modules:
         return "it needs a layer, and the model has none"
     if model.loaded.text is not None and not method.alone:

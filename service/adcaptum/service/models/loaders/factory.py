@@ -11,17 +11,34 @@ import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Final, cast, get_type_hints
+from typing import ClassVar, Final, cast, get_type_hints
 
 import torch
 from torch import nn
 
 from adcaptum.service.models.declaration import Declaration, DeclarationError
-from adcaptum.service.models.repository.model_code import FOLDER, ModelCode
+from adcaptum.service.models.loaders.loader import Source
+from adcaptum.service.models.loaders.model_code import FOLDER, ModelCode
+from adcaptum.service.models.loaders.weights import set_weights
 from adcaptum.service.nearest import did_you_mean
 
 ALWAYS_ALLOWED: Final = ("adcaptum.zoo",)
 """Packages from which every repository may take factories."""
+
+
+class Factory:
+    """A Python function or class that makes the module, and its weights."""
+
+    name: ClassVar[str] = "factory"
+    file: ClassVar[str] = "weights.safetensors"
+    runs_code: ClassVar[bool] = False
+    opaque: ClassVar[bool] = False
+
+    def load(self, source: Source) -> nn.Module:
+        """Returns what the factory makes, with the weights of the version."""
+        module = build(source.declaration, source.folder, source.allowed)
+        set_weights(module, source)
+        return module
 
 
 def build(declaration: Declaration, folder: Path, allowed: Sequence[str] = ()) -> nn.Module:

@@ -12,7 +12,7 @@ from adcaptum.service.models.declaration import (
     InputDeclaration,
     OutputDeclaration,
 )
-from adcaptum.service.models.repository.factories import build
+from adcaptum.service.models.loaders.factory import build
 
 CODE = """
 from torch import nn
@@ -90,7 +90,7 @@ def test_the_bundled_models_and_what_the_operator_allows_may_be_built(folder: Pa
         ("net:number", "is a int; must be a Python function or an nn.Module class"),
         ("net:partial", "is a partial; must be a Python function or an nn.Module class"),
         ("adcaptum.zoo.demo:main", "returns NoneType by its annotation"),
-        ("adcaptum.zoo.model_folder:shutil", "is a module"),
+        ("adcaptum.zoo.package_file:hashlib", "is a module"),
     ],
 )
 def test_nothing_else_is_called(folder: Path, factory: str, reason: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from adcaptum.zoo.model_folder import ModelFolder
+from adcaptum.service.authoring.model_folder import ModelFolder
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Final
 
 WIDTH: Final = 100
@@ -10,25 +11,43 @@ WIDTH: Final = 100
 
 INDENT: Final = "    "
 
+NO_COMMENTS: Final[Mapping[str, str]] = MappingProxyType({})
+
 NESTED: Final = ("presets",)
 """Tables of tables that have a heading each; others are written in one line each."""
 
 
-def dumps(content: Mapping[str, object]) -> str:
-    """Writes a table, its plain values before its tables, as TOML requires."""
-    lines = [
-        line
-        for key, value in content.items()
-        if not _has_heading(value)
-        for line in _pair(key, value)
-    ]
+def dumps(content: Mapping[str, object], comments: Mapping[str, str] = NO_COMMENTS) -> str:
+    """Writes a table, its plain values before its tables, as TOML requires.
+
+    Args:
+        content: The table.
+        comments: Comments by the key or table above which they stand; that of "" stands at the
+            end.
+    """
+    lines: list[str] = []
     for key, value in content.items():
+        if not _has_heading(value):
+            lines += [*_comment(comments.get(key, "")), *_pair(key, value)]
+    for key, value in content.items():
+        if not _has_heading(value):
+            continue
+        note = comments.get(key, "")
+        if note:
+            lines += ["", *_comment(note)]
         if isinstance(value, Mapping):
-            lines += _table(key, value)
-        elif _is_list_of_tables(value) and isinstance(value, list):
-            for each in value:
-                lines += _item(key, each)
+            table = list(_table(key, value))
+        else:
+            assert isinstance(value, list), f"{key} is a table or a list of tables"
+            table = [line for each in value for line in _item(key, each)]
+        lines += table[1:] if note else table
+    if "" in comments:
+        lines += ["", *_comment(comments[""])]
     return "\n".join(lines) + "\n"
+
+
+def _comment(text: str) -> Iterator[str]:
+    yield from (f"# {line}".rstrip() for line in text.splitlines())
 
 
 def _has_heading(value: object) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies
 
-from adcaptum.zoo import toml_text
+from adcaptum.service.authoring import toml_text
 from adcaptum.zoo.recipes import cells, digits, photos, reviews
 
 LONG = " ".join(['Each number is the distance of two corners, as a "ruler" shows it.'] * 6)

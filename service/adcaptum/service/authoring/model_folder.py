@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from torch import Tensor
 
-from adcaptum.zoo import toml_text
+from adcaptum.service.authoring import toml_text
 
 VERSION = "1"
 
@@ -22,18 +23,22 @@ class ModelFolder:
     Attributes:
         name: The name of the model and its folder.
         configuration: The content of `model.toml`.
-        weights: The state dict.
-        tensors: Tensors by file name, then by key.
-        texts: Text files by name.
+        weights: The state dict; empty if the version is of another file, one of `files`.
         measured: The held-out measurement in words.
+        tensors: Tensors by file name, then by key.
+        texts: Text files by path.
+        files: Files to copy by path.
+        comments: Comments in `model.toml`, by the key or table above which they stand.
     """
 
     name: str
     configuration: Mapping[str, Any]
     weights: Mapping[str, Tensor]
-    measured: str
+    measured: str = ""
     tensors: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
+    comments: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def weight_count(self) -> int:
@@ -58,14 +63,28 @@ class ModelFolder:
 
     def _fill(self, folder: Path) -> None:
         (folder / VERSION).mkdir(parents=True)
-        _save(self.weights, folder / VERSION / "weights.safetensors")
+        if self.weights:
+            _save(self.weights, folder / VERSION / "weights.safetensors")
         for name, tensors in self.tensors.items():
             _save(tensors, folder / name)
-        for name, text in self.texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
-        (folder / "model.toml").write_text(toml_text.dumps(self.configuration), encoding="utf-8")
+        for path, text in self.texts.items():
+            _made(folder / path).write_text(text, encoding="utf-8")
+        for path, source in self.files.items():
+            shutil.copyfile(source, _made(folder / path))
+        text = toml_text.dumps(self.configuration, self.comments)
+        (folder / "model.toml").write_text(text, encoding="utf-8")
+
+
+def _made(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
     # save_file would leave the file readable by its owner alone.
-    path.write_bytes(safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()}))
+    path.write_bytes(safetensors.torch.save({key: _own(each) for key, each in tensors.items()}))
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """Returns a tensor that shares memory with no other: tied weights are stored twice."""
+    return tensor.detach().clone(memory_format=torch.contiguous_format)

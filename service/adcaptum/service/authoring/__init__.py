@@ -1,0 +1,1 @@
+"""Making, trying and packing entries of a repository, and serving from a program."""

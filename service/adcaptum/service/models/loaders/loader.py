@@ -1,0 +1,82 @@
+"""Loaders: how a version's file becomes a module."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from torch import nn
+
+from adcaptum.service.models.declaration import Declaration, DeclarationError
+from adcaptum.service.nearest import did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a loader reads.
+
+    Attributes:
+        declaration: The model's declaration.
+        folder: The model's folder.
+        file: The file in the version's folder that makes it a version.
+        allowed: Packages from which code may come, beside the model's own.
+    """
+
+    declaration: Declaration
+    folder: Path
+    file: Path
+    allowed: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The file's path in the model's folder."""
+        return self.file.relative_to(self.folder).as_posix()
+
+    def error(self, problem: str) -> DeclarationError:
+        """Returns an error about the file."""
+        return DeclarationError(f"{self.declaration.name}/{self.path}: {problem}")
+
+    def arguments(self, known: Collection[str] = ()) -> Mapping[str, object]:
+        """Returns `[arguments]`.
+
+        Args:
+            known: The keys that the loader takes.
+
+        Raises:
+            DeclarationError: There is another one.
+        """
+        given, loader = self.declaration.arguments, self.declaration.loader
+        for key in given:
+            if key not in known:
+                takes = did_you_mean(key, known) if known else "It takes none."
+                raise DeclarationError(
+                    f"{self.declaration.name}/model.toml: arguments.{key}: the loader {loader!r} "
+                    f"has no such argument. {takes}"
+                )
+        return given
+
+
+class Loader(Protocol):
+    """A kind of model.
+
+    Attributes:
+        name: The name, as `loader` in `model.toml` has it.
+        file: The name of the file that makes a folder a version.
+        runs_code: Whether reading that file may run code that it contains. Such a file is read
+            only if `[trusted]` in `model.toml` has its SHA-256.
+        opaque: Whether the model's layers and operations cannot be observed.
+    """
+
+    name: ClassVar[str]
+    file: ClassVar[str]
+    runs_code: ClassVar[bool] = False
+    opaque: ClassVar[bool] = False
+
+    def load(self, source: Source) -> nn.Module:
+        """Returns the module with the weights of the version.
+
+        Raises:
+            DeclarationError: A file is not what the declaration says.
+            Exception: Errors of the model's own code.
+        """
+        ...
