@@ -99,7 +99,7 @@ REVIEWED = MappingProxyType(
         "models.layouts.folding._Watch._norms": LOADING,
         "models.layouts.folding._Watch.calls": LOADING,
         "models.layouts.folding._Watch.users": LOADING,
-        "models.loaders.in_process.MODULES": "the modules of adcaptum.service.serve until its close",
+        "models.loaders.in_process.MODULES": "the modules of `serve` until it is closed",
         "models.repository.toml_table.TomlTable._known": LOADING,
         "models.row_forecasts.RowForecasts._logs": "methods times 21 powers of two of tolerances",
         "requests.questions.preparations.Preparations._known": "MOST_SHAPES of MOST_BYTES",
