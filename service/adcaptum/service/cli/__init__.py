@@ -1,6 +1,7 @@
-"""The command line: ``adcaptum serve | predict | explain | models | methods``.
+"""The command line: ``adcaptum serve | predict | explain | models | methods | init | check``...
 
-Nothing here imports torch before ``serve`` runs, so all other commands work without it.
+Nothing here imports torch before ``serve``, or a command that makes or tries a model, runs, so all
+other commands work without it.
 """
 
 import sys

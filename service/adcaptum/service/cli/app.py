@@ -20,6 +20,7 @@ from adcaptum.service.cli import options
 from adcaptum.service.cli.inputs import InputOptions
 from adcaptum.service.cli.json_errors import JsonErrors
 from adcaptum.service.cli.listing import model_view, models_table, show, workers_table
+from adcaptum.service.cli.making import commands as making
 from adcaptum.service.cli.methods import method_view, methods_view
 from adcaptum.service.cli.progress import follow
 from adcaptum.service.cli.question import QuestionOptions
@@ -384,6 +385,10 @@ def workers(
         _print_json({"workers": [dataclasses.asdict(each) for each in listed]})
     else:
         Console().print(workers_table(listed))
+
+
+for command in (making.init, making.check, making.package, making.unpack, making.convert):
+    app.command()(command)
 
 
 def _print_json(result: object) -> None:

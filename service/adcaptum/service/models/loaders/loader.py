@@ -1,4 +1,4 @@
-"""Loaders: how a version's file becomes a module."""
+"""Loaders: from a version's file to a module."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from adcaptum.service.nearest import did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a loader reads.
+    """The source of a module: a version's file, and the declaration that goes with it.
 
     Attributes:
         declaration: The model's declaration.

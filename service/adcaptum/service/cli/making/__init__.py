@@ -1,0 +1,1 @@
+"""Commands that make, try and pack entries of a repository; torch is imported when they run."""
