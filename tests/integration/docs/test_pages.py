@@ -68,6 +68,9 @@ def test_few_blocks_are_not_run() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+# torch's own, of a page about TorchScript and exported programs.
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_code_of_a_page_runs(
     path: Path, demo: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
