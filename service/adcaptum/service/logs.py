@@ -77,9 +77,7 @@ class _ForeignLimit(logging.Filter):
         return self._limit.allow(record.name, monotonic()) is not None
 
 
-def configure(
-    level: str, *, worker: str = "", front: str = "", libraries: bool = True
-) -> None:
+def configure(level: str, *, worker: str = "", front: str = "", libraries: bool = True) -> None:
     """Sends the lines of this program and of the libraries it uses to standard error.
 
     Args:
