@@ -8,7 +8,7 @@ import sys
 from collections.abc import MutableMapping
 from contextvars import ContextVar
 from time import monotonic
-from typing import Any, Final, cast
+from typing import Any, Final, TextIO, cast
 
 import structlog
 
@@ -77,6 +77,16 @@ class _ForeignLimit(logging.Filter):
         return self._limit.allow(record.name, monotonic()) is not None
 
 
+class _StandardError:
+    """Standard error as it is when a line is written: notebooks replace it."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 def configure(level: str, *, worker: str = "", front: str = "", libraries: bool = True) -> None:
     """Sends the lines of this program and of the libraries it uses to standard error.
 
@@ -119,7 +129,7 @@ def configure(level: str, *, worker: str = "", front: str = "", libraries: bool 
     structlog.configure(
         processors=[limited, *shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _StandardError())),
         cache_logger_on_first_use=False,
     )
     if not libraries:
