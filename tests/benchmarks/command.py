@@ -17,6 +17,7 @@ from tests.benchmarks.memory import Memory
 from tests.benchmarks.messages import Messages
 from tests.benchmarks.rules import Rules
 from tests.benchmarks.served import Served
+from tests.benchmarks.served_heavy import ServedHeavy
 from tests.benchmarks.served_small import ServedSmall
 from tests.benchmarks.soak import Soak
 from tests.benchmarks.tables import CONSOLE
@@ -25,8 +26,8 @@ from tests.benchmarks.tolerance import Tolerances
 from tests.benchmarks.workers import Hop, Workers
 
 SECTIONS = (
-    "inprocess", "calls", "rules", "memory", "messages", "served", "served_small", "throughput",
-    "tolerance", "mechanisms", "soak", "flood", "hop", "workers", "isolation",
+    "inprocess", "calls", "rules", "memory", "messages", "served", "served_small", "served_heavy",
+    "throughput", "tolerance", "mechanisms", "soak", "flood", "hop", "workers", "isolation",
 )  # fmt: skip
 
 
@@ -49,6 +50,7 @@ def main() -> None:
         "messages": lambda: Messages(quick=quick).run(),
         "served": lambda: Served(quick=quick).run(models),
         "served_small": lambda: ServedSmall(quick=quick).run(models, methods),
+        "served_heavy": lambda: ServedHeavy(quick=quick).run(models),
         "throughput": lambda: Throughput(quick=quick).run(models),
         "tolerance": lambda: Tolerances(quick=quick).run(models, methods),
         "mechanisms": lambda: Mechanisms(quick=quick).run(),

@@ -10,11 +10,18 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import torch
+from torch import nn
 
+from adcaptum.service.models.checks import check
+from adcaptum.service.models.layouts.choice import choose
+from adcaptum.service.models.loading import load
+from adcaptum.service.models.repository import stored_models
 from tests.benchmarks.bare import BareLoop
+from tests.benchmarks.processes import model_repository
 from tests.benchmarks.subjects import load_subject
 
 _SECONDS = 1.5
+_TARGET_SECONDS = 0.025
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +41,24 @@ class Limit:
     batch: int
 
 
-def rows_per_second(name: str) -> Limit:
-    """Measures a model's limit; the best of two turns."""
+def rows_per_second(name: str, *, layout: bool = False) -> Limit:
+    """Measures a model's limit; the best of two turns.
+
+    Args:
+        name: The model's.
+        layout: Whether it has the layout that the server gives it.
+    """
     cores = len(os.sched_getaffinity(0))
-    turns = [(_together(name, 1), _together(name, cores)) for _ in range(2)]
+    turns = [(_together(name, 1, layout), _together(name, cores, layout)) for _ in range(2)]
     one = max(rates[0][0] for rates, _ in turns)
     every = max(sum(rate for rate, _ in rates) for _, rates in turns)
     return Limit(one, every, cores, int(turns[0][0][0][1]))
 
 
-def _together(name: str, processes: int) -> list[tuple[float, float]]:
+def _together(name: str, processes: int, layout: bool) -> list[tuple[float, float]]:
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.machine", name],
+            [sys.executable, "-m", "tests.benchmarks.machine", name, *["layout"] * layout],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
         for _ in range(processes)
@@ -58,11 +70,21 @@ def _together(name: str, processes: int) -> list[tuple[float, float]]:
     return [tuple(json.loads(process.communicate("go\n")[0])) for process in running]
 
 
+def _in_best_layout(name: str) -> nn.Module:
+    """The model as the server changes it: its channels last, its batch norms folded."""
+    with model_repository() as repository:
+        stored = stored_models.open_model(repository / name)
+        version = stored.versions[stored.default_version]
+        loaded = load(stored, version, torch.device("cpu"), ("tests.benchmarks",))
+    return choose(loaded, check(loaded), _TARGET_SECONDS).module
+
+
 def main() -> None:
     """Runs one loop when told to, and prints rows per second and the batch size."""
     torch.set_num_threads(1)
     view = load_subject(sys.argv[1]).smooth
-    loop = BareLoop(view.network, (view.inputs, *view.extra), "gradient")
+    network = _in_best_layout(sys.argv[1]) if sys.argv[2:] else view.network
+    loop = BareLoop(network, (view.inputs, *view.extra), "gradient")
     rows = loop.best_rows
     print("ready", flush=True)
     sys.stdin.readline()

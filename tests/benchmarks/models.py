@@ -1,4 +1,4 @@
-"""A network of ResNet-18's shape for 3 x 32 x 32 pixels, with 0.3 million parameters.
+"""A network of ResNet-18's shape for 3 x 32 x 32 pixels, and a transformer for 64 tokens.
 
 The weights are random: how long a network takes does not depend on what it has learnt.
 """
@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 
 STEM_CHANNELS: Final = 16
+VOCABULARY: Final = 1000
+TOKENS: Final = 64
+WIDTH: Final = 256
 # Channels and stride of the first block of each stage; a second block follows.
 STAGES: Final = ((16, 1), (32, 2), (48, 2), (72, 2))
 
@@ -71,3 +74,37 @@ def build(classes: int = 10) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return SmallResNet(classes).eval()
+
+
+class Transformer(nn.Module):
+    """Four encoder layers for 64 tokens, 3.2 million parameters beside the embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(VOCABULARY, WIDTH)
+        self.places = nn.Parameter(0.02 * torch.randn(TOKENS, WIDTH))
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                WIDTH, 4, 4 * WIDTH, dropout=0.0, activation="gelu", batch_first=True
+            )
+            for _ in range(4)
+        )
+        self.classify = nn.Linear(WIDTH, 2)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Maps token ids `(rows, 64)` to logits `(rows, 2)`."""
+        return self.from_embeddings(self.embedding(ids))
+
+    def from_embeddings(self, embeddings: Tensor) -> Tensor:
+        """Maps embeddings `(rows, 64, 256)` to logits `(rows, 2)`."""
+        features = embeddings + self.places
+        for layer in self.layers:
+            features = layer(features)
+        return self.classify(features.mean(1))
+
+
+def build_transformer() -> Transformer:
+    """Returns the transformer in evaluation mode, always with the same weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Transformer().eval()

@@ -26,7 +26,9 @@ from torch import Tensor, nn
 from adcaptum.service.models.loading import LoadedModel, load
 from adcaptum.service.models.repository import stored_models
 from adcaptum.service.wire import tensor_writer
+from adcaptum.service.wire.tensors import DATATYPES
 from adcaptum.v1 import explanation_pb2, explanation_service_pb2 as pb
+from tests.benchmarks.models import Transformer
 
 BATCH_ROWS = 64
 GRADIENT_SHAP_SAMPLES = 50
@@ -81,6 +83,9 @@ class Naive:
 
     def _attribute(self, model: LoadedModel, method: Any, x: Tensor, target: int) -> Tensor:
         module = self._own(model)
+        if isinstance(module, Transformer):
+            # Captum differentiates with respect to embeddings, which the caller looks up.
+            x, module = module.embedding(x).detach(), _Rest(module)
         if method.name == "saliency":
             return captum.Saliency(module).attribute(x, target=target)
         declared = model.declaration.inputs[0]
@@ -115,8 +120,21 @@ def _load(folder: Path) -> LoadedModel:
     )
 
 
+class _Rest(nn.Module):
+    """The transformer behind its embedding."""
+
+    def __init__(self, model: Transformer) -> None:
+        super().__init__()
+        self._model = model
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return self._model.from_embeddings(embeddings)
+
+
 def _read(tensor: Any) -> Tensor:
-    values = torch.frombuffer(bytearray(tensor.data), dtype=torch.float32)
+    dtype = DATATYPES[tensor.datatype]
+    assert dtype is not None
+    values = torch.frombuffer(bytearray(tensor.data), dtype=dtype)
     return values.view(tuple(tensor.shape))
 
 

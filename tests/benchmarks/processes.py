@@ -151,6 +151,16 @@ def model_repository() -> Iterator[Path]:
         yield repository
 
 
+@contextmanager
+def heavy_repository() -> Iterator[Path]:
+    """A repository with the small ResNet and the transformer."""
+    with tempfile.TemporaryDirectory() as folder:
+        repository = Path(folder)
+        _cnn().write(repository)
+        _transformer().write(repository)
+        yield repository
+
+
 def _cnn() -> ModelFolder:
     view = load_subject("cnn").plain
     configuration = {
@@ -175,4 +185,33 @@ def _cnn() -> ModelFolder:
         weights=models.build().state_dict(),
         measured="",
         tensors={"examples.safetensors": {"pixels": view.inputs}},
+    )
+
+
+def _transformer() -> ModelFolder:
+    view = load_subject("transformer").plain
+    tokens = view.inputs.shape[1]
+    configuration = {
+        "description": "A transformer of four layers, for benchmarks.",
+        "factory": "tests.benchmarks.models:build_transformer",
+        "inputs": [
+            {
+                "name": "ids",
+                "kind": "tensor",
+                "datatype": "INT64",
+                "shape": [-1, tokens],
+                "embedding": "embedding",
+                "default_baseline": "zero",
+                "baselines": {"zero": 0},
+            }
+        ],
+        "outputs": [{"name": "logits", "datatype": "FP32", "shape": [-1, 2], "kind": "logits"}],
+        "examples": {"file": "examples.safetensors"},
+    }
+    return ModelFolder(
+        name="transformer",
+        configuration=configuration,
+        weights=models.build_transformer().state_dict(),
+        measured="",
+        tensors={"examples.safetensors": {"ids": view.inputs}},
     )

@@ -26,6 +26,7 @@ LAYERS: Final = MappingProxyType(
         "digits": "block_2",
         "cnn": "blocks",
         "reviews": "encoder.layers.5",
+        "transformer": "layers.3",
         "photos": "head",
     }
 )
@@ -102,11 +103,13 @@ class Subject:
 
 
 def load_subject(name: str) -> Subject:
-    """Reads a bundled model, or builds the small ResNet, "cnn"."""
+    """Reads a bundled model, or builds the small ResNet, "cnn", or the "transformer"."""
     if name == "cnn":
         generator = torch.Generator().manual_seed(0)
         pixels = torch.rand(MOST, 3, 32, 32, generator=generator)
         return _plain("cnn", models.build(), pixels, torch.zeros(1, 3, 32, 32))
+    if name == "transformer":
+        return _transformer()
     loaded = bundled(name)
     if name == "reviews":
         return _reviews(loaded)
@@ -162,6 +165,25 @@ def _reviews(loaded: LoadedModel) -> Subject:
         Site(declared.embedding),
     )
     return Subject("reviews", plain, smooth, _inside("reviews", plain))
+
+
+def _transformer() -> Subject:
+    model = models.build_transformer()
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(models.VOCABULARY, (MOST, models.TOKENS), generator=generator)
+    baseline = torch.zeros_like(ids[:1])
+    with torch.no_grad():
+        targets = model(ids).argmax(1)
+        inside, inside_baseline = model.embedding(ids), model.embedding(baseline)
+    plain = View(model, ids, baseline, (), targets, model, ids, baseline)
+    smooth = replace(
+        plain,
+        network=model.from_embeddings,
+        inputs=inside,
+        baseline=inside_baseline,
+        at=Site("embedding"),
+    )
+    return Subject("transformer", plain, smooth, _inside("transformer", plain))
 
 
 class FromEmbeddings(nn.Module):
