@@ -280,7 +280,6 @@ class ModelLoader:
         self._threads = Threads(
             settings.device_threads or measured.device,
             settings.intra_op_threads or measured.intra_op,
-            settings.intra_op_threads or measured.alone,
         )
         self._engines.start(self._threads)
 

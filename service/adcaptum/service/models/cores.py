@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
 
@@ -31,12 +31,10 @@ class Threads:
     Attributes:
         device: Threads that run batches.
         intra_op: Threads that PyTorch uses inside an operation of each.
-        alone: The most of them for a batch that no other runs beside.
     """
 
     device: int
     intra_op: int
-    alone: int = 1
 
 
 def divide_cores(
@@ -66,8 +64,7 @@ def divide_cores(
     for candidate, rate in rates.items():
         if rate > rates[best] * WORTH:
             best = candidate
-    # Whether a batch that runs alone gains by all cores shows while serving.
-    return replace(best, alone=cores)
+    return best
 
 
 def _rate(model: ServedModel, rows: int, threads: Threads) -> float:

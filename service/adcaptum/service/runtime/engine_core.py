@@ -107,7 +107,7 @@ class EngineCore:
         self._device = device
         self._deliver = notify
         self._planning = planning
-        self.evaluator = BatchEvaluator(device, self.sizes, self.running, self.queue)
+        self.evaluator = BatchEvaluator(device, self.sizes, self.running)
         self._lone_batches = 0
 
     @property
@@ -158,7 +158,9 @@ class EngineCore:
         self._deliver(ended, advanced)
 
     def _pause_seconds(self, arrived: Arrivals) -> float:
-        return arrived.wait(self.sizes, busy=bool(self.running))
+        # An accelerator runs one batch while the next is packed.
+        beside = self.running and self._device.type == "cpu"
+        return arrived.wait(self.sizes) if beside else 0.0
 
     def _process(self, batch: EngineBatch, stream: Stream) -> float:
         """Evaluates a batch and advances the flows that it completes.
@@ -201,7 +203,7 @@ class EngineCore:
     ) -> None:
         """Counts a batch that was evaluated."""
         members = sum([work.request.members for work in works])
-        self._batch_metrics.busy(done.busy)
+        self._batch_metrics.busy(done.cost)
         self._batch_metrics.observe(works[0].model, batch, update, members, done.seconds)
         for work in works:
             work.batches += 1

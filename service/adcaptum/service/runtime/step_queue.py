@@ -27,7 +27,7 @@ class StepQueue:
         Args:
             condition: Guards the queue and the scheduler.
             scheduler: The rows that wait.
-            pause: Returns how long threads wait for more works before these begin, in seconds.
+            pause: Returns how long works that have come wait before they begin, in seconds.
         """
         self._condition = condition
         self._scheduler = scheduler
@@ -52,7 +52,7 @@ class StepQueue:
         with self._condition:
             self._scheduler.announce(work.request)
             self._arrived.add(work)
-            # A thread that waits for more needs no call for each of them.
+            # A thread that pauses needs no call as long as it would go on to do so.
             if not (self._pausing and self._pause()):
                 self._condition.notify()
 

@@ -8,7 +8,6 @@ import torch
 
 from adcaptum.service import logs
 from adcaptum.service.device import streams
-from adcaptum.service.device.intra_op import IntraOp
 from adcaptum.service.device.streams import Stream
 from adcaptum.service.models.cores import Threads
 from adcaptum.service.models.served_model import ServedModel
@@ -29,6 +28,7 @@ class ThreadRunner(EngineRunner):
         """Prepares the runner; `start` starts its threads."""
         super().__init__(setup)
         self._threads: list[threading.Thread] = []
+        self._intra_op = 1
         self._replaced: set[int] = set()
         self._outdated: set[threading.Thread] = set()
 
@@ -39,7 +39,7 @@ class ThreadRunner(EngineRunner):
             threads: Their number, and that of PyTorch's inside an operation of each.
         """
         self.core.sizes.measure_memory(threads.device)
-        self.core.evaluator.intra_op = IntraOp(threads.intra_op, threads.alone)
+        self._intra_op = threads.intra_op
         self._outdated.update(thread for thread in self._threads if thread.is_alive())
         self.core.queue.wake_all()
         for _ in range(threads.device):
@@ -77,7 +77,7 @@ class ThreadRunner(EngineRunner):
         thread.start()
 
     def _run(self) -> None:
-        torch.set_num_threads(self.core.evaluator.intra_op.usual)
+        torch.set_num_threads(self._intra_op)
         try:
             stream = streams.stream(self._device, self._metrics)
             while self._step(stream):

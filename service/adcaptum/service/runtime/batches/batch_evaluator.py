@@ -12,12 +12,10 @@ from adcaptum.engine.execution.parts import Part
 from adcaptum.service.device.batch_cost import BatchCost
 from adcaptum.service.device.batch_memory import BatchMemory
 from adcaptum.service.device.float32 import evaluate
-from adcaptum.service.device.intra_op import IntraOp
 from adcaptum.service.device.streams import Stream
-from adcaptum.service.runtime.batch_sizes import BatchSizes, batch_kind
+from adcaptum.service.runtime.batch_sizes import BatchSizes
 from adcaptum.service.runtime.batches.equal_rows import EqualRowsByModel
 from adcaptum.service.runtime.step import EngineBatch, RunningBatches
-from adcaptum.service.runtime.step_queue import StepQueue
 from adcaptum.service.runtime.work import Work
 
 
@@ -29,8 +27,7 @@ class Evaluated(NamedTuple):
         rows: The number of distinct rows.
         begin: When it began, on the monotonic clock.
         seconds: Its wall time.
-        busy: Its computation, in seconds.
-        cost: The same with the usual number of threads.
+        cost: Its computation, in seconds.
         nbytes: The memory that it took; None: not known.
     """
 
@@ -38,41 +35,26 @@ class Evaluated(NamedTuple):
     rows: int
     begin: float
     seconds: float
-    busy: float
     cost: float
     nbytes: int | None
 
 
 class BatchEvaluator:
-    """The evaluator of one lane's batches; any thread may use it.
+    """The evaluator of one lane's batches; any thread may use it."""
 
-    Attributes:
-        intra_op: The threads inside the operations of a batch.
-    """
-
-    def __init__(
-        self, device: torch.device, sizes: BatchSizes, running: RunningBatches, queue: StepQueue
-    ) -> None:
+    def __init__(self, device: torch.device, sizes: BatchSizes, running: RunningBatches) -> None:
         """Prepares it.
 
         Args:
             device: The device of the models.
             sizes: The time of rows.
             running: Where batches are noted while they run.
-            queue: The steps that are to be taken.
         """
-        self.intra_op = IntraOp()
         self._sizes = sizes
         self._running = running
-        self._queue = queue
         self._memory = BatchMemory.of(device)
         self._cost = BatchCost(device)
         self._equal_rows = EqualRowsByModel(device)
-
-    @property
-    def _is_idle(self) -> bool:
-        """True if the calling thread's batch has the device to itself."""
-        return not (self._running or self._queue.has_work)
 
     def evaluate(self, batch: EngineBatch, works: Sequence[Work], stream: Stream) -> Evaluated:
         """Evaluates a batch.
@@ -87,8 +69,6 @@ class BatchEvaluator:
                 running, so that the journal keeps whose rows did it.
             Exception: It failed.
         """
-        kind, alone = batch_kind(batch.key), self._is_idle and works[0].forward_rows is None
-        threads = self.intra_op.begin(kind, batch.rows, alone=alone)
         model, begin, cost_of = works[0].model, monotonic(), self._cost.begin()
         row_seconds = self._sizes.row_seconds(batch.key)
         equal_rows = self._equal_rows.search(model, row_seconds, batch.rows)
@@ -107,10 +87,8 @@ class BatchEvaluator:
         finally:
             if not lasting:
                 self._running.end()
-            nbytes, end, busy = self._memory.end(begun), monotonic(), cost_of()
+            nbytes, end, cost = self._memory.end(begun), monotonic(), cost_of()
             for work in works:
                 work.computing.end(end)
-        alone = alone and self._is_idle
-        factor = self.intra_op.end(kind, batch.rows, threads, end - begin, alone=alone)
         rows = batch.rows if equal_rows is None else equal_rows.rows
-        return Evaluated(parts, rows, begin, end - begin, busy, busy * factor, nbytes)
+        return Evaluated(parts, rows, begin, end - begin, cost, nbytes)

@@ -1,1 +1,1 @@
-"""The timing of a lane: its pace, and the bursts in which its works come."""
+"""The timing of a lane: its pace."""
