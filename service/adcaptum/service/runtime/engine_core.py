@@ -158,9 +158,8 @@ class EngineCore:
         self._deliver(ended, advanced)
 
     def _pause_seconds(self, arrived: Arrivals) -> float:
-        # An accelerator runs one batch while the next is packed.
-        beside = self.running and self._device.type == "cpu"
-        return arrived.wait(self.sizes) if beside else 0.0
+        on_cores = self._device.type == "cpu"  # others run one batch while the next is packed
+        return arrived.wait(self.sizes) if on_cores and self.running else 0.0
 
     def _process(self, batch: EngineBatch, stream: Stream) -> float:
         """Evaluates a batch and advances the flows that it completes.
