@@ -99,6 +99,7 @@ def _server(repository: Path) -> Iterator[tuple[str, str]]:
         "--http-port", "0", "--device", DEVICE.type,
     ]  # fmt: skip
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    environment["ADCAPTUM_ALLOWED_PACKAGES"] = "tests.benchmarks"
     with (
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True) as process,
