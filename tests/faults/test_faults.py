@@ -57,6 +57,10 @@ def test_requests_go_past_a_worker_in_which_a_batch_hangs() -> None:
         def predict(model: str, inputs: tensor_pb2.Tensor) -> pb.PredictRequest:
             return pb.PredictRequest(model=model_pb2.ModelRef(name=model), inputs=[inputs])
 
+        # The event loop has no patience with them any more, in either worker.
+        for seed in range(16):
+            for model in ("late", "late_bad"):
+                stub.Predict(predict(model, row(seed)), timeout=30)
         hung = stub.Predict.future(predict("late_bad", row(0, DEEDS["sleep"])))
         sleep(3)
         for seed in range(12):
