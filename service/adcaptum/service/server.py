@@ -136,6 +136,7 @@ class Server:
             settings.max_requests,
             self._retry_seconds,
             status.TABLE,
+            reports_costs=seat is not None,
         )
         self._ended = asyncio.Event()
         self._termination: Ending = (

@@ -8,7 +8,8 @@ Rules:
    ends: the innocent ones among them answer, and only the culprit gets a second strike.
 4. A model that has ended a worker lately has one worker at most, and none while no other serves
    (`Router`): whatever its requests do, the other models have a worker.
-5. A request that loses workers and is not to blame is sent `MOST_ATTEMPTS` times.
+5. A request that loses workers and is not to blame is sent `MOST_ATTEMPTS` times. Those that a
+   worker refuses because it stops are sent to another; that does not count.
 """
 
 import asyncio
@@ -27,11 +28,15 @@ from adcaptum.service.front.quarantine import Quarantine
 from adcaptum.service.front.router import Router
 from adcaptum.service.front.suspects import Suspects
 from adcaptum.service.front.worker_answer import WorkerAnswer, is_draining, is_loss
+from adcaptum.service.rpc.calls import COST_KEY
 from adcaptum.service.rpc.frames.client import Answered
 from adcaptum.service.supervisor.views import WorkerView
 
-MOST_ATTEMPTS: Final = 3
+MOST_ATTEMPTS: Final = 2
 """The most times that a request is sent which is not to blame for what it lost."""
+
+MOST_REFUSALS: Final = 8
+"""The most workers that refuse a request because they stop."""
 
 DEATH_SECONDS: Final = 3.0
 """The time for which the end of a process is awaited after its connection has ended."""
@@ -74,7 +79,8 @@ class Forwarder:
         while True:
             async with self._worker(passage) as process:
                 try:
-                    answer, _ = await self._send(passage, process)
+                    answer, trailing = await self._send(passage, process)
+                    _note(passage, trailing)
                 except grpc.aio.AioRpcError as error:
                     lost, passage.is_lost = error, is_loss(error)
                 except asyncio.CancelledError:
@@ -99,6 +105,7 @@ class Forwarder:
                 try:
                     async for event in call:
                         yield event
+                    _note(passage, dict(await call.trailing_metadata() or ()))
                 except grpc.aio.AioRpcError as error:
                     lost, passage.is_lost = error, is_loss(error)
                 except asyncio.CancelledError:
@@ -127,18 +134,19 @@ class Forwarder:
         if passage.strikes:
             async with self._suspects.alone():
                 self._check(passage)
-                process = await self._choose(passage)
-                with _sent(process, passage):
+                async with self._chosen(passage) as process:
                     yield process
             return
         self._check(passage)
-        process = await self._choose(passage)
-        with _sent(process, passage):
+        async with self._chosen(passage) as process:
             yield process
 
-    async def _choose(self, passage: Passage) -> WorkerView:
-        call = passage.call
-        return await self._router.choose(passage.model, passage.key, call.deadline, passage.lost)
+    @asynccontextmanager
+    async def _chosen(self, passage: Passage) -> AsyncIterator[WorkerView]:
+        asked = passage.asked()
+        process = await self._router.choose(asked, passage.call.deadline, passage.lost)
+        with self._router.sent(process, asked) as passage.trip, _sent(process, passage):
+            yield process
 
     def _check(self, passage: Passage) -> None:
         """Refuses requests and models that end workers."""
@@ -163,8 +171,10 @@ class Forwarder:
         """
         if error is not None and not is_loss(error):
             answer = WorkerAnswer(error)
-            if not is_draining(answer) or passage.attempts >= MOST_ATTEMPTS:
+            if not is_draining(answer) or passage.refusals >= MOST_REFUSALS:
                 raise answer
+            passage.attempts -= 1
+            passage.refusals += 1
             passage.lost.append(process)
             return
         passage.lost.append(process)
@@ -212,6 +222,11 @@ def _remaining(passage: Passage) -> float | None:
     return seconds
 
 
+def _note(passage: Passage, trailing: Mapping[str, Any]) -> None:
+    """Notes what a worker says of the request that it has answered."""
+    passage.trip.seconds = float(trailing.get(COST_KEY, 0.0))
+
+
 def _is_cancelled() -> bool:
     """Returns whether the call that this task serves was cancelled, not the one to the worker."""
     task = asyncio.current_task()
@@ -225,12 +240,10 @@ def _sent(process: WorkerView, passage: Passage) -> Iterator[None]:
     passage.attempts += 1
     passage.process = process
     passage.is_lost = False
-    process.outstanding += 1
     process.keys[request] = passage.key
     try:
         yield
     finally:
-        process.outstanding -= 1
         if not passage.is_lost:
             process.keys.pop(request, None)
 

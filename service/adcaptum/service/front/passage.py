@@ -1,12 +1,17 @@
 """Passages: requests on their way through the front."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
-from adcaptum.service.front.router import key_of
+from adcaptum.service.front.outline import outline
+from adcaptum.service.front.router import Asked, Trip, key_of
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.rpc import first_bytes
 from adcaptum.service.supervisor.views import WorkerView
+
+EXPLAIN: Final = frozenset({"Explain", "ExplainStream"})
+"""The methods whose equal requests share a computation and a stored answer."""
 
 
 @dataclass(slots=True, eq=False)
@@ -22,11 +27,13 @@ class Passage:
         model: The name of its model; empty if it has none.
         body: The request without a stream's wrapper.
         key: Equal for equal requests.
-        attempts: The times that it was sent to a worker.
+        attempts: The times that it was lost with a worker, or is under way.
+        refusals: The times that a worker refused it because it stops.
         strikes: The workers that ended while its rows ran.
         lost: The processes that ended while they had it.
         process: The process that has it, or had it last.
         is_lost: Whether its last attempt ended without an answer.
+        trip: Its last attempt, for the router.
     """
 
     path: str
@@ -38,13 +45,29 @@ class Passage:
     body: bytes = field(init=False)
     key: int = field(init=False)
     attempts: int = 0
+    refusals: int = 0
     strikes: int = 0
     lost: list[WorkerView] = field(default_factory=list)
     process: WorkerView | None = None
     is_lost: bool = False
+    trip: Trip = field(default_factory=Trip)
 
     def __post_init__(self) -> None:
         streamed = self.rpc == "ExplainStream"
         self.model = first_bytes.model_name(self.raw, streamed=streamed)
         self.body = first_bytes.body(self.raw, streamed=streamed)
         self.key = key_of(self.body)
+
+    def asked(self) -> Asked:
+        """Returns what the choice of its worker depends on."""
+        if not self.model:
+            return Asked(self.model, self.key)
+        explains = self.rpc in EXPLAIN
+        question, nbytes, bypasses = outline(self.body)
+        size = nbytes.bit_length()
+        kinds: tuple[Hashable, ...] = (
+            (explains, self.model, question, size),
+            (explains, self.model, size),
+            (explains, self.model),
+        )
+        return Asked(self.model, self.key, kinds, explains and not bypasses)

@@ -1,11 +1,23 @@
 """Calls: the facts about a request that its message does not hold."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
 CLOCK_SECONDS: Final = 0.05
 """The time by which a caller may end a call before the server sees its deadline."""
+
+
+@dataclass(slots=True)
+class Spent:
+    """The price of an answer.
+
+    Attributes:
+        seconds: The expected seconds of the device for the rows that were evaluated for it; 0 if it
+            is another request's answer.
+    """
+
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +30,7 @@ class Call:
         deadline: When its answer is due, on the same clock; None for never.
         caller: The caller's name; callers share the device evenly.
         nbytes: The size of the serialised request.
+        spent: The price of its answer, known when it is answered.
     """
 
     id: str
@@ -25,6 +38,7 @@ class Call:
     deadline: float | None = None
     caller: str = ""
     nbytes: int = 0
+    spent: Spent = field(default_factory=Spent, compare=False)
 
     @property
     def end_reason(self) -> str:

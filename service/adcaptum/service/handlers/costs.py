@@ -5,10 +5,12 @@ from typing import Final
 from adcaptum.engine.vocabulary.attribution import StopReason
 from adcaptum.engine.vocabulary.method import MULTIPLY_ADDS_PER_SECOND
 from adcaptum.service.answers.outcome import Outcome
+from adcaptum.service.handlers.call import Call
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.runtime.cost import Cost
+from adcaptum.service.runtime.work import Work
 
 PLAIN_NUMBERS: Final = 1 << 13
 """The product of rows and elements of an example up to which planning coalitions and fitting
@@ -74,6 +76,18 @@ def learn(parsed: ParsedRequest, outcome: Outcome) -> None:
             sum(found.rows_used for _, found in own),
             whole=all(found.stop_reason is StopReason.CONVERGED for _, found in own),
         )
+
+
+def charge(call: Call, work: Work) -> None:
+    """Notes the price of an answer: the expected seconds of the rows that were evaluated for it.
+
+    Args:
+        call: The call that is answered.
+        work: The work that found the answer.
+    """
+    expected = work.cost.total_rows
+    share = work.rows_done / expected if expected else 1.0
+    call.spent.seconds = work.seconds * share / work.request.members
 
 
 def _is_plain(parsed: ParsedRequest, rows: int) -> bool:

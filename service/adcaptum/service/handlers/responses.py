@@ -15,6 +15,7 @@ from adcaptum.service.answers import (
 from adcaptum.service.answers.answer_form import answer_form
 from adcaptum.service.answers.model_parts import model_parts
 from adcaptum.service.answers.outcome import Outcome
+from adcaptum.service.handlers import costs
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.handlers.identified_request import IdentifiedRequest
 from adcaptum.service.handlers.request_metrics import RequestMetrics
@@ -191,6 +192,7 @@ def predicted(
         metrics: The counters of answers.
     """
     metrics.answered(model.name, "Predict", queue_seconds(work, call), work.compute_seconds)
+    costs.charge(call, work)
     own = pb.PredictResponse(request_id=call.id)
     write_timings(own.timings, work, call)
     return answer + own.SerializeToString()
@@ -225,6 +227,8 @@ def reply(
         metrics.missed(model)
     else:
         cache = explanation_pb2.CACHE_STATUS_BYPASSED
+    if not joined:
+        costs.charge(request.call, work)
     return of_call(answer, cache, work, request.call)
 
 

@@ -12,6 +12,9 @@ from adcaptum.service.rpc.request_ids import RequestIds
 
 ID_KEY: Final = "x-request-id"
 CALLER_KEY: Final = "x-caller-id"
+COST_KEY: Final = "x-adcaptum-cost"
+"""Trailing metadata of worker processes: the seconds of the device that an answer took."""
+
 MOST_ID: Final = 128
 GOOD_ID: Final = re.compile(rf"[\x21-\x7e]{{1,{MOST_ID}}}")
 

@@ -23,7 +23,7 @@ from adcaptum.service.errors import (
 )
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.rpc import first_bytes
-from adcaptum.service.rpc.calls import ID_KEY, MOST_ID, call_of, check_metadata
+from adcaptum.service.rpc.calls import COST_KEY, ID_KEY, MOST_ID, call_of, check_metadata
 from adcaptum.service.rpc.error_answers import DETAILS_KEY, ErrorTable
 from adcaptum.service.rpc.messages import Context, MessageReader, RequestWaits, writer
 from adcaptum.service.rpc.other_services import Handler, OtherServices
@@ -85,6 +85,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
         max_requests: int,
         retry_seconds: Callable[[], float],
         errors: ErrorTable,
+        *,
+        reports_costs: bool = False,
     ) -> None:
         """Prepares it.
 
@@ -94,6 +96,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             max_requests: The most calls in flight.
             retry_seconds: Returns after how many seconds a refused call should be tried again.
             errors: What callers are told of errors.
+            reports_costs: Whether callers are told what their answers took: they are fronts.
         """
         self._retry_seconds = retry_seconds
         self.draining = False
@@ -108,6 +111,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self._metrics = metrics
         self._models = models
         self._errors = errors
+        self._reports_costs = reports_costs
         self._max_requests = max_requests
         self._log = logs.logger().bind()
         self._handlers: dict[str, Handler] = {}
@@ -164,7 +168,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             except Exception as raised:  # noqa: BLE001  # every error is answered, below
                 error = raised
             finally:
-                call = self._leave(gauge, call) or call_of(context, arrival)
+                call = self._leave(gauge, call, context) or call_of(context, arrival)
                 self._observe(rpc, "" if request is None else model_of(request), call, error)
             return await self._abort(context, call, error)
 
@@ -187,7 +191,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             except Exception as raised:  # noqa: BLE001  # every error is answered, below
                 error = raised
             finally:
-                call = self._leave(gauge, call) or call_of(context, arrival)
+                call = self._leave(gauge, call, context) or call_of(context, arrival)
                 self._observe(rpc, "" if request is None else model_of(request), call, error)
             if error is not None:
                 await self._abort(context, call, error)
@@ -248,10 +252,13 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self._tasks[call.id] = task
         return call
 
-    def _leave(self, gauge: Gauge, call: Call | None) -> Call | None:
+    def _leave(self, gauge: Gauge, call: Call | None, context: Context) -> Call | None:
         """Counts a call that has entered as ended; returns it."""
         if call is None:
             return None
+        if self._reports_costs:
+            cost = f"{call.spent.seconds:.6g}"
+            context.set_trailing_metadata(((ID_KEY, call.id), (COST_KEY, cost)))
         self._tasks.pop(call.id, None)
         self.in_flight -= 1
         gauge.dec()

@@ -75,6 +75,7 @@ class Work:
         model: The model that is evaluated.
         plan: The stages of its computation.
         cost: Its expected cost.
+        seconds: The time that its rows were expected to take when it began.
         request: The scheduler's record of it.
         arrival: When the request arrived, on the monotonic clock, in seconds.
         finished: Set, in the event loop, when the work has ended.
@@ -115,6 +116,7 @@ class Work:
         "results",
         "rows_done",
         "running",
+        "seconds",
         "waste",
     )  # fmt: skip
 
@@ -158,6 +160,7 @@ class Work:
         self.model = model
         self.plan = plan
         self.cost = cost
+        self.seconds = seconds
         self.request = Request(
             self,
             priority=priority,

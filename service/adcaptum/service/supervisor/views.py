@@ -28,6 +28,7 @@ class WorkerView:
         answered: When it last answered its supervisor, on the monotonic clock.
         is_late: Whether a batch takes much longer than it should.
         outstanding: The number of requests that it has of this front.
+        outstanding_seconds: The seconds that these are expected to take.
         keys: The keys of these by their ids, and of those that were lost with it.
     """
 
@@ -47,6 +48,7 @@ class WorkerView:
         self.serving: frozenset[str] = frozenset()
         self.known: frozenset[str] = frozenset()
         self.outstanding = 0
+        self.outstanding_seconds = 0.0
         self.keys: dict[str, int] = {}
         self.died: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
         self.link = WorkerLink(seat.socket, seat.frames_socket, most_bytes)

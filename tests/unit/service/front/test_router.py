@@ -5,7 +5,8 @@ from typing import Any, cast
 import pytest
 
 from adcaptum.service.errors import DeadlineExceeded, Reason, Unavailable
-from adcaptum.service.front.router import Router, bounded, key_of
+from adcaptum.service.front.costs import UNKNOWN_SECONDS
+from adcaptum.service.front.router import SHARE, Asked, Router, bounded, key_of
 from adcaptum.service.supervisor.slot import Slot
 from adcaptum.service.supervisor.worker_process import WorkerProcess
 
@@ -17,6 +18,7 @@ def process(worker: int, **facts: Any) -> WorkerProcess:
         "listening": True,
         "stopping": False,
         "outstanding": 0,
+        "outstanding_seconds": 0.0,
     }
     known.update(facts)
     known.setdefault("serving", {"m"} if known["ready"] else set())
@@ -34,10 +36,15 @@ def router(*processes: WorkerProcess | None, wait: float = 0.0) -> Router:
     return Router([cast("Slot", SimpleNamespace(process=each)) for each in processes], wait)
 
 
+def asked(key: int = 1, model: str = "m", *, shares: bool = False) -> Asked:
+    return Asked(model, key, (model,), shares)
+
+
 def test_equal_requests_go_to_one_worker_and_others_to_all() -> None:
     processes = [process(index) for index in range(4)]
-    chosen = [bounded(processes, key_of(str(n).encode())).seat.worker for n in range(400)]
-    again = [bounded(processes[::-1], key_of(str(n).encode())).seat.worker for n in range(400)]
+    keys = [key_of(str(n).encode()) for n in range(400)]
+    chosen = [bounded(processes, key, 1.0).seat.worker for key in keys]
+    again = [bounded(processes[::-1], key, 1.0).seat.worker for key in keys]
     assert chosen == again
     assert min(Counter(chosen).values()) > 60
     assert len(Counter(chosen)) == 4
@@ -47,18 +54,62 @@ def test_most_requests_keep_their_worker_when_one_is_lost() -> None:
     processes = [process(index) for index in range(4)]
     keys = [key_of(str(n).encode()) for n in range(200)]
     for key in keys:
-        before = bounded(processes, key)
+        before = bounded(processes, key, 1.0)
         if before.seat.worker != "3":
-            assert bounded(processes[:3], key) is before
+            assert bounded(processes[:3], key, 1.0) is before
 
 
-def test_no_worker_has_more_than_its_share() -> None:
+def test_no_worker_has_more_than_its_share_of_the_seconds() -> None:
     processes = [process(index) for index in range(4)]
-    for _ in range(100):
-        bounded(processes, 7).outstanding += 1
-    loads = [each.outstanding for each in processes]
-    assert sum(loads) == 100
-    assert max(loads) <= 1.25 * 101 / 4 + 1
+    for n in range(200):
+        seconds = 1.0 if n % 10 == 0 else 0.001
+        chosen = bounded(processes, 7, seconds)
+        chosen.outstanding += 1
+        chosen.outstanding_seconds += seconds
+    loads = [each.outstanding_seconds for each in processes]
+    assert max(loads) <= SHARE * sum(loads) / 4 + 1.0
+    assert min(loads) > 1.0
+
+
+def test_no_worker_idles_while_another_has_a_queue() -> None:
+    processes = [process(0, outstanding=1, outstanding_seconds=0.001), process(1)]
+    for key in range(50):
+        assert bounded(processes, key, 1.0) is processes[1]
+
+
+async def test_equal_requests_meet_where_one_is_under_way_or_its_answer_kept() -> None:
+    one, other = process(0), process(1)
+    made = router(one, other)
+    first = await made.choose(asked(5, shares=True), None)
+    with made.sent(first, asked(5, shares=True)) as trip:
+        assert await made.choose(asked(5, shares=True), None) is first
+        # One that has to be computed anyway goes where nothing waits.
+        assert await made.choose(asked(5), None) is not first
+        trip.seconds = 0.25
+    with made.sent(first, asked(6)):
+        assert await made.choose(asked(5, shares=True), None) is first
+
+
+async def test_a_worker_that_does_not_keep_an_answer_is_not_its_home() -> None:
+    one, other = process(0), process(1)
+    made = router(one, other)
+    first = await made.choose(asked(5, shares=True), None)
+    for _ in range(2):
+        with made.sent(first, asked(5, shares=True)) as trip:
+            trip.seconds = 0.25
+    with made.sent(first, asked(6)):
+        assert await made.choose(asked(5, shares=True), None) is not first
+
+
+async def test_the_seconds_of_requests_are_those_that_such_requests_took() -> None:
+    one = process(0)
+    made = router(one)
+    with made.sent(one, asked()) as trip:
+        assert one.outstanding_seconds == UNKNOWN_SECONDS
+        trip.seconds = 2.0
+    assert (one.outstanding, one.outstanding_seconds) == (0, 0.0)
+    with made.sent(one, asked()):
+        assert one.outstanding_seconds == 2.0
 
 
 async def test_a_worker_that_serves_the_model_is_preferred_and_a_lost_one_avoided() -> None:
@@ -66,33 +117,33 @@ async def test_a_worker_that_serves_the_model_is_preferred_and_a_lost_one_avoide
     without = process(2, serving={"n"})
     loading = process(3, ready=False)
     for key in range(20):
-        assert await router(one, without, loading).choose("m", key, None) is one
-        assert await router(one, other).choose("m", key, None, [one]) is other
-        assert await router(one, None).choose("m", key, None, [one]) is one
+        assert await router(one, without, loading).choose(asked(key), None) is one
+        assert await router(one, other).choose(asked(key), None, [one]) is other
+        assert await router(one, None).choose(asked(key), None, [one]) is one
 
 
 async def test_a_worker_that_does_not_answer_gets_no_more_where_another_does() -> None:
     stopped, other = process(0, prompt=False), process(1)
     for key in range(20):
-        assert await router(stopped, other).choose("m", key, None) is other
-        assert await router(stopped).choose("m", key, None) is stopped
+        assert await router(stopped, other).choose(asked(key), None) is other
+        assert await router(stopped).choose(asked(key), None) is stopped
 
 
 async def test_before_any_has_served_one_that_loads_answers() -> None:
     loading = process(0, ready=False)
-    assert await router(loading).choose("m", 1, None) is loading
+    assert await router(loading).choose(asked(), None) is loading
 
 
 async def test_later_a_request_waits_for_one_that_serves() -> None:
     worker = process(0)
     made = router(worker, wait=0.0)
-    assert await made.choose("m", 1, None) is worker
+    assert await made.choose(asked(), None) is worker
     worker.listening = False
     with pytest.raises(Unavailable) as caught:
-        await made.choose("m", 1, None)
+        await made.choose(asked(), None)
     assert caught.value.reason is Reason.WORKER_LOST
     with pytest.raises(DeadlineExceeded):
-        await router(worker, wait=60).choose("m", 1, 0.0)
+        await router(worker, wait=60).choose(asked(), 0.0)
 
 
 async def test_a_model_that_ended_a_worker_has_one_worker_and_never_the_last() -> None:
@@ -100,13 +151,13 @@ async def test_a_model_that_ended_a_worker_has_one_worker_and_never_the_last() -
     slots = [cast("Slot", SimpleNamespace(process=each)) for each in (one, other, third)]
     made = Router(slots, 0.0, lambda model: model == "m")
     for key in range(20):
-        assert await made.choose("m", key, None) is one
-    innocent = {(await made.choose("n", key, None)).seat.worker for key in range(20)}
+        assert await made.choose(asked(key), None) is one
+    innocent = {(await made.choose(asked(key, "n"), None)).seat.worker for key in range(20)}
     assert innocent == {"0", "1"}
     other.ready = False
-    assert await made.choose("n", 1, None) is one
+    assert await made.choose(asked(1, "n"), None) is one
     with pytest.raises(Unavailable) as caught:
-        await made.choose("m", 1, None)
+        await made.choose(asked(), None)
     assert caught.value.reason is Reason.WORKER_LOST
     # Where there is only one worker, all have it.
-    assert await Router(slots[:1], 0.0, lambda _: True).choose("m", 1, None) is one
+    assert await Router(slots[:1], 0.0, lambda _: True).choose(asked(), None) is one
