@@ -11,6 +11,7 @@ from typing import Any, get_args
 from google.protobuf.descriptor import FieldDescriptor
 
 from adcaptum.service.models import declaration
+from adcaptum.service.placement import terms
 from adcaptum.v1 import explain_spec_pb2
 from docs.generators.markdown import table
 
@@ -37,6 +38,7 @@ def model_toml_page() -> Iterator[str]:
         "inputs": "[[inputs]]",
         "outputs": "[[outputs]]",
         "runtime": "[runtime]",
+        "placement": "[placement]",
     }
     yield "\n## The model\n"
     yield from _attributes(
@@ -86,7 +88,27 @@ def model_toml_page() -> Iterator[str]:
         "`adcaptum models NAME` states how far outputs and gradients are off; [decision "
         "70](../decisions/0070-model-variants.md) has figures."
     )
+    yield "\n## `[placement]`\n"
+    yield PLACEMENT.strip().partition("\n\n")[0].replace("\n", " ")
+    yield ""
+    yield from _attributes(terms.Terms, {})
+    yield ""
+    yield PLACEMENT.strip().partition("\n\n")[2].replace("\n", " ")
 
+
+PLACEMENT = """
+With worker processes (`adcaptum serve --workers`, or several devices) these keys decide which of
+them have the model. The largest model chooses first, and each model gets one worker before any
+gets a second one. `adcaptum workers` and the log line `models placed` show the result; a model
+for which no worker has room, or that allows none of their devices, is FAILED with the reason.
+`memory_bytes` is what is set aside, not a limit: state it where batches or copies take much more
+than the weights. The memory of a worker on the CPU is `worker_memory_bytes`, or its share of the
+machine's; workers on one GPU divide its memory.
+
+One process that does everything has every model that allows its device, and on the CPU those for
+which there is memory; `replicas` says nothing there. The plan is made when a server starts, and
+again when its workers are replaced.
+"""
 
 PRESETS = """
 [defaults]

@@ -27,6 +27,7 @@ class Worker:
     computed: set[int] = field(default_factory=set)
     ends: dict[int, float] = field(default_factory=dict)
     ready: bool = True
+    prompt: bool = True
     listening: bool = True
     stopping: bool = False
     serving: frozenset[str] = frozenset({"m"})
@@ -64,7 +65,7 @@ async def simulate(
         choose: Chooses among the workers instead of the router.
     """
     made = [Worker(index) for index in range(workers)]
-    slots = [cast("Slot", type("Slot", (), {"process": each})) for each in made]
+    slots = [cast("Slot", type("Slot", (), {"process": each, "models": ()})) for each in made]
     router, chance, outcome = Router(slots, 0.0), random.Random(seed), Outcome()
     under_way: list[tuple[float, int, Callable[[], None]]] = []
     now, share = 0.0, 0.001

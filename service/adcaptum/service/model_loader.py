@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 import torch
@@ -71,6 +72,7 @@ class ModelLoader:
         health: Health,
         engines: Dispatcher,
         *,
+        unplaced: Mapping[str, str] = MappingProxyType({}),
         seat: Seat | None = None,
         journal: Journal | None = None,
     ) -> None:
@@ -82,6 +84,7 @@ class ModelLoader:
             metrics: Where they are counted.
             health: Where they serve.
             engines: What runs them.
+            unplaced: The reason of each model for which there is no room.
             seat: The place under a supervisor; None without one.
             journal: Where is noted what loads; None: nowhere.
         """
@@ -95,6 +98,8 @@ class ModelLoader:
         self._exclusive = asyncio.Lock()
         self._prepared: dict[ServedModel, _Prepared] = {}
         self._quarantined = () if seat is None else seat.quarantined
+        self._elsewhere = () if seat is None else seat.elsewhere
+        self._unplaced = unplaced
         one_by_one = seat is not None and seat.one_by_one
         self._places = asyncio.Semaphore(1 if one_by_one else MOST_AT_ONCE)
         self._journal = journal
@@ -137,6 +142,12 @@ class ModelLoader:
 
     async def _load_noted(self, name: str) -> None:
         """Loads a model, unless it must not be loaded, and notes that in the journal."""
+        if name in self._elsewhere:
+            self._catalogue.set_elsewhere(name)
+            return
+        if name in self._unplaced:
+            self._catalogue.set_failed(name, self._unplaced[name])
+            return
         if name in self._quarantined:
             self._catalogue.set_failed(name, "it ended worker processes repeatedly")
             return

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from time import monotonic
@@ -38,6 +39,9 @@ from adcaptum.service.models.catalogue import Catalogue, State
 from adcaptum.service.models.cores import Threads
 from adcaptum.service.models.declaration import DeclarationError
 from adcaptum.service.models.repository import stored_models
+from adcaptum.service.placement.capacities import capacities
+from adcaptum.service.placement.plan import Capacity, plan
+from adcaptum.service.placement.stored import demands
 from adcaptum.service.processes.guest import Guest
 from adcaptum.service.processes.journal import Journal
 from adcaptum.service.processes.place import Place
@@ -127,6 +131,12 @@ class Server:
         if not names:
             hint = "each model is a folder with a model.toml, in the repository"
             logs.logger().warning("no models", repository=str(settings.repository), hint=hint)
+        if seat is None:
+            self._unplaced = self._without_place()
+        else:
+            # Those of the plan, even if the repository has others by now.
+            names = (*seat.models, *seat.elsewhere, *seat.unplaced)
+            self._unplaced = seat.unplaced
         self._catalogue = Catalogue(names)
         self._health = health.Health()
         self._engines: Dispatcher | None = None
@@ -218,6 +228,7 @@ class Server:
             self._metrics,
             self._health,
             engines,
+            unplaced=self._unplaced,
             seat=self._seat,
             journal=journal,
         )
@@ -239,6 +250,17 @@ class Server:
         if not whole:
             self._leave_threads()
         return self._failed
+
+    def _without_place(self) -> Mapping[str, str]:
+        """Returns the models for which one process has no place, and logs the reasons."""
+        settings = self._settings
+        # Of the memory of other devices it knows nothing: all models fit.
+        device = settings.device
+        own = capacities(settings, [device]) if device == "cpu" else [Capacity("0", device)]
+        unplaced = plan(demands(settings.repository), own).unplaced
+        for name, reason in unplaced.items():
+            logs.logger().error("a model has no place", model=name, reason=reason)
+        return unplaced
 
     def _listen(
         self, app: Starlette, grpc_server: grpc.aio.Server

@@ -150,7 +150,7 @@ class Forwarder:
 
     def _check(self, passage: Passage) -> None:
         """Refuses requests and models that end workers."""
-        if passage.model in self._models:
+        if passage.model in self._models and not passage.describes:
             raise Quarantined(
                 f"Model {passage.model!r} is out of service: {self._models[passage.model]}.",
                 reason=Reason.MODEL_QUARANTINED,

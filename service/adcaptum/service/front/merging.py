@@ -34,25 +34,44 @@ def add_placements(models: Iterable[model_pb2.Model], others: Iterable[model_pb2
         models: The models, which are changed.
         others: The same models, as the other worker describes them.
     """
-    known = {
-        (model.name, version.identity.version): version
-        for model in others
-        for version in model.versions
-    }
+    known = {model.name: model for model in others}
     for model in models:
+        other = known.get(model.name)
+        if other is None:
+            continue
+        if _is_unread(model) and not _is_unread(other):
+            read, other = other, model_pb2.Model()
+            other.CopyFrom(model)
+            model.CopyFrom(read)
+        versions = {each.identity.version: each for each in other.versions}
         for version in model.versions:
-            other = known.get((model.name, version.identity.version))
-            if other is None:
-                continue
-            present = {each.worker for each in version.placements}
-            added = [each for each in other.placements if each.worker not in present]
-            version.placements.extend(added)
-            placements = sorted(version.placements, key=lambda each: each.worker.zfill(4))
-            del version.placements[:]
-            version.placements.extend(placements)
-            best = min(placements, key=lambda each: BEST_FIRST.index(each.state))
-            if best.state != version.state:
-                version.CopyFrom(_with_placements(other, placements))
+            found = versions.get(version.identity.version) or versions.get("")
+            if found is not None:
+                _add(version, found)
+
+
+def _is_unread(model: model_pb2.Model) -> bool:
+    """Returns whether a worker has not read a model: it loads, has failed or is elsewhere."""
+    return not any(each.identity.version for each in model.versions)
+
+
+def _add(version: model_pb2.ModelVersion, other: model_pb2.ModelVersion) -> None:
+    """Adds the placements of a version on another worker."""
+    present = {each.worker for each in version.placements}
+    added = [each for each in other.placements if each.worker not in present]
+    version.placements.extend(added)
+    if not version.placements:
+        return
+    placements = sorted(version.placements, key=lambda each: each.worker.zfill(4))
+    del version.placements[:]
+    version.placements.extend(placements)
+    best = min(placements, key=lambda each: BEST_FIRST.index(each.state))
+    if best.state == version.state:
+        return
+    if other.identity.version:
+        version.CopyFrom(_with_placements(other, placements))
+    else:
+        version.state, version.reason = best.state, best.reason
 
 
 def mark_quarantined(models: Iterable[model_pb2.Model], quarantined: Mapping[str, str]) -> None:

@@ -58,6 +58,11 @@ class Passage:
         self.body = first_bytes.body(self.raw, streamed=streamed)
         self.key = key_of(self.body)
 
+    @property
+    def describes(self) -> bool:
+        """True if it only asks what its model is, which one out of service answers, too."""
+        return self.rpc == "GetModel"
+
     def asked(self) -> Asked:
         """Returns what the choice of its worker depends on."""
         if not self.model:

@@ -109,7 +109,7 @@ class Router:
                 found = self._confined(asked.model, found)
             elif now >= end or not (asked.model and self._has_served):
                 # One that loads can describe itself, and say that it loads.
-                found = [each for each in self._living if not each.stopping]
+                found = [each for each in self._holders(asked.model) if not each.stopping]
             if found:
                 return self._among(found, asked)
             if deadline is not None and now >= deadline:
@@ -177,23 +177,29 @@ class Router:
         processes = [slot.process for slot in self._slots]
         return [each for each in processes if each is not None and each.listening]
 
+    def _holders(self, model: str) -> list[WorkerView]:
+        """Returns the processes that have the model; all that answer if no worker has it.
+
+        A model that some worker has is not asked of others, even while that one is replaced.
+        """
+        if any(model in slot.models for slot in self._slots):
+            return [each for each in self._living if model in each.seat.models]
+        return self._living
+
     def _ready(self, model: str, avoided: Collection[WorkerView]) -> list[WorkerView]:
-        """Returns the processes that serve the model, or else those that serve any."""
-        living = self._living
+        """Returns the processes that serve the model, or else those that can say why."""
+        ready = [each for each in self._holders(model) if each.ready]
         tests: tuple[Callable[[WorkerView], bool], ...] = (
-            lambda each: (
-                each.ready and each.prompt and model in each.serving and each not in avoided
-            ),
-            lambda each: each.ready and model in each.serving and each not in avoided,
-            lambda each: each.ready and model in each.serving,
-            lambda each: each.ready and each not in avoided,
-            lambda each: each.ready,
+            lambda each: each.prompt and model in each.serving and each not in avoided,
+            lambda each: model in each.serving and each not in avoided,
+            lambda each: model in each.serving,
+            lambda each: each not in avoided,
         )
         for test in tests:
-            found = [each for each in living if test(each)]
+            found = [each for each in ready if test(each)]
             if found:
                 return found
-        return []
+        return ready
 
 
 def key_of(raw: bytes) -> int:

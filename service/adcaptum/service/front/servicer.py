@@ -86,7 +86,6 @@ class FrontServicer:
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> Any:
         """Describes a model, with its placements on all workers."""
         passage = _passage("GetModel", request.SerializeToString(), context)
-        passage.model = ""  # One that is quarantined is described all the same.
         first = pb.GetModelResponse.FromString(await self._forwarder.unary(passage))
         others = await self._from_others(passage, pb.GetModelResponse.FromString)
         for each in others:

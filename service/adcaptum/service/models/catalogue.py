@@ -19,6 +19,7 @@ class State(enum.Enum):
     LOADING = "loading"
     READY = "ready"
     FAILED = "failed"
+    ELSEWHERE = "elsewhere"
 
 
 @dataclass(slots=True)
@@ -97,6 +98,10 @@ class Catalogue:
         entry.load_time = time()
         self._found.clear()
 
+    def set_elsewhere(self, name: str) -> None:
+        """Marks a model as one that only other workers have."""
+        self._entries[name].state = State.ELSEWHERE
+
     def set_failed(
         self, name: str, reason: str, failures: Mapping[str, str] = MappingProxyType({})
     ) -> None:
@@ -117,7 +122,7 @@ class Catalogue:
         Raises:
             NotFound: There is no such model, version or alias.
             ModelFailed: It could not be loaded.
-            Unavailable: It is being loaded.
+            Unavailable: It is being loaded, or is on another worker.
         """
         key = (reference.name, reference.version, reference.alias)
         found = self._found.get(key)
@@ -130,6 +135,10 @@ class Catalogue:
         if entry.state is State.FAILED:
             raise ModelFailed(
                 f"Model {entry.name!r} could not be loaded: {entry.reason}", subject=entry.name
+            )
+        if entry.state is State.ELSEWHERE:
+            raise Unavailable(
+                f"Model {entry.name!r} is on another worker.", reason=Reason.WORKER_LOST
             )
         if entry.state is State.LOADING or entry.stored is None:
             raise Unavailable(f"Model {entry.name!r} is being loaded.", reason=Reason.MODEL_LOADING)

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
 
+from adcaptum.service.placement.terms import ANYWHERE, Terms
 from adcaptum.v1 import explain_spec_pb2
 
 Kind = Literal["image", "text", "tabular", "tensor"]
@@ -160,6 +161,7 @@ class Declaration:
         examples: A safetensors file of examples, by input name.
         example_texts: Examples of a text input.
         runtime: The precision, and the transforms that may make the model faster.
+        placement: The workers on which it wants to be.
     """
 
     name: str
@@ -181,3 +183,4 @@ class Declaration:
     examples: Path | None = None
     example_texts: tuple[str, ...] = ()
     runtime: Runtime = Runtime()
+    placement: Terms = ANYWHERE

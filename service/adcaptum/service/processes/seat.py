@@ -1,6 +1,7 @@
 """Seats: what a supervisor tells a worker process about its place."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -19,6 +20,9 @@ class Seat:
         one_by_one: Whether it loads one model at a time, so that the journal shows which of them
             crashes it.
         core: The only core that it may use; None: any.
+        models: The models that it has.
+        elsewhere: The models that only other workers have.
+        unplaced: The reason of each model that no worker has.
     """
 
     worker: str
@@ -30,6 +34,9 @@ class Seat:
     quarantined: tuple[str, ...] = ()
     one_by_one: bool = False
     core: int | None = None
+    models: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    unplaced: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[Path, ...]:

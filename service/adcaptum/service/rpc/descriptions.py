@@ -29,6 +29,7 @@ STATES: Final = {
     State.LOADING: model_pb2.MODEL_STATE_LOADING,
     State.READY: model_pb2.MODEL_STATE_READY,
     State.FAILED: model_pb2.MODEL_STATE_FAILED,
+    State.ELSEWHERE: model_pb2.MODEL_STATE_UNLOADED,
 }
 INPUT_KINDS: Final = {
     "tensor": model_pb2.INPUT_KIND_TENSOR,
@@ -107,6 +108,8 @@ def _add_version(version: model_pb2.ModelVersion, entry: Entry, name: str, place
     version.state, version.reason = state, reason
     if known is State.READY and entry.load_time is not None:
         version.load_time.FromNanoseconds(round(entry.load_time * 1e9))
+    if known is State.ELSEWHERE:
+        return
     version.placements.add(worker=place.worker, device=place.device, state=state, reason=reason)
 
 

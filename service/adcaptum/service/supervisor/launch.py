@@ -15,6 +15,8 @@ STUCK_TIMES: Final = 100.0
 supervisor."""
 
 PATHS: Final = ("socket", "http_socket", "frames_socket", "journal")
+NAMES: Final = ("quarantined", "models", "elsewhere")
+"""The fields of a seat with names of models."""
 
 
 def worker_settings(settings: Settings, device: str, workers: int) -> Settings:

@@ -2,12 +2,13 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
 from adcaptum.service import logs
+from adcaptum.service.placement.plan import Plan
 from adcaptum.service.processes.journal import LOADING
 from adcaptum.service.processes.seat import Seat
 from adcaptum.service.settings import Settings
@@ -58,6 +59,8 @@ class Slot(SlotView):
         """
         super().__init__(worker, device)
         self.process: WorkerProcess | None = None
+        self._elsewhere: tuple[str, ...] = ()
+        self._unplaced: Mapping[str, str] = {}
         self._settings = settings
         self._core = core
         self._folder = folder
@@ -75,6 +78,13 @@ class Slot(SlotView):
         """All its processes that live, those that stop included."""
         own = [] if self.process is None else [self.process]
         return [each for each in (*own, *self._others) if not each.died.done()]
+
+    def assign(self, plan: Plan) -> None:
+        """Gives its next processes their models."""
+        self.models = plan.models[self.id]
+        placed = {name for names in plan.models.values() for name in names}
+        self._elsewhere = tuple(sorted(placed - {*self.models}))
+        self._unplaced = plan.unplaced
 
     async def run(self) -> None:
         """Keeps a process in the slot until `stop`."""
@@ -136,6 +146,9 @@ class Slot(SlotView):
             quarantined=tuple(sorted(self._model_deaths.quarantined)),
             one_by_one=self._one_by_one,
             core=self._core,
+            models=self.models,
+            elsewhere=self._elsewhere,
+            unplaced=self._unplaced,
         )
         process = await WorkerProcess.start(seat, self._settings)
         logs.logger().info("worker started", worker=self.id, device=self.device, pid=process.pid)

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from adcaptum.service import logs
+from adcaptum.service.placement.capacities import capacities
+from adcaptum.service.placement.plan import Demand, plan
+from adcaptum.service.placement.stored import demands
 from adcaptum.service.processes.journal import LOADING
 from adcaptum.service.settings import Settings
 from adcaptum.service.supervisor import launch
@@ -60,6 +63,9 @@ class Supervisor:
             )
             for index, device in enumerate(devices)
         ]
+        self._repository = settings.repository
+        self._capacities = capacities(settings, devices)
+        self._place(demands(self._repository))
         self._tasks: list[asyncio.Task[None]] = []
         self._rolling = asyncio.Lock()
 
@@ -79,6 +85,8 @@ class Supervisor:
         """
         async with self._rolling:
             self.deaths.forget()
+            # The repository may have other models by now.
+            self._place(await asyncio.to_thread(demands, self._repository))
             for slot in self.slots:
                 if not await slot.roll():
                     return
@@ -91,6 +99,18 @@ class Supervisor:
         await asyncio.gather(*(slot.stop() for slot in self.slots))
         await asyncio.gather(*self._tasks, return_exceptions=True)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _place(self, wanted: list[Demand]) -> None:
+        """Decides which worker has which models, and says so in the log."""
+        made = plan(wanted, self._capacities)
+        log = logs.logger()
+        log.info("models placed", workers={each.id: made.models[each.id] for each in self.slots})
+        for model, reason in made.unplaced.items():
+            log.error("a model has no place", model=model, reason=reason)
+        for model, reason in made.short.items():
+            log.warning("a model has fewer replicas than it wants", model=model, reason=reason)
+        for slot in self.slots:
+            slot.assign(made)
 
     def _record(self, slot: Slot, process: WorkerProcess, death: Death) -> None:
         if death.status == CANNOT_START and not process.was_ready and slot.restarts == 1:

@@ -68,6 +68,7 @@ class SlotView:
         process: Its process; None: it has ended and the next has not been started.
         restarts: The times that its process was replaced.
         reason: Why the last process ended; empty if none has ended.
+        models: The models that it has, or that its next process will have.
     """
 
     def __init__(self, worker: str, device: str) -> None:
@@ -76,3 +77,4 @@ class SlotView:
         self.process: WorkerView | None = None
         self.restarts = 0
         self.reason = ""
+        self.models: tuple[str, ...] = ()

@@ -35,3 +35,27 @@ def test_a_quarantined_model_says_so() -> None:
     version = first.versions[0]
     assert (version.state, version.reason) == (model_pb2.MODEL_STATE_QUARANTINED, "why")
     assert version.placements[0].state == model_pb2.MODEL_STATE_QUARANTINED
+
+
+def test_of_workers_without_a_model_only_those_that_have_it_are_told() -> None:
+    elsewhere = model_pb2.Model(name="m")
+    elsewhere.versions.add(state=model_pb2.MODEL_STATE_UNLOADED).identity.name = "m"
+    for first, other in ((elsewhere, model("1", READY)), (model("1", READY), elsewhere)):
+        merged = model_pb2.Model()
+        merged.CopyFrom(first)
+        merging.add_placements([merged], [other])
+        (version,) = merged.versions
+        assert (version.identity.version, version.state) == ("1", READY)
+        assert [each.worker for each in version.placements] == ["1"]
+
+
+def test_a_worker_that_has_not_read_a_model_yet_has_a_placement() -> None:
+    loading = model("0", LOADING)
+    loading.versions[0].identity.version = ""
+    for first, other in ((loading, model("1", READY)), (model("1", READY), loading)):
+        merged = model_pb2.Model()
+        merged.CopyFrom(first)
+        merging.add_placements([merged], [other])
+        (version,) = merged.versions
+        assert (version.identity.version, version.state) == ("1", READY)
+        assert [each.state for each in version.placements] == [LOADING, READY]

@@ -21,8 +21,9 @@ def process(worker: int, **facts: Any) -> WorkerProcess:
         "outstanding_seconds": 0.0,
     }
     known.update(facts)
+    models = known.pop("models", ())
     known.setdefault("serving", {"m"} if known["ready"] else set())
-    made = SimpleNamespace(seat=SimpleNamespace(worker=str(worker)), **known)
+    made = SimpleNamespace(seat=SimpleNamespace(worker=str(worker), models=models), **known)
     # Processes are told apart by identity, and namespaces by their contents.
     return cast("WorkerProcess", _Apart(made.__dict__))
 
@@ -33,7 +34,11 @@ class _Apart:
 
 
 def router(*processes: WorkerProcess | None, wait: float = 0.0) -> Router:
-    return Router([cast("Slot", SimpleNamespace(process=each)) for each in processes], wait)
+    return Router([slot(each) for each in processes], wait)
+
+
+def slot(process: WorkerProcess | None, *models: str) -> Slot:
+    return cast("Slot", SimpleNamespace(process=process, models=models))
 
 
 def asked(key: int = 1, model: str = "m", *, shares: bool = False) -> Asked:
@@ -148,7 +153,7 @@ async def test_later_a_request_waits_for_one_that_serves() -> None:
 
 async def test_a_model_that_ended_a_worker_has_one_worker_and_never_the_last() -> None:
     one, other, third = process(0), process(1), process(2, ready=False)
-    slots = [cast("Slot", SimpleNamespace(process=each)) for each in (one, other, third)]
+    slots = [slot(each) for each in (one, other, third)]
     made = Router(slots, 0.0, lambda model: model == "m")
     for key in range(20):
         assert await made.choose(asked(key), None) is one
@@ -161,3 +166,20 @@ async def test_a_model_that_ended_a_worker_has_one_worker_and_never_the_last() -
     assert caught.value.reason is Reason.WORKER_LOST
     # Where there is only one worker, all have it.
     assert await Router(slots[:1], 0.0, lambda _: True).choose(asked(), None) is one
+
+
+async def test_a_model_is_asked_only_of_workers_that_have_it() -> None:
+    first = process(0, models=("m",))
+    second = process(1, serving={"n"}, models=("n",))
+    made = Router([slot(first, "m"), slot(second, "n")], 0.0)
+    for key in range(20):
+        assert await made.choose(asked(key), None) is first
+        assert await made.choose(asked(key, "n"), None) is second
+    # One that has it says why it does not serve it; of unknown models any says that.
+    first.serving = frozenset()
+    assert await made.choose(asked(), None) is first
+    assert {(await made.choose(asked(key, "x"), None)).seat.worker for key in range(20)} > {"0"}
+    # While its worker is replaced, nobody else is asked.
+    first.ready = first.listening = False
+    with pytest.raises(DeadlineExceeded):
+        await Router([slot(None, "m"), slot(second, "n")], 60).choose(asked(), 0.0)

@@ -64,6 +64,7 @@ def _slot(slot: SlotView) -> dict[str, Any]:
         "device": slot.device,
         "restarts": slot.restarts,
         "reason": slot.reason,
+        "models": slot.models,
         "process": None if process is None else _process(process),
     }
 
@@ -83,7 +84,7 @@ def _process(process: WorkerView) -> dict[str, Any]:
 
 def seat(told: Mapping[str, Any]) -> Seat:
     """Returns the place of a worker process from what was told of it."""
-    values = {**told, "quarantined": tuple(told["quarantined"])}
+    values = {**told, **{name: tuple(told[name]) for name in launch.NAMES}}
     return Seat(**{**values, **{name: Path(told[name]) for name in launch.PATHS}})
 
 

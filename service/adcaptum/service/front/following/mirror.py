@@ -45,6 +45,7 @@ class Mirror:
                 self.slots.append(SlotView(each["id"], each["device"]))
             slot = self.slots[index]
             slot.restarts, slot.reason = each["restarts"], each["reason"]
+            slot.models = tuple(each["models"])
             slot.process = None if each["process"] is None else await self._process(each["process"])
         self.quarantined.clear()
         self.quarantined.update(told["quarantined"])

@@ -26,9 +26,11 @@ from adcaptum.service.models.loaders import LOADERS
 from adcaptum.service.models.repository import preset_tables
 from adcaptum.service.models.repository.toml_table import TomlTable
 from adcaptum.service.nearest import did_you_mean, shortened
+from adcaptum.service.placement.stored import DECLARATION
+from adcaptum.service.placement.terms import DEVICE, DEVICE_RULE, Terms
 from adcaptum.service.wire.tensors import DATATYPES
 
-FILE: Final = "model.toml"
+FILE: Final = DECLARATION
 FACTORY: Final = "factory"
 TEXT_KEYS: Final = ("tokenizer", "max_tokens", "pad_token")
 NUMERIC: Final = tuple(name for name in DATATYPES if name != "BYTES")
@@ -82,6 +84,7 @@ def _declaration(table: TomlTable, folder: Path) -> Declaration:
         examples=_file(examples, "file", folder),
         example_texts=examples.texts("texts"),
         runtime=_runtime(table.table("runtime")),
+        placement=_placement(table.table("placement")),
     )
     for part in (limits, examples):
         part.finish()
@@ -121,6 +124,18 @@ def _runtime(table: TomlTable) -> Runtime:
     )
     table.finish()
     return runtime
+
+
+def _placement(table: TomlTable) -> Terms:
+    devices = table.texts("devices")
+    for device in devices:
+        if DEVICE.fullmatch(device) is None:
+            raise table.error("devices", f"{shortened(device)} is not {DEVICE_RULE}")
+    numbers = {
+        key: table.integer(key, least=1) for key in ("replicas", "memory_bytes") if key in table
+    }
+    table.finish()
+    return Terms(devices, **numbers)
 
 
 def _auto(table: TomlTable, key: str) -> bool:

@@ -17,6 +17,7 @@ from adcaptum.service.models.loaders import LOADERS
 from adcaptum.service.models.loaders.model_code import FOLDER
 from adcaptum.service.models.repository import declaration_file
 from adcaptum.service.nearest import shortened
+from adcaptum.service.placement.stored import declarations
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,7 @@ def names(repository: Path) -> tuple[str, ...]:
         raise DeclarationError(
             f"{repository}: this is a model; serve the folder that it lies in, {repository.parent}"
         )
-    return tuple(
-        sorted(path.parent.name for path in repository.glob(f"[!.]*/{declaration_file.FILE}"))
-    )
+    return tuple(path.parent.name for path in declarations(repository))
 
 
 def open_model(folder: Path) -> StoredModel:
