@@ -42,6 +42,7 @@ from adcaptum.service.models.repository import stored_models
 from adcaptum.service.placement.capacities import capacities
 from adcaptum.service.placement.plan import Capacity, plan
 from adcaptum.service.placement.stored import demands
+from adcaptum.service.processes.exits import CANNOT_START
 from adcaptum.service.processes.guest import Guest
 from adcaptum.service.processes.journal import Journal
 from adcaptum.service.processes.place import Place
@@ -74,10 +75,6 @@ EXECUTOR_SECONDS: Final = 0.5
 SWITCH_SECONDS: Final = 0.0005
 """The longest time for which a thread keeps Python's lock from others. With the default, 5 ms, the
 operations of PyTorch in device threads wait that long while the event loop is busy."""
-
-
-CANNOT_START: Final = 78
-"""The exit status of a worker process that cannot start, and would not at the next try either."""
 
 
 def run(settings: Settings, seat: Seat | None = None) -> None:

@@ -4,9 +4,10 @@ import signal
 from dataclasses import dataclass
 from typing import Final
 
+from adcaptum.service.processes.exits import DEVICE_LOST
 from adcaptum.service.processes.journal import Entry
 
-KINDS: Final = ("exit", "signal", "killed", "memory", "hang", "unresponsive")
+KINDS: Final = ("exit", "signal", "killed", "memory", "hang", "unresponsive", "device")
 """The kinds of ends that nobody asked for."""
 
 
@@ -66,7 +67,14 @@ def death(status: int, ended_for: str, out_of_memory: bool, running: list[Entry]
         return Death(CAUSES[kind], kind, kept, status)
     if status < 0:
         return Death(f"{signal.Signals(-status).name}", "signal", kept, status)
+    if status == DEVICE_LOST:
+        return Death(CAUSES["device"], "device", kept, status)
     return Death(f"exit status {status}", "exit", kept, status)
+
+
+def outgrown(status: int = 0) -> Death:
+    """Returns the record of a process that was replaced because its memory had grown."""
+    return Death(CAUSES["memory"], "memory", (), status)
 
 
 CAUSES = {
@@ -75,4 +83,5 @@ CAUSES = {
     "memory": "it took too much memory",
     "hang": "a batch did not end",
     "unresponsive": "it did not answer",
+    "device": "its device was lost",
 }

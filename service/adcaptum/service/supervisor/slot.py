@@ -5,14 +5,14 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from adcaptum.service import logs
 from adcaptum.service.placement.plan import Plan
 from adcaptum.service.processes.journal import LOADING
 from adcaptum.service.processes.seat import Seat
 from adcaptum.service.settings import Settings
-from adcaptum.service.supervisor.death import Death
+from adcaptum.service.supervisor.death import Death, outgrown
 from adcaptum.service.supervisor.model_deaths import ModelDeaths
 from adcaptum.service.supervisor.views import SlotView
 from adcaptum.service.supervisor.worker_process import WorkerProcess
@@ -70,6 +70,7 @@ class Slot(SlotView):
         self._recent = 0
         self._one_by_one = False
         self._stopping = False
+        self._replacing = asyncio.Lock()
         # Those that take its place soon, and those whose place was taken.
         self._others: set[WorkerProcess] = set()
 
@@ -89,24 +90,58 @@ class Slot(SlotView):
     async def run(self) -> None:
         """Keeps a process in the slot until `stop`."""
         while not self._stopping:
-            if self.process is None:
-                self.process = await self._start()
-            process = self.process
-            death = await asyncio.shield(process.died)
+            async with self._replacing:
+                process = self.process = self.process or await self._start()
+            await _ended_or_outgrown(process)
             if process is not self.process:
+                continue
+            if not process.died.done():
+                await self._shrink(process)
                 continue
             self.process = None
             if self._stopping:
                 break
+            self.restarts += 1
+            self._record(process, process.died.result())
+            await asyncio.sleep(self._pause)
+
+    async def _shrink(self, process: WorkerProcess) -> None:
+        """Replaces a process with more memory than it may have, after its requests."""
+        self._count(process)
+        logs.logger().warning("a worker has too much memory", worker=self.id, pid=process.pid)
+        await asyncio.wait([process.died], timeout=self._pause)
+        if process is not self.process or process.died.done():
+            return
+        if not await self.roll():
+            return
+        death = await process.died
+        if death.kind == "stopped":
+            self.reason = outgrown().cause
+            self._ended(self, process, outgrown())
+        else:
             self._record(process, death)
-            await asyncio.sleep(PAUSES[min(self._recent, len(PAUSES)) - 1])
+
+    @property
+    def _pause(self) -> float:
+        """The seconds before the next start of a process."""
+        return PAUSES[min(self._recent, len(PAUSES)) - 1]
+
+    def _count(self, process: WorkerProcess) -> float:
+        """Counts a process that is replaced; returns the seconds that it has lived."""
+        lived = monotonic() - process.born
+        self._recent = 1 if process.was_ready and lived > CALM_SECONDS else self._recent + 1
+        return lived
 
     async def roll(self) -> bool:
         """Replaces the process by a new one, without a pause; returns whether that worked."""
+        async with self._replacing:
+            return await self._roll()
+
+    async def _roll(self) -> bool:
         old = self.process
         new = await self._start()
         self._others.add(new)
-        while not new.ready and not new.died.done():
+        while not (new.died.done() or (new.ready and self._replaces(new, old))):
             await asyncio.wait([new.died], timeout=0.05)
         if new.died.done():
             self._others.discard(new)
@@ -115,7 +150,8 @@ class Slot(SlotView):
             )
             return False
         self._others.discard(new)
-        self.process = new
+        # The old one may have ended meanwhile, and have been replaced.
+        old, self.process = self.process, new
         self.restarts += 1
         if old is not None and not old.died.done():
             self._others.add(old)
@@ -123,6 +159,14 @@ class Slot(SlotView):
             await old.stopped()
             self._others.discard(old)
         return True
+
+    def _replaces(self, new: WorkerProcess, old: WorkerProcess | None) -> bool:
+        """Returns whether a process serves what the old one does, as far as it will do so."""
+        if old is None or old.died.done():
+            return True
+        awaited = (old.serving & {*self.models}) - new.serving
+        patience = self._settings.ready_after_seconds + self._settings.load_timeout_seconds
+        return not awaited or monotonic() - new.born > patience
 
     async def stop(self) -> None:
         """Has all processes finish their requests and end."""
@@ -155,13 +199,11 @@ class Slot(SlotView):
         return process
 
     def _record(self, process: WorkerProcess, death: Death) -> None:
-        self.restarts += 1
         self.reason = death.cause
         loading = [entry for entry in death.running if entry.kind == LOADING]
         # The next process shows which of several models ends it.
         self._one_by_one = bool(loading)
-        lived = monotonic() - process.born
-        self._recent = 1 if process.was_ready and lived > CALM_SECONDS else self._recent + 1
+        lived = self._count(process)
         logs.logger().error(
             "a worker ended",
             worker=self.id,
@@ -172,3 +214,13 @@ class Slot(SlotView):
             seconds=round(lived, 3),
         )
         self._ended(self, process, death)
+
+
+async def _ended_or_outgrown(process: WorkerProcess) -> None:
+    """Waits until a process has ended, or has more memory than it may."""
+    grown = asyncio.create_task(process.outgrown.wait())
+    try:
+        either: list[asyncio.Future[Any]] = [process.died, grown]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        grown.cancel()

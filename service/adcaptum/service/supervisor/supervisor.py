@@ -5,12 +5,12 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from adcaptum.service import logs
 from adcaptum.service.placement.capacities import capacities
 from adcaptum.service.placement.plan import Demand, plan
 from adcaptum.service.placement.stored import demands
+from adcaptum.service.processes.exits import CANNOT_START
 from adcaptum.service.processes.journal import LOADING
 from adcaptum.service.settings import Settings
 from adcaptum.service.supervisor import launch
@@ -18,9 +18,6 @@ from adcaptum.service.supervisor.death import Death
 from adcaptum.service.supervisor.model_deaths import ModelDeaths
 from adcaptum.service.supervisor.slot import Slot
 from adcaptum.service.supervisor.worker_process import WorkerProcess
-
-CANNOT_START: Final = 78
-"""The exit status of a worker process that would not start at the next try either."""
 
 
 class Supervisor:

@@ -29,6 +29,9 @@ TIMES_LATE: Final = 4.0
 TIMES_EXPECTED: Final = 50.0
 """A batch that takes so many times its expected seconds, and `stuck_seconds`, does not end."""
 
+RUNAWAY: Final = 1.25
+"""A worker with so many times `worker_memory_bytes` is ended at once."""
+
 STOP_SECONDS: Final = 6.0
 """The time that a worker has to end beyond `drain_seconds`."""
 
@@ -42,11 +45,13 @@ class WorkerProcess(WorkerView):
     Attributes:
         was_ready: Whether it has ever served.
         born: When it was started, on the monotonic clock.
+        outgrown: Set when it has more memory than it may.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, seat: Seat, settings: Settings) -> None:
         super().__init__(seat, process.pid, settings.max_message_bytes)
         self.was_ready = False
+        self.outgrown = asyncio.Event()
         self.born = monotonic()
         self._process = process
         self._settings = settings
@@ -149,8 +154,11 @@ class WorkerProcess(WorkerView):
         if now - self.answered > patience:
             self.kill("unresponsive")
         most = settings.worker_memory_bytes
-        if most is not None and resident_bytes(self.pid) > most:
-            self.kill("memory")
+        held = 0 if most is None else resident_bytes(self.pid)
+        if most is not None and held > most:
+            self.outgrown.set()
+            if held > RUNAWAY * most:
+                self.kill("memory")
         # The settings of a worker have a longer time, see `launch.worker_settings`.
         stuck = settings.stuck_seconds / launch.STUCK_TIMES
         batches = [each for each in journal.read(self.seat.journal) if each.kind == BATCH]

@@ -2,6 +2,7 @@ import signal
 
 import pytest
 
+from adcaptum.service.processes.exits import DEVICE_LOST
 from adcaptum.service.processes.journal import BATCH, Entry
 from adcaptum.service.supervisor import model_deaths
 from adcaptum.service.supervisor.death import death
@@ -21,6 +22,7 @@ RAN = [Entry(BATCH, "m", ("a", "b"), 1.0, 0.0)]
         (-signal.SIGKILL, "hang", False, "hang", True),
         (-signal.SIGKILL, "unresponsive", False, "unresponsive", True),
         (0, "stopped", False, "stopped", False),
+        (DEVICE_LOST, "", False, "device", True),
     ],
 )
 def test_whoever_ran_is_blamed_unless_the_end_came_from_outside(
