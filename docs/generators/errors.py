@@ -63,6 +63,8 @@ CAUSES: Final[Mapping[Reason, str]] = {
     Reason.WORKER_LOST: "The worker process of the request ended, and none could take over.",
     Reason.REQUEST_QUARANTINED: "The request ended two worker processes, or equals one that did.",
     Reason.MODEL_QUARANTINED: "The model ended worker processes repeatedly; reload or restart.",
+    Reason.ADMIN_REFUSED: "The server's setting `admin_calls` is off, or it has no workers to "
+    "replace.",
     Reason.MODEL_STUCK: "A batch of the model has not returned for `stuck_seconds`.",
     Reason.DRAINING: "The server stops, and takes no more requests.",
     Reason.QUEUE_FULL: "All callers together have as many requests, rows or bytes in flight as the "

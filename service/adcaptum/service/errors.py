@@ -39,6 +39,7 @@ class Reason(enum.StrEnum):
     WORKER_LOST = "WORKER_LOST"
     REQUEST_QUARANTINED = "REQUEST_QUARANTINED"
     MODEL_QUARANTINED = "MODEL_QUARANTINED"
+    ADMIN_REFUSED = "ADMIN_REFUSED"
     QUEUE_FULL = "QUEUE_FULL"
     QUOTA = "QUOTA"
     DEADLINE_TOO_SHORT = "DEADLINE_TOO_SHORT"
@@ -164,6 +165,12 @@ class Quarantined(FailedPrecondition):
     def __init__(self, message: str, *, reason: Reason, subject: str) -> None:
         FailedPrecondition.__init__(self, message, subject=subject)
         self.reason = reason
+
+
+class AdminRefused(FailedPrecondition):
+    """The server answers no administrative calls, or not this one."""
+
+    reason = Reason.ADMIN_REFUSED
 
 
 class TooBusy(ServiceError):

@@ -101,6 +101,10 @@ class Settings(BaseSettings):
     """The number of worker processes that a model may end in `quarantine_seconds`; then it is taken
     out of service, until the server is told to reload (SIGHUP) or restarted."""
 
+    admin_calls: bool = False
+    """True: whoever reaches the port may replace the workers (RestartWorkers). SIGHUP does it
+    anyway."""
+
     load_timeout_seconds: float = Field(default=300.0, gt=0)
     """The longest stage of a model's loading; a slower model is FAILED,
     though its thread goes on."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from adcaptum.v1 import (
     method_pb2,
     model_pb2,
     repository_service_pb2 as repository_pb2,
+    repository_service_pb2_grpc as repository_grpc,
     tensor_pb2,
 )
 from tests.faults.running import wait_until_ready, workers_of
@@ -45,7 +47,7 @@ def server(
 ) -> Iterator[Server]:
     repository = tmp_path_factory.mktemp("placed")
     worker_models.write(repository)
-    options = ("--workers", "2", "--worker_memory_bytes", str(MEMORY))
+    options = ("--workers", "2", "--worker_memory_bytes", str(MEMORY), "--admin_calls", "true")
     server = start_server(repository, *options, NOTES=str(notes))
     yield server
     assert server.stop(60) == 0
@@ -219,6 +221,44 @@ def test_new_workers_have_tried_their_models_before_requests_come(
     assert served
     for firsts in served:
         assert firsts.index(str(marked)) > 5
+
+
+def test_a_call_replaces_the_workers_under_load_and_no_request_fails(
+    server: Server, stub: pb_grpc.ExplanationServiceStub
+) -> None:
+    before = {each.id: each for each in workers_of(server)}
+    stop = threading.Event()
+
+    def load(client: int) -> int:
+        count = 0
+        while not stop.is_set():
+            assert stub.Predict(predict("plain", client), timeout=60).outputs
+            assert stub.Explain(explain("single", 20, client), timeout=60).results
+            count += 1
+        return count
+
+    with ThreadPoolExecutor() as pool, grpc.insecure_channel(server.address) as channel:
+        counts = [pool.submit(load, client) for client in range(4)]
+        repository = repository_grpc.RepositoryServiceStub(channel)
+        try:
+            only = repository.RestartWorkers(
+                repository_pb2.RestartWorkersRequest(workers=["1"]), timeout=120
+            )
+            replaced = repository.RestartWorkers(
+                repository_pb2.RestartWorkersRequest(), timeout=180
+            )
+        finally:
+            stop.set()
+        assert all(count.result() for count in counts)
+        with pytest.raises(grpc.RpcError) as caught:
+            repository.RestartWorkers(repository_pb2.RestartWorkersRequest(workers=["2"]))
+    assert reason(caught.value) == "FIELD_INVALID"
+    assert [each.id for each in only.workers] == ["1"]
+    assert [each.id for each in replaced.workers] == ["0", "1"]
+    assert replaced.workers[0].restarts == before["0"].restarts + 1
+    assert replaced.workers[1].restarts == before["1"].restarts + 2
+    pids = {each.pid for each in (*before.values(), *only.workers, *replaced.workers)}
+    assert len(pids) == 5
 
 
 async def test_what_is_under_way_at_sigterm_is_answered(

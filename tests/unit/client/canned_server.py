@@ -120,6 +120,15 @@ class CannedServicer(
         shown, token = self._page(workers, request.page_token)
         return repository_pb2.ListWorkersResponse(workers=shown, next_page_token=token)
 
+    def RestartWorkers(  # noqa: N802 - the protocol names it
+        self, request: repository_pb2.RestartWorkersRequest, context: grpc.ServicerContext
+    ) -> repository_pb2.RestartWorkersResponse:
+        self._enter("RestartWorkers", request, context)
+        ids = request.workers or ["0", "1"]
+        return repository_pb2.RestartWorkersResponse(
+            workers=[repository_pb2.Worker(id=each, restarts=1) for each in ids]
+        )
+
     def _page(self, everything: list[_Listed], token: str) -> tuple[list[_Listed], str]:
         start = int(token or 0)
         end = start + self.page_size

@@ -460,6 +460,11 @@ def test_the_server_is_described(client: Client) -> None:
     assert (server.version, server.extensions) == ("0.2.0", ("records",))
 
 
+def test_workers_are_replaced_all_or_those_that_are_named(client: Client) -> None:
+    assert [(each.id, each.restarts) for each in client.restart_workers()] == [("0", 1), ("1", 1)]
+    assert [each.id for each in client.restart_workers("1")] == ["1"]
+
+
 def test_workers_are_listed_page_by_page(client: Client, servicer: CannedServicer) -> None:
     servicer.page_size = 1
     first, second = client.workers()

@@ -44,6 +44,8 @@ REVIEWED = MappingProxyType(
         "front.costs.Costs._known": "MOST numbers by digests and names of 128 bytes at most",
         "front.following.followers.Followers._connections": FRONTS,
         "front.following.followers.Followers._deaths": "MOST_DEATHS",
+        "front.following.followers.Followers._restarting": UNDER_WAY,
+        "front.following.remote_restarts.RemoteRestarts._waiting": UNDER_WAY,
         "front.following.followers.Followers._tasks": FRONTS,
         "front.following.followers.Followers.slots": FRONTS,
         "front.following.mirror.Mirror._closing": WORKERS,

@@ -183,6 +183,19 @@ class AsyncClient:
         """List the server's worker processes; a server of one process is its own worker."""
         return await self._run(exchange.workers())
 
+    async def restart_workers(self, *workers: str) -> tuple[WorkerInfo, ...]:
+        """Replace worker processes one after another; no request fails by it.
+
+        The server must allow administrative calls (`admin_calls`).
+
+        Args:
+            workers: Ids of workers; none: all of them.
+
+        Returns:
+            The workers, once all have been replaced.
+        """
+        return await self._run(exchange.restart_workers(workers))
+
     async def server(self) -> ServerInfo:
         """Describe the server."""
         return await self._run(exchange.server())

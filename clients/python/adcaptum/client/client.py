@@ -181,6 +181,19 @@ class Client:
         """List the server's worker processes; a server of one process is its own worker."""
         return self._run(exchange.workers())
 
+    def restart_workers(self, *workers: str) -> tuple[WorkerInfo, ...]:
+        """Replace worker processes one after another; no request fails by it.
+
+        The server must allow administrative calls (`admin_calls`).
+
+        Args:
+            workers: Ids of workers; none: all of them.
+
+        Returns:
+            The workers, once all have been replaced.
+        """
+        return self._run(exchange.restart_workers(workers))
+
     def server(self) -> ServerInfo:
         """Describe the server."""
         return self._run(exchange.server())

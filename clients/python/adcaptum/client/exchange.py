@@ -4,7 +4,7 @@ An exchange is a generator: it yields calls, receives their responses, and retur
 driver, the blocking or the asynchronous client, decides whether to block or to await.
 """
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -192,6 +192,17 @@ def workers() -> Exchange[tuple[WorkerInfo, ...]]:
         request = repository_service_pb2.ListWorkersRequest(
             page_token=_next(request.page_token, page.next_page_token)
         )
+
+
+def restart_workers(workers: Sequence[str]) -> Exchange[tuple[WorkerInfo, ...]]:
+    """Replace workers."""
+    call: Call[
+        repository_service_pb2.RestartWorkersRequest, repository_service_pb2.RestartWorkersResponse
+    ] = Call(
+        lambda stub: stub.RestartWorkers,
+        repository_service_pb2.RestartWorkersRequest(workers=workers),
+    )
+    return tuple(map(decode_worker, (yield from _ask(call)).workers))
 
 
 def server() -> Exchange[ServerInfo]:

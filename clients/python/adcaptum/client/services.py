@@ -19,4 +19,6 @@ class Services:
         self.GetModel: Any = explanation.GetModel
         self.ListMethods: Any = explanation.ListMethods
         self.GetServer: Any = explanation.GetServer
-        self.ListWorkers: Any = RepositoryServiceStub(channel).ListWorkers
+        repository = RepositoryServiceStub(channel)
+        self.ListWorkers: Any = repository.ListWorkers
+        self.RestartWorkers: Any = repository.RestartWorkers

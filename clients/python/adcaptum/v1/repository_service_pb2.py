@@ -24,21 +24,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$adcaptum/v1/repository_service.proto\x12\x0b\x61\x64\x63\x61ptum.v1\"\xa2\x01\n\x06Worker\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\x05\x12\'\n\x05state\x18\x04 \x01(\x0e\x32\x18.adcaptum.v1.WorkerState\x12\x10\n\x08restarts\x18\x05 \x01(\x05\x12\x14\n\x0cmemory_bytes\x18\x06 \x01(\x03\x12\x0e\n\x06models\x18\x07 \x03(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\";\n\x12ListWorkersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x13ListWorkersResponse\x12$\n\x07workers\x18\x01 \x03(\x0b\x32\x13.adcaptum.v1.Worker\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x91\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WORKER_STATE_STARTING\x10\x01\x12\x16\n\x12WORKER_STATE_READY\x10\x02\x12\x19\n\x15WORKER_STATE_STOPPING\x10\x03\x12\x16\n\x12WORKER_STATE_ENDED\x10\x04\x32\x65\n\x11RepositoryService\x12P\n\x0bListWorkers\x12\x1f.adcaptum.v1.ListWorkersRequest\x1a .adcaptum.v1.ListWorkersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$adcaptum/v1/repository_service.proto\x12\x0b\x61\x64\x63\x61ptum.v1\"\xa2\x01\n\x06Worker\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\x05\x12\'\n\x05state\x18\x04 \x01(\x0e\x32\x18.adcaptum.v1.WorkerState\x12\x10\n\x08restarts\x18\x05 \x01(\x05\x12\x14\n\x0cmemory_bytes\x18\x06 \x01(\x03\x12\x0e\n\x06models\x18\x07 \x03(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\";\n\x12ListWorkersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x13ListWorkersResponse\x12$\n\x07workers\x18\x01 \x03(\x0b\x32\x13.adcaptum.v1.Worker\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x15RestartWorkersRequest\x12\x0f\n\x07workers\x18\x01 \x03(\t\">\n\x16RestartWorkersResponse\x12$\n\x07workers\x18\x01 \x03(\x0b\x32\x13.adcaptum.v1.Worker*\x91\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WORKER_STATE_STARTING\x10\x01\x12\x16\n\x12WORKER_STATE_READY\x10\x02\x12\x19\n\x15WORKER_STATE_STOPPING\x10\x03\x12\x16\n\x12WORKER_STATE_ENDED\x10\x04\x32\xc0\x01\n\x11RepositoryService\x12P\n\x0bListWorkers\x12\x1f.adcaptum.v1.ListWorkersRequest\x1a .adcaptum.v1.ListWorkersResponse\x12Y\n\x0eRestartWorkers\x12\".adcaptum.v1.RestartWorkersRequest\x1a#.adcaptum.v1.RestartWorkersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'adcaptum.v1.repository_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WORKERSTATE']._serialized_start=366
-  _globals['_WORKERSTATE']._serialized_end=511
+  _globals['_WORKERSTATE']._serialized_start=472
+  _globals['_WORKERSTATE']._serialized_end=617
   _globals['_WORKER']._serialized_start=54
   _globals['_WORKER']._serialized_end=216
   _globals['_LISTWORKERSREQUEST']._serialized_start=218
   _globals['_LISTWORKERSREQUEST']._serialized_end=277
   _globals['_LISTWORKERSRESPONSE']._serialized_start=279
   _globals['_LISTWORKERSRESPONSE']._serialized_end=363
-  _globals['_REPOSITORYSERVICE']._serialized_start=513
-  _globals['_REPOSITORYSERVICE']._serialized_end=614
+  _globals['_RESTARTWORKERSREQUEST']._serialized_start=365
+  _globals['_RESTARTWORKERSREQUEST']._serialized_end=405
+  _globals['_RESTARTWORKERSRESPONSE']._serialized_start=407
+  _globals['_RESTARTWORKERSRESPONSE']._serialized_end=469
+  _globals['_REPOSITORYSERVICE']._serialized_start=620
+  _globals['_REPOSITORYSERVICE']._serialized_end=812
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class RepositoryServiceStub(object):
-    """RepositoryService shows what serves the models.
+    """RepositoryService shows and renews what serves the models.
 
     Errors are those of ExplanationService.
     """
@@ -42,16 +42,31 @@ class RepositoryServiceStub(object):
                 request_serializer=adcaptum_dot_v1_dot_repository__service__pb2.ListWorkersRequest.SerializeToString,
                 response_deserializer=adcaptum_dot_v1_dot_repository__service__pb2.ListWorkersResponse.FromString,
                 _registered_method=True)
+        self.RestartWorkers = channel.unary_unary(
+                '/adcaptum.v1.RepositoryService/RestartWorkers',
+                request_serializer=adcaptum_dot_v1_dot_repository__service__pb2.RestartWorkersRequest.SerializeToString,
+                response_deserializer=adcaptum_dot_v1_dot_repository__service__pb2.RestartWorkersResponse.FromString,
+                _registered_method=True)
 
 
 class RepositoryServiceServicer(object):
-    """RepositoryService shows what serves the models.
+    """RepositoryService shows and renews what serves the models.
 
     Errors are those of ExplanationService.
     """
 
     def ListWorkers(self, request, context):
         """Lists the workers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestartWorkers(self, request, context):
+        """Replaces worker processes one after another, each when the next one serves: no request fails by it.
+        Answers when that is done, which takes as long as the models take to load; goes on if the call ends
+        sooner. Calls for the same workers join, others meanwhile get QUEUE_FULL. ADMIN_REFUSED unless the
+        server's setting `admin_calls` is on, and by a server of one process.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -65,6 +80,11 @@ def add_RepositoryServiceServicer_to_server(servicer, server):
                     request_deserializer=adcaptum_dot_v1_dot_repository__service__pb2.ListWorkersRequest.FromString,
                     response_serializer=adcaptum_dot_v1_dot_repository__service__pb2.ListWorkersResponse.SerializeToString,
             ),
+            'RestartWorkers': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestartWorkers,
+                    request_deserializer=adcaptum_dot_v1_dot_repository__service__pb2.RestartWorkersRequest.FromString,
+                    response_serializer=adcaptum_dot_v1_dot_repository__service__pb2.RestartWorkersResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'adcaptum.v1.RepositoryService', rpc_method_handlers)
@@ -74,7 +94,7 @@ def add_RepositoryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RepositoryService(object):
-    """RepositoryService shows what serves the models.
+    """RepositoryService shows and renews what serves the models.
 
     Errors are those of ExplanationService.
     """
@@ -96,6 +116,33 @@ class RepositoryService(object):
             '/adcaptum.v1.RepositoryService/ListWorkers',
             adcaptum_dot_v1_dot_repository__service__pb2.ListWorkersRequest.SerializeToString,
             adcaptum_dot_v1_dot_repository__service__pb2.ListWorkersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestartWorkers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/adcaptum.v1.RepositoryService/RestartWorkers',
+            adcaptum_dot_v1_dot_repository__service__pb2.RestartWorkersRequest.SerializeToString,
+            adcaptum_dot_v1_dot_repository__service__pb2.RestartWorkersResponse.FromString,
             options,
             channel_credentials,
             insecure,

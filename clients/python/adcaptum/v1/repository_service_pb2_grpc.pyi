@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RepositoryServiceStub:
-    """RepositoryService shows what serves the models.
+    """RepositoryService shows and renews what serves the models.
 
     Errors are those of ExplanationService.
     """
@@ -38,10 +38,16 @@ class RepositoryServiceStub:
     def __new__(cls, channel: _aio.Channel) -> RepositoryServiceAsyncStub: ...
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_repository_service_pb2.ListWorkersRequest, _repository_service_pb2.ListWorkersResponse]
     """Lists the workers."""
+    RestartWorkers: _grpc.UnaryUnaryMultiCallable[_repository_service_pb2.RestartWorkersRequest, _repository_service_pb2.RestartWorkersResponse]
+    """Replaces worker processes one after another, each when the next one serves: no request fails by it.
+    Answers when that is done, which takes as long as the models take to load; goes on if the call ends
+    sooner. Calls for the same workers join, others meanwhile get QUEUE_FULL. ADMIN_REFUSED unless the
+    server's setting `admin_calls` is on, and by a server of one process.
+    """
 
 @_typing.type_check_only
 class RepositoryServiceAsyncStub(RepositoryServiceStub):
-    """RepositoryService shows what serves the models.
+    """RepositoryService shows and renews what serves the models.
 
     Errors are those of ExplanationService.
     """
@@ -49,9 +55,15 @@ class RepositoryServiceAsyncStub(RepositoryServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListWorkers: _aio.UnaryUnaryMultiCallable[_repository_service_pb2.ListWorkersRequest, _repository_service_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """Lists the workers."""
+    RestartWorkers: _aio.UnaryUnaryMultiCallable[_repository_service_pb2.RestartWorkersRequest, _repository_service_pb2.RestartWorkersResponse]  # type: ignore[assignment]
+    """Replaces worker processes one after another, each when the next one serves: no request fails by it.
+    Answers when that is done, which takes as long as the models take to load; goes on if the call ends
+    sooner. Calls for the same workers join, others meanwhile get QUEUE_FULL. ADMIN_REFUSED unless the
+    server's setting `admin_calls` is on, and by a server of one process.
+    """
 
 class RepositoryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """RepositoryService shows what serves the models.
+    """RepositoryService shows and renews what serves the models.
 
     Errors are those of ExplanationService.
     """
@@ -63,5 +75,17 @@ class RepositoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_repository_service_pb2.ListWorkersResponse, _abc.Awaitable[_repository_service_pb2.ListWorkersResponse]]:
         """Lists the workers."""
+
+    @_abc_1.abstractmethod
+    def RestartWorkers(
+        self,
+        request: _repository_service_pb2.RestartWorkersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_repository_service_pb2.RestartWorkersResponse, _abc.Awaitable[_repository_service_pb2.RestartWorkersResponse]]:
+        """Replaces worker processes one after another, each when the next one serves: no request fails by it.
+        Answers when that is done, which takes as long as the models take to load; goes on if the call ends
+        sooner. Calls for the same workers join, others meanwhile get QUEUE_FULL. ADMIN_REFUSED unless the
+        server's setting `admin_calls` is on, and by a server of one process.
+        """
 
 def add_RepositoryServiceServicer_to_server(servicer: RepositoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -43,6 +43,7 @@ CODES: Final[Mapping[Reason, int]] = MappingProxyType(
                 Reason.METHOD_UNSUPPORTED,
                 Reason.REQUEST_QUARANTINED,
                 Reason.MODEL_QUARANTINED,
+                Reason.ADMIN_REFUSED,
             ),
             code_pb2.FAILED_PRECONDITION,
         ),

@@ -373,6 +373,13 @@ def methods(
 @app.command()
 def workers(
     *,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart",
+            help="Replace all processes first, one after another; the server must allow it.",
+        ),
+    ] = False,
     as_json: options.AsJson = False,
     address: options.Address = DEFAULT_ADDRESS,
     tls: options.Tls = False,
@@ -380,7 +387,7 @@ def workers(
 ) -> None:
     """List the worker processes with their devices and models."""
     with connected(address, tls=tls, ca=ca, as_json=as_json) as client:
-        listed = client.workers()
+        listed = client.restart_workers() if restart else client.workers()
     if as_json:
         _print_json({"workers": [dataclasses.asdict(each) for each in listed]})
     else:

@@ -12,7 +12,7 @@ from adcaptum.service.front.forwarder import Forwarder
 from adcaptum.service.front.metrics import FrontMetrics
 from adcaptum.service.front.quarantine import Quarantine
 from adcaptum.service.front.router import Router
-from adcaptum.service.front.servicer import FrontServicer
+from adcaptum.service.front.servicer import FrontServicer, Restart
 from adcaptum.service.front.suspects import Suspects
 from adcaptum.service.rpc import health, listening
 from adcaptum.service.rpc.interceptors import Interceptor
@@ -41,6 +41,7 @@ class Gate:
         is_suspect: Callable[[str], bool],
         quarantine: Quarantine,
         suspects: Suspects,
+        restart: Restart,
     ) -> None:
         """Prepares it; `start` lets calls in.
 
@@ -52,6 +53,7 @@ class Gate:
             is_suspect: Returns whether a model has ended a worker lately.
             quarantine: The requests that are refused.
             suspects: The turn of requests with a strike.
+            restart: Replaces workers.
         """
         self.models: set[str] = set()
         self.interceptor = Interceptor(
@@ -64,7 +66,8 @@ class Gate:
         self._shown: dict[str, bool] = {}
         router = Router(slots, settings.worker_wait_seconds, is_suspect)
         forwarder = Forwarder(router, quarantine, quarantined, metrics, suspects)
-        servicer = FrontServicer(forwarder, slots, quarantined)
+        allowed = restart if settings.admin_calls else None
+        servicer = FrontServicer(forwarder, slots, quarantined, allowed)
         self._server = grpc.aio.server(
             interceptors=[self.interceptor],
             options=listening.options(settings),

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import Sequence
 from time import monotonic
 from typing import Final
 
@@ -24,6 +25,7 @@ from adcaptum.service.rpc.listening import CannotStart
 from adcaptum.service.rpc.web import http
 from adcaptum.service.settings import Settings
 from adcaptum.service.supervisor.death import Death
+from adcaptum.service.supervisor.restarts import Restarts
 from adcaptum.service.supervisor.slot import Slot
 from adcaptum.service.supervisor.supervisor import Supervisor
 from adcaptum.service.supervisor.worker_process import WorkerProcess
@@ -65,6 +67,7 @@ class Front:
         self._ready = False
         self._begin = monotonic()
         self._ended = asyncio.Event()
+        self._restarts = Restarts(self._roll)
 
     async def serve(self) -> bool:
         """Serves until a signal comes; returns whether it failed."""
@@ -73,8 +76,8 @@ class Front:
             listening.check_shared(settings)
         supervisor = self._supervisor = Supervisor(settings, self._devices, self._count)
         deaths = supervisor.deaths
-        quarantine = Quarantine(settings.quarantine_seconds, self._tell_refused)
-        followers = self._followers = Followers(settings, supervisor, quarantine)
+        quarantine = self._quarantine = Quarantine(settings.quarantine_seconds, self._tell_refused)
+        followers = self._followers = Followers(settings, supervisor, quarantine, self._restarts)
         gate = self._gate = Gate(
             settings,
             self._metrics,
@@ -83,6 +86,7 @@ class Front:
             is_suspect=deaths.is_suspect,
             quarantine=quarantine,
             suspects=Suspects(supervisor.folder / TURN if settings.fronts > 1 else None),
+            restart=self._restarts.restart,
         )
         metrics = GatheredMetrics(self._metrics.registry, supervisor.slots, followers.slots)
         try:
@@ -96,13 +100,10 @@ class Front:
             raise listening.cannot_listen(error, settings) from error
         host = listening.host(settings)
         self._addresses = {"grpc": f"{host}:{port}", "http": f"{host}:{web.port}"}
-        rolls: set[asyncio.Task[None]] = set()
+        rolls: set[asyncio.Task[bool]] = set()
 
         def roll() -> None:
-            logs.logger().info("replacing workers")
-            quarantine.clear()
-            followers.forget()
-            task = loop.create_task(supervisor.roll())
+            task = loop.create_task(self._roll(()))
             rolls.add(task)
             task.add_done_callback(rolls.discard)
 
@@ -138,6 +139,14 @@ class Front:
         if self._gate.ready:
             return ""
         return "all workers are being replaced" if self._ready else "workers start"
+
+    async def _roll(self, workers: Sequence[str]) -> bool:
+        """Replaces workers; returns whether that worked."""
+        logs.logger().info("replacing workers", workers=workers or "all")
+        if not workers:
+            self._quarantine.clear()
+            self._followers.forget()
+        return await self._supervisor.roll(workers)
 
     def _tell_refused(self, digest: bytes) -> None:
         self._followers.refuse(digest)

@@ -2,14 +2,16 @@
 # ruff: noqa: N802 - names are gRPC's
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import grpc
 
+from adcaptum.service.errors import AdminRefused, InvalidRequest
 from adcaptum.service.front import merging
 from adcaptum.service.front.forwarder import Forwarder
 from adcaptum.service.front.passage import Passage
+from adcaptum.service.nearest import did_you_mean, shortened
 from adcaptum.service.rpc.calls import CALLER_KEY, ID_KEY
 from adcaptum.service.rpc.interceptors import CALL
 from adcaptum.service.rpc.messages import Context
@@ -29,11 +31,18 @@ LISTING_SECONDS: Final = 10.0
 """The longest wait for a worker's description of its models."""
 
 
+Restart = Callable[[Sequence[str]], Awaitable[None]]
+
+
 class FrontServicer:
     """Answers the calls of both services."""
 
     def __init__(
-        self, forwarder: Forwarder, slots: Sequence[SlotView], quarantined: Mapping[str, str]
+        self,
+        forwarder: Forwarder,
+        slots: Sequence[SlotView],
+        quarantined: Mapping[str, str],
+        restart: Restart | None,
     ) -> None:
         """Prepares it.
 
@@ -41,8 +50,10 @@ class FrontServicer:
             forwarder: Sends requests to workers.
             slots: The places of the workers.
             quarantined: The reason of each model that is out of service.
+            restart: Replaces workers; None: callers must not.
         """
         self._forwarder = forwarder
+        self._restart = restart
         self._slots = slots
         self._quarantined = quarantined
 
@@ -61,12 +72,17 @@ class FrontServicer:
         explanation["GetModel"] = grpc.unary_unary_rpc_method_handler(
             self.GetModel, pb.GetModelRequest.FromString, pb.GetModelResponse.SerializeToString
         )
-        repository = {
+        repository: dict[str, Any] = {
             "ListWorkers": grpc.unary_unary_rpc_method_handler(
                 self.ListWorkers,
                 repository_pb2.ListWorkersRequest.FromString,
                 repository_pb2.ListWorkersResponse.SerializeToString,
-            )
+            ),
+            "RestartWorkers": grpc.unary_unary_rpc_method_handler(
+                self.RestartWorkers,
+                repository_pb2.RestartWorkersRequest.FromString,
+                repository_pb2.RestartWorkersResponse.SerializeToString,
+            ),
         }
         return (
             grpc.method_handlers_generic_handler(EXPLANATION, explanation),
@@ -96,6 +112,29 @@ class FrontServicer:
     async def ListWorkers(self, request: repository_pb2.ListWorkersRequest, _: Context) -> Any:
         """Lists the workers."""
         return listed([merging.worker(slot, self._quarantined) for slot in self._slots], request)
+
+    async def RestartWorkers(
+        self, request: repository_pb2.RestartWorkersRequest, _: Context
+    ) -> Any:
+        """Replaces workers by new processes."""
+        if self._restart is None:
+            raise AdminRefused(
+                "Administrative calls are off: start the server with ADCAPTUM_ADMIN_CALLS=true, or "
+                "send it SIGHUP."
+            )
+        known = [slot.id for slot in self._slots]
+        for index, worker in enumerate(request.workers):
+            if worker not in known:
+                allowed = did_you_mean(worker, known)
+                raise InvalidRequest(
+                    f"workers[{index}]", f"{shortened(worker)}: there is no such worker. {allowed}"
+                )
+        chosen = sorted({*request.workers}, key=known.index)
+        await self._restart(chosen)
+        slots = [slot for slot in self._slots if not chosen or slot.id in chosen]
+        return repository_pb2.RestartWorkersResponse(
+            workers=[merging.worker(slot, self._quarantined) for slot in slots]
+        )
 
     def _unary(self, rpc: str) -> Callable[[bytes, Context], Any]:
         async def forward(raw: bytes, context: Context) -> bytes:

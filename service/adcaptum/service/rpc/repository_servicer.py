@@ -3,6 +3,7 @@
 
 import os
 
+from adcaptum.service.errors import AdminRefused
 from adcaptum.service.models.catalogue import Catalogue, State
 from adcaptum.service.processes.facts import resident_bytes
 from adcaptum.service.processes.place import Place
@@ -36,3 +37,9 @@ class RepositoryServicer(pb_grpc.RepositoryServiceServicer):
             models=[name for name, state in states.items() if state is State.READY],
         )
         return listed((worker,), request)
+
+    async def RestartWorkers(
+        self, request: pb.RestartWorkersRequest, context: Context
+    ) -> pb.RestartWorkersResponse:
+        """Refuses to replace the only worker, which is the server."""
+        raise AdminRefused("This server is one process: it has no workers to replace.")

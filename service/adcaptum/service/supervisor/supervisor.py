@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from adcaptum.service import logs
@@ -75,19 +75,26 @@ class Supervisor:
         """Starts the workers."""
         self._tasks = [asyncio.create_task(slot.run()) for slot in self.slots]
 
-    async def roll(self) -> None:
-        """Replaces the workers one after another, none before the next one serves.
+    async def roll(self, workers: Collection[str] = ()) -> bool:
+        """Replaces workers one after another, none before the next one serves.
 
-        Quarantined models get another chance.
+        Args:
+            workers: Their ids; empty: all. Then models are placed anew, and those in quarantine get
+                another chance.
+
+        Returns:
+            Whether that worked.
         """
         async with self._rolling:
-            self.deaths.forget()
-            # The repository may have other models by now.
-            self._place(await asyncio.to_thread(demands, self._repository))
+            if not workers:
+                self.deaths.forget()
+                # The repository may have other models by now.
+                self._place(await asyncio.to_thread(demands, self._repository))
             for slot in self.slots:
-                if not await slot.roll():
-                    return
-        logs.logger().info("workers replaced", workers=len(self.slots))
+                if (not workers or slot.id in workers) and not await slot.roll():
+                    return False
+        logs.logger().info("workers replaced", workers=len(workers) or len(self.slots))
+        return True
 
     async def stop(self) -> None:
         """Has all workers finish their requests and end."""

@@ -15,6 +15,7 @@ from prometheus_client import disable_created_metrics
 from adcaptum.service import logs
 from adcaptum.service.front.following.bulletin import MOST_LINE, line
 from adcaptum.service.front.following.mirror import Mirror
+from adcaptum.service.front.following.remote_restarts import RemoteRestarts
 from adcaptum.service.front.gate import Gate
 from adcaptum.service.front.metrics import FrontMetrics
 from adcaptum.service.front.quarantine import Quarantine
@@ -78,6 +79,7 @@ class Follower:
         reader, writer = await asyncio.open_unix_connection(
             str(self._folder / CONTROL), limit=MOST_LINE
         )
+        remote = self._remote = RemoteRestarts(writer)
         mirror = Mirror(settings.max_message_bytes)
         quarantine = Quarantine(
             settings.quarantine_seconds,
@@ -95,6 +97,7 @@ class Follower:
             is_suspect=mirror.is_suspect,
             quarantine=quarantine,
             suspects=Suspects(self._folder / TURN),
+            restart=remote.restart,
         )
         web_socket = socket.socket(socket.AF_UNIX)
         web_socket.bind(str(self._http_socket))
@@ -142,6 +145,8 @@ class Follower:
         elif "refuse" in message:
             digest, seconds = message["refuse"]
             quarantine.put(bytes.fromhex(digest), seconds)
+        elif "restarted" in message:
+            self._remote.ended(message)
         elif "forget" in message:
             quarantine.clear()
 

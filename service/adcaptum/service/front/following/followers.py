@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any, Final
 
 from adcaptum.service import logs
+from adcaptum.service.errors import ServiceError
 from adcaptum.service.front.following.bulletin import (
     MOST_DEATHS,
     MOST_LINE,
@@ -25,6 +26,7 @@ from adcaptum.service.front.quarantine import Quarantine
 from adcaptum.service.settings import Settings
 from adcaptum.service.supervisor import launch
 from adcaptum.service.supervisor.death import Death
+from adcaptum.service.supervisor.restarts import Restarts
 from adcaptum.service.supervisor.slot import CALM_SECONDS, PAUSES
 from adcaptum.service.supervisor.supervisor import Supervisor
 from adcaptum.service.supervisor.views import WorkerView
@@ -90,14 +92,23 @@ class Followers:
         slots: Their places.
     """
 
-    def __init__(self, settings: Settings, supervisor: Supervisor, quarantine: Quarantine) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        supervisor: Supervisor,
+        quarantine: Quarantine,
+        restarts: Restarts,
+    ) -> None:
         """Prepares them; `start` starts them.
 
         Args:
             settings: The settings of the server.
             supervisor: The workers.
             quarantine: The requests that are refused.
+            restarts: The restarts of workers that callers ask for.
         """
+        self._restarts = restarts
+        self._restarting: set[asyncio.Task[None]] = set()
         self.slots = [FrontSlot(str(index)) for index in range(1, settings.fronts)]
         self._settings = settings
         self._supervisor = supervisor
@@ -218,12 +229,26 @@ class Followers:
             self._quarantine.put(bytes.fromhex(told["refuse"][0]))
             self._tell(told, but=writer)
             return
+        if "restart" in told:
+            task = asyncio.create_task(self._restart(told, writer))
+            self._restarting.add(task)
+            task.add_done_callback(self._restarting.discard)
+            return
         for slot in self.slots:
             if slot.process is not None and slot.id == told["listening"]:
                 if not slot.process.listening:
                     pid = slot.process.process.pid
                     logs.logger().info("front listening", front=slot.id, pid=pid)
                 slot.process.listening, slot.process.heard = True, monotonic()
+
+    async def _restart(self, told: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        """Replaces workers for a caller of a further front, and tells it of the end."""
+        error, reason = "", ""
+        try:
+            await self._restarts.restart(told["restart"])
+        except ServiceError as raised:
+            error, reason = raised.message, raised.reason
+        writer.write(line({"restarted": told["number"], "error": error, "reason": reason}))
 
     def _news(self) -> dict[str, Any]:
         deaths = self._supervisor.deaths
