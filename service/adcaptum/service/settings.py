@@ -32,8 +32,9 @@ class Settings(BaseSettings):
     on a machine with several GPUs: one worker process for each."""
 
     workers: int | None = Field(default=None, ge=1, le=64)
-    """The number of worker processes under a front; each has all models. Unset: one for each
-    device, and none, everything in one process, if there is one device."""
+    """The number of worker processes under a front; `[placement]` in model.toml says which of them
+    have a model. Unset: one for each device, and none, everything in one process, if there is one
+    device."""
 
     fronts: int = Field(default=1, ge=1, le=64)
     """The number of front processes before the workers; all listen on the one port."""
@@ -87,8 +88,8 @@ class Settings(BaseSettings):
     """The time without an answer after which a worker process is ended and replaced."""
 
     worker_memory_bytes: int | None = Field(default=None, ge=1 << 20)
-    """The most resident memory of a worker process; one with more is ended and replaced. No
-    limit where unset."""
+    """The most resident memory of a worker process; one with more is replaced after its requests,
+    one with 1.25 times as much at once. No limit where unset."""
 
     worker_wait_seconds: float = Field(default=30.0, ge=0)
     """The longest wait of a request for a worker while none serves."""
