@@ -133,6 +133,11 @@ def test_a_model_that_ends_workers_repeatedly_is_out_of_service_until_a_reload(
     model = stub.GetModel(pb.GetModelRequest(model=model_pb2.ModelRef(name="bad"))).model
     assert model.versions[0].state == model_pb2.MODEL_STATE_QUARANTINED
     assert "SIGSEGV" in model.versions[0].reason
+    assert server.wait_for("a model is quarantined")["model"] == "bad"
+    with urlopen(f"http://{server.http_address}/metrics", timeout=20) as reply:
+        lines = reply.read().decode().splitlines()
+    assert 'adcaptum_model_quarantined{model="bad"} 1.0' in lines
+    assert 'adcaptum_model_quarantined{model="good"} 0.0' in lines
     assert stub.Predict(predict("good", 2), timeout=30).outputs
     pids = {each.pid for each in workers_of(server)}
     server.process.send_signal(signal.SIGHUP)

@@ -19,7 +19,9 @@ DEATH = Death("SIGSEGV", "signal", (Entry(BATCH, "bad", ("r1", "r2"), 1.0, 0.5),
 
 def process(folder: Path, number: int) -> WorkerView:
     grpc, http, frames, journal = (folder / f"{number}.{name}" for name in "ghfj")
-    seat = Seat("0", grpc, http, frames, journal, supervisor=1, quarantined=("m",))
+    seat = Seat(
+        "0", grpc, http, frames, journal, supervisor=1, quarantined=("m",), models=("a", "bad")
+    )
     view = WorkerView(seat, 100 + number, 1 << 20)
     view.ready = view.listening = True
     view.known, view.serving = frozenset({"a", "bad"}), frozenset({"a"})
@@ -29,6 +31,7 @@ def process(folder: Path, number: int) -> WorkerView:
 async def test_a_bulletin_is_what_it_was_made_of(tmp_path: Path) -> None:
     slot = SlotView("0", "cpu")
     slot.process, slot.restarts, slot.reason = process(tmp_path, 1), 3, "why"
+    slot.models = ("a", "bad")
     deaths: Deaths = deque()
     quarantined = {"bad": "it ended 3 workers"}
     mirror = Mirror(1 << 20)
@@ -43,6 +46,7 @@ async def test_a_bulletin_is_what_it_was_made_of(tmp_path: Path) -> None:
     assert first is not None
     assert slot.process is not None
     assert (mirrored.restarts, mirrored.reason, mirror.quarantined) == (3, "why", quarantined)
+    assert mirrored.models == slot.models
     assert (first.seat, first.pid) == (slot.process.seat, 101)
     assert (first.ready, first.listening, first.stopping) == (True, True, False)
     assert (first.known, first.serving) == (slot.process.known, slot.process.serving)
