@@ -25,6 +25,7 @@ from adcaptum.v1 import (
     repository_service_pb2_grpc as repository_grpc,
     tensor_pb2,
 )
+from tests.faults.load import reason_of
 from tests.faults.running import wait_until_ready, workers_of
 from tests.integration.conftest import Server, Start
 from tests.integration.service import worker_models
@@ -276,7 +277,7 @@ async def test_what_is_under_way_at_sigterm_is_answered(
                 try:
                     await stub.Predict(predict("plain"), timeout=60)
                 except grpc.aio.AioRpcError as error:
-                    ended.append(reason(error))
+                    ended.append(reason_of(error))
                     return
 
         clients = [asyncio.create_task(client()) for _ in range(8)]
