@@ -42,7 +42,7 @@ from adcaptum.service.models.repository import stored_models
 from adcaptum.service.placement.capacities import capacities
 from adcaptum.service.placement.plan import Capacity, plan
 from adcaptum.service.placement.stored import demands
-from adcaptum.service.processes.exits import CANNOT_START
+from adcaptum.service.processes.exits import CANNOT_START, DEVICE_LOST
 from adcaptum.service.processes.guest import Guest
 from adcaptum.service.processes.journal import Journal
 from adcaptum.service.processes.place import Place
@@ -367,7 +367,7 @@ class Server:
             # Its front sends the requests elsewhere, and reads in the journal whose rows ran.
             logs.logger().error("the device is lost", device=self._settings.device)
             sys.stderr.flush()
-            os._exit(1)
+            os._exit(DEVICE_LOST)
         self._failed = True
         self._termination.begin()
 

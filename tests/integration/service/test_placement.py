@@ -180,6 +180,20 @@ def test_a_request_that_loses_two_workers_is_not_sent_again(
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
+def test_an_error_that_loses_the_device_ends_the_worker_with_a_reason(
+    server: Server, stub: pb_grpc.ExplanationServiceStub
+) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Predict(predict("lost", 2000.0), timeout=120)
+    assert reason(caught.value) == "REQUEST_QUARANTINED"
+    ends = metric(server, "adcaptum_worker_deaths_total", kind="device")
+    assert sum(ends.values()) == 2
+    assert "its device was lost" in {each.reason for each in workers_of(server)}
+    wait_until_ready(server)
+    for model in ("lost", "plain"):
+        assert stub.Predict(predict(model), timeout=60).outputs
+
+
 def test_a_worker_with_too_much_memory_is_replaced_without_a_failed_request(
     server: Server, stub: pb_grpc.ExplanationServiceStub
 ) -> None:

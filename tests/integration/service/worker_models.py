@@ -23,6 +23,9 @@ class Net(nn.Module):
             time.sleep(0.001 * len(x))
         if self.kind == "leaky" and x[0, 0] == 1000:
             KEPT.append(bytearray(b"x" * (32 << 20)))
+        if self.kind == "lost" and x[0, 0] == 2000:
+            # As PyTorch words it on a device; no device is needed for what follows.
+            raise RuntimeError("CUDA error: device-side assert triggered")
         if self.kind == "noted":
             with open(os.environ["NOTES"], "a") as file:
                 file.write(f"{os.getpid()} {float(x[0, 0])}\\n")
@@ -54,6 +57,7 @@ PLACEMENTS = MappingProxyType(
         "slow": "",
         "leaky": "replicas = 1",
         "noted": "",
+        "lost": "",
         "single": "replicas = 1",
         "other": "replicas = 1",
         "huge": f"memory_bytes = {1 << 50}",
