@@ -373,13 +373,7 @@ def methods(
 @app.command()
 def workers(
     *,
-    restart: Annotated[
-        bool,
-        typer.Option(
-            "--restart",
-            help="Replace all processes first, one after another; the server must allow it.",
-        ),
-    ] = False,
+    restart: options.Restart = False,
     as_json: options.AsJson = False,
     address: options.Address = DEFAULT_ADDRESS,
     tls: options.Tls = False,

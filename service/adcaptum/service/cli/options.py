@@ -40,3 +40,10 @@ Csv: TypeAlias = Annotated[
 Npy: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="FILE", help="A .npy file, or .npz with an array per input.")
 ]
+Restart = Annotated[
+    bool,
+    typer.Option(
+        "--restart",
+        help="Replace all processes first, one after another; the server must allow it.",
+    ),
+]
