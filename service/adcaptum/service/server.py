@@ -6,7 +6,6 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from time import monotonic
@@ -39,9 +38,7 @@ from adcaptum.service.models.catalogue import Catalogue, State
 from adcaptum.service.models.cores import Threads
 from adcaptum.service.models.declaration import DeclarationError
 from adcaptum.service.models.repository import stored_models
-from adcaptum.service.placement.capacities import capacities
-from adcaptum.service.placement.plan import Capacity, plan
-from adcaptum.service.placement.stored import demands
+from adcaptum.service.placement import alone
 from adcaptum.service.processes.exits import CANNOT_START, DEVICE_LOST
 from adcaptum.service.processes.guest import Guest
 from adcaptum.service.processes.journal import Journal
@@ -129,7 +126,7 @@ class Server:
             hint = "each model is a folder with a model.toml, in the repository"
             logs.logger().warning("no models", repository=str(settings.repository), hint=hint)
         if seat is None:
-            self._unplaced = self._without_place()
+            self._unplaced = alone.unplaced(settings)
         else:
             # Those of the plan, even if the repository has others by now.
             names = (*seat.models, *seat.elsewhere, *seat.unplaced)
@@ -247,17 +244,6 @@ class Server:
         if not whole:
             self._leave_threads()
         return self._failed
-
-    def _without_place(self) -> Mapping[str, str]:
-        """Returns the models for which one process has no place, and logs the reasons."""
-        settings = self._settings
-        # Of the memory of other devices it knows nothing: all models fit.
-        device = settings.device
-        own = capacities(settings, [device]) if device == "cpu" else [Capacity("0", device)]
-        unplaced = plan(demands(settings.repository), own).unplaced
-        for name, reason in unplaced.items():
-            logs.logger().error("a model has no place", model=name, reason=reason)
-        return unplaced
 
     def _listen(
         self, app: Starlette, grpc_server: grpc.aio.Server
