@@ -185,12 +185,7 @@ class EngineCore:
             update = self._scheduler.update(
                 batch, seconds=done.cost, rows=done.rows, nbytes=done.nbytes
             )
-        self._count(batch, works, update, done)
-        advanced = []
-        for work in works:
-            if work.progressed is not None and done.begin - work.reported > PROGRESS_SECONDS:
-                work.reported = done.begin
-                advanced.append(work)
+        advanced = self._count(batch, works, update, done)
         finished = [job.payload for job in update.finished]
         self._step_all([(payload.work, payload.flow) for payload in finished], ended)
         self._notify(ended, advanced)
@@ -199,13 +194,18 @@ class EngineCore:
 
     def _count(
         self, batch: EngineBatch, works: Sequence[Work], update: EngineUpdate, done: Evaluated
-    ) -> None:
-        """Counts a batch that was evaluated."""
+    ) -> list[Work]:
+        """Counts a batch that was evaluated; returns the works whose progress is to be told."""
         members = sum([work.request.members for work in works])
         self._batch_metrics.busy(done.cost)
         self._batch_metrics.observe(works[0].model, batch, update, members, done.seconds)
+        told = []
         for work in works:
             work.batches += 1
+            if work.progressed is not None and done.begin - work.reported > PROGRESS_SECONDS:
+                work.reported = done.begin
+                told.append(work)
+        return told
 
     def run_alone(self, work: Work) -> EngineBatch | None:
         """Begins a work beside which no rows wait, and runs it to its end, if it is short.
@@ -217,19 +217,21 @@ class EngineCore:
             The batch that was evaluated last.
         """
         ended, last, end = list[Work](), None, monotonic() + ALONE_SECONDS
-        flows: list[RunningFlow | None] = [None]
+        flows, advanced = list[RunningFlow | None]([None]), list[Work]()
         while flows:
             jobs: list[tuple[Request, list[EngineJob]]] = []
             for flow in flows:
                 self._step_on(work, flow, jobs, ended)
-            flows = []
+            self._notify([], advanced)
+            flows, advanced = [], []
             for own in by_key([job for _, each in jobs for job in each]):
                 batch = self._whole_batch(work, own) if monotonic() < end else None
-                if batch is None or not self._process_alone(work, batch, ended):
+                told = None if batch is None else self._process_alone(batch, ended)
+                if told is None:
                     self._add_jobs([(work.request, own)])
-                else:
-                    last = batch
-                    flows += [job.payload.flow for job in own]
+                    continue
+                last, advanced = batch, [*advanced, *told]
+                flows += [job.payload.flow for job in own]
         self._notify(ended, [])
         return last
 
@@ -245,22 +247,22 @@ class EngineCore:
             job.request = request
         return Batch(0, key, [JobSlice(job, 0, job.rows) for job in jobs], rows, most, False)
 
-    def _process_alone(self, work: Work, batch: EngineBatch, ended: list[Work]) -> bool:
-        """Evaluates a batch that the scheduler does not know; returns whether it succeeded."""
+    def _process_alone(self, batch: EngineBatch, ended: list[Work]) -> list[Work] | None:
+        """Evaluates a batch of one work without the scheduler; None if it failed; see `_count`."""
+        work = works_of(batch)[0]
         try:
             done = self.evaluator.evaluate(batch, [work], HERE)
         except Exception as error:
             if is_lasting(error):
                 raise
             # The next steps evaluate it again, and find the culprit.
-            return False
+            return None
         self._add_parts(batch, done.parts, ended)
         self._lone_batches += 1
         if self._lone_batches % LEARNING == 0:
             self.sizes.sizer.observe(batch.key, done.rows, done.cost)
         work.request.served_rows += batch.rows
-        self._count(batch, [work], NO_UPDATE, done)
-        return True
+        return self._count(batch, [work], NO_UPDATE, done)
 
     def _add_parts(self, batch: EngineBatch, parts: Sequence[Part], ended: list[Work]) -> None:
         """Adds the results of a batch to their evaluations."""

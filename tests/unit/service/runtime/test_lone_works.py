@@ -96,3 +96,15 @@ async def test_works_that_come_together_wait_for_each_other(engine: EngineRunner
         await each.finished
         torch.testing.assert_close(each.results[0].values, expected(module.weight, ROWS + step))
     assert queued_rows(engine) == 2 * len(ROWS)
+
+
+async def test_its_progress_is_told_once_its_flow_has_gone_on(engine: EngineRunner) -> None:
+    model, _ = served()
+    told: list[int] = []
+    lone = work(model, outputs(ROWS), outputs(ROWS))
+    lone.progressed = lambda: told.append(len(lone.running))
+    engine.submit(lone)
+    await lone.finished
+    assert lone.error is None
+    assert told == [1]
+    assert queued_rows(engine) == 0
