@@ -230,7 +230,7 @@ class EngineCore:
                 if told is None:
                     self._add_jobs([(work.request, own)])
                     continue
-                last, advanced = batch, [*advanced, *told]
+                last, advanced = batch, advanced + told
                 flows += [job.payload.flow for job in own]
         self._notify(ended, [])
         return last
@@ -255,8 +255,7 @@ class EngineCore:
         except Exception as error:
             if is_lasting(error):
                 raise
-            # The next steps evaluate it again, and find the culprit.
-            return None
+            return None  # the next steps evaluate it again, and find the culprit
         self._add_parts(batch, done.parts, ended)
         self._lone_batches += 1
         if self._lone_batches % LEARNING == 0:
