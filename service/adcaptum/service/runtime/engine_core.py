@@ -57,8 +57,7 @@ PROGRESS_SECONDS: Final = 0.1
 """The shortest time between two notices of a work's progress."""
 
 ALONE_SECONDS: Final = 0.002
-"""The time after which a work that runs alone asks for no batch at once, but queues: it holds up
-the event loop."""
+"""The time after which a lone work queues for further batches: it holds up the event loop."""
 
 LEARNING: Final = 8
 """Of so many batches of works that run alone, one is a measurement."""
@@ -208,13 +207,10 @@ class EngineCore:
         return told
 
     def run_alone(self, work: Work) -> EngineBatch | None:
-        """Begins a work beside which no rows wait, and runs it to its end, if it is short.
+        """Begins a work beside which no rows wait, and runs it; returns the batch evaluated last.
 
         Its rows need no queue to have their turn. What takes long, does not fit into one batch, or
         fails is queued, and further steps go on with it.
-
-        Returns:
-            The batch that was evaluated last.
         """
         ended, last, end = list[Work](), None, monotonic() + ALONE_SECONDS
         flows, advanced = list[RunningFlow | None]([None]), list[Work]()

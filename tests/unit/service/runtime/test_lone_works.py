@@ -9,6 +9,7 @@ from torch import Tensor
 from adcaptum.engine.rows.sources import Given
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Output
 from adcaptum.engine.vocabulary.flow import ask
+from adcaptum.service.runtime import engine_core
 from adcaptum.service.runtime.engine_runner import EngineRunner
 from tests.unit.service.tiny_model import served
 from tests.unit.service.works import outputs, running, stop, work
@@ -17,7 +18,9 @@ ROWS = torch.arange(30.0).view(10, 3)
 
 
 @pytest.fixture
-async def engine() -> AsyncIterator[EngineRunner]:
+async def engine(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EngineRunner]:
+    # On a busy machine two batches may take longer.
+    monkeypatch.setattr(engine_core, "ALONE_SECONDS", 60.0)
     crashes: list[BaseException] = []
     runner = running(0, crashes.append)
     runner.core.sizes.sizer.fixed = 64
@@ -108,3 +111,16 @@ async def test_its_progress_is_told_once_its_flow_has_gone_on(engine: EngineRunn
     assert lone.error is None
     assert told == [1]
     assert queued_rows(engine) == 0
+
+
+async def test_what_takes_long_is_queued(
+    engine: EngineRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, module = served()
+    monkeypatch.setattr(engine_core, "ALONE_SECONDS", 0.0)
+    lone = work(model, outputs(ROWS))
+    engine.submit(lone)
+    await lone.finished
+    assert lone.error is None
+    torch.testing.assert_close(lone.results[0].values, expected(module.weight, ROWS))
+    assert queued_rows(engine) == len(ROWS)
