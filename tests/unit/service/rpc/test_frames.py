@@ -169,6 +169,27 @@ def test_who_stops_waiting_ends_the_call(tmp_path: Path) -> None:
     serve(tmp_path, handle, play)
 
 
+def test_calls_that_are_cancelled_before_they_begin_leave_nothing(tmp_path: Path) -> None:
+    async def handle(_: Any, context: Any) -> bytes:
+        message: bytes = await context.read()
+        return message
+
+    async def play(client: FrameClient, server: FrameServer) -> None:
+        _, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+        parts = list[bytes]()
+        for number in range(20):
+            parts += entries.request(number, "Predict", None, [], b"")
+            parts.append(entries.cancellation(number))
+        writer.write(b"".join(parts))
+        # The server has read all of it once another connection has its answer.
+        for _ in range(3):
+            assert (await client.call("Predict", b"a", None, []))[0] == b"a"
+        assert [len(connection._tasks) for connection in server._connections] == [0, 0]
+        writer.close()
+
+    serve(tmp_path, handle, play)
+
+
 def test_a_lost_connection_ends_the_calls_of_both_ends(tmp_path: Path) -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
 

@@ -78,7 +78,8 @@ class FrameConnection(asyncio.Protocol):
         """Starts the requests that have come, and ends those that nobody waits for."""
         for kind, number, head, body in self._reader.read(data):
             if kind == entries.CANCEL:
-                task = self._tasks.get(number)
+                # A task that is cancelled before its first step never reaches its own end.
+                task = self._tasks.pop(number, None)
                 if task is not None:
                     task.cancel()
                 continue
