@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
@@ -18,6 +19,7 @@ from tests.integration.service.asking import (
     index,
     method,
     predict,
+    reason,
     streaming,
 )
 from tests.integration.service.test_sharing import metric
@@ -140,6 +142,16 @@ def test_methods_of_one_request_say_what_each_took(
         )
 
 
+def answered_in_time(stub: ExplanationServiceStub, asked: pb.ExplainRequest) -> pb.ExplainResponse:
+    """The answer within the first of several times in which a busy machine has an estimate."""
+    for seconds in (1.0, 2.0, 4.0):
+        try:
+            return stub.Explain(asked, timeout=seconds)
+        except grpc.RpcError as error:
+            assert reason(error) in {"DEADLINE_PASSED", "DEADLINE_TOO_SHORT"}
+    return stub.Explain(asked, timeout=8.0)
+
+
 def test_an_answer_that_the_deadline_cuts_short_says_what_the_model_says(
     stub: ExplanationServiceStub,
 ) -> None:
@@ -152,7 +164,7 @@ def test_an_answer_that_the_deadline_cuts_short_says_what_the_model_says(
         target=index(1),
         budget=spec_pb2.Budget(tolerance=1e-7, max_rows=100_000),
     )
-    reply = stub.Explain(asked, timeout=1.0)
+    reply = answered_in_time(stub, asked)
     assert {each.stop_reason for each in reply.results} == {explanation_pb2.STOP_REASON_DEADLINE}
     assert len(explanations(reply)) == 2 * 60
     assert_same(reply.predictions, stub.Predict(predict(values, "digits")).predictions)
