@@ -148,7 +148,8 @@ def answered_in_time(stub: ExplanationServiceStub, asked: pb.ExplainRequest) -> 
         try:
             return stub.Explain(asked, timeout=seconds)
         except grpc.RpcError as error:
-            assert reason(error) in {"DEADLINE_PASSED", "DEADLINE_TOO_SHORT"}
+            if reason(error) not in {"DEADLINE_PASSED", "DEADLINE_TOO_SHORT"}:
+                raise
     return stub.Explain(asked, timeout=8.0)
 
 
