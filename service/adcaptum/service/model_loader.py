@@ -187,12 +187,14 @@ class ModelLoader:
             "building and loading weights",
             partial(loading.load, stored, version, self._device, allowed),
         )
-        return await self._exclusively(stages.run("measuring", partial(self._measure, loaded)))
+        return await self._exclusively(
+            partial(stages.run, "measuring", partial(self._measure, loaded))
+        )
 
-    async def _exclusively(self, work: Awaitable[T]) -> T:
-        """Awaits something while no other such thing begins, for `EXCLUSIVE_SECONDS` at most."""
+    async def _exclusively(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Does something while no other such thing begins, for `EXCLUSIVE_SECONDS` at most."""
         async with self._exclusive:
-            task = asyncio.ensure_future(work)
+            task = asyncio.ensure_future(work())
             try:
                 await asyncio.wait([task], timeout=EXCLUSIVE_SECONDS)
             except asyncio.CancelledError:

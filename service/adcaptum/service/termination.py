@@ -1,8 +1,8 @@
 """Termination: the end of the process, whatever its threads do.
 
 Rules:
-1. A thread of this module reads SIGTERM and SIGINT from a pipe: while a model holds up the event
-   loop, the loop handles no signal.
+1. A thread of this module reads SIGTERM, SIGINT and SIGHUP from a pipe: while a model holds up
+   the event loop, the loop handles no signal.
 2. From the first signal, or from `begin`, the process has a limited time. Then a timer
    logs where each thread is, and ends the process.
 3. If an extension holds Python's lock, so that no thread can log, a timer of
@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 from adcaptum.service import logs
 
-SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 FRAMES: Final = 4
 """The frames of a thread that the log shows, innermost last."""
@@ -86,7 +86,9 @@ class Termination:
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         for number in SIGNALS:
-            signal.signal(number, _ignore)
+            # nohup has a process ignore SIGHUP.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _ignore)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         os.register_at_fork(after_in_child=_restore)
         thread = threading.Thread(target=self._read, args=(reader,), name="signals", daemon=True)
@@ -133,6 +135,8 @@ def _restore() -> None:
     """Resets the signals of a forked process, so that they do not end this one."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -1,8 +1,10 @@
 """How a server starts and stops, and what a bad model does to it."""
 
 import shutil
+import signal
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -26,9 +28,11 @@ from tests.integration.service.asking import (
     reason,
     streaming,
 )
+from tests.integration.service.conftest import Eventually
 
 FACTORIES = '''
-import torch, threading, os
+import torch, threading, os, time
+from pathlib import Path
 from torch import nn
 
 class Dependent(nn.Module):
@@ -58,6 +62,12 @@ class Rounding(nn.Module):
     def forward(self, x):
         with torch.no_grad():
             return self.linear(x).round()
+
+class Lazy(Raising):
+    def forward(self, x):
+        Path(os.environ["MEASURED"]).touch()
+        time.sleep(0.5)
+        return self.linear(x)
 
 def slow():
     with open(os.environ["GATE"]) as gate:
@@ -126,6 +136,37 @@ def test_a_server_drains(start_server: Start, repository: Path) -> None:
 def test_a_server_that_is_idle_stops_at_once(start_server: Start, repository: Path) -> None:
     server = start_server(repository)
     assert server.stop(10) == 0
+
+
+@pytest.mark.one_process
+def test_a_server_without_workers_stops_on_sighup_as_on_sigterm(
+    start_server: Start, repository: Path
+) -> None:
+    server = start_server(repository)
+    server.process.send_signal(signal.SIGHUP)
+    assert server.process.wait(10) == 0
+    assert server.wait_for("stopped")["failed"] is False
+
+
+@pytest.mark.one_process
+def test_a_server_that_stops_while_models_wait_to_be_measured_says_nothing_odd(
+    start_server: Start, odd_repository: Path, eventually: Eventually
+) -> None:
+    for name in ("first", "second", "third"):
+        add(odd_repository, name, "Lazy")
+    server = start_server(
+        odd_repository / "models",
+        ready=False,
+        PYTHONPATH=str(odd_repository / "code"),
+        ADCAPTUM_ALLOWED_PACKAGES="odd_models",
+        MEASURED=str(odd_repository / "measured"),
+        ADCAPTUM_DRAIN_SECONDS="1",
+    )
+    eventually((odd_repository / "measured").exists)
+    time.sleep(1)  # until the others wait for their turn
+    server.stop()
+    unreadable = [line["line"] for line in server.lines if line["event"] == "unreadable"]
+    assert not [line for line in unreadable if "never awaited" in line]
 
 
 @pytest.mark.parametrize("option", ["--port", "--http_port"])
