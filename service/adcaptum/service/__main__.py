@@ -6,6 +6,8 @@ import sys
 # OpenMP reads it once, when torch is loaded: its threads would burn, by spinning between batches,
 # the cores that gRPC needs.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Children run other programs at once: gRPC need not survive the fork, nor say that it cannot.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 from pydantic import ValidationError  # after the environment is set
 from pydantic_settings import CliApp  # likewise

@@ -1,6 +1,5 @@
 """The choice of mode: everything in one process, or worker processes under a front."""
 
-import os
 import subprocess
 import sys
 from typing import Final
@@ -18,8 +17,6 @@ def start(settings: Settings) -> None:
     """
     devices = worker_devices(settings)
     if devices:
-        # Its children run other programs at once: gRPC need not survive the fork.
-        os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
         from adcaptum.service.front.server import run as run_front  # noqa: PLC0415 - no torch here
 
         run_front(settings, devices)

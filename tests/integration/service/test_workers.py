@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,6 +159,24 @@ def test_a_port_in_use_ends_a_front_and_leaves_nothing(server: Server, tmp_path:
     assert ended.returncode == 1
     assert "cannot start" in ended.stderr
     assert [*tmp_path.iterdir()] == []
+
+
+def test_the_command_line_logs_nothing_but_json(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "adcaptum.service.cli", "serve", str(tmp_path)]
+    command += ["--port", "0", "--http-port", "0", "--workers", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    server = Server(process)
+    reader = threading.Thread(target=server.read)
+    reader.start()
+    try:
+        server.wait_for("ready", 120)
+        assert server.stop(60) == 0
+    finally:
+        process.kill()
+        reader.join()
+        assert process.stderr is not None
+        process.stderr.close()
+    assert [line for line in server.lines if line["event"] == "unreadable"] == []
 
 
 def test_workers_end_with_their_front() -> None:
