@@ -145,6 +145,17 @@ def test_an_exported_program_is_converted_with_its_own_example(type_in: Type) ->
     assert verdicts["deep_lift"] == verdicts["activation"] == verdicts["lrp"] == "ok"
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+def test_a_program_that_is_refused_is_named_as_it_was_typed(type_in: Type) -> None:
+    import flower_net
+
+    program = torch.export.export(flower_net.build().eval(), (torch.randn(3, 6),))
+    torch.export.save(program, "fixed.pt2")
+    output = type_in("convert", "fixed.pt2", "--name", "flowers")
+    assert output.code == 1
+    assert output.err.startswith("error: fixed.pt2: its input 'input' has the fixed shape [3, 6]")
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_an_archive_is_converted_and_check_says_what_it_hides(type_in: Type) -> None:
     import flower_net

@@ -49,6 +49,11 @@ def test_a_request_without_options_leaves_all_to_the_server() -> None:
     assert said(preset="exact") == {"preset": "exact"}
 
 
+def test_an_option_that_there_is_not_is_told_with_those_that_there_are() -> None:
+    with pytest.raises(TypeError, match=r"no option 'layer'; there are methods, .*site"):
+        said(layer="conv")
+
+
 def test_every_field_of_a_question_is_an_option() -> None:
     rest = {"version", "alias", "preset", "spec", "on_deadline", "priority", "cache"}
     assert set(Spec.__dataclass_fields__) == ExplainOptions.__annotations__.keys() - rest

@@ -68,7 +68,9 @@ def load(source: Path, name: str, loader: str, arguments: Mapping[str, object]) 
     try:
         module = LOADERS[loader].load(Source(declaration, source.parent, source))
     except DeclarationError as error:
-        raise AuthoringError(str(error)) from error
+        # The file is not in a model's folder yet.
+        problem = str(error).replace(f"{name}/{source.name}:", f"{source}:", 1)
+        raise AuthoringError(problem) from error
     return module.eval()
 
 

@@ -130,7 +130,9 @@ def check_new(name: str, into: Path) -> None:
     if NAME.fullmatch(name) is None:
         raise AuthoringError(f"{name!r} is not of the form {NAME_RULE}")
     if (into / name).exists():
-        raise AuthoringError(f"{into / name} is already there; remove it, or choose another name")
+        raise AuthoringError(
+            f"{into / name} is already there; remove it, or choose another repository (--into)"
+        )
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def test_equal_folders_give_equal_archives(folder: Path, tmp_path: Path) -> None
 
 def test_a_model_that_is_there_is_not_replaced(folder: Path, tmp_path: Path) -> None:
     packed = pack(folder, tmp_path / "net.tar")
-    with pytest.raises(AuthoringError, match="net is already there; remove it"):
+    with pytest.raises(AuthoringError, match=r"net is already there; remove it, or .*--into"):
         unpack(packed.path, folder.parent)
     assert sorted(path.name for path in folder.parent.iterdir()) == ["net"]
 

@@ -32,7 +32,7 @@ def write_field(into: explain_spec_pb2.ExplainSpec, name: str, value: Any) -> No
     """
     writer = _WRITERS.get(name)
     if writer is None:
-        raise TypeError(f"there is no option {name}")
+        raise TypeError(f"there is no option {name!r}; there are {', '.join(_WRITERS)}")
     writer(into, value)
 
 
