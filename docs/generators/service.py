@@ -95,7 +95,8 @@ def metrics_page() -> Iterator[str]:
         "The `/metrics` of a front (`adcaptum serve --workers N`) has the metrics above with the "
         "label `worker`, and these of its own. Counters go on when a worker is replaced. Of "
         "several fronts (`--fronts K`) the first one has `/metrics`, with what all of them count: "
-        "`adcaptum_front_` series and `adcaptum_worker_requests` then have the label `front`."
+        "`adcaptum_front_` series and `adcaptum_worker_requests` then have the label `front`. "
+        "`process_` series of the front itself begin with `adcaptum_front_process_`."
     )
     yield ""
     yield from _table(FrontMetrics())
