@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from adcaptum.service.supervisor.death import KINDS
+
 
 def run(*command: str | Path) -> str:
     """Runs a program and returns nothing, or what it said when it failed."""
@@ -64,6 +66,15 @@ def test_every_alert_has_its_paragraph_of_the_runbook_and_every_paragraph_its_al
             assert (page, anchor) == ("docs/how-to/alerts.md", rule["alert"].lower())
     text = (repository / "docs/how-to/alerts.md").read_text(encoding="utf-8")
     assert re.findall(r"^## (Adcaptum\w+)$", text, flags=re.MULTILINE) == alerts
+
+
+def test_the_runbook_has_every_kind_of_end_of_a_worker(repository: Path) -> None:
+    text = (repository / "docs/how-to/alerts.md").read_text(encoding="utf-8")
+    (paragraph,) = re.findall(r"## AdcaptumWorkersEnd\n(.*?)\n##", text, flags=re.DOTALL)
+    assert set(re.findall(r"^- (.*?):", paragraph, flags=re.MULTILINE)) == {
+        "`exit`, `signal`",
+        *(f"`{kind}`" for kind in KINDS if kind not in {"exit", "signal"}),
+    }
 
 
 def test_recorded_series_are_named_for_the_labels_they_keep(rules: list[dict[str, Any]]) -> None:
