@@ -129,7 +129,10 @@ def _extract(path: Path, archive: tarfile.TarFile, into: Path) -> str:
     name, sums = "", dict[str, str]()
     for entry in archive:
         parts = PurePosixPath(entry.name).parts
-        if not entry.isreg() or len(parts) < 2 or ".." in parts or entry.name.startswith("/"):
+        # The content of a sparse file may be far longer than the archive.
+        regular = entry.isreg() and not entry.issparse()
+        inner = ".." not in parts and "\0" not in entry.name and not entry.name.startswith("/")
+        if not regular or not inner or len(parts) < 2:
             raise AuthoringError(f"{path}: {entry.name!r} does not belong into such an archive")
         inside = "/".join(parts[1:])
         stream = archive.extractfile(entry)

@@ -1,5 +1,6 @@
 """Archives of models: the same bytes for the same files, and nothing unpacked that is not right."""
 
+import hashlib
 import io
 import os
 import tarfile
@@ -131,3 +132,29 @@ def test_links_and_other_files_are_refused(tmp_path: Path) -> None:
     for name, reason in (("bad", "does not belong"), ("text", "no archive of a model")):
         with pytest.raises(AuthoringError, match=reason):
             unpack(tmp_path / f"{name}.tar", tmp_path / "others")
+
+
+def test_sparse_files_are_refused(tmp_path: Path) -> None:
+    path, size = tmp_path / "m.tar", 1 << 20
+    sums = f"{hashlib.sha256(bytes(size)).hexdigest()}  1/zeros\n".encode()
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        first = tarfile.TarInfo("m/SHA256SUMS")
+        first.size = len(sums)
+        archive.addfile(first, io.BytesIO(sums))
+        sparse = tarfile.TarInfo("m/1/zeros")
+        sparse.pax_headers = {"GNU.sparse.map": f"{size},0", "GNU.sparse.size": str(size)}
+        archive.addfile(sparse)
+    assert path.stat().st_size < size / 50
+    with pytest.raises(AuthoringError, match="does not belong"):
+        unpack(path, tmp_path / "models")
+    assert [*(tmp_path / "models").iterdir()] == []
+
+
+def test_a_name_with_a_nul_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        entry = tarfile.TarInfo("m/a")
+        entry.pax_headers = {"path": "m/a\0b"}
+        archive.addfile(entry)
+    with pytest.raises(AuthoringError, match="does not belong"):
+        unpack(path, tmp_path / "models")
