@@ -205,8 +205,9 @@ class Forwarder:
         """Returns whether the rows of a request ran, its own or those of an equal one."""
         if passage.call.id in blamed:
             return True
-        # An equal request may have joined its computation, or the other way round.
-        return any(process.keys.get(each) == passage.key for each in blamed)
+        # An equal request may have joined its computation, or the other way round. Keys do not
+        # show that: a caller can make a request with the key of another one.
+        return any(process.bodies.get(each) == passage.body for each in blamed)
 
 
 def _remaining(passage: Passage) -> float | None:
@@ -235,17 +236,17 @@ def _is_cancelled() -> bool:
 
 @contextmanager
 def _sent(process: WorkerView, passage: Passage) -> Iterator[None]:
-    """Counts a request among those of a process, which keeps the keys of those that it lost."""
+    """Counts a request among those of a process, which keeps the bytes of those it lost."""
     request = passage.call.id
     passage.attempts += 1
     passage.process = process
     passage.is_lost = False
-    process.keys[request] = passage.key
+    process.bodies[request] = passage.body
     try:
         yield
     finally:
         if not passage.is_lost:
-            process.keys.pop(request, None)
+            process.bodies.pop(request, None)
 
 
 def _refused(passage: Passage) -> Quarantined:

@@ -29,7 +29,7 @@ class WorkerView:
         is_late: Whether a batch takes much longer than it should.
         outstanding: The number of requests that it has of this front.
         outstanding_seconds: The seconds that these are expected to take.
-        keys: The keys of these by their ids, and of those that were lost with it.
+        bodies: The bytes of these by their ids, and of those that were lost with it.
     """
 
     def __init__(self, seat: Seat, pid: int, most_bytes: int) -> None:
@@ -49,7 +49,7 @@ class WorkerView:
         self.known: frozenset[str] = frozenset()
         self.outstanding = 0
         self.outstanding_seconds = 0.0
-        self.keys: dict[str, int] = {}
+        self.bodies: dict[str, bytes] = {}
         self.died: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
         self.link = WorkerLink(seat.socket, seat.frames_socket, most_bytes)
 

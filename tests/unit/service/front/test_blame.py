@@ -1,0 +1,80 @@
+"""Who is blamed for the end of a worker."""
+
+import asyncio
+import hashlib
+import zlib
+from itertools import count
+from types import SimpleNamespace
+from typing import Any, cast
+
+import grpc
+import pytest
+
+from adcaptum.service.errors import Quarantined
+from adcaptum.service.front.forwarder import Forwarder
+from adcaptum.service.front.metrics import FrontMetrics
+from adcaptum.service.front.passage import Passage
+from adcaptum.service.front.quarantine import Quarantine
+from adcaptum.service.front.suspects import Suspects
+from adcaptum.service.handlers.call import Call
+from adcaptum.service.processes.journal import BATCH, Entry
+from adcaptum.service.supervisor.death import death
+
+
+def pair_of_equal_checksum() -> tuple[bytes, bytes]:
+    """Returns two different requests of one CRC-32."""
+    seen: dict[int, bytes] = {}
+    for number in count():
+        body = hashlib.sha256(number.to_bytes(8, "big")).digest()
+        other = seen.setdefault(zlib.crc32(body), body)
+        if other != body:
+            return other, body
+    raise AssertionError
+
+
+class Lost:
+    """A worker that ends whenever it gets a request, in a batch of the request `culprit`."""
+
+    def __init__(self, culprit: bytes) -> None:
+        self.seat = SimpleNamespace(worker="0")
+        self.outstanding = 0
+        self.bodies = {"culprit": culprit}
+        self.died = asyncio.get_running_loop().create_future()
+        self.link = self
+
+    async def unary(self, *_: object) -> Any:
+        self.died.set_result(death(1, "", False, [Entry(BATCH, "m", ("culprit",), 1.0, 0.0)]))
+        empty = grpc.aio.Metadata()
+        raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, empty, empty)
+
+
+class Answers:
+    """A worker that answers."""
+
+    def __init__(self) -> None:
+        self.outstanding = 0
+        self.bodies: dict[str, bytes] = {}
+        self.link = self
+
+    async def unary(self, *_: object) -> Any:
+        return b"answer", {}
+
+
+async def ask(body: bytes, culprit: bytes) -> bytes:
+    workers = iter([Lost(culprit), Lost(culprit), Answers()])
+
+    async def choose(*_: object) -> Any:
+        return next(workers)
+
+    forwarder = Forwarder(
+        cast("Any", SimpleNamespace(choose=choose)), Quarantine(60), {}, FrontMetrics(), Suspects()
+    )
+    call = Call("mine", 0.0, None, "caller", len(body))
+    return await forwarder.unary(Passage("/s/Predict", "Predict", body, call, ()))
+
+
+def test_equal_requests_are_blamed_and_others_of_the_same_checksum_are_not() -> None:
+    mine, other = pair_of_equal_checksum()
+    with pytest.raises(Quarantined):
+        asyncio.run(ask(mine, mine))
+    assert asyncio.run(ask(mine, other)) == b"answer"
