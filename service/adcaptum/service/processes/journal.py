@@ -65,7 +65,10 @@ class Journal:
         Returns:
             Its slot, for `end`; None if all are taken, and it is not noted.
         """
-        text = "\n".join((kind, model, *requests)).encode()[:MOST_TEXT]
+        text = "\n".join((kind, model, *requests)).encode()
+        if len(text) > MOST_TEXT:
+            # Callers choose ids, and a part of one may be another one.
+            text = text[: text.rindex(b"\n", 0, MOST_TEXT + 1)]
         with self._lock:
             if not self._free:
                 return None

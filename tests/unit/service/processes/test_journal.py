@@ -53,3 +53,11 @@ def test_it_outlives_a_process_that_is_killed(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
     (entry,) = journal.read(tmp_path / "j")
     assert (entry.model, entry.requests) == ("m", ("id",))
+
+
+def test_ids_that_do_not_fit_are_left_out_as_a_whole(tmp_path: Path) -> None:
+    ids = [f"{number:03}".ljust(128, "x") for number in range(100)]
+    Journal(tmp_path / "journal").begin(BATCH, "model", ids)
+    (entry,) = journal.read(tmp_path / "journal")
+    assert len(entry.requests) > 25
+    assert entry.requests == tuple(ids[: len(entry.requests)])
