@@ -56,6 +56,7 @@ class WorkerProcess(WorkerView):
         self._process = process
         self._settings = settings
         self._ended_for = ""
+        self._hung: list[Entry] = []
         self._kills = kills_for_memory()
         self._health = health_pb2_grpc.HealthStub(self.link.channel)
         self._tasks = [asyncio.create_task(self._reap()), asyncio.create_task(self._watch())]
@@ -103,7 +104,8 @@ class WorkerProcess(WorkerView):
         self.serving = frozenset()
         ended_for = "stopped" if self.stopping else self._ended_for
         memory = kills_for_memory() > self._kills
-        running = journal.read(self.seat.journal)
+        # Whatever else ran meanwhile has nothing to do with a batch that did not end.
+        running = self._hung or journal.read(self.seat.journal)
         for path in self.seat.files:
             path.unlink(missing_ok=True)
         self._tasks[1].cancel()
@@ -163,7 +165,9 @@ class WorkerProcess(WorkerView):
         stuck = settings.stuck_seconds / launch.STUCK_TIMES
         batches = [each for each in journal.read(self.seat.journal) if each.kind == BATCH]
         self.is_late = any(_is_over(each, now, PROMPT_SECONDS, TIMES_LATE) for each in batches)
-        if any(_is_over(each, now, stuck, TIMES_EXPECTED) for each in batches):
+        hung = [each for each in batches if _is_over(each, now, stuck, TIMES_EXPECTED)]
+        if hung and not self._ended_for:
+            self._hung = hung
             self.kill("hang")
 
 

@@ -54,3 +54,26 @@ def test_a_model_is_quarantined_after_so_many_deaths_in_the_time(
     assert deaths.add(["m"], "x") == []
     deaths.forget()
     assert not deaths.quarantined
+
+
+def test_models_that_ran_beside_one_that_ends_workers_are_not_quarantined() -> None:
+    deaths = ModelDeaths(3, 100)
+    for _ in range(4):
+        # It may have been either.
+        assert deaths.add(["bad", "good"], "x") == []
+    assert deaths.is_suspect("bad")
+    assert deaths.is_suspect("good")
+    assert deaths.add(["bad", "third"], "x") == ["bad"]
+    assert not deaths.is_suspect("good")
+    assert not deaths.is_suspect("third")
+    assert deaths.add(["bad", "good"], "x") == []
+    assert deaths.add(["good"], "x") == []
+    assert [*deaths.quarantined] == ["bad"]
+
+
+def test_a_model_that_ran_less_often_is_no_suspect() -> None:
+    deaths = ModelDeaths(9, 100)
+    deaths.add(["bad"], "x")
+    deaths.add(["bad", "good"], "x")
+    assert deaths.is_suspect("bad")
+    assert not deaths.is_suspect("good")
