@@ -141,6 +141,7 @@ class Server:
             self._retry_seconds,
             status.TABLE,
             reports_costs=seat is not None,
+            max_bytes=settings.max_queue_bytes,
         )
         self._ended = asyncio.Event()
         self._termination: Ending = (

@@ -57,7 +57,12 @@ class Gate:
         """
         self.models: set[str] = set()
         self.interceptor = Interceptor(
-            metrics, self.models, settings.max_requests, lambda: RETRY_SECONDS, TABLE
+            metrics,
+            self.models,
+            settings.max_requests,
+            lambda: RETRY_SECONDS,
+            TABLE,
+            max_bytes=settings.max_queue_bytes,
         )
         self._settings = settings
         self._slots = slots

@@ -7,6 +7,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import Any, Final, NoReturn, Protocol, TypeAlias, cast
 
@@ -87,6 +88,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         errors: ErrorTable,
         *,
         reports_costs: bool = False,
+        max_bytes: float = inf,
     ) -> None:
         """Prepares it.
 
@@ -97,6 +99,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             retry_seconds: Returns after how many seconds a refused call should be tried again.
             errors: What callers are told of errors.
             reports_costs: Whether callers are told what their answers took: they are fronts.
+            max_bytes: The most bytes that the requests of calls in flight have.
         """
         self._retry_seconds = retry_seconds
         self.draining = False
@@ -113,6 +116,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self._errors = errors
         self._reports_costs = reports_costs
         self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._log = logs.logger().bind()
         self._handlers: dict[str, Handler] = {}
         self._durations: dict[tuple[str, str, str], Histogram] = {}
@@ -244,6 +249,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
     def _enter(self, gauge: Gauge, call: Call) -> Call:
         """Counts a call; returns it with an id that no other call has that is being served."""
         self.in_flight += 1
+        self._bytes += call.nbytes
         gauge.inc()
         if call.id in self._tasks:
             call = replace(call, id=f"{call.id[: MOST_ID - 9]}.{secrets.token_hex(4)}")
@@ -261,6 +267,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             context.set_trailing_metadata(((ID_KEY, call.id), (COST_KEY, cost)))
         self._tasks.pop(call.id, None)
         self.in_flight -= 1
+        self._bytes -= call.nbytes
         gauge.dec()
         if self.draining and not self.in_flight:
             self._idle.set()
@@ -279,6 +286,13 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 f"{self._max_requests} requests are being served",
                 retry_s=self._retry_seconds(),
                 limit="requests",
+            )
+        if self._bytes > self._max_bytes and self._bytes > call.nbytes:
+            raise TooBusy(
+                f"the requests being served have {self._bytes - call.nbytes} bytes, and this one "
+                f"{call.nbytes}; at most {self._max_bytes} are taken",
+                retry_s=self._retry_seconds(),
+                limit="bytes",
             )
         check_metadata(context)
 
