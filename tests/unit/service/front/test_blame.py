@@ -10,15 +10,17 @@ from typing import Any, cast
 import grpc
 import pytest
 
-from adcaptum.service.errors import Quarantined
+from adcaptum.service.errors import Quarantined, Unavailable
 from adcaptum.service.front.forwarder import Forwarder
 from adcaptum.service.front.metrics import FrontMetrics
 from adcaptum.service.front.passage import Passage
 from adcaptum.service.front.quarantine import Quarantine
+from adcaptum.service.front.router import Router
 from adcaptum.service.front.suspects import Suspects
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.processes.journal import BATCH, Entry
 from adcaptum.service.supervisor.death import death
+from adcaptum.service.supervisor.views import WorkerView
 
 
 def pair_of_equal_checksum() -> tuple[bytes, bytes]:
@@ -37,7 +39,7 @@ class Lost:
 
     def __init__(self, culprit: bytes) -> None:
         self.seat = SimpleNamespace(worker="0")
-        self.outstanding = 0
+        self.outstanding, self.outstanding_seconds = 0, 0.0
         self.bodies = {"culprit": culprit}
         self.died = asyncio.get_running_loop().create_future()
         self.link = self
@@ -48,27 +50,19 @@ class Lost:
         raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, empty, empty)
 
 
-class Answers:
-    """A worker that answers."""
+class Choosing(Router):
+    """Chooses workers that end."""
 
-    def __init__(self) -> None:
-        self.outstanding = 0
-        self.bodies: dict[str, bytes] = {}
-        self.link = self
+    def __init__(self, culprit: bytes) -> None:
+        super().__init__((), 0)
+        self._culprit = culprit
 
-    async def unary(self, *_: object) -> Any:
-        return b"answer", {}
+    async def choose(self, *_: object, **__: object) -> WorkerView:
+        return cast("WorkerView", Lost(self._culprit))
 
 
 async def ask(body: bytes, culprit: bytes) -> bytes:
-    workers = iter([Lost(culprit), Lost(culprit), Answers()])
-
-    async def choose(*_: object) -> Any:
-        return next(workers)
-
-    forwarder = Forwarder(
-        cast("Any", SimpleNamespace(choose=choose)), Quarantine(60), {}, FrontMetrics(), Suspects()
-    )
+    forwarder = Forwarder(Choosing(culprit), Quarantine(60), {}, FrontMetrics(), Suspects())
     call = Call("mine", 0.0, None, "caller", len(body))
     return await forwarder.unary(Passage("/s/Predict", "Predict", body, call, ()))
 
@@ -77,4 +71,5 @@ def test_equal_requests_are_blamed_and_others_of_the_same_checksum_are_not() -> 
     mine, other = pair_of_equal_checksum()
     with pytest.raises(Quarantined):
         asyncio.run(ask(mine, mine))
-    assert asyncio.run(ask(mine, other)) == b"answer"
+    with pytest.raises(Unavailable, match="served the request ended"):
+        asyncio.run(ask(mine, other))
