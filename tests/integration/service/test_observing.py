@@ -136,6 +136,29 @@ def test_a_caller_that_went_away_is_logged_with_the_reason(
     assert (line["code"], line["reason"]) == ("CANCELLED", "CANCELLED")
 
 
+def test_callers_that_go_away_while_events_are_sent_are_logged_too(
+    server: Server,
+    stub: ExplanationServiceStub,
+    eventually: Callable[[Callable[[], bool]], None],
+) -> None:
+    long = explain(
+        digits(50, 97), method("integrated_gradients", n_steps=900), model="digits", target=index(0)
+    )
+    for number in range(60):
+        ids = (("x-request-id", f"gone-{number}"),)
+        events = stub.ExplainStream(streaming(long), metadata=ids)
+        # The first ones leave before the first event, others as later ones are under way.
+        for _ in range(number % 4):
+            next(events)
+        events.cancel()
+    ended = ("CANCELLED", "CANCELLED")
+    for number in range(60):
+        if number % 4:
+            line = server.wait_for("request", request_id=f"gone-{number}")
+            assert (line["code"], line["reason"]) == ended
+    eventually(lambda: metric(server, "adcaptum_requests_in_flight", rpc="ExplainStream") == 0)
+
+
 def test_the_lag_of_the_event_loop_is_measured_all_the_time(
     server: Server, eventually: Callable[[Callable[[], bool]], None]
 ) -> None:

@@ -13,7 +13,7 @@ Rules:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 from typing import Any, Final
@@ -91,7 +91,7 @@ class Forwarder:
                     return answer
             await self._after(passage, process, lost)
 
-    async def stream(self, passage: Passage) -> AsyncIterator[bytes]:
+    async def stream(self, passage: Passage) -> AsyncGenerator[bytes, None]:
         """Yields the events of a request; after the loss of a worker they begin anew.
 
         Raises:

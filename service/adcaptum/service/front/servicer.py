@@ -2,7 +2,7 @@
 # ruff: noqa: N802 - names are gRPC's
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import grpc
@@ -142,12 +142,8 @@ class FrontServicer:
 
         return forward
 
-    def _stream(self, rpc: str) -> Callable[[bytes, Context], AsyncIterator[bytes]]:
-        async def forward(raw: bytes, context: Context) -> AsyncIterator[bytes]:
-            async for event in self._forwarder.stream(_passage(rpc, raw, context)):
-                yield event
-
-        return forward
+    def _stream(self, rpc: str) -> Callable[[bytes, Context], AsyncGenerator[bytes, None]]:
+        return lambda raw, context: self._forwarder.stream(_passage(rpc, raw, context))
 
     async def _from_others(self, passage: Passage, read: Callable[[bytes], Any]) -> list[Any]:
         """Asks the workers that have not answered yet; those that do not answer are left out."""

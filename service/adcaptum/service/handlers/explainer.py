@@ -4,7 +4,7 @@ A request is answered from the cache, joins an identical computation that is run
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import partial
 
@@ -76,7 +76,7 @@ class Explainer:
 
     async def explain_stream(
         self, request: pb.ExplainStreamRequest, call: Call
-    ) -> AsyncIterator[pb.ExplainStreamResponse | bytes]:
+    ) -> AsyncGenerator[pb.ExplainStreamResponse | bytes, None]:
         """Explains, and reports progress on the way; the last event is serialised.
 
         Raises:

@@ -2,8 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Container
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Container
+from contextlib import aclosing, suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
@@ -46,7 +46,7 @@ LINGER_SECONDS: Final = 0.5
 
 MaybeHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 Unary = Callable[[Any, Context], Awaitable[Any]]
-Streaming = Callable[[Any, Context], AsyncIterator[Any]]
+Streaming = Callable[[Any, Context], AsyncGenerator[Any, None]]
 
 
 class CallMetrics(Protocol):
@@ -187,12 +187,19 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 self._admit(rpc, call, context)
                 request = decode(raw)
                 del raw
-                async for message in answer_often(request, context):
-                    yield message
+                async with aclosing(answer_often(request, context)) as messages:
+                    async for message in messages:
+                        yield message
             except asyncio.CancelledError:
                 error = self._cancelled()
                 if error is GONE:
                     raise
+            except GeneratorExit:
+                # The caller went away while gRPC sent a message; another task closes what is left.
+                error = GONE
+                if call is not None:
+                    logs.REQUEST_ID.set(call.id)
+                raise
             except Exception as raised:  # noqa: BLE001  # every error is answered, below
                 error = raised
             finally:

@@ -1,7 +1,7 @@
 """The gRPC servicer: hands calls to the predictor, the explainer and the descriptions."""
 # ruff: noqa: ARG002, N802 - names and arguments are gRPC's
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import grpc
@@ -53,12 +53,11 @@ class ExplanationServicer(pb_grpc.ExplanationServiceServicer):
         """Explains, and answers at the end."""
         return await self._explainer.explain(request, CALL.get())
 
-    async def ExplainStream(
+    def ExplainStream(
         self, request: pb.ExplainStreamRequest, context: Context
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         """Explains, and reports progress on the way."""
-        async for event in self._explainer.explain_stream(request, CALL.get()):
-            yield event
+        return self._explainer.explain_stream(request, CALL.get())
 
     async def ListModels(
         self, request: pb.ListModelsRequest, context: Context
