@@ -47,6 +47,9 @@ LINGER_SECONDS: Final = 0.5
 MaybeHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 Unary = Callable[[Any, Context], Awaitable[Any]]
 Streaming = Callable[[Any, Context], AsyncGenerator[Any, None]]
+Serving = Callable[[Any, Context], Any]
+Decode = Callable[[bytes], Any]
+ModelOf = Callable[[Any], str]
 
 
 class CallMetrics(Protocol):
@@ -150,10 +153,19 @@ class Interceptor(grpc.aio.ServerInterceptor):
             handler: The method's own.
             rpc: Its name.
         """
-        (decode, model_of), gauge = _reading(handler, rpc), self._metrics.in_flight.labels(rpc)
-        # `response_streaming` decides which of the two a handler has; the stubs do not show it.
-        answer_once = cast("Unary", handler.unary_unary)
-        answer_often = cast("Streaming", handler.unary_stream)
+        # `response_streaming` decides which method a handler has; the stubs do not show it. The
+        # wrapped handler takes a stream, because only such a handler reads the request itself.
+        if handler.response_streaming:
+            stream = self._stream(
+                cast("Streaming", handler.unary_stream), rpc, *_reading(handler, rpc)
+            )
+            return grpc.stream_stream_rpc_method_handler(stream, None, writer(handler))
+        unary = self._unary(cast("Unary", handler.unary_unary), rpc, *_reading(handler, rpc))
+        return grpc.stream_unary_rpc_method_handler(unary, None, writer(handler))
+
+    def _unary(self, answer_once: Unary, rpc: str, decode: Decode, model_of: ModelOf) -> Serving:
+        """Returns a method that answers once, surrounded."""
+        gauge = self._metrics.in_flight.labels(rpc)
 
         async def unary(_: Any, context: Context) -> Any:
             arrival, request = monotonic(), None
@@ -176,6 +188,14 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 call = self._leave(gauge, call, context) or call_of(context, arrival)
                 self._observe(rpc, "" if request is None else model_of(request), call, error)
             return await self._abort(context, call, error)
+
+        return unary
+
+    def _stream(
+        self, answer_often: Streaming, rpc: str, decode: Decode, model_of: ModelOf
+    ) -> Serving:
+        """Returns a method that answers with a stream, surrounded."""
+        gauge = self._metrics.in_flight.labels(rpc)
 
         async def stream(_: Any, context: Context) -> AsyncIterator[Any]:
             arrival, request = monotonic(), None
@@ -208,10 +228,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             if error is not None:
                 await self._abort(context, call, error)
 
-        # Handlers of streams, because only these read the request themselves.
-        if handler.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(stream, None, writer(handler))
-        return grpc.stream_unary_rpc_method_handler(unary, None, writer(handler))
+        return stream
 
     async def _refuse(self, context: Context, rpc: str, call: Call, error: Exception) -> NoReturn:
         """Answers a call of another service with its error."""
@@ -348,7 +365,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         )
 
 
-def _reading(handler: Handler, rpc: str) -> tuple[Callable[[bytes], Any], Callable[[Any], str]]:
+def _reading(handler: Handler, rpc: str) -> tuple[Decode, ModelOf]:
     """Returns functions that read a method's requests, and the names of their models.
 
     A method without a deserialiser takes the bytes of its requests.
