@@ -178,7 +178,12 @@ class Forwarder:
             passage.lost.append(process)
             return
         passage.lost.append(process)
-        await asyncio.wait([process.died], timeout=DEATH_SECONDS)
+        try:
+            await asyncio.wait([process.died], timeout=DEATH_SECONDS)
+        finally:
+            if not process.died.done():
+                # It lives, and would keep the bytes for as long.
+                process.bodies.pop(passage.call.id, None)
         death = process.died.result() if process.died.done() else None
         if death is not None and self._is_blamed(passage, death.requests, process):
             passage.strikes += 1

@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from adcaptum.service.errors import Quarantined, Unavailable
+from adcaptum.service.front import forwarder
 from adcaptum.service.front.forwarder import Forwarder
 from adcaptum.service.front.metrics import FrontMetrics
 from adcaptum.service.front.passage import Passage
@@ -53,18 +54,19 @@ class Lost:
 class Choosing(Router):
     """Chooses workers that end."""
 
-    def __init__(self, culprit: bytes) -> None:
+    def __init__(self, culprit: bytes, kind: type["Lost"]) -> None:
         super().__init__((), 0)
         self._culprit = culprit
+        self._kind = kind
 
     async def choose(self, *_: object, **__: object) -> WorkerView:
-        return cast("WorkerView", Lost(self._culprit))
+        return cast("WorkerView", self._kind(self._culprit))
 
 
-async def ask(body: bytes, culprit: bytes) -> bytes:
-    forwarder = Forwarder(Choosing(culprit), Quarantine(60), {}, FrontMetrics(), Suspects())
+async def ask(body: bytes, culprit: bytes, kind: type[Lost] = Lost) -> bytes:
+    sender = Forwarder(Choosing(culprit, kind), Quarantine(60), {}, FrontMetrics(), Suspects())
     call = Call("mine", 0.0, None, "caller", len(body))
-    return await forwarder.unary(Passage("/s/Predict", "Predict", body, call, ()))
+    return await sender.unary(Passage("/s/Predict", "Predict", body, call, ()))
 
 
 def test_equal_requests_are_blamed_and_others_of_the_same_checksum_are_not() -> None:
@@ -73,3 +75,21 @@ def test_equal_requests_are_blamed_and_others_of_the_same_checksum_are_not() -> 
         asyncio.run(ask(mine, mine))
     with pytest.raises(Unavailable, match="served the request ended"):
         asyncio.run(ask(mine, other))
+
+
+def test_the_bytes_of_a_request_are_not_kept_by_a_worker_that_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forwarder, "DEATH_SECONDS", 0.01)
+    lost: list[Lost] = []
+
+    class Living(Lost):
+        async def unary(self, *_: object) -> Any:
+            lost.append(self)
+            empty = grpc.aio.Metadata()
+            raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, empty, empty)
+
+    with pytest.raises(Unavailable):
+        asyncio.run(ask(b"mine", b"other", Living))
+    assert lost
+    assert all(each.bodies == {"culprit": b"other"} for each in lost)
