@@ -120,6 +120,7 @@ def test_models_are_where_their_placement_says(
         assert model in placed["1"]
     for model in ("single", "other", "leaky"):
         assert sum(model in models for models in placed.values()) == 1
+        assert server.wait_for("ready", fronts=1)["models"][model] == "ready"
     assert {worker.id: [*worker.models] for worker in workers_of(server)} == placed
     for model in ("single", "other"):
         (home,) = (worker for worker, models in placed.items() if model in models)

@@ -508,6 +508,13 @@ def test_serve_without_a_folder_says_so() -> None:
     assert "no folder of models: name it, as in adcaptum serve build/models" in done.stderr
 
 
+def test_serve_says_that_there_is_no_such_folder(tmp_path: Path) -> None:
+    # Before it imports torch, which takes seconds.
+    done = serve(str(tmp_path / "nowhere"), missing="torch")
+    assert done.returncode == 2
+    assert "nowhere is not a folder" in done.stderr.replace("\n", "")
+
+
 @pytest.mark.parametrize("missing", ["pydantic_settings", "torch", "uvicorn"])
 def test_serve_without_the_services_extra_names_it(missing: str, tmp_path: Path) -> None:
     done = serve(str(tmp_path), missing=missing)

@@ -43,7 +43,8 @@ def _run(given: dict[str, Path | str | int | float]) -> None:
         settings = Settings(**given)  # type: ignore[arg-type] # pydantic checks the values
     except ValidationError as error:
         raise typer.BadParameter("; ".join(map(_words, error.errors()))) from error
-
+    if not settings.repository.is_dir():
+        raise typer.BadParameter(f"repository: {settings.repository} is not a folder")
     start(settings)
 
 

@@ -113,7 +113,8 @@ def worker(slot: SlotView, quarantined: Mapping[str, str]) -> pb.Worker:
 
 
 async def states(slots: Iterable[SlotView]) -> dict[str, str]:
-    """Returns the state of each model on the first worker that serves, in words for the log."""
+    """Returns the best state of each model on the workers that serve, in words for the log."""
+    found: dict[str, model_pb2.ModelState.ValueType] = {}
     for slot in slots:
         if slot.process is None or not slot.process.ready:
             continue
@@ -123,12 +124,11 @@ async def states(slots: Iterable[SlotView]) -> dict[str, str]:
             reply = await call(request.SerializeToString(), timeout=STATES_SECONDS)
         except grpc.aio.AioRpcError:
             continue
-        return {
-            model.name: _word(next(iter(model.versions)).state)
-            for model in explanation_pb2.ListModelsResponse.FromString(reply).models
-            if model.versions
-        }
-    return {}
+        for model in explanation_pb2.ListModelsResponse.FromString(reply).models:
+            if model.versions:
+                known = (found.get(model.name, BEST_FIRST[-1]), model.versions[0].state)
+                found[model.name] = min(known, key=BEST_FIRST.index)
+    return {name: _word(state) for name, state in found.items()}
 
 
 def _word(state: model_pb2.ModelState.ValueType) -> str:
