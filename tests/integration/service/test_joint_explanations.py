@@ -16,6 +16,7 @@ from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.conftest import Server, Start
 from tests.integration.service import stuck_models
 from tests.integration.service.asking import array, cells, digits, explain, index, method
+from tests.integration.service.crowd import ask_together
 from tests.integration.service.test_sharing import metric
 
 pytestmark = pytest.mark.alone
@@ -95,21 +96,7 @@ def request_of(random: Random) -> pb.ExplainRequest:
 
 
 async def ask(server: Server, requests: Sequence[pb.ExplainRequest], clients: int) -> list[Outcome]:
-    """Asks with some clients at a time; returns the answers, or the errors, in order."""
-    answers: dict[int, Outcome] = {}
-    waiting = iter(enumerate(requests))
-    async with grpc.aio.insecure_channel(server.address) as channel:
-        stub: Any = ExplanationServiceStub(channel)
-
-        async def client() -> None:
-            for number, request in waiting:
-                try:
-                    answers[number] = await stub.Explain(request)
-                except grpc.aio.AioRpcError as error:
-                    answers[number] = (error.code(), error.details() or "")
-
-        await asyncio.gather(*[client() for _ in range(clients)])
-    return [answers[number] for number in range(len(requests))]
+    return await ask_together(server, "Explain", requests, clients)
 
 
 def assert_same(one: Outcome, other: Outcome) -> None:

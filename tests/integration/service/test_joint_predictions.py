@@ -13,6 +13,7 @@ from adcaptum.v1 import explanation_service_pb2 as pb
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.conftest import Server
 from tests.integration.service.asking import array, cells, digits, predict
+from tests.integration.service.crowd import ask_together
 from tests.integration.service.test_sharing import metric
 
 Outcome = pb.PredictResponse | tuple[grpc.StatusCode, str]
@@ -37,21 +38,7 @@ def request_of(random: Random) -> pb.PredictRequest:
 
 
 async def ask(server: Server, requests: Sequence[pb.PredictRequest], clients: int) -> list[Outcome]:
-    """Asks with some clients at a time; returns the answers, or the errors, in order."""
-    answers: dict[int, Outcome] = {}
-    waiting = iter(enumerate(requests))
-    async with grpc.aio.insecure_channel(server.address) as channel:
-        stub: Any = ExplanationServiceStub(channel)
-
-        async def client() -> None:
-            for number, request in waiting:
-                try:
-                    answers[number] = await stub.Predict(request)
-                except grpc.aio.AioRpcError as error:
-                    answers[number] = (error.code(), error.details() or "")
-
-        await asyncio.gather(*[client() for _ in range(clients)])
-    return [answers[number] for number in range(len(requests))]
+    return await ask_together(server, "Predict", requests, clients)
 
 
 def assert_same(one: Outcome, other: Outcome) -> None:

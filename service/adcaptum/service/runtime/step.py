@@ -22,7 +22,7 @@ BEGIN_SECONDS: Final = 0.02
 """The time after which a step begins no further work before its batch: about that of a batch."""
 
 WORTH: Final = 4.0
-"""What the rows of a batch that begins beside another have to take, in times of what a batch takes
+"""The least time of the rows of a batch that begins beside another, in times of what a batch takes
 beside its rows (docs/decisions/0138)."""
 
 
