@@ -1,6 +1,7 @@
 """Joint computations: one work for alike requests, and the cut of its results into their shares."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from time import monotonic
@@ -16,7 +17,7 @@ from adcaptum.service.runtime.planned_flow import Plan
 from adcaptum.service.runtime.work import Work
 
 
-class JointComputation(Generic[R]):
+class JointComputation(ABC, Generic[R]):
     """A work that evaluates the examples of several members; subclasses write its answers.
 
     For the event loop only.
@@ -71,9 +72,9 @@ class JointComputation(Generic[R]):
                 member.settle(Share(answers, first, self.work))
             first += member.examples
 
+    @abstractmethod
     def answers(self) -> MemberAnswers | None:
         """Returns the answers of all members; None if a part of the work has failed."""
-        raise NotImplementedError
 
 
 def start(
