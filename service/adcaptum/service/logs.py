@@ -78,7 +78,10 @@ class _ForeignLimit(logging.Filter):
 
 
 class _StandardError:
-    """Standard error as it is when a line is written: notebooks replace it."""
+    """Standard error as it is when a line is written: notebooks replace it.
+
+    A line and its end are one write, since several processes write to one pipe.
+    """
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text)
@@ -129,7 +132,7 @@ def configure(level: str, *, worker: str = "", front: str = "", libraries: bool 
     structlog.configure(
         processors=[limited, *shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _StandardError())),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _StandardError())),
         cache_logger_on_first_use=False,
     )
     if not libraries:

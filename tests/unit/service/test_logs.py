@@ -1,4 +1,32 @@
+import io
+import sys
+
+import pytest
+
+from adcaptum.service import logs
 from adcaptum.service.logs import BURST, MOST_KINDS, PER_SECOND, RateLimit
+
+
+class _Writes(io.StringIO):
+    """A stream that keeps each write apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.each.append(text)
+        return len(text)
+
+
+def test_a_line_and_its_end_are_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker processes write to one pipe: between two writes comes another's line."""
+    written = _Writes()
+    monkeypatch.setattr(sys, "stderr", written)
+    logs.configure("info", worker="0", libraries=False)
+    logs.logger().info("worker draining", in_flight=0)
+    assert len(written.each) == 1
+    assert written.each[0].endswith("}\n")
 
 
 def test_a_burst_of_one_kind_passes_and_then_a_few_a_second() -> None:
