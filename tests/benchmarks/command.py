@@ -38,7 +38,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="about a minute a section")
     parser.add_argument("--model", action="append", default=[], help="not of memory: only this")
     parser.add_argument(
-        "--method", action="append", default=[], help="of inprocess, calls and tolerance, only this"
+        "--method",
+        action="append",
+        default=[],
+        help="of inprocess, calls, tolerance and workers, only this",
     )
     arguments = parser.parse_args()
     quick, models, methods = arguments.quick, tuple(arguments.model), tuple(arguments.method)
@@ -57,7 +60,7 @@ def main() -> None:
         "soak": lambda: Soak(quick=quick).run(),
         "flood": lambda: Flood(quick=quick).run(),
         "hop": lambda: Hop(quick=quick).run(),
-        "workers": lambda: Workers(quick=quick).run(models),
+        "workers": lambda: Workers(quick=quick).run(models, methods),
         "isolation": lambda: Isolation(quick=quick).run(),
     }
     if isinstance(sys.stdout, io.TextIOWrapper):

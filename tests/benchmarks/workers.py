@@ -6,9 +6,12 @@ All servers run at once and answer in turns, so that whatever slows the machine 
 from __future__ import annotations
 
 import base64
+import json
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -24,7 +27,7 @@ from adcaptum.v1 import (
 )
 from tests.benchmarks import requests
 from tests.benchmarks.load import Load, Served as Answers
-from tests.benchmarks.machine import rows_per_second
+from tests.benchmarks.machine import limit_of_all_cores
 from tests.benchmarks.processes import (
     Server,
     finish_load,
@@ -50,15 +53,20 @@ MODES: Final[Mapping[str, Mapping[str, str]]] = {
     "1 worker": {"ADCAPTUM_WORKERS": "1"},
     "2 workers": {"ADCAPTUM_WORKERS": "2"},
 }
+BESIDE: Final = "beside"
+PIECES: Final = (*ROWS, BESIDE)
+FIGURES: Final = Path("build/benchmarks/workers.jsonl")
 HOPS: Final = (("cells", "predict"), ("digits", "saliency"), ("cnn", "integrated_gradients"))
 
 
 @contextmanager
-def every_model() -> Iterator[Path]:
-    """A repository with cells, digits, the small ResNet, photos and reviews."""
-    with model_repository() as repository:
-        for name in ("photos", "reviews"):
-            (repository / name).symlink_to((REPOSITORY / name).resolve())
+def only(name: str) -> Iterator[Path]:
+    """A repository with one model."""
+    with ExitStack() as stack:
+        # The small ResNet is written into the repository.
+        own = stack.enter_context(model_repository()) if name == "cnn" else REPOSITORY
+        repository = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (repository / name).symlink_to((own / name).resolve())
         yield repository
 
 
@@ -121,58 +129,70 @@ class Hop:
 
 
 class Workers:
-    """The section on throughput."""
+    """The section on throughput, in pieces of two minutes: a model, and a method or `beside`."""
 
     def __init__(self, *, quick: bool) -> None:
         self._names = MODELS[:1] if quick else MODELS
         self._rounds = 1 if quick else ROUNDS
 
-    def run(self, names: tuple[str, ...] = ()) -> None:
-        """Measures and prints.
+    def run(self, names: tuple[str, ...] = (), pieces: tuple[str, ...] = ()) -> None:
+        """Measures and prints, and adds each figure to a file of JSON lines.
 
         Args:
             names: The models; empty: all.
+            pieces: Of `PIECES`; empty: all.
         """
-        with every_model() as repository, all_modes(repository, MODES) as servers:
-            for name in names or self._names:
-                self._model(name, servers)
-                self._beside(name, servers)
+        for name in names or self._names:
+            for piece in pieces or PIECES:
+                with only(name) as repository, all_modes(repository, MODES) as servers:
+                    if piece == BESIDE:
+                        self._beside(name, servers)
+                    else:
+                        self._method(name, piece, servers)
 
-    def _model(self, name: str, servers: Mapping[str, Server]) -> None:
-        limit = rows_per_second(name)
+    def _method(self, name: str, method: str, servers: Mapping[str, Server]) -> None:
+        limit = limit_of_all_cores(name)
         made = table(
-            f"{name}: raw limit {limit.all:.0f} gradient rows/s by {limit.processes} processes",
-            ("method, clients", "server", "answers/s", "p50", "p99", "CPU an answer", "of raw",
+            f"{name}, {method}: raw limit {limit:.0f} gradient rows/s",
+            ("clients", "server", "answers/s", "p50", "p99", "CPU an answer", "of raw",
              "of one process"),
         )  # fmt: skip
-        for method, rows in ROWS.items():
-            path, asked = request(name, method)
-            for clients in CLIENTS:
-                turn = clients * rows / limit.all
-                if turn > MOST_SECONDS:
-                    continue
-                seconds = max(SECONDS, 2 * turn)
-                found: defaultdict[str, list[tuple[Answers, float]]] = defaultdict(list)
-                for _ in range(self._rounds):
-                    for label, server in servers.items():
-                        before = _cpu_seconds(server)
-                        load = Load(server.address, path, [asked], clients, WARM_UP, seconds)
-                        answers = finish_load(start_load(load))
-                        spent = _cpu_seconds(server) - before
-                        found[label].append((answers, spent / max(1, answers.calls)))
-                single = median(answers.rate for answers, _ in found[ONE])
-                for label, each in found.items():
-                    rate = median(answers.rate for answers, _ in each)
-                    made.add_row(
-                        f"{method}, {clients}",
-                        label,
-                        f"{rate:.1f}" if rate < 100 else f"{rate:.0f}",
-                        duration(median(answers.quantile(0.5) for answers, _ in each)),
-                        duration(median(answers.quantile(0.99) for answers, _ in each)),
-                        duration(median(spent for _, spent in each)),
-                        f"{rate * rows / limit.all:.0%}",
-                        ratio(rate / max(single, 1e-9)),
-                    )
+        path, asked = request(name, method)
+        for clients in CLIENTS:
+            turn = clients * ROWS[method] / limit
+            if turn > MOST_SECONDS:
+                continue
+            seconds = max(SECONDS, 2 * turn)
+            found: defaultdict[str, list[tuple[Answers, float]]] = defaultdict(list)
+            for _ in range(self._rounds):
+                for label, server in servers.items():
+                    before = _cpu_seconds(server)
+                    load = Load(server.address, path, [asked], clients, WARM_UP, seconds)
+                    answers = finish_load(start_load(load))
+                    spent = _cpu_seconds(server) - before
+                    found[label].append((answers, spent / max(1, answers.calls)))
+            single = median(answers.rate for answers, _ in found[ONE])
+            for label, each in found.items():
+                rate = median(answers.rate for answers, _ in each)
+                record = {
+                    "p50": median(answers.quantile(0.5) for answers, _ in each),
+                    "p99": median(answers.quantile(0.99) for answers, _ in each),
+                    "cpu": median(spent for _, spent in each),
+                    "of_raw": rate * ROWS[method] / limit,
+                    "of_one_process": rate / max(single, 1e-9),
+                }
+                asked_of = {"model": name, "method": method, "clients": clients, "server": label}
+                _keep(**asked_of, limit=limit, rate=rate, **record)
+                made.add_row(
+                    str(clients),
+                    label,
+                    f"{rate:.1f}" if rate < 100 else f"{rate:.0f}",
+                    duration(record["p50"]),
+                    duration(record["p99"]),
+                    duration(record["cpu"]),
+                    f"{record['of_raw']:.0%}",
+                    ratio(record["of_one_process"]),
+                )
         CONSOLE.print(made)
 
     def _beside(self, name: str, servers: Mapping[str, Server]) -> None:
@@ -197,10 +217,17 @@ class Workers:
                     quantiles += (answers.quantile(0.5), answers.quantile(0.99))
                 found[label].append((*quantiles, quantiles[3] - quantiles[1]))
         for label, each in found.items():
-            made.add_row(
-                label, *[duration(max(0.0, median(one))) for one in zip(*each, strict=True)]
-            )
+            middle = [max(0.0, median(one)) for one in zip(*each, strict=True)]
+            _keep(model=name, method=BESIDE, server=label, quantiles=middle)
+            made.add_row(label, *map(duration, middle))
         CONSOLE.print(made)
+
+
+def _keep(**record: object) -> None:
+    """Adds a record to the file of figures: what was measured is there if the rest is not."""
+    FIGURES.parent.mkdir(parents=True, exist_ok=True)
+    with FIGURES.open("a") as file:
+        file.write(json.dumps({"at": f"{datetime.now():%F %T}", **record}) + "\n")
 
 
 def request(name: str, method: str) -> tuple[str, str]:

@@ -12,17 +12,11 @@ from adcaptum.service.placement.plan import Plan
 from adcaptum.service.processes.journal import LOADING
 from adcaptum.service.processes.seat import Seat
 from adcaptum.service.settings import Settings
+from adcaptum.service.supervisor.back_off import BackOff
 from adcaptum.service.supervisor.death import Death, outgrown
 from adcaptum.service.supervisor.model_deaths import ModelDeaths
 from adcaptum.service.supervisor.views import SlotView
 from adcaptum.service.supervisor.worker_process import WorkerProcess
-
-PAUSES: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""The seconds before a process is started again, by the deaths shortly before."""
-
-CALM_SECONDS: Final = 20.0
-"""A process that has lived so long after it was ready is not counted among these."""
-
 
 MOST_LOGGED: Final = 16
 """The most ids of requests in a line of the log."""
@@ -67,7 +61,7 @@ class Slot(SlotView):
         self._model_deaths = deaths
         self._ended = ended
         self._started = 0
-        self._recent = 0
+        self._back_off = BackOff()
         self._one_by_one = False
         self._stopping = False
         self._replacing = asyncio.Lock()
@@ -103,13 +97,13 @@ class Slot(SlotView):
                 break
             self.restarts += 1
             self._record(process, process.died.result())
-            await asyncio.sleep(self._pause)
+            await asyncio.sleep(self._back_off.pause)
 
     async def _shrink(self, process: WorkerProcess) -> None:
         """Replaces a process with more memory than it may have, after its requests."""
         self._count(process)
         logs.logger().warning("a worker has too much memory", worker=self.id, pid=process.pid)
-        await asyncio.wait([process.died], timeout=self._pause)
+        await asyncio.wait([process.died], timeout=self._back_off.pause)
         if process is not self.process or process.died.done():
             return
         if not await self.roll():
@@ -121,16 +115,11 @@ class Slot(SlotView):
         else:
             self._record(process, death)
 
-    @property
-    def _pause(self) -> float:
-        """The seconds before the next start of a process."""
-        return PAUSES[min(self._recent, len(PAUSES)) - 1]
-
     def _count(self, process: WorkerProcess) -> float:
         """Counts a process that is replaced; returns the seconds that it has lived."""
-        lived = monotonic() - process.born
-        self._recent = 1 if process.was_ready and lived > CALM_SECONDS else self._recent + 1
-        return lived
+        now = monotonic()
+        self._back_off.count(process.born, process.served_from, now)
+        return now - process.born
 
     async def roll(self) -> bool:
         """Replaces the process by a new one, without a pause; returns whether that worked."""

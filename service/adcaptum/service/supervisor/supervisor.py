@@ -117,7 +117,7 @@ class Supervisor:
             slot.assign(made)
 
     def _record(self, slot: Slot, process: WorkerProcess, death: Death) -> None:
-        if death.status == CANNOT_START and not process.was_ready and slot.restarts == 1:
+        if death.status == CANNOT_START and process.served_from is None and slot.restarts == 1:
             self.hopeless.set()
         blamed = death.models
         if any(entry.kind == LOADING for entry in death.running) and len(blamed) > 1:

@@ -43,14 +43,14 @@ class WorkerProcess(WorkerView):
     """A process of a worker, from its start to its end.
 
     Attributes:
-        was_ready: Whether it has ever served.
+        served_from: When it first served, on the monotonic clock; None: it never has.
         born: When it was started, on the monotonic clock.
         outgrown: Set when it has more memory than it may.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, seat: Seat, settings: Settings) -> None:
         super().__init__(seat, process.pid, settings.max_message_bytes)
-        self.was_ready = False
+        self.served_from: float | None = None
         self.outgrown = asyncio.Event()
         self.born = monotonic()
         self._process = process
@@ -146,7 +146,8 @@ class WorkerProcess(WorkerView):
         self.known = frozenset(models)
         self.serving = self.known & names
         self.ready = "" in names and not self.stopping
-        self.was_ready |= self.ready
+        if self.ready and self.served_from is None:
+            self.served_from = self.answered
 
     async def _check(self) -> None:
         settings, now = self._settings, monotonic()

@@ -25,9 +25,9 @@ from adcaptum.service.front.following.follower import CONTROL
 from adcaptum.service.front.quarantine import Quarantine
 from adcaptum.service.settings import Settings
 from adcaptum.service.supervisor import launch
+from adcaptum.service.supervisor.back_off import BackOff
 from adcaptum.service.supervisor.death import Death
 from adcaptum.service.supervisor.restarts import Restarts
-from adcaptum.service.supervisor.slot import CALM_SECONDS, PAUSES
 from adcaptum.service.supervisor.supervisor import Supervisor
 from adcaptum.service.supervisor.views import WorkerView
 
@@ -55,6 +55,7 @@ class FrontProcess:
     Attributes:
         seat: Its place.
         listening: Whether it takes calls.
+        served_from: When it first took calls, on the monotonic clock; None: it never has.
         died: Set when it has ended.
         heard: When it was started or last heard of, on the monotonic clock.
     """
@@ -62,6 +63,7 @@ class FrontProcess:
     def __init__(self, process: asyncio.subprocess.Process, seat: FrontSeat) -> None:
         self.seat = seat
         self.listening = False
+        self.served_from: float | None = None
         self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.process = process
         self.heard = monotonic()
@@ -178,18 +180,18 @@ class Followers:
 
     async def _keep(self, slot: FrontSlot) -> None:
         """Keeps a process in a place."""
-        recent = 0
+        back_off = BackOff()
         while not self._stopping:
             begin = monotonic()
             front = slot.process = await self._start(slot.id)
             status = await front.process.wait()
             front.listening, slot.process = False, None
             front.died.set_result(None)
-            recent = 1 if monotonic() - begin > CALM_SECONDS else recent + 1
+            back_off.count(begin, front.served_from, monotonic())
             logs.logger().error(
                 "a front ended", front=slot.id, pid=front.process.pid, status=status
             )
-            await asyncio.sleep(PAUSES[min(recent, len(PAUSES)) - 1])
+            await asyncio.sleep(back_off.pause)
 
     async def _start(self, front: str) -> FrontProcess:
         self._started += 1
@@ -239,6 +241,7 @@ class Followers:
                 if not slot.process.listening:
                     pid = slot.process.process.pid
                     logs.logger().info("front listening", front=slot.id, pid=pid)
+                    slot.process.served_from = monotonic()
                 slot.process.listening, slot.process.heard = True, monotonic()
 
     async def _restart(self, told: dict[str, Any], writer: asyncio.StreamWriter) -> None:
