@@ -183,7 +183,7 @@ class Forwarder:
         finally:
             if not process.died.done():
                 # It lives, and would keep the bytes for as long.
-                process.bodies.pop(passage.call.id, None)
+                process.bodies.pop(passage.id, None)
         death = process.died.result() if process.died.done() else None
         if death is not None and self._is_blamed(passage, death.requests, process):
             passage.strikes += 1
@@ -208,7 +208,7 @@ class Forwarder:
 
     def _is_blamed(self, passage: Passage, blamed: frozenset[str], process: WorkerView) -> bool:
         """Returns whether the rows of a request ran, its own or those of an equal one."""
-        if passage.call.id in blamed:
+        if passage.id in blamed:
             return True
         # An equal request may have joined its computation, or the other way round. Keys do not
         # show that: a caller can make a request with the key of another one.
@@ -242,7 +242,7 @@ def _is_cancelled() -> bool:
 @contextmanager
 def _sent(process: WorkerView, passage: Passage) -> Iterator[None]:
     """Counts a request among those of a process, which keeps the bytes of those it lost."""
-    request = passage.call.id
+    request = passage.id
     passage.attempts += 1
     passage.process = process
     passage.is_lost = False

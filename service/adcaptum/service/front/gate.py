@@ -42,6 +42,7 @@ class Gate:
         quarantine: Quarantine,
         suspects: Suspects,
         restart: Restart,
+        front: str = "0",
     ) -> None:
         """Prepares it; `start` lets calls in.
 
@@ -54,6 +55,7 @@ class Gate:
             quarantine: The requests that are refused.
             suspects: The turn of requests with a strike.
             restart: Replaces workers.
+            front: The id of the front.
         """
         self.models: set[str] = set()
         self.interceptor = Interceptor(
@@ -72,7 +74,9 @@ class Gate:
         router = Router(slots, settings.worker_wait_seconds, is_suspect)
         forwarder = Forwarder(router, quarantine, quarantined, metrics, suspects)
         allowed = restart if settings.admin_calls else None
-        servicer = FrontServicer(forwarder, slots, quarantined, allowed)
+        servicer = FrontServicer(
+            forwarder, slots, quarantined, allowed, front if settings.fronts > 1 else ""
+        )
         self._server = grpc.aio.server(
             interceptors=[self.interceptor],
             options=listening.options(settings),

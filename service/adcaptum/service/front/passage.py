@@ -23,6 +23,7 @@ class Passage:
         rpc: Its name.
         raw: The request.
         call: The facts about the call.
+        id: The id under which the worker knows it, unlike any other's of all fronts.
         metadata: What the worker is told beside the request.
         model: The name of its model; empty if it has none.
         body: The request without a stream's wrapper.
@@ -40,6 +41,7 @@ class Passage:
     rpc: str
     raw: bytes
     call: Call
+    id: str
     metadata: Sequence[tuple[str, str]]
     model: str = field(init=False)
     body: bytes = field(init=False)

@@ -123,13 +123,19 @@ class Router:
     def _confined(self, model: str, found: Sequence[WorkerView]) -> Sequence[WorkerView]:
         """Returns one process for a model that has ended another lately, or else those given.
 
-        While no other process serves there is none: such a model never takes the last one.
+        While no other process serves there is none: such a model never takes the last one. Several
+        such models have different processes, as far as that leaves one to all others: who of them
+        ends workers shows where they are apart.
         """
         if len(self._slots) == 1 or not self._is_suspect(model):
             return found
-        if sum(each.ready for each in self._living) == 1:
+        ready = sum(each.ready for each in self._living)
+        if ready == 1:
             return ()
-        return (min(found, key=lambda each: each.seat.worker),)
+        names = {name for slot in self._slots for name in slot.models}
+        rank = sum(name < model and self._is_suspect(name) for name in names)
+        ordered = sorted(found, key=lambda each: each.seat.worker)
+        return (ordered[rank % min(len(ordered), ready - 1)],)
 
     @contextmanager
     def sent(self, process: WorkerView, asked: Asked) -> Iterator[Trip]:

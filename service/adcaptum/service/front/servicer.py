@@ -2,6 +2,7 @@
 # ruff: noqa: N802 - names are gRPC's
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from adcaptum.service.front import merging
 from adcaptum.service.front.forwarder import Forwarder
 from adcaptum.service.front.passage import Passage
 from adcaptum.service.nearest import did_you_mean, shortened
-from adcaptum.service.rpc.calls import CALLER_KEY, ID_KEY
+from adcaptum.service.rpc.calls import CALLER_KEY, ID_KEY, MOST_ID
 from adcaptum.service.rpc.interceptors import CALL
 from adcaptum.service.rpc.messages import Context
 from adcaptum.service.rpc.worker_pages import listed
@@ -43,6 +44,7 @@ class FrontServicer:
         slots: Sequence[SlotView],
         quarantined: Mapping[str, str],
         restart: Restart | None,
+        front: str = "",
     ) -> None:
         """Prepares it.
 
@@ -51,7 +53,9 @@ class FrontServicer:
             slots: The places of the workers.
             quarantined: The reason of each model that is out of service.
             restart: Replaces workers; None: callers must not.
+            front: The id of the front; empty if there is only one.
         """
+        self._front = front
         self._forwarder = forwarder
         self._restart = restart
         self._slots = slots
@@ -91,7 +95,7 @@ class FrontServicer:
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> Any:
         """Lists the models, with their placements on all workers."""
-        passage = _passage("ListModels", request.SerializeToString(), context)
+        passage = self._passage("ListModels", request.SerializeToString(), context)
         first = pb.ListModelsResponse.FromString(await self._forwarder.unary(passage))
         others = await self._from_others(passage, pb.ListModelsResponse.FromString)
         for each in others:
@@ -101,7 +105,7 @@ class FrontServicer:
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> Any:
         """Describes a model, with its placements on all workers."""
-        passage = _passage("GetModel", request.SerializeToString(), context)
+        passage = self._passage("GetModel", request.SerializeToString(), context)
         first = pb.GetModelResponse.FromString(await self._forwarder.unary(passage))
         others = await self._from_others(passage, pb.GetModelResponse.FromString)
         for each in others:
@@ -138,12 +142,12 @@ class FrontServicer:
 
     def _unary(self, rpc: str) -> Callable[[bytes, Context], Any]:
         async def forward(raw: bytes, context: Context) -> bytes:
-            return await self._forwarder.unary(_passage(rpc, raw, context))
+            return await self._forwarder.unary(self._passage(rpc, raw, context))
 
         return forward
 
     def _stream(self, rpc: str) -> Callable[[bytes, Context], AsyncGenerator[bytes, None]]:
-        return lambda raw, context: self._forwarder.stream(_passage(rpc, raw, context))
+        return lambda raw, context: self._forwarder.stream(self._passage(rpc, raw, context))
 
     async def _from_others(self, passage: Passage, read: Callable[[bytes], Any]) -> list[Any]:
         """Asks the workers that have not answered yet; those that do not answer are left out."""
@@ -163,13 +167,26 @@ class FrontServicer:
         answers = await asyncio.gather(*(ask(process) for process in living))
         return [each for each in answers if each is not None]
 
+    def _passage(self, rpc: str, raw: bytes, context: Context) -> Passage:
+        call = CALL.get()
+        # Callers of several fronts may use one id at a time.
+        request_id = own_id(call.id, self._front) if self._front else call.id
+        metadata = [(ID_KEY, request_id), (CALLER_KEY, call.caller)]
+        metadata += [
+            (key, value)
+            for key, value in context.invocation_metadata() or ()
+            if key in PASSED_KEYS and isinstance(value, str)
+        ]
+        return Passage(f"/{EXPLANATION}/{rpc}", rpc, raw, call, request_id, metadata)
 
-def _passage(rpc: str, raw: bytes, context: Context) -> Passage:
-    call = CALL.get()
-    metadata = [(ID_KEY, call.id), (CALLER_KEY, call.caller)]
-    metadata += [
-        (key, value)
-        for key, value in context.invocation_metadata() or ()
-        if key in PASSED_KEYS and isinstance(value, str)
-    ]
-    return Passage(f"/{EXPLANATION}/{rpc}", rpc, raw, call, metadata)
+
+def own_id(request_id: str, front: str) -> str:
+    """Returns an id that no request of another front has, of at most `MOST_ID` characters.
+
+    Args:
+        request_id: The id, which no other request of this front has.
+        front: The id of the front.
+    """
+    if len(request_id) + len(front) < MOST_ID:
+        return f"{request_id}.{front}"
+    return f"{request_id[: MOST_ID - len(front) - 10]}.{secrets.token_hex(4)}.{front}"

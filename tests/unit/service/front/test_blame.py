@@ -17,9 +17,11 @@ from adcaptum.service.front.metrics import FrontMetrics
 from adcaptum.service.front.passage import Passage
 from adcaptum.service.front.quarantine import Quarantine
 from adcaptum.service.front.router import Router
+from adcaptum.service.front.servicer import own_id
 from adcaptum.service.front.suspects import Suspects
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.processes.journal import BATCH, Entry
+from adcaptum.service.rpc.calls import MOST_ID
 from adcaptum.service.supervisor.death import death
 from adcaptum.service.supervisor.views import WorkerView
 
@@ -66,7 +68,7 @@ class Choosing(Router):
 async def ask(body: bytes, culprit: bytes, kind: type[Lost] = Lost) -> bytes:
     sender = Forwarder(Choosing(culprit, kind), Quarantine(60), {}, FrontMetrics(), Suspects())
     call = Call("mine", 0.0, None, "caller", len(body))
-    return await sender.unary(Passage("/s/Predict", "Predict", body, call, ()))
+    return await sender.unary(Passage("/s/Predict", "Predict", body, call, call.id, ()))
 
 
 def test_equal_requests_are_blamed_and_others_of_the_same_checksum_are_not() -> None:
@@ -75,6 +77,16 @@ def test_equal_requests_are_blamed_and_others_of_the_same_checksum_are_not() -> 
         asyncio.run(ask(mine, mine))
     with pytest.raises(Unavailable, match="served the request ended"):
         asyncio.run(ask(mine, other))
+
+
+def test_a_request_of_another_front_with_the_same_id_is_not_blamed() -> None:
+    ids = [own_id("same", front) for front in "01"]
+    assert ids == ["same.0", "same.1"]
+    # Callers choose ids as long as may be, and may guess what is added.
+    longest = ["a" * MOST_ID, "a" * (MOST_ID - 1), "same", "same.1", "same.0"]
+    told = [own_id(each, front) for each in longest for front in ("0", "1", "10")]
+    assert len({*told}) == len(told)
+    assert max(map(len, told)) <= MOST_ID
 
 
 def test_the_bytes_of_a_request_are_not_kept_by_a_worker_that_lives(

@@ -33,9 +33,9 @@ def test_the_model_of_a_stream_is_found_and_its_body_is_the_request() -> None:
 
 def test_a_stream_and_a_call_of_one_question_have_one_key() -> None:
     explain = pb.ExplainRequest(model=MODEL, inputs=[BIG])
-    once = Passage("", "Explain", explain.SerializeToString(), Call("a", 0.0), ())
+    once = Passage("", "Explain", explain.SerializeToString(), Call("a", 0.0), "a", ())
     wrapped = pb.ExplainStreamRequest(explain=explain).SerializeToString()
-    often = Passage("", "ExplainStream", wrapped, Call("b", 0.0), ())
+    often = Passage("", "ExplainStream", wrapped, Call("b", 0.0), "b", ())
     assert once.key == often.key
 
 

@@ -41,13 +41,13 @@ def test_whether_a_request_shares_an_answer_is_read() -> None:
 
 def test_requests_of_one_question_are_of_one_kind_and_predictions_of_another() -> None:
     raw = explain(10, 50).SerializeToString()
-    once = Passage("", "Explain", raw, Call("a", 0.0), ()).asked()
+    once = Passage("", "Explain", raw, Call("a", 0.0), "a", ()).asked()
     streamed = pb.ExplainStreamRequest(explain=explain(10, 50)).SerializeToString()
-    often = Passage("", "ExplainStream", streamed, Call("b", 0.0), ()).asked()
+    often = Passage("", "ExplainStream", streamed, Call("b", 0.0), "b", ()).asked()
     assert once == often
     assert once.shares
     predicted = pb.PredictRequest(model=MODEL, inputs=explain(10, 1).inputs).SerializeToString()
-    other = Passage("", "Predict", predicted, Call("c", 0.0), ()).asked()
+    other = Passage("", "Predict", predicted, Call("c", 0.0), "c", ()).asked()
     assert not other.shares
     assert not {*other.kinds} & {*once.kinds}
 

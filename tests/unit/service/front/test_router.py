@@ -168,6 +168,18 @@ async def test_a_model_that_ended_a_worker_has_one_worker_and_never_the_last() -
     assert await Router(slots[:1], 0.0, lambda _: True).choose(asked(), None) is one
 
 
+async def test_models_that_may_have_ended_a_worker_are_told_apart_and_leave_one_to_others() -> None:
+    models = ("m", "n", "o", "p")
+    workers = [process(index, serving={*models}, models=models) for index in range(4)]
+    made = Router([slot(each, *models) for each in workers], 0.0, lambda model: model != "p")
+    homes = [await made.choose(asked(1, model), None) for model in models[:3]]
+    assert homes == workers[:3]
+    # Of three, one is left to the others, and two suspects share another.
+    workers[3].ready = False
+    homes = [await made.choose(asked(1, model), None) for model in models[:3]]
+    assert homes == [workers[0], workers[1], workers[0]]
+
+
 async def test_a_model_is_asked_only_of_workers_that_have_it() -> None:
     first = process(0, models=("m",))
     second = process(1, serving={"n"}, models=("n",))

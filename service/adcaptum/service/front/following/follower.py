@@ -98,6 +98,7 @@ class Follower:
             quarantine=quarantine,
             suspects=Suspects(self._folder / TURN),
             restart=remote.restart,
+            front=self._front,
         )
         web_socket = socket.socket(socket.AF_UNIX)
         web_socket.bind(str(self._http_socket))
