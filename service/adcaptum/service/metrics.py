@@ -124,6 +124,17 @@ class Metrics:
             "Times that device memory ran out and PyTorch gave back what it held for later.",
             by_device,
         )
+        self.device_used = gauge(
+            "device_used_bytes",
+            "Device memory that all processes hold, as its driver says, where NVML is installed.",
+            by_device,
+        )
+        self.device_utilization = gauge(
+            "device_utilization_ratio",
+            "Share of the last moment in which the device ran anything, as its driver says, where "
+            "NVML is installed.",
+            by_device,
+        )
         self.device_busy_seconds = counter(
             "device_busy_seconds_total",
             "Time of the device that batches took: of a processor that of each thread, of an "

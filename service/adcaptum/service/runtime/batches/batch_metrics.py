@@ -9,6 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from adcaptum.engine.scheduling.batch import Batch, Update
 from adcaptum.engine.scheduling.priority import Priority
+from adcaptum.service.device.driver_readings import readings
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.job_payload import JobPayload
@@ -52,6 +53,9 @@ class BatchMetrics:
                 (metrics.device_retries, _retries),
             ):
                 gauge.labels(str(device)).set_function(partial(read, device))
+        drivers = {"utilization": metrics.device_utilization, "used_bytes": metrics.device_used}
+        for name, reading in readings(device).items():
+            drivers[name].labels(str(device)).set_function(reading)
 
     def observe(
         self,
