@@ -14,7 +14,6 @@ from typing import Final
 import grpc
 import torch
 import uvloop
-from grpc_reflection.v1alpha import reflection
 from prometheus_client import disable_created_metrics
 from starlette.applications import Starlette
 
@@ -48,6 +47,8 @@ from adcaptum.service.rpc import health, listening, status
 from adcaptum.service.rpc.frames.server import FrameServer
 from adcaptum.service.rpc.interceptors import Interceptor
 from adcaptum.service.rpc.listening import CannotStart
+from adcaptum.service.rpc.local import services
+from adcaptum.service.rpc.local.calls import LocalCalls
 from adcaptum.service.rpc.repository_servicer import RepositoryServicer
 from adcaptum.service.rpc.servicers import ExplanationServicer
 from adcaptum.service.rpc.web import http
@@ -55,10 +56,6 @@ from adcaptum.service.rpc.web.exposition import Exposition
 from adcaptum.service.runtime.dispatcher import RETRY_SECONDS, Dispatcher
 from adcaptum.service.settings import Settings
 from adcaptum.service.termination import Departure, Ending, Termination, thread_places
-from adcaptum.v1 import (
-    explanation_service_pb2_grpc as pb_grpc,
-    repository_service_pb2_grpc as repository_grpc,
-)
 
 FORCE_SECONDS: Final = 4.5
 """The time after `drain_seconds` at which the process is ended by force."""
@@ -195,14 +192,9 @@ class Server:
             maximum_concurrent_rpcs=listening.most_calls(settings),
         )
         servicer = ExplanationServicer(self._catalogue, predictor, explainer, self._place)
-        pb_grpc.add_ExplanationServiceServicer_to_server(servicer, grpc_server)
-        repository_grpc.add_RepositoryServiceServicer_to_server(
-            RepositoryServicer(self._catalogue, self._place), grpc_server
-        )
-        health.register(self._health, grpc_server)
-        reflection.enable_server_reflection(
-            (health.SERVICE, health.REPOSITORY, health.HEALTH, reflection.SERVICE_NAME), grpc_server
-        )
+        calls = LocalCalls([self._interceptor], settings.max_message_bytes)
+        repository = RepositoryServicer(self._catalogue, self._place)
+        services.add(grpc_server, calls, servicer, repository, self._health)
         app = http.application(Exposition(self._metrics.registry), self.unready)
         try:
             http_server, addresses = self._listen(app, grpc_server)

@@ -16,6 +16,7 @@ from adcaptum.service.front.servicer import FrontServicer, Restart
 from adcaptum.service.front.suspects import Suspects
 from adcaptum.service.rpc import health, listening
 from adcaptum.service.rpc.interceptors import Interceptor
+from adcaptum.service.rpc.local.calls import LocalCalls
 from adcaptum.service.settings import Settings
 from adcaptum.service.supervisor.views import SlotView
 
@@ -29,6 +30,7 @@ class Gate:
     Attributes:
         models: The names of all models of the workers.
         interceptor: The frame of its calls.
+        calls: The same calls from inside this process.
     """
 
     def __init__(
@@ -82,7 +84,9 @@ class Gate:
             options=listening.options(settings),
             maximum_concurrent_rpcs=listening.most_calls(settings),
         )
-        self._server.add_generic_rpc_handlers(servicer.handlers())
+        self.calls = LocalCalls([self.interceptor], settings.max_message_bytes)
+        for each in (self._server, self.calls):
+            each.add_generic_rpc_handlers(servicer.handlers())
         health.register(self._health, self._server)
         reflection.enable_server_reflection(
             (health.SERVICE, health.REPOSITORY, health.HEALTH, reflection.SERVICE_NAME),

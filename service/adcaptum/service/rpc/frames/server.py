@@ -1,17 +1,16 @@
 """The worker's end of frames: serves the entries of a connection as gRPC serves calls."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from time import monotonic
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, cast
 
 import grpc
 
 from adcaptum.service import logs
 from adcaptum.service.rpc.calls import ID_KEY
-from adcaptum.service.rpc.error_answers import DETAILS_KEY
 from adcaptum.service.rpc.frames import entries
+from adcaptum.service.rpc.local.context import Aborted, LocalContext
 from adcaptum.service.rpc.other_services import Handler
 
 TOO_LARGE: Final = int(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
@@ -100,21 +99,21 @@ class FrameConnection(asyncio.Protocol):
         try:
             method, deadline, metadata = entries.question(head)
             handler = self._handlers[method]
-            context = FrameContext(body, deadline, metadata)
+            context = LocalContext(body, deadline, metadata)
             del body
             try:
                 found = await cast("Any", handler.stream_unary)(None, context)
                 answer = cast("Any", handler.response_serializer)(found)
             except Aborted as aborted:
                 self._transport.write(
-                    entries.error(number, aborted.code, aborted.message, aborted.details)
+                    entries.error(number, _number(aborted), aborted.message, aborted.details)
                 )
                 return
             if len(answer) > self._most_bytes:
                 text = f"the answer has {len(answer)} bytes, more than {self._most_bytes}"
                 self._transport.write(entries.error(number, TOO_LARGE, text, b""))
                 return
-            self._transport.writelines(entries.answer(number, context.trailing, answer))
+            self._transport.writelines(entries.answer(number, _trailing(context), answer))
         except asyncio.CancelledError:
             return
         except Exception:  # noqa: BLE001  # whoever waits must not wait for ever
@@ -124,64 +123,10 @@ class FrameConnection(asyncio.Protocol):
             self._tasks.pop(number, None)
 
 
-class Aborted(Exception):
-    """The end of a call with an error.
-
-    Attributes:
-        code: The status code.
-        message: Its text.
-        details: The status details.
-    """
-
-    def __init__(self, code: int, message: str, details: bytes) -> None:
-        Exception.__init__(self, message)
-        self.code = code
-        self.message = message
-        self.details = details
+def _number(aborted: Aborted) -> int:
+    return int(aborted.code.value[0])
 
 
-class FrameContext:
-    """The context of a call that came in a frame: as much of gRPC's as handlers use.
-
-    Attributes:
-        trailing: What goes with the answer, but for the id of the request, which the front has.
-    """
-
-    __slots__ = ("_deadline", "_message", "_metadata", "trailing")
-
-    def __init__(
-        self, message: bytes, deadline: float | None, metadata: list[tuple[str, str]]
-    ) -> None:
-        self._message: bytes | None = message
-        self._deadline = deadline
-        self._metadata = metadata
-        self.trailing: list[tuple[str, str]] = []
-
-    async def read(self) -> bytes:
-        """Returns the request, once."""
-        message, self._message = self._message, None
-        return b"" if message is None else message
-
-    def time_remaining(self) -> float | None:
-        """Returns the seconds to the deadline; None if there is none."""
-        return None if self._deadline is None else self._deadline - monotonic()
-
-    def invocation_metadata(self) -> list[tuple[str, str]]:
-        """Returns what the front tells beside the request."""
-        return self._metadata
-
-    def peer(self) -> str:
-        """Returns the address of the front."""
-        return "unix:"
-
-    def set_trailing_metadata(self, metadata: Sequence[tuple[str, str]]) -> None:
-        """Sets what goes with the answer."""
-        self.trailing = [pair for pair in metadata if pair[0] != ID_KEY]
-
-    async def abort(
-        self, code: grpc.StatusCode, message: str, metadata: Sequence[tuple[str, str | bytes]] = ()
-    ) -> NoReturn:
-        """Ends the call with an error."""
-        details = dict(metadata).get(DETAILS_KEY, b"")
-        assert isinstance(details, bytes), "status details are bytes"
-        raise Aborted(int(code.value[0]), message, details)
+def _trailing(context: LocalContext) -> list[tuple[str, str]]:
+    """Returns what goes with an answer, but for the id of the request, which the front has."""
+    return [pair for pair in context.trailing if pair[0] != ID_KEY]

@@ -1,0 +1,1 @@
+"""Calls of the services from inside their process."""
