@@ -1,5 +1,6 @@
 """The client that blocks, over gRPC's own fake channel."""
 
+import dataclasses
 import pickle
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -556,3 +557,18 @@ def test_methods_without_a_model_are_neither_available_nor_not(wire: Wire) -> No
     )
     assert not request.HasField("model")
     assert pending.result()[0].available is None
+
+
+def test_an_answer_is_decoded_part_by_part_and_stays_a_value() -> None:
+    answer = decode_explanations(canned.explained())
+    assert "model" not in vars(answer)
+    assert answer.model.name == "cells"
+    assert answer.model is vars(answer)["model"]
+    other = dataclasses.replace(answer, seed=9)
+    assert (other.seed, other.model, other.request_id) == (9, answer.model, "id-2")
+    again = pickle.loads(pickle.dumps(answer))
+    assert (again.seed, again.cache, again.warnings) == (7, CacheStatus.MISS, ())
+    assert again.results[0].report.method == answer.results[0].report.method
+    assert set(dataclasses.asdict(other)) == {each.name for each in dataclasses.fields(answer)}
+    with pytest.raises(AttributeError, match="no 'sed'"):
+        answer.sed  # type: ignore[attr-defined] # noqa: B018 - there is none

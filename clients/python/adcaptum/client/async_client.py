@@ -11,6 +11,7 @@ import grpc.aio
 from adcaptum.client import exchange
 from adcaptum.client.codec.events import EventDecoder
 from adcaptum.client.codec.inputs import Inputs
+from adcaptum.client.codec.replies import decode_explanations, decode_prediction
 from adcaptum.client.codec.status import error_of
 from adcaptum.client.connection import (
     DEFAULT_ADDRESS,
@@ -20,6 +21,7 @@ from adcaptum.client.connection import (
     Connection,
 )
 from adcaptum.client.errors import AdcaptumError
+from adcaptum.client.memory import Memory
 from adcaptum.client.results.events import Event
 from adcaptum.client.results.explanations import Explanations
 from adcaptum.client.results.method_info import MethodInfo
@@ -78,7 +80,7 @@ class AsyncClient:
         self._stub = Services(self._channel)
         self._timeout_s = timeout
         self._metadata = tuple((metadata or {}).items())
-        self._known: exchange.InputCache = {}
+        self._memory = Memory(templates=channel is None)
 
     async def predict(
         self,
@@ -103,16 +105,14 @@ class AsyncClient:
             timeout: Timeout in seconds; by default the client's.
             request_id: The id under which the server logs the call; by default generated.
         """
+        options = exchange.PredictOptions(version=version, alias=alias, max_labels=max_labels)
+        request = self._memory.predict.write(model, inputs, options)
+        if request is not None:
+            response = await self._send(self._stub.Predict, request, timeout, request_id)
+            return decode_prediction(response)
         return await self._run(
             exchange.predict(
-                self._known,
-                model,
-                inputs,
-                version=version,
-                alias=alias,
-                max_labels=max_labels,
-                timeout=timeout,
-                request_id=request_id,
+                self._memory, model, inputs, options, timeout=timeout, request_id=request_id
             )
         )
 
@@ -138,9 +138,13 @@ class AsyncClient:
                 return_inputs, return_outputs, return_predictions, return_features, max_labels,
                 seed, deterministic.
         """
+        request = self._memory.explain.write(model, inputs, options)
+        if request is not None:
+            response = await self._send(self._stub.Explain, request, timeout, request_id)
+            return decode_explanations(response)
         return await self._run(
             exchange.explain(
-                self._known, model, inputs, options, timeout=timeout, request_id=request_id
+                self._memory, model, inputs, options, timeout=timeout, request_id=request_id
             )
         )
 
@@ -161,7 +165,7 @@ class AsyncClient:
             Accepted, any number of Progress, Result.
         """
         steps = exchange.explain_stream(
-            self._known, model, inputs, options, timeout=timeout, request_id=request_id
+            self._memory, model, inputs, options, timeout=timeout, request_id=request_id
         )
         return self._events(steps)
 
@@ -232,7 +236,7 @@ class AsyncClient:
 
     async def _events(self, steps: exchange.Exchange[exchange.StreamCall]) -> AsyncIterator[Event]:
         call = await self._run(steps)
-        stream = self._start(call)
+        stream = self._start(call.rpc(self._stub), call.request, call.timeout_s, call.request_id)
         decoder = EventDecoder()
         try:
             async for response in stream:
@@ -244,16 +248,25 @@ class AsyncClient:
             stream.cancel()
 
     async def _invoke(self, call: exchange.AnyCall) -> Any:
+        return await self._send(call.rpc(self._stub), call.request, call.timeout_s, call.request_id)
+
+    async def _send(
+        self,
+        rpc: Any,
+        request: Any,
+        timeout: float | None,  # noqa: ASYNC109 - gRPC tells it to the server, too
+        request_id: str | None,
+    ) -> Any:
         try:
-            return await self._start(call)
+            return await self._start(rpc, request, timeout, request_id)
         except grpc.RpcError as failure:
             raise error_of(failure) from failure
 
-    def _start(self, call: exchange.AnyCall) -> Any:
-        return call.rpc(self._stub)(
-            call.request,
-            timeout=self._timeout_s if call.timeout_s is None else call.timeout_s,
-            metadata=call.metadata(self._metadata),
+    def _start(self, rpc: Any, request: Any, timeout: float | None, request_id: str | None) -> Any:
+        return rpc(
+            request,
+            timeout=self._timeout_s if timeout is None else timeout,
+            metadata=exchange.metadata(self._metadata, request_id),
         )
 
 

@@ -6,7 +6,7 @@ driver, the blocking or the asynchronous client, decides whether to block or to 
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypedDict, TypeVar
 
 from google.protobuf.message import Message
 
@@ -27,6 +27,7 @@ from adcaptum.client.codec.replies import decode_explanations, decode_prediction
 from adcaptum.client.codec.requests import explain_request, model_ref, predict_request
 from adcaptum.client.codec.status import REQUEST_ID_KEY
 from adcaptum.client.errors import AdcaptumError, Internal
+from adcaptum.client.memory import Memory
 from adcaptum.client.results.explanations import Explanations
 from adcaptum.client.results.method_info import MethodInfo
 from adcaptum.client.results.model_info import InputInfo, ModelInfo
@@ -66,38 +67,47 @@ class Call(Generic[_Request, _Response]):
     timeout_s: float | None = None
     request_id: str | None = None
 
-    def metadata(self, shared: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-        """Return the metadata of the call: the client's own and the request's id."""
-        if not self.request_id:
-            return shared
-        own = (REQUEST_ID_KEY, self.request_id)
-        return (*(each for each in shared if each[0] != REQUEST_ID_KEY), own)
-
 
 AnyCall: TypeAlias = Call[Any, Any]
 Exchange: TypeAlias = Generator[AnyCall, Any, _Result]
 StreamCall: TypeAlias = Call[
     explanation_service_pb2.ExplainStreamRequest, explanation_service_pb2.ExplainStreamResponse
 ]
-InputCache: TypeAlias = dict[bytes, tuple[InputInfo, ...]]
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
+
+
+class PredictOptions(TypedDict):
+    """Options of a prediction, as `Client.predict` describes them."""
+
+    version: str | None
+    alias: str | None
+    max_labels: int | None
+
+
+def metadata(shared: Metadata, request_id: str | None) -> Metadata:
+    """Return the metadata of a call: the client's own and the request's id."""
+    if not request_id:
+        return shared
+    own = (REQUEST_ID_KEY, request_id)
+    return (*(each for each in shared if each[0] != REQUEST_ID_KEY), own)
 
 
 def predict(
-    known: InputCache,
+    memory: Memory,
     model: str,
     inputs: Inputs,
+    options: PredictOptions,
     *,
-    version: str | None,
-    alias: str | None,
-    max_labels: int | None,
     timeout: float | None,
     request_id: str | None,
 ) -> Exchange[PredictResult]:
     """Predict."""
     if names_files(inputs):
-        inputs = yield from _read_files(known, model_ref(model, version, alias), inputs)
-    request = predict_request(model, inputs, version=version, alias=alias, max_labels=max_labels)
-    yield from _convert(known, request.model, request.inputs)
+        ref = model_ref(model, options["version"], options["alias"])
+        inputs = yield from _read_files(memory, ref, inputs)
+    request = predict_request(model, inputs, **options)
+    yield from _convert(memory, request.model, request.inputs)
+    memory.predict.learn(model, inputs, options, request)
     call: Call[explanation_service_pb2.PredictRequest, explanation_service_pb2.PredictResponse] = (
         Call(lambda stub: stub.Predict, request, timeout, request_id)
     )
@@ -105,7 +115,7 @@ def predict(
 
 
 def explain(
-    known: InputCache,
+    memory: Memory,
     model: str,
     inputs: Inputs,
     options: ExplainOptions,
@@ -114,7 +124,8 @@ def explain(
     request_id: str | None,
 ) -> Exchange[Explanations]:
     """Explain."""
-    request = yield from _explain_request(known, model, inputs, options)
+    request = yield from _explain_request(memory, model, inputs, options)
+    memory.explain.learn(model, inputs, options, request)
     call: Call[explanation_service_pb2.ExplainRequest, explanation_service_pb2.ExplainResponse] = (
         Call(lambda stub: stub.Explain, request, timeout, request_id)
     )
@@ -122,7 +133,7 @@ def explain(
 
 
 def explain_stream(
-    known: InputCache,
+    memory: Memory,
     model: str,
     inputs: Inputs,
     options: ExplainOptions,
@@ -131,7 +142,7 @@ def explain_stream(
     request_id: str | None,
 ) -> Exchange[StreamCall]:
     """Prepare the streaming call; `EventDecoder` reads its responses."""
-    explain = yield from _explain_request(known, model, inputs, options)
+    explain = yield from _explain_request(memory, model, inputs, options)
     request = explanation_service_pb2.ExplainStreamRequest(explain=explain)
     return Call(lambda stub: stub.ExplainStream, request, timeout, request_id)
 
@@ -226,16 +237,16 @@ def _next(token: str, following: str) -> str:
 
 
 def _explain_request(
-    known: InputCache, model: str, inputs: Inputs, options: ExplainOptions
+    memory: Memory, model: str, inputs: Inputs, options: ExplainOptions
 ) -> Exchange[explanation_service_pb2.ExplainRequest]:
     if names_files(inputs):
         ref = model_ref(model, options.get("version"), options.get("alias"))
-        inputs = yield from _read_files(known, ref, inputs)
+        inputs = yield from _read_files(memory, ref, inputs)
     request = explain_request(model, inputs, options)
     tensors = list(request.inputs)
     if request.HasField("spec"):
         tensors += _baselines_of(request)
-    yield from _convert(known, request.model, tensors)
+    yield from _convert(memory, request.model, tensors)
     return request
 
 
@@ -248,28 +259,28 @@ def _baselines_of(
             yield getattr(each, kind)
 
 
-def _read_files(known: InputCache, ref: model_pb2.ModelRef, inputs: Inputs) -> Exchange[Inputs]:
+def _read_files(memory: Memory, ref: model_pb2.ModelRef, inputs: Inputs) -> Exchange[Inputs]:
     """Read the images that a text names by its path; only the model tells them from texts."""
-    declared = yield from _look_up(known, ref)
+    declared = yield from _look_up(memory, ref)
     return with_files(inputs, declared)
 
 
 def _convert(
-    known: InputCache, ref: model_pb2.ModelRef, tensors: Iterable[tensor_pb2.Tensor]
+    memory: Memory, ref: model_pb2.ModelRef, tensors: Iterable[tensor_pb2.Tensor]
 ) -> Exchange[None]:
     """Convert tensors of numpy's default datatypes to those that the model declares."""
     chosen = [tensor for tensor in tensors if has_default_datatype(tensor)]
     if not chosen:
         return
-    declared = yield from _look_up(known, ref)
+    declared = yield from _look_up(memory, ref)
     for tensor in chosen:
         convert_to_declared(tensor, declared)
 
 
-def _look_up(known: InputCache, ref: model_pb2.ModelRef) -> Exchange[tuple[InputInfo, ...]]:
+def _look_up(memory: Memory, ref: model_pb2.ModelRef) -> Exchange[tuple[InputInfo, ...]]:
     """Return the inputs that a model declares; none if it cannot be described."""
     key = ref.SerializeToString(deterministic=True)
-    if key not in known:
+    if key not in memory.inputs:
         try:
             response = yield from _ask(_get_model(ref, _LOOK_UP_TIMEOUT_S, basic=True))
         except AdcaptumError:
@@ -279,8 +290,8 @@ def _look_up(known: InputCache, ref: model_pb2.ModelRef) -> Exchange[tuple[Input
         if not (described.versions and described.default.inputs):
             # It has not been read yet.
             return ()
-        known[key] = described.default.inputs
-    return known[key]
+        memory.inputs[key] = described.default.inputs
+    return memory.inputs[key]
 
 
 def _get_model(

@@ -1,6 +1,6 @@
 """Decoding of replies."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -191,22 +191,13 @@ def decode_prediction(response: explanation_service_pb2.PredictResponse) -> Pred
 
 def decode_explanations(response: explanation_service_pb2.ExplainResponse) -> Explanations:
     """Decode the answer to a request for explanations; its parts when they are read."""
-    inputs = _decode_tensors(response.inputs)
-    outputs = _decode_tensors(response.outputs)
-    decoder = ResultDecoder(response.features, inputs, outputs)
-    return Explanations(
-        model=decode_identity(response.model),
-        results=DecodedSequence(response.results, decoder.result),
-        inputs=inputs,
-        seed=response.seed,
-        timings=_decode_timings(response.timings),
-        request_id=response.request_id,
-        cache=_CACHE.get(response.cache, CacheStatus.UNKNOWN),
-        predictions=DecodedSequence(response.predictions, _decode_labels),
-        outputs=outputs,
-        warnings=tuple(response.warnings),
-        message=response,
-    )
+    return Explanations.received(response, _PARTS)
+
+
+def _decode_results(answer: Explanations) -> Sequence[MethodResult]:
+    message = answer.message
+    decoder = ResultDecoder(message.features, answer.inputs, answer.outputs)
+    return DecodedSequence(message.results, decoder.result)
 
 
 def _decode_failure(failure: explanation_pb2.Failure) -> Failure:
@@ -264,3 +255,17 @@ def _decode_timings(timings: explanation_pb2.Timings) -> Timings:
 
 def _decode_tensors(tensors: Iterable[tensor_pb2.Tensor]) -> Arrays:
     return {tensor.name: decode_tensor(tensor) for tensor in tensors}
+
+
+_PARTS: Final[Mapping[str, Callable[[Explanations], Any]]] = {
+    "model": lambda answer: decode_identity(answer.message.model),
+    "results": _decode_results,
+    "inputs": lambda answer: _decode_tensors(answer.message.inputs),
+    "seed": lambda answer: answer.message.seed,
+    "timings": lambda answer: _decode_timings(answer.message.timings),
+    "request_id": lambda answer: answer.message.request_id,
+    "cache": lambda answer: _CACHE.get(answer.message.cache, CacheStatus.UNKNOWN),
+    "predictions": lambda answer: DecodedSequence(answer.message.predictions, _decode_labels),
+    "outputs": lambda answer: _decode_tensors(answer.message.outputs),
+    "warnings": lambda answer: tuple(answer.message.warnings),
+}

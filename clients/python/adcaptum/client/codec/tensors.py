@@ -83,6 +83,11 @@ def decode_tensor(tensor: tensor_pb2.Tensor) -> npt.NDArray[Any]:
         ) from error
 
 
+def wire_dtype(datatype: str) -> np.dtype[Any] | None:
+    """Return numpy's type of a datatype's numbers on the wire; None if it has none."""
+    return _DTYPES.get(datatype)
+
+
 def _datatype_of(array: npt.NDArray[Any], name: str) -> str:
     dtype = array.dtype
     if (datatype := _DATATYPES.get(dtype)) is not None:

@@ -1,11 +1,11 @@
 """The answer to one request for explanations."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy.typing as npt
 
@@ -58,11 +58,36 @@ class Explanations:
     seed: int
     timings: Timings
     request_id: str
-    cache: CacheStatus = CacheStatus.UNKNOWN
-    predictions: Sequence[tuple[LabelScore, ...]] = ()
+    # No defaults of the class: reading a part that is not decoded yet must not find one.
+    cache: CacheStatus = field(default_factory=lambda: CacheStatus.UNKNOWN)
+    predictions: Sequence[tuple[LabelScore, ...]] = field(default_factory=tuple)
     outputs: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    message: Any = field(default=None, repr=False)
+    warnings: tuple[str, ...] = field(default_factory=tuple)
+    message: Any = None
+
+    @classmethod
+    def received(cls, message: Any, decoders: Mapping[str, Callable[[Any], Any]]) -> Self:
+        """Make the answer of a reply; an attribute is decoded when it is first read.
+
+        Args:
+            message: The reply.
+            decoders: For each attribute but `message` a function of this object.
+        """
+        made = cls.__new__(cls)
+        made.__dict__.update(message=message, _decoders=decoders)
+        return made
+
+    if not TYPE_CHECKING:  # else every name would be an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            decode = self.__dict__.get("_decoders", {}).get(name)
+            if decode is None:
+                raise AttributeError(f"Explanations have no {name!r}", name=name, obj=self)
+            value = self.__dict__[name] = decode(self)
+            return value
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @cached_property
     def explanations(self) -> tuple[Explanation, ...]:
