@@ -1,4 +1,4 @@
-"""Feature masks in Captum's forms: whole numbers of any dtype."""
+"""Feature masks in Captum's forms: whole numbers of any dtype; and Captum's helpers of them."""
 
 from __future__ import annotations
 
@@ -43,6 +43,45 @@ def like_values(masks: Tensors | None, values: tuple[Tensor, ...]) -> tuple[Tens
         m.detach().to(t.device).long().view(*(1,) * (t.dim() - m.dim()), *m.shape)
         for m, t in zip(each, values, strict=True)
     )
+
+
+def format_feature_mask(
+    feature_mask: Tensors | None, inputs: tuple[Tensor, ...], start_idx: int = 0
+) -> tuple[Tensor, ...]:
+    """Returns masks as a tuple; without any, those in which each element is a feature.
+
+    Args:
+        feature_mask: A mask, or one for each input; None: none.
+        inputs: The inputs, (examples, *features) each.
+        start_idx: The number of the first feature, where there are no masks.
+    """
+    if feature_mask is not None:
+        return feature_mask if isinstance(feature_mask, tuple) else (feature_mask,)
+    made = []
+    for t in inputs:
+        size = t[:1].numel()
+        ids = torch.arange(start_idx, start_idx + size, device=t.device)
+        made.append(ids.view(t[:1].shape))
+        start_idx += size
+    return tuple(made)
+
+
+def largest_feature(feature_mask: tuple[Tensor, ...]) -> int:
+    """Returns the largest number in masks that are not all empty."""
+    return max(int(m.max()) for m in feature_mask if m.numel())
+
+
+def fits(mask: Tensor, inp: Tensor) -> bool:
+    """Returns whether a mask broadcasts to an input without giving it another shape."""
+    if mask.dim() > inp.dim():
+        return False
+    lengths = zip(reversed(mask.shape), reversed(inp.shape), strict=False)
+    return all(m in {1, n} for m, n in lengths)
+
+
+def get_total_features_from_mask(feature_mask: tuple[Tensor, ...]) -> int:
+    """Returns the number of distinct features in masks."""
+    return len({number for mask in feature_mask for number in mask.unique().tolist()})
 
 
 def _whole(name: str, mask: object) -> Tensor:

@@ -15,6 +15,7 @@ from torch.nn.functional import cosine_similarity
 from adcaptum.attr.errors import InvalidInput
 from adcaptum.attr.facade.captum_call import CaptumCall
 from adcaptum.attr.facade.forms import Tensors
+from adcaptum.attr.facade.masks import format_feature_mask, whole_numbers
 
 Distance = Literal["cosine", "euclidean"]
 
@@ -101,25 +102,34 @@ def interpretable_masks(call: CaptumCall) -> tuple[tuple[Tensor, ...], int]:
 
     Numbers of the mask that no element has are features, too.
     """
-    explicand = call.explicand
-    if explicand.feature_mask is not None:
-        masks = explicand.feature_mask
-        low = min(int(m.min()) for m in masks if m.numel())
-        if low != 0:
-            warnings.warn(
-                f"the feature mask's smallest number is {low}: all are moved to start at 0",
-                stacklevel=4,
-            )
-        moved = tuple(m - low for m in masks)
-        return moved, 1 + max(int(m.max()) for m in moved if m.numel())
-    made = []
-    count = 0
-    for t in explicand.inputs:
-        size = t[0].numel()
-        ids = torch.arange(count, count + size, device=t.device)
-        made.append(ids.view(1, *t.shape[1:]))
-        count += size
-    return tuple(made), count
+    return _from_zero(call.explicand.feature_mask, call.explicand.inputs)
+
+
+def construct_feature_mask(
+    feature_mask: Tensors | None, formatted_inputs: tuple[Tensor, ...]
+) -> tuple[tuple[Tensor, ...], int]:
+    """Returns masks as a tuple, their numbers from 0, and the number of features.
+
+    Args:
+        feature_mask: A mask, or one for each input; None: each element is a feature.
+        formatted_inputs: The inputs, (examples, *features) each.
+    """
+    given = None if feature_mask is None else whole_numbers("feature_mask", feature_mask)
+    return _from_zero(given, formatted_inputs)
+
+
+def _from_zero(
+    feature_mask: tuple[Tensor, ...] | None, inputs: tuple[Tensor, ...]
+) -> tuple[tuple[Tensor, ...], int]:
+    masks = format_feature_mask(feature_mask, inputs)
+    low = min((int(m.min()) for m in masks if m.numel()), default=0)
+    if low != 0:
+        warnings.warn(
+            f"the feature mask's smallest number is {low}: all are moved to start at 0",
+            stacklevel=5,
+        )
+        masks = tuple(m - low for m in masks)
+    return masks, 1 + max((int(m.max()) for m in masks if m.numel()), default=-1)
 
 
 def _shown(sample: Tensor, t: Tensor, mask: Tensor, baseline: Tensor | float) -> Tensor:

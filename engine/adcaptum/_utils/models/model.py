@@ -1,0 +1,5 @@
+"""Captum's path of the protocol of interpretable models."""
+
+from adcaptum.attr.surrogates.linear_models import Model
+
+__all__ = ["Model"]

@@ -1,0 +1,1 @@
+"""Captum's private paths, as tutorials and notebooks import them."""
