@@ -58,16 +58,23 @@ class Served:
         latencies: Of every answer that came within the time, in seconds.
         seconds: That time.
         calls: How many answers came in all, before and after that time too.
+        elapsed: From the first request to the last answer of these, in seconds.
     """
 
     latencies: list[float]
     seconds: float
     calls: int
+    elapsed: float = 0.0
 
     @property
     def rate(self) -> float:
         """Answers per second."""
         return len(self.latencies) / self.seconds
+
+    @property
+    def overall_rate(self) -> float:
+        """Answers per second of all the time, for loads of which a round takes seconds."""
+        return self.calls / self.elapsed
 
     def quantile(self, q: float) -> float:
         """A quantile of the latencies, in seconds."""
@@ -81,6 +88,7 @@ def pooled(parts: Sequence[Served]) -> Served:
         [latency for part in parts for latency in part.latencies],
         sum(part.seconds for part in parts),
         sum(part.calls for part in parts),
+        sum(part.elapsed for part in parts),
     )
 
 
@@ -116,12 +124,13 @@ async def generate(load: Load) -> Served:
             if begin <= now <= end:
                 latencies.append(now - start)
 
+    first = perf_counter()
     try:
         await asyncio.gather(*map(client, count(), channels))
     finally:
         for channel in channels:
             await channel.close()
-    return Served(latencies, load.seconds, calls)
+    return Served(latencies, load.seconds, calls, perf_counter() - first)
 
 
 def _seed(seed: int) -> bytes:
