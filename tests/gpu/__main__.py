@@ -22,6 +22,7 @@ STEPS: Final = {
     "marked": 60,
     "precision": 75,
     "rates": 90,
+    "plans": 45,
     "registry": 60,
     "mixed": 60,
     "memory": 45,
