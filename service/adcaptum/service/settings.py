@@ -44,7 +44,8 @@ class Settings(BaseSettings):
     turn."""
 
     max_message_bytes: int = Field(default=64 << 20, ge=1 << 10, le=(1 << 31) - 1)
-    """The largest message that is received or sent."""
+    """The largest message that is received or sent. While messages come they are bounded by nothing
+    else: as many calls as `max_requests` allows may send one each. Lower it for strangers."""
 
     max_requests: int = Field(default=1024, ge=1)
     """The most requests in flight; more are refused."""
