@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import typer
-from prometheus_client import Histogram
+from prometheus_client import CollectorRegistry, Histogram
 from pydantic.fields import FieldInfo
 
 from adcaptum.service.cli.app import app
 from adcaptum.service.front.metrics import FrontMetrics
 from adcaptum.service.metrics import Metrics
+from adcaptum.service.protocols.oip.oip_metrics import OipMetrics
 from adcaptum.service.settings import Settings
 from docs.generators.markdown import markdown, table
 
@@ -90,12 +91,21 @@ def metrics_page() -> Iterator[str]:
     )
     yield ""
     yield from _table(Metrics())
+    yield "\n## Open Inference Protocol\n"
+    yield (
+        "Requests of [this protocol](../how-to/open-inference-protocol.md), which are among those "
+        "above, too. `model` is the name that the protocol uses, such as `cells:explain:saliency`. "
+        "Their sums are what ModelStatistics tells."
+    )
+    yield ""
+    yield from _table(OipMetrics(CollectorRegistry()))
     yield "\n## With workers\n"
     yield (
         "The `/metrics` of a front (`adcaptum serve --workers N`) has the metrics above with the "
         "label `worker`, and these of its own. Counters go on when a worker is replaced. Of "
         "several fronts (`--fronts K`) the first one has `/metrics`, with what all of them count: "
-        "`adcaptum_front_` series and `adcaptum_worker_requests` then have the label `front`. "
+        "`adcaptum_front_` and `adcaptum_oip_` series and `adcaptum_worker_requests` then have the "
+        "label `front`. "
         "`process_` series of the front itself begin with `adcaptum_front_process_`."
     )
     yield ""

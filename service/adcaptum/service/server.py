@@ -43,6 +43,7 @@ from adcaptum.service.processes.guest import Guest
 from adcaptum.service.processes.journal import Journal
 from adcaptum.service.processes.place import Place
 from adcaptum.service.processes.seat import Seat
+from adcaptum.service.protocols.oip.servicer import OipServicer
 from adcaptum.service.rpc import health, listening, status
 from adcaptum.service.rpc.frames.server import FrameServer
 from adcaptum.service.rpc.interceptors import Interceptor
@@ -195,6 +196,7 @@ class Server:
         calls = LocalCalls([self._interceptor], settings.max_message_bytes)
         repository = RepositoryServicer(self._catalogue, self._place)
         services.add(grpc_server, calls, servicer, repository, self._health)
+        self._add_protocols(calls, grpc_server)
         app = http.application(Exposition(self._metrics.registry), self.unready)
         try:
             http_server, addresses = self._listen(app, grpc_server)
@@ -237,6 +239,12 @@ class Server:
         if not whole:
             self._leave_threads()
         return self._failed
+
+    def _add_protocols(self, calls: LocalCalls, grpc_server: grpc.aio.Server) -> None:
+        """Adds services of other protocols, which a worker's front has."""
+        if self._seat is None:
+            oip = OipServicer(calls, self._metrics.registry, self.unready)
+            grpc_server.add_generic_rpc_handlers((oip.handlers(),))
 
     def _listen(
         self, app: Starlette, grpc_server: grpc.aio.Server

@@ -14,6 +14,7 @@ from adcaptum.service.front.quarantine import Quarantine
 from adcaptum.service.front.router import Router
 from adcaptum.service.front.servicer import FrontServicer, Restart
 from adcaptum.service.front.suspects import Suspects
+from adcaptum.service.protocols.oip.servicer import OipServicer
 from adcaptum.service.rpc import health, listening
 from adcaptum.service.rpc.interceptors import Interceptor
 from adcaptum.service.rpc.local.calls import LocalCalls
@@ -87,6 +88,8 @@ class Gate:
         self.calls = LocalCalls([self.interceptor], settings.max_message_bytes)
         for each in (self._server, self.calls):
             each.add_generic_rpc_handlers(servicer.handlers())
+        oip = OipServicer(self.calls, metrics.registry, self._unready)
+        self._server.add_generic_rpc_handlers((oip.handlers(),))
         health.register(self._health, self._server)
         reflection.enable_server_reflection(
             (health.SERVICE, health.REPOSITORY, health.HEALTH, reflection.SERVICE_NAME),
@@ -112,6 +115,11 @@ class Gate:
     def ready(self) -> bool:
         """True if a worker serves."""
         return any(slot.process is not None and slot.process.ready for slot in self._slots)
+
+    def _unready(self) -> str:
+        if self.interceptor.draining:
+            return "draining"
+        return "" if self.ready else "workers start"
 
     async def update(self) -> None:
         """Bring the health up to date with what stands behind the gate."""

@@ -18,12 +18,16 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from adcaptum.service.front.metrics import FRONT, WORKER_REQUESTS
+from adcaptum.service.protocols.oip.oip_metrics import OIP
 
 READ_SECONDS: Final = 2.0
 """The time between two readings of a worker's metrics."""
 
 ANSWER_SECONDS: Final = 5.0
 """The longest wait for a worker's metrics."""
+
+EVERYONES: Final = (FRONT, WORKER_REQUESTS, OIP)
+"""The begins of the names of metrics that each front has."""
 
 COUNTED: Final = frozenset({"counter", "histogram", "summary"})
 """The types of metrics whose samples add up over processes."""
@@ -180,7 +184,7 @@ class GatheredMetrics:
             return own + _written(by_worker)
         # What all fronts have, and what only this one has, because it has the workers.
         families = parsed(own.decode())
-        everyones = {name for name in families if name.startswith(FRONT) or name == WORKER_REQUESTS}
+        everyones = {name for name in families if name.startswith(EVERYONES)}
         shared = {name: family for name, family in families.items() if name in everyones}
         alone = {name: family for name, family in families.items() if name not in everyones}
         others = [

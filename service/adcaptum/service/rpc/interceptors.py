@@ -35,6 +35,9 @@ CALL: Final[ContextVar[Call]] = ContextVar("call")
 GONE: Final = Cancelled("the caller went away")
 SERVICES: Final = ("/adcaptum.v1.ExplanationService/", "/adcaptum.v1.RepositoryService/")
 
+TRANSLATED: Final = ("/inference.GRPCInferenceService/",)
+"""Services of other protocols: they call methods of ours, which are surrounded."""
+
 CLOSE_SECONDS: Final = 0.5
 """The time for the answers to calls that are left when a server stops."""
 
@@ -137,8 +140,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
             return known
         handler = await continuation(handler_call_details)
         # An unknown method has no handler, and must not be remembered: callers choose its name.
-        if handler is None:
-            return None
+        if handler is None or method.startswith(TRANSLATED):
+            return handler
         if method.startswith(SERVICES):
             wrapped = self.wrap(handler, method.rpartition("/")[2])
         else:

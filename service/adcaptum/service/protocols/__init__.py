@@ -1,0 +1,1 @@
+"""Protocols of other servers, translated into calls of this one's own services."""

@@ -1,0 +1,1 @@
+"""Values of the protocol, whatever form they come in."""

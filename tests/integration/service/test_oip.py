@@ -1,0 +1,313 @@
+"""The Open Inference Protocol on the server's port: what its clients see."""
+
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from adcaptum.service.protocols.oip import model_index
+from adcaptum.service.protocols.oip.wire.messages import SERVICE
+from adcaptum.v1 import explain_spec_pb2 as spec_pb2
+from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
+from tests.integration.service import asking
+from tests.integration.service.asking import cells, digits, index, method
+from tests.integration.service.oip_calls import (
+    OipClient,
+    Parameter,
+    arrays,
+    infer_request,
+    parameters,
+)
+
+
+@pytest.fixture(scope="module")
+def oip(channel: grpc.Channel) -> OipClient:
+    return OipClient(channel)
+
+
+def test_a_server_lives_serves_and_says_what_it_is(oip: OipClient) -> None:
+    assert oip.call("ServerLive").live
+    assert oip.call("ServerReady").ready
+    about = oip.call("ServerMetadata")
+    assert about.name == "adcaptum"
+    assert {"statistics", "model_configuration", "model_repository"} <= {*about.extensions}
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "ready"),
+    [
+        ("cells", "", True),
+        ("cells", "1", True),
+        ("cells", "@stable", True),
+        ("cells", "9", False),
+        ("cells:explain:saliency", "", True),
+        ("cells:explain:exact", "1", True),
+        ("cells:explain:nothing", "", False),
+        ("cells:explain:", "", False),
+        ("sells", "", False),
+    ],
+)
+def test_a_model_is_ready_if_it_answers(
+    oip: OipClient, name: str, version: str, *, ready: bool
+) -> None:
+    assert oip.call("ModelReady", name=name, version=version).ready is ready
+
+
+def test_metadata_have_inputs_outputs_and_facts(oip: OipClient) -> None:
+    about = oip.call("ModelMetadata", name="cells")
+    assert (about.name, [*about.versions], about.platform) == ("cells", ["1"], "adcaptum")
+    assert [(each.name, each.datatype, [*each.shape]) for each in about.inputs] == [
+        ("measurements", "FP32", [-1, 30])
+    ]
+    assert [(each.name, each.datatype, [*each.shape]) for each in about.outputs] == [
+        ("logits", "FP32", [-1, 2])
+    ]
+    assert about.properties["outputs.logits.labels"] == '["malignant", "benign"]'
+
+
+def test_configurations_have_batches_apart_and_say_who_answers_often(oip: OipClient) -> None:
+    plain = oip.call("ModelConfig", name="digits").config
+    assert (plain.name, plain.max_batch_size) == ("digits", 256)
+    assert [*plain.input[0].dims] == [1, 8, 8]
+    assert not plain.model_transaction_policy.decoupled
+    virtual = oip.call("ModelConfig", name="digits:explain:quick").config
+    assert virtual.model_transaction_policy.decoupled
+    assert [*virtual.output[0].dims] == [1, 8, 8]
+
+
+@pytest.mark.parametrize("typed", [False, True])
+def test_a_prediction_is_that_of_predict(
+    oip: OipClient, stub: ExplanationServiceStub, *, typed: bool
+) -> None:
+    rows = cells(3)
+    reply = oip.infer(infer_request("cells", rows, typed=typed, id="mine", model_version="1"))
+    assert (reply.model_name, reply.model_version, reply.id) == ("cells", "1", "mine")
+    expected = stub.Predict(asking.predict(rows))
+    assert_array_equal(arrays(reply)["logits"], asking.array(expected.outputs[0]))
+
+
+def test_every_listed_virtual_model_answers_as_its_metadata_say_and_as_explain_does(
+    oip: OipClient, stub: ExplanationServiceStub
+) -> None:
+    listed = [each.name for each in oip.call("RepositoryIndex", ready=True).models]
+    virtual = [name for name in listed if name.startswith("cells:explain:")]
+    assert len(virtual) > 20
+    rows = cells(2)
+    # The same bits each time, and none from a kept answer.
+    options: dict[str, Parameter] = {"deterministic": True, "cache": "bypass"}
+    same: dict[str, Any] = {"deterministic": True, "cache": asking.BYPASS}
+    for name in virtual:
+        outputs = arrays(oip.infer(infer_request(name, rows, parameters=options)))
+        about = oip.call("ModelMetadata", name=name)
+        assert [each.name for each in about.outputs] == [*outputs], name
+        for each in about.outputs:
+            shape = outputs[each.name].shape
+            assert len(shape) == len(each.shape), (name, each)
+            assert all(said in (-1, own) for said, own in zip(each.shape, shape, strict=True))
+        explained_by = name.rpartition(":")[2]
+        if explained_by in ("default", "quick", "exact"):
+            expected = stub.Explain(asking.explain(rows, preset=explained_by, **same))
+        else:
+            expected = stub.Explain(asking.explain(rows, method(explained_by), **same))
+        first = next(iter(outputs.values()))
+        assert_array_equal(first, asking.attributions(expected), err_msg=name)
+        found = asking.explanations(expected)
+        assert_array_equal(outputs["target.index"], [each.index[0] for each in found])
+        assert_array_equal(outputs["target.label"], [each.label for each in found])
+        sums = [each.output if each.HasField("output") else np.nan for each in found]
+        assert_array_equal(outputs["target.output"], sums)
+
+
+def test_what_needs_options_is_not_listed(oip: OipClient) -> None:
+    listed = {each.name for each in oip.call("RepositoryIndex").models}
+    # It needs a layer, a neuron, and fewer features.
+    for explained_by in ("grad_cam", "neuron_conductance", "shapley_interactions"):
+        assert f"cells:explain:{explained_by}" not in listed
+
+
+def test_options_are_those_of_a_question(oip: OipClient, stub: ExplanationServiceStub) -> None:
+    images = digits(2)
+    options: dict[str, Parameter] = {
+        "explain": "integrated_gradients", "n_steps": 7, "method": "riemann_middle", "target": 3,
+        "baseline": 0.25, "seed": 5, "datatype": "FP64", "channel_reduction": "sum",
+    }  # fmt: skip
+    reply = oip.infer(infer_request("digits", images, parameters=options))
+    spec: dict[str, Any] = {
+        "baselines": [spec_pb2.Baseline(constant=0.25)],
+        "seed": 5,
+        "output": spec_pb2.OutputOptions(
+            datatype="FP64", channel_reduction=spec_pb2.CHANNEL_REDUCTION_SUM
+        ),
+    }
+    asked = method("integrated_gradients", n_steps=7, method="riemann_middle")
+    expected = stub.Explain(asking.explain(images, asked, model="digits", target=index(3), **spec))
+    found = arrays(reply)["attributions.pixels"]
+    assert found.shape == (2, 8, 8)
+    assert_array_equal(found, asking.attributions(expected))
+    assert parameters(reply)["seed"] == 5
+
+
+def test_single_values_of_a_preset_are_replaced(oip: OipClient) -> None:
+    request = infer_request("cells:explain:quick", cells(), parameters={"max_rows": 5000})
+    reply = oip.infer(request)
+    # Its tolerance still holds.
+    assert parameters(reply)["stop_reason"] == "converged"
+    assert arrays(reply)["error.relative"][0] <= 0.1
+
+
+def test_several_targets_are_one_more_dimension(oip: OipClient) -> None:
+    request = infer_request("digits:explain:saliency", digits(3), parameters={"top_k": 2})
+    reply = oip.infer(request)
+    outputs = arrays(reply)
+    assert outputs["attributions.pixels"].shape == (3, 2, 1, 8, 8)
+    assert outputs["target.index"].shape == outputs["target.output"].shape == (3, 2)
+
+
+def test_outputs_come_as_they_are_asked_for(oip: OipClient, stub: ExplanationServiceStub) -> None:
+    rows = cells(2)
+    wanted = ("target.label", "prediction.logits", "standard_errors.measurements")
+    request = infer_request("cells:explain:expected_gradients", rows, outputs=wanted)
+    outputs = arrays(oip.infer(request))
+    assert tuple(outputs) == wanted
+    expected = stub.Explain(
+        asking.explain(
+            rows,
+            method("expected_gradients"),
+            output=spec_pb2.OutputOptions(return_outputs=True),
+        )
+    )
+    assert_array_equal(outputs["prediction.logits"], asking.array(expected.outputs[0]))
+    errors = [
+        asking.array(each.attributions[0].standard_errors) for each in asking.explanations(expected)
+    ]
+    assert_array_equal(outputs["standard_errors.measurements"], errors)
+    with pytest.raises(grpc.RpcError, match=r"outputs\[0\].name: the model has no output 'logit'"):
+        oip.infer(infer_request("cells", rows, outputs=("logit",)))
+
+
+def test_a_layer_is_explained_where_it_is_named(oip: OipClient) -> None:
+    options: dict[str, Parameter] = {"explain": "grad_cam", "layer": "features"}
+    outputs = arrays(oip.infer(infer_request("digits", digits(2), parameters=options)))
+    assert outputs["layer_attributions"].shape[:2] == (2, 1)
+
+
+def test_a_stream_tells_what_is_known_on_the_way_and_marks_the_last_reply(
+    oip: OipClient, stub: ExplanationServiceStub
+) -> None:
+    rows = cells()
+    options: dict[str, Parameter] = {
+        "cache": "bypass",
+        "deterministic": True,
+        "n_samples": 1000,
+        "triton_enable_empty_final_response": True,
+    }
+    name = "cells:explain:shapley_value_sampling"
+    first = infer_request(name, rows, id="first", parameters=options)
+    replies = oip.stream(first, infer_request("cells", rows, id="second"))
+    answers = [each.infer_response for each in replies]
+    assert not any(each.error_message for each in replies)
+    final = [parameters(each)["triton_final_response"] for each in answers]
+    assert final == [False] * (len(final) - 2) + [True, True]
+    assert len(final) > 2
+    assert [each.id for each in answers] == ["first"] * (len(final) - 1) + ["second"]
+    errors = [arrays(each)["error.standard_error"][0] for each in answers[:-1]]
+    assert errors[-1] < errors[0]
+    expected = stub.Explain(
+        asking.explain(
+            rows,
+            method("shapley_value_sampling", n_samples=1000),
+            deterministic=True,
+            cache=asking.BYPASS,
+        )
+    )
+    found = arrays(answers[-2])["attributions.measurements"]
+    assert_array_equal(found, asking.attributions(expected))
+
+
+def test_a_stream_goes_on_after_an_error(oip: OipClient) -> None:
+    rows = cells()
+    replies = oip.stream(
+        infer_request("cells:explain:nothing", rows, id="wrong"),
+        b"\xff\xff",
+        infer_request("cells", rows, id="right"),
+    )
+    assert (
+        "[request id: wrong] There is no model 'cells:explain:nothing'" in replies[0].error_message
+    )
+    assert replies[0].infer_response.id == "wrong"
+    assert "its bytes are not a message" in replies[1].error_message
+    assert replies[2].infer_response.id == "right"
+    assert not replies[2].error_message
+
+
+def test_statistics_count_each_virtual_model_apart(oip: OipClient) -> None:
+    name = "cells:explain:feature_ablation"
+
+    def statistics() -> Any:
+        (own,) = oip.call("ModelStatistics", name=name).model_stats
+        return own
+
+    before = statistics()
+    for seed in range(3):
+        request = infer_request(name, cells(2, seed), parameters={"cache": "bypass"})
+        oip.infer(request)
+    oip.infer(infer_request(name, cells(2, 0)))
+    oip.infer(infer_request(name, cells(2, 0)))
+    with pytest.raises(grpc.RpcError):
+        oip.infer(infer_request(name, cells(2), parameters={"target": 99}))
+    after = statistics()
+    assert after.inference_count - before.inference_count == 10
+    assert after.last_inference > before.last_inference
+    now, then = after.inference_stats, before.inference_stats
+    assert now.success.count - then.success.count == 5
+    assert now.fail.count - then.fail.count == 1
+    assert now.cache_hit.count - then.cache_hit.count == 1
+    assert now.compute_infer.count - then.compute_infer.count == 4
+    assert now.compute_infer.ns > then.compute_infer.ns
+    assert now.success.ns - then.success.ns >= now.compute_infer.ns - then.compute_infer.ns
+    with pytest.raises(grpc.RpcError) as unknown:
+        oip.call("ModelStatistics", name="sells")
+    assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_errors_have_the_protocols_fields_the_id_and_our_details(oip: OipClient) -> None:
+    request = infer_request("cells", cells() * np.float32("nan"), id="mine")
+    with pytest.raises(grpc.RpcError) as refused:
+        oip.infer(request)
+    error: Any = refused.value
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details().startswith("[request id: mine] raw_input_contents[0]: nan at element 0")
+    details = asking.details(error)
+    assert details["BadRequest"].field_violations[0].field == "raw_input_contents[0]"
+    assert details["ErrorInfo"].reason == "FIELD_INVALID"
+    assert details["RequestInfo"].request_id == "mine"
+    assert {each.key: each.value for each in error.trailing_metadata()}["x-request-id"] == "mine"
+
+
+def test_what_the_server_lacks_says_so(oip: OipClient, channel: grpc.Channel) -> None:
+    oip.call("SystemSharedMemoryUnregister")
+    oip.call("CudaSharedMemoryUnregister", name="all")
+    for name in ("TraceSetting", "LogSettings", "SystemSharedMemoryRegister"):
+        refusing: Any = channel.unary_unary(f"/{SERVICE}/{name}")
+        with pytest.raises(grpc.RpcError, match=f"{name}: ") as refused:
+            refusing(b"", timeout=20)
+        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    request = infer_request("cells", cells())
+    request.ClearField("raw_input_contents")
+    request.inputs[0].parameters["shared_memory_region"].string_param = "mine"
+    with pytest.raises(grpc.RpcError, match="shares no memory with clients"):
+        oip.infer(request)
+
+
+def test_a_timeout_is_a_deadline(oip: OipClient) -> None:
+    options: dict[str, Parameter] = {"timeout": 20_000, "n_samples": 100_000, "on_deadline": "fail"}
+    request = infer_request("cells:explain:lime", cells(), parameters=options)
+    with pytest.raises(grpc.RpcError) as late:
+        oip.infer(request)
+    assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_states_of_the_list_are_the_protocols() -> None:
+    assert {*model_index.STATES.values()} <= {"READY", "LOADING", "UNAVAILABLE"}
