@@ -13,6 +13,9 @@ MEANINGS: Final[Mapping[str, str]] = {
     "INVALID_ARGUMENT": "The request is wrong. Change it.",
     "NOT_FOUND": "The request is addressed to something that does not exist.",
     "FAILED_PRECONDITION": "The model cannot answer it, however often it is asked.",
+    "UNAUTHENTICATED": "The server has to know who calls. Send a valid API key or token.",
+    "PERMISSION_DENIED": "The credentials are valid, but not for this. Ask the operator for the "
+    "role.",
     "UNAVAILABLE": "The server or the model does not serve at the moment. Try again after "
     "`RetryInfo.retry_delay`; the Python client does.",
     "RESOURCE_EXHAUSTED": "There is no room at the moment. Try again after "
@@ -27,6 +30,8 @@ DETAILS: Final[Mapping[str, str]] = {
     "INVALID_ARGUMENT": "`BadRequest`: path of the field, the value, what is allowed",
     "NOT_FOUND": "`ResourceInfo`; metadata `nearest`: names that look like it",
     "FAILED_PRECONDITION": "`PreconditionFailure`: the reason and the model",
+    "UNAUTHENTICATED": "",
+    "PERMISSION_DENIED": "metadata `role`, and `model` where the call is about one",
     "UNAVAILABLE": "`RetryInfo`",
     "RESOURCE_EXHAUSTED": "`RetryInfo`; metadata `limit`: the limit that is reached; with QUOTA "
     "also `QuotaFailure`",
@@ -63,13 +68,20 @@ CAUSES: Final[Mapping[Reason, str]] = {
     Reason.WORKER_LOST: "The worker process of the request ended, and none could take over.",
     Reason.REQUEST_QUARANTINED: "The request ended two worker processes, or equals one that did.",
     Reason.MODEL_QUARANTINED: "The model ended worker processes repeatedly; reload or restart.",
-    Reason.ADMIN_REFUSED: "The server's setting `admin_calls` is off, or it has no workers to "
-    "replace.",
+    Reason.ADMIN_REFUSED: "The server has neither credentials nor the setting `admin_calls`, or no "
+    "workers to replace.",
+    Reason.CREDENTIALS_MISSING: "The call has no metadata `authorization`, nor a certificate that "
+    "the server knows.",
+    Reason.CREDENTIALS_INVALID: "The key or the token is unknown, wrong, expired or not for this "
+    "server; the answer does not say which of these, the server's metrics do.",
+    Reason.ROLE_MISSING: "The caller lacks the role that the call needs, for this model or for "
+    "all.",
     Reason.MODEL_STUCK: "A batch of the model has not returned for `stuck_seconds`.",
     Reason.DRAINING: "The server stops, and takes no more requests.",
     Reason.QUEUE_FULL: "All callers together have as many requests, rows or bytes in flight as the "
     "server takes.",
-    Reason.QUOTA: "This caller has as many requests, rows or bytes in flight as one may have.",
+    Reason.QUOTA: "This caller has as many requests, rows or bytes in flight as one may have, or "
+    "has used its seconds of the device.",
     Reason.DEADLINE_TOO_SHORT: "No answer is possible in time; the request is refused at once.",
     Reason.DEADLINE_PASSED: "The deadline came before the answer.",
     Reason.CANCELLED: "The caller cancelled the call.",

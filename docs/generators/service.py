@@ -15,6 +15,7 @@ from adcaptum.service.cli.app import app
 from adcaptum.service.front.metrics import FrontMetrics
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.protocols.oip.oip_metrics import OipMetrics
+from adcaptum.service.security.metrics import SecurityMetrics
 from adcaptum.service.settings import Settings
 from docs.generators.markdown import markdown, table
 
@@ -99,13 +100,17 @@ def metrics_page() -> Iterator[str]:
     )
     yield ""
     yield from _table(OipMetrics(CollectorRegistry()))
+    yield "\n## Security\n"
+    yield "Of whoever lets calls in: the server, or each front."
+    yield ""
+    yield from _table(SecurityMetrics(CollectorRegistry()))
     yield "\n## With workers\n"
     yield (
         "The `/metrics` of a front (`adcaptum serve --workers N`) has the metrics above with the "
         "label `worker`, and these of its own. Counters go on when a worker is replaced. Of "
         "several fronts (`--fronts K`) the first one has `/metrics`, with what all of them count: "
-        "`adcaptum_front_` and `adcaptum_oip_` series and `adcaptum_worker_requests` then have the "
-        "label `front`. "
+        "series that begin with `adcaptum_front_`, `adcaptum_oip_`, `adcaptum_security_` or "
+        "`adcaptum_worker_requests` then have the label `front`. "
         "`process_` series of the front itself begin with `adcaptum_front_process_`."
     )
     yield ""
@@ -135,7 +140,7 @@ def commands_page() -> Iterator[str]:
     yield ""
     yield "`pip install 'adcaptum[cli]'` brings `adcaptum`; `adcaptum serve` needs `[service]`."
     root: Any = typer.main.get_command(app)
-    for name, command in sorted(root.commands.items()):
+    for name, command in sorted(_commands(root)):
         yield f"\n## adcaptum {name}\n"
         yield markdown(inspect.cleandoc(command.help or ""))
         yield ""
@@ -144,6 +149,15 @@ def commands_page() -> Iterator[str]:
         yield from table(
             ("option", ""), ((_spelt(spelt), text) for spelt, text in filter(None, records))
         )
+
+
+def _commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the commands of a group and of the groups in it, with their names."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{before}{name} ")
+        else:
+            yield before + name, command
 
 
 def _spelt(option: str) -> str:

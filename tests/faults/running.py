@@ -26,19 +26,20 @@ MOST_BYTES = 6 << 30
 
 @contextmanager
 def running(
-    *options: str, workers: int = 2, models: Sequence[str] = ("good", "bad")
+    *options: str, workers: int | None = 2, models: Sequence[str] = ("good", "bad")
 ) -> Iterator[Server]:
     """Gives a server; it must end well.
 
     Args:
         options: Further settings.
-        workers: The number of its workers.
+        workers: The number of its workers; None: one process does everything.
         models: The names of its models.
     """
     with tempfile.TemporaryDirectory() as folder:
         repository.write(Path(folder), models)
         command = [sys.executable, "-m", "adcaptum.service", "--repository", folder]
-        command += ["--port", "0", "--http_port", "0", "--workers", str(workers), *options]
+        command += ["--port", "0", "--http_port", "0", *options]
+        command += [] if workers is None else ["--workers", str(workers)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         # No model that allocates for ever takes the machine with it; workers inherit the limit.

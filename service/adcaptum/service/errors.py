@@ -1,9 +1,10 @@
 """Errors of requests, independent of any protocol.
 
-A request meets these in order: `Unavailable` and `ModelFailed` (draining, loading), `NotFound`,
-`InvalidRequest` and `TooBusy` (all at admission), `DeadlineExceeded`, `ModelRaised` and `Cancelled`
-(any time after that). Any other exception is a fault of the server. `answers/codes.py` holds the
-one table from reasons to status codes.
+A request meets these in order: `Unauthenticated` and `PermissionDenied` (before it is decoded),
+`Unavailable` and `ModelFailed` (draining, loading), `NotFound`, `InvalidRequest` and `TooBusy` (all
+at admission), `DeadlineExceeded`, `ModelRaised` and `Cancelled` (any time after that). Any other
+exception is a fault of the server. `answers/codes.py` holds the one table from reasons to status
+codes.
 """
 
 import enum
@@ -40,6 +41,9 @@ class Reason(enum.StrEnum):
     REQUEST_QUARANTINED = "REQUEST_QUARANTINED"
     MODEL_QUARANTINED = "MODEL_QUARANTINED"
     ADMIN_REFUSED = "ADMIN_REFUSED"
+    CREDENTIALS_MISSING = "CREDENTIALS_MISSING"
+    CREDENTIALS_INVALID = "CREDENTIALS_INVALID"
+    ROLE_MISSING = "ROLE_MISSING"
     QUEUE_FULL = "QUEUE_FULL"
     QUOTA = "QUOTA"
     DEADLINE_TOO_SHORT = "DEADLINE_TOO_SHORT"
@@ -171,6 +175,35 @@ class AdminRefused(FailedPrecondition):
     """The server answers no administrative calls, or not this one."""
 
     reason = Reason.ADMIN_REFUSED
+
+
+class Unauthenticated(ServiceError):
+    """The caller shows no credentials, or none that are good; which part is wrong is not said."""
+
+    def __init__(self, *, is_missing: bool) -> None:
+        if is_missing:
+            text = "Credentials are required: metadata `authorization: Bearer KEY_OR_TOKEN`."
+        else:
+            text = "The credentials are not valid."
+        ServiceError.__init__(self, text)
+        self.reason = Reason.CREDENTIALS_MISSING if is_missing else Reason.CREDENTIALS_INVALID
+
+
+class PermissionDenied(ServiceError):
+    """The caller's credentials are good, but do not allow the call.
+
+    Attributes:
+        role: The role that they lack.
+        model: The model for which they lack it; empty: the call is about no single one.
+    """
+
+    reason = Reason.ROLE_MISSING
+
+    def __init__(self, *, role: str, model: str = "") -> None:
+        of = f" for model {shortened(model)}" if model else ""
+        ServiceError.__init__(self, f"These credentials do not have the role {role}{of}.")
+        self.role = role
+        self.model = model[:200]
 
 
 class TooBusy(ServiceError):

@@ -12,16 +12,15 @@ from time import monotonic
 from typing import Final
 
 import grpc
-import torch
 import uvloop
 from prometheus_client import disable_created_metrics
 from starlette.applications import Starlette
 
-from adcaptum.engine.execution.devices.determinism import WORKSPACE, WORKSPACE_VALUE
 from adcaptum.engine.execution.devices.device_errors import is_lasting
 from adcaptum.engine.scheduling.limits import Limits
 from adcaptum.service import logs
 from adcaptum.service.device import allocator
+from adcaptum.service.device.choice import usable
 from adcaptum.service.handlers.explainer import Explainer
 from adcaptum.service.handlers.joint.joint_explainer import JointExplainer
 from adcaptum.service.handlers.joint.joint_predictor import JointPredictor
@@ -38,7 +37,7 @@ from adcaptum.service.models.cores import Threads
 from adcaptum.service.models.declaration import DeclarationError
 from adcaptum.service.models.repository import stored_models
 from adcaptum.service.placement import alone
-from adcaptum.service.processes.exits import CANNOT_START, DEVICE_LOST
+from adcaptum.service.processes.exits import CANNOT_START, DEVICE_LOST, CannotStart
 from adcaptum.service.processes.guest import Guest
 from adcaptum.service.processes.journal import Journal
 from adcaptum.service.processes.place import Place
@@ -47,7 +46,6 @@ from adcaptum.service.protocols.oip.servicer import OipServicer
 from adcaptum.service.rpc import health, listening, status
 from adcaptum.service.rpc.frames.server import FrameServer
 from adcaptum.service.rpc.interceptors import Interceptor
-from adcaptum.service.rpc.listening import CannotStart
 from adcaptum.service.rpc.local import services
 from adcaptum.service.rpc.local.calls import LocalCalls
 from adcaptum.service.rpc.repository_servicer import RepositoryServicer
@@ -55,6 +53,7 @@ from adcaptum.service.rpc.servicers import ExplanationServicer
 from adcaptum.service.rpc.web import http
 from adcaptum.service.rpc.web.exposition import Exposition
 from adcaptum.service.runtime.dispatcher import RETRY_SECONDS, Dispatcher
+from adcaptum.service.security.access import Access
 from adcaptum.service.settings import Settings
 from adcaptum.service.termination import Departure, Ending, Termination, thread_places
 
@@ -112,6 +111,7 @@ class Server:
 
         Raises:
             DeclarationError: The repository is not a folder.
+            CannotStart: The settings of security cannot be used.
         """
         self._settings = settings
         self._seat = seat
@@ -119,6 +119,8 @@ class Server:
         # Under a supervisor these are the supervisor's events.
         self._event = "{}" if seat is None else "worker {}"
         self._metrics = Metrics()
+        # A worker's calls come from its front, which has asked who makes them.
+        self._access = Access(settings, self._metrics.registry if seat is None else None)
         names = stored_models.names(settings.repository)
         if not names:
             hint = "each model is a folder with a model.toml, in the repository"
@@ -140,6 +142,7 @@ class Server:
             status.TABLE,
             reports_costs=seat is not None,
             max_bytes=settings.max_queue_bytes,
+            guard=self._access.guard,
         )
         self._ended = asyncio.Event()
         self._termination: Ending = (
@@ -155,7 +158,7 @@ class Server:
         settings, loop = self._settings, asyncio.get_running_loop()
         executor = ThreadPoolExecutor(thread_name_prefix="aside")
         loop.set_default_executor(executor)
-        device = _usable(settings.device)
+        device = usable(settings.device)
         journal = None if self._seat is None else Journal(self._seat.journal)
         engines = self._engines = Dispatcher(
             loop,
@@ -170,32 +173,20 @@ class Server:
             ),
             journal=journal,
         )
-        cache = ResponseCache(settings.cache_bytes, settings.cache_entries, self._metrics)
-        metrics = RequestMetrics(self._metrics)
         reader = RequestReader(
             settings.max_image_pixels, settings.max_queue_bytes, engines.retry_seconds
-        )
-        predictor = Predictor(
-            self._catalogue, engines, metrics, reader, JointPredictor(engines, metrics)
-        )
-        explainer = Explainer(
-            self._catalogue,
-            engines,
-            metrics,
-            cache,
-            SharedComputations(),
-            reader,
-            JointExplainer(engines, metrics, cache),
         )
         grpc_server = grpc.aio.server(
             interceptors=[self._interceptor],
             options=listening.options(settings),
             maximum_concurrent_rpcs=listening.most_calls(settings),
         )
-        servicer = ExplanationServicer(self._catalogue, predictor, explainer, self._place)
+        servicer = self._servicer(engines, reader)
         calls = LocalCalls([self._interceptor], settings.max_message_bytes)
         repository = RepositoryServicer(self._catalogue, self._place)
-        services.add(grpc_server, calls, servicer, repository, self._health)
+        services.add(
+            grpc_server, calls, servicer, repository, self._health, reflects=settings.reflection
+        )
         self._add_protocols(calls, grpc_server)
         app = http.application(Exposition(self._metrics.registry), self.unready)
         try:
@@ -210,6 +201,7 @@ class Server:
         await self._health.set_server(serving=False)
         await grpc_server.start()
         http_server.start()
+        self._access.start()
         frames = await self._take_frames(servicer)
         loader = ModelLoader(
             settings,
@@ -239,6 +231,24 @@ class Server:
         if not whole:
             self._leave_threads()
         return self._failed
+
+    def _servicer(self, engines: Dispatcher, reader: RequestReader) -> ExplanationServicer:
+        """Builds what answers predictions and explanations."""
+        settings, metrics = self._settings, RequestMetrics(self._metrics)
+        cache = ResponseCache(settings.cache_bytes, settings.cache_entries, self._metrics)
+        predictor = Predictor(
+            self._catalogue, engines, metrics, reader, JointPredictor(engines, metrics)
+        )
+        explainer = Explainer(
+            self._catalogue,
+            engines,
+            metrics,
+            cache,
+            SharedComputations(),
+            reader,
+            JointExplainer(engines, metrics, cache),
+        )
+        return ExplanationServicer(self._catalogue, predictor, explainer, self._place)
 
     def _add_protocols(self, calls: LocalCalls, grpc_server: grpc.aio.Server) -> None:
         """Adds services of other protocols, which a worker's front has."""
@@ -348,6 +358,7 @@ class Server:
         self._log("draining", in_flight=self._interceptor.in_flight)
         # After a failure of the engine nothing would answer them.
         await self._interceptor.drain(0.0 if self._failed else self._settings.drain_seconds)
+        self._access.stop()
 
     def _crashed(self, error: BaseException) -> None:
         if self._seat is not None and is_lasting(error):
@@ -357,24 +368,6 @@ class Server:
             os._exit(DEVICE_LOST)
         self._failed = True
         self._termination.begin()
-
-
-def _usable(name: str) -> torch.device:
-    """Returns a device on which a tensor can be made.
-
-    Raises:
-        CannotStart: PyTorch does not know it, or cannot use it here.
-    """
-    try:
-        device = torch.device(name)
-        if device.type == "cuda":
-            # For deterministic requests; cuBLAS reads it when it is first used.
-            os.environ.setdefault(WORKSPACE, WORKSPACE_VALUE)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise CannotStart(f"device {name!r} cannot be used: {reason}") from error
-    return device
 
 
 async def _shut_down(executor: ThreadPoolExecutor) -> bool:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -26,6 +26,24 @@ class Settings(BaseSettings):
 
     http_port: int = Field(default=8501, ge=0, le=65535)
     """The port of metrics and probes; 0 picks a free one."""
+
+    insecure: bool = False
+    """True: listen on an address that other machines reach though there are no credentials:
+    whoever reaches the port may do everything. The server starts there with this or with
+    credentials only."""
+
+    credentials: Path | None = None
+    """The file of the callers: API keys, tokens, certificates, with roles and quotas. It is read
+    again when it changes."""
+
+    api_keys: SecretStr | None = None
+    """Lines of API keys as the table `[keys]` of that file has them, beside those of the file."""
+
+    open_metrics: bool = False
+    """True: `/metrics` is shown to everybody, not to callers with the role metrics only."""
+
+    reflection: bool = True
+    """True: callers with a role may ask for the services and their messages (gRPC reflection)."""
 
     device: str = "cpu"
     """The device that models run on, as PyTorch names it. Several, separated by commas, or `cuda`
@@ -129,6 +147,11 @@ class Settings(BaseSettings):
 
     uvloop: bool = True
     """True: run on uvloop instead of asyncio's event loop."""
+
+    @property
+    def has_credentials(self) -> bool:
+        """True if callers have to show who they are."""
+        return self.credentials is not None or self.api_keys is not None
 
     @property
     def factory_packages(self) -> tuple[str, ...]:

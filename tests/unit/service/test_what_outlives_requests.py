@@ -26,6 +26,7 @@ LABELS = "names of models, methods and codes that exist, never a caller's words"
 QUESTIONS = "one entry a question: those kept, MOST_BYTES of questions.py, and those under way"
 THREADS = "the threads of this process: 2 and 16 that replace stuck ones, at most 66 in all"
 FRONTS = "the front processes: the operator's number, at most 64"
+CREDENTIALS = "the file of credentials: MOST_BYTES of credentials.py"
 WORKERS = "the worker processes: the operator's number, at most 64"
 REVIEWED = MappingProxyType(
     {
@@ -114,6 +115,20 @@ REVIEWED = MappingProxyType(
         "rpc.frames.client.FrameClient._waiting": UNDER_WAY,
         "rpc.frames.server.FrameConnection._tasks": UNDER_WAY,
         "rpc.frames.server.FrameServer._connections": FRONTS,
+        "security.access.Access._tasks": "one",
+        "security.credentials.TokenRules.roles": CREDENTIALS,
+        "security.credentials._File.certificates": CREDENTIALS,
+        "security.credentials._File.keys": CREDENTIALS,
+        "security.failures.Failures._left": "MOST_HOSTS numbers",
+        "security.failures.Failures._untold": "one entry a reason, of which there are a dozen",
+        "security.identity.Grants.patterns": CREDENTIALS,
+        "security.metrics.SecurityMetrics.denied": LABELS,
+        "security.metrics.SecurityMetrics.failures": LABELS,
+        "security.metrics.SecurityMetrics.loads": LABELS,
+        "security.metrics.SecurityMetrics.over_quota": LABELS,
+        "security.quotas.Quotas._accounts": "MOST_CALLERS numbers by names of 128 bytes at most",
+        "security.tokens.key_sets.AddressKeySet.keys": "MOST_KEYS, of MOST_BYTES",
+        "security.tokens.token_checks.Tokens._kept": "MOST_KEPT grants of MOST_TOKEN bytes at most",
         "supervisor.views.WorkerView.bodies": "requests under way, in all max_queue_bytes",
         "supervisor.worker_link.WorkerLink._calls": "the methods of the services",
         "placement.plan._Room.models": MODELS,

@@ -54,6 +54,7 @@ class AsyncClient:
         client_certificates: bytes | None = None,
         max_attempts: int = DEFAULT_MAX_ATTEMPTS,
         compression: Compression | None = None,
+        token: str | None = None,
         metadata: Mapping[str, str] | None = None,
         channel: grpc.aio.Channel | None = None,
     ) -> None:
@@ -69,17 +70,24 @@ class AsyncClient:
             max_attempts: Total number of attempts of a call while the server is unavailable,
                 from 1 (no retry) to 5.
             compression: Compression of messages: gzip, deflate, or None.
-            metadata: Sent with every call, such as an authorization.
+            token: API key or JSON web token that says who the client is.
+            metadata: Sent with every call.
             channel: An open channel to use instead; it then determines address, TLS, attempts and
                 compression.
         """
         connection = Connection(
-            tls, root_certificates, client_key, client_certificates, max_attempts, compression
+            tls,
+            root_certificates,
+            client_key,
+            client_certificates,
+            max_attempts,
+            compression,
+            token,
         )
         self._channel = _open(address, connection) if channel is None else channel
         self._stub = Services(self._channel)
         self._timeout_s = timeout
-        self._metadata = tuple((metadata or {}).items())
+        self._metadata = (*connection.metadata, *(metadata or {}).items())
         self._memory = Memory(templates=channel is None)
 
     async def predict(

@@ -1,7 +1,8 @@
 """Channel settings: encryption, retries, compression, keepalive."""
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import grpc
@@ -16,6 +17,7 @@ _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 # gRPC servers close connections that are pinged more than once in five minutes while idle.
 _KEEPALIVE_MS = 5 * 60 * 1000
 _KEEPALIVE_TIMEOUT_MS = 20 * 1000
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 _COMPRESSIONS = {
     None: grpc.Compression.NoCompression,
     "gzip": grpc.Compression.Gzip,
@@ -36,20 +38,25 @@ class Connection:
             retry) to 5. The delay before the second attempt is 0.1 s and doubles with each further
             one, up to 2 s, with jitter.
         compression: Compression of messages: gzip, deflate, or None.
+        token: API key or JSON web token that says who the client is.
     """
 
     tls: bool = False
     root_certificates: bytes | None = None
-    client_key: bytes | None = None
+    client_key: bytes | None = field(default=None, repr=False)
     client_certificates: bytes | None = None
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     compression: Compression | None = None
+    token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_attempts <= 5:
             raise ValueError(f"max_attempts is {self.max_attempts}, must be from 1 to 5")
         if (self.client_key is None) != (self.client_certificates is None):
             raise ValueError("client_key and client_certificates belong together")
+        if self.token is not None and not _TOKEN.fullmatch(self.token):
+            # Without the token: errors are printed and logged.
+            raise ValueError("token must be visible ASCII characters, without spaces")
         if self.compression not in _COMPRESSIONS:
             raise ValueError(f"compression is {self.compression!r}, must be 'gzip' or 'deflate'")
 
@@ -63,6 +70,11 @@ class Connection:
             private_key=self.client_key,
             certificate_chain=self.client_certificates,
         )
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The metadata of every call."""
+        return () if self.token is None else (("authorization", f"Bearer {self.token}"),)
 
     @property
     def grpc_compression(self) -> grpc.Compression:

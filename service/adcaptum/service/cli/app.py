@@ -14,9 +14,8 @@ from rich.console import Console
 
 from adcaptum.client import ExplainOptions
 from adcaptum.client.codec.protojson import to_json
-from adcaptum.client.connection import DEFAULT_ADDRESS
 from adcaptum.client.drawing.terminal import render_explanations, render_labels, render_prediction
-from adcaptum.service.cli import options
+from adcaptum.service.cli import keys, options
 from adcaptum.service.cli.inputs import InputOptions
 from adcaptum.service.cli.json_errors import JsonErrors
 from adcaptum.service.cli.listing import model_view, models_table, show, workers_table
@@ -24,7 +23,8 @@ from adcaptum.service.cli.making import commands as making
 from adcaptum.service.cli.methods import method_view, methods_view
 from adcaptum.service.cli.progress import follow
 from adcaptum.service.cli.question import QuestionOptions
-from adcaptum.service.cli.serve import run_server
+from adcaptum.service.cli.serve import serve
+from adcaptum.service.cli.server_options import ServerOptions, asks_server
 from adcaptum.service.cli.session import connected
 from adcaptum.service.nearest import did_you_mean
 
@@ -56,57 +56,12 @@ def main(
     """Predictions of models and their explanations."""
 
 
-@app.command()
-def serve(
-    repository: Annotated[Path | None, typer.Argument(help="The folder of models.")] = None,
-    *,
-    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="gRPC; 0 picks a free one.")] = None,
-    http_port: Annotated[int | None, typer.Option(help="Metrics and health; 0 picks one.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1 or several: cuda:0,cuda:1.")
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Worker processes under a front; by default one for each device."),
-    ] = None,
-    fronts: Annotated[
-        int | None, typer.Option(help="Front processes on the one port, before the workers.")
-    ] = None,
-    target_batch_seconds: Annotated[
-        float | None, typer.Option(help="The longest that a batch keeps a prediction waiting.")
-    ] = None,
-    allowed_packages: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,NAME",
-            help="Packages from which models' factories may come, beside their own code folders.",
-        ),
-    ] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
-) -> None:
-    """Serve a folder of models.
-
-    Options that are absent are read from the environment (ADCAPTUM_REPOSITORY, ADCAPTUM_PORT, ...).
-    A model repository is as trusted as code: its models' code runs in the server.
-    """
-    run_server(
-        {
-            "repository": repository,
-            "host": host,
-            "port": port,
-            "http_port": http_port,
-            "device": device,
-            "workers": workers,
-            "fronts": fronts,
-            "target_batch_seconds": target_batch_seconds,
-            "allowed_packages": allowed_packages,
-            "log_level": log_level,
-        }
-    )
+app.command()(serve)
+app.add_typer(keys.app, name="keys")
 
 
 @app.command()
+@asks_server
 def predict(
     model: options.ModelName,
     *,
@@ -122,13 +77,11 @@ def predict(
     alias: options.Alias = None,
     timeout: options.Timeout = None,
     as_json: options.AsJson = False,
-    address: options.Address = DEFAULT_ADDRESS,
-    tls: options.Tls = False,
-    ca: options.RootCertificates = None,
+    server: ServerOptions,
 ) -> None:
     """Print a model's prediction."""
     chosen = InputOptions(text or [], image or [], values or [], csv, npy)
-    with connected(address, tls=tls, ca=ca, as_json=as_json) as client:
+    with connected(server, as_json=as_json) as client:
         result = client.predict(
             model,
             chosen.read(lambda: client.model(model, version=version, alias=alias)),
@@ -144,6 +97,7 @@ def predict(
 
 
 @app.command()
+@asks_server
 def explain(
     model: options.ModelName,
     *,
@@ -256,9 +210,7 @@ def explain(
     ] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Show the progress.")] = False,
     as_json: options.AsJson = False,
-    address: options.Address = DEFAULT_ADDRESS,
-    tls: options.Tls = False,
-    ca: options.RootCertificates = None,
+    server: ServerOptions,
 ) -> None:
     """Print the contribution of each part of an input to a model's output."""
     chosen = InputOptions(text or [], image or [], values or [], csv, npy)
@@ -284,7 +236,7 @@ def explain(
         # Drawings show the image, or the features' values.
         drawn=png is not None or not as_json,
     )
-    with connected(address, tls=tls, ca=ca, as_json=as_json) as client:
+    with connected(server, as_json=as_json) as client:
         if png is not None:
             # Fails without matplotlib, before anything is computed.
             importlib.import_module("adcaptum.client.drawing.png")
@@ -316,15 +268,15 @@ def explain(
 
 
 @app.command()
+@asks_server
 def models(
     name: Annotated[str | None, typer.Argument(help="Only this one, with its layers.")] = None,
+    *,
     as_json: options.AsJson = False,
-    address: options.Address = DEFAULT_ADDRESS,
-    tls: options.Tls = False,
-    ca: options.RootCertificates = None,
+    server: ServerOptions,
 ) -> None:
     """List the models with their versions and presets, or describe one."""
-    with connected(address, tls=tls, ca=ca, as_json=as_json) as client:
+    with connected(server, as_json=as_json) as client:
         if name is not None:
             described = client.model(name)
             if as_json:
@@ -340,6 +292,7 @@ def models(
 
 
 @app.command()
+@asks_server
 def methods(
     model: Annotated[
         str | None, typer.Argument(help="Also print which of them this model can run.")
@@ -349,12 +302,10 @@ def methods(
         str | None, typer.Option(metavar="NAME", help="Only this method, in full.")
     ] = None,
     as_json: options.AsJson = False,
-    address: options.Address = DEFAULT_ADDRESS,
-    tls: options.Tls = False,
-    ca: options.RootCertificates = None,
+    server: ServerOptions,
 ) -> None:
     """List the attribution methods and their parameters."""
-    with connected(address, tls=tls, ca=ca, as_json=as_json) as client:
+    with connected(server, as_json=as_json) as client:
         listed = client.methods(model)
     if about is not None:
         names = [each.name for each in listed]
@@ -371,16 +322,15 @@ def methods(
 
 
 @app.command()
+@asks_server
 def workers(
     *,
     restart: options.Restart = False,
     as_json: options.AsJson = False,
-    address: options.Address = DEFAULT_ADDRESS,
-    tls: options.Tls = False,
-    ca: options.RootCertificates = None,
+    server: ServerOptions,
 ) -> None:
     """List the worker processes with their devices and models."""
-    with connected(address, tls=tls, ca=ca, as_json=as_json) as client:
+    with connected(server, as_json=as_json) as client:
         listed = client.restart_workers() if restart else client.workers()
     if as_json:
         _print_json({"workers": [dataclasses.asdict(each) for each in listed]})

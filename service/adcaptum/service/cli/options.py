@@ -5,16 +5,6 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-Address: TypeAlias = Annotated[
-    str, typer.Option(envvar="ADCAPTUM_ADDRESS", metavar="HOST:PORT", help="The server.")
-]
-Tls: TypeAlias = Annotated[bool, typer.Option("--tls", help="Encrypt the connection.")]
-RootCertificates: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--ca", metavar="FILE", help="PEM file of certificates to trust; encrypts the connection."
-    ),
-]
 Timeout: TypeAlias = Annotated[
     float | None, typer.Option(min=0.001, metavar="SECONDS", help="Seconds that the call may take.")
 ]

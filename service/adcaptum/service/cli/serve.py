@@ -1,9 +1,72 @@
-"""The start of the server, with the errors that can be found before torch is imported."""
+"""The command serve, with the errors that can be found before torch is imported."""
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 import typer
+
+
+def serve(
+    repository: Annotated[Path | None, typer.Argument(help="The folder of models.")] = None,
+    *,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    insecure: Annotated[
+        bool | None,
+        typer.Option("--insecure", help="Listen where others reach it, without credentials."),
+    ] = None,
+    credentials: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Who may call, and do what: see keys new.")
+    ] = None,
+    no_reflection: Annotated[
+        bool, typer.Option("--no-reflection", help="Do not describe services by gRPC reflection.")
+    ] = False,
+    port: Annotated[int | None, typer.Option(help="gRPC; 0 picks a free one.")] = None,
+    http_port: Annotated[int | None, typer.Option(help="Metrics and health; 0 picks one.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1 or several: cuda:0,cuda:1.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Worker processes under a front; by default one for each device."),
+    ] = None,
+    fronts: Annotated[
+        int | None, typer.Option(help="Front processes on the one port, before the workers.")
+    ] = None,
+    target_batch_seconds: Annotated[
+        float | None, typer.Option(help="The longest that a batch keeps a prediction waiting.")
+    ] = None,
+    allowed_packages: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="Packages from which models' factories may come, beside their own code folders.",
+        ),
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+) -> None:
+    """Serve a folder of models.
+
+    Options that are absent are read from the environment (ADCAPTUM_REPOSITORY, ADCAPTUM_PORT, ...).
+    A model repository is as trusted as code: its models' code runs in the server.
+    """
+    run_server(
+        {
+            "repository": repository,
+            "host": host,
+            "insecure": insecure,
+            "credentials": credentials,
+            "reflection": False if no_reflection else None,
+            "port": port,
+            "http_port": http_port,
+            "device": device,
+            "workers": workers,
+            "fronts": fronts,
+            "target_batch_seconds": target_batch_seconds,
+            "allowed_packages": allowed_packages,
+            "log_level": log_level,
+        }
+    )
 
 
 def run_server(options: dict[str, Path | str | int | float | None]) -> None:

@@ -11,33 +11,43 @@ from rich.text import Text
 
 from adcaptum.client import AdcaptumError, Client, Internal, Unavailable
 from adcaptum.service.cli.json_errors import print_call_error
+from adcaptum.service.cli.server_options import ServerOptions
 
 
 @contextlib.contextmanager
-def connected(
-    address: str, *, tls: bool = False, ca: Path | None = None, as_json: bool = False
-) -> Iterator[Client]:
+def connected(server: ServerOptions, *, as_json: bool = False) -> Iterator[Client]:
     """Give a client; an error inside becomes one line on standard error and exit code 1.
 
     Args:
-        address: The server's address.
-        tls: Whether to encrypt the connection.
-        ca: A PEM file of certificates to trust.
+        server: The server.
         as_json: Whether the line is JSON.
 
     Raises:
+        typer.BadParameter: The options do not fit together.
         typer.Exit: Something went wrong and was printed.
     """
+    if (server.cert is None) != (server.key is None):
+        raise typer.BadParameter("--cert and --key belong together")
     try:
-        certificates = ca.read_bytes() if ca is not None else None
-        with Client(address, tls=tls, root_certificates=certificates) as client:
+        with Client(
+            server.address,
+            tls=server.tls,
+            root_certificates=_content(server.ca),
+            client_key=_content(server.key),
+            client_certificates=_content(server.cert),
+            token=server.api_key,
+        ) as client:
             yield client
     except (AdcaptumError, ImportError, OSError) as error:
         if as_json:
             print_call_error(error)
         else:
-            _print(_words(error, address))
+            _print(_words(error, server.address))
         raise typer.Exit(1) from error
+
+
+def _content(path: Path | None) -> bytes | None:
+    return None if path is None else path.read_bytes()
 
 
 def _words(error: Exception, address: str) -> str:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 import grpc
-from grpc_reflection.v1alpha import reflection
 
 from adcaptum.service import logs
 from adcaptum.service.front.error_table import TABLE
@@ -18,6 +17,7 @@ from adcaptum.service.protocols.oip.servicer import OipServicer
 from adcaptum.service.rpc import health, listening
 from adcaptum.service.rpc.interceptors import Interceptor
 from adcaptum.service.rpc.local.calls import LocalCalls
+from adcaptum.service.security.access import Access
 from adcaptum.service.settings import Settings
 from adcaptum.service.supervisor.views import SlotView
 
@@ -45,6 +45,7 @@ class Gate:
         quarantine: Quarantine,
         suspects: Suspects,
         restart: Restart,
+        access: Access,
         front: str = "0",
     ) -> None:
         """Prepares it; `start` lets calls in.
@@ -58,8 +59,10 @@ class Gate:
             quarantine: The requests that are refused.
             suspects: The turn of requests with a strike.
             restart: Replaces workers.
+            access: Who may call.
             front: The id of the front.
         """
+        self._access = access
         self.models: set[str] = set()
         self.interceptor = Interceptor(
             metrics,
@@ -68,6 +71,7 @@ class Gate:
             lambda: RETRY_SECONDS,
             TABLE,
             max_bytes=settings.max_queue_bytes,
+            guard=access.guard,
         )
         self._settings = settings
         self._slots = slots
@@ -76,7 +80,7 @@ class Gate:
         self._shown: dict[str, bool] = {}
         router = Router(slots, settings.worker_wait_seconds, is_suspect)
         forwarder = Forwarder(router, quarantine, quarantined, metrics, suspects)
-        allowed = restart if settings.admin_calls else None
+        allowed = restart if settings.admin_calls or settings.has_credentials else None
         servicer = FrontServicer(
             forwarder, slots, quarantined, allowed, front if settings.fronts > 1 else ""
         )
@@ -90,11 +94,7 @@ class Gate:
             each.add_generic_rpc_handlers(servicer.handlers())
         oip = OipServicer(self.calls, metrics.registry, self._unready)
         self._server.add_generic_rpc_handlers((oip.handlers(),))
-        health.register(self._health, self._server)
-        reflection.enable_server_reflection(
-            (health.SERVICE, health.REPOSITORY, health.HEALTH, reflection.SERVICE_NAME),
-            self._server,
-        )
+        health.register(self._health, self._server, reflects=settings.reflection)
 
     def listen(self) -> int:
         """Opens the port; returns its number.
@@ -109,6 +109,7 @@ class Gate:
     async def start(self) -> None:
         """Lets calls in."""
         await self._health.set_server(serving=False)
+        self._access.start()
         await self._server.start()
 
     @property
@@ -146,5 +147,6 @@ class Gate:
     async def stop(self, grace: float | None = None) -> None:
         """Closes the port and its connections."""
         await self._server.stop(grace=grace)
+        self._access.stop()
         # Handlers that were cancelled end in the next pass.
         await asyncio.sleep(0)

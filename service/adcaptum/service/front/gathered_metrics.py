@@ -19,6 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from adcaptum.service.front.metrics import FRONT, WORKER_REQUESTS
 from adcaptum.service.protocols.oip.oip_metrics import OIP
+from adcaptum.service.security.metrics import SECURITY
 
 READ_SECONDS: Final = 2.0
 """The time between two readings of a worker's metrics."""
@@ -26,8 +27,8 @@ READ_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 5.0
 """The longest wait for a worker's metrics."""
 
-EVERYONES: Final = (FRONT, WORKER_REQUESTS, OIP)
-"""The begins of the names of metrics that each front has."""
+EVERYONES: Final = (FRONT, WORKER_REQUESTS, OIP, SECURITY)
+"""The beginnings of the names of metrics that every front has."""
 
 COUNTED: Final = frozenset({"counter", "histogram", "summary"})
 """The types of metrics whose samples add up over processes."""

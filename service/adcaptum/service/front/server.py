@@ -19,10 +19,11 @@ from adcaptum.service.front.gathered_metrics import GatheredMetrics
 from adcaptum.service.front.metrics import FrontMetrics
 from adcaptum.service.front.quarantine import Quarantine
 from adcaptum.service.front.suspects import Suspects
+from adcaptum.service.processes.exits import CannotStart
 from adcaptum.service.processes.facts import resident_bytes
 from adcaptum.service.rpc import listening
-from adcaptum.service.rpc.listening import CannotStart
 from adcaptum.service.rpc.web import http
+from adcaptum.service.security.access import Access
 from adcaptum.service.settings import Settings
 from adcaptum.service.supervisor.death import Death
 from adcaptum.service.supervisor.restarts import Restarts
@@ -46,8 +47,8 @@ def run(settings: Settings, devices: list[str]) -> None:
     """
     logs.configure(settings.log_level)
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    main = Front(settings, devices).serve()
     try:
+        main = Front(settings, devices).serve()
         failed = uvloop.run(main) if settings.uvloop else asyncio.run(main)
     except CannotStart as error:
         logs.logger().error("cannot start", error=str(error))
@@ -63,6 +64,7 @@ class Front:
         self._settings = settings
         self._devices = devices
         self._metrics = FrontMetrics()
+        self._access = Access(settings, self._metrics.registry)
         self._metrics.expect(map(str, range(len(devices))), settings.worker_memory_bytes)
         self._ready = False
         self._begin = monotonic()
@@ -87,6 +89,7 @@ class Front:
             quarantine=quarantine,
             suspects=Suspects(supervisor.folder / TURN if settings.fronts > 1 else None),
             restart=self._restarts.restart,
+            access=self._access,
         )
         metrics = GatheredMetrics(self._metrics.registry, supervisor.slots, followers.slots)
         try:

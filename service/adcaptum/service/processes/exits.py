@@ -1,4 +1,4 @@
-"""The exit statuses of worker processes with a meaning for their supervisor."""
+"""Ends of processes: errors of a start, and exit statuses with a meaning for a supervisor."""
 
 from typing import Final
 
@@ -7,3 +7,7 @@ CANNOT_START: Final = 78
 
 DEVICE_LOST: Final = 79
 """Its device is of no use to the process any more."""
+
+
+class CannotStart(Exception):
+    """A port, an address, a device, or a setting of security cannot be used; the text says why."""

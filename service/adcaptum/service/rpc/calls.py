@@ -22,13 +22,16 @@ IDS: Final = RequestIds()
 """The ids of requests that bring none."""
 
 
-def call_of(context: Context, arrival: float, nbytes: int = 0) -> Call:
+def call_of(
+    context: Context, arrival: float, nbytes: int = 0, known_caller: str | None = None
+) -> Call:
     """Returns the facts about the call that is being served.
 
     Args:
         context: The call.
         arrival: When it arrived, on the monotonic clock.
         nbytes: The size of its request.
+        known_caller: The caller by its credentials; None: as the call itself says.
     """
     # None without a deadline, whatever the stubs say.
     remaining = cast("float | None", context.time_remaining())
@@ -43,7 +46,7 @@ def call_of(context: Context, arrival: float, nbytes: int = 0) -> Call:
         request_id or IDS.next(),
         arrival,
         None if remaining is None else monotonic() + remaining,
-        caller or host_of(context.peer()),
+        (caller or host_of(context.peer())) if known_caller is None else known_caller,
         nbytes,
     )
 

@@ -16,6 +16,7 @@ from adcaptum.service.errors import (
     FailedPrecondition,
     InvalidRequest,
     NotFound,
+    PermissionDenied,
     Reason,
     ServiceError,
     TooBusy,
@@ -103,6 +104,8 @@ def _metadata(error: ServiceError | None) -> dict[str, str]:
         return {"needed_seconds": f"{error.needed_s:.3g}"}
     if isinstance(error, TooBusy):
         return {"limit": error.limit}
+    if isinstance(error, PermissionDenied):
+        return {"role": error.role, **({"model": error.model} if error.model else {})}
     if isinstance(error, NotFound) and error.nearest:
         return {"nearest": bounded(", ".join(error.nearest))}
     return {}

@@ -4,6 +4,7 @@ from typing import Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
 from adcaptum.service.rpc.messages import Context
 
@@ -59,6 +60,9 @@ def _status(serving: bool) -> int:
     return int(states.SERVING if serving else states.NOT_SERVING)
 
 
-def register(own: Health, server: grpc.aio.Server) -> None:
-    """Adds the health service to a server."""
+def register(own: Health, server: grpc.aio.Server, *, reflects: bool = True) -> None:
+    """Adds the health service to a server, and the reflection of all if `reflects`."""
     health_pb2_grpc.add_HealthServicer_to_server(own.servicer, server)
+    if reflects:
+        services = (SERVICE, REPOSITORY, HEALTH, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(services, server)

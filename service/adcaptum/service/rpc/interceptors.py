@@ -6,13 +6,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
 from dataclasses import replace
-from functools import partial
 from math import inf
 from time import monotonic
-from typing import Any, Final, NoReturn, Protocol, TypeAlias, cast
+from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import grpc
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Gauge, Histogram
 
 from adcaptum.service import logs
 from adcaptum.service.errors import (
@@ -20,13 +19,16 @@ from adcaptum.service.errors import (
     Reason,
     TooBusy,
     TooLate,
+    Unauthenticated,
     Unavailable,
 )
 from adcaptum.service.handlers.call import Call
-from adcaptum.service.rpc import first_bytes
-from adcaptum.service.rpc.calls import COST_KEY, ID_KEY, MOST_ID, call_of, check_metadata
+from adcaptum.service.rpc.calls import COST_KEY, ID_KEY, MOST_ID, call_of, check_metadata, host_of
+from adcaptum.service.rpc.entrance.call_metrics import CallMetrics
+from adcaptum.service.rpc.entrance.guarding import Guard, Visitor, shown, visitor_of
+from adcaptum.service.rpc.entrance.reading import Decode, ModelOf, reading_of
 from adcaptum.service.rpc.error_answers import DETAILS_KEY, ErrorTable
-from adcaptum.service.rpc.messages import Context, MessageReader, RequestWaits, writer
+from adcaptum.service.rpc.messages import Context, RequestWaits, writer
 from adcaptum.service.rpc.other_services import Handler, OtherServices
 
 CALL: Final[ContextVar[Call]] = ContextVar("call")
@@ -51,27 +53,6 @@ MaybeHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 Unary = Callable[[Any, Context], Awaitable[Any]]
 Streaming = Callable[[Any, Context], AsyncGenerator[Any, None]]
 Serving = Callable[[Any, Context], Any]
-Decode = Callable[[bytes], Any]
-ModelOf = Callable[[Any], str]
-
-
-class CallMetrics(Protocol):
-    """The metrics of calls.
-
-    Attributes:
-        request_seconds: The time of calls, by model, rpc and code.
-        in_flight: The calls that are being served, by rpc.
-        rejected: The calls that were refused, by rpc and reason.
-    """
-
-    @property
-    def request_seconds(self) -> Histogram: ...
-
-    @property
-    def in_flight(self) -> Gauge: ...
-
-    @property
-    def rejected(self) -> Counter: ...
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
@@ -95,6 +76,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         *,
         reports_costs: bool = False,
         max_bytes: float = inf,
+        guard: Guard | None = None,
     ) -> None:
         """Prepares it.
 
@@ -106,7 +88,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
             errors: What callers are told of errors.
             reports_costs: Whether callers are told what their answers took: they are fronts.
             max_bytes: The most bytes that the requests of calls in flight have.
+            guard: Says who may call; None: everybody.
         """
+        self._guard = guard
         self._retry_seconds = retry_seconds
         self.draining = False
         self.in_flight = 0
@@ -115,7 +99,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         # By request id, of the calls that are being served.
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._waits = RequestWaits()
-        self._others = OtherServices(self._waits, retry_seconds, self._refuse)
+        self._others = OtherServices(self._waits, retry_seconds, self._refuse, guard)
         self._idle = asyncio.Event()
         self._metrics = metrics
         self._models = models
@@ -143,44 +127,50 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if handler is None or method.startswith(TRANSLATED):
             return handler
         if method.startswith(SERVICES):
-            wrapped = self.wrap(handler, method.rpartition("/")[2])
+            wrapped = self.wrap(handler, method.removeprefix("/"))
         else:
             wrapped = self._others.wrap(handler, method.removeprefix("/"))
         self._handlers[method] = wrapped
         return wrapped
 
-    def wrap(self, handler: Handler, rpc: str) -> Handler:
+    def wrap(self, handler: Handler, method: str) -> Handler:
         """Returns a method's handler, surrounded.
 
         Args:
             handler: The method's own.
-            rpc: Its name.
+            method: Its service and its name.
         """
+        rpc = method.rpartition("/")[2]
         # `response_streaming` decides which method a handler has; the stubs do not show it. The
         # wrapped handler takes a stream, because only such a handler reads the request itself.
         if handler.response_streaming:
             stream = self._stream(
-                cast("Streaming", handler.unary_stream), rpc, *_reading(handler, rpc)
+                cast("Streaming", handler.unary_stream), method, *reading_of(handler, rpc)
             )
             return grpc.stream_stream_rpc_method_handler(stream, None, writer(handler))
-        unary = self._unary(cast("Unary", handler.unary_unary), rpc, *_reading(handler, rpc))
+        unary = self._unary(cast("Unary", handler.unary_unary), method, *reading_of(handler, rpc))
         return grpc.stream_unary_rpc_method_handler(unary, None, writer(handler))
 
-    def _unary(self, answer_once: Unary, rpc: str, decode: Decode, model_of: ModelOf) -> Serving:
+    def _unary(self, answer_once: Unary, method: str, decode: Decode, model_of: ModelOf) -> Serving:
         """Returns a method that answers once, surrounded."""
+        rpc = method.rpartition("/")[2]
         gauge = self._metrics.in_flight.labels(rpc)
 
         async def unary(_: Any, context: Context) -> Any:
             arrival, request = monotonic(), None
             call: Call | None = None
+            visitor: Visitor | None = None
             error: Exception | None = None
             try:
+                visitor = await visitor_of(self._guard, method, context)
                 raw = await self._waits.received(context)
-                call = self._enter(gauge, call_of(context, arrival, len(raw)))
+                call = self._enter(gauge, self._call(context, arrival, visitor, len(raw)))
                 self._admit(rpc, call, context)
+                if visitor is not None:
+                    visitor.authorise(raw)
                 request = decode(raw)
                 del raw
-                return await answer_once(request, context)
+                return shown(visitor, await answer_once(request, context))
             except asyncio.CancelledError:
                 error = self._cancelled()
                 if error is GONE:
@@ -188,26 +178,31 @@ class Interceptor(grpc.aio.ServerInterceptor):
             except Exception as raised:  # noqa: BLE001  # every error is answered, below
                 error = raised
             finally:
-                call = self._leave(gauge, call, context) or call_of(context, arrival)
+                call = self._leave(gauge, call, context, visitor) or self._call(context, arrival)
                 self._observe(rpc, "" if request is None else model_of(request), call, error)
             return await self._abort(context, call, error)
 
         return unary
 
     def _stream(
-        self, answer_often: Streaming, rpc: str, decode: Decode, model_of: ModelOf
+        self, answer_often: Streaming, method: str, decode: Decode, model_of: ModelOf
     ) -> Serving:
         """Returns a method that answers with a stream, surrounded."""
+        rpc = method.rpartition("/")[2]
         gauge = self._metrics.in_flight.labels(rpc)
 
         async def stream(_: Any, context: Context) -> AsyncIterator[Any]:
             arrival, request = monotonic(), None
             call: Call | None = None
+            visitor: Visitor | None = None
             error: Exception | None = None
             try:
+                visitor = await visitor_of(self._guard, method, context)
                 raw = await self._waits.received(context)
-                call = self._enter(gauge, call_of(context, arrival, len(raw)))
+                call = self._enter(gauge, self._call(context, arrival, visitor, len(raw)))
                 self._admit(rpc, call, context)
+                if visitor is not None:
+                    visitor.authorise(raw)
                 request = decode(raw)
                 del raw
                 async with aclosing(answer_often(request, context)) as messages:
@@ -226,7 +221,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             except Exception as raised:  # noqa: BLE001  # every error is answered, below
                 error = raised
             finally:
-                call = self._leave(gauge, call, context) or call_of(context, arrival)
+                call = self._leave(gauge, call, context, visitor) or self._call(context, arrival)
                 self._observe(rpc, "" if request is None else model_of(request), call, error)
             if error is not None:
                 await self._abort(context, call, error)
@@ -285,10 +280,24 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self._tasks[call.id] = task
         return call
 
-    def _leave(self, gauge: Gauge, call: Call | None, context: Context) -> Call | None:
+    def _call(
+        self, context: Context, arrival: float, visitor: Visitor | None = None, nbytes: int = 0
+    ) -> Call:
+        """Returns the facts about the call that is being served."""
+        if self._guard is None:
+            return call_of(context, arrival, nbytes)
+        # Its `x-caller-id` counts only if the guard says so.
+        caller = host_of(context.peer()) if visitor is None else visitor.caller
+        return call_of(context, arrival, nbytes, caller)
+
+    def _leave(
+        self, gauge: Gauge, call: Call | None, context: Context, visitor: Visitor | None
+    ) -> Call | None:
         """Counts a call that has entered as ended; returns it."""
         if call is None:
             return None
+        if visitor is not None:
+            visitor.leave(call.spent.seconds)
         if self._reports_costs:
             cost = f"{call.spent.seconds:.6g}"
             context.set_trailing_metadata(((ID_KEY, call.id), (COST_KEY, cost)))
@@ -342,7 +351,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if error is None:
             self._log.debug("request", rpc=rpc, model=model, code="OK", seconds=seconds)
             return
-        if self._errors.is_logged(error):
+        # A flood of calls without credentials must not be one of lines: the guard tells of them.
+        if self._errors.is_logged(error) or isinstance(error, Unauthenticated):
             return
         code, reason = self._errors.code(error).name, str(self._errors.reason(error))
         of_error = {"code": code, "reason": reason}
@@ -366,19 +376,3 @@ class Interceptor(grpc.aio.ServerInterceptor):
             answer.message,
             ((ID_KEY, call.id), (DETAILS_KEY, answer.details)),
         )
-
-
-def _reading(handler: Handler, rpc: str) -> tuple[Decode, ModelOf]:
-    """Returns functions that read a method's requests, and the names of their models.
-
-    A method without a deserialiser takes the bytes of its requests.
-    """
-    if handler.request_deserializer is None:
-        return bytes, partial(first_bytes.model_name, streamed=rpc == "ExplainStream")
-    reader = MessageReader.of(handler.request_deserializer)
-    fields = reader.kind.DESCRIPTOR.fields_by_name
-    if "explain" in fields:
-        return reader.decode, lambda request: str(request.explain.model.name)
-    if "model" in fields:
-        return reader.decode, lambda request: str(request.model.name)
-    return reader.decode, lambda _: ""

@@ -3,6 +3,7 @@
 import socket
 from typing import Final
 
+from adcaptum.service.processes.exits import CannotStart
 from adcaptum.service.rpc.other_services import MOST_OTHERS
 from adcaptum.service.settings import Settings
 
@@ -14,10 +15,6 @@ SILENCE_SECONDS: Final = 30
 
 PING_SECONDS: Final = 20
 """The time in which it has to answer; then its connection is closed."""
-
-
-class CannotStart(Exception):
-    """A port, the address or the device cannot be used."""
 
 
 def most_streams(settings: Settings) -> int:

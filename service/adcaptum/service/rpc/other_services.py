@@ -9,6 +9,7 @@ import grpc
 from adcaptum.service.errors import TooBusy
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.rpc.calls import call_of, check_metadata
+from adcaptum.service.rpc.entrance.guarding import Guard, Visitor, visitor_of
 from adcaptum.service.rpc.messages import Context, MessageReader, RequestWaits
 
 MOST_OTHERS: Final = 256
@@ -28,6 +29,7 @@ class OtherServices:
         waits: RequestWaits,
         retry_seconds: Callable[[], float],
         refuse: Callable[[Context, str, Call, Exception], Awaitable[NoReturn]],
+        guard: Guard | None = None,
     ) -> None:
         """Prepares the frame.
 
@@ -35,7 +37,9 @@ class OtherServices:
             waits: The calls whose requests have not come yet.
             retry_seconds: Returns after how many seconds a refused call should be tried again.
             refuse: Answers a call with its error.
+            guard: Says who may call; None: everybody.
         """
+        self._guard = guard
         self._waits = waits
         self._retry_seconds = retry_seconds
         self._refuse = refuse
@@ -54,19 +58,25 @@ class OtherServices:
             handler.unary_unary or handler.unary_stream or handler.stream_stream,
         )
 
-        async def requests(context: Context) -> AsyncIterator[Any]:
+        def decoded(raw: bytes, visitor: Visitor | None) -> Any:
+            if visitor is not None:
+                visitor.authorise(raw)
+            return reader.decode(raw)
+
+        async def requests(context: Context, visitor: Visitor | None) -> AsyncIterator[Any]:
             while isinstance(raw := await context.read(), bytes):
-                yield reader.decode(raw)
+                yield decoded(raw, visitor)
 
         async def answer(_: Any, context: Context) -> Any:
             call = call_of(context, monotonic())
             self._under_way += 1
             try:
                 self._admit(context)
+                visitor = await visitor_of(self._guard, rpc, context)
                 if handler.request_streaming:
-                    request = requests(context)
+                    request = requests(context, visitor)
                 else:
-                    request = reader.decode(await self._waits.received(context))
+                    request = decoded(await self._waits.received(context), visitor)
                 answered = behaviour(request, context)
                 if not hasattr(answered, "__aiter__"):
                     return await answered

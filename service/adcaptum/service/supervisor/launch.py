@@ -36,6 +36,9 @@ def worker_settings(settings: Settings, device: str, workers: int) -> Settings:
         "stuck_seconds": STUCK_TIMES * settings.stuck_seconds,
         # Models that load late are the front's to wait for.
         "host": "127.0.0.1",
+        # Fronts ask who calls; nobody else reaches the sockets of workers.
+        "credentials": None,
+        "api_keys": None,
     }
     if device == "cpu":
         # Workers share the cores: each computes in one thread.
@@ -75,6 +78,13 @@ def command(settings: Settings, seat: Seat) -> list[str]:
 def seat_as_told(seat: Seat) -> dict[str, object]:
     """Returns the place of a worker process as JSON can have it."""
     return {**asdict(seat), **{name: str(getattr(seat, name)) for name in PATHS}}
+
+
+def front_environment(settings: Settings) -> dict[str, str]:
+    """Returns the environment of a further front: it has what its command line must not show."""
+    if settings.api_keys is None:
+        return environment()
+    return {**environment(), "ADCAPTUM_API_KEYS": settings.api_keys.get_secret_value()}
 
 
 def environment() -> dict[str, str]:

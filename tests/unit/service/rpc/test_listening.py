@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from adcaptum.service.processes.exits import CannotStart
 from adcaptum.service.rpc import listening
-from adcaptum.service.rpc.listening import CannotStart
 from adcaptum.service.settings import Settings
 
 

@@ -20,10 +20,11 @@ from adcaptum.service.front.gate import Gate
 from adcaptum.service.front.metrics import FrontMetrics
 from adcaptum.service.front.quarantine import Quarantine
 from adcaptum.service.front.suspects import Suspects
+from adcaptum.service.processes.exits import CannotStart
 from adcaptum.service.rpc import listening
-from adcaptum.service.rpc.listening import CannotStart
 from adcaptum.service.rpc.web import http
 from adcaptum.service.rpc.web.exposition import Exposition
+from adcaptum.service.security.access import Access
 from adcaptum.service.settings import Settings
 from adcaptum.service.supervisor.views import SlotView
 
@@ -52,8 +53,8 @@ def run(settings: Settings, front: str, folder: Path, http_socket: Path) -> None
     """
     logs.configure(settings.log_level, front=front)
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    main = Follower(settings, front, folder, http_socket).serve()
     try:
+        main = Follower(settings, front, folder, http_socket).serve()
         uvloop.run(main) if settings.uvloop else asyncio.run(main)
     except CannotStart as error:
         logs.logger().error("front cannot start", error=str(error))
@@ -69,6 +70,7 @@ class Follower:
         self._folder = folder
         self._http_socket = http_socket
         self._metrics = FrontMetrics()
+        self._access = Access(settings, self._metrics.registry)
         self._ended = asyncio.Event()
 
     async def serve(self) -> None:
@@ -99,6 +101,7 @@ class Follower:
             suspects=Suspects(self._folder / TURN),
             restart=remote.restart,
             front=self._front,
+            access=self._access,
         )
         web_socket = socket.socket(socket.AF_UNIX)
         web_socket.bind(str(self._http_socket))

@@ -198,7 +198,8 @@ class Followers:
         folder = self._supervisor.folder
         seat = FrontSeat(folder / f"front.{front}.{self._started}.http")
         told = {
-            "settings": self._settings.model_dump(mode="json"),
+            # Others see command lines, but not environments.
+            "settings": self._settings.model_dump(mode="json", exclude={"api_keys"}),
             "front": front,
             "folder": str(folder),
             "http_socket": str(seat.http_socket),
@@ -206,7 +207,7 @@ class Followers:
         }
         command = [sys.executable, "-m", "adcaptum.service.front.following", json.dumps(told)]
         process = await asyncio.create_subprocess_exec(
-            *command, env=launch.environment(), start_new_session=True
+            *command, env=launch.front_environment(self._settings), start_new_session=True
         )
         logs.logger().info("front started", front=front, pid=process.pid)
         return FrontProcess(process, seat)

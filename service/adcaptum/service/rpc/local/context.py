@@ -1,6 +1,6 @@
 """The context of a call that did not come over gRPC: as much of gRPC's as handlers use."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any, NoReturn
 
@@ -94,6 +94,10 @@ class LocalContext:
     def peer(self) -> str:
         """Returns where the call comes from."""
         return self._peer
+
+    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
+        """Returns the facts of the caller's certificate, which only gRPC has: none."""
+        return {}
 
     def set_trailing_metadata(self, metadata: Metadata) -> None:
         """Sets what goes with the answer."""

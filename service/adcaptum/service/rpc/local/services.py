@@ -3,7 +3,6 @@
 from typing import cast
 
 import grpc
-from grpc_reflection.v1alpha import reflection
 
 from adcaptum.service.rpc import health
 from adcaptum.service.rpc.health import Health
@@ -22,6 +21,8 @@ def add(
     explanation: ExplanationServicer,
     repository: RepositoryServicer,
     own: Health,
+    *,
+    reflects: bool,
 ) -> None:
     """Adds the services of this server.
 
@@ -31,12 +32,10 @@ def add(
         explanation: Predictions, explanations and descriptions.
         repository: Models and workers.
         own: The health of this server.
+        reflects: Whether the gRPC server describes its services.
     """
     # Generated code adds to whatever has the methods of a gRPC server.
     for each in (server, cast("grpc.aio.Server", calls)):
         pb_grpc.add_ExplanationServiceServicer_to_server(explanation, each)
         repository_grpc.add_RepositoryServiceServicer_to_server(repository, each)
-    health.register(own, server)
-    reflection.enable_server_reflection(
-        (health.SERVICE, health.REPOSITORY, health.HEALTH, reflection.SERVICE_NAME), server
-    )
+    health.register(own, server, reflects=reflects)

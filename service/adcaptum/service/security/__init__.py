@@ -1,0 +1,1 @@
+"""Security: who calls, what a caller may do and how much, and encrypted connections."""

@@ -1,0 +1,31 @@
+"""Exposure: an address that other machines reach takes an explicit choice."""
+
+import ipaddress
+
+from adcaptum.service.processes.exits import CannotStart
+from adcaptum.service.settings import Settings
+
+
+def check_exposure(settings: Settings) -> None:
+    """Checks that a server which other machines reach has credentials, or is told to have none.
+
+    Raises:
+        CannotStart: Neither is so.
+    """
+    if settings.insecure or settings.has_credentials or is_loopback(settings.host):
+        return
+    raise CannotStart(
+        f"host {settings.host}: other machines reach it, and whoever does may do everything: set "
+        "credentials (`adcaptum keys new` makes a key), or --insecure if a proxy or a closed "
+        "network is in front"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Returns whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
