@@ -85,7 +85,18 @@ def test_the_wheel_has_every_package_with_its_types_and_nothing_else(
     with zipfile.ZipFile(built[0]) as wheel:
         names = wheel.namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"adcaptum"}
-    portions = {"_utils", "attr", "client", "engine", "module", "robust", "service", "v1", "zoo"}
+    portions = {
+        "_utils",
+        "attr",
+        "client",
+        "engine",
+        "metrics",
+        "module",
+        "robust",
+        "service",
+        "v1",
+        "zoo",
+    }
     assert {name.split("/")[1] for name in names if name.startswith("adcaptum/")} == portions
     for portion in portions:
         assert f"adcaptum/{portion}/py.typed" in names

@@ -37,6 +37,8 @@ PATHS = [
     ("attr._utils.attribution", "InternalAttribution LayerAttribution NeuronAttribution"),
     ("attr._utils.input_layer_wrapper", "InputIdentity ModelInputWrapper"),
     ("attr._utils.lrp_rules", "PropagationRule IdentityRule"),
+    ("metrics._core.infidelity", "infidelity infidelity_perturb_func_decorator"),
+    ("metrics._core.sensitivity", "sensitivity_max default_perturb_func"),
     ("attr._utils.visualization", "visualize_image_attr VisualizationDataRecord visualize_text"),
 ]
 

@@ -14,11 +14,11 @@ from adcaptum.attr.errors import InvalidInput, translated
 from adcaptum.attr.facade.answer import drawn_seed
 from adcaptum.attr.facade.attribution import Attribution, GradientAttribution
 from adcaptum.attr.facade.captum_call import input_tensors
+from adcaptum.attr.facade.copies import repeated, repeated_rows
 from adcaptum.attr.facade.forms import Tensors
 from adcaptum.engine.rows.moments import RunningMoments
 from adcaptum.engine.rows.noise import Noisy, choose_lines
 from adcaptum.engine.rows.reduce import widened
-from adcaptum.engine.vocabulary.arguments import PerExample
 from adcaptum.engine.vocabulary.explicand_forms import given_inputs
 
 Kind = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
@@ -147,37 +147,15 @@ class _Copies:
 
     def arguments(self, first: int, size: int) -> dict[str, Any]:
         """Returns the other method's arguments for those copies."""
-        repeated = dict(self.others)
-        for name in {"additional_forward_args", "target"} & repeated.keys():
-            repeated[name] = self._repeated(repeated[name], size)
-        for name in {"feature_mask", "baselines"} & repeated.keys():
+        others = dict(self.others)
+        for name in {"additional_forward_args", "target"} & others.keys():
+            others[name] = repeated(others[name], self.count, size)
+        for name in {"feature_mask", "baselines"} & others.keys():
             if self.draw and name == "baselines":
-                repeated[name] = self._drawn(repeated[name], first, size)
-            elif self.count > 1:  # a single row is shared by all copies
-                repeated[name] = self._repeated_rows(repeated[name], size)
-        return repeated
-
-    def _repeated_rows(self, argument: Any, size: int) -> Any:
-        """Repeats tensors with a row for each example; those of fewer dimensions are shared."""
-        if not isinstance(argument, tuple):
-            return self._repeated_rows((argument,), size)[0]
-        dims = [t.dim() for t in self.tensors] + [0] * len(argument)
-        return tuple(
-            self._repeated(part, size) if isinstance(part, Tensor) and part.dim() == n else part
-            for part, n in zip(argument, dims, strict=False)
-        )
-
-    def _repeated(self, argument: Any, size: int) -> Any:
-        """Repeats an argument that has a value for each example; returns others unchanged."""
-        if isinstance(argument, tuple):
-            return tuple(self._repeated(part, size) for part in argument)
-        if isinstance(argument, PerExample):
-            return PerExample(argument.tensor.repeat_interleave(size, 0))
-        if isinstance(argument, list) and len(argument) == self.count:
-            return [one for one in argument for _ in range(size)]
-        if isinstance(argument, Tensor) and argument.dim() and len(argument) == self.count:
-            return argument.repeat_interleave(size, 0)
-        return argument
+                others[name] = self._drawn(others[name], first, size)
+            else:
+                others[name] = repeated_rows(others[name], self.tensors, size)
+        return others
 
     def _drawn(self, baselines: Any, first: int, size: int) -> Any:
         """Draws a row of the baselines for each copy, the same row of every input's."""

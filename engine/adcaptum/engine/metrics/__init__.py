@@ -1,0 +1,1 @@
+"""Measures of attributions, as flows of the evaluations that they need."""

@@ -1,0 +1,1 @@
+"""Captum's own measures, at its private paths."""
