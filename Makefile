@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROTO_VENV := .venv-proto
 MODELS := build/models
+TRITON := build/venv-triton
 COVERAGE_FLOOR := 89
 
 # Threads of PyTorch that spin while they wait take the cores from those that compute.
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup apt-tools models demo serve test test-workers faults check format proto proto-check proto-release bench clean gpu-check gpu-bundle \
+.PHONY: help setup apt-tools triton-client models demo serve test test-workers faults check format proto proto-check proto-release bench clean gpu-check gpu-bundle \
 	coverage docs docs-reference matrix package
 
 help:  ## what there is
@@ -50,8 +51,16 @@ apt-tools:
 			&& apt-get install -y -qq --no-install-recommends prometheus >/dev/null; } \
 		|| echo "no promtool: the tests that need it are skipped"
 
+# Triton's client needs an older protobuf, hence an environment of its own; its tests are skipped, and say so,
+# where it cannot be had.
+$(TRITON)/.installed:
+	@$(PYTHON) -m venv $(TRITON) && $(TRITON)/bin/python -m pip install --quiet 'tritonclient[grpc]==2.73.0' \
+		&& touch $@ || echo "no tritonclient: the tests that need it are skipped"
+
+triton-client: $(TRITON)/.installed  ## install Triton's client for the tests of the Open Inference Protocol
+
 # In two processes, but for the tests of servers that need the machine to themselves (mark alone).
-test: apt-tools models coverage  ## set up everything and run the tests
+test: apt-tools models $(TRITON)/.installed coverage  ## set up everything and run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not alone' tests/reference tests/property tests/integration
 	$(BIN)/python -m pytest -m alone tests/integration
 

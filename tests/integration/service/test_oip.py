@@ -286,6 +286,17 @@ def test_errors_have_the_protocols_fields_the_id_and_our_details(oip: OipClient)
     assert {each.key: each.value for each in error.trailing_metadata()}["x-request-id"] == "mine"
 
 
+def test_hints_of_other_forms_of_the_protocol_change_nothing(oip: OipClient) -> None:
+    """KServe's client sends the number of bytes of each input, which is REST's business."""
+    request = infer_request("cells", cells())
+    request.inputs[0].parameters["binary_data_size"].int64_param = 120
+    request.parameters["binary_data_output"].bool_param = True
+    assert_array_equal(arrays(oip.infer(request))["logits"].shape, (1, 2))
+    request.inputs[0].parameters["binary"].bool_param = True
+    with pytest.raises(grpc.RpcError, match=r"inputs\[0\].parameters.binary: there is no such"):
+        oip.infer(request)
+
+
 def test_what_the_server_lacks_says_so(oip: OipClient, channel: grpc.Channel) -> None:
     oip.call("SystemSharedMemoryUnregister")
     oip.call("CudaSharedMemoryUnregister", name="all")

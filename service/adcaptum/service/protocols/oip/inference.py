@@ -115,6 +115,25 @@ class Inference:
         except CallFailed as failed:
             raise await self._failed(failed, request, envelope, arrival) from failed
 
+    async def unread(
+        self, error: Exception, request: InferRequest, envelope: Envelope, rpc: str = PREDICT
+    ) -> NoReturn:
+        """Ends a request that cannot be read.
+
+        Args:
+            error: The error.
+            request: As much of it as can be read: its model and its id.
+            envelope: What comes with it.
+            rpc: The method that would have answered it.
+
+        Raises:
+            CallFailed: Always.
+        """
+        try:
+            await self.refuse(error, identified(envelope, request.id), rpc)
+        except CallFailed as failed:
+            raise field_paths.told(failed, request) from failed
+
     async def refuse(self, error: Exception, envelope: Envelope, rpc: str = PREDICT) -> NoReturn:
         """Ends a request that cannot be translated as one of our own calls with that error.
 

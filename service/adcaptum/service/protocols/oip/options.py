@@ -28,8 +28,9 @@ MOST_WHOLE: Final = (1 << 63) - 1
 MOST_INDEX: Final = (1 << 31) - 1
 MOST_NUMBER: Final = 1e300
 
-TRITONS: Final = frozenset({"triton_enable_empty_final_response"})
-"""Parameters that clients send unasked; the last reply is always marked."""
+UNASKED: Final = frozenset({"triton_enable_empty_final_response", "binary_data_output"})
+"""Parameters that clients send unasked: the last reply of a stream is always marked, and outputs
+are in the form of the protocol that asks."""
 
 BUDGET: Final = frozenset({"tolerance", "max_rows"})
 OUTPUT: Final = frozenset({"channel_reduction", "datatype"})
@@ -69,7 +70,7 @@ def prediction_timeout(parameters: Mapping[str, Parameter]) -> float | None:
     """
     asked = Asked()
     for name, value in parameters.items():
-        if name in TRITONS:
+        if name in UNASKED:
             continue
         if name not in ALWAYS:
             raise unknown(name, (EXPLAIN, *ALWAYS))
@@ -85,7 +86,7 @@ def explanation(parameters: Mapping[str, Parameter]) -> Asked:
     """
     asked = Asked()
     for name, value in parameters.items():
-        if name in TRITONS or name == EXPLAIN:
+        if name in UNASKED or name == EXPLAIN:
             continue
         read = ALWAYS.get(name) or EXPLANATIONS.get(name)
         if read is None:

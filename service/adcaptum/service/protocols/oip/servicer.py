@@ -1,7 +1,7 @@
 """The gRPC service of the Open Inference Protocol."""
 # ruff: noqa: N802 - names are gRPC's
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from time import monotonic
 from typing import Any, Final, NoReturn, cast
@@ -96,17 +96,15 @@ class OipServicer:
 
     async def ModelInfer(self, _: Any, context: Context) -> bytes:
         """Predicts or explains."""
-        envelope = _envelope(context)
+        envelope, raw = _envelope(context), b""
         try:
             try:
                 raw = await self._waits.received(context)
                 request = request_reader.read(raw)
-                del raw
-                reply = await self.inference.infer(request, envelope)
-            except CallFailed:
-                raise
             except Exception as error:  # noqa: BLE001  # answered as an error of our own calls
-                await self.inference.refuse(error, envelope)
+                await self.inference.unread(error, request_reader.identity(raw), envelope)
+            del raw
+            reply = await self.inference.infer(request, envelope)
         except CallFailed as failed:
             return await _abort(context, failed)
         return reply_writer.written(reply)
@@ -129,22 +127,20 @@ class OipServicer:
         finally:
             self._streams -= 1
 
-    async def _answers(self, raw: bytes, envelope: Envelope) -> Any:
+    async def _answers(self, raw: bytes, envelope: Envelope) -> AsyncGenerator[bytes, None]:
         """Yields the replies to one request of a stream, errors among them."""
-        name = own_id = ""
+        known = request_reader.identity(raw)
         try:
             try:
                 request = request_reader.read(raw)
-                name, own_id = request.model_name, request.id
-                async with aclosing(self.inference.stream(request, envelope)) as replies:
-                    async for reply in replies:
-                        yield reply_writer.streamed(reply)
-            except CallFailed:
-                raise
             except Exception as error:  # noqa: BLE001  # answered as an error of our own calls
-                await self.inference.refuse(error, envelope, EXPLAIN)
+                await self.inference.unread(error, known, envelope, EXPLAIN)
+            del raw
+            async with aclosing(self.inference.stream(request, envelope)) as replies:
+                async for reply in replies:
+                    yield reply_writer.streamed(reply)
         except CallFailed as failed:
-            yield reply_writer.failed(failed.message, name, own_id)
+            yield reply_writer.failed(failed.message, known.model_name, known.id)
 
     def _unary(self, kind: str, answer: Answer) -> Callable[[Any, Context], Awaitable[bytes]]:
         """Returns a method with small requests."""

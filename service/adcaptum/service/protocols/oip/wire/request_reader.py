@@ -4,13 +4,15 @@ The elements of raw inputs are neither decoded nor copied; everything else may b
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from adcaptum.service.errors import InvalidRequest, Reason
-from adcaptum.service.nearest import did_you_mean, shortened
+from adcaptum.service.nearest import shortened
 from adcaptum.service.protocols.oip.values.infer_request import InferRequest, Parameter
 from adcaptum.service.protocols.oip.values.tensor import Data, OipTensor, bytes_data
 from adcaptum.service.protocols.oip.wire.messages import InferRequestMessage
@@ -35,6 +37,9 @@ MOST_TYPED_BYTES: Final = 1 << 20
 MOST_TYPED: Final = 1 << 16
 """The most typed elements of an input."""
 
+MOST_NAME: Final = 256
+"""The longest name or id, in bytes, that errors repeat."""
+
 MOST_LENGTH: Final = (1 << 31) - 1
 """The most elements of a dimension."""
 
@@ -55,6 +60,12 @@ FOREIGN: Final = frozenset({"UINT16", "UINT32", "UINT64"})
 """Datatypes of the protocol that no model here takes."""
 
 REGION: Final = "shared_memory_region"
+
+HINTS: Final = frozenset({"binary_data", "binary_data_size", "content_type"})
+"""Parameters of inputs and outputs that clients send for other forms of the protocol."""
+
+IDENTITY: Final = {1: "model_name", 3: "id"}
+"""The fields by which a request is known."""
 
 
 def read(raw: bytes) -> InferRequest:
@@ -88,6 +99,17 @@ def read(raw: bytes) -> InferRequest:
         _inputs(message.inputs, raws),
         [_requested(each, index) for index, each in enumerate(message.outputs)],
     )
+
+
+def identity(raw: bytes) -> InferRequest:
+    """Returns a request with no more than its model and its id, as far as they can be read."""
+    found: dict[str, str] = {}
+    with suppress(IndexError, ValueError):
+        for field in islice(_fields(raw, 0, len(raw)), MOST_FIELDS):
+            if field.number in IDENTITY and field.kind == DELIMITED:
+                text = raw[field.start : min(field.stop, field.start + MOST_NAME)]
+                found[IDENTITY[field.number]] = text.decode(errors="replace")
+    return InferRequest(found.get("model_name", ""), id=found.get("id", ""))
 
 
 def parameters(given: Mapping[str, Any]) -> dict[str, Parameter]:
@@ -297,9 +319,11 @@ def _requested(output: Any, index: int) -> str:
 def _check_parameters(given: Mapping[str, Any], place: str) -> None:
     """Refuses parameters of inputs and outputs: none has a meaning here."""
     for name in given:
+        if name in HINTS:
+            continue
         field = f"{place}.parameters.{shortened(name)[1:-1]}"
         if name.startswith(REGION):
             text = "this server shares no memory with clients; send raw_input_contents"
         else:
-            text = f"there is no such parameter. {did_you_mean(name, ())}"
+            text = "there is no such parameter"
         raise InvalidRequest(field, text, reason=Reason.FIELD_UNKNOWN)
