@@ -57,12 +57,9 @@ def test_a_model_is_made_checked_packed_and_unpacked(type_in: Type) -> None:
     packed = type_in("package", "models/flowers")
     assert re.fullmatch(r"[0-9a-f]{64}  flowers\.tar\n", packed.out)
     assert type_in("unpack", "flowers.tar", "--into", "elsewhere").code == 0
-    assert type_in("check", "elsewhere/flowers", "--json").code == 0
-
-
-def test_check_prints_json(type_in: Type) -> None:
-    init(type_in)
-    result = json.loads(type_in("check", "models/flowers", "--json").out)
+    again = type_in("check", "elsewhere/flowers", "--json")
+    assert again.code == 0
+    result = json.loads(again.out)
     assert result["passed"]
     (predict, *methods) = result["outcomes"]
     assert (predict["name"], predict["verdict"], predict["rows"]) == ("Predict", "ok", 1)
@@ -70,6 +67,15 @@ def test_check_prints_json(type_in: Type) -> None:
     (grouped,) = (each for each in methods if each["name"] == "score_cam")
     assert grouped["verdict"] == "no"
     assert "dimensions" in grouped["note"]
+
+
+def test_check_of_some_methods(type_in: Type) -> None:
+    init(type_in)
+    words = ("check", "models/flowers", "--json", "--method", "lime", "--method")
+    result = json.loads(type_in(*words, "saliency").out)
+    assert [each["name"] for each in result["outcomes"]] == ["Predict", "lime", "saliency"]
+    wrong = json.loads(type_in(*words, "salience").err)["error"]
+    assert wrong["message"].startswith("there is no method 'salience'. Did you mean 'saliency'")
 
 
 def test_check_says_why_a_model_does_not_load(type_in: Type) -> None:
@@ -139,7 +145,8 @@ def test_an_exported_program_is_converted_with_its_own_example(type_in: Type) ->
     torch.export.save(program, "flowers.pt2")
     converted = type_in("convert", "flowers.pt2", "--labels", "a,b,c")
     assert converted.code == 0, converted.err
-    result = json.loads(type_in("check", "models/flowers", "--json").out)
+    words = ("--method", "deep_lift", "--method", "activation", "--method", "lrp")
+    result = json.loads(type_in("check", "models/flowers", "--json", *words).out)
     assert result["passed"]
     verdicts = {each["name"]: each["verdict"] for each in result["outcomes"]}
     assert verdicts["deep_lift"] == verdicts["activation"] == verdicts["lrp"] == "ok"
@@ -163,7 +170,7 @@ def test_an_archive_is_converted_and_check_says_what_it_hides(type_in: Type) -> 
     torch.jit.save(torch.jit.script(flower_net.build().eval()), "flowers.pt")
     assert "keeps no example; give one with --example" in type_in("convert", "flowers.pt").err
     assert type_in("convert", "flowers.pt", "--example", "rows.npy").code == 0
-    output = type_in("check", "models/flowers")
+    output = type_in("check", "models/flowers", "--method", "lrp")
     assert output.code == 0
     assert "It has no layers that can be explained." in output.out
     (line,) = (each for each in output.out.splitlines() if each.startswith("lrp"))

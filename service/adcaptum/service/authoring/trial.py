@@ -1,6 +1,6 @@
 """The trial of a model: Predict and every method, asked of a real server on its own example."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import prod
@@ -26,10 +26,12 @@ from adcaptum.client import (
     ResourceExhausted,
     SiteUse,
 )
+from adcaptum.engine import METHODS
 from adcaptum.service.authoring.errors import AuthoringError
 from adcaptum.service.authoring.in_process import serving_folder
 from adcaptum.service.models.repository import stored_models, stored_tensors
 from adcaptum.service.models.repository.stored_tensors import EXAMPLE_TEXTS
+from adcaptum.service.nearest import did_you_mean
 
 Verdict: TypeAlias = Literal["ok", "no", "slow", "failed"]
 Report: TypeAlias = Callable[[str, int, int], None]
@@ -92,7 +94,14 @@ class Trial:
         return self.model is not None and all(o.verdict != "failed" for o in self.outcomes)
 
 
-def trial(folder: Path, *, seconds: float, report: Report, settings: Mapping[str, object]) -> Trial:
+def trial(
+    folder: Path,
+    *,
+    seconds: float,
+    report: Report,
+    settings: Mapping[str, object],
+    methods: Collection[str] = (),
+) -> Trial:
     """Serves a model and asks it Predict and every method about its first example.
 
     Args:
@@ -100,10 +109,14 @@ def trial(folder: Path, *, seconds: float, report: Report, settings: Mapping[str
         seconds: The most time for each answer.
         report: Called before each question.
         settings: Settings of the server, such as `device`.
+        methods: The methods to ask; none: every one.
 
     Raises:
-        AuthoringError: The server cannot start.
+        AuthoringError: The server cannot start, or there is no such method.
     """
+    for name in methods:
+        if name not in METHODS:
+            raise AuthoringError(f"there is no method {name!r}. {did_you_mean(name, METHODS)}")
     folder = folder.resolve()
     if not (folder / "model.toml").is_file():
         raise AuthoringError(f"{folder}: there is no model.toml in it, so it is no model's folder")
@@ -116,7 +129,7 @@ def trial(folder: Path, *, seconds: float, report: Report, settings: Mapping[str
         with Client(serving.address, max_attempts=1) as client:
             model = client.model(folder.name)
             questions = _Questions(client, model, _examples(folder), seconds)
-            return Trial(model, "", loaded, tuple(questions.outcomes(report)))
+            return Trial(model, "", loaded, tuple(questions.outcomes(report, methods)))
 
 
 def _examples(folder: Path) -> dict[str, np.ndarray[Any, Any]] | list[str]:
@@ -155,8 +168,10 @@ class _Questions:
         several = isinstance(examples, dict) and min(map(len, examples.values())) > 1
         self._pair = _first(examples, 2) if several and isinstance(examples, dict) else None
 
-    def outcomes(self, report: Report) -> Iterator[Outcome]:
+    def outcomes(self, report: Report, names: Collection[str]) -> Iterator[Outcome]:
         methods = self._client.methods(self._name)
+        if names:
+            methods = tuple(each for each in methods if each.name in names)
         count = len(methods) + 1
         report("Predict", 0, count)
         yield self._ask("Predict", self._predict, "")

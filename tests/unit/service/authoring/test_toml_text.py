@@ -51,18 +51,24 @@ def test_what_is_short_takes_one_line_and_nothing_takes_a_long_one() -> None:
     assert len(lines) < 50
 
 
+# Longer than a line of the file, which is what a text has to be to be divided.
+TEXTS = strategies.text(strategies.characters(exclude_categories=["Cs"]), max_size=150)
 PLAIN = (
-    strategies.text(strategies.characters(exclude_categories=["Cs"]))
+    TEXTS
     | strategies.integers(-(2**63), 2**63 - 1)
     | strategies.floats(allow_nan=False, allow_infinity=False)
     | strategies.booleans()
 )
-NAMES = strategies.text(strategies.characters(exclude_categories=["Cs"]), min_size=1)
+NAMES = strategies.text(strategies.characters(exclude_categories=["Cs"]), min_size=1, max_size=9)
 
 
 @given(
     strategies.dictionaries(
-        NAMES, strategies.recursive(PLAIN, lambda inner: strategies.lists(inner, max_size=30))
+        NAMES,
+        strategies.recursive(
+            PLAIN, lambda inner: strategies.lists(inner, max_size=30), max_leaves=40
+        ),
+        max_size=6,
     )
 )
 def test_any_values_read_back(content: Mapping[str, Any]) -> None:

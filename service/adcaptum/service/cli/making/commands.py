@@ -83,6 +83,10 @@ def check(
     seconds: Annotated[
         float, typer.Option(min=0.1, help="The most time for each answer.")
     ] = SECONDS,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Ask this method only. May be repeated."),
+    ] = None,
     device: Annotated[str, typer.Option(help="The device, such as cpu or cuda.")] = "cpu",
     allowed_packages: Annotated[
         str, typer.Option(metavar="NAME,NAME", help="As for the command serve.")
@@ -101,6 +105,7 @@ def check(
                 folder,
                 seconds=seconds,
                 report=bar.show,
+                methods=method or (),
                 # Its own lines would tear the bar apart, and the table has the reasons.
                 settings={
                     "device": device,
