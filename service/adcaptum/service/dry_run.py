@@ -97,12 +97,13 @@ def _fails(served: ServedModel, by: str, error: Exception) -> DeclarationError:
 def _masks(served: ServedModel) -> list[explain_spec_pb2.FeatureMask]:
     """Returns masks of two features an input; none for texts, which take none."""
     loaded = served.loaded
-    if loaded.text is not None:
-        return []
     made = []
+    # A text's mask comes after the inputs.
     for index, (each, rows) in enumerate(
-        zip(loaded.declaration.inputs, loaded.examples, strict=True)
+        zip(loaded.declaration.inputs, loaded.examples, strict=False)
     ):
+        if each.kind == "text":
+            continue
         numbers = torch.arange(rows[0].numel()).view(1, *rows.shape[1:])
         halves = (2 * numbers >= rows[0].numel()).long() + 2 * index
         mask = explain_spec_pb2.FeatureMask(input=each.name, tensor=tensor_writer.encode(halves))
@@ -147,12 +148,12 @@ class _Trial:
     def _inputs(self) -> list[tensor_pb2.Tensor]:
         loaded = self._served.loaded
         declared = loaded.declaration.inputs
-        if loaded.text is not None:
-            texts = loaded.declaration.example_texts or EXAMPLE_TEXTS
-            return [tensor_writer.encode_bytes([texts[0].encode()], declared[0].name)]
+        texts = loaded.declaration.example_texts or EXAMPLE_TEXTS
         return [
-            tensor_writer.encode(rows[:1], each.name)
-            for each, rows in zip(declared, loaded.examples, strict=True)
+            tensor_writer.encode_bytes([texts[0].encode()], each.name)
+            if each.kind == "text"
+            else tensor_writer.encode(rows[:1], each.name)
+            for each, rows in zip(declared, loaded.examples, strict=False)
         ]
 
     def _result(self, planned: PlannedFlow) -> Any:

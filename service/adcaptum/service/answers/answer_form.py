@@ -10,10 +10,17 @@ from torch import Tensor
 
 from adcaptum.service.answers import input_features
 from adcaptum.service.answers.model_parts import model_parts
+from adcaptum.service.models.declaration import InputDeclaration
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.questions.question import Question
 from adcaptum.service.wire.tensors import DATATYPES
 from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb
+
+COMPONENTS: Final = 2
+"""The dimension of the components of embedded tokens, which mean nothing by themselves."""
+
+CHANNELS: Final = 1
+"""The dimension of the channels of images."""
 
 
 class Frame(NamedTuple):
@@ -30,6 +37,20 @@ class Frame(NamedTuple):
     after: bytes
 
 
+class InputPart(NamedTuple):
+    """The attributions of one input.
+
+    Attributes:
+        name: The input's name.
+        summed: The dimension over which they are summed: `CHANNELS`, `COMPONENTS`, or None.
+        place: The input's place among all.
+    """
+
+    name: str
+    summed: int | None
+    place: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class AnswerForm:
     """The form of the answers to a question.
@@ -38,11 +59,10 @@ class AnswerForm:
         model: An `ExplainResponse` that has the model, and the columns of tables if they are
             wanted; the same object for many questions.
         seed: An `ExplainResponse` that has the seed.
-        names: The names of the model's inputs.
+        parts: By method, the inputs of its attributions, where they are of inputs.
         labels: The labels of its outputs.
         datatype: The datatype of attributions.
         dtype: The same, as PyTorch's.
-        sums_channels: Whether attributions are sums over the channels of images.
         most: The most features of an attribution; 0: all.
         at_inputs: By method, whether its attributions are of the inputs.
         plain: By method, whether its attributions are of all elements of the inputs.
@@ -53,11 +73,10 @@ class AnswerForm:
 
     model: bytes
     seed: bytes
-    names: tuple[str, ...]
+    parts: tuple[tuple[InputPart, ...], ...]
     labels: tuple[str, ...]
     datatype: str
     dtype: torch.dtype
-    sums_channels: bool
     most: int
     at_inputs: tuple[bool, ...]
     plain: tuple[bool, ...]
@@ -70,7 +89,7 @@ class AnswerForm:
         """Finds the form of the answer to a request."""
         question, declaration = parsed.question, parsed.model.loaded.declaration
         output, parts = question.output, model_parts(parsed.model)
-        named = parsed.inputs.texts is None and input_features.are_wanted(parsed)
+        named = input_features.are_wanted(parsed)
         at_inputs = [parsed.inside(index) is None for index in range(len(question.methods))]
         datatype = output.datatype or "FP32"
         sums_channels = output.channel_reduction == explain_spec_pb2.CHANNEL_REDUCTION_SUM
@@ -78,11 +97,13 @@ class AnswerForm:
         return cls(
             model=parts.with_columns if named else parts.identity,
             seed=pb.ExplainResponse(seed=question.seed).SerializeToString(),
-            names=tuple(each.name for each in declaration.inputs),
+            parts=tuple(
+                _parts(parsed, index, sums_channels=sums_channels)
+                for index in range(len(question.methods))
+            ),
             labels=tuple(declaration.outputs[0].labels),
             datatype=datatype,
             dtype=DATATYPES[datatype] or torch.float32,
-            sums_channels=sums_channels,
             most=output.max_features,
             at_inputs=tuple(at_inputs),
             plain=tuple(each and whole for each in at_inputs),
@@ -105,6 +126,25 @@ def answer_form(parsed: ParsedRequest) -> AnswerForm:
     if known is None:
         known = _KNOWN[parsed.question] = AnswerForm.of(parsed)
     return known
+
+
+def _parts(parsed: ParsedRequest, method: int, *, sums_channels: bool) -> tuple[InputPart, ...]:
+    """Returns the inputs of a method's attributions."""
+    model, resolved = parsed.model, parsed.methods[method]
+    site = model.site(gradient=resolved.method.traits.gradient)
+    declared = model.loaded.declaration.inputs
+    return tuple(
+        InputPart(declared[place].name, _summed(declared[place], sums=sums_channels), place)
+        for place in model.inputs_at(site)
+    )
+
+
+def _summed(declared: InputDeclaration, *, sums: bool) -> int | None:
+    if declared.kind == "text":
+        return COMPONENTS
+    if not sums:
+        return None
+    return COMPONENTS if declared.embedding else CHANNELS
 
 
 _KNOWN: Final = WeakKeyDictionary[Question, AnswerForm]()

@@ -73,10 +73,9 @@ class PieceWriter:
             self._indices = piece.indices.tolist()
         self._attributions: list[_Attribution] = []
         if form.plain[piece.method] and not (as_values or numbers.errors or attribution.pairs):
-            # At an embedding methods explain the first input alone.
             self._attributions = [
-                _kept_attribution(name, form.datatype, array)
-                for name, array in zip(form.names, numbers.values, strict=False)
+                _kept_attribution(part.name, form.datatype, array)
+                for part, array in zip(form.parts[piece.method], numbers.values, strict=True)
             ]
 
     def serialised(self, example: int, *, ended: bool, shown: int | None = None) -> bytes:
@@ -146,9 +145,11 @@ class PieceWriter:
         values = numbers.values[part][example]
         errors = numbers.errors[part][example] if numbers.errors else None
         if self._form.at_inputs[self.piece.method]:
-            into.name = self._form.names[part]
-            texts = self.piece.part.inputs.texts
-            if texts is not None:
+            own = self._form.parts[self.piece.method][part]
+            into.name = own.name
+            inputs = self.piece.part.inputs
+            texts = inputs.texts
+            if texts is not None and own.place == inputs.text_place:
                 length = len(texts.texts[example].tokens)
                 values, errors = values[:length], None if errors is None else errors[:length]
         else:

@@ -1,6 +1,6 @@
 """Names of features, for answers about features instead of elements."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 
 import torch
@@ -20,14 +20,26 @@ def feature_names(parsed: ParsedRequest, piece: Piece, count: int) -> list[str]:
     """
     texts, masks = piece.part.inputs.texts, piece.explicand.feature_mask
     if texts is not None and parsed.layer is None:
-        return _tokens(texts)
+        return _with_tokens(parsed, piece, _tokens(texts))
     if masks is not None:
         names = parsed.masks.names if parsed.masks is not None else {}
         numbers = torch.cat([mask.flatten() for mask in masks]).unique().tolist()
         return [names.get(number, str(number)) for number in numbers]
     if parsed.layer is not None:
         return [str(index) for index in range(count)]
-    return list(_elements(parsed, piece))
+    return list(_elements(parsed, piece, range(len(piece.part.inputs.tensors))))
+
+
+def _with_tokens(parsed: ParsedRequest, piece: Piece, tokens: list[str]) -> list[str]:
+    """Returns the names of the other inputs' features, which have lower numbers, and tokens."""
+    inputs, masks = piece.part.inputs, piece.explicand.feature_mask
+    others = [place for place in range(len(inputs.tensors)) if place != inputs.text_place]
+    if not others or masks is None:
+        return tokens
+    if parsed.masks is None:
+        return [*_elements(parsed, piece, others), *tokens]
+    numbers = torch.cat([masks[place].flatten() for place in others]).unique().tolist()
+    return [*(parsed.masks.names.get(number, str(number)) for number in numbers), *tokens]
 
 
 def _tokens(texts: TokenisedTexts) -> list[str]:
@@ -40,9 +52,10 @@ def _tokens(texts: TokenisedTexts) -> list[str]:
     return [*own, " ".join(added) or "added"] if any(special) else own
 
 
-def _elements(parsed: ParsedRequest, piece: Piece) -> Iterator[str]:
+def _elements(parsed: ParsedRequest, piece: Piece, places: Iterable[int]) -> Iterator[str]:
     declared = parsed.model.loaded.declaration.inputs
-    for each, values in zip(declared, piece.part.inputs.tensors, strict=True):
+    for place in places:
+        each, values = declared[place], piece.part.inputs.tensors[place]
         elements = prod(values.shape[1:])
         if len(each.features) == elements:
             yield from each.features

@@ -19,10 +19,16 @@ def write(into: Container, parsed: ParsedRequest) -> None:
     """
     if not are_wanted(parsed):
         return
-    if parsed.inputs.texts is not None:
-        _write_tokens(into, parsed.model.loaded.declaration.inputs[0].name, parsed.inputs.texts)
-    else:
-        write_columns(into, parsed.model)
+    write_columns(into, parsed.model)
+    write_tokens(into, parsed)
+
+
+def write_tokens(into: Container, parsed: ParsedRequest) -> None:
+    """Writes the tokens of texts, which have other ones in each request, if they are wanted."""
+    inputs = parsed.inputs
+    if inputs.texts is not None and are_wanted(parsed):
+        declared = parsed.model.loaded.declaration.inputs[inputs.text_place]
+        _write_tokens(into, declared.name, inputs.texts)
 
 
 def are_wanted(parsed: ParsedRequest) -> bool:

@@ -1,5 +1,6 @@
 """The numbers of a piece, in memory and in the form of the reply."""
 
+from itertools import repeat
 from math import isfinite
 from typing import Final
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adcaptum.engine.vocabulary.attribution import Attribution
-from adcaptum.service.answers.answer_form import AnswerForm
+from adcaptum.service.answers.answer_form import CHANNELS, COMPONENTS, AnswerForm
 from adcaptum.service.requests.pieces import Piece
 from adcaptum.service.wire.tensor_writer import to_memory
 from adcaptum.v1 import explanation_pb2
@@ -23,12 +24,6 @@ BASELINE_OUTPUT: Final = explanation_pb2.Explanation.BASELINE_OUTPUT_FIELD_NUMBE
 COMPLETENESS: Final = explanation_pb2.ErrorEstimate.COMPLETENESS_FIELD_NUMBER
 STANDARD_ERROR: Final = explanation_pb2.ErrorEstimate.STANDARD_ERROR_FIELD_NUMBER
 RELATIVE: Final = explanation_pb2.ErrorEstimate.RELATIVE_FIELD_NUMBER
-
-COMPONENTS: Final = 2
-"""The dimension of the components of embedded texts, which mean nothing by themselves."""
-
-CHANNELS: Final = 1
-"""The dimension of the channels of images."""
 
 DIMENSIONS: Final = {COMPONENTS: 3, CHANNELS: 4}
 """The number of dimensions of the tensors that have them."""
@@ -63,16 +58,16 @@ class PieceNumbers:
             piece: The piece that is explained.
             attribution: Its attribution.
         """
-        summed: int | None = None
-        if form.at_inputs[piece.method] and not attribution.pairs:
-            if piece.part.inputs.texts is not None:
-                summed = COMPONENTS
-            elif form.sums_channels:
-                summed = CHANNELS
         dtype = form.dtype
-        self.values = [converted(each, dtype, summed) for each in attribution.values]
-        # The correlation of errors is unknown: the sum of the channels' errors is a bound.
-        self.errors = [converted(each, dtype, summed) for each in attribution.standard_errors]
+        found, errors = attribution.values, attribution.standard_errors
+        if form.at_inputs[piece.method] and not attribution.pairs:
+            sums = [each.summed for each in form.parts[piece.method]]
+            self.values = [converted(*each) for each in zip(found, repeat(dtype), sums)]
+            # The correlation of errors is unknown: the sum of the channels' errors is a bound.
+            self.errors = [converted(*each) for each in zip(errors, repeat(dtype), sums)]
+        else:
+            self.values = [converted(each, dtype) for each in found]
+            self.errors = [converted(each, dtype) for each in errors]
         self.outputs: list[Column] = []
         self.error: list[Column] = []
         self.non_finite = 0

@@ -91,7 +91,7 @@ def _frame(
         return None
     written, finite = results.serialised(RESULTS, parsed, outcome, "", ended=True)
     after = results.end(found.rows_used, 0, (), found.stop_reason)
-    between = attribution_begin(form.names[0], form.datatype, array.shape[1:], array.nbytes)
+    between = attribution_begin(form.parts[0][0].name, form.datatype, array.shape[1:], array.nbytes)
     numbers = b"".join((outputs, between, array.tobytes(), after))
     if not finite or not written.endswith(numbers):
         return None

@@ -79,8 +79,8 @@ def _cut_texts(inputs: Inputs) -> Iterator[str]:
     for index, text in enumerate(inputs.texts.texts):
         if text.cut is not None:
             yield (
-                f"inputs[0]: text {index} is cut behind character {text.cut}; the model takes "
-                f"{len(text.tokens)} tokens"
+                f"{inputs.text_field}: text {index} is cut behind character {text.cut}; the model "
+                f"takes {len(text.tokens)} tokens"
             )
 
 

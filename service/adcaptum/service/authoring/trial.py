@@ -17,6 +17,7 @@ from adcaptum.client import (
     DeadlineExceeded,
     FailedPrecondition,
     InputInfo,
+    InputKind,
     InvalidRequest,
     LayerInfo,
     Method,
@@ -31,6 +32,7 @@ from adcaptum.service.authoring.errors import AuthoringError
 from adcaptum.service.authoring.in_process import serving_folder
 from adcaptum.service.models.repository import stored_models, stored_tensors
 from adcaptum.service.models.repository.stored_tensors import EXAMPLE_TEXTS
+from adcaptum.service.models.texts import TextReader
 from adcaptum.service.nearest import did_you_mean
 
 Verdict: TypeAlias = Literal["ok", "no", "slow", "failed"]
@@ -132,13 +134,18 @@ def trial(
             return Trial(model, "", loaded, tuple(questions.outcomes(report, methods)))
 
 
-def _examples(folder: Path) -> dict[str, np.ndarray[Any, Any]] | list[str]:
-    """Returns the examples as requests have them."""
+def _examples(folder: Path) -> dict[str, Any]:
+    """Returns the examples as requests have them: an array for each input, or texts."""
     declaration = stored_models.open_model(folder).declaration
-    if declaration.inputs[0].kind == "text":
-        return list(declaration.example_texts or EXAMPLE_TEXTS)
-    tensors = stored_tensors.examples(declaration, None, torch.device("cpu"))
-    return {each.name: _array(rows) for each, rows in zip(declaration.inputs, tensors, strict=True)}
+    place = declaration.text
+    text = None if place is None else TextReader(declaration.inputs[place])
+    # The mask of a text comes after the inputs.
+    tensors = stored_tensors.examples(declaration, text, torch.device("cpu"))
+    texts = list(declaration.example_texts or EXAMPLE_TEXTS)
+    return {
+        each.name: texts[: len(rows)] if each.kind == "text" else _array(rows)
+        for each, rows in zip(declaration.inputs, tensors, strict=False)
+    }
 
 
 def _array(rows: torch.Tensor) -> np.ndarray[Any, Any]:
@@ -146,7 +153,7 @@ def _array(rows: torch.Tensor) -> np.ndarray[Any, Any]:
     return (rows.float() if rows.dtype == torch.bfloat16 else rows).numpy()
 
 
-def _first(examples: dict[str, np.ndarray[Any, Any]], rows: int) -> dict[str, Any]:
+def _first(examples: dict[str, Any], rows: int) -> dict[str, Any]:
     return {name: each[:rows] for name, each in examples.items()}
 
 
@@ -157,16 +164,17 @@ class _Questions:
         self,
         client: Client,
         model: ModelInfo,
-        examples: dict[str, np.ndarray[Any, Any]] | list[str],
+        examples: dict[str, Any],
         seconds: float,
     ) -> None:
         self._client = client
         self._name = model.name
         self._version = model.default
         self._seconds = seconds
-        self._example: Any = examples[:1] if isinstance(examples, list) else _first(examples, 1)
-        several = isinstance(examples, dict) and min(map(len, examples.values())) > 1
-        self._pair = _first(examples, 2) if several and isinstance(examples, dict) else None
+        self._example = _first(examples, 1)
+        texts = any(isinstance(each, list) for each in examples.values())
+        several = min(map(len, examples.values())) > 1 and not texts
+        self._pair = _first(examples, 2) if several else None
 
     def outcomes(self, report: Report, names: Collection[str]) -> Iterator[Outcome]:
         methods = self._client.methods(self._name)
@@ -236,7 +244,8 @@ class _Questions:
                 )
                 yield asked | place, f"at {named}"
             return
-        masks = {each.name: self._mask(each) for each in inputs} if self._has_masks else {}
+        # Each token of a text is a feature.
+        masks = {each.name: self._mask(each) for each in inputs if each.kind is not InputKind.TEXT}
         few = all(mask.size <= FEW for mask in masks.values())
         if few or not method.accepts_feature_masks or not isinstance(asked["methods"], str):
             yield asked, note
@@ -245,10 +254,6 @@ class _Questions:
                 asked | {"methods": method.name, "feature_masks": masks},
                 f"with {GROUPS} groups of elements",
             )
-
-    @property
-    def _has_masks(self) -> bool:
-        return isinstance(self._example, dict)
 
     def _mask(self, declared: InputInfo) -> np.ndarray[Any, np.dtype[np.int64]]:
         shape = self._example[declared.name].shape
@@ -259,9 +264,12 @@ class _Questions:
     def _configured(self, method: MethodInfo) -> str | Method:
         """Returns the method, with windows if it needs them."""
         windows = "sliding_window_shapes"
-        if windows not in (each.name for each in method.parameters) or not self._has_masks:
+        (first, *others) = self._version.inputs
+        known = windows in (each.name for each in method.parameters)
+        # Windows of one form do not fit several inputs.
+        if not known or others or first.kind is InputKind.TEXT:
             return method.name
-        shape = self._example[self._version.inputs[0].name].shape[1:]
+        shape = self._example[first.name].shape[1:]
         if not shape:
             return method.name
         keep = len(shape) == 3

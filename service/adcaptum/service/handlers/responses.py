@@ -109,8 +109,7 @@ def _rest(parsed: ParsedRequest, written: bytes, outputs: Tensor | None) -> byte
         outputs: The model's outputs for its inputs, where they are known.
     """
     rest = pb.ExplainResponse()
-    if parsed.inputs.texts is not None:
-        input_features.write(rest.features, parsed)
+    input_features.write_tokens(rest.features, parsed)
     write_outputs(rest, parsed, outputs)
     if parsed.output.return_inputs:
         declared = parsed.model.loaded.declaration.inputs

@@ -16,6 +16,7 @@ from adcaptum.engine.vocabulary.arguments import Arguments, PerExample
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Output, Site
 from adcaptum.service import logs
 from adcaptum.service.device.float32 import evaluate
+from adcaptum.service.models import entrances
 from adcaptum.service.models.declaration import DeclarationError
 from adcaptum.service.models.failure_reason import ModelFailure, failure_reason, without_paths
 from adcaptum.service.models.loading import LoadedModel
@@ -83,12 +84,11 @@ def example_evaluation(model: LoadedModel, rows: Sequence[Tensor], *, gradient: 
         gradient: Whether to differentiate.
     """
     explained, further = tuple(rows), Arguments()
-    embedding = model.declaration.inputs[0].embedding
     if model.text is not None:
-        explained, further = (rows[0],), Arguments((PerExample(rows[1]),))
+        explained, further = tuple(rows[:-1]), Arguments((PerExample(rows[-1]),))
     if not gradient:
         return Evaluation(Given(explained), arguments=further)
-    at = Site(embedding) if embedding else INPUT
+    at = entrances.site(model.declaration) or INPUT
     return Evaluation(Given(explained), Output(), wrt=at, arguments=further)
 
 
@@ -121,8 +121,9 @@ def outputs(model: LoadedModel, rows: Sequence[Tensor]) -> Tensor:
 def _given(model: LoadedModel, rows: Sequence[Tensor]) -> str:
     """Returns a sentence with the arguments of the forward method."""
     names = [each.name for each in model.declaration.inputs]
-    if model.text is not None:
-        names = ["token ids", "attention mask"]
+    if model.declaration.text is not None:
+        names[model.declaration.text] = "token ids"
+        names.append("attention mask")
     arguments = [
         f"{name} ({str(each.dtype).removeprefix('torch.')} {list(each.shape)})"
         for name, each in zip(names, rows, strict=True)
@@ -194,8 +195,6 @@ def _obstacle(model: LoadedModel, together: Tensor) -> str:
     asked = example_evaluation(model, [rows[:1] for rows in model.examples], gradient=True)
     evaluation = Evaluation(asked.rows, target, asked.wrt, arguments=asked.arguments)
     if any(not rows.is_floating_point() for rows in asked.rows.like) and asked.wrt == INPUT:
-        if any(each.embedding for each in model.declaration.inputs):
-            return "only the first input may be explained at its embedding, and it names none"
         return "an input is of whole numbers, and model.toml names no embedding for it"
     try:
         part = evaluate(model.module, [RowRange(evaluation, 0, 1)])[0]

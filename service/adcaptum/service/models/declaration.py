@@ -72,8 +72,9 @@ class InputDeclaration:
         categories: Tabular: the names of the values 0, 1, … of a feature, by the feature's name.
         background: A safetensors file of background rows, under the input's name.
         resize: Image: the length of the shorter side before the centre is cropped, in pixels.
-        tokenizer: Text: the tokenizer's file. The forward method takes token ids and an attention
-            mask (1 for a token, 0 for padding), both `(batch, tokens)` of INT64.
+        tokenizer: Text: the tokenizer's file. The forward method takes token ids in the place of
+            the text, and an attention mask (1 for a token, 0 for padding) after all inputs, both
+            `(batch, tokens)` of INT64.
         max_tokens: Text: the tokens after which a text is cut.
         embedding: Text or whole numbers: the module at whose output they are explained.
         pad_token: Text: the token that fills up short texts.
@@ -184,3 +185,9 @@ class Declaration:
     example_texts: tuple[str, ...] = ()
     runtime: Runtime = Runtime()
     placement: Terms = ANYWHERE
+
+    @property
+    def text(self) -> int | None:
+        """The place of the text among the inputs; None without one."""
+        texts = [place for place, each in enumerate(self.inputs) if each.kind == "text"]
+        return texts[0] if texts else None

@@ -7,6 +7,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+from adcaptum.service.models import entrances
 from adcaptum.service.models.declaration import Declaration, DeclarationError
 from adcaptum.service.models.loaders import LOADERS, trust, weights
 from adcaptum.service.models.loaders.loader import Source
@@ -29,7 +30,8 @@ class LoadedModel:
         device: The module's device.
         baselines: Baselines by input, then by name. For text inputs, the id of the token.
         backgrounds: Rows of the background set, by input.
-        examples: Example arguments of the forward method, each `(rows, ...)`.
+        examples: Example arguments of the forward method, each `(rows, ...)`: the inputs, and after
+            them the attention mask of a text.
         text: The reader of the text input; None without one.
         opaque: Whether its layers and operations cannot be observed.
     """
@@ -71,8 +73,9 @@ def load(
     weights.check_finite(module, source)
     module = module.to(device).eval().requires_grad_(requires_grad=False)
     _check_layers(declaration, module)
-    first = declaration.inputs[0]
-    text = TextReader(first) if first.kind == "text" else None
+    entrances.add(module, declaration)
+    place = declaration.text
+    text = None if place is None else TextReader(declaration.inputs[place])
     backgrounds = {
         each.name: stored_tensors.background(each, device) for each in declaration.inputs
     }

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from adcaptum.engine.execution.references.reference_cache import MOST_BYTES, ReferenceMemory
 from adcaptum.engine.vocabulary.evaluation import INPUT, Evaluation, Site
 from adcaptum.service.errors import InvalidRequest, Reason
-from adcaptum.service.models import feature_statistics
+from adcaptum.service.models import entrances, feature_statistics
 from adcaptum.service.models.checks import Checks
 from adcaptum.service.models.declaration import DEFAULT_PRESET
 from adcaptum.service.models.feature_statistics import FeatureStatistics
@@ -35,7 +35,8 @@ class ServedModel:
         identity: Name, version and digest, sent with every reply.
         modules: The class of each module by qualified name.
         label_index: A class's index by its name.
-        embedding: The site at which integer inputs are explained; None: the input.
+        embedding: The site at which the inputs are explained with gradients, because some are whole
+            numbers; None: the input.
         scales: One unit of noise for each feature: its range in the background set, because a
             table's features have all magnitudes; None: the range of each example's values.
         statistics: By tabular input with a background set, the statistics of each column.
@@ -84,7 +85,6 @@ class ServedModel:
         labels: dict[str, int] = {}
         for index, label in enumerate(declaration.outputs[0].labels):
             labels.setdefault(label, index)
-        embedding = declaration.inputs[0].embedding
         return cls(
             name=declaration.name,
             loaded=loaded,
@@ -95,7 +95,7 @@ class ServedModel:
             ),
             modules=MappingProxyType(modules),
             label_index=MappingProxyType(labels),
-            embedding=Site(embedding) if embedding else None,
+            embedding=entrances.site(declaration),
             scales=_scales(loaded),
             statistics=MappingProxyType(
                 {
@@ -148,6 +148,13 @@ class ServedModel:
     def site(self, *, gradient: bool) -> Site:
         """Returns the site of inputs: for gradients of token ids, their embedding."""
         return self.embedding if gradient and self.embedding is not None else INPUT
+
+    def inputs_at(self, site: Site) -> tuple[int, ...]:
+        """Returns the places of the inputs that are explained at a site of inputs."""
+        declaration = self.loaded.declaration
+        if site == INPUT:
+            return tuple(range(len(declaration.inputs)))
+        return entrances.explained(declaration)
 
 
 def _scales(loaded: LoadedModel) -> tuple[Tensor, ...] | None:

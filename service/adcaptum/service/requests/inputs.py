@@ -1,8 +1,8 @@
 """Inputs of a request: reading, checking, and conversion to the forward's arguments."""
 
 from collections.abc import Sequence, Sized
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 from torch import Tensor
 
@@ -31,18 +31,31 @@ class Inputs:
 
     Attributes:
         tensors: The explained ones, each `(examples, *features)`.
-        texts: For a text input, its tokens; `tensors` are then their ids.
+        texts: The tokens of a text input, whose ids are one of `tensors`; None without one.
         as_values: Whether one came as `values`; the reply's tensors then do, too.
+        text_place: The place of the ids in `tensors`.
+        text_field: The place of the text in the request.
     """
 
     tensors: tuple[Tensor, ...]
     texts: TokenisedTexts | None = None
     as_values: bool = False
+    text_place: int = 0
+    text_field: str = "inputs[0]"
 
     @property
     def count(self) -> int:
         """The number of examples."""
         return self.tensors[0].size(0)
+
+    def of_example(self, index: int) -> Self:
+        """Returns one example alone, its text without the padding that longer ones caused."""
+        tensors = [each[index : index + 1] for each in self.tensors]
+        if self.texts is None:
+            return replace(self, tensors=tuple(tensors))
+        texts = self.texts.example(index)
+        tensors[self.text_place] = texts.ids
+        return replace(self, tensors=tuple(tensors), texts=texts)
 
     @property
     def arguments(self) -> Arguments:
@@ -69,12 +82,14 @@ def read(messages: Sequence[tensor_pb2.Tensor], model: LoadedModel, reading: Rea
     if missing:
         raise InvalidRequest("inputs", f"missing: {', '.join(missing)}")
     as_values = any(message.HasField("values") for message in messages)
-    if model.text is not None:
-        return _read_texts(messages[0], model, as_values=as_values)
-    rows = []
+    rows, texts, text_field = [], None, ""
     for each, index in zip(declared, placed, strict=True):
         field = f"inputs[{index}]"
         message = messages[index or 0]
+        if each.kind == "text":
+            texts, text_field = _read_texts(message, each, model, field), field
+            rows.append(texts.ids)
+            continue
         _check_count(message, model, field)
         read_rows = read_one(message, each, field, reading)
         check_ids(read_rows, each, model, field)
@@ -82,7 +97,9 @@ def read(messages: Sequence[tensor_pb2.Tensor], model: LoadedModel, reading: Rea
     if any(len(each) != len(rows[0]) for each in rows):
         counts = {each.name: len(row) for each, row in zip(declared, rows, strict=True)}
         raise InvalidRequest("inputs", f"different numbers of examples: {counts}")
-    return Inputs(tuple(rows), as_values=as_values)
+    if texts is None:
+        return Inputs(tuple(rows), as_values=as_values)
+    return Inputs(tuple(rows), texts, as_values, model.declaration.text or 0, text_field)
 
 
 def _plain_row(
@@ -103,10 +120,11 @@ def _plain_row(
     return tensors.few_numbers(message.data, tuple(shape))
 
 
-def _read_texts(message: tensor_pb2.Tensor, model: LoadedModel, *, as_values: bool) -> Inputs:
-    field = "inputs[0]"
+def _read_texts(
+    message: tensor_pb2.Tensor, declared: InputDeclaration, model: LoadedModel, field: str
+) -> TokenisedTexts:
     tensors.require_contents(message, field)
-    if message.datatype or not as_values:
+    if message.datatype or not message.HasField("values"):
         tensors.check_datatype(message.datatype, field)
         if message.datatype != "BYTES":
             raise InvalidRequest(
@@ -125,9 +143,8 @@ def _read_texts(message: tensor_pb2.Tensor, model: LoadedModel, *, as_values: bo
         )
     read_texts = model.text.read(values, field)
     # A tokenizer may know more words than the embedding has rows; a device would be lost by one.
-    check_ids(read_texts.ids, model.declaration.inputs[0], model, field)
-    read_texts = read_texts.to(model.device)
-    return Inputs((read_texts.ids,), read_texts, as_values)
+    check_ids(read_texts.ids, declared, model, field)
+    return read_texts.to(model.device)
 
 
 def read_one(

@@ -218,17 +218,27 @@ class ParsedRequest:
 
     def _with_values(self, explicand: Explicand, site: Site | None) -> Explicand:
         """Returns an explicand with the values at a site inside the model as inputs."""
-        shapes = None if site is None else self.model.checks.layer_shapes.get(site)
-        if shapes is None:
+        if site is None or site == INPUT:
             return explicand
-        values = explicand.inputs[0]
-        seen, own = self.model.loaded.examples[0].shape[1:2], values.shape[1:2]
-        # A layer that is as long as the example is as long as the input.
-        lengths = [own + shape[1:] if shape[:1] == seen else shape for shape in shapes]
-        dtype = values.dtype if values.is_floating_point() else torch.float32
-        zero = values.new_zeros(1, dtype=dtype)
-        inside = tuple(zero.expand(explicand.count, *each) for each in lengths)
-        return replace(explicand, inputs=inside)
+        # Of several layers, each has the values of one input.
+        layers = site.layer if isinstance(site.layer, tuple) else (site.layer,)
+        places = self.model.inputs_at(site) if len(layers) > 1 else (0,)
+        if len(layers) == 1 and site == self.model.embedding:
+            places = self.model.inputs_at(site)
+        inside: list[Tensor] = []
+        for layer, place in zip(layers, places, strict=True):
+            shapes = self.model.checks.layer_shapes.get(replace(site, layer=layer))
+            if shapes is None:
+                return explicand
+            values = explicand.inputs[place]
+            seen, own = self.model.loaded.examples[place].shape[1:2], values.shape[1:2]
+            dtype = values.dtype if values.is_floating_point() else torch.float32
+            zero = values.new_zeros(1, dtype=dtype)
+            for shape in shapes:
+                # A layer that is as long as the example is as long as the input.
+                length = own + shape[1:] if shape[:1] == seen else shape
+                inside.append(zero.expand(explicand.count, *length))
+        return replace(explicand, inputs=tuple(inside))
 
     def pieces(self, outputs: Tensor | None) -> list[Piece]:
         """Returns the pieces: one for each method that can run, target and part.
@@ -257,7 +267,7 @@ class ParsedRequest:
         if self.masks is not None:
             masks = self.masks.of_examples(part.first, inputs.count, examples)
         if inputs.texts is not None and at == INPUT:
-            masks = (_token_features(inputs.texts.special),)
+            masks = feature_masks.with_tokens(masks, inputs)
         starts = part.starts
         explicand = Explicand(
             inputs=inputs.tensors,
@@ -359,21 +369,20 @@ def _check_explanations(question: Question, inputs: Inputs) -> None:
 
 
 def _parts(inputs: Inputs, baselines: Baselines, starts: Baselines | None) -> tuple[Part, ...]:
-    texts = inputs.texts
-    if texts is None:
+    if inputs.texts is None:
         return (Part(0, inputs, baselines, starts),)
     # Each text alone: at its own length, it shares batches with texts of that length, and its
     # answer does not depend on how long its neighbours are.
     parts = []
     for index in range(inputs.count):
-        own = texts.example(index)
-        (baseline,) = baselines.tensors
-        ids = baseline[index : index + 1, : own.ids.shape[1]]
+        own, place = inputs.of_example(index), inputs.text_place
+        compared = list(baselines.of_example(index, inputs.count).tensors)
+        compared[place] = compared[place][:, : own.tensors[place].shape[1]]
         parts.append(
             Part(
                 index,
-                replace(inputs, tensors=(own.ids,), texts=own),
-                Baselines((ids,)),
+                own,
+                replace(baselines, tensors=tuple(compared)),
                 starts and starts.of_example(index, inputs.count),
             )
         )
@@ -385,16 +394,9 @@ def _lone_parts(inputs: Inputs, baselines: Baselines, starts: Baselines | None) 
     return tuple(
         Part(
             index,
-            replace(inputs, tensors=tuple(each[index : index + 1] for each in inputs.tensors)),
+            inputs.of_example(index),
             baselines.of_example(index, inputs.count),
             starts and starts.of_example(index, inputs.count),
         )
         for index in range(inputs.count)
     )
-
-
-def _token_features(special: Tensor) -> Tensor:
-    """Numbers the tokens of a text, `(1, tokens)`; those the tokenizer added are one feature."""
-    real = ~special
-    numbers = real.cumsum(1) - 1
-    return torch.where(real, numbers, int(real.sum()))

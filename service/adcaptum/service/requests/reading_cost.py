@@ -160,7 +160,7 @@ def has_images(
         model: The model that it is for.
         spec: The question of an explanation.
     """
-    if model.text is not None or next(_images(model), None) is None:
+    if next(_images(model), None) is None:
         return False
     if any(map(_encoded, request.inputs)):
         return True
@@ -250,12 +250,15 @@ def _of_tensor(
     declared = next(_images(model), None)
     typed = message.HasField("values")
     found = ReadingCost()
+    # A text beside images is found by its name.
+    text = model.declaration.text
+    is_text = text is not None and message.name in ("", model.declaration.inputs[text].name)
     if declared is not None and message.datatype == "UINT8":
         # As values, its shape is not known: an image with a pixel for each byte.
         shape = (1, 1, nbytes, 1) if typed else message.shape
         if len(shape) == RANK:
             found += _of_pixels(shape, nbytes, declared)
-    elif _encoded(message) and model.text is not None:
+    elif _encoded(message) and (is_text or (text is not None and declared is None)):
         found += ReadingCost(nbytes * TEXT_SECONDS + ITEM_SECONDS, 64 * nbytes)
     elif _encoded(message) and declared is not None:
         # Data are touched for encoded images only: to look at them costs a copy.

@@ -74,20 +74,33 @@ def numbers(message: Any) -> list[Any]:
     return found
 
 
-def test_at_an_embedding_the_first_of_several_inputs_is_explained_under_its_name() -> None:
+@pytest.mark.parametrize("datatype", ["FP32", "INT32"])
+def test_beside_an_embedding_floating_point_inputs_are_explained(datatype: str) -> None:
     model = tokens()
     declaration = model.loaded.declaration
-    scale = InputDeclaration("scale", "tabular", "FP32", (-1, 1))
+    scale = InputDeclaration("scale", "tabular", datatype, (-1, 1))
     declaration = replace(declaration, inputs=(*declaration.inputs, scale))
     ids = asked_at("hidden")[0]
     model = replace(model, loaded=replace(model.loaded, declaration=declaration))
     question = replace(ids.question, layer=None)
     read = replace(ids, model=model, question=question)
-    for shown in (question, replace(question, output=options(max_features=2))):
+    for shown in (question, replace(question, output=options(max_features=1))):
         parsed = replace(read, question=shown)
+        found = [torch.ones(2, 3, 6), torch.ones(2, 1)][: 2 if datatype == "FP32" else 1]
+        answer = Attribution(tuple(found))
+        one, _ = explanations(parsed, (parsed.pieces(None)[0], answer))
+        assert [each.name for each in one.attributions] == ["ids", "scale"][: len(found)]
+
+
+def test_the_components_of_whole_numbers_are_summed_where_channels_are() -> None:
+    ids = asked_at("hidden")[0]
+    for reduction, shape in ((1, [3, 6]), (2, [3])):
+        output = explain_spec_pb2.OutputOptions(channel_reduction=reduction)  # type: ignore[arg-type]
+        question = replace(ids.question, layer=None, output=output)
+        parsed = replace(ids, question=question)
         answer = Attribution((torch.ones(2, 3, 6),))
         one, _ = explanations(parsed, (parsed.pieces(None)[0], answer))
-        assert [each.name for each in one.attributions] == ["ids"]
+        assert list(one.attributions[0].values.shape) == shape
 
 
 def test_explanations_come_by_example_and_then_by_target() -> None:

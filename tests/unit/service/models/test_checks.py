@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from torch import Tensor, nn
 
-from adcaptum.service.models import checks
+from adcaptum.service.models import checks, entrances
 from adcaptum.service.models.declaration import InputDeclaration
 from adcaptum.service.models.failure_reason import ModelFailure
 from adcaptum.service.models.texts import TextReader
@@ -95,16 +95,21 @@ class Scaled(nn.Module):
         return self.embedding(ids).sum(1) * scale
 
 
-def test_an_embedding_of_an_input_that_is_not_the_first_is_the_obstacle_told() -> None:
+def test_numbers_beside_token_ids_are_explained_with_their_embedding() -> None:
     loaded = tokens().loaded
     (ids,) = loaded.declaration.inputs
     scale = InputDeclaration("scale", "tensor", "FP32", (-1, 1))
-    for embedding, told in (("embedding", "only the first input"), ("", "names no embedding")):
+    for embedding, told in (("embedding", ""), ("", "names no embedding")):
         inputs = (scale, replace(ids, embedding=embedding))
+        declaration = replace(loaded.declaration, inputs=inputs)
+        module = Scaled().eval()
+        entrances.add(module, declaration)
         model = replace(
             loaded,
-            declaration=replace(loaded.declaration, inputs=inputs),
-            module=Scaled().eval(),
+            declaration=declaration,
+            module=module,
             examples=(torch.ones(2, 1), *loaded.examples),
         )
-        assert told in checks.check(model).obstacle
+        obstacle = checks.check(model).obstacle
+        assert told in obstacle
+        assert bool(obstacle) == bool(told)

@@ -60,8 +60,8 @@ def _declaration(table: TomlTable, folder: Path) -> Declaration:
     factory = _factory(table, loader)
     inputs = tuple(_input(each, folder) for each in table.tables("inputs"))
     _distinct(table, "inputs", [each.name for each in inputs])
-    if any(each.kind == "text" for each in inputs) and len(inputs) > 1:
-        raise table.error("inputs", "a text input must be the only one")
+    if sum(each.kind == "text" for each in inputs) > 1:
+        raise table.error("inputs", "there may be one text only")
     outputs = tuple(_output(each, folder) for each in table.tables("outputs"))
     _distinct(table, "outputs", [each.name for each in outputs])
     declaration = Declaration(

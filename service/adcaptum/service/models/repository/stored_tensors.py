@@ -72,25 +72,27 @@ def baselines(
 def examples(
     declaration: Declaration, text: TextReader | None, device: torch.device
 ) -> tuple[Tensor, ...]:
-    """Returns example arguments of the forward method, each `(rows, ...)`.
+    """Returns example arguments of the forward method, each `(rows, ...)`, a text's mask last.
 
     They are the declared examples, else background rows, else random numbers.
 
     Raises:
         DeclarationError: A file is not what the declaration says.
     """
-    if text is not None:
-        read = text.tokenise(list(declaration.example_texts or EXAMPLE_TEXTS))
-        return read.ids.to(device), read.mask.to(device)
-    made = []
+    made, masks = [], []
     for declared in declaration.inputs:
-        if declaration.examples is not None:
+        if declared.kind == "text" and text is not None:
+            read = text.tokenise(list(declaration.example_texts or EXAMPLE_TEXTS))
+            rows = read.ids
+            masks.append(read.mask.to(device))
+        elif declaration.examples is not None:
             rows = _rows(declaration.examples, declared.name, declared)
         elif declared.background is not None:
             rows = _rows(declared.background, declared.name, declared)
         else:
             rows = _random(declared)
         made.append(rows.to(device))
+    made += masks
     most = min(len(rows) for rows in made)
     return tuple(rows[:most] for rows in made)
 

@@ -71,7 +71,7 @@ class BaselineReader:
 
     def _named(self, declared: InputDeclaration, values: Tensor, name: str) -> Tensor:
         baseline: Baseline = self.model.baselines[declared.name][name]
-        if self.inputs.texts is not None:
+        if declared.kind == "text" and self.inputs.texts is not None:
             # Tokens that the tokenizer added, [CLS] and the like, stay in the baseline.
             return torch.where(self.inputs.texts.special, values, int(baseline))
         if not isinstance(baseline, Tensor):
@@ -96,7 +96,7 @@ class BaselineReader:
                     f"{field}.named", message.named, known, Reason.BASELINE_UNKNOWN
                 )
             return self._named(declared, values, message.named)
-        if self.inputs.texts is not None:
+        if declared.kind == "text":
             allowed = ", ".join(self.model.baselines[declared.name])
             raise InvalidRequest(f"{field}.{kind}", f"texts have named baselines only: {allowed}")
         field = f"{field}.{kind}"

@@ -70,7 +70,7 @@ def compared(
         InvalidRequest: A tensor has neither one row nor one per example, or distributions have
             different numbers of rows.
     """
-    found, own = "", ""
+    found, own, texts = "", "", False
     rows: dict[str, int] = {}
     for tensor, index in zip(tensors, placed, strict=True):
         kind = None if index is None else messages[index].WhichOneof("kind")
@@ -78,6 +78,9 @@ def compared(
         if kind in ("distribution", "background"):
             found = found or place
             rows[place] = len(tensor)
+        elif index is None or kind == "named":
+            # A text's has the text's length, and so one row for each.
+            texts = texts or (tensor.ndim > 0 and len(tensor) > 1)
         elif tensor.ndim and len(tensor) > 1:
             if len(tensor) != count:
                 raise InvalidRequest(
@@ -91,6 +94,10 @@ def compared(
     if own:
         raise InvalidRequest(
             own, f"one row per example beside a distribution, {found}; must be 1 row"
+        )
+    if texts:
+        raise InvalidRequest(
+            found, "a distribution beside texts; must be of one example, each text by itself"
         )
     several = sorted({each for each in rows.values() if each > 1})
     if len(several) > 1:

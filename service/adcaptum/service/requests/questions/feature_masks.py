@@ -58,10 +58,12 @@ def of_inputs(
     if not messages:
         return None
     request_inputs.check_number(messages, OF_INPUTS)
-    if inputs.texts is not None:
-        raise InvalidRequest(OF_INPUTS, "texts take none: each token is a feature")
     declared = model.loaded.declaration.inputs
     placed = request_inputs.place([each.input for each in messages], declared, OF_INPUTS, "input")
+    text = model.loaded.declaration.text
+    if text is not None and placed[text] is not None:
+        place = f"{OF_INPUTS}[{placed[text]}]" if len(declared) > 1 else OF_INPUTS
+        raise InvalidRequest(place, "texts take none: each token is a feature")
     given = {
         index: _mask(messages[index], f"{OF_INPUTS}[{index}]")
         for index in placed
@@ -89,6 +91,31 @@ def of_inputs(
         tensors.require_shape(mask.shape, (rows, *values.shape[1:]), place)
         masks.append(mask.to(values.device))
     return FeatureMasks(tuple(masks), _names(messages, given, OF_INPUTS))
+
+
+def with_tokens(masks: tuple[Tensor, ...] | None, inputs: Inputs) -> tuple[Tensor, ...]:
+    """Returns masks in which each token of a text is a feature; those it was given are one.
+
+    Args:
+        masks: The masks of all inputs; None: each element is a feature.
+        inputs: The inputs of one example with a text.
+    """
+    assert inputs.texts is not None, "there is a text"
+    special = inputs.texts.special
+    real = ~special
+    tokens = torch.where(real, real.cumsum(1) - 1, int(real.sum()))
+    place, beyond = inputs.text_place, 0
+    made = []
+    for index, values in enumerate(inputs.tensors):
+        if index == place:
+            made.append(tokens)
+            continue
+        own = torch.arange(values[0].numel(), device=values.device).view(1, *values.shape[1:])
+        made.append(own + beyond if masks is None else masks[index])
+        beyond = max(beyond, int(made[-1].max()) + 1)
+    # Tokens have the numbers behind all others.
+    made[place] = tokens + beyond
+    return tuple(made)
 
 
 def of_layer(
