@@ -220,11 +220,9 @@ class ParsedRequest:
         """Returns an explicand with the values at a site inside the model as inputs."""
         if site is None or site == INPUT:
             return explicand
-        # Of several layers, each has the values of one input.
+        # At the site of inputs, each layer has the values of one input.
         layers = site.layer if isinstance(site.layer, tuple) else (site.layer,)
-        places = self.model.inputs_at(site) if len(layers) > 1 else (0,)
-        if len(layers) == 1 and site == self.model.embedding:
-            places = self.model.inputs_at(site)
+        places = self.model.inputs_at(site) if site == self.model.embedding else (0,)
         inside: list[Tensor] = []
         for layer, place in zip(layers, places, strict=True):
             shapes = self.model.checks.layer_shapes.get(replace(site, layer=layer))
@@ -234,10 +232,9 @@ class ParsedRequest:
             seen, own = self.model.loaded.examples[place].shape[1:2], values.shape[1:2]
             dtype = values.dtype if values.is_floating_point() else torch.float32
             zero = values.new_zeros(1, dtype=dtype)
-            for shape in shapes:
-                # A layer that is as long as the example is as long as the input.
-                length = own + shape[1:] if shape[:1] == seen else shape
-                inside.append(zero.expand(explicand.count, *length))
+            # A layer that is as long as the example is as long as the input.
+            lengths = [own + shape[1:] if shape[:1] == seen else shape for shape in shapes]
+            inside += [zero.expand(explicand.count, *each) for each in lengths]
         return replace(explicand, inputs=tuple(inside))
 
     def pieces(self, outputs: Tensor | None) -> list[Piece]:
@@ -391,12 +388,13 @@ def _parts(inputs: Inputs, baselines: Baselines, starts: Baselines | None) -> tu
 
 def _lone_parts(inputs: Inputs, baselines: Baselines, starts: Baselines | None) -> tuple[Part, ...]:
     """Returns each example alone, with its own baselines."""
+    count = inputs.count
     return tuple(
         Part(
             index,
             inputs.of_example(index),
-            baselines.of_example(index, inputs.count),
-            starts and starts.of_example(index, inputs.count),
+            baselines.of_example(index, count),
+            starts and starts.of_example(index, count),
         )
-        for index in range(inputs.count)
+        for index in range(count)
     )
