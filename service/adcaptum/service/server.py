@@ -42,6 +42,7 @@ from adcaptum.service.processes.guest import Guest
 from adcaptum.service.processes.journal import Journal
 from adcaptum.service.processes.place import Place
 from adcaptum.service.processes.seat import Seat
+from adcaptum.service.protocols import http_side
 from adcaptum.service.protocols.oip.servicer import OipServicer
 from adcaptum.service.rpc import health, listening, status
 from adcaptum.service.rpc.frames.server import FrameServer
@@ -188,7 +189,8 @@ class Server:
             grpc_server, calls, servicer, repository, self._health, reflects=settings.reflection
         )
         self._add_protocols(calls, grpc_server)
-        app = http.application(Exposition(self._metrics.registry), self.unready)
+        exposition = Exposition(self._metrics.registry)
+        app = http_side.application(settings, calls, exposition, self.unready)
         try:
             http_server, addresses = self._listen(app, grpc_server)
         except (OSError, RuntimeError) as error:

@@ -25,7 +25,11 @@ class Settings(BaseSettings):
     """The gRPC port; 0 picks a free one."""
 
     http_port: int = Field(default=8501, ge=0, le=65535)
-    """The port of metrics and probes; 0 picks a free one."""
+    """The port of HTTP: JSON, metrics and probes; 0 picks a free one."""
+
+    cors_origins: str = ""
+    """The sites whose pages may use the HTTP port from a browser, as `https://a.example`, separated
+    by commas; `*` for all. None where empty."""
 
     insecure: bool = False
     """True: listen on an address that other machines reach though there are no credentials:
@@ -157,6 +161,11 @@ class Settings(BaseSettings):
     def factory_packages(self) -> tuple[str, ...]:
         """The allowed packages as a tuple."""
         return tuple(name.strip() for name in self.allowed_packages.split(",") if name.strip())
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The sites that may use the HTTP port from a browser."""
+        return tuple(name.strip() for name in self.cors_origins.split(",") if name.strip())
 
     @property
     def devices(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from adcaptum.service.front.quarantine import Quarantine
 from adcaptum.service.front.suspects import Suspects
 from adcaptum.service.processes.exits import CannotStart
 from adcaptum.service.processes.facts import resident_bytes
+from adcaptum.service.protocols import http_side
 from adcaptum.service.rpc import listening
 from adcaptum.service.rpc.web import http
 from adcaptum.service.security.access import Access
@@ -93,9 +94,8 @@ class Front:
         )
         metrics = GatheredMetrics(self._metrics.registry, supervisor.slots, followers.slots)
         try:
-            web = http.HttpServer(
-                http.application(metrics, self.unready), listening.http_listener(settings)
-            )
+            app = http_side.application(settings, gate.calls, metrics, self.unready)
+            web = http.HttpServer(app, listening.http_listener(settings))
             port = gate.listen()
         except (OSError, RuntimeError) as error:
             await gate.stop()

@@ -16,6 +16,7 @@ from adcaptum.service.models.loading import LoadedModel
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests.questions.question import Question, has_tensors
 from adcaptum.service.wire import tensors
+from adcaptum.service.wire.base64_text import from_base64
 from adcaptum.v1 import explain_spec_pb2, explanation_service_pb2 as pb, tensor_pb2
 
 DATA_SECONDS: Final = 3e-9
@@ -272,7 +273,7 @@ def _items(message: tensor_pb2.Tensor) -> Iterator[bytes]:
     if not message.HasField("values"):
         return tensors.split(message.data)
     texts = (each.string_value for each in message.values.values)
-    return (tensors.from_base64(text) or b"" for text in texts)
+    return (from_base64(text) or b"" for text in texts)
 
 
 def _of_pixels(shape: Sequence[int], nbytes: int, declared: InputDeclaration) -> ReadingCost:

@@ -39,15 +39,15 @@ def write(into: ListValue, array: NDArray[Any]) -> None:
         array: The numbers.
     """
     if array.dtype in DIGITS:
-        array = _shortest(array)
+        array = shortest(array)
     listed = array if array.ndim else array.reshape(1)
     if listed.size and listed.dtype == np.float64 and np.isfinite(listed).all():
-        into.MergeFromString(_serialised(listed))
+        into.MergeFromString(serialised(listed))
     else:
         _fill(into, listed.tolist())
 
 
-def _shortest(array: NDArray[np.floating]) -> NDArray[np.float64]:
+def shortest(array: NDArray[np.floating]) -> NDArray[np.float64]:
     """Converts numbers to the doubles of their shortest decimals: 0.1, not 0.10000000149011612."""
     wide = array.astype(np.float64)
     found = wide.copy()
@@ -68,7 +68,7 @@ def _shortest(array: NDArray[np.floating]) -> NDArray[np.float64]:
     return found
 
 
-def _serialised(array: NDArray[np.float64]) -> bytes:
+def serialised(array: NDArray[np.float64]) -> bytes:
     """Serialises finite numbers as a `ListValue`; each step wraps the lists of one dimension."""
     cells = np.empty((array.size, len(NUMBER) + 8), np.uint8)
     cells[:, : len(NUMBER)] = np.frombuffer(NUMBER, np.uint8)

@@ -1,6 +1,5 @@
 """Tensors in messages -> tensors in memory, with every check."""
 
-import binascii
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from torch import Tensor
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.nearest import did_you_mean, shortened
 from adcaptum.service.wire import typed_values
+from adcaptum.service.wire.base64_text import from_base64
 from adcaptum.v1 import tensor_pb2
 
 DATATYPES: Final[Mapping[str, torch.dtype | None]] = MappingProxyType(
@@ -56,12 +56,6 @@ FEW_BYTES: Final = 1 << 12
 
 FEWEST_BYTES: Final = 1 << 9
 """The largest tensor, in bytes, whose numbers Python adds up before NumPy has been called."""
-
-BASE64_CHARACTERS: Final = 1 << 19
-"""The characters of a text in base64 that are decoded at a time, in a millisecond."""
-
-WHITESPACE: Final = b" \t\n\r\v\f"
-"""The characters that a text in base64 may have anywhere."""
 
 LARGE_COPY: Final = 1 << 20
 """The smallest copy, in bytes, that is left to NumPy."""
@@ -244,29 +238,6 @@ def _decoded_base64(texts: Sequence[str], field: str) -> tuple[bytes, ...]:
             raise InvalidRequest(f"{field}[{index}]", f"{shortened(text)} is not base64")
         items.append(data)
     return tuple(items)
-
-
-def from_base64(text: str) -> bytes | None:
-    """Returns what a text in base64 encodes, which may have line breaks; None if it is none.
-
-    It is decoded in pieces: a text of 60 MB would hold up all threads for as long as it takes.
-    """
-    pieces: list[tuple[bytes, bool]] = []
-    rest = b""
-    for start in range(0, len(text), BASE64_CHARACTERS):
-        try:
-            part = text[start : start + BASE64_CHARACTERS].encode("ascii")
-            rest += part.translate(None, WHITESPACE)
-            whole = len(rest) // 4 * 4
-            if pieces and whole and pieces[-1][1]:
-                return None  # something comes after the padding
-            piece = binascii.a2b_base64(rest[:whole], strict_mode=True)
-        except ValueError:
-            return None
-        if whole:
-            pieces.append((piece, rest[whole - 1 : whole] == b"="))
-            rest = rest[whole:]
-    return None if rest else b"".join([piece for piece, _ in pieces])
 
 
 def _checked_shape(lengths: Sequence[int], field: str) -> tuple[int, ...]:

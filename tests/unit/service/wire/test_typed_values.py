@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as arrays
 
 from adcaptum.service.errors import InvalidRequest, Reason
 from adcaptum.service.wire import tensors, typed_values
+from adcaptum.service.wire.base64_text import from_base64
 from adcaptum.service.wire.tensors import Bytes
 from adcaptum.service.wire.typed_values import MOST_NUMBERS
 from tests.unit.service.asking import typed
@@ -231,18 +232,18 @@ def test_long_texts_in_base64_are_decoded_in_pieces(
     lines = "\n".join(plain[start : start + 9] for start in range(0, len(plain), 9))
     for characters in (1, 7, 8, 64, 1 << 19):
         monkeypatch.setattr(tensors, "BASE64_CHARACTERS", characters)
-        assert tensors.from_base64(plain) == tensors.from_base64(lines) == data
+        assert from_base64(plain) == from_base64(lines) == data
         wrong = ["=", f"{plain}A", f"{plain}\xe9", f"{plain}-AAA"]
         if plain.endswith("="):
             wrong += [f"{plain}AAAA", plain[:-1]]
-        assert [tensors.from_base64(text) for text in wrong] == [None] * len(wrong)
+        assert [from_base64(text) for text in wrong] == [None] * len(wrong)
 
 
 def test_a_text_in_base64_takes_no_more_memory_than_its_size() -> None:
     text = "AB " * (10 << 20)  # once, a list of ten million texts
     tracemalloc.start()
     try:
-        found = tensors.from_base64(text)
+        found = from_base64(text)
         assert tracemalloc.get_traced_memory()[1] < 2 * len(text)
     finally:
         tracemalloc.stop()

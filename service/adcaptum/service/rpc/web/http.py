@@ -1,18 +1,24 @@
-"""The HTTP server: metrics for Prometheus, and probes of liveness and readiness."""
+"""The HTTP server: metrics for Prometheus, probes of liveness and readiness, other protocols."""
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
+from adcaptum.service.rpc.calls import ID_KEY
 from adcaptum.service.rpc.web.impatient_protocol import ImpatientProtocol
+from adcaptum.service.rpc.web.problems import Problem
 
 
 class Exposing(Protocol):
@@ -26,12 +32,34 @@ class Exposing(Protocol):
         """
 
 
-def application(exposition: Exposing, unready: Callable[[], str]) -> Starlette:
+class SegmentConvertor(Convertor[str]):
+    """A name in a path, which ends before a slash or a colon."""
+
+    regex = "[^/:]+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("segment", SegmentConvertor())
+
+
+def application(
+    exposition: Exposing,
+    unready: Callable[[], str],
+    protocols: Sequence[BaseRoute] = (),
+    origins: Sequence[str] = (),
+) -> Starlette:
     """Returns the application.
 
     Args:
         exposition: The metrics that `/metrics` shows.
         unready: Returns the reason why the server is not ready; empty if it is.
+        protocols: The routes of other protocols.
+        origins: The sites whose pages may send requests and read the answers.
     """
 
     async def metrics(request: Request) -> Response:
@@ -46,7 +74,26 @@ def application(exposition: Exposing, unready: Callable[[], str]) -> Starlette:
         return PlainTextResponse(f"{reason or 'ready'}\n", status_code=503 if reason else 200)
 
     routes = [Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)]
-    return Starlette(routes=routes)
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=("GET", "POST", "PUT", "DELETE"),
+        allow_headers=("*",),
+        expose_headers=(ID_KEY, "retry-after"),
+    )
+    return Starlette(
+        routes=[*routes, *protocols],
+        middleware=[cors] if origins else [],
+        exception_handlers={HTTPException: _told},
+    )
+
+
+async def _told(_: Request, error: Exception) -> Response:
+    """Returns the answer to a request for which there is no route."""
+    assert isinstance(error, HTTPException), "no other errors are handled here"
+    response = Problem(error.status_code, error.detail).response()
+    response.headers.update(error.headers or {})
+    return response
 
 
 class HttpServer:

@@ -1,0 +1,1 @@
+"""Messages of protobuf as JSON that people write and read."""
