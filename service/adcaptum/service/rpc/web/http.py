@@ -114,6 +114,11 @@ class HttpServer:
         self._server = _QuietServer(config)
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def connections(self) -> int:
+        """The number of open connections."""
+        return len(self._server.server_state.connections)
+
     def start(self) -> None:
         """Starts to serve."""
         serving = self._server.serve(sockets=[self._listener])

@@ -8,6 +8,9 @@ from contextlib import suppress
 
 import pytest
 from prometheus_client import CollectorRegistry
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from adcaptum.service.rpc.web import http, impatient_protocol
 from adcaptum.service.rpc.web.exposition import Exposition
@@ -73,6 +76,38 @@ async def test_many_connections_keep_no_probe_out(
         await end(reader)
     for _, writer in opened:
         writer.close()
+
+
+async def test_a_request_that_is_served_outlives_the_patience_and_an_idle_one_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(impatient_protocol, "PATIENCE_SECONDS", 0.2)
+
+    async def slow(_: Request) -> Response:
+        await asyncio.sleep(0.8)
+        return PlainTextResponse("done")
+
+    async def large(_: Request) -> Response:
+        return PlainTextResponse("x" * (64 << 20))
+
+    routes = [Route("/slow", slow), Route("/large", large)]
+    app = http.application(Exposition(CollectorRegistry()), str, routes)
+    made = http.HttpServer(app, socket.create_server(("127.0.0.1", 0)))
+    made.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", made.port)
+    writer.write(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+    async with asyncio.timeout(10):
+        assert (await reader.read()).endswith(b"done")
+    writer.close()
+    # Whoever takes nothing of an answer does not hold it for ever.
+    reader, writer = await asyncio.open_connection("127.0.0.1", made.port, limit=1)
+    writer.write(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+    for opened in (True, False):
+        async with asyncio.timeout(10):
+            while bool(made.connections) != opened:  # noqa: ASYNC110 - uvicorn's set tells nobody
+                await asyncio.sleep(0.01)
+    writer.close()
+    await made.stop()
 
 
 async def test_metrics_are_written_apart_from_the_loop_and_together() -> None:
