@@ -1,6 +1,40 @@
 """Captum's measures of attributions, and others, over the engine."""
 
+from adcaptum.engine.metrics.score import Score
 from adcaptum.metrics._core.infidelity import infidelity, infidelity_perturb_func_decorator
 from adcaptum.metrics._core.sensitivity import sensitivity_max
+from adcaptum.metrics.faithfulness import (
+    completeness,
+    deletion,
+    faithfulness_correlation,
+    faithfulness_estimate,
+    insertion,
+    monotonicity,
+)
+from adcaptum.metrics.localisation import (
+    localisation_auc,
+    pointing_game,
+    relevance_mass,
+    relevance_rank,
+)
+from adcaptum.metrics.sparsity import complexity, effective_complexity, sparseness
 
-__all__ = ["infidelity", "infidelity_perturb_func_decorator", "sensitivity_max"]
+__all__ = [
+    "Score",
+    "completeness",
+    "complexity",
+    "deletion",
+    "effective_complexity",
+    "faithfulness_correlation",
+    "faithfulness_estimate",
+    "infidelity",
+    "infidelity_perturb_func_decorator",
+    "insertion",
+    "localisation_auc",
+    "monotonicity",
+    "pointing_game",
+    "relevance_mass",
+    "relevance_rank",
+    "sensitivity_max",
+    "sparseness",
+]

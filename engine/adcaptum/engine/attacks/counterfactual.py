@@ -30,8 +30,8 @@ class Reached(NamedTuple):
 class CounterfactualSearch:
     """A search for a row that meets a goal, near each example, along gradients.
 
-    Wachter, Mittelstadt, Russell (2017), https://arxiv.org/abs/1711.00399, section IV: the goal and
-    the distance, sum_k |x_k - x'_k| / scale_k. Instead of minimising a weighted sum of both, the
+    Wachter, Mittelstadt, Russell (2017), https://arxiv.org/abs/1711.00399: the goal and the
+    distance, sum_k |x_k - x'_k| / scale_k. Instead of minimising a weighted sum of both, the
     search descends until the goal is met, goes a little further, and takes back what it does not
     need: it puts features back, from the least changed to the most, and halves the way.
 

@@ -14,6 +14,7 @@ from adcaptum.attr.facade.captum_call import CaptumCall, input_tensors
 from adcaptum.attr.facade.copies import repeated_rows
 from adcaptum.attr.facade.forms import BaselineType, Forward, TargetType, Tensors
 from adcaptum.engine.metrics.infidelity import Infidelity
+from adcaptum.metrics.attributions import checked_attributions
 from adcaptum.metrics.batching import sizes_of
 
 Perturb = Callable[..., Any]
@@ -100,7 +101,7 @@ def infidelity(
         forward_func, inputs, target=target, additional_forward_args=additional_forward_args
     )
     tensors = call.explicand.inputs
-    each = _checked(attributions, tensors)
+    each = checked_attributions(attributions, tensors)
 
     def draw(size: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         repeated = tuple(t.repeat_interleave(size, 0) for t in tensors)
@@ -122,17 +123,6 @@ def infidelity(
 
 def _over(change: Tensor, difference: Tensor) -> Tensor:
     return change / torch.where(difference == 0, torch.ones_like(difference), difference)
-
-
-def _checked(attributions: object, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    each = attributions if isinstance(attributions, tuple) else (attributions,)
-    if len(each) != len(inputs):
-        raise InvalidInput("attributions", f"{len(each)} of them", f"one per input: {len(inputs)}")
-    for i, (a, t) in enumerate(zip(each, inputs, strict=True)):
-        if not isinstance(a, Tensor) or a.shape != t.shape:
-            found = f"of shape {tuple(a.shape)}" if isinstance(a, Tensor) else f"of {type(a)}"
-            raise InvalidInput(f"attributions[{i}]", found, f"its input's: {tuple(t.shape)}")
-    return each
 
 
 def _checked_draw(

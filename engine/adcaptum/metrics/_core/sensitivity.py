@@ -39,7 +39,7 @@ def sensitivity_max(
 
     max ||explanation(x') - explanation(x)|| / ||explanation(x)|| over samples x'; of a zero
     explanation the change itself. Yeh, Hsieh, Suggala, Inouye, Ravikumar (2019),
-    https://arxiv.org/abs/1901.09392, definition 3.1, estimated by sampling.
+    https://arxiv.org/abs/1901.09392, section 3, estimated by sampling.
 
     Args:
         explanation_func: A function of inputs and further arguments that returns attributions, such
