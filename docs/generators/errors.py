@@ -18,6 +18,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     "role.",
     "UNAVAILABLE": "The server or the model does not serve at the moment. Try again after "
     "`RetryInfo.retry_delay`; the Python client does.",
+    "ABORTED": "Another call came before this one. Read what there is now, and decide again.",
+    "ALREADY_EXISTS": "The call contradicts an earlier one. Change it.",
     "RESOURCE_EXHAUSTED": "There is no room at the moment. Try again after "
     "`RetryInfo.retry_delay`.",
     "DEADLINE_EXCEEDED": "There is no time. Give more, or ask for less.",
@@ -33,6 +35,8 @@ DETAILS: Final[Mapping[str, str]] = {
     "UNAUTHENTICATED": "",
     "PERMISSION_DENIED": "metadata `role`, and `model` where the call is about one",
     "UNAVAILABLE": "`RetryInfo`",
+    "ABORTED": "",
+    "ALREADY_EXISTS": "",
     "RESOURCE_EXHAUSTED": "`RetryInfo`; metadata `limit`: the limit that is reached; with QUOTA "
     "also `QuotaFailure`",
     "DEADLINE_EXCEEDED": "metadata `needed_seconds`, with DEADLINE_TOO_SHORT",
@@ -76,6 +80,13 @@ CAUSES: Final[Mapping[Reason, str]] = {
     "server; the answer does not say which of these, the server's metrics do.",
     Reason.ROLE_MISSING: "The caller lacks the role that the call needs, for this model or for "
     "all.",
+    Reason.MODEL_UNLOADED: "The model, or the version, was unloaded; LoadModel brings it back.",
+    Reason.VERSION_IN_USE: "The version cannot be unloaded: an alias or `default_version` names "
+    "it, or no other one serves.",
+    Reason.REPOSITORY_UNWRITABLE: "The repository cannot be written to, so that a change of "
+    "aliases would not outlive the server.",
+    Reason.ALIAS_MOVED: "The alias is not where `expected_version` says.",
+    Reason.KEY_REUSED: "The `idempotency_key` came with another request before.",
     Reason.MODEL_STUCK: "A batch of the model has not returned for `stuck_seconds`.",
     Reason.DRAINING: "The server stops, and takes no more requests.",
     Reason.QUEUE_FULL: "All callers together have as many requests, rows or bytes in flight as the "
@@ -109,9 +120,9 @@ def errors_page() -> Iterator[str]:
     )
     yield ""
     yield (
-        "Calls compute and change nothing, so that repeating them is safe. Repeat UNAVAILABLE, and "
-        "RESOURCE_EXHAUSTED after its delay, and nothing else. The Python client raises an error "
-        "of [its tree](client.md) with the `reason`."
+        "Calls of ExplanationService compute and change nothing, so that repeating them is safe. "
+        "Repeat UNAVAILABLE, and RESOURCE_EXHAUSTED after its delay, and nothing else. The Python "
+        "client raises an error of [its tree](client.md) with the `reason`."
     )
     codes = dict.fromkeys(CODES[reason].name for reason in Reason)
     for code in codes:

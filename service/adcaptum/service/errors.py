@@ -44,6 +44,11 @@ class Reason(enum.StrEnum):
     CREDENTIALS_MISSING = "CREDENTIALS_MISSING"
     CREDENTIALS_INVALID = "CREDENTIALS_INVALID"
     ROLE_MISSING = "ROLE_MISSING"
+    MODEL_UNLOADED = "MODEL_UNLOADED"
+    VERSION_IN_USE = "VERSION_IN_USE"
+    REPOSITORY_UNWRITABLE = "REPOSITORY_UNWRITABLE"
+    ALIAS_MOVED = "ALIAS_MOVED"
+    KEY_REUSED = "KEY_REUSED"
     QUEUE_FULL = "QUEUE_FULL"
     QUOTA = "QUOTA"
     DEADLINE_TOO_SHORT = "DEADLINE_TOO_SHORT"
@@ -204,6 +209,32 @@ class PermissionDenied(ServiceError):
         ServiceError.__init__(self, f"These credentials do not have the role {role}{of}.")
         self.role = role
         self.model = model[:200]
+
+
+class ModelUnloaded(FailedPrecondition):
+    """The version is in the repository and not in memory."""
+
+    reason = Reason.MODEL_UNLOADED
+
+
+class VersionInUse(FailedPrecondition):
+    """The version cannot be unloaded: something names it, or no other one serves."""
+
+    reason = Reason.VERSION_IN_USE
+
+
+class Unwritable(FailedPrecondition):
+    """A change cannot be kept, because the repository cannot be written to."""
+
+    reason = Reason.REPOSITORY_UNWRITABLE
+
+
+class Conflict(ServiceError):
+    """The call contradicts another one: an alias has moved meanwhile, or a key is reused."""
+
+    def __init__(self, message: str, *, reason: Reason) -> None:
+        ServiceError.__init__(self, message)
+        self.reason = reason
 
 
 class TooBusy(ServiceError):

@@ -106,6 +106,11 @@ class Metrics:
         self.model_load_seconds = gauge(
             "model_load_seconds", "Time for loading and measuring a model.", ("model",)
         )
+        self.model_load_failures = counter(
+            "model_load_failures_total",
+            "Versions that could not be loaded, or not anew. No version: the folder.",
+            ("model", "version"),
+        )
         self.batch_capacity = gauge(
             "batch_capacity_rows", "The most rows in one device batch.", by_kind
         )

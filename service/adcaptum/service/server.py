@@ -1,11 +1,9 @@
 """The composition root: builds everything, starts it, drains it."""
 
 import asyncio
-import gc
 import os
 import socket
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from time import monotonic
@@ -29,12 +27,15 @@ from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.request_reader import RequestReader
 from adcaptum.service.handlers.response_cache import ResponseCache
 from adcaptum.service.handlers.shared_computations import SharedComputations
+from adcaptum.service.hosting import garbage
+from adcaptum.service.hosting.host import Host
+from adcaptum.service.hosting.model_loader import ModelLoader
 from adcaptum.service.loop_watch import LoopWatch
 from adcaptum.service.metrics import Metrics
-from adcaptum.service.model_loader import ModelLoader
-from adcaptum.service.models.catalogue import Catalogue, State
+from adcaptum.service.models.catalogue import Catalogue
 from adcaptum.service.models.cores import Threads
 from adcaptum.service.models.declaration import DeclarationError
+from adcaptum.service.models.entry import State
 from adcaptum.service.models.repository import stored_models
 from adcaptum.service.placement import alone
 from adcaptum.service.processes.exits import CANNOT_START, DEVICE_LOST, CannotStart
@@ -49,23 +50,21 @@ from adcaptum.service.rpc.frames.server import FrameServer
 from adcaptum.service.rpc.interceptors import Interceptor
 from adcaptum.service.rpc.local import services
 from adcaptum.service.rpc.local.calls import LocalCalls
-from adcaptum.service.rpc.repository_servicer import RepositoryServicer
+from adcaptum.service.rpc.repository.lifecycle_calls import LifecycleCalls
+from adcaptum.service.rpc.repository.repository_servicer import RepositoryServicer
 from adcaptum.service.rpc.servicers import ExplanationServicer
 from adcaptum.service.rpc.web import http
 from adcaptum.service.rpc.web.exposition import Exposition
 from adcaptum.service.runtime.dispatcher import RETRY_SECONDS, Dispatcher
 from adcaptum.service.security.access import Access
 from adcaptum.service.settings import Settings
-from adcaptum.service.termination import Departure, Ending, Termination, thread_places
+from adcaptum.service.termination import Departure, Ending, Termination, shut_down, thread_places
 
 FORCE_SECONDS: Final = 4.5
 """The time after `drain_seconds` at which the process is ended by force."""
 
 THREAD_SECONDS: Final = 1.0
 """The time for device threads and planning threads to end when a server stops."""
-
-EXECUTOR_SECONDS: Final = 0.5
-"""The time for the threads of the event loop's executor to end."""
 
 SWITCH_SECONDS: Final = 0.0005
 """The longest time for which a thread keeps Python's lock from others. With the default, 5 ms, the
@@ -182,9 +181,21 @@ class Server:
             options=listening.options(settings),
             maximum_concurrent_rpcs=listening.most_calls(settings),
         )
-        servicer = self._servicer(engines, reader)
+        servicer, explainer = self._servicer(engines, reader)
+        host = Host.of(
+            settings,
+            self._catalogue,
+            self._metrics,
+            self._health,
+            engines,
+            unplaced=self._unplaced,
+            seat=self._seat,
+            journal=journal,
+            forget=explainer.joint.forget,
+            is_guest=self._guest is not None,
+        )
         calls = LocalCalls([self._interceptor], settings.max_message_bytes)
-        repository = RepositoryServicer(self._catalogue, self._place)
+        repository = self._repository_servicer(host, servicer)
         services.add(
             grpc_server, calls, servicer, repository, self._health, reflects=settings.reflection
         )
@@ -205,20 +216,11 @@ class Server:
         http_server.start()
         self._access.start()
         frames = await self._take_frames(servicer)
-        loader = ModelLoader(
-            settings,
-            self._catalogue,
-            self._metrics,
-            self._health,
-            engines,
-            unplaced=self._unplaced,
-            seat=self._seat,
-            journal=journal,
-        )
         self._log("listening", **addresses)
-        loading = loop.create_task(self._load(loader, addresses))
+        loading = loop.create_task(self._load(host.loader, addresses))
         await self._ended.wait()
         await self._drain()
+        host.lifecycle.stop()
         loading.cancel()
         with suppress(asyncio.CancelledError):
             await loading
@@ -228,13 +230,15 @@ class Server:
         await http_server.stop()
         reader.close()
         watch.stop()
-        whole &= await _shut_down(executor)
+        whole &= await shut_down(executor)
         self._log("stopped", failed=self._failed)
         if not whole:
             self._leave_threads()
         return self._failed
 
-    def _servicer(self, engines: Dispatcher, reader: RequestReader) -> ExplanationServicer:
+    def _servicer(
+        self, engines: Dispatcher, reader: RequestReader
+    ) -> tuple[ExplanationServicer, Explainer]:
         """Builds what answers predictions and explanations."""
         settings, metrics = self._settings, RequestMetrics(self._metrics)
         cache = ResponseCache(settings.cache_bytes, settings.cache_entries, self._metrics)
@@ -250,13 +254,22 @@ class Server:
             reader,
             JointExplainer(engines, metrics, cache),
         )
-        return ExplanationServicer(self._catalogue, predictor, explainer, self._place)
+        servicer = ExplanationServicer(self._catalogue, predictor, explainer, self._place)
+        return servicer, explainer
 
     def _add_protocols(self, calls: LocalCalls, grpc_server: grpc.aio.Server) -> None:
         """Adds services of other protocols, which a worker's front has."""
         if self._seat is None:
             oip = OipServicer(calls, self._metrics.registry, self.unready)
             grpc_server.add_generic_rpc_handlers((oip.handlers(),))
+
+    def _repository_servicer(self, host: Host, servicer: ExplanationServicer) -> RepositoryServicer:
+        """Builds what describes and changes models and workers."""
+        # A worker's callers are fronts, which ask theirs.
+        settings = self._settings
+        allowed = settings.admin_calls or settings.has_credentials or self._seat is not None
+        calls = LifecycleCalls(host.lifecycle, servicer.describe, allowed=allowed)
+        return RepositoryServicer(self._catalogue, self._place, calls)
 
     def _listen(
         self, app: Starlette, grpc_server: grpc.aio.Server
@@ -314,7 +327,7 @@ class Server:
             return "draining"
         if self._ready:
             return ""
-        loading = [entry.name for entry in self._catalogue if entry.state is State.LOADING]
+        loading = [entry.name for entry in self._catalogue if entry.best_state is State.LOADING]
         return f"loading {', '.join(loading)}" if loading else "starting"
 
     async def _load(self, loader: ModelLoader, addresses: dict[str, str]) -> None:
@@ -327,7 +340,7 @@ class Server:
             self._log(
                 "ready",
                 **addresses,
-                models={entry.name: entry.state.value for entry in self._catalogue},
+                models={entry.name: entry.best_state.value for entry in self._catalogue},
                 device=self._settings.device,
                 device_threads=threads.device,
                 intra_op_threads=threads.intra_op,
@@ -335,7 +348,9 @@ class Server:
                 pid=os.getpid(),
             )
             if self._guest is not None:
-                self._guest.ready(addresses, {each.name: each.reason for each in self._catalogue})
+                self._guest.ready(
+                    addresses, {each.name: each.best_reason for each in self._catalogue}
+                )
 
         try:
             await loader.load_all(ready)
@@ -346,13 +361,9 @@ class Server:
         self._freeze()
 
     def _freeze(self) -> None:
-        """Takes everything loaded so far out of garbage collection.
-
-        Each full collection would otherwise stop the event loop for tenths of a second.
-        """
+        """Takes everything loaded so far out of garbage collection, unless it is a guest's."""
         if self._guest is None:
-            gc.collect()
-            gc.freeze()
+            garbage.freeze()
 
     async def _drain(self) -> None:
         """Refuses new requests and waits for those in flight."""
@@ -370,21 +381,3 @@ class Server:
             os._exit(DEVICE_LOST)
         self._failed = True
         self._termination.begin()
-
-
-async def _shut_down(executor: ThreadPoolExecutor) -> bool:
-    """Ends the threads of the event loop, where a factory of a model may sleep.
-
-    Returns:
-        Whether they have ended in time.
-    """
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
-
-    def wait() -> None:
-        executor.shutdown()
-        loop.call_soon_threadsafe(ended.set)
-
-    threading.Thread(target=wait, daemon=True).start()
-    with suppress(TimeoutError):
-        await asyncio.wait_for(ended.wait(), EXECUTOR_SECONDS)
-    return ended.is_set()

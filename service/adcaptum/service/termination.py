@@ -9,12 +9,15 @@ Rules:
    `faulthandler`, which needs no lock, ends the process.
 """
 
+import asyncio
 import faulthandler
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final, Protocol
 
 from adcaptum.service import logs
@@ -26,6 +29,10 @@ FRAMES: Final = 4
 
 LOG_SECONDS: Final = 0.5
 """The time for the last line of the log."""
+
+
+EXECUTOR_SECONDS: Final = 0.5
+"""The time for the threads of the event loop's executor to end."""
 
 
 class Ending(Protocol):
@@ -142,3 +149,21 @@ def _restore() -> None:
 
 def _ignore(_: int, __: object) -> None:
     """Lets the signal's number go to the pipe and do nothing else."""
+
+
+async def shut_down(executor: ThreadPoolExecutor) -> bool:
+    """Ends the threads of the event loop, where a factory of a model may sleep.
+
+    Returns:
+        Whether they have ended in time.
+    """
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+    def wait() -> None:
+        executor.shutdown()
+        loop.call_soon_threadsafe(ended.set)
+
+    threading.Thread(target=wait, daemon=True).start()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(ended.wait(), EXECUTOR_SECONDS)
+    return ended.is_set()

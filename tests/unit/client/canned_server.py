@@ -129,6 +129,30 @@ class CannedServicer(
             workers=[repository_pb2.Worker(id=each, restarts=1) for each in ids]
         )
 
+    def LoadModel(  # noqa: N802 - the protocol names it
+        self, request: repository_pb2.LoadModelRequest, context: grpc.ServicerContext
+    ) -> repository_pb2.LoadModelResponse:
+        self._enter("LoadModel", request, context)
+        return repository_pb2.LoadModelResponse(version=self.described.versions[0])
+
+    def UnloadModel(  # noqa: N802 - the protocol names it
+        self, request: repository_pb2.UnloadModelRequest, context: grpc.ServicerContext
+    ) -> repository_pb2.UnloadModelResponse:
+        self._enter("UnloadModel", request, context)
+        return repository_pb2.UnloadModelResponse(version=self.described.versions[0])
+
+    def SetAlias(  # noqa: N802 - the protocol names it
+        self, request: repository_pb2.SetAliasRequest, context: grpc.ServicerContext
+    ) -> repository_pb2.SetAliasResponse:
+        self._enter("SetAlias", request, context)
+        return repository_pb2.SetAliasResponse(model=self.described)
+
+    def DeleteAlias(  # noqa: N802 - the protocol names it
+        self, request: repository_pb2.DeleteAliasRequest, context: grpc.ServicerContext
+    ) -> repository_pb2.DeleteAliasResponse:
+        self._enter("DeleteAlias", request, context)
+        return repository_pb2.DeleteAliasResponse(model=self.described)
+
     def _page(self, everything: list[_Listed], token: str) -> tuple[list[_Listed], str]:
         start = int(token or 0)
         end = start + self.page_size

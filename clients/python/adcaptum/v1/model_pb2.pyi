@@ -520,6 +520,7 @@ class ModelVersion(_message.Message):
     PRESETS_FIELD_NUMBER: _builtins.int
     DEFAULT_PRESET_FIELD_NUMBER: _builtins.int
     ACCURACY_FIELD_NUMBER: _builtins.int
+    LOAD_FAILURE_FIELD_NUMBER: _builtins.int
     state: Global___ModelState.ValueType
     """State: that of the placement that serves best."""
     reason: _builtins.str
@@ -528,6 +529,10 @@ class ModelVersion(_message.Message):
     """Preset of requests that name none."""
     accuracy: _builtins.float
     """Accuracy on held-out data as its owner measured it, from 0 to 1. Unset if unknown."""
+    load_failure: _builtins.str
+    """Reason why the last try to load it anew failed, for people, while what was loaded before serves. Empty
+    if it did not fail.
+    """
     @_builtins.property
     def identity(self) -> Global___ModelIdentity:
         """Name, version and digest."""
@@ -580,10 +585,11 @@ class ModelVersion(_message.Message):
         presets: _abc.Iterable[_explain_spec_pb2.Preset] | None = ...,
         default_preset: _builtins.str = ...,
         accuracy: _builtins.float | None = ...,
+        load_failure: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "accuracy", b"accuracy", "checks", b"checks", "identity", b"identity", "limits", b"limits", "load_time", b"load_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "accuracy", b"accuracy", "checks", b"checks", "default_preset", b"default_preset", "identity", b"identity", "inputs", b"inputs", "layers", b"layers", "limits", b"limits", "load_time", b"load_time", "outputs", b"outputs", "placements", b"placements", "presets", b"presets", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy", "accuracy", b"accuracy", "checks", b"checks", "default_preset", b"default_preset", "identity", b"identity", "inputs", b"inputs", "layers", b"layers", "limits", b"limits", "load_failure", b"load_failure", "load_time", b"load_time", "outputs", b"outputs", "placements", b"placements", "presets", b"presets", "reason", b"reason", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy: _TypeAlias = _typing.Literal["accuracy"]  # noqa: Y015
     _WhichOneofArgType__accuracy: _TypeAlias = _typing.Literal["_accuracy", b"_accuracy"]  # noqa: Y015

@@ -22,27 +22,44 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from adcaptum.v1 import model_pb2 as adcaptum_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$adcaptum/v1/repository_service.proto\x12\x0b\x61\x64\x63\x61ptum.v1\"\xa2\x01\n\x06Worker\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\x05\x12\'\n\x05state\x18\x04 \x01(\x0e\x32\x18.adcaptum.v1.WorkerState\x12\x10\n\x08restarts\x18\x05 \x01(\x05\x12\x14\n\x0cmemory_bytes\x18\x06 \x01(\x03\x12\x0e\n\x06models\x18\x07 \x03(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\";\n\x12ListWorkersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x13ListWorkersResponse\x12$\n\x07workers\x18\x01 \x03(\x0b\x32\x13.adcaptum.v1.Worker\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x15RestartWorkersRequest\x12\x0f\n\x07workers\x18\x01 \x03(\t\">\n\x16RestartWorkersResponse\x12$\n\x07workers\x18\x01 \x03(\x0b\x32\x13.adcaptum.v1.Worker*\x91\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WORKER_STATE_STARTING\x10\x01\x12\x16\n\x12WORKER_STATE_READY\x10\x02\x12\x19\n\x15WORKER_STATE_STOPPING\x10\x03\x12\x16\n\x12WORKER_STATE_ENDED\x10\x04\x32\xc0\x01\n\x11RepositoryService\x12P\n\x0bListWorkers\x12\x1f.adcaptum.v1.ListWorkersRequest\x1a .adcaptum.v1.ListWorkersResponse\x12Y\n\x0eRestartWorkers\x12\".adcaptum.v1.RestartWorkersRequest\x1a#.adcaptum.v1.RestartWorkersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$adcaptum/v1/repository_service.proto\x12\x0b\x61\x64\x63\x61ptum.v1\x1a\x17\x61\x64\x63\x61ptum/v1/model.proto\"\xa2\x01\n\x06Worker\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\x05\x12\'\n\x05state\x18\x04 \x01(\x0e\x32\x18.adcaptum.v1.WorkerState\x12\x10\n\x08restarts\x18\x05 \x01(\x05\x12\x14\n\x0cmemory_bytes\x18\x06 \x01(\x03\x12\x0e\n\x06models\x18\x07 \x03(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\";\n\x12ListWorkersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x13ListWorkersResponse\x12$\n\x07workers\x18\x01 \x03(\x0b\x32\x13.adcaptum.v1.Worker\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x15RestartWorkersRequest\x12\x0f\n\x07workers\x18\x01 \x03(\t\">\n\x16RestartWorkersResponse\x12$\n\x07workers\x18\x01 \x03(\x0b\x32\x13.adcaptum.v1.Worker\"_\n\x10LoadModelRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\x12\x0c\n\x04wait\x18\x02 \x01(\x08\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\"?\n\x11LoadModelResponse\x12*\n\x07version\x18\x01 \x01(\x0b\x32\x19.adcaptum.v1.ModelVersion\"S\n\x12UnloadModelRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\"A\n\x13UnloadModelResponse\x12*\n\x07version\x18\x01 \x01(\x0b\x32\x19.adcaptum.v1.ModelVersion\"z\n\x0fSetAliasRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x1d\n\x10\x65xpected_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"5\n\x10SetAliasResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.adcaptum.v1.Model\"}\n\x12\x44\x65leteAliasRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.adcaptum.v1.ModelRef\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x1d\n\x10\x65xpected_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"8\n\x13\x44\x65leteAliasResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.adcaptum.v1.Model*\x91\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WORKER_STATE_STARTING\x10\x01\x12\x16\n\x12WORKER_STATE_READY\x10\x02\x12\x19\n\x15WORKER_STATE_STOPPING\x10\x03\x12\x16\n\x12WORKER_STATE_ENDED\x10\x04\x32\xf9\x03\n\x11RepositoryService\x12P\n\x0bListWorkers\x12\x1f.adcaptum.v1.ListWorkersRequest\x1a .adcaptum.v1.ListWorkersResponse\x12Y\n\x0eRestartWorkers\x12\".adcaptum.v1.RestartWorkersRequest\x1a#.adcaptum.v1.RestartWorkersResponse\x12J\n\tLoadModel\x12\x1d.adcaptum.v1.LoadModelRequest\x1a\x1e.adcaptum.v1.LoadModelResponse\x12P\n\x0bUnloadModel\x12\x1f.adcaptum.v1.UnloadModelRequest\x1a .adcaptum.v1.UnloadModelResponse\x12G\n\x08SetAlias\x12\x1c.adcaptum.v1.SetAliasRequest\x1a\x1d.adcaptum.v1.SetAliasResponse\x12P\n\x0b\x44\x65leteAlias\x12\x1f.adcaptum.v1.DeleteAliasRequest\x1a .adcaptum.v1.DeleteAliasResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'adcaptum.v1.repository_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WORKERSTATE']._serialized_start=472
-  _globals['_WORKERSTATE']._serialized_end=617
-  _globals['_WORKER']._serialized_start=54
-  _globals['_WORKER']._serialized_end=216
-  _globals['_LISTWORKERSREQUEST']._serialized_start=218
-  _globals['_LISTWORKERSREQUEST']._serialized_end=277
-  _globals['_LISTWORKERSRESPONSE']._serialized_start=279
-  _globals['_LISTWORKERSRESPONSE']._serialized_end=363
-  _globals['_RESTARTWORKERSREQUEST']._serialized_start=365
-  _globals['_RESTARTWORKERSREQUEST']._serialized_end=405
-  _globals['_RESTARTWORKERSRESPONSE']._serialized_start=407
-  _globals['_RESTARTWORKERSRESPONSE']._serialized_end=469
-  _globals['_REPOSITORYSERVICE']._serialized_start=620
-  _globals['_REPOSITORYSERVICE']._serialized_end=812
+  _globals['_WORKERSTATE']._serialized_start=1175
+  _globals['_WORKERSTATE']._serialized_end=1320
+  _globals['_WORKER']._serialized_start=79
+  _globals['_WORKER']._serialized_end=241
+  _globals['_LISTWORKERSREQUEST']._serialized_start=243
+  _globals['_LISTWORKERSREQUEST']._serialized_end=302
+  _globals['_LISTWORKERSRESPONSE']._serialized_start=304
+  _globals['_LISTWORKERSRESPONSE']._serialized_end=388
+  _globals['_RESTARTWORKERSREQUEST']._serialized_start=390
+  _globals['_RESTARTWORKERSREQUEST']._serialized_end=430
+  _globals['_RESTARTWORKERSRESPONSE']._serialized_start=432
+  _globals['_RESTARTWORKERSRESPONSE']._serialized_end=494
+  _globals['_LOADMODELREQUEST']._serialized_start=496
+  _globals['_LOADMODELREQUEST']._serialized_end=591
+  _globals['_LOADMODELRESPONSE']._serialized_start=593
+  _globals['_LOADMODELRESPONSE']._serialized_end=656
+  _globals['_UNLOADMODELREQUEST']._serialized_start=658
+  _globals['_UNLOADMODELREQUEST']._serialized_end=741
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=743
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=808
+  _globals['_SETALIASREQUEST']._serialized_start=810
+  _globals['_SETALIASREQUEST']._serialized_end=932
+  _globals['_SETALIASRESPONSE']._serialized_start=934
+  _globals['_SETALIASRESPONSE']._serialized_end=987
+  _globals['_DELETEALIASREQUEST']._serialized_start=989
+  _globals['_DELETEALIASREQUEST']._serialized_end=1114
+  _globals['_DELETEALIASRESPONSE']._serialized_start=1116
+  _globals['_DELETEALIASRESPONSE']._serialized_end=1172
+  _globals['_REPOSITORYSERVICE']._serialized_start=1323
+  _globals['_REPOSITORYSERVICE']._serialized_end=1828
 # @@protoc_insertion_point(module_scope)

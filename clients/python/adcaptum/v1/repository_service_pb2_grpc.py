@@ -28,7 +28,8 @@ if _version_not_supported:
 class RepositoryServiceStub(object):
     """RepositoryService shows and renews what serves the models.
 
-    Errors are those of ExplanationService.
+    Errors are those of ExplanationService. Calls that change something get ADMIN_REFUSED unless the server's
+    setting `admin_calls` is on.
     """
 
     def __init__(self, channel):
@@ -47,12 +48,33 @@ class RepositoryServiceStub(object):
                 request_serializer=adcaptum_dot_v1_dot_repository__service__pb2.RestartWorkersRequest.SerializeToString,
                 response_deserializer=adcaptum_dot_v1_dot_repository__service__pb2.RestartWorkersResponse.FromString,
                 _registered_method=True)
+        self.LoadModel = channel.unary_unary(
+                '/adcaptum.v1.RepositoryService/LoadModel',
+                request_serializer=adcaptum_dot_v1_dot_repository__service__pb2.LoadModelRequest.SerializeToString,
+                response_deserializer=adcaptum_dot_v1_dot_repository__service__pb2.LoadModelResponse.FromString,
+                _registered_method=True)
+        self.UnloadModel = channel.unary_unary(
+                '/adcaptum.v1.RepositoryService/UnloadModel',
+                request_serializer=adcaptum_dot_v1_dot_repository__service__pb2.UnloadModelRequest.SerializeToString,
+                response_deserializer=adcaptum_dot_v1_dot_repository__service__pb2.UnloadModelResponse.FromString,
+                _registered_method=True)
+        self.SetAlias = channel.unary_unary(
+                '/adcaptum.v1.RepositoryService/SetAlias',
+                request_serializer=adcaptum_dot_v1_dot_repository__service__pb2.SetAliasRequest.SerializeToString,
+                response_deserializer=adcaptum_dot_v1_dot_repository__service__pb2.SetAliasResponse.FromString,
+                _registered_method=True)
+        self.DeleteAlias = channel.unary_unary(
+                '/adcaptum.v1.RepositoryService/DeleteAlias',
+                request_serializer=adcaptum_dot_v1_dot_repository__service__pb2.DeleteAliasRequest.SerializeToString,
+                response_deserializer=adcaptum_dot_v1_dot_repository__service__pb2.DeleteAliasResponse.FromString,
+                _registered_method=True)
 
 
 class RepositoryServiceServicer(object):
     """RepositoryService shows and renews what serves the models.
 
-    Errors are those of ExplanationService.
+    Errors are those of ExplanationService. Calls that change something get ADMIN_REFUSED unless the server's
+    setting `admin_calls` is on.
     """
 
     def ListWorkers(self, request, context):
@@ -72,6 +94,44 @@ class RepositoryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LoadModel(self, request, context):
+        """Loads a model from its folder, or loads it anew if the folder has changed. What is loaded serves until
+        the new version is ready, and goes on if that fails; requests finish on the version on which they began.
+        Goes on if the call ends sooner. Calls for the same versions join; others for the model wait.
+        MODEL_NOT_FOUND, VERSION_NOT_FOUND or ALIAS_NOT_FOUND if the repository has none; MODEL_FAILED, with
+        `wait`, if a version could not be loaded. Extension "model_lifecycle".
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadModel(self, request, context):
+        """Takes a model, or one of its versions, out of memory when its requests have finished; new requests get
+        MODEL_UNLOADED at once. Lasts until LoadModel, or until the server ends. VERSION_IN_USE for a version
+        that an alias names, that model.toml makes the default, or that is the only one that serves. Extension
+        "model_lifecycle".
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAlias(self, request, context):
+        """Moves an alias to a version that serves, or makes one. Kept across restarts of the server, in place of
+        what model.toml says. Once it has answered, all requests by the alias get the new version. ALIAS_MOVED
+        if the alias is not where `expected_version` says. Extension "model_lifecycle".
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAlias(self, request, context):
+        """Removes an alias; one of model.toml, too. Kept across restarts of the server. ALIAS_NOT_FOUND if there
+        is none. Extension "model_lifecycle".
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RepositoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -85,6 +145,26 @@ def add_RepositoryServiceServicer_to_server(servicer, server):
                     request_deserializer=adcaptum_dot_v1_dot_repository__service__pb2.RestartWorkersRequest.FromString,
                     response_serializer=adcaptum_dot_v1_dot_repository__service__pb2.RestartWorkersResponse.SerializeToString,
             ),
+            'LoadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadModel,
+                    request_deserializer=adcaptum_dot_v1_dot_repository__service__pb2.LoadModelRequest.FromString,
+                    response_serializer=adcaptum_dot_v1_dot_repository__service__pb2.LoadModelResponse.SerializeToString,
+            ),
+            'UnloadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadModel,
+                    request_deserializer=adcaptum_dot_v1_dot_repository__service__pb2.UnloadModelRequest.FromString,
+                    response_serializer=adcaptum_dot_v1_dot_repository__service__pb2.UnloadModelResponse.SerializeToString,
+            ),
+            'SetAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAlias,
+                    request_deserializer=adcaptum_dot_v1_dot_repository__service__pb2.SetAliasRequest.FromString,
+                    response_serializer=adcaptum_dot_v1_dot_repository__service__pb2.SetAliasResponse.SerializeToString,
+            ),
+            'DeleteAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAlias,
+                    request_deserializer=adcaptum_dot_v1_dot_repository__service__pb2.DeleteAliasRequest.FromString,
+                    response_serializer=adcaptum_dot_v1_dot_repository__service__pb2.DeleteAliasResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'adcaptum.v1.RepositoryService', rpc_method_handlers)
@@ -96,7 +176,8 @@ def add_RepositoryServiceServicer_to_server(servicer, server):
 class RepositoryService(object):
     """RepositoryService shows and renews what serves the models.
 
-    Errors are those of ExplanationService.
+    Errors are those of ExplanationService. Calls that change something get ADMIN_REFUSED unless the server's
+    setting `admin_calls` is on.
     """
 
     @staticmethod
@@ -143,6 +224,114 @@ class RepositoryService(object):
             '/adcaptum.v1.RepositoryService/RestartWorkers',
             adcaptum_dot_v1_dot_repository__service__pb2.RestartWorkersRequest.SerializeToString,
             adcaptum_dot_v1_dot_repository__service__pb2.RestartWorkersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/adcaptum.v1.RepositoryService/LoadModel',
+            adcaptum_dot_v1_dot_repository__service__pb2.LoadModelRequest.SerializeToString,
+            adcaptum_dot_v1_dot_repository__service__pb2.LoadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/adcaptum.v1.RepositoryService/UnloadModel',
+            adcaptum_dot_v1_dot_repository__service__pb2.UnloadModelRequest.SerializeToString,
+            adcaptum_dot_v1_dot_repository__service__pb2.UnloadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/adcaptum.v1.RepositoryService/SetAlias',
+            adcaptum_dot_v1_dot_repository__service__pb2.SetAliasRequest.SerializeToString,
+            adcaptum_dot_v1_dot_repository__service__pb2.SetAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/adcaptum.v1.RepositoryService/DeleteAlias',
+            adcaptum_dot_v1_dot_repository__service__pb2.DeleteAliasRequest.SerializeToString,
+            adcaptum_dot_v1_dot_repository__service__pb2.DeleteAliasResponse.FromString,
             options,
             channel_credentials,
             insecure,

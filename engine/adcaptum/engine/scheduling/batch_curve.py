@@ -31,7 +31,7 @@ and three allows for noise in measured times. A size that is below the boundary 
 noise may be left out at times (docs/decisions/0040).
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, log2
 from typing import Final
@@ -335,6 +335,12 @@ class PriorCurves:
         """Keeps a curve in place of the one of its kind and size."""
         kind, size = group
         self._curves.setdefault(kind, {})[size.bit_length()] = size, curve
+
+    def forget(self, is_gone: Callable[[Hashable], bool]) -> None:
+        """Forgets the kinds of which `is_gone` is true."""
+        for kind in [*self._curves]:
+            if is_gone(kind):
+                self._curves.pop(kind, None)
 
     def curve(self, group: Group) -> BatchCurve | None:
         """Returns the curve of the nearest size of a kind; None: there is none of the kind."""

@@ -108,6 +108,17 @@ class BatchSizer:
         prior.seed(seconds_by_rows, measured)
         self._priors.put(prior.group, prior)
 
+    def forget(self, is_gone: Callable[[Hashable], bool]) -> None:
+        """Forgets what was learnt of some kinds, of which no more batches come.
+
+        Args:
+            is_gone: Returns whether a kind is one of them.
+        """
+        for key in [*self._curves]:
+            if is_gone(key if self._kind is None else self._kind(key)):
+                self._curves.pop(key, None)
+        self._priors.forget(is_gone)
+
     def limit(self, key: Hashable) -> int:
         """Returns the most rows that `key` may get by configuration, and since memory ran out."""
         curve = self._curves.get(key)

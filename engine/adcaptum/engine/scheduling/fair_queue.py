@@ -94,6 +94,11 @@ class FairQueue(Generic[P]):
                 waiting.waiting_rows += job.rows
             waiting.jobs.append(job)
 
+    def compact(self) -> None:
+        """Drops the entries that are out of date: they keep keys of which no rows wait any more."""
+        self._heads = [queue.heap[0] for queue in self._keys.values() if queue.heap]
+        heapify(self._heads)
+
     def leader(self) -> Hashable:
         """Returns the key of the rows to be given out next. The queue must not be empty."""
         while True:
@@ -228,8 +233,7 @@ class FairQueue(Generic[P]):
         """Takes in the first entry of a key's queue."""
         heappush(self._heads, entry)
         if len(self._heads) > 4 * len(self._keys) + 32:
-            self._heads = [queue.heap[0] for queue in self._keys.values() if queue.heap]
-            heapify(self._heads)
+            self.compact()
 
     def _settle(self, queue: KeyQueue) -> Entry:
         """Puts right the entries that are out of date until the first is valid; returns it."""

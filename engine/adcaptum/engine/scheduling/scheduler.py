@@ -135,6 +135,11 @@ class Scheduler(Generic[P]):
         self.waiting_rows += rows
         self._classes[request.priority].queue.add(request, jobs)
 
+    def compact(self) -> None:
+        """Forgets the keys of which no rows wait; it has an effect on memory only."""
+        for each in self._classes:
+            each.queue.compact()
+
     def schedule(self, now: float) -> Batch[P] | None:
         """Returns the next batch, or None if nothing waits.
 
@@ -363,8 +368,7 @@ class Scheduler(Generic[P]):
             ]
             if own:
                 waiting.returned.appendleft(_Returned(own, isolated=isolated))
-                key = own[0].job.key
-                rows = rows_of(own)
+                key, rows = own[0].job.key, rows_of(own)
                 self.ledger.backlogs[priority].add(key, rows, self.batch_sizer.line(key))
                 self.waiting_rows += rows
                 for job, start, stop in own:

@@ -19,7 +19,7 @@ from adcaptum.service import logs
 from adcaptum.service.authoring.draft import Draft
 from adcaptum.service.authoring.errors import AuthoringError
 from adcaptum.service.authoring.model_folder import ModelFolder
-from adcaptum.service.models.declaration import NAME, NAME_RULE
+from adcaptum.service.lifecycle.names import NAME, NAME_RULE
 from adcaptum.service.models.loaders.in_process import MODULES
 from adcaptum.service.processes.guest import Guest
 from adcaptum.service.server import Server

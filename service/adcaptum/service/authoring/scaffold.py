@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from adcaptum.service.authoring.draft import Draft
 from adcaptum.service.authoring.errors import AuthoringError
 from adcaptum.service.authoring.model_folder import ModelFolder
-from adcaptum.service.models.declaration import NAME, NAME_RULE
+from adcaptum.service.lifecycle.names import NAME, NAME_RULE
 from adcaptum.service.nearest import did_you_mean
 
 INSTALLED: Final = ("site-packages", "dist-packages")

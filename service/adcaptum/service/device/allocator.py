@@ -35,3 +35,10 @@ def keep_freed_memory() -> bool:
         return False
     done = [mallopt(option, size) == 1 for option, size in KEPT.items()]
     return all(done)
+
+
+def trim() -> None:
+    """Returns memory that was freed and kept to the system, where the C library can."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)

@@ -16,7 +16,7 @@ from adcaptum.service.nearest import did_you_mean, shortened
 from adcaptum.service.rpc.calls import CALLER_KEY, ID_KEY, MOST_ID
 from adcaptum.service.rpc.interceptors import CALL
 from adcaptum.service.rpc.messages import Context
-from adcaptum.service.rpc.worker_pages import listed
+from adcaptum.service.rpc.repository.worker_pages import listed
 from adcaptum.service.supervisor.views import SlotView, WorkerView
 from adcaptum.v1 import explanation_service_pb2 as pb, repository_service_pb2 as repository_pb2
 

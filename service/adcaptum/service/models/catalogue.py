@@ -1,54 +1,19 @@
 """The models of a server and the state of each."""
 
-import enum
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from time import time
-from types import MappingProxyType
 
-from adcaptum.service.errors import InvalidRequest, ModelFailed, NotFound, Reason, Unavailable
-from adcaptum.service.models.repository.stored_models import StoredModel
+from adcaptum.service.errors import (
+    InvalidRequest,
+    ModelFailed,
+    ModelUnloaded,
+    NotFound,
+    Reason,
+    Unavailable,
+)
+from adcaptum.service.models.entry import Entry, State
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.nearest import did_you_mean
 from adcaptum.v1 import model_pb2
-
-
-class State(enum.Enum):
-    """The state of a model."""
-
-    LOADING = "loading"
-    READY = "ready"
-    FAILED = "failed"
-    ELSEWHERE = "elsewhere"
-
-
-@dataclass(slots=True)
-class Entry:
-    """A model of the repository.
-
-    Attributes:
-        name: The model's name.
-        state: Its state.
-        reason: The reason for FAILED, as callers may read it.
-        stored: The content of its folder, once it is read.
-        served: Its versions by name, once it is READY.
-        failures: The reason for each version that could not be loaded.
-        load_time: The time at which it became READY, in seconds since 1970; None before.
-    """
-
-    name: str
-    state: State = State.LOADING
-    reason: str = ""
-    stored: StoredModel | None = None
-    served: Mapping[str, ServedModel] = field(default_factory=lambda: MappingProxyType({}))
-    failures: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    load_time: float | None = None
-
-    def version_state(self, version: str) -> tuple[State, str]:
-        """Returns the state of a version, and the reason for it."""
-        if version in self.failures:
-            return State.FAILED, self.failures[version]
-        return self.state, self.reason
 
 
 class Catalogue:
@@ -78,43 +43,27 @@ class Catalogue:
             raise NotFound("model", name, self._entries)
         return self._entries[name]
 
-    def set_stored(self, name: str, stored: StoredModel) -> None:
-        """Sets the content of a model's folder."""
-        self._entries[name].stored = stored
+    def add(self, name: str) -> Entry:
+        """Returns the entry of a model, a new one if there is none."""
+        if name not in self._entries:
+            self._entries = dict(sorted([*self._entries.items(), (name, Entry(name))]))
+        return self._entries[name]
+
+    def remove(self, name: str) -> None:
+        """Forgets a model."""
+        self._entries.pop(name, None)
+        self.changed()
+
+    def changed(self) -> None:
+        """Forgets which versions requests mean: an entry has changed."""
+        self._found.clear()
 
     def set_ready(
         self, name: str, served: Mapping[str, ServedModel], failures: Mapping[str, str]
     ) -> None:
-        """Marks a model as READY.
-
-        Args:
-            name: The model.
-            served: Its versions that serve, by name.
-            failures: The reason for each of the others.
-        """
-        entry = self._entries[name]
-        entry.failures = MappingProxyType(dict(failures))
-        entry.state, entry.reason, entry.served = State.READY, "", MappingProxyType(dict(served))
-        entry.load_time = time()
-        self._found.clear()
-
-    def set_elsewhere(self, name: str) -> None:
-        """Marks a model as one that only other workers have."""
-        self._entries[name].state = State.ELSEWHERE
-
-    def set_failed(
-        self, name: str, reason: str, failures: Mapping[str, str] = MappingProxyType({})
-    ) -> None:
-        """Marks a model as FAILED.
-
-        Args:
-            name: The model.
-            reason: The reason, that of its default version if its folder could be read.
-            failures: The reason for each version.
-        """
-        entry = self._entries[name]
-        entry.state, entry.reason = State.FAILED, reason
-        entry.failures = MappingProxyType(dict(failures))
+        """Marks a model as READY; see `Entry.set_loaded`."""
+        self._entries[name].set_loaded(served, failures)
+        self.changed()
 
     def find(self, reference: model_pb2.ModelRef) -> ServedModel:
         """Returns the version that a request names.
@@ -122,6 +71,7 @@ class Catalogue:
         Raises:
             NotFound: There is no such model, version or alias.
             ModelFailed: It could not be loaded.
+            ModelUnloaded: It was unloaded.
             Unavailable: It is being loaded, or is on another worker.
         """
         key = (reference.name, reference.version, reference.alias)
@@ -132,27 +82,27 @@ class Catalogue:
 
     def _find(self, reference: model_pb2.ModelRef) -> ServedModel:
         entry = self.entry(reference.name)
-        if entry.state is State.FAILED:
-            raise ModelFailed(
-                f"Model {entry.name!r} could not be loaded: {entry.reason}", subject=entry.name
-            )
-        if entry.state is State.ELSEWHERE:
-            raise Unavailable(
-                f"Model {entry.name!r} is on another worker.", reason=Reason.WORKER_LOST
-            )
-        if entry.state is State.LOADING or entry.stored is None:
-            raise Unavailable(f"Model {entry.name!r} is being loaded.", reason=Reason.MODEL_LOADING)
-        version = version_name(entry.stored, reference)
-        if version in entry.failures:
-            raise ModelFailed(
-                f"Version {version!r} of model {entry.name!r} could not be loaded: "
-                f"{entry.failures[version]}",
-                subject=entry.name,
-            )
+        if not entry.served:
+            _check_serves(entry, entry.default_version, f"Model {entry.name!r}")
+        version = version_name(entry, reference)
+        if version not in entry.served:
+            _check_serves(entry, version, f"Version {version!r} of model {entry.name!r}")
         return entry.served[version]
 
 
-def version_name(stored: StoredModel, reference: model_pb2.ModelRef) -> str:
+def _check_serves(entry: Entry, version: str, subject: str) -> None:
+    """Raises the error of a model, or a version of it, that does not serve."""
+    state, reason = entry.version_state(version)
+    if state is State.FAILED:
+        raise ModelFailed(f"{subject} could not be loaded: {reason}", subject=entry.name)
+    if state is State.ELSEWHERE:
+        raise Unavailable(f"{subject} is on another worker.", reason=Reason.WORKER_LOST)
+    if state is State.LOADING:
+        raise Unavailable(f"{subject} is being loaded.", reason=Reason.MODEL_LOADING)
+    raise ModelUnloaded(f"{subject} is not loaded.", subject=entry.name)
+
+
+def version_name(entry: Entry, reference: model_pb2.ModelRef) -> str:
     """Returns the version that a request names.
 
     Raises:
@@ -160,12 +110,11 @@ def version_name(stored: StoredModel, reference: model_pb2.ModelRef) -> str:
     """
     selector = reference.WhichOneof("selector")
     if selector == "alias":
-        aliases = stored.declaration.aliases
-        if reference.alias not in aliases:
-            raise NotFound("alias", reference.alias, aliases)
-        return aliases[reference.alias]
+        if reference.alias not in entry.aliases:
+            raise NotFound("alias", reference.alias, entry.aliases)
+        return entry.aliases[reference.alias]
     if selector == "version":
-        if reference.version not in stored.versions:
-            raise NotFound("version", reference.version, stored.versions)
+        if reference.version not in entry.versions:
+            raise NotFound("version", reference.version, entry.versions)
         return reference.version
-    return stored.default_version
+    return entry.default_version

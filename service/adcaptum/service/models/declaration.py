@@ -1,6 +1,5 @@
 """The declaration of a model: the content of `model.toml`."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +19,6 @@ ZERO: Final = "zero"
 
 DEFAULT_PRESET: Final = "default"
 """The preset of requests that name none."""
-
-NAME_RULE: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
-"""The form of the names of models, versions, aliases and presets: they stand in paths of URLs."""
-
-NAME: Final = re.compile(NAME_RULE)
 
 
 class DeclarationError(ValueError):

@@ -61,10 +61,11 @@ def load(
 
     Raises:
         DeclarationError: The factory is missing or not allowed, a file is not trusted, the weights
-            do not fit the module or are not finite, or a file is not what the declaration says.
+            do not fit the module or are not finite, a file is not what the declaration says, or
+            files changed meanwhile.
         Exception: The factory's own errors.
     """
-    declaration = stored.declaration
+    declaration, stamp = stored.declaration, stored.stamp(version)
     loader = LOADERS[declaration.loader]
     source = Source(declaration, stored.folder, version.weights, tuple(allowed))
     if loader.runs_code:
@@ -79,7 +80,7 @@ def load(
     backgrounds = {
         each.name: stored_tensors.background(each, device) for each in declaration.inputs
     }
-    return LoadedModel(
+    made = LoadedModel(
         declaration=declaration,
         version=version.name,
         digest=stored.digest(version),
@@ -95,6 +96,12 @@ def load(
         text=text,
         opaque=loader.opaque,
     )
+    if stored.stamp(version) != stamp:
+        # The digest would be that of other weights.
+        raise DeclarationError(
+            f"{declaration.name}/{version.name}: its files changed while they were read"
+        )
+    return made
 
 
 def _check_layers(declaration: Declaration, module: nn.Module) -> None:

@@ -6,13 +6,14 @@ from typing import Final
 
 from adcaptum.engine.methods import METHODS
 from adcaptum.engine.vocabulary.evaluation import Site
-from adcaptum.service.models.catalogue import Entry, State, version_name
+from adcaptum.service.models.catalogue import version_name
 from adcaptum.service.models.declaration import (
     DEFAULT_PRESET,
     Declaration,
     InputDeclaration,
     OutputDeclaration,
 )
+from adcaptum.service.models.entry import Entry, State
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.processes.place import Place
 from adcaptum.service.requests.questions.suitability import obstacle
@@ -29,6 +30,8 @@ STATES: Final = {
     State.LOADING: model_pb2.MODEL_STATE_LOADING,
     State.READY: model_pb2.MODEL_STATE_READY,
     State.FAILED: model_pb2.MODEL_STATE_FAILED,
+    State.UNLOADING: model_pb2.MODEL_STATE_UNLOADING,
+    State.UNLOADED: model_pb2.MODEL_STATE_UNLOADED,
     State.ELSEWHERE: model_pb2.MODEL_STATE_UNLOADED,
 }
 INPUT_KINDS: Final = {
@@ -42,7 +45,7 @@ OUTPUT_KINDS: Final = {
     "logits": model_pb2.OUTPUT_KIND_LOGITS,
     "probabilities": model_pb2.OUTPUT_KIND_PROBABILITIES,
 }
-EXTENSIONS: Final[tuple[str, ...]] = ()
+EXTENSIONS: Final[tuple[str, ...]] = ("model_lifecycle",)
 """The additions to the contract that this server understands."""
 
 
@@ -70,21 +73,23 @@ def model(
         NotFound: There is no such version or alias.
     """
     message = model_pb2.Model(name=entry.name)
-    stored = entry.stored
-    if stored is None:
+    declaration = entry.declaration(entry.default_version)
+    if declaration is None:
         # Its versions are not known, but its state is.
         _add_version(message.versions.add(), entry, "", place)
         return message
-    message.description = stored.declaration.description
-    message.default_version = stored.default_version
-    message.aliases.update(stored.declaration.aliases)
-    names: Iterable[str] = stored.versions
+    message.description = declaration.description
+    message.default_version = entry.default_version
+    message.aliases.update(entry.aliases)
+    names: Iterable[str] = entry.versions
     if reference is not None and reference.WhichOneof("selector") is not None:
-        names = [version_name(stored, reference)]
+        names = [version_name(entry, reference)]
     for name in names:
         version = message.versions.add()
         _add_version(version, entry, name, place)
-        _add_declared(version, stored.declaration, entry.served.get(name))
+        declared = entry.declaration(name)
+        if declared is not None:
+            _add_declared(version, declared, entry.served.get(name))
         if name in entry.served:
             _add_findings(version, entry.served[name], layers=layers)
     return message
@@ -106,8 +111,9 @@ def _add_version(version: model_pb2.ModelVersion, entry: Entry, name: str, place
     state = STATES[known]
     version.identity.name, version.identity.version = entry.name, name
     version.state, version.reason = state, reason
-    if known is State.READY and entry.load_time is not None:
-        version.load_time.FromNanoseconds(round(entry.load_time * 1e9))
+    version.load_failure = entry.load_failures.get(name, "")
+    if known is State.READY:
+        version.load_time.FromNanoseconds(round(entry.load_times[name] * 1e9))
     if known is State.ELSEWHERE:
         return
     version.placements.add(worker=place.worker, device=place.device, state=state, reason=reason)

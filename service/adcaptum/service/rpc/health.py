@@ -35,6 +35,11 @@ class Health:
         """Sets the health of a model."""
         await self._set(name, serving=serving)
 
+    async def remove_model(self, name: str) -> None:
+        """Forgets a model."""
+        self._serving.pop(name, None)
+        await self.servicer.set(name, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+
     async def drain(self) -> None:
         """Sets the health of everything to NOT_SERVING, for good."""
         self._serving = dict.fromkeys(self._serving, False)

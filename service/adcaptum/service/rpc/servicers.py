@@ -9,7 +9,8 @@ import grpc
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.handlers.explainer import Explainer
 from adcaptum.service.handlers.predictor import Predictor
-from adcaptum.service.models.catalogue import Catalogue, Entry
+from adcaptum.service.models.catalogue import Catalogue
+from adcaptum.service.models.entry import Entry
 from adcaptum.service.processes.place import Place
 from adcaptum.service.rpc import descriptions, pages
 from adcaptum.service.rpc.interceptors import CALL
@@ -18,6 +19,7 @@ from adcaptum.v1 import (
     explanation_service_pb2 as pb,
     explanation_service_pb2_grpc as pb_grpc,
     method_pb2,
+    model_pb2,
 )
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -75,10 +77,17 @@ class ExplanationServicer(pb_grpc.ExplanationServiceServicer):
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
         """Describes a model."""
         full = _is_full(request.view, usually=True)
-        entry = self._catalogue.entry(request.model.name)
-        return pb.GetModelResponse(
-            model=descriptions.model(entry, request.model, self._place, layers=full)
-        )
+        return pb.GetModelResponse(model=await self.describe(request.model, full=full))
+
+    async def describe(self, reference: model_pb2.ModelRef, *, full: bool) -> model_pb2.Model:
+        """Describes a model.
+
+        Args:
+            reference: The model; with a version or an alias, that version only.
+            full: Whether to list its layers.
+        """
+        entry = self._catalogue.entry(reference.name)
+        return descriptions.model(entry, reference, self._place, layers=full)
 
     async def ListMethods(
         self, request: pb.ListMethodsRequest, context: Context

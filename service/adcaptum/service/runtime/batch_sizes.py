@@ -65,6 +65,10 @@ class BatchSizes:
             size = _input_bytes((model, example.evaluation.key))
             self.sizer.seed((model, kind), curve, memory.get(kind), size)
 
+    def forget(self, model: ServedModel) -> None:
+        """Forgets a model that has no more batches."""
+        self.sizer.forget(lambda kind: cast("tuple[ServedModel, str]", kind)[0] is model)
+
     def row_seconds(self, key: Hashable) -> float:
         """Returns the time that one more row of a key takes in a batch."""
         return self.sizer.line(key).row

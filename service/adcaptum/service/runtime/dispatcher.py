@@ -127,6 +127,17 @@ class Dispatcher:
         for lane in self._lanes:
             lane.core.sizes.seed(model, curves, memory)
 
+    def forget(self, model: ServedModel) -> bool:
+        """Forgets a model that was taken out of service, unless works of it are left.
+
+        Returns:
+            Whether it was forgotten; what still begins is evaluated all the same.
+        """
+        forgotten = all(lane.forget(model) for lane in self._lanes)
+        if forgotten:
+            self._light_models.pop(model, None)
+        return forgotten
+
     def is_light(self, model: ServedModel) -> bool:
         """Returns whether a model's rows may be evaluated in the event loop."""
         return model in self._light_models

@@ -85,6 +85,19 @@ class EngineRunner:
         for work in [each for each in self.works if each.model is model]:
             self._stop_work(work, error, "error")
 
+    def forget(self, model: ServedModel) -> bool:
+        """Forgets a model that was taken out of service, unless works of it are left.
+
+        Returns:
+            Whether it was forgotten.
+        """
+        if any(work.model is model for work in self.works):
+            return False
+        self.core.queue.compact()
+        self.core.sizes.forget(model)
+        self.core.evaluator.forget(model)
+        return True
+
     def stop(self, seconds: float) -> bool:
         """Ends the stepping of the core; callable from any thread.
 

@@ -59,6 +59,13 @@ class LoopRunner(EngineRunner):
         self._seen = 0
         self._yields = 0
 
+    def forget(self, model: ServedModel) -> bool:
+        """Forgets a model that was taken out of service, unless works of it are left."""
+        forgotten = super().forget(model)
+        if forgotten:
+            self._banned.discard(model)
+        return forgotten
+
     def stop(self, seconds: float) -> bool:  # noqa: ARG002  # nothing is waited for
         """Takes no more steps."""
         self._stopping = True

@@ -121,6 +121,11 @@ class StepQueue:
         with self._condition:
             self._condition.notify_all()
 
+    def compact(self) -> None:
+        """Frees what the scheduler keeps of kinds of rows of which none wait."""
+        with self._condition:
+            self._scheduler.compact()
+
     def close(self) -> None:
         """Makes all waiting threads return, now and later."""
         with self._condition:

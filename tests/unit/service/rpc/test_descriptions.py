@@ -37,8 +37,8 @@ def catalogue(served: ServedModel, *, ready: bool = True) -> Catalogue:
     declaration = served.loaded.declaration
     versions = {name: Version(name, Path(name)) for name in ("1", "2", "10")}
     made = Catalogue((declaration.name,))
-    made.set_stored(
-        declaration.name, StoredModel(declaration, Path(), MappingProxyType(versions), "2")
+    made.entry(declaration.name).set_stored(
+        StoredModel(declaration, Path(), MappingProxyType(versions), "2")
     )
     if ready:
         made.set_ready(declaration.name, dict.fromkeys(versions, served), {})
@@ -152,7 +152,7 @@ def test_what_only_loading_shows_is_absent_before() -> None:
 
 def test_a_model_whose_folder_cannot_be_read_has_its_state_and_reason() -> None:
     made = Catalogue(("broken:model",))
-    made.set_failed("broken:model", "its name has a colon")
+    made.entry("broken:model").set_failed("its name has a colon")
     model = describe(made)
     (version,) = model.versions
     assert (version.identity.name, version.identity.version) == ("broken:model", "")
@@ -239,4 +239,4 @@ def test_without_a_model_methods_do_not_say_it() -> None:
 def test_the_server_tells_its_version() -> None:
     told = descriptions.server()
     assert told.version == importlib.metadata.version("adcaptum")
-    assert list(told.extensions) == []
+    assert list(told.extensions) == ["model_lifecycle"]

@@ -14,6 +14,7 @@ from adcaptum.service.handlers.joint.member import Member, Share
 from adcaptum.service.handlers.joint.request_templates import RequestTemplates
 from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.response_cache import ResponseCache
+from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.dispatcher import Dispatcher
 
 
@@ -40,6 +41,10 @@ class JointExplainer:
                 (ThreadLane(dispatcher), BusyRule()),
             )
         )
+
+    def forget(self, model: ServedModel) -> None:
+        """Forgets a model that was taken out of service."""
+        self._templates.forget(model)
 
     async def explain(self, request: IdentifiedRequest) -> bytes | None:
         """Explains a request jointly with others.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from adcaptum.service.handlers import costs
 from adcaptum.service.handlers.identified_request import IdentifiedRequest
+from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests import inputs as request_inputs, parsed_request
 from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.requests.parsed_request import ParsedRequest
@@ -36,11 +37,13 @@ class RequestTemplate:
     """A request about a number of examples, without them.
 
     Attributes:
+        model: The model that is asked.
         parsed: The request, without inputs; None where more of it depends on them.
         cost: Its cost.
         nbytes: The memory that it takes.
     """
 
+    model: ServedModel
     parsed: ParsedRequest | None
     cost: Cost
     nbytes: int
@@ -143,6 +146,12 @@ class RequestTemplates:
         self._keep(key, _without_inputs(parsed, cost, blurred=blurred))
         return parsed, cost
 
+    def forget(self, model: ServedModel) -> None:
+        """Forgets the templates of a model that was taken out of service."""
+        for key, known in [*self._known.items()]:
+            if known.model is model:
+                self.nbytes -= self._known.pop(key).nbytes
+
     def _find(self, key: Hashable) -> RequestTemplate | None:
         known = self._known.get(key)
         if known is not None:
@@ -163,7 +172,7 @@ class RequestTemplates:
 def _without_inputs(parsed: ParsedRequest, cost: Cost, *, blurred: bool) -> RequestTemplate:
     """Makes a template; one whose baselines are made of the inputs is its cost alone."""
     if blurred:
-        return RequestTemplate(None, cost, ENTRY_BYTES)
+        return RequestTemplate(parsed.model, None, cost, ENTRY_BYTES)
     part, question = parsed.parts[0], parsed.question
     kept: list[Tensor] = [*part.baselines.tensors, *(parsed.masks.tensors if parsed.masks else ())]
     if part.starts is not None:
@@ -171,6 +180,5 @@ def _without_inputs(parsed: ParsedRequest, cost: Cost, *, blurred: bool) -> Requ
     kept += [each for each in question.targets.numbers if isinstance(each, Tensor)]
     size = ENTRY_BYTES + 2 * question.spec.ByteSize() + sum([each.nbytes for each in kept])
     parts = (Part(0, NOTHING, part.baselines, part.starts),)
-    return RequestTemplate(
-        replace(parsed, inputs=NOTHING, parts=parts, lone_parts=parts), cost, size
-    )
+    bare = replace(parsed, inputs=NOTHING, parts=parts, lone_parts=parts)
+    return RequestTemplate(parsed.model, bare, cost, size)

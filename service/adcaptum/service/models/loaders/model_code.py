@@ -43,14 +43,10 @@ class ModelCode:
             model_folder: The model's folder in the repository.
         """
         self._folder = (model_folder / FOLDER).resolve()
-        readable = re.sub(r"\W", "_", model_folder.name)
-        digest = hashlib.blake2b(str(self._folder).encode(), digest_size=4).hexdigest()
-        self.package = f"{PREFIX}{readable}_{digest}"
+        self.package = _package(model_folder)
         with _lock:
             # The files may have changed since an earlier load.
-            stale = [name for name in list(sys.modules) if name.partition(".")[0] == self.package]
-            for name in stale:
-                del sys.modules[name]
+            _forget(self.package)
             root = ModuleType(self.package, f"The code of the model {model_folder.name!r}.")
             root.__path__ = [str(self._folder)]
             sys.modules[self.package] = root
@@ -69,6 +65,24 @@ class ModelCode:
     def module(self, name: str) -> ModuleType:
         """Imports a module of the folder by its plain dotted name."""
         return importlib.import_module(f"{self.package}.{name}")
+
+
+def forget(model_folder: Path) -> None:
+    """Forgets the modules of a model's folder, which nothing in memory is made of any more."""
+    with _lock:
+        _forget(_package(model_folder))
+
+
+def _forget(package: str) -> None:
+    for name in [name for name in list(sys.modules) if name.partition(".")[0] == package]:
+        del sys.modules[name]
+
+
+def _package(model_folder: Path) -> str:
+    readable = re.sub(r"\W", "_", model_folder.name)
+    folder = str((model_folder / FOLDER).resolve())
+    digest = hashlib.blake2b(folder.encode(), digest_size=4).hexdigest()
+    return f"{PREFIX}{readable}_{digest}"
 
 
 class _Finder(MetaPathFinder):

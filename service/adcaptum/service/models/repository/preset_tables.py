@@ -3,7 +3,8 @@
 from typing import Final
 
 from adcaptum.engine.methods import METHODS
-from adcaptum.service.models.declaration import DEFAULT_PRESET, NAME, NAME_RULE
+from adcaptum.service.lifecycle.names import NAME, NAME_RULE
+from adcaptum.service.models.declaration import DEFAULT_PRESET
 from adcaptum.service.models.repository import spec_table
 from adcaptum.service.models.repository.spec_table import WrongValue
 from adcaptum.service.models.repository.toml_table import TomlTable

@@ -7,12 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from adcaptum.service.models.declaration import (
-    NAME,
-    NAME_RULE,
-    Declaration,
-    DeclarationError,
-)
+from adcaptum.service.lifecycle.names import NAME, NAME_RULE
+from adcaptum.service.models.declaration import Declaration, DeclarationError
 from adcaptum.service.models.loaders import LOADERS
 from adcaptum.service.models.loaders.model_code import FOLDER
 from adcaptum.service.models.repository import declaration_file
@@ -52,16 +48,25 @@ class StoredModel:
     def digest(self, version: Version) -> str:
         """Returns the hexadecimal BLAKE2b digest of everything that decides the model's answers."""
         digest = hashlib.blake2b(digest_size=16)
+        for path in self._files(version):
+            digest.update(path.relative_to(self.folder).as_posix().encode() + b"\0")
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "blake2b").digest())
+        return digest.hexdigest()
+
+    def stamp(self, version: Version) -> tuple[object, ...]:
+        """Returns what changes when one of the files of a version does, without reading them."""
+        found = [(path, path.stat()) for path in self._files(version)]
+        return tuple((path, each.st_size, each.st_mtime_ns, each.st_ino) for path, each in found)
+
+    def _files(self, version: Version) -> list[Path]:
+        """Returns the files that decide a version's answers."""
         code = (
             path for path in (self.folder / FOLDER).rglob("*") if "__pycache__" not in path.parts
         )
         beside = sorted(path for path in (*self.folder.iterdir(), *code) if path.is_file())
         inside = sorted(path for path in version.weights.parent.rglob("*") if path.is_file())
-        for path in (*beside, *inside):
-            digest.update(path.relative_to(self.folder).as_posix().encode() + b"\0")
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "blake2b").digest())
-        return digest.hexdigest()
+        return [*beside, *inside]
 
 
 def names(repository: Path) -> tuple[str, ...]:
@@ -77,6 +82,11 @@ def names(repository: Path) -> tuple[str, ...]:
             f"{repository}: this is a model; serve the folder that it lies in, {repository.parent}"
         )
     return tuple(path.parent.name for path in declarations(repository))
+
+
+def version_names(folder: Path) -> tuple[str, ...]:
+    """Returns the names of the folders in a model's folder that may be versions."""
+    return tuple(sorted(path.name for path in folder.glob("[!.]*/") if path.name != FOLDER))
 
 
 def open_model(folder: Path) -> StoredModel:

@@ -7,7 +7,7 @@ import grpc
 from adcaptum.service.rpc import health
 from adcaptum.service.rpc.health import Health
 from adcaptum.service.rpc.local.calls import LocalCalls
-from adcaptum.service.rpc.repository_servicer import RepositoryServicer
+from adcaptum.service.rpc.repository.repository_servicer import RepositoryServicer
 from adcaptum.service.rpc.servicers import ExplanationServicer
 from adcaptum.v1 import (
     explanation_service_pb2_grpc as pb_grpc,

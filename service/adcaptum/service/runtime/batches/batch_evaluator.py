@@ -13,6 +13,7 @@ from adcaptum.service.device.batch_cost import BatchCost
 from adcaptum.service.device.batch_memory import BatchMemory
 from adcaptum.service.device.float32 import evaluate
 from adcaptum.service.device.streams import Stream
+from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.runtime.batch_sizes import BatchSizes
 from adcaptum.service.runtime.batches.equal_rows import EqualRowsByModel
 from adcaptum.service.runtime.step import EngineBatch, RunningBatches
@@ -55,6 +56,10 @@ class BatchEvaluator:
         self._memory = BatchMemory.of(device)
         self._cost = BatchCost(device)
         self._equal_rows = EqualRowsByModel(device)
+
+    def forget(self, model: ServedModel) -> None:
+        """Forgets a model that has no more batches."""
+        self._equal_rows.forget(model)
 
     def evaluate(self, batch: EngineBatch, works: Sequence[Work], stream: Stream) -> Evaluated:
         """Evaluates a batch.

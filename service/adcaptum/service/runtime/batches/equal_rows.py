@@ -39,6 +39,10 @@ class EqualRowsByModel:
         self._device = device
         self._duplicates: dict[ServedModel, Duplicates] = {}
 
+    def forget(self, model: ServedModel) -> None:
+        """Forgets a model that has no more batches."""
+        self._duplicates.pop(model, None)
+
     def search(self, model: ServedModel, row_seconds: float, rows: int) -> EqualRows | None:
         """Returns the search for a batch; None where rows depend on each other.
 

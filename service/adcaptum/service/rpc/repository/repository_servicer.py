@@ -4,11 +4,13 @@
 import os
 
 from adcaptum.service.errors import AdminRefused
-from adcaptum.service.models.catalogue import Catalogue, State
+from adcaptum.service.models.catalogue import Catalogue
+from adcaptum.service.models.entry import State
 from adcaptum.service.processes.facts import resident_bytes
 from adcaptum.service.processes.place import Place
 from adcaptum.service.rpc.messages import Context
-from adcaptum.service.rpc.worker_pages import listed
+from adcaptum.service.rpc.repository.lifecycle_calls import LifecycleCalls
+from adcaptum.service.rpc.repository.worker_pages import listed
 from adcaptum.v1 import (
     repository_service_pb2 as pb,
     repository_service_pb2_grpc as pb_grpc,
@@ -16,17 +18,18 @@ from adcaptum.v1 import (
 
 
 class RepositoryServicer(pb_grpc.RepositoryServiceServicer):
-    """Describes this process."""
+    """Describes this process, and changes what it has in memory."""
 
-    def __init__(self, catalogue: Catalogue, place: Place) -> None:
+    def __init__(self, catalogue: Catalogue, place: Place, calls: LifecycleCalls) -> None:
         self._catalogue = catalogue
         self._place = place
+        self._calls = calls
 
     async def ListWorkers(
         self, request: pb.ListWorkersRequest, context: Context
     ) -> pb.ListWorkersResponse:
         """Lists the one worker."""
-        states = {entry.name: entry.state for entry in self._catalogue}
+        states = {entry.name: entry.best_state for entry in self._catalogue}
         loading = State.LOADING in states.values()
         worker = pb.Worker(
             id=self._place.worker,
@@ -43,3 +46,25 @@ class RepositoryServicer(pb_grpc.RepositoryServiceServicer):
     ) -> pb.RestartWorkersResponse:
         """Refuses to replace the only worker, which is the server."""
         raise AdminRefused("This server is one process: it has no workers to replace.")
+
+    async def LoadModel(
+        self, request: pb.LoadModelRequest, context: Context
+    ) -> pb.LoadModelResponse:
+        """Loads a model."""
+        return await self._calls.load(request)
+
+    async def UnloadModel(
+        self, request: pb.UnloadModelRequest, context: Context
+    ) -> pb.UnloadModelResponse:
+        """Takes a model out of memory."""
+        return await self._calls.unload(request)
+
+    async def SetAlias(self, request: pb.SetAliasRequest, context: Context) -> pb.SetAliasResponse:
+        """Moves an alias."""
+        return await self._calls.set_alias(request)
+
+    async def DeleteAlias(
+        self, request: pb.DeleteAliasRequest, context: Context
+    ) -> pb.DeleteAliasResponse:
+        """Removes an alias."""
+        return await self._calls.delete_alias(request)

@@ -1,0 +1,1 @@
+"""Hosting: models brought into memory and out of it, by one process."""

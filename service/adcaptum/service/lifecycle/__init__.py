@@ -1,0 +1,1 @@
+"""The life cycle of models: what may be loaded, unloaded and aliased, whoever does it."""

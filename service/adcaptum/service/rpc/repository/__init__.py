@@ -1,0 +1,1 @@
+"""RepositoryService: workers, and the life cycle of models."""
