@@ -32,10 +32,10 @@ from adcaptum.service.hosting.host import Host
 from adcaptum.service.hosting.model_loader import ModelLoader
 from adcaptum.service.loop_watch import LoopWatch
 from adcaptum.service.metrics import Metrics
-from adcaptum.service.models.catalogue import Catalogue
+from adcaptum.service.models.catalogue.catalogue import Catalogue
+from adcaptum.service.models.catalogue.entry import State
 from adcaptum.service.models.cores import Threads
 from adcaptum.service.models.declaration import DeclarationError
-from adcaptum.service.models.entry import State
 from adcaptum.service.models.repository import stored_models
 from adcaptum.service.placement import alone
 from adcaptum.service.processes.exits import CANNOT_START, DEVICE_LOST, CannotStart

@@ -95,8 +95,9 @@ REVIEWED = MappingProxyType(
         "hosting.retirement.Retirement._tasks": MODELS,
         "hosting.showcase.Showcase._costs": MODELS,
         "lifecycle.idempotency.IdempotencyKeys._calls": "MOST_KEYS, and descriptions of models",
-        "models.catalogue.Catalogue._entries": MODELS,
-        "models.catalogue.Catalogue._found": MODELS + "; names that are not found are not kept",
+        "models.catalogue.catalogue.Catalogue._entries": MODELS,
+        "models.catalogue.catalogue.Catalogue._found": MODELS
+        + "; names that are not found are not kept",
         "models.declaration.Declaration.aliases": MODELS,
         "models.declaration.Declaration.arguments": MODELS,
         "models.declaration.Declaration.layers": MODELS,

@@ -23,7 +23,7 @@ from adcaptum.service.handlers.response_cache import ResponseCache
 from adcaptum.service.handlers.shared_computation import SharedComputation
 from adcaptum.service.handlers.shared_computations import SharedComputations
 from adcaptum.service.handlers.waiter import Terms, Waiter
-from adcaptum.service.models.catalogue import Catalogue
+from adcaptum.service.models.catalogue.catalogue import Catalogue
 from adcaptum.service.requests import budgets, field_paths
 from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.pieces import Piece

@@ -10,7 +10,7 @@ from adcaptum.service.handlers.joint.joint_predictor import JointPredictor
 from adcaptum.service.handlers.plans import PredictionPlan
 from adcaptum.service.handlers.request_metrics import RequestMetrics
 from adcaptum.service.handlers.request_reader import RequestReader
-from adcaptum.service.models.catalogue import Catalogue
+from adcaptum.service.models.catalogue.catalogue import Catalogue
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.requests.inputs import Inputs
 from adcaptum.service.requests.questions import output_options

@@ -12,7 +12,7 @@ from adcaptum.service.hosting.retirement import Retirement
 from adcaptum.service.hosting.showcase import Showcase
 from adcaptum.service.lifecycle.alias_store import AliasStore
 from adcaptum.service.metrics import Metrics
-from adcaptum.service.models.catalogue import Catalogue
+from adcaptum.service.models.catalogue.catalogue import Catalogue
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.processes.journal import Journal
 from adcaptum.service.processes.seat import Seat

@@ -23,8 +23,8 @@ from adcaptum.service.hosting.stages import Stages
 from adcaptum.service.hosting.version_loader import Prepared, VersionLoader
 from adcaptum.service.lifecycle import aliases
 from adcaptum.service.lifecycle.alias_store import AliasStore
-from adcaptum.service.models.catalogue import Catalogue
-from adcaptum.service.models.entry import Entry, State
+from adcaptum.service.models.catalogue.catalogue import Catalogue
+from adcaptum.service.models.catalogue.entry import Entry, State
 from adcaptum.service.models.loaders import model_code
 from adcaptum.service.models.repository import stored_models
 from adcaptum.service.models.repository.stored_models import StoredModel

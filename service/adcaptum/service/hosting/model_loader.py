@@ -16,10 +16,10 @@ from adcaptum.service.hosting.local_lifecycle import LocalLifecycle
 from adcaptum.service.hosting.showcase import Showcase
 from adcaptum.service.hosting.version_loader import EXCLUSIVE_SECONDS
 from adcaptum.service.models import cores
-from adcaptum.service.models.catalogue import Catalogue
+from adcaptum.service.models.catalogue.catalogue import Catalogue
+from adcaptum.service.models.catalogue.entry import State
 from adcaptum.service.models.cores import Threads
 from adcaptum.service.models.daemon import in_daemon
-from adcaptum.service.models.entry import State
 from adcaptum.service.processes.seat import Seat
 from adcaptum.service.runtime.dispatcher import Dispatcher
 from adcaptum.service.settings import Settings

@@ -8,9 +8,9 @@ from adcaptum.service.hosting.stages import TooSlow
 from adcaptum.service.hosting.version_loader import Prepared
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models import curves as model_curves
+from adcaptum.service.models.catalogue.entry import Entry, State
 from adcaptum.service.models.curves import Curve
 from adcaptum.service.models.declaration import DeclarationError
-from adcaptum.service.models.entry import Entry, State
 from adcaptum.service.models.failure_reason import failure_reason
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.rpc.health import Health

@@ -6,14 +6,14 @@ from typing import Final
 
 from adcaptum.engine.methods import METHODS
 from adcaptum.engine.vocabulary.evaluation import Site
-from adcaptum.service.models.catalogue import version_name
+from adcaptum.service.models.catalogue.catalogue import version_name
+from adcaptum.service.models.catalogue.entry import Entry, State
 from adcaptum.service.models.declaration import (
     DEFAULT_PRESET,
     Declaration,
     InputDeclaration,
     OutputDeclaration,
 )
-from adcaptum.service.models.entry import Entry, State
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.processes.place import Place
 from adcaptum.service.requests.questions.suitability import obstacle

@@ -9,8 +9,8 @@ import grpc
 from adcaptum.service.errors import InvalidRequest
 from adcaptum.service.handlers.explainer import Explainer
 from adcaptum.service.handlers.predictor import Predictor
-from adcaptum.service.models.catalogue import Catalogue
-from adcaptum.service.models.entry import Entry
+from adcaptum.service.models.catalogue.catalogue import Catalogue
+from adcaptum.service.models.catalogue.entry import Entry
 from adcaptum.service.processes.place import Place
 from adcaptum.service.rpc import descriptions, pages
 from adcaptum.service.rpc.interceptors import CALL

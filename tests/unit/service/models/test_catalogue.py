@@ -3,7 +3,7 @@
 import pytest
 
 from adcaptum.service.errors import InvalidRequest, NotFound
-from adcaptum.service.models.catalogue import Catalogue
+from adcaptum.service.models.catalogue.catalogue import Catalogue
 from adcaptum.v1 import model_pb2
 
 

@@ -11,7 +11,7 @@ import torch
 from adcaptum.engine.methods import METHODS
 from adcaptum.service.errors import ModelFailed, NotFound
 from adcaptum.service.models import checks
-from adcaptum.service.models.catalogue import Catalogue
+from adcaptum.service.models.catalogue.catalogue import Catalogue
 from adcaptum.service.models.declaration import DEFAULT_PRESET, InputDeclaration
 from adcaptum.service.models.repository.stored_models import StoredModel, Version
 from adcaptum.service.models.served_model import ServedModel

@@ -4,8 +4,8 @@
 import os
 
 from adcaptum.service.errors import AdminRefused
-from adcaptum.service.models.catalogue import Catalogue
-from adcaptum.service.models.entry import State
+from adcaptum.service.models.catalogue.catalogue import Catalogue
+from adcaptum.service.models.catalogue.entry import State
 from adcaptum.service.processes.facts import resident_bytes
 from adcaptum.service.processes.place import Place
 from adcaptum.service.rpc.messages import Context

@@ -10,7 +10,7 @@ from adcaptum.service.errors import (
     Reason,
     Unavailable,
 )
-from adcaptum.service.models.entry import Entry, State
+from adcaptum.service.models.catalogue.entry import Entry, State
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.nearest import did_you_mean
 from adcaptum.v1 import model_pb2
