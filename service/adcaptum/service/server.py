@@ -200,8 +200,8 @@ class Server:
             grpc_server, calls, servicer, repository, self._health, reflects=settings.reflection
         )
         self._add_protocols(calls, grpc_server)
-        exposition = Exposition(self._metrics.registry)
-        app = http_side.application(settings, calls, exposition, self.unready)
+        exposition, guard = Exposition(self._metrics.registry), self._access.metrics_guard
+        app = http_side.application(settings, calls, exposition, self.unready, guard)
         try:
             http_server, addresses = self._listen(app, grpc_server)
         except (OSError, RuntimeError) as error:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import grpc
 import pytest
@@ -16,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from adcaptum.client import Client, PermissionDenied, Unauthenticated
+from adcaptum.service.protocols.oip.wire.messages import message
 from adcaptum.service.security.api_keys import NewKey, new_key
 from adcaptum.v1 import (
     explanation_service_pb2 as pb,
@@ -143,6 +146,39 @@ def test_a_second_name_in_the_bytes_opens_no_other_model(
     assert found == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING")
 
 
+def test_the_open_inference_protocol_takes_the_same_credentials(
+    guarded: Guarded, channel: grpc.Channel
+) -> None:
+    def ask(method: str, kind: str, holder: str = "", **fields: Any) -> Any:
+        call: Any = channel.unary_unary(
+            f"/inference.GRPCInferenceService/{method}",
+            response_deserializer=message(f"{kind}Response").FromString,
+        )
+        metadata = guarded.metadata(holder) if holder else None
+        return call(message(f"{kind}Request")(**fields).SerializeToString(), metadata=metadata)
+
+    unknown = (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_MISSING")
+    assert ask("ServerLive", "ServerLive").live
+    assert refused(lambda: ask("ServerMetadata", "ServerMetadata")) == unknown
+    assert refused(lambda: ask("ModelInfer", "ModelInfer", model_name="good")) == unknown
+    index = ask("RepositoryIndex", "RepositoryIndex", "predictor")
+    assert {each.name.partition(":")[0] for each in index.models} == {"good"}
+
+    def infer(model: str, name: str) -> Any:
+        tensor = row(0)
+        inputs = [{"name": "x", "datatype": tensor.datatype, "shape": tensor.shape}]
+        fields = {"inputs": inputs, "raw_input_contents": [tensor.data]}
+        return ask("ModelInfer", "ModelInfer", name, model_name=model, **fields)
+
+    metadata = ask("ModelMetadata", "ModelMetadata", "predictor", name="good")
+    assert metadata.inputs[0].name == "x"
+    assert infer("good", "predictor").outputs
+    denied = (grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING")
+    assert refused(lambda: infer("bad", "predictor")) == denied
+    assert refused(lambda: infer("good:explain:saliency", "predictor")) == denied
+    assert infer("good:explain:saliency", "explainer").outputs
+
+
 def test_tokens(guarded: Guarded, stub: pb_grpc.ExplanationServiceStub) -> None:
     def ask(**claims: Any) -> pb.PredictResponse:
         token = guarded.issuer.token(**{"roles": ["predict:good"], **claims})
@@ -241,3 +277,20 @@ def test_no_key_is_in_the_log(guarded: Guarded, stub: pb_grpc.ExplanationService
     log = json.dumps(guarded.server.lines)
     assert "adc_a_b" not in log
     assert not any(each.key.rpartition("_")[2] in log for each in guarded.keys.values())
+
+
+def test_metrics_take_a_role_and_probes_none(guarded: Guarded) -> None:
+    root = f"http://{guarded.server.http_address}"
+
+    def status(path: str, name: str = "") -> int:
+        headers = dict(guarded.metadata(name)) if name else {}
+        try:
+            with urlopen(Request(root + path, headers=headers), timeout=20) as reply:
+                assert path != "/metrics" or "adcaptum_security_failures_total" in str(reply.read())
+                return int(reply.status)
+        except HTTPError as error:
+            error.close()
+            return error.code
+
+    assert [status("/healthz"), status("/readyz"), status("/metrics")] == [200, 200, 401]
+    assert [status("/metrics", "explainer"), status("/metrics", "admin")] == [403, 200]

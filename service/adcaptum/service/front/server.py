@@ -94,7 +94,9 @@ class Front:
         )
         metrics = GatheredMetrics(self._metrics.registry, supervisor.slots, followers.slots)
         try:
-            app = http_side.application(settings, gate.calls, metrics, self.unready)
+            app = http_side.application(
+                settings, gate.calls, metrics, self.unready, self._access.metrics_guard
+            )
             web = http.HttpServer(app, listening.http_listener(settings))
             port = gate.listen()
         except (OSError, RuntimeError) as error:

@@ -6,6 +6,7 @@ from starlette.applications import Starlette
 
 from adcaptum.service.protocols.api import endpoints
 from adcaptum.service.protocols.exchange import Exchanges
+from adcaptum.service.rpc.entrance.guarding import Guard
 from adcaptum.service.rpc.local.calls import LocalCalls
 from adcaptum.service.rpc.web import http
 from adcaptum.service.rpc.web.bodies import Bodies
@@ -13,7 +14,11 @@ from adcaptum.service.settings import Settings
 
 
 def application(
-    settings: Settings, calls: LocalCalls, exposition: http.Exposing, unready: Callable[[], str]
+    settings: Settings,
+    calls: LocalCalls,
+    exposition: http.Exposing,
+    unready: Callable[[], str],
+    guard: Guard | None = None,
 ) -> Starlette:
     """Returns the application of the process that holds the HTTP port.
 
@@ -22,8 +27,10 @@ def application(
         calls: Its methods.
         exposition: Its metrics.
         unready: Returns the reason why it is not ready; empty if it is.
+        guard: Says who may see the metrics; None: everybody. Calls have their own.
     """
     # JSON takes more bytes than the message that is made of it, whose size is bounded, too.
     bodies = Bodies(2 * settings.max_message_bytes, settings.max_queue_bytes)
     exchanges = Exchanges(calls, bodies)
-    return http.application(exposition, unready, endpoints.routes(exchanges), settings.origins)
+    routes = endpoints.routes(exchanges)
+    return http.application(exposition, unready, routes, settings.origins, guard)

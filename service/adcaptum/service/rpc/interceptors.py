@@ -27,6 +27,7 @@ from adcaptum.service.rpc.calls import COST_KEY, ID_KEY, MOST_ID, call_of, check
 from adcaptum.service.rpc.entrance.call_metrics import CallMetrics
 from adcaptum.service.rpc.entrance.guarding import Guard, Visitor, shown, visitor_of
 from adcaptum.service.rpc.entrance.reading import Decode, ModelOf, reading_of
+from adcaptum.service.rpc.entrance.translated import identified
 from adcaptum.service.rpc.error_answers import DETAILS_KEY, ErrorTable
 from adcaptum.service.rpc.messages import Context, RequestWaits, writer
 from adcaptum.service.rpc.other_services import Handler, OtherServices
@@ -124,12 +125,15 @@ class Interceptor(grpc.aio.ServerInterceptor):
             return known
         handler = await continuation(handler_call_details)
         # An unknown method has no handler, and must not be remembered: callers choose its name.
-        if handler is None or method.startswith(TRANSLATED):
-            return handler
-        if method.startswith(SERVICES):
-            wrapped = self.wrap(handler, method.removeprefix("/"))
+        if handler is None:
+            return None
+        name = method.removeprefix("/")
+        if method.startswith(TRANSLATED):
+            wrapped = identified(handler, name, self._guard, self._refuse)
+        elif method.startswith(SERVICES):
+            wrapped = self.wrap(handler, name)
         else:
-            wrapped = self._others.wrap(handler, method.removeprefix("/"))
+            wrapped = self._others.wrap(handler, name)
         self._handlers[method] = wrapped
         return wrapped
 

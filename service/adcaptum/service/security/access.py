@@ -71,6 +71,11 @@ class Access:
             credentials, self._checks(credentials.tokens), metrics, 1 / settings.fronts
         )
 
+    @property
+    def metrics_guard(self) -> Guard | None:
+        """The guard of the page of metrics; None: it is for everybody."""
+        return None if self._settings.open_metrics else self.guard
+
     def start(self) -> None:
         """Keeps what the guard knows up to date from now on; for a running event loop."""
         if self._source is not None:

@@ -12,7 +12,7 @@ from adcaptum.service.security.identity import Identity
 from adcaptum.service.security.metrics import SecurityMetrics
 from adcaptum.service.security.model_names import model_name
 from adcaptum.service.security.quotas import Quotas
-from adcaptum.service.security.roles import OIP, OURS, VIRTUAL, Need, Role, need_of
+from adcaptum.service.security.roles import OURS, Need, Role, need_of
 from adcaptum.service.security.tokens.bad_token import BadToken
 
 AUTHORIZATION: Final = "authorization"
@@ -80,10 +80,8 @@ class Visitor:
         if not path:
             if whole and not grants.is_for_all(role):
                 raise self._guard.denied(role)
-        elif self._method.startswith(OIP) or not grants.is_for_all(role):
-            name, virtual, _ = model_name(raw, path).partition(VIRTUAL)
-            if virtual and role is Role.PREDICT:
-                role = Role.EXPLAIN
+        elif not grants.is_for_all(role):
+            name = model_name(raw, path)
             # Without a name the call is about no model, or will be refused for that.
             if not (grants.allows(role, name) if name else grants.has(role)):
                 raise self._guard.denied(role, name)
@@ -169,6 +167,7 @@ class Guard:
                 told = value
         identity = await self._identity(shown, host, certificate)
         grants = identity.grants
+        # Another protocol has one call for both.
         if not (grants.has(need.role) or (need.role is Role.PREDICT and grants.has(Role.EXPLAIN))):
             raise self.denied(need.role)
         return Visitor(self, identity, method, need, identity.caller(told))

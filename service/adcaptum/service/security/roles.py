@@ -58,27 +58,32 @@ NEEDS: Final[Mapping[str, Need]] = MappingProxyType(
         OURS + "GetModel": Need(Role.READ, (1, 1)),
         OURS + "ListMethods": Need(Role.READ, (1, 1)),
         OURS + "GetServer": Need(Role.READ),
+        "http/metrics": Need(Role.METRICS),
         "grpc.health.v1.Health/List": Need(Role.READ, whole=True),
         "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Need(Role.READ),
-        OIP + "ServerMetadata": Need(Role.READ),
-        OIP + "ModelReady": Need(Role.READ, (1,)),
-        OIP + "ModelMetadata": Need(Role.READ, (1,)),
-        OIP + "ModelConfig": Need(Role.READ, (1,)),
-        OIP + "ModelStatistics": Need(Role.READ, (1,)),
-        OIP + "ModelInfer": Need(Role.PREDICT, (1,)),
-        OIP + "ModelStreamInfer": Need(Role.PREDICT, (1,)),
-        OIP + "RepositoryIndex": Need(Role.READ),
-        OIP + "RepositoryModelLoad": Need(Role.ADMIN, (2,)),
-        OIP + "RepositoryModelUnload": Need(Role.ADMIN, (2,)),
+        # Their models are asked for by the calls of our own that they become.
+        **dict.fromkeys(
+            [
+                OIP + name
+                for name in (
+                    "ServerMetadata",
+                    "ModelReady",
+                    "ModelMetadata",
+                    "ModelConfig",
+                    "ModelStatistics",
+                    "RepositoryIndex",
+                )
+            ],
+            Need(Role.READ),
+        ),
+        OIP + "ModelInfer": Need(Role.PREDICT),
+        OIP + "ModelStreamInfer": Need(Role.PREDICT),
     }
 )
 """The permission for each call; for calls that are not here, such as those of RepositoryService,
 the role admin for all models."""
 
 UNLISTED: Final = Need(Role.ADMIN, whole=True)
-
-VIRTUAL: Final = ":explain:"
-"""Part of the names of virtual models, which explain: `NAME:explain:METHOD`."""
 
 
 def need_of(method: str) -> Need | None:

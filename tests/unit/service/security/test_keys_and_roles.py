@@ -1,7 +1,6 @@
 """API keys, and the roles of their holders."""
 
 import re
-from typing import Any
 
 import grpc
 import pytest
@@ -142,27 +141,6 @@ def test_only_health_checks_are_open_to_everybody() -> None:
     assert {f"{health.SERVICE_NAME}/{name}" for name in ("Check", "Watch")} <= OPEN
     assert need_of(f"{health.SERVICE_NAME}/List") == (Role.READ, (), True)
     assert need_of(f"{reflection.SERVICE_NAME}/ServerReflectionInfo") == (Role.READ, (), False)
-
-
-def test_a_virtual_model_is_explained(made: NewKey) -> None:
-    infer = "inference.GRPCInferenceService/ModelInfer"
-
-    def ask(guard: Any, name: str) -> None:
-        # Of that protocol field 1 is the name itself.
-        visitor = visit(guard, f"Bearer {made.key}", OURS + "GetServer", "")
-        visitor._method, visitor._need = infer, NEEDS[infer]
-        visitor.authorise(bytes((10, len(name))) + name.encode())
-
-    guard, _ = guard_of(line(made, "predict:cells"))
-    ask(guard, "cells")
-    with pytest.raises(PermissionDenied):
-        ask(guard, "cells:explain:saliency")
-    guard, _ = guard_of(line(made, "explain:cells"))
-    ask(guard, "cells:explain:saliency")
-    with pytest.raises(PermissionDenied):
-        ask(guard, "digits:explain:saliency")
-    with pytest.raises(PermissionDenied):
-        ask(guard, "cells")
 
 
 def test_models_are_listed_that_a_caller_may_read(made: NewKey) -> None:

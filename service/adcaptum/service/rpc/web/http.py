@@ -17,6 +17,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from adcaptum.service.rpc.calls import ID_KEY
+from adcaptum.service.rpc.entrance.guarding import Guard
+from adcaptum.service.rpc.web.guarded import METRICS, refusal
 from adcaptum.service.rpc.web.impatient_protocol import ImpatientProtocol
 from adcaptum.service.rpc.web.problems import Problem
 
@@ -52,6 +54,7 @@ def application(
     unready: Callable[[], str],
     protocols: Sequence[BaseRoute] = (),
     origins: Sequence[str] = (),
+    guard: Guard | None = None,
 ) -> Starlette:
     """Returns the application.
 
@@ -60,9 +63,13 @@ def application(
         unready: Returns the reason why the server is not ready; empty if it is.
         protocols: The routes of other protocols.
         origins: The sites whose pages may send requests and read the answers.
+        guard: Says who may see the metrics; None: everybody.
     """
 
     async def metrics(request: Request) -> Response:
+        refused = await refusal(guard, METRICS, request)
+        if refused is not None:
+            return refused
         text, content_type = await exposition.answer(request.headers.get("accept", ""))
         return Response(text, headers={"content-type": content_type})
 
