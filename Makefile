@@ -6,6 +6,7 @@ STAMP := $(VENV)/.installed
 PROTO_VENV := .venv-proto
 MODELS := build/models
 TRITON := build/venv-triton
+OIP := service/adcaptum/service/protocols/oip/wire
 COVERAGE_FLOOR := 89
 
 # Threads of PyTorch that spin while they wait take the cores from those that compute.
@@ -132,9 +133,10 @@ proto: $(PROTO_VENV)/.installed  ## regenerate the committed protobuf code
 	PATH="$(CURDIR)/$(PROTO_VENV)/bin:$$PATH" python -m grpc_tools.protoc -I proto --python_out=clients/python \
 		--grpc_python_out=clients/python --mypy_out=clients/python --mypy_grpc_out=clients/python \
 		proto/adcaptum/v1/*.proto
+	$(PROTO_VENV)/bin/python -m grpc_tools.protoc -I $(OIP) --descriptor_set_out=$(OIP)/inference.binpb inference.proto
 
 proto-check: proto
-	git diff --exit-code -- clients/python/adcaptum/v1
+	git diff --exit-code -- clients/python/adcaptum/v1 $(OIP)
 	@test -z "$$(git ls-files --others --exclude-standard clients/python/adcaptum/v1)"
 
 proto-release: $(STAMP)  ## what may not be broken from now on: the contract as it is

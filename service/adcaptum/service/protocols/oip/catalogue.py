@@ -11,7 +11,7 @@ from adcaptum.service.protocols.oip.inference import Inference
 from adcaptum.service.protocols.oip.model_index import IndexEntry
 from adcaptum.service.protocols.oip.model_metadata import ModelMetadata
 from adcaptum.service.protocols.oip.statistics import ModelStatistics, Statistics
-from adcaptum.service.protocols.oip.values.model_names import ModelName, parsed, reference
+from adcaptum.service.protocols.oip.values.model_names import ALIAS, ModelName, parsed, reference
 from adcaptum.service.rpc.local.calls import CallFailed, Envelope
 from adcaptum.v1 import explain_spec_pb2, method_pb2, model_pb2
 
@@ -117,9 +117,14 @@ class Catalogue:
         Raises:
             CallFailed: There is no such model.
         """
+        wanted = "" if version.startswith(ALIAS) else version
         if name:
             await self.metadata(name, version, envelope)
-        return self._statistics.of(name, "" if version.startswith("@") else version)
+            return self._statistics.of(name, wanted)
+        # Those of which the caller may know.
+        models = {each.name async for each in self._descriptions.models(envelope)}
+        found = self._statistics.of("", wanted)
+        return [each for each in found if parsed(each.name).model in models]
 
     async def _spec(
         self,

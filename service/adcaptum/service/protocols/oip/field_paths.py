@@ -6,12 +6,13 @@ from typing import Final
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
+from adcaptum.service.nearest import shortened
 from adcaptum.service.protocols.oip.values.infer_request import InferRequest
 from adcaptum.service.protocols.oip.values.model_names import parsed
 from adcaptum.service.rpc.calls import ID_KEY
 from adcaptum.service.rpc.local.calls import CallFailed
 
-ELEMENTS: Final = re.compile(r"inputs\[(\d+)\]\.data")
+ELEMENTS: Final = re.compile(r"inputs\[(\d+)\]\.data\b")
 
 RULES: Final = tuple(
     (re.compile(pattern), replacement)
@@ -71,7 +72,7 @@ def told(failed: CallFailed, request: InferRequest) -> CallFailed:
         packed = any_pb2.Any()
         packed.Pack(bad)
         detail.CopyFrom(packed)
-    own = request.id or failed.trailing.get(ID_KEY, "")
+    own = shortened(request.id)[1:-1] or failed.trailing.get(ID_KEY, "")
     message = f"[request id: {own}] {message}" if own else message
     if status.details:
         status.message = message

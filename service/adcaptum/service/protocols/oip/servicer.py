@@ -7,7 +7,6 @@ from time import monotonic
 from typing import Any, Final, NoReturn, cast
 
 import grpc
-from google.protobuf.message import DecodeError
 from prometheus_client import CollectorRegistry
 
 from adcaptum.service.errors import InvalidRequest, TooBusy
@@ -20,8 +19,8 @@ from adcaptum.service.protocols.oip.wire import descriptions_writer, reply_write
 from adcaptum.service.protocols.oip.wire.messages import SERVICE, message
 from adcaptum.service.rpc.error_answers import DETAILS_KEY
 from adcaptum.service.rpc.local.calls import CallFailed, Envelope, LocalCalls
-from adcaptum.service.rpc.messages import Context, RequestWaits
-from adcaptum.service.wire.structure import MOST_STRUCTURE, undecodable
+from adcaptum.service.rpc.local.context import Certificate
+from adcaptum.service.rpc.messages import Context, MessageReader, RequestWaits
 
 EXTENSIONS: Final = (
     "model_configuration",
@@ -144,14 +143,14 @@ class OipServicer:
 
     def _unary(self, kind: str, answer: Answer) -> Callable[[Any, Context], Awaitable[bytes]]:
         """Returns a method with small requests."""
-        request_class = message(kind)
+        reader = MessageReader.of(message(kind).FromString)
 
         async def unary(_: Any, context: Context) -> bytes:
             envelope = _envelope(context)
             try:
                 try:
                     raw = await self._waits.received(context)
-                    reply = await answer(_decoded(raw, request_class), envelope)
+                    reply = await answer(reader.decode(raw), envelope)
                 except CallFailed:
                     raise
                 except Exception as error:  # noqa: BLE001  # as an error of our own calls
@@ -220,20 +219,6 @@ def _check_repository(request: Any) -> None:
         )
 
 
-def _decoded(raw: bytes, kind: Any) -> Any:
-    """Decodes a small request.
-
-    Raises:
-        InvalidRequest: It is too large, or no such message.
-    """
-    if len(raw) > MOST_STRUCTURE:
-        raise InvalidRequest("request", f"{len(raw)} bytes; at most {MOST_STRUCTURE} are allowed")
-    try:
-        return kind.FromString(raw)
-    except DecodeError as error:
-        raise undecodable() from error
-
-
 def _envelope(context: Context) -> Envelope:
     # None without a deadline, whatever the stubs say.
     remaining = cast("float | None", context.time_remaining())
@@ -241,7 +226,8 @@ def _envelope(context: Context) -> Envelope:
         (key, value) for key, value in context.invocation_metadata() or () if isinstance(value, str)
     ]
     deadline = None if remaining is None else monotonic() + remaining
-    return Envelope(metadata, deadline, context.peer())
+    certificate = cast("Certificate", context.auth_context)
+    return Envelope(metadata, deadline, context.peer(), certificate)
 
 
 async def _abort(context: Context, failed: CallFailed) -> NoReturn:

@@ -17,7 +17,13 @@ import grpc
 from adcaptum.service.errors import DeadlineExceeded, InvalidRequest, Reason
 from adcaptum.service.rpc import error_answers
 from adcaptum.service.rpc.calls import ID_KEY
-from adcaptum.service.rpc.local.context import Aborted, LocalContext, Metadata, Receive
+from adcaptum.service.rpc.local.context import (
+    Aborted,
+    Certificate,
+    LocalContext,
+    Metadata,
+    Receive,
+)
 from adcaptum.service.rpc.other_services import Handler
 
 GRACE_SECONDS: Final = 0.25
@@ -42,11 +48,13 @@ class Envelope:
         metadata: Its metadata; keys in lower case.
         deadline: When its answer is due, on the monotonic clock; None for never.
         peer: Where it comes from, as gRPC writes it: `ipv4:127.0.0.1:4321`.
+        certificate: Returns the facts of the caller's certificate, as gRPC has them.
     """
 
     metadata: Metadata = ()
     deadline: float | None = None
     peer: str = "unix:"
+    certificate: Certificate = dict
 
 
 BARE: Final = Envelope()
@@ -116,9 +124,7 @@ class LocalCalls:
         Raises:
             CallFailed: The call ended with an error.
         """
-        context = LocalContext(
-            self._bounded(request), envelope.deadline, envelope.metadata, envelope.peer
-        )
+        context = self._context(request, envelope)
         task = asyncio.create_task(self._answer(path, context))
         with _deadline(task, envelope, context):
             body = await task
@@ -140,12 +146,7 @@ class LocalCalls:
         """
         # As gRPC does, a method waits until its last message is taken.
         messages = asyncio.Queue[bytes](1)
-        context = LocalContext(
-            self._bounded(request),
-            envelope.deadline,
-            envelope.metadata,
-            envelope.peer,
-        )
+        context = self._context(request, envelope)
         task = asyncio.create_task(self._fill(path, context, messages))
         task.add_done_callback(_retrieved)
         try:
@@ -155,6 +156,15 @@ class LocalCalls:
                 await task
         finally:
             task.cancel()
+
+    def _context(self, request: bytes | Receive, envelope: Envelope) -> LocalContext:
+        return LocalContext(
+            self._bounded(request),
+            envelope.deadline,
+            envelope.metadata,
+            envelope.peer,
+            envelope.certificate,
+        )
 
     def _bounded(self, request: bytes | Receive) -> Receive:
         """Returns what receives a request, unless it is too large."""

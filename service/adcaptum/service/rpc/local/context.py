@@ -12,6 +12,9 @@ Metadata = Sequence[tuple[str, str]]
 Receive = Callable[[], Awaitable[bytes | None]]
 """Returns the next request of a call, None after the last; may raise the error of a bad one."""
 
+Certificate = Callable[[], Mapping[str, Sequence[bytes]]]
+"""Returns the facts of a caller's certificate."""
+
 Send = Callable[[Any], Awaitable[None]]
 
 
@@ -45,7 +48,16 @@ class LocalContext:
         send: Takes the messages that a handler of a stream writes itself.
     """
 
-    __slots__ = ("_deadline", "_metadata", "_peer", "_receive", "_request", "send", "trailing")
+    __slots__ = (
+        "_certificate",
+        "_deadline",
+        "_metadata",
+        "_peer",
+        "_receive",
+        "_request",
+        "send",
+        "trailing",
+    )
 
     def __init__(
         self,
@@ -53,6 +65,7 @@ class LocalContext:
         deadline: float | None,
         metadata: Metadata,
         peer: str = "unix:",
+        certificate: Certificate = dict,
     ) -> None:
         """Makes it.
 
@@ -61,7 +74,9 @@ class LocalContext:
             deadline: When the answer is due, on the monotonic clock; None for never.
             metadata: What the caller tells beside the request.
             peer: Where the call comes from, as gRPC writes it.
+            certificate: Returns the facts of the caller's certificate.
         """
+        self._certificate = certificate
         self._request = request if isinstance(request, bytes) else None
         self._receive = None if isinstance(request, bytes) else request
         self._deadline = deadline
@@ -96,8 +111,8 @@ class LocalContext:
         return self._peer
 
     def auth_context(self) -> Mapping[str, Sequence[bytes]]:
-        """Returns the facts of the caller's certificate, which only gRPC has: none."""
-        return {}
+        """Returns the facts of the caller's certificate."""
+        return self._certificate()
 
     def set_trailing_metadata(self, metadata: Metadata) -> None:
         """Sets what goes with the answer."""

@@ -140,6 +140,8 @@ def _apart(raw: bytes) -> tuple[list[memoryview], bytes]:
     try:
         for field in _fields(raw, 0, len(raw)):
             left -= 1
+            if left < 0:
+                break
             if field.number == RAW and field.kind == DELIMITED:
                 raws.append(view[field.start : field.stop])
                 continue
@@ -151,8 +153,6 @@ def _apart(raw: bytes) -> tuple[list[memoryview], bytes]:
                         typed += inside.stop - inside.start
                     if left < 0:
                         break
-            if left < 0:
-                break
     except (IndexError, ValueError) as error:
         raise undecodable() from error
     if left < 0:
