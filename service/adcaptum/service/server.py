@@ -50,6 +50,7 @@ from adcaptum.service.rpc.frames.server import FrameServer
 from adcaptum.service.rpc.interceptors import Interceptor
 from adcaptum.service.rpc.local import services
 from adcaptum.service.rpc.local.calls import LocalCalls
+from adcaptum.service.rpc.ports.joined_server import JoinedServer
 from adcaptum.service.rpc.repository.lifecycle_calls import LifecycleCalls
 from adcaptum.service.rpc.repository.repository_servicer import RepositoryServicer
 from adcaptum.service.rpc.servicers import ExplanationServicer
@@ -176,10 +177,11 @@ class Server:
         reader = RequestReader(
             settings.max_image_pixels, settings.max_queue_bytes, engines.retry_seconds
         )
-        grpc_server = grpc.aio.server(
-            interceptors=[self._interceptor],
-            options=listening.options(settings),
-            maximum_concurrent_rpcs=listening.most_calls(settings),
+        grpc_server = JoinedServer(
+            listening.servers() if self._seat is None else 1,
+            [self._interceptor],
+            listening.options(settings),
+            listening.most_calls(settings),
         )
         servicer, explainer = self._servicer(engines, reader)
         host = Host.of(
@@ -281,6 +283,7 @@ class Server:
             grpc_server.add_insecure_port(f"unix:{self._seat.socket}")
             named = {"grpc": f"unix:{self._seat.socket}", "http": f"unix:{self._seat.http_socket}"}
             return http.HttpServer(app, listener), named
+        listening.check_free(self._settings)
         host = listening.host(self._settings)
         http_server = http.HttpServer(app, listening.http_listener(self._settings))
         port = grpc_server.add_insecure_port(f"{host}:{self._settings.port}")

@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-import grpc
-
 from adcaptum.service import logs
 from adcaptum.service.front.error_table import TABLE
 from adcaptum.service.front.forwarder import Forwarder
@@ -17,6 +15,7 @@ from adcaptum.service.protocols.oip.servicer import OipServicer
 from adcaptum.service.rpc import health, listening
 from adcaptum.service.rpc.interceptors import Interceptor
 from adcaptum.service.rpc.local.calls import LocalCalls
+from adcaptum.service.rpc.ports.joined_server import JoinedServer
 from adcaptum.service.security.access import Access
 from adcaptum.service.settings import Settings
 from adcaptum.service.supervisor.views import SlotView
@@ -84,10 +83,11 @@ class Gate:
         servicer = FrontServicer(
             forwarder, slots, quarantined, allowed, front if settings.fronts > 1 else ""
         )
-        self._server = grpc.aio.server(
-            interceptors=[self.interceptor],
-            options=listening.options(settings),
-            maximum_concurrent_rpcs=listening.most_calls(settings),
+        self._server = JoinedServer(
+            listening.servers(),
+            [self.interceptor],
+            listening.options(settings),
+            listening.most_calls(settings),
         )
         self.calls = LocalCalls([self.interceptor], settings.max_message_bytes)
         for each in (self._server, self.calls):

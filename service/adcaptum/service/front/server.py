@@ -75,8 +75,7 @@ class Front:
     async def serve(self) -> bool:
         """Serves until a signal comes; returns whether it failed."""
         settings, loop = self._settings, asyncio.get_running_loop()
-        if settings.fronts > 1:
-            listening.check_shared(settings)
+        listening.check_free(settings)
         supervisor = self._supervisor = Supervisor(settings, self._devices, self._count)
         deaths = supervisor.deaths
         quarantine = self._quarantine = Quarantine(settings.quarantine_seconds, self._tell_refused)

@@ -30,7 +30,7 @@ from adcaptum.service.rpc.entrance.reading import Decode, ModelOf, reading_of
 from adcaptum.service.rpc.entrance.translated import identified
 from adcaptum.service.rpc.error_answers import DETAILS_KEY, ErrorTable
 from adcaptum.service.rpc.messages import Context, RequestWaits, writer
-from adcaptum.service.rpc.other_services import Handler, OtherServices
+from adcaptum.service.rpc.other_services import MOST_OTHERS, Handler, OtherServices
 
 CALL: Final[ContextVar[Call]] = ContextVar("call")
 """The call that the running task serves."""
@@ -99,7 +99,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         self._refused = 0.0
         # By request id, of the calls that are being served.
         self._tasks: dict[str, asyncio.Task[Any]] = {}
-        self._waits = RequestWaits()
+        self._waits = RequestWaits(2 * (max_requests + MOST_OTHERS))
         self._others = OtherServices(self._waits, retry_seconds, self._refuse, guard)
         self._idle = asyncio.Event()
         self._metrics = metrics

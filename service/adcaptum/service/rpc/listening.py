@@ -17,6 +17,10 @@ PING_SECONDS: Final = 20
 """The time in which it has to answer; then its connection is closed."""
 
 
+SERVERS: Final = 4
+"""The servers of gRPC on the port of one process (docs/decisions/0150)."""
+
+
 def most_streams(settings: Settings) -> int:
     """Returns the most calls of one connection: all that are served, and some to be refused."""
     return settings.max_requests + MOST_OTHERS
@@ -41,18 +45,21 @@ def options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.server_handshake_timeout_ms", 1000 * HANDSHAKE_SECONDS),
         ("grpc.keepalive_time_ms", 1000 * SILENCE_SECONDS),
         ("grpc.keepalive_timeout_ms", 1000 * PING_SECONDS),
-        # Two servers could listen on one port and share its connections; so do several fronts.
-        ("grpc.so_reuseport", int(settings.fronts > 1)),
     ]
 
 
-def check_shared(settings: Settings) -> None:
-    """Finds out whether several fronts may listen on the port.
+def servers() -> int:
+    """Returns the number of servers of gRPC on the port; one where ports cannot be shared."""
+    return SERVERS if hasattr(socket, "SO_REUSEPORT") else 1
+
+
+def check_free(settings: Settings) -> None:
+    """Finds out whether servers of this process, and its fronts', may share the port.
 
     Raises:
         CannotStart: This system has no ports for several processes, or the port is taken.
     """
-    if not hasattr(socket, "SO_REUSEPORT"):
+    if settings.fronts > 1 and not hasattr(socket, "SO_REUSEPORT"):
         raise CannotStart(
             f"fronts {settings.fronts}: processes cannot share a port on this system "
             "(it has no SO_REUSEPORT)"

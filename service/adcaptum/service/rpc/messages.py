@@ -16,7 +16,7 @@ import grpc
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
-from adcaptum.service.errors import DeadlineExceeded, InvalidRequest
+from adcaptum.service.errors import DeadlineExceeded, InvalidRequest, TooBusy
 from adcaptum.service.wire.structure import (
     MOST_STRUCTURE,
     Layout,
@@ -94,12 +94,14 @@ class RequestWaits:
     A timer for each call would take 4 % of a small prediction. For the event loop only.
     """
 
-    def __init__(self, seconds: float = MESSAGE_SECONDS) -> None:
+    def __init__(self, most: float = inf, seconds: float = MESSAGE_SECONDS) -> None:
         """Prepares it.
 
         Args:
+            most: The most calls that wait at a time.
             seconds: The longest wait for a request, but for a twentieth of it.
         """
+        self._most = most
         self._seconds = seconds
         # Oldest first; a wait that has taken too long is marked by infinity.
         self._begun: dict[asyncio.Task[Any], float] = {}
@@ -111,7 +113,14 @@ class RequestWaits:
         Raises:
             DeadlineExceeded: They did not come in time.
             InvalidRequest: The call ended without any.
+            TooBusy: Too many calls wait.
         """
+        if len(self._begun) >= self._most:
+            raise TooBusy(
+                f"{self._most} calls have not sent their requests yet",
+                retry_s=self._seconds / 20,
+                limit="requests",
+            )
         task = asyncio.current_task()
         assert task is not None, "a call is served in a task"
         self._begun[task] = monotonic()

@@ -15,7 +15,7 @@ def test_a_system_without_shared_ports_is_told_so(
 ) -> None:
     monkeypatch.delattr(socket, "SO_REUSEPORT", raising=False)
     with pytest.raises(CannotStart, match=r"fronts 2: .* SO_REUSEPORT"):
-        listening.check_shared(Settings(repository=tmp_path, fronts=2))
+        listening.check_free(Settings(repository=tmp_path, fronts=2))
 
 
 def test_a_port_in_use_is_not_shared_with_strangers(tmp_path: Path) -> None:
@@ -25,5 +25,5 @@ def test_a_port_in_use_is_not_shared_with_strangers(tmp_path: Path) -> None:
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(CannotStart, match=str(port)):
-            listening.check_shared(Settings(repository=tmp_path, fronts=2, port=port))
-    listening.check_shared(Settings(repository=tmp_path, fronts=2, port=port))
+            listening.check_free(Settings(repository=tmp_path, fronts=2, port=port))
+    listening.check_free(Settings(repository=tmp_path, fronts=2, port=port))

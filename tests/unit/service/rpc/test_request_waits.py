@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from adcaptum.service.errors import DeadlineExceeded, InvalidRequest
+from adcaptum.service.errors import DeadlineExceeded, InvalidRequest, TooBusy
 from adcaptum.service.rpc.messages import Context, RequestWaits
 
 
@@ -52,6 +52,18 @@ async def test_a_request_that_does_not_come_is_too_late_and_the_task_goes_on() -
     task = asyncio.current_task()
     assert task is not None
     assert not task.cancelling()
+
+
+async def test_calls_beyond_the_most_that_may_wait_are_refused() -> None:
+    waits = RequestWaits(most=2)
+    waiting = [asyncio.ensure_future(waits.received(call())) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooBusy, match="2 calls have not sent their requests"):
+        await waits.received(call(b"beyond"))
+    waiting[0].cancel()
+    await asyncio.sleep(0)
+    assert await waits.received(call(b"next")) == b"next"
+    waiting[1].cancel()
 
 
 async def test_a_caller_that_goes_away_cancels_the_wait() -> None:

@@ -1,0 +1,1 @@
+"""Ports: the servers of gRPC behind them."""
