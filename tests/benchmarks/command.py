@@ -6,6 +6,7 @@ import argparse
 import io
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 
 from tests.benchmarks.calls import Calls
@@ -43,6 +44,12 @@ def main() -> None:
         default=[],
         help="of inprocess, calls, tolerance and workers, only this",
     )
+    parser.add_argument(
+        "--store", type=Path, help="of served_small: keep what is measured here, and go on from it"
+    )
+    parser.add_argument(
+        "--seconds", type=float, help="of served_small: begin nothing more after so long"
+    )
     arguments = parser.parse_args()
     quick, models, methods = arguments.quick, tuple(arguments.model), tuple(arguments.method)
     runs: dict[str, Callable[[], None]] = {
@@ -52,7 +59,9 @@ def main() -> None:
         "memory": lambda: Memory(quick=quick).run(),
         "messages": lambda: Messages(quick=quick).run(),
         "served": lambda: Served(quick=quick).run(models),
-        "served_small": lambda: ServedSmall(quick=quick).run(models, methods),
+        "served_small": lambda: ServedSmall(
+            quick=quick, store=arguments.store, seconds=arguments.seconds
+        ).run(models, methods),
         "served_heavy": lambda: ServedHeavy(quick=quick).run(models),
         "throughput": lambda: Throughput(quick=quick).run(models),
         "tolerance": lambda: Tolerances(quick=quick).run(models, methods),

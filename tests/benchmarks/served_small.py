@@ -7,19 +7,23 @@ All servers answer in turns, so that whatever slows the machine slows all.
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import median
+from math import inf
+from operator import attrgetter
+from pathlib import Path
+from time import monotonic
 from typing import Final
 
 import numpy as np
 import torch
+from rich.table import Table
 
 from adcaptum.client import Client
 from adcaptum.engine import METHODS, Explicand, explain
 from tests.benchmarks import requests
-from tests.benchmarks.load import Load, Served as Answers
+from tests.benchmarks.load import Load
+from tests.benchmarks.measured_cells import BESIDE, LONE, Cell, Figures, MeasuredCells
 from tests.benchmarks.processes import (
     Server,
     echo_server,
@@ -38,13 +42,14 @@ METHOD_NAMES: Final = (
 )  # fmt: skip
 MIXED: Final = "+".join(METHOD_NAMES)
 PREDICT: Final = "predict"
-CLIENTS: Final = (1, 8, 32, 128)
+CLIENTS: Final = (32, 1, 8, 128)
 PACE: Final = 50.0
 """The requests a second of a client that lets servers sleep between them."""
 
-BESIDE: Final = 8
+OTHERS: Final = 8
 """The clients that explain beside one that predicts."""
 
+WARM_UP_SECONDS: Final = 0.4
 LONE_SECONDS: Final = 2.0
 """The time of one measurement of a lone client."""
 
@@ -55,104 +60,150 @@ DISTINCT: Final = 64
 class ServedSmall:
     """The section."""
 
-    def __init__(self, *, quick: bool) -> None:
-        self._rounds = 1 if quick else 5
-        self._seconds = 1.0 if quick else 1.5
-        self._clients = (1, 32) if quick else CLIENTS
+    def __init__(
+        self, *, quick: bool, store: Path | None = None, seconds: float | None = None
+    ) -> None:
+        """Prepares it.
+
+        Args:
+            quick: Whether a minute has to do.
+            store: Where what is measured is kept: a later run measures only what is not there.
+            seconds: The time after which no further cell is begun; None: all are measured.
+        """
+        self._rounds = 1 if quick else 3
+        self._clients = CLIENTS[:2] if quick else CLIENTS
         self._models = MODELS[:1] if quick else MODELS
+        self._measured = MeasuredCells(store)
+        self._end = inf if seconds is None else monotonic() + seconds
 
     def run(self, models: tuple[str, ...] = (), methods: tuple[str, ...] = ()) -> None:
-        """Measures and prints.
+        """Measures, and prints when all is measured.
 
         Args:
             models: The models; empty: all.
             methods: The methods, or `predict`; empty: all, and all mixed.
         """
+        kinds = methods or (METHOD_NAMES[0], PREDICT, MIXED, *METHOD_NAMES[1:])
+        lone = (LONE, BESIDE) if PREDICT in kinds else ()
+        places = [
+            (model, kind, clients)
+            for clients in (*self._clients, *lone)
+            for model in models or self._models
+            for kind in ((PREDICT,) if clients in lone else kinds)
+        ]
+        missing = [place for place in places if place not in self._measured]
+        if missing:
+            self._measure_all(missing)
+        left = sum(place not in self._measured for place in places)
+        if left:
+            CONSOLE.print(f"{len(places) - left} of {len(places)} cells are measured")
+        else:
+            self._print(places)
+
+    def _measure_all(self, places: Sequence[tuple[str, str, int]]) -> None:
+        """Measures cells, until the time is over."""
         with (
             model_repository() as repository,
             our_server(repository) as ours,
             naive_server(repository) as naive,
             echo_server() as echo,
         ):
-            for name in models or self._models:
-                check(ours, name)
-                for kind in methods or (*METHOD_NAMES, MIXED, PREDICT):
-                    self._measure(name, kind, (echo, naive, ours))
-                    if kind == PREDICT:
-                        self._measure_lone(name, (echo, naive, ours))
+            for model in {model: None for model, _, _ in places}:
+                check(ours, model)
+            for place in places:
+                if monotonic() > self._end:
+                    break
+                rounds = [self._round(place, (echo, naive, ours)) for _ in range(self._rounds)]
+                self._measured.add(Cell(*place, rounds))
 
-    def _measure(self, name: str, kind: str, servers: Sequence[Server]) -> None:
-        columns = (
-            "clients", "server", "answers/s", "p50", "p99", "server CPU", "of echo", "of naive",
-        )  # fmt: skip
-        made = table(f"{name}: {kind}", columns)
-        path, asked = messages(name, kind)
-        for clients in self._clients:
-            figures: defaultdict[str, list[tuple[Answers, float]]] = defaultdict(list)
-            for _ in range(self._rounds):
-                for server in servers:
-                    before = server.cpu_seconds()
-                    answers = finish_load(start_load(self._load(server, path, asked, clients)))
-                    spent = server.cpu_seconds() - before
-                    figures[server.name].append((answers, spent / max(1, answers.calls)))
-            # Ratios within a round: what slows the machine slows all servers of it.
-            rates = {
-                label: [answers.rate for answers, _ in rounds] for label, rounds in figures.items()
-            }
-            for label, rounds in figures.items():
-                made.add_row(
-                    str(clients),
-                    label,
-                    f"{median(rates[label]):.0f}",
-                    duration(median(each.quantile(0.5) for each, _ in rounds)),
-                    duration(median(each.quantile(0.99) for each, _ in rounds)),
-                    duration(median(spent for _, spent in rounds)),
-                    ratio(of(rates[label], rates["echo"])),
-                    ratio(of(rates[label], rates["naive"])),
-                )
-        CONSOLE.print(made)
-
-    def _measure_lone(self, name: str, servers: Sequence[Server]) -> None:
-        """One client that predicts: at a rate, so that servers sleep; and beside explanations."""
-        columns = ("beside", "server", "p50", "p99", "p50 of naive", "p99 of echo")
-        made = table(f"{name}: {PREDICT}, one client", columns)
-        path, asked = messages(name, PREDICT)
-        beside, explained = messages(name, METHOD_NAMES[0])
-        for label, pace in ((f"nobody, {PACE:.0f}/s", PACE), (f"{BESIDE} explain", 0.0)):
-            found: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
-            for _ in range(self._rounds):
-                for server in servers:
-                    load = replace(self._load(server, path, asked, 1), seconds=LONE_SECONDS)
-                    other = None
-                    if not pace:
-                        more = self._load(server, beside, explained, BESIDE)
-                        other = start_load(replace(more, seconds=LONE_SECONDS + 1.0))
-                    answers = finish_load(start_load(replace(load, pace=pace)))
-                    if other is not None:
-                        finish_load(other)
-                    found[server.name].append((answers.quantile(0.5), answers.quantile(0.99)))
-            for server in servers:
-                halves, tails = zip(*found[server.name], strict=True)
-                of_naive = of(halves, [each for each, _ in found["naive"]])
-                of_echo = of(tails, [each for _, each in found["echo"]])
-                made.add_row(
-                    label,
-                    server.name,
-                    duration(median(halves)),
-                    duration(median(tails)),
-                    ratio(of_naive),
-                    ratio(of_echo),
-                )
-        CONSOLE.print(made)
+    def _round(self, place: tuple[str, str, int], servers: Sequence[Server]) -> dict[str, Figures]:
+        """Loads servers one after another."""
+        model, kind, clients = place
+        path, asked = messages(model, kind)
+        beside, explained = messages(model, METHOD_NAMES[0])
+        found = {}
+        for server in servers:
+            load = self._load(server, path, asked, clients)
+            other = None
+            if clients == BESIDE:
+                more = self._load(server, beside, explained, OTHERS)
+                other = start_load(replace(more, seconds=LONE_SECONDS + 1.0))
+            before = server.cpu_seconds()
+            answers = finish_load(start_load(load))
+            spent = server.cpu_seconds() - before
+            if other is not None:
+                finish_load(other)
+            found[server.name] = Figures(
+                answers.rate,
+                answers.quantile(0.5),
+                answers.quantile(0.99),
+                spent / max(1, answers.calls),
+            )
+        return found
 
     def _load(self, server: Server, path: str, asked: list[str], clients: int) -> Load:
         last = max(os.sched_getaffinity(0))
-        return Load(server.address, path, asked, clients, 0.5, self._seconds, core=last)
+        lone = clients in (LONE, BESIDE)
+        return Load(
+            server.address,
+            path,
+            asked,
+            1 if lone else clients,
+            WARM_UP_SECONDS,
+            LONE_SECONDS if lone else 1.0,
+            core=last,
+            pace=PACE if clients == LONE else 0.0,
+        )
+
+    def _print(self, places: Sequence[tuple[str, str, int]]) -> None:
+        for model, kind in {(model, kind): None for model, kind, _ in places}:
+            cells = [
+                each
+                for each in self._measured
+                if (each.model, each.kind) == (model, kind)
+                and (model, kind, each.clients) in places
+            ]
+            crowds = sorted([each for each in cells if each.clients > 0], key=attrgetter("clients"))
+            CONSOLE.print(_crowd_table(f"{model}: {kind}", crowds))
+            lone = [each for each in cells if each.clients < 0]
+            if lone:
+                CONSOLE.print(_lone_table(f"{model}: {kind}, one client", lone))
 
 
-def of(own: Sequence[float], others: Sequence[float]) -> float:
-    """The median over rounds of one server's rate over that of another."""
-    return median(a / max(1e-9, b) for a, b in zip(own, others, strict=True))
+def _crowd_table(title: str, cells: Sequence[Cell]) -> Table:
+    columns = (
+        "clients", "server", "answers/s", "p50", "p99", "server CPU", "of echo", "of naive",
+    )  # fmt: skip
+    made = table(title, columns)
+    for cell in cells:
+        for server in cell.servers:
+            made.add_row(
+                str(cell.clients),
+                server,
+                f"{cell.middle(server, 'rate'):.0f}",
+                duration(cell.middle(server, "half")),
+                duration(cell.middle(server, "tail")),
+                duration(cell.middle(server, "cpu")),
+                ratio(cell.over(server, "echo", "rate")),
+                ratio(cell.over(server, "naive", "rate")),
+            )
+    return made
+
+
+def _lone_table(title: str, cells: Sequence[Cell]) -> Table:
+    """One client that predicts: at a rate, so that servers sleep; and beside explanations."""
+    made = table(title, ("beside", "server", "p50", "p99", "p50 of naive", "p99 of echo"))
+    for cell in cells:
+        for server in cell.servers:
+            made.add_row(
+                f"nobody, {PACE:.0f}/s" if cell.clients == LONE else f"{OTHERS} explain",
+                server,
+                duration(cell.middle(server, "half")),
+                duration(cell.middle(server, "tail")),
+                ratio(cell.over(server, "naive", "half")),
+                ratio(cell.over(server, "echo", "tail")),
+            )
+    return made
 
 
 def messages(name: str, kind: str) -> tuple[str, list[str]]:
