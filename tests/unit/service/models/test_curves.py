@@ -52,3 +52,14 @@ def test_the_best_size_is_the_one_with_the_cheapest_rows() -> None:
 def test_cuda_has_a_thread_whose_batch_runs_and_one_that_has_the_next() -> None:
     assert cores.divide_cores([], {}, torch.device("cuda")) == Threads(2, 1)
     assert cores.divide_cores([], {}, torch.device("mps")) == Threads(1, 1)
+
+
+def test_a_division_of_the_cores_is_chosen_if_it_is_clearly_faster_in_all_rounds_but_one() -> None:
+    usual, two, inside = Threads(1, 1), Threads(2, 1), Threads(1, 2)
+    slow = [100.0, 90.0, 110.0, 100.0, 50.0]
+    twice = [190.0, 180.0, 100.0, 190.0, 100.0]
+    assert cores.best_division({usual: slow, two: twice, inside: slow}) == two
+    assert cores.best_division({usual: slow, inside: slow, two: twice}) == two
+    # About as much faster as it must be: sometimes more, sometimes less.
+    border = [130.0, 100.0, 140.0, 110.0, 70.0]
+    assert cores.best_division({usual: slow, two: border, inside: slow}) == usual
