@@ -10,6 +10,7 @@ from adcaptum.metrics.faithfulness import (
     faithfulness_estimate,
     insertion,
     monotonicity,
+    road,
 )
 from adcaptum.metrics.localisation import (
     localisation_auc,
@@ -17,6 +18,7 @@ from adcaptum.metrics.localisation import (
     relevance_mass,
     relevance_rank,
 )
+from adcaptum.metrics.randomisation import emprt, mprt
 from adcaptum.metrics.sparsity import complexity, effective_complexity, sparseness
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "complexity",
     "deletion",
     "effective_complexity",
+    "emprt",
     "faithfulness_correlation",
     "faithfulness_estimate",
     "infidelity",
@@ -32,9 +35,11 @@ __all__ = [
     "insertion",
     "localisation_auc",
     "monotonicity",
+    "mprt",
     "pointing_game",
     "relevance_mass",
     "relevance_rank",
+    "road",
     "sensitivity_max",
     "sparseness",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -14,10 +15,13 @@ from adcaptum.attr.facade.forms import BaselineType, Forward, TargetType, Tensor
 from adcaptum.engine.metrics.completeness import Completeness
 from adcaptum.engine.metrics.correlation import FaithfulnessCorrelation, FaithfulnessEstimate
 from adcaptum.engine.metrics.curves import Curve, Monotonicity
+from adcaptum.engine.metrics.road import Road
 from adcaptum.engine.metrics.score import Score
 from adcaptum.engine.vocabulary.explicand import Explicand
 from adcaptum.engine.vocabulary.flow import Flow
 from adcaptum.metrics.attributions import checked_attributions
+
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 class _Measure(Protocol):
@@ -181,6 +185,46 @@ def completeness(
     """
     call = _call(forward_func, inputs, target, baselines, additional_forward_args, None)
     return _measured(call, attributions, Completeness(relative))
+
+
+def road(
+    forward_func: Forward,
+    inputs: Tensor,
+    attributions: Tensor,
+    target: TargetType = None,
+    *,
+    additional_forward_args: object = None,
+    shares: Sequence[float] = SHARES,
+    noise: float = 0.01,
+    least_first: bool = False,
+) -> Score:
+    """Measures the mean output as the most attributed pixels are filled in from their neighbours.
+
+    See `adcaptum.engine.metrics.road.Road`: small for faithful attributions, large with
+    `least_first`. The noise follows `torch.manual_seed`.
+
+    Args:
+        forward_func: The model.
+        inputs: Images, (examples, channels, height, width).
+        attributions: Of the same shape, or with one channel; a pixel's is the sum over channels.
+        target: The explained output.
+        additional_forward_args: Further arguments of the model.
+        shares: The shares of pixels that are removed, each between 0 and 1.
+        noise: The standard deviation of the noise of filled pixels.
+        least_first: Whether the least attributed pixels are removed first.
+
+    Returns:
+        The score: its values, and the curve of outputs, a point for each share.
+    """
+    if not shares or not all(0 < share < 1 for share in shares):
+        raise InvalidInput("shares", shares, "between 0 and 1, both excluded")
+    call = _call(forward_func, inputs, target, None, additional_forward_args, None)
+    call = replace(call, explicand=replace(call.explicand, seed=drawn_seed()))
+    measure = Road(tuple(shares), noise, least_first)
+    images = call.explicand.inputs[0]
+    one = attributions.shape == images[:, :1].shape
+    each = (attributions,) if one else checked_attributions(attributions, (images,))
+    return run_flow(call, measure.flow(call.explicand, each))
 
 
 def _call(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from adcaptum.engine.metrics.average_ranks import average_ranks
 from adcaptum.engine.metrics.score import Score
 
 
@@ -48,15 +49,9 @@ def roc_area(attributions: Tensor, masks: Tensor) -> Score:
     ties counting half (Mann, Whitney 1947).
     """
     values, inside = _flat(attributions, masks)
-    found = []
-    for row, mask in zip(values, inside, strict=True):
-        _, place, counts = row.unique(return_inverse=True, return_counts=True)
-        # The mean rank of equal values.
-        ranks = (counts.cumsum(0).double() - (counts.double() - 1) / 2)[place]
-        n = mask.sum()
-        wins = ranks[mask].sum() - n * (n + 1) / 2
-        found.append(wins / (n * (len(row) - n)))
-    return _score(torch.stack(found), attributions)
+    sizes = inside.sum(1).double()
+    wins = (average_ranks(values) * inside).sum(1) - sizes * (sizes + 1) / 2
+    return _score(wins / (sizes * (values.shape[1] - sizes)), attributions)
 
 
 def _flat(attributions: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
