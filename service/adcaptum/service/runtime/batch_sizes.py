@@ -6,7 +6,6 @@ from typing import Final, cast
 import torch
 
 from adcaptum.engine.scheduling.batch_sizer import BatchSizer
-from adcaptum.engine.scheduling.cost_line import CostLine
 from adcaptum.engine.vocabulary.evaluation import signature_bytes
 from adcaptum.service.models.checks import example_batch
 from adcaptum.service.models.curves import Curve
@@ -83,17 +82,6 @@ class BatchSizes:
         """
         lines = {kind: self.sizer.kind_line((model, kind), max(1, row_bytes)) for kind in rows}
         return sum([lines[kind].seconds(number) for kind, number in rows.items()])
-
-    def line(self, model: ServedModel, rows: RowCounts, row_bytes: int) -> CostLine:
-        """Returns the time of batches of the kind of which some work has most rows.
-
-        Args:
-            model: The model.
-            rows: The numbers of rows, by kind.
-            row_bytes: The bytes of an example's inputs.
-        """
-        kind = max(rows, key=rows.__getitem__)
-        return self.sizer.kind_line((model, kind), max(1, row_bytes))
 
     def measure_memory(self, threads: int) -> None:
         """Bounds batches by the memory that the device has left, where it can be read.

@@ -41,7 +41,6 @@ from adcaptum.service.runtime.batches.batch_metrics import BatchMetrics
 from adcaptum.service.runtime.job_payload import EngineJob, JobPayload, by_key, jobs_of
 from adcaptum.service.runtime.planning_threads import PlanningThreads
 from adcaptum.service.runtime.step import (
-    Arrivals,
     EngineBatch,
     EngineUpdate,
     RunningBatches,
@@ -101,7 +100,7 @@ class EngineCore:
         self.pace = Pace()
         self._condition = threading.Condition(threading.Lock())
         self._scheduler: Scheduler[JobPayload] = Scheduler(self.sizes.sizer)
-        self.queue = StepQueue(self._condition, self._scheduler, self._pause_seconds)
+        self.queue = StepQueue(self._condition, self._scheduler)
         self._batch_metrics = BatchMetrics(metrics, device)
         self._device = device
         self._deliver = notify
@@ -155,10 +154,6 @@ class EngineCore:
             for work in advanced:
                 work.to_memory()
         self._deliver(ended, advanced)
-
-    def _pause_seconds(self, arrived: Arrivals) -> float:
-        on_cores = self._device.type == "cpu"  # others run one batch while the next is packed
-        return arrived.wait(self.sizes) if on_cores and self.running else 0.0
 
     def _process(self, batch: EngineBatch, stream: Stream) -> float:
         """Evaluates a batch and advances the flows that it completes.

@@ -11,7 +11,6 @@ from adcaptum.engine.scheduling.batch import Batch, Update
 from adcaptum.engine.scheduling.priority import Priority
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.processes.journal import BATCH, Journal
-from adcaptum.service.runtime.batch_sizes import BatchSizes
 from adcaptum.service.runtime.job_payload import JobPayload
 from adcaptum.service.runtime.work import Work
 
@@ -20,10 +19,6 @@ EngineUpdate = Update[JobPayload]
 
 BEGIN_SECONDS: Final = 0.02
 """The time after which a step begins no further work before its batch: about that of a batch."""
-
-WORTH: Final = 4.0
-"""The least time of the rows of a batch that begins beside another, in times of what a batch takes
-beside its rows (docs/decisions/0138)."""
 
 
 class Stop(NamedTuple):
@@ -111,13 +106,12 @@ class Arrivals:
     inside a class callers take turns, each with its works in their order.
     """
 
-    __slots__ = ("_callers", "_count", "_rows", "_since")
+    __slots__ = ("_callers", "_count")
 
     def __init__(self) -> None:
         # The works of each class by caller; the caller whose turn it is comes first.
         self._callers: tuple[dict[Hashable, deque[Work]], ...] = tuple({} for _ in Priority)
-        self._count = self._rows = 0
-        self._since = 0.0
+        self._count = 0
 
     def __len__(self) -> int:
         """Returns the number of works."""
@@ -128,10 +122,7 @@ class Arrivals:
         callers = self._callers[work.request.priority]
         caller = work if work.request.caller is None else work.request.caller
         callers.setdefault(caller, deque()).append(work)
-        if not self._count:
-            self._since = monotonic()
         self._count += 1
-        self._rows += work.cost.total_rows
 
     def some(self, most: int, lock: AbstractContextManager[object]) -> Iterator[Work]:
         """Takes out works one by one, for `BEGIN_SECONDS`.
@@ -159,26 +150,7 @@ class Arrivals:
         if works:
             callers[caller] = works
         self._count -= 1
-        self._rows -= work.cost.total_rows
         return work
-
-    def wait(self, sizes: BatchSizes) -> float:
-        """Returns how long these works wait, at most, for the batch that runs; 0: not at all.
-
-        Two batches of few rows, side by side, cost more processor time than one after the other:
-        each pays for what a batch costs beside its rows. Predictions never wait.
-
-        Args:
-            sizes: The sizes of batches.
-        """
-        if not self._count or self._callers[Priority.PREDICT]:
-            return 0.0
-        callers = next(filter(None, self._callers))
-        first = next(iter(callers.values()))[0]
-        line = sizes.line(first.model, first.cost.rows, first.cost.row_bytes)
-        if self._rows * line.row >= WORTH * line.batch:
-            return 0.0
-        return max(0.0, self._since + line.seconds(line.rows) - monotonic())
 
 
 def works_of(batch: EngineBatch) -> list[Work]:

@@ -20,22 +20,18 @@ class StepQueue:
         self,
         condition: Condition,
         scheduler: Scheduler[JobPayload],
-        pause: Callable[[Arrivals], float],
     ) -> None:
         """Prepares the queue.
 
         Args:
             condition: Guards the queue and the scheduler.
             scheduler: The rows that wait.
-            pause: Returns how long works that have come wait before they begin, in seconds.
         """
         self._condition = condition
         self._scheduler = scheduler
-        self._pause_of = pause
         self._arrived = Arrivals()
         self._stops: deque[Stop] = deque()
         self._closed = False
-        self._pausing = 0
 
     @property
     def arrivals(self) -> int:
@@ -52,9 +48,7 @@ class StepQueue:
         with self._condition:
             self._scheduler.announce(work.request)
             self._arrived.add(work)
-            # A thread that pauses needs no call as long as it would go on to do so.
-            if not (self._pausing and self._pause()):
-                self._condition.notify()
+            self._condition.notify()
 
     def stop(self, work: Work, error: Exception, waste: str) -> None:
         """Ends a work that has not ended; callable from the event loop.
@@ -86,12 +80,6 @@ class StepQueue:
         """
         with self._condition:
             while not self._closed and wanted():
-                pause = self._pause()
-                if pause:
-                    self._pausing += 1
-                    self._condition.wait(pause)
-                    self._pausing -= 1
-                    continue
                 step = self._next()
                 if any(step):
                     if self._scheduler.waiting_rows:
@@ -131,11 +119,6 @@ class StepQueue:
         with self._condition:
             self._closed = True
             self._condition.notify_all()
-
-    def _pause(self) -> float:
-        if self._stops or self._scheduler.waiting_rows:
-            return 0.0
-        return self._pause_of(self._arrived)
 
     def _next(self) -> Step:
         arrived, stops = len(self._arrived), [*self._stops]
