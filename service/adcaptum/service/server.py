@@ -263,7 +263,8 @@ class Server:
         """Adds services of other protocols, which a worker's front has."""
         if self._seat is None:
             oip = OipServicer(calls, self._metrics.registry, self.unready)
-            grpc_server.add_generic_rpc_handlers((oip.handlers(),))
+            for each in (grpc_server, calls):
+                each.add_generic_rpc_handlers((oip.handlers(),))
 
     def _repository_servicer(self, host: Host, servicer: ExplanationServicer) -> RepositoryServicer:
         """Builds what describes and changes models and workers."""

@@ -93,7 +93,8 @@ class Gate:
         for each in (self._server, self.calls):
             each.add_generic_rpc_handlers(servicer.handlers())
         oip = OipServicer(self.calls, metrics.registry, self._unready)
-        self._server.add_generic_rpc_handlers((oip.handlers(),))
+        for each in (self._server, self.calls):
+            each.add_generic_rpc_handlers((oip.handlers(),))
         health.register(self._health, self._server, reflects=settings.reflection)
 
     def listen(self) -> int:

@@ -50,6 +50,19 @@ class Exchanges:
         async with coming.watched(call):
             return await call
 
+    async def lookup(self, request: Request, path: str, message: bytes) -> bytes:
+        """Calls a method with what comes with a request, whose body is left to be received.
+
+        Args:
+            request: The request.
+            path: The method, as gRPC names it.
+            message: The message for it.
+
+        Raises:
+            CallFailed: It ended with an error.
+        """
+        return (await self._calls.unary(path, message, envelopes.envelope(request))).body
+
     async def stream(
         self, request: Request, path: str, translate: Translate, envelope: Envelope
     ) -> AsyncGenerator[bytes, None]:

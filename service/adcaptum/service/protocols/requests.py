@@ -18,10 +18,15 @@ SLOW: Final = 1 << 18
 run, which would otherwise wait for all of it."""
 
 
-def refused_type(request: Request) -> Problem | None:
-    """Returns the problem of a body that is no JSON; None if it may be."""
+def refused_type(request: Request, *also: str) -> Problem | None:
+    """Returns the problem of a body that is no JSON; None if it may be.
+
+    Args:
+        request: The request.
+        also: Further types that are taken.
+    """
     media = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
-    if media == JSON or (media.startswith("application/") and media.endswith("+json")):
+    if media in (JSON, *also) or (media.startswith("application/") and media.endswith("+json")):
         return None
     if media == FORM and "origin" not in request.headers:
         return None

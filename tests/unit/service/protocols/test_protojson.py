@@ -11,7 +11,7 @@ from google.protobuf import json_format
 from hypothesis import given, settings, strategies as st
 
 from adcaptum.service.errors import InvalidRequest
-from adcaptum.service.protocols.protojson import reader, writer
+from adcaptum.service.protocols.protojson import lists, reader, writer
 from adcaptum.v1 import explanation_service_pb2 as pb, tensor_pb2
 
 NAMES = st.text(max_size=8)
@@ -143,7 +143,7 @@ def test_numbers_that_json_has_not_are_words() -> None:
 def test_data_become_values_where_they_are_asked_for(datatype: str) -> None:
     import numpy as np
 
-    dtype = np.dtype(writer.DTYPES[datatype])
+    dtype = np.dtype(lists.DTYPES[datatype])
     array = np.array([[0, 1, 1], [1, 0, 1]]).astype(dtype)
     tensor = tensor_pb2.Tensor(datatype=datatype, shape=[2, 3], data=array.tobytes())
     found = json.loads(writer.written(tensor, as_values=True))

@@ -27,6 +27,9 @@ LINES: Final = "application/x-ndjson"
 FORMS: Final = (EVENTS, LINES)
 """The forms of streams, the usual one first."""
 
+TYPED: Final = "typed"
+"""The state of a request of which an input came as `values`."""
+
 TENSORS: Final = "tensors"
 """The parameter of the query that chooses the form of tensors in replies."""
 
@@ -66,12 +69,11 @@ def _endpoint(route: RpcRoute, exchanges: Exchanges) -> Callable[[Request], Any]
 async def _answered(route: RpcRoute, exchanges: Exchanges, request: Request) -> Response:
     """Answers with the reply of a method."""
     answer = await exchanges.unary(request, route.grpc_path, partial(message, route, request))
-    as_values = request.query_params.get(TENSORS) == "values"
 
     def write() -> bytes:
         reply = route.reply()
         reply.ParseFromString(answer.body)
-        return writer.written(reply, as_values=as_values).encode()
+        return writer.written(reply, as_values=_lists(request)).encode()
 
     body = await exchanges.translate(write, len(answer.body))
     headers = {ID_KEY: answer.trailing.get(ID_KEY, "")}
@@ -86,8 +88,7 @@ async def _streamed(route: RpcRoute, exchanges: Exchanges, request: Request) -> 
     envelope = envelopes.envelope(request)
     translate = partial(message, route, request)
     messages = exchanges.stream(request, route.grpc_path, translate, envelope)
-    as_values = request.query_params.get(TENSORS) == "values"
-    events = _events(route, exchanges, messages, as_values=as_values)
+    events = _events(route, exchanges, messages, request)
     first = await anext(events)
     headers = {ID_KEY: dict(envelope.metadata)[ID_KEY], "cache-control": "no-store"}
     written = _written(first, events, _event if form == EVENTS else _line)
@@ -98,8 +99,7 @@ async def _events(
     route: RpcRoute,
     exchanges: Exchanges,
     messages: AsyncGenerator[bytes, None],
-    *,
-    as_values: bool,
+    request: Request,
 ) -> AsyncGenerator[tuple[str, str], None]:
     """Yields the name and the content of each event."""
 
@@ -108,7 +108,7 @@ async def _events(
         reply.ParseFromString(raw)
         name = reply.WhichOneof("event") or ""
         content = getattr(reply, name) if name else reply
-        return name, writer.written(content, as_values=as_values)
+        return name, writer.written(content, as_values=_lists(request))
 
     async with aclosing(messages):
         async for raw in messages:
@@ -130,6 +130,12 @@ async def _written(
             yield write("error", json.dumps(Problem.of(failed).content(), ensure_ascii=False))
         except Gone:
             return
+
+
+def _lists(request: Request) -> bool:
+    """Returns whether replies have lists: as asked for, or else as the inputs came."""
+    form = request.query_params.get(TENSORS)
+    return form == "values" or (form is None and getattr(request.state, TYPED, False))
 
 
 def _event(name: str, content: str) -> str:
@@ -167,6 +173,7 @@ def message(route: RpcRoute, request: Request, body: bytes) -> bytes:
         bound = {field.partition(".")[0] for field in route.bound.values()}
         stands = dict.fromkeys(bound, "stands in the path; leave it out")
         content = parsed(body) if body.strip() else {}
+        setattr(request.state, TYPED, _is_typed(content))
         reader.read(inner, content, leave_out=stands)
     for name, field in route.asked.items():
         if name in request.query_params:
@@ -174,6 +181,14 @@ def message(route: RpcRoute, request: Request, body: bytes) -> bytes:
     for name, field in route.bound.items():
         reader.read(inner, _nested(field, request.path_params[name]))
     return bytes(made.SerializeToString())
+
+
+def _is_typed(content: Any) -> bool:
+    """Returns whether an input came as `values`."""
+    inputs = content.get("inputs") if isinstance(content, dict) else None
+    return isinstance(inputs, list) and any(
+        isinstance(each, dict) and "values" in each for each in inputs
+    )
 
 
 def _check_query(route: RpcRoute, query: Any) -> None:

@@ -22,6 +22,20 @@ MOST_WALKED: Final = 1 << 17
 """The most elements of lists that are walked: the most of all `values` of a request."""
 
 
+DTYPES: Final = {
+    "FP32": "<f4",
+    "FP64": "<f8",
+    "FP16": "<f2",
+    "INT64": "<i8",
+    "INT32": "<i4",
+    "INT16": "<i2",
+    "INT8": "i1",
+    "UINT8": "u1",
+    "BOOL": "?",
+}
+"""The datatypes that NumPy has."""
+
+
 class TooManyError(ValueError):
     """There are more numbers than are taken."""
 
@@ -91,6 +105,38 @@ def read(values: ListValue) -> NDArray[np.float64] | None:
     except InvalidRequest:
         return None
     return found.numbers.reshape(found.shape) if len(found.numbers) else None
+
+
+def as_data(numbers: NDArray[np.float64], datatype: str, field: str) -> bytes:
+    """Returns numbers as the `data` of a tensor.
+
+    Args:
+        numbers: The numbers.
+        datatype: Their datatype, one of `DTYPES`.
+        field: Their path in the request.
+
+    Raises:
+        InvalidRequest: A number is none of the datatype.
+    """
+    dtype = np.dtype(DTYPES[datatype])
+    flat = numbers.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if dtype.kind == "f":
+            found = flat.astype(dtype)
+            wrong = ~np.isfinite(found)
+        elif dtype.kind == "b":
+            wrong = (flat != 0) & (flat != 1)
+            found = flat.astype(dtype)
+        else:
+            limits = np.iinfo(dtype)
+            # The largest of 64 bits is no double; the next one below is.
+            wrong = ~((flat >= float(limits.min)) & (flat < float(limits.max) + 1))
+            wrong |= flat != np.floor(flat)
+            found = np.where(wrong, 0, flat).astype(dtype)
+    if wrong.any():
+        index = int(wrong.argmax())
+        raise InvalidRequest(field, f"{flat[index]:g} at element {index} is no {datatype}")
+    return found.tobytes()
 
 
 class _Walk:

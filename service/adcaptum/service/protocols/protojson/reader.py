@@ -5,9 +5,11 @@ refused. `values` of tensors do not go through protobuf's own JSON reader, which
 number.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from google.protobuf import json_format
@@ -19,12 +21,18 @@ from adcaptum.service.errors import InvalidRequest, Reason
 from adcaptum.service.nearest import did_you_mean, shortened
 from adcaptum.service.protocols.protojson import lists
 from adcaptum.service.protocols.protojson.elements import check_text, shown
+from adcaptum.service.wire import typed_values
 from adcaptum.service.wire.base64_text import from_base64
+from adcaptum.v1.tensor_pb2 import Tensor
 
 MOST_ELEMENTS: Final = 1 << 16
 """The most objects, lists and scalars of a request beside `values`: as many bytes as a message may
 have beside its data."""
 
+MOST_NUMBERS: Final = 1 << 24
+"""The most numbers of a tensor that are made `data`."""
+
+NONE: Final[Mapping[str, str]] = MappingProxyType({})
 LIMITS: Final[Mapping[int, tuple[int, int]]] = {
     Field.TYPE_INT32: (-(1 << 31), (1 << 31) - 1),
     Field.TYPE_INT64: (-(1 << 63), (1 << 63) - 1),
@@ -35,19 +43,27 @@ WHOLE: Final = re.compile(r"-?[0-9]{1,20}")
 WORDS: Final = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
-def read(into: Message, content: object, *, leave_out: Mapping[str, str] | None = None) -> None:
+def read(
+    into: Message,
+    content: object,
+    *,
+    leave_out: Mapping[str, str] = NONE,
+    datatypes: Mapping[str, str] = NONE,
+) -> None:
     """Reads a message.
 
     Args:
         into: An empty message.
         content: The JSON.
         leave_out: Fields of the outermost message that the JSON may not have, and the reason.
+        datatypes: The datatypes of inputs whose tensors give none, by name; that of the only input
+            under the name "", too.
 
     Raises:
         InvalidRequest: It is no such message.
     """
-    reader = _Reader()
-    for name, reason in (leave_out or {}).items():
+    reader = _Reader(datatypes)
+    for name, reason in leave_out.items():
         if isinstance(content, dict) and name in content:
             raise InvalidRequest(name, reason)
     reader.message(into, content, "")
@@ -56,8 +72,9 @@ def read(into: Message, content: object, *, leave_out: Mapping[str, str] | None 
 class _Reader:
     """The reading of one message."""
 
-    def __init__(self) -> None:
+    def __init__(self, datatypes: Mapping[str, str]) -> None:
         self._left = MOST_ELEMENTS
+        self._datatypes = datatypes
 
     def message(self, into: Message, content: object, path: str) -> None:
         """Reads a message or a part of it."""
@@ -70,6 +87,10 @@ class _Reader:
         if kind.startswith("google.protobuf."):
             _parse(into, content, path)
             return
+        self.fields(into, content, path)
+
+    def fields(self, into: Message, content: object, path: str) -> None:
+        """Reads the fields of a message."""
         if not isinstance(content, dict):
             raise InvalidRequest(path or "request", f"{shown(content)}; must be an object")
         into.SetInParent()
@@ -128,6 +149,34 @@ class _Reader:
                 self._count()
                 members[key] = _scalar(value, each, inner)
 
+    def tensor(self, into: Any, content: object, path: str) -> None:
+        """Reads a tensor: numbers of a known datatype that are too many for `values` are `data`."""
+        if not isinstance(content, dict) or not isinstance(content.get("values"), list):
+            self.fields(into, content, path)
+            return
+        rest = {name: each for name, each in content.items() if name != "values"}
+        self.fields(into, rest, path)
+        datatype = into.datatype or self._datatypes.get(into.name, "")
+        place = f"{path}.values"
+        if into.WhichOneof("contents") is not None:
+            raise InvalidRequest(place, "beside data; only one of them may be set")
+        if datatype in lists.DTYPES:
+            try:
+                numbers = lists.numbers_of(content["values"], MOST_NUMBERS)
+            except lists.TooManyError as error:
+                raise InvalidRequest(place, f"more than {MOST_NUMBERS:,} numbers") from error
+            if numbers is not None and numbers.size > typed_values.MOST_NUMBERS:
+                shape = tuple(into.shape) or numbers.shape
+                if math.prod(shape) != numbers.size:
+                    text = f"{list(shape)}; the values are of shape {list(numbers.shape)}"
+                    raise InvalidRequest(f"{path}.shape", text)
+                del into.shape[:]
+                into.shape.extend(shape)
+                into.datatype = datatype
+                into.data = lists.as_data(numbers, datatype, place)
+                return
+        lists.write(into.values, content["values"], place)
+
     def values(self, into: Any, content: object, path: str) -> None:
         """Reads the elements of a tensor."""
         lists.write(into, content, path)
@@ -167,6 +216,7 @@ class _Reader:
 
 
 SPECIAL: Final[Mapping[str, Callable[[_Reader, Any, object, str], None]]] = {
+    Tensor.DESCRIPTOR.full_name: _Reader.tensor,
     ListValue.DESCRIPTOR.full_name: _Reader.values,
     Value.DESCRIPTOR.full_name: _Reader.value,
 }

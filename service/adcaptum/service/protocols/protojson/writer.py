@@ -24,37 +24,29 @@ PIECE: Final = 1 << 12
 
 TENSOR: Final = "adcaptum.v1.Tensor"
 LONG: Final = frozenset({Field.TYPE_INT64, Field.TYPE_UINT64})
-DTYPES: Final = {
-    "FP32": "<f4",
-    "FP64": "<f8",
-    "FP16": "<f2",
-    "INT64": "<i8",
-    "INT32": "<i4",
-    "INT16": "<i2",
-    "INT8": "i1",
-    "UINT8": "u1",
-    "BOOL": "?",
-}
 MOST_LISTED: Final = 1 << 16
 """The most numbers of a tensor that are written as lists."""
 
 
-def written(message: Message, *, as_values: bool = False) -> str:
+def written(message: Message, *, as_values: bool = False, plain: bool = False) -> str:
     """Returns a message as JSON, in one line.
 
     Args:
         message: It.
         as_values: Whether tensors that came as `data` are written as `values`, up to `MOST_LISTED`
             numbers.
+        plain: Whether it is the JSON of other protocols: with zeros, and with long whole numbers
+            that are no texts.
     """
-    return "".join(_Writer(as_values=as_values).message(message))
+    return "".join(_Writer(as_values=as_values, plain=plain).message(message))
 
 
 class _Writer:
     """The writing of one message."""
 
-    def __init__(self, *, as_values: bool) -> None:
+    def __init__(self, *, as_values: bool, plain: bool) -> None:
         self._as_values = as_values
+        self._plain = plain
 
     def message(self, message: Any) -> Iterator[str]:
         """Yields the pieces of a message."""
@@ -66,7 +58,14 @@ class _Writer:
             yield json.dumps(json_format.MessageToDict(message), ensure_ascii=False)
             return
         before = "{"
-        for field, value in message.ListFields():
+        fields = message.ListFields()
+        if self._plain:
+            fields = [
+                (field, getattr(message, field.name))
+                for field in message.DESCRIPTOR.fields
+                if not field.has_presence or message.HasField(field.name)
+            ]
+        for field, value in fields:
             if kind == TENSOR and field.name == "data" and self._as_values:
                 array = _array(message)
                 if array is not None:
@@ -105,7 +104,7 @@ class _Writer:
         if field.message_type is not None:
             yield from self.message(value)
         else:
-            yield _scalar(field, value)
+            yield str(value) if self._plain and field.type in LONG else _scalar(field, value)
 
 
 def _scalar(field: Any, value: Any) -> str:
@@ -150,9 +149,16 @@ def _flag(value: object) -> str:
     return "true" if value else "false"
 
 
+def array_of(tensor: Any) -> NDArray[Any] | None:
+    """Returns the numbers of a tensor; None where they are too many, or no numbers."""
+    if tensor.WhichOneof("contents") == "values":
+        return lists.read(tensor.values)
+    return _array(tensor)
+
+
 def _array(tensor: Any) -> NDArray[Any] | None:
     """Returns the numbers of a tensor that came as bytes; None where they stay bytes."""
-    dtype = DTYPES.get(tensor.datatype)
+    dtype = lists.DTYPES.get(tensor.datatype)
     if dtype is None or math.prod(tensor.shape) > MOST_LISTED:
         return None
     found = np.frombuffer(tensor.data, dtype).reshape(tuple(tensor.shape))

@@ -188,7 +188,8 @@ class LocalCalls:
     async def _answer(self, path: str, context: LocalContext) -> bytes:
         handler = await self._handler(path, context, streamed=False)
         answer = await cast("Any", handler.stream_unary)(None, context)
-        return cast("bytes", cast("Any", handler.response_serializer)(answer))
+        write = cast("Any", handler.response_serializer) or bytes
+        return cast("bytes", write(answer))
 
     async def _fill(self, path: str, context: LocalContext, messages: asyncio.Queue[bytes]) -> None:
         """Puts the messages of a method into a queue."""

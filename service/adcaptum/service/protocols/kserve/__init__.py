@@ -1,0 +1,1 @@
+"""The first version of KServe's inference protocol."""
