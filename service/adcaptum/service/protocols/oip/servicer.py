@@ -14,6 +14,7 @@ from adcaptum.service.nearest import shortened
 from adcaptum.service.protocols.oip.catalogue import Catalogue
 from adcaptum.service.protocols.oip.descriptions import Descriptions
 from adcaptum.service.protocols.oip.inference import EXPLAIN, Inference
+from adcaptum.service.protocols.oip.model_repository import ModelRepository
 from adcaptum.service.protocols.oip.statistics import Statistics
 from adcaptum.service.protocols.oip.wire import descriptions_writer, reply_writer, request_reader
 from adcaptum.service.protocols.oip.wire.messages import SERVICE, message
@@ -65,6 +66,7 @@ class OipServicer:
         self._waits = RequestWaits()
         self._streams = 0
         self._descriptions = Descriptions(calls)
+        self._repository = ModelRepository(calls)
         statistics = Statistics(registry)
         self.inference = Inference(calls, self._descriptions, statistics)
         self.catalogue = Catalogue(self._descriptions, self.inference, statistics)
@@ -80,6 +82,8 @@ class OipServicer:
             "ModelConfig": self._model_config,
             "ModelStatistics": self._model_statistics,
             "RepositoryIndex": self._repository_index,
+            "RepositoryModelLoad": self._repository_model_load,
+            "RepositoryModelUnload": self._repository_model_unload,
             "SystemSharedMemoryUnregister": _reply("SystemSharedMemoryUnregisterResponse"),
             "CudaSharedMemoryUnregister": _reply("CudaSharedMemoryUnregisterResponse"),
         }
@@ -193,6 +197,16 @@ class OipServicer:
         _check_repository(request)
         found = await self.catalogue.index(envelope, ready=request.ready)
         return descriptions_writer.index(found)
+
+    async def _repository_model_load(self, request: Any, envelope: Envelope) -> Any:
+        _check_repository(request)
+        await self._repository.load(request.model_name, request.parameters, envelope)
+        return message("RepositoryModelLoadResponse")()
+
+    async def _repository_model_unload(self, request: Any, envelope: Envelope) -> Any:
+        _check_repository(request)
+        await self._repository.unload(request.model_name, request.parameters, envelope)
+        return message("RepositoryModelUnloadResponse")()
 
 
 def _reply(kind: str) -> Answer:
