@@ -27,6 +27,9 @@ ROWS = 12
 SECONDS = 90.0
 """The deadline of a call: one that has no answer by then is lost."""
 
+NOTES = 100
+"""The most notes of retryable answers."""
+
 TOLERANCE = 1e-4
 RETRYABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 KINDS = ("predict", "explain", "stream")
@@ -45,7 +48,7 @@ class Tally:
         refused: Those with another typed status, by its reason.
         lost: Those without an answer or a typed status.
         wrong: Those answered otherwise.
-        notes: What is known of lost and wrong ones.
+        notes: What is known of those not answered right, but for typed refusals.
         seconds: The times of right predictions.
     """
 
@@ -177,6 +180,8 @@ class Load:
                 tally.notes.append(f"{kind}: {error.code().name}: {error.details()}")
             elif error.code() in RETRYABLE:
                 tally.retryable += 1
+                if len(tally.notes) < NOTES:
+                    tally.notes.append(f"{kind}: {reason}: {error.details()}")
             else:
                 tally.refused[reason] = tally.refused.get(reason, 0) + 1
             return

@@ -40,7 +40,7 @@ def test_no_call_is_lost_and_none_is_answered_wrongly(fault: str) -> None:
         # All but those that have spoken HTTP/2 before, for which a ping has to be due.
         assert outcome.answers.count("closed") == 3 * HELD
     if fault not in FAILING:
-        assert tally.retryable == 0
+        assert tally.retryable == 0, tally.notes
     if fault != "2,000 calls at once":
         assert tally.right > 0.9 * tally.sent
 

@@ -106,9 +106,20 @@ class Slot(SlotView):
         await asyncio.wait([process.died], timeout=self._back_off.pause)
         if process is not self.process or process.died.done():
             return
-        if not await self.roll():
-            return
-        death = await process.died
+        rolling = asyncio.create_task(self.roll())
+        try:
+            either: list[asyncio.Future[Any]] = [process.died, rolling]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            # Whoever ended it meanwhile is blamed at once, not when the next process serves.
+            if process.died.done():
+                self._record_shrunk(process, process.died.result())
+            if not await rolling and process.died.done() and self.process is process:
+                self.process = None
+        finally:
+            rolling.cancel()
+
+    def _record_shrunk(self, process: WorkerProcess, death: Death) -> None:
+        """Notes the end of a process that was to be replaced because of its memory."""
         if death.kind == "stopped":
             self.reason = outgrown().cause
             self._ended(self, process, outgrown())

@@ -87,6 +87,8 @@ class WorkerProcess(WorkerView):
             reason: A kind of `Death`.
         """
         self._ended_for = self._ended_for or reason
+        # It may take seconds to end, and nobody may count on it meanwhile.
+        self.ready = False
         with suppress(ProcessLookupError):
             self._process.kill()
 
@@ -145,7 +147,7 @@ class WorkerProcess(WorkerView):
         models = [name for name in reply.statuses if name and not name.startswith(SERVICES)]
         self.known = frozenset(models)
         self.serving = self.known & names
-        self.ready = "" in names and not self.stopping
+        self.ready = "" in names and not (self.stopping or self._ended_for)
         if self.ready and self.served_from is None:
             self.served_from = self.answered
 
