@@ -8,7 +8,7 @@ import pytest
 
 from adcaptum.client import InvalidRequest
 from adcaptum.client.codec.descriptions import decode_model
-from adcaptum.client.codec.inputs import Inputs, names_files, with_files, write_inputs
+from adcaptum.client.codec.inputs import Inputs, as_declared, depends_on_model, write_inputs
 from adcaptum.client.codec.tensors import decode_tensor
 from adcaptum.client.results.model_info import InputInfo, InputKind
 from adcaptum.v1 import explanation_service_pb2, tensor_pb2
@@ -72,8 +72,8 @@ def test_the_path_of_an_image_may_be_a_text(tmp_path: Path) -> None:
     path = tmp_path / "cat.png"
     path.write_bytes(b"\x89PNG")
     for written in (str(path), [str(path)], {"picture": str(path)}):
-        assert names_files(written)
-        (tensor,) = encode_inputs(with_files(written, [image_input()]))
+        assert depends_on_model(written)
+        (tensor,) = encode_inputs(as_declared(written, [image_input()]))
         assert decode_tensor(tensor).tolist() == [b"\x89PNG"]
 
 
@@ -81,10 +81,10 @@ def test_a_text_that_happens_to_name_a_file_stays_a_text_for_other_models(tmp_pa
     path = tmp_path / "review"
     path.write_text("Good.")
     text = replace(image_input(), kind=InputKind.TEXT)
-    (tensor,) = encode_inputs(with_files(str(path), [text]))
+    (tensor,) = encode_inputs(as_declared(str(path), [text]))
     assert decode_tensor(tensor).tolist() == [str(path).encode()]
 
 
 @pytest.mark.parametrize("text", ["A gripping film.", "no\0file", "x" * 100_000, ""])
 def test_other_texts_name_no_file(text: str) -> None:
-    assert not names_files(text)
+    assert not depends_on_model(text)

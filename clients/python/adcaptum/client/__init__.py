@@ -19,7 +19,7 @@ from adcaptum.client.errors import (
     Unavailable,
     Unimplemented,
 )
-from adcaptum.client.mask import FeatureMask
+from adcaptum.client.mask import FeatureMask, Superpixels
 from adcaptum.client.method import Method
 from adcaptum.client.neuron import Neuron
 from adcaptum.client.results.events import Accepted, Event, Progress, Result
@@ -117,6 +117,7 @@ __all__ = [
     "SiteUse",
     "Spec",
     "StopReason",
+    "Superpixels",
     "Timings",
     "Token",
     "TopK",

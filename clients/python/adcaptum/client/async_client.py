@@ -9,6 +9,7 @@ import grpc
 import grpc.aio
 
 from adcaptum.client import exchange
+from adcaptum.client.calls import AnyCall, Exchange
 from adcaptum.client.codec.events import EventDecoder
 from adcaptum.client.codec.inputs import Inputs
 from adcaptum.client.codec.replies import decode_explanations, decode_prediction
@@ -227,7 +228,7 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _run(self, steps: exchange.Exchange[_Result]) -> _Result:
+    async def _run(self, steps: Exchange[_Result]) -> _Result:
         with contextlib.closing(steps):
             try:
                 call = next(steps)
@@ -242,7 +243,7 @@ class AsyncClient:
                 result: _Result = stop.value
                 return result
 
-    async def _events(self, steps: exchange.Exchange[exchange.StreamCall]) -> AsyncIterator[Event]:
+    async def _events(self, steps: Exchange[exchange.StreamCall]) -> AsyncIterator[Event]:
         call = await self._run(steps)
         stream = self._start(call.rpc(self._stub), call.request, call.timeout_s, call.request_id)
         decoder = EventDecoder()
@@ -255,7 +256,7 @@ class AsyncClient:
         finally:
             stream.cancel()
 
-    async def _invoke(self, call: exchange.AnyCall) -> Any:
+    async def _invoke(self, call: AnyCall) -> Any:
         return await self._send(call.rpc(self._stub), call.request, call.timeout_s, call.request_id)
 
     async def _send(

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar, Unpack
 import grpc
 
 from adcaptum.client import exchange
+from adcaptum.client.calls import AnyCall, Exchange
 from adcaptum.client.codec.events import EventDecoder
 from adcaptum.client.codec.inputs import Inputs
 from adcaptum.client.codec.replies import decode_explanations, decode_prediction
@@ -225,7 +226,7 @@ class Client:
     ) -> None:
         self.close()
 
-    def _run(self, steps: exchange.Exchange[_Result]) -> _Result:
+    def _run(self, steps: Exchange[_Result]) -> _Result:
         with contextlib.closing(steps):
             try:
                 call = next(steps)
@@ -240,7 +241,7 @@ class Client:
                 result: _Result = stop.value
                 return result
 
-    def _events(self, steps: exchange.Exchange[exchange.StreamCall]) -> Iterator[Event]:
+    def _events(self, steps: Exchange[exchange.StreamCall]) -> Iterator[Event]:
         call = self._run(steps)
         stream = self._invoke(call)
         decoder = EventDecoder()
@@ -253,7 +254,7 @@ class Client:
         finally:
             stream.cancel()
 
-    def _invoke(self, call: exchange.AnyCall) -> Any:
+    def _invoke(self, call: AnyCall) -> Any:
         return self._send(call.rpc(self._stub), call.request, call.timeout_s, call.request_id)
 
     def _send(self, rpc: Any, request: Any, timeout: float | None, request_id: str | None) -> Any:

@@ -1,13 +1,20 @@
 """Encoding of inputs: arrays, texts, images and nested lists."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from adcaptum.client.codec.tensors import decode_tensor, encode_tensor, write_tensor
+from adcaptum.client.codec.tables import is_table, table_rows
+from adcaptum.client.codec.tensors import (
+    decode_tensor,
+    encode_tensor,
+    wire_dtype,
+    write_tensor,
+)
 from adcaptum.client.errors import InvalidRequest
 from adcaptum.client.results.model_info import InputInfo, InputKind
 from adcaptum.v1 import tensor_pb2
@@ -15,11 +22,31 @@ from adcaptum.v1 import tensor_pb2
 if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
-_LONGEST_PATH = 4096
+_LONGEST_PATH: Final = 4096
+_IMAGE_DIMENSIONS: Final = 3
 
-# An array with the batch first; a text or texts; an encoded image or images, as bytes or as the
-# path of a file; or numbers nested in lists.
-Input: TypeAlias = npt.NDArray[Any] | str | bytes | Path | Sequence[Any]
+# What PNG stores as it is; other images are converted.
+_PNG_MODES: Final = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
+
+
+class Picture(Protocol):
+    """An image of Pillow, which need not be installed."""
+
+    @property
+    def mode(self) -> str:
+        """The kind of its pixels, such as RGB."""
+
+    def save(self, fp: Any, format: str | None = None) -> None:  # noqa: A002 - Pillow's word
+        """Write the image."""
+
+    def convert(self, mode: str) -> "Picture":
+        """Return the image in another mode."""
+
+
+# An array with the batch first, or one image without; a text or texts; an image or images: encoded,
+# as bytes or as the path of a file, or of Pillow; numbers nested in lists; or a table of pandas,
+# Arrow or Polars.
+Input: TypeAlias = npt.NDArray[Any] | str | bytes | Path | Picture | Sequence[Any]
 Inputs: TypeAlias = Input | Mapping[str, Input]
 
 
@@ -41,25 +68,46 @@ def write_inputs(
         write_tensor(into.add(), as_array(value), name)
 
 
-def names_files(inputs: Inputs) -> bool:
-    """True if a text among the inputs is the path of an existing file."""
-    if isinstance(inputs, np.ndarray):
-        return False
+def depends_on_model(inputs: Inputs) -> bool:
+    """True if the model's declaration says how an input is read.
+
+    Texts that are paths of files may be images, tables have columns in the model's order, and an
+    array of three dimensions may be one image.
+    """
+    if type(inputs) is np.ndarray:
+        return inputs.ndim == _IMAGE_DIMENSIONS
     named = inputs.values() if isinstance(inputs, Mapping) else [inputs]
-    return any(_is_file(text) for value in named for text in _texts(value))
+    return any(_depends_on_model(value) for value in named)
 
 
-def with_files(inputs: Inputs, declared: Sequence[InputInfo]) -> Inputs:
-    """Replace the texts that are paths of files by paths, in inputs that are images."""
+def as_declared(inputs: Inputs, declared: Sequence[InputInfo]) -> Inputs:
+    """Read tables by the columns of the model, and single images and paths of images as images.
+
+    Raises:
+        InvalidRequest: A table does not have the model's columns.
+    """
     named = inputs if isinstance(inputs, Mapping) else {"": inputs}
-    images = {each.name for each in declared if each.kind is InputKind.IMAGE}
-    first = declared[0].name if declared else ""
-    found = {
-        name: [Path(text) for text in texts]
-        for name, value in named.items()
-        if (name or first) in images and all(map(_is_file, texts := _texts(value))) and texts
-    }
-    return {**named, **found}
+    known = {each.name: each for each in declared}
+    if declared:
+        known[""] = declared[0]
+    return {name: _as_declared(value, known.get(name)) for name, value in named.items()}
+
+
+def _depends_on_model(value: Input) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim == _IMAGE_DIMENSIONS
+    return is_table(value) or any(_is_file(text) for text in _texts(value))
+
+
+def _as_declared(value: Any, declared: InputInfo | None) -> Any:
+    if is_table(value):
+        return table_rows(value, declared)
+    if declared is None or declared.kind is not InputKind.IMAGE:
+        return value
+    if isinstance(value, np.ndarray):
+        return value[None] if value.ndim == _IMAGE_DIMENSIONS else value
+    texts = _texts(value)
+    return [Path(text) for text in texts] if texts and all(map(_is_file, texts)) else value
 
 
 def has_default_datatype(tensor: tensor_pb2.Tensor) -> bool:
@@ -92,10 +140,38 @@ def as_array(value: Input) -> npt.NDArray[Any]:
             return value
         case str() | bytes() | Path():
             return _as_objects([value])
-    elements = list(value)
+    if _is_picture(value):
+        return _as_objects([_encoded(value)])
+    elements = [_encoded(each) if _is_picture(each) else each for each in _listed(value)]
     if elements and all(isinstance(each, str | bytes | Path) for each in elements):
         return _as_objects(elements)
     return _as_numbers(elements)
+
+
+def _listed(value: Any) -> list[Any]:
+    if is_table(value):
+        return list(table_rows(value, None))
+    try:
+        return list(value)
+    except TypeError as error:
+        kind = type(value).__name__
+        raise InvalidRequest(
+            f"inputs: a {kind}; must be an array, lists of numbers, texts, images or a table"
+        ) from error
+
+
+def _is_picture(value: object) -> bool:
+    return hasattr(value, "save") and any(
+        kind.__module__ == "PIL.Image" and kind.__name__ == "Image" for kind in type(value).__mro__
+    )
+
+
+def _encoded(picture: Any) -> bytes:
+    """Return an image of Pillow as PNG, which loses nothing."""
+    file = io.BytesIO()
+    kept = picture if picture.mode in _PNG_MODES else picture.convert("RGB")
+    kept.save(file, "PNG")
+    return file.getvalue()
 
 
 def _texts(value: Input) -> list[str]:
@@ -128,7 +204,18 @@ def _as_numbers(values: Sequence[Any]) -> npt.NDArray[Any]:
 
 
 def _may_convert(tensor: tensor_pb2.Tensor, declared: InputInfo) -> bool:
-    if declared.datatype == tensor.datatype or not declared.datatype.startswith(("FP", "BF")):
+    if declared.datatype == tensor.datatype:
         return False
+    if not declared.datatype.startswith(("FP", "BF")):
+        return tensor.datatype == "INT64" and _fits(tensor, declared)
     # Images of integers range from 0 to 255, those of real numbers from 0 to 1.
     return tensor.datatype == "FP64" or declared.kind is not InputKind.IMAGE
+
+
+def _fits(tensor: tensor_pb2.Tensor, declared: InputInfo) -> bool:
+    """True if a smaller datatype of whole numbers holds all numbers of a tensor."""
+    dtype = wire_dtype(declared.datatype)
+    if dtype is None or declared.kind is InputKind.IMAGE:
+        return False
+    numbers = decode_tensor(tensor)
+    return np.array_equal(numbers, numbers.astype(dtype))

@@ -77,6 +77,9 @@ class RequestTemplates:
         rest.CopyFrom(request)
         rest.ClearField("inputs")
         alone = type(request)(inputs=[tensor])
+        if tuple(tensor.shape) != inputs.shape or tensor.data != inputs.astype(dtype).tobytes():
+            # The model's declaration changed more than the datatype.
+            return
         written = rest.SerializeToString() + alone.SerializeToString()
         head = written.removesuffix(tensor.data)
         if len(head) > MOST_BYTES:

@@ -10,7 +10,7 @@ from adcaptum.client.codec.inputs import as_array
 from adcaptum.client.codec.methods import write_method
 from adcaptum.client.codec.tensors import write_tensor
 from adcaptum.client.errors import InvalidRequest
-from adcaptum.client.mask import FeatureMask, Mask
+from adcaptum.client.mask import FeatureMask, Mask, Superpixels
 from adcaptum.client.method import Method
 from adcaptum.client.neuron import Neuron
 from adcaptum.client.site import Site
@@ -130,6 +130,8 @@ def _write_masks(into: explain_spec_pb2.ExplainSpec, masks: Any) -> None:
 
 def _write_mask(into: explain_spec_pb2.FeatureMask, mask: Mask, name: str) -> None:
     into.input = name
+    if isinstance(mask, Superpixels):
+        raise InvalidRequest("feature_masks: superpixels are of inputs that are images only")
     if isinstance(mask, FeatureMask):
         into.names.extend(mask.names)
         mask = mask.mask

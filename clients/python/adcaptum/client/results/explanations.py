@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy.typing as npt
 
+from adcaptum.client.results import frames
 from adcaptum.client.results.explanation import Explanation
 from adcaptum.client.results.method_result import MethodResult
 from adcaptum.client.results.model_info import ModelIdentity
@@ -17,6 +18,8 @@ from adcaptum.client.results.rendering import renderer
 from adcaptum.client.results.timings import Timings
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
     from matplotlib.figure import Figure
 
 
@@ -132,6 +135,25 @@ class Explanations:
             ImportError: matplotlib is not installed; the extra ``adcaptum[plot]`` brings it.
         """
         self.plot().savefig(path, format="png")
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return a DataFrame with a row for each attribution of each explanation.
+
+        Its columns are method, example, target, label, output, input, feature, index, value and
+        standard_error; index is the place in the flattened attributions.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        return frames.to_pandas(frames.attribution_columns(self.explanations))
+
+    def to_arrow(self) -> "pa.Table":
+        """Return the rows of `to_pandas` as an Arrow table.
+
+        Raises:
+            ImportError: pyarrow is not installed; the extra ``adcaptum[parquet]`` brings it.
+        """
+        return frames.to_arrow(frames.attribution_columns(self.explanations))
 
     def _repr_html_(self) -> str:
         return renderer().html(self)

@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from adcaptum.client.results import frames
 from adcaptum.client.results.model_info import ModelIdentity
 from adcaptum.client.results.rendering import renderer
 from adcaptum.client.results.timings import Timings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,22 @@ class PredictResult:
     def labels(self) -> tuple[str, ...]:
         """The best label of each example; empty for models without labels."""
         return tuple(labels[0].label for labels in self.predictions if labels)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return a DataFrame with a row for each example: its outputs and its best label.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        return frames.to_pandas(frames.output_columns(self.outputs, self.labels))
+
+    def to_arrow(self) -> "pa.Table":
+        """Return the rows of `to_pandas` as an Arrow table.
+
+        Raises:
+            ImportError: pyarrow is not installed; the extra ``adcaptum[parquet]`` brings it.
+        """
+        return frames.to_arrow(frames.output_columns(self.outputs, self.labels))
 
     def _repr_html_(self) -> str:
         return renderer().html(self)
