@@ -8,8 +8,10 @@ from typing import Any, Self, TypeVar, Unpack
 import grpc
 import grpc.aio
 
-from adcaptum.client import exchange
-from adcaptum.client.calls import AnyCall, Exchange
+from adcaptum.client.calling import exchange
+from adcaptum.client.calling.calls import AnyCall, Exchange
+from adcaptum.client.calling.memory import Memory
+from adcaptum.client.calling.services import Services
 from adcaptum.client.codec.events import EventDecoder
 from adcaptum.client.codec.inputs import Inputs
 from adcaptum.client.codec.replies import decode_explanations, decode_prediction
@@ -22,7 +24,6 @@ from adcaptum.client.connection import (
     Connection,
 )
 from adcaptum.client.errors import AdcaptumError
-from adcaptum.client.memory import Memory
 from adcaptum.client.results.events import Event
 from adcaptum.client.results.explanations import Explanations
 from adcaptum.client.results.method_info import MethodInfo
@@ -30,7 +31,6 @@ from adcaptum.client.results.model_info import ModelInfo
 from adcaptum.client.results.prediction import PredictResult
 from adcaptum.client.results.server_info import ServerInfo
 from adcaptum.client.results.worker_info import WorkerInfo
-from adcaptum.client.services import Services
 from adcaptum.client.spec import ExplainOptions
 
 _Result = TypeVar("_Result")

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
-from adcaptum.client.calls import Call, Exchange, ask
+from adcaptum.client.calling.calls import Call, Exchange, ask
+from adcaptum.client.calling.memory import Memory
 from adcaptum.client.codec.descriptions import decode_model
 from adcaptum.client.codec.inputs import (
     Inputs,
@@ -17,7 +18,6 @@ from adcaptum.client.codec.requests import explain_request, model_ref
 from adcaptum.client.codec.segments import masks_by_input, pixels_of, segment, superpixels_of
 from adcaptum.client.errors import AdcaptumError
 from adcaptum.client.mask import Masks, Superpixels
-from adcaptum.client.memory import Memory
 from adcaptum.client.results.model_info import InputInfo
 from adcaptum.client.spec import ExplainOptions, Spec
 from adcaptum.v1 import explanation_service_pb2, model_pb2, tensor_pb2

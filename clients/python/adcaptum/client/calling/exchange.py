@@ -7,7 +7,9 @@ driver, the blocking or the asynchronous client, decides whether to block or to 
 from collections.abc import Sequence
 from typing import TypeAlias, TypedDict
 
-from adcaptum.client.calls import Call, Exchange, ask
+from adcaptum.client.calling.calls import Call, Exchange, ask
+from adcaptum.client.calling.memory import Memory
+from adcaptum.client.calling.preparation import convert, get_model, prepared_explain, read_inputs
 from adcaptum.client.codec.descriptions import (
     decode_method_info,
     decode_model,
@@ -19,8 +21,6 @@ from adcaptum.client.codec.replies import decode_explanations, decode_prediction
 from adcaptum.client.codec.requests import model_ref, predict_request
 from adcaptum.client.codec.status import REQUEST_ID_KEY
 from adcaptum.client.errors import Internal
-from adcaptum.client.memory import Memory
-from adcaptum.client.preparation import convert, get_model, prepared_explain, read_inputs
 from adcaptum.client.results.explanations import Explanations
 from adcaptum.client.results.method_info import MethodInfo
 from adcaptum.client.results.model_info import ModelInfo
