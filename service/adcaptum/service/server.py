@@ -275,7 +275,7 @@ class Server:
         return RepositoryServicer(self._catalogue, self._place, calls)
 
     def _listen(
-        self, app: Starlette, grpc_server: grpc.aio.Server
+        self, app: Starlette, grpc_server: JoinedServer
     ) -> tuple[http.HttpServer, dict[str, str]]:
         """Opens the ports, or the sockets of a worker process; returns their addresses, too."""
         if self._seat is not None:
@@ -286,8 +286,9 @@ class Server:
             return http.HttpServer(app, listener), named
         listening.check_free(self._settings)
         host = listening.host(self._settings)
-        http_server = http.HttpServer(app, listening.http_listener(self._settings))
-        port = grpc_server.add_insecure_port(f"{host}:{self._settings.port}")
+        certificates = self._access.certificates
+        http_server = http.HttpServer(app, listening.http_listener(self._settings), certificates)
+        port = listening.open_port(grpc_server, self._settings, certificates)
         return http_server, {"grpc": f"{host}:{port}", "http": f"{host}:{http_server.port}"}
 
     async def _take_frames(self, servicer: ExplanationServicer) -> FrameServer:

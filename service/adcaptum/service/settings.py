@@ -43,6 +43,17 @@ class Settings(BaseSettings):
     api_keys: SecretStr | None = None
     """Lines of API keys as the table `[keys]` of that file has them, beside those of the file."""
 
+    tls_certificate: Path | None = None
+    """The PEM file of the server's certificate and of those that sign it: both ports are encrypted.
+    Read again when it changes, as its key is."""
+
+    tls_key: Path | None = None
+    """The PEM file of the certificate's private key, without a password."""
+
+    tls_client_ca: Path | None = None
+    """The PEM file of those who sign callers' certificates: callers have to show one (mTLS), but
+    for `/healthz` and `/readyz`."""
+
     open_metrics: bool = False
     """True: `/metrics` is shown to everybody, not to callers with the role metrics only."""
 

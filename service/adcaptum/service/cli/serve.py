@@ -18,6 +18,16 @@ def serve(
     credentials: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Who may call, and do what: see keys new.")
     ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PEM file of the certificate; encrypts.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PEM file of its private key.")
+    ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="PEM file of who signs callers' certificates (mTLS)."),
+    ] = None,
     no_reflection: Annotated[
         bool, typer.Option("--no-reflection", help="Do not describe services by gRPC reflection.")
     ] = False,
@@ -56,6 +66,9 @@ def serve(
             "host": host,
             "insecure": insecure,
             "credentials": credentials,
+            "tls_certificate": tls_certificate,
+            "tls_key": tls_key,
+            "tls_client_ca": tls_client_ca,
             "reflection": False if no_reflection else None,
             "port": port,
             "http_port": http_port,

@@ -103,9 +103,7 @@ class Gate:
         Raises:
             RuntimeError: It cannot be used.
         """
-        return self._server.add_insecure_port(
-            f"{listening.host(self._settings)}:{self._settings.port}"
-        )
+        return listening.open_port(self._server, self._settings, self._access.certificates)
 
     async def start(self) -> None:
         """Lets calls in."""

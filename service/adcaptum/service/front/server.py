@@ -96,7 +96,7 @@ class Front:
             app = http_side.application(
                 settings, gate.calls, metrics, self.unready, self._access.metrics_guard
             )
-            web = http.HttpServer(app, listening.http_listener(settings))
+            web = http.HttpServer(app, listening.http_listener(settings), self._access.certificates)
             port = gate.listen()
         except (OSError, RuntimeError) as error:
             await gate.stop()

@@ -5,6 +5,8 @@ from typing import Final
 
 from adcaptum.service.processes.exits import CannotStart
 from adcaptum.service.rpc.other_services import MOST_OTHERS
+from adcaptum.service.rpc.ports.certificates import Certificates
+from adcaptum.service.rpc.ports.joined_server import JoinedServer
 from adcaptum.service.settings import Settings
 
 HANDSHAKE_SECONDS: Final = 10
@@ -78,6 +80,23 @@ def check_free(settings: Settings) -> None:
 def host(settings: Settings) -> str:
     """Returns the host as it stands in addresses."""
     return f"[{settings.host}]" if ":" in settings.host else settings.host
+
+
+def open_port(server: JoinedServer, settings: Settings, certificates: Certificates | None) -> int:
+    """Opens the gRPC port of a server; returns its number.
+
+    Args:
+        server: The server.
+        settings: Its settings.
+        certificates: Its certificate; None: the port is not encrypted.
+
+    Raises:
+        RuntimeError: It cannot be used.
+    """
+    address = f"{host(settings)}:{settings.port}"
+    if certificates is None:
+        return server.add_insecure_port(address)
+    return server.add_encrypted_port(address, certificates)
 
 
 def http_listener(settings: Settings) -> socket.socket:

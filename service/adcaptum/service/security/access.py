@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 
@@ -22,12 +22,16 @@ from adcaptum.service.security.metrics import SecurityMetrics
 from adcaptum.service.security.sources import Source
 from adcaptum.service.settings import Settings
 
+if TYPE_CHECKING:
+    from adcaptum.service.security.certificates import Certificates
+
 
 class Access:
     """A guard, and the tasks that keep what it knows up to date.
 
     Attributes:
         guard: The guard; None: everybody may do everything.
+        certificates: The server's certificate; None: connections are not encrypted.
     """
 
     def __init__(self, settings: Settings, registry: CollectorRegistry | None) -> None:
@@ -49,6 +53,7 @@ class Access:
         self._rules: TokenRules | None = None
         self._keep: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._of_environment = Credentials()
+        self.certificates = _certificates(settings, metrics)
         self.guard: Guard | None = None
         if not settings.has_credentials:
             return
@@ -77,7 +82,9 @@ class Access:
         return None if self._settings.open_metrics else self.guard
 
     def start(self) -> None:
-        """Keeps what the guard knows up to date from now on; for a running event loop."""
+        """Keeps all that up to date from now on; for a running event loop."""
+        if self.certificates is not None:
+            self._tasks.append(asyncio.create_task(self.certificates.keep()))
         if self._source is not None:
             self._tasks.append(asyncio.create_task(self._source.keep()))
         self._keep_tokens()
@@ -128,6 +135,29 @@ class Access:
             self._keeping = None
         if self._keep is not None:
             self._keeping = asyncio.create_task(self._keep())
+
+
+def _certificates(settings: Settings, metrics: SecurityMetrics) -> "Certificates | None":
+    """Returns the certificate that settings name; None: they name none.
+
+    Raises:
+        CannotStart: It cannot be used.
+    """
+    certificate, key, client_ca = settings.tls_certificate, settings.tls_key, settings.tls_client_ca
+    if certificate is None or key is None:
+        if (certificate, key, client_ca) != (None, None, None):
+            raise CannotStart("tls_certificate and tls_key belong together, and with tls_client_ca")
+        return None
+    try:
+        from adcaptum.service.security import certificates  # noqa: PLC0415 - cryptography is extra
+    except ModuleNotFoundError as error:
+        raise CannotStart(
+            f"tls_certificate: {error.name} is not installed: pip install 'adcaptum[security]'"
+        ) from None
+    try:
+        return certificates.Certificates(certificate, key, client_ca, metrics)
+    except (OSError, certificates.BadCertificate) as error:
+        raise CannotStart(f"tls_certificate {certificate}, tls_key {key}: {error}") from None
 
 
 def _read(path: Path) -> Credentials:

@@ -2,6 +2,7 @@
 
 import ipaddress
 
+from adcaptum.service import logs
 from adcaptum.service.processes.exits import CannotStart
 from adcaptum.service.settings import Settings
 
@@ -12,12 +13,17 @@ def check_exposure(settings: Settings) -> None:
     Raises:
         CannotStart: Neither is so.
     """
-    if settings.insecure or settings.has_credentials or is_loopback(settings.host):
+    if settings.insecure or is_loopback(settings.host) or settings.tls_client_ca is not None:
+        return
+    if settings.has_credentials:
+        if settings.tls_certificate is None:
+            hint = "without tls_certificate, unless a proxy encrypts"
+            logs.logger().warning("keys and tokens are sent for all to read", why=hint)
         return
     raise CannotStart(
         f"host {settings.host}: other machines reach it, and whoever does may do everything: set "
-        "credentials (`adcaptum keys new` makes a key), or --insecure if a proxy or a closed "
-        "network is in front"
+        "credentials (`adcaptum keys new` makes a key) or tls_client_ca, or --insecure if a proxy "
+        "or a closed network is in front"
     )
 
 

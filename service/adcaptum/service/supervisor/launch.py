@@ -39,6 +39,9 @@ def worker_settings(settings: Settings, device: str, workers: int) -> Settings:
         # Fronts ask who calls; nobody else reaches the sockets of workers.
         "credentials": None,
         "api_keys": None,
+        "tls_certificate": None,
+        "tls_key": None,
+        "tls_client_ca": None,
     }
     if device == "cpu":
         # Workers share the cores: each computes in one thread.

@@ -11,6 +11,8 @@ from typing import Final
 
 import grpc
 
+from adcaptum.service.rpc.ports.certificates import Certificates
+
 SHARED: Final = "grpc.so_reuseport"
 """The option by which servers share a port."""
 
@@ -67,11 +69,15 @@ class JoinedServer(grpc.aio.Server):
         return port
 
     def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
+        """Refuses: credentials of certificates that change are of one server only."""
+        raise NotImplementedError("add_encrypted_port makes credentials for each server")
+
+    def add_encrypted_port(self, address: str, certificates: Certificates) -> int:
         """Listens on an address with TLS; returns its port."""
         first, *others = self._servers
-        port = first.add_secure_port(address, server_credentials)
+        port = first.add_secure_port(address, certificates.credentials)
         for each in others:
-            each.add_secure_port(_with_port(address, port), server_credentials)
+            each.add_secure_port(_with_port(address, port), certificates.credentials)
         return port
 
     async def start(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -18,7 +19,8 @@ from starlette.routing import BaseRoute, Route
 
 from adcaptum.service.rpc.calls import ID_KEY
 from adcaptum.service.rpc.entrance.guarding import Guard
-from adcaptum.service.rpc.web.guarded import METRICS, refusal
+from adcaptum.service.rpc.ports.certificates import Certificates
+from adcaptum.service.rpc.web.guarded import METRICS, CertifiedOnly, refusal
 from adcaptum.service.rpc.web.impatient_protocol import ImpatientProtocol
 from adcaptum.service.rpc.web.problems import Problem
 
@@ -106,18 +108,25 @@ async def _told(_: Request, error: Exception) -> Response:
 class HttpServer:
     """Serves an application in the running event loop until it is stopped."""
 
-    def __init__(self, app: Starlette, listener: socket.socket) -> None:
+    def __init__(
+        self, app: Starlette, listener: socket.socket, certificates: Certificates | None = None
+    ) -> None:
         self._listener = listener
         name = listener.getsockname()
         self.port: int = 0 if isinstance(name, str) else name[1]
+        context = None if certificates is None else certificates.context
+        needs_certificate = context is not None and context.verify_mode is not ssl.CERT_NONE
         config = uvicorn.Config(
-            app,
+            CertifiedOnly(app) if needs_certificate else app,
             http=ImpatientProtocol,
             log_config=None,
             access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=1,
         )
+        if context is not None:
+            config.load()
+            config.ssl = context
         self._server = _QuietServer(config)
         self._task: asyncio.Task[None] | None = None
 

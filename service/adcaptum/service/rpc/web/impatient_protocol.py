@@ -6,6 +6,8 @@ from typing import Any, Final, cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from adcaptum.service.rpc.web.guarded import CERTIFIED
+
 PATIENCE_SECONDS: Final = 10.0
 """The time without an answered request after which a connection is closed, as long as no request
 is being served on it; and the time in which a client has to take some of an answer."""
@@ -35,6 +37,7 @@ class ImpatientProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts the time limit."""
         super().connection_made(transport)
+        self.app_state = {**self.app_state, CERTIFIED: bool(transport.get_extra_info("peercert"))}
         others = [each for each in self.connections if isinstance(each, ImpatientProtocol)]
         if len(others) > MOST_CONNECTIONS:
             idle = [each for each in others if not each.serves]
