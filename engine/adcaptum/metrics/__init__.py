@@ -3,6 +3,9 @@
 from adcaptum.engine.metrics.score import Score
 from adcaptum.metrics._core.infidelity import infidelity, infidelity_perturb_func_decorator
 from adcaptum.metrics._core.sensitivity import sensitivity_max
+from adcaptum.metrics.comparison.compare import compare
+from adcaptum.metrics.comparison.comparison import Comparison
+from adcaptum.metrics.comparison.measures import MEASURES, Measure
 from adcaptum.metrics.faithfulness import (
     completeness,
     deletion,
@@ -22,7 +25,11 @@ from adcaptum.metrics.randomisation import emprt, mprt
 from adcaptum.metrics.sparsity import complexity, effective_complexity, sparseness
 
 __all__ = [
+    "MEASURES",
+    "Comparison",
+    "Measure",
     "Score",
+    "compare",
     "completeness",
     "complexity",
     "deletion",

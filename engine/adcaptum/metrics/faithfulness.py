@@ -48,7 +48,8 @@ def deletion(
     Args:
         forward_func: The model.
         inputs: A tensor, or a tuple of one per input of the model.
-        attributions: Of the same shapes; a feature's is the sum over its elements.
+        attributions: Of the same shapes; a feature's is the sum over its elements. Methods that
+            give each element of a group the group's value count as often as it has elements.
         target: The explained output.
         baselines: The values of deleted features; None: zeros.
         additional_forward_args: Further arguments of the model.

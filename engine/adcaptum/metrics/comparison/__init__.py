@@ -1,0 +1,1 @@
+"""Comparison of attribution methods by measures of their attributions."""
