@@ -1,5 +1,6 @@
 """Calls of the Open Inference Protocol, with the protocol's own messages."""
 
+import queue
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -48,6 +49,25 @@ class OipClient:
             message("ModelStreamInferResponse").FromString,
         )
         return list(method(iter(requests), timeout=timeout))
+
+    def begin(self, rpc: str, request: Any) -> Any:
+        """Sends a request; returns the call."""
+        raw = _serialised(request)
+        if rpc == "ModelStreamInfer":
+            method: Any = self._channel.stream_stream(f"/{SERVICE}/{rpc}")
+            return method(iter([raw]), timeout=60)
+        method = self._channel.unary_unary(f"/{SERVICE}/{rpc}")
+        return method.future(raw, timeout=60)
+
+    def open(self) -> tuple["queue.SimpleQueue[Any]", Any]:
+        """Opens a stream; returns where to put requests, None at the end, and its replies."""
+        requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        method: Any = self._channel.stream_stream(
+            f"/{SERVICE}/ModelStreamInfer",
+            _serialised,
+            message("ModelStreamInferResponse").FromString,
+        )
+        return requests, method(iter(requests.get, None), timeout=60)
 
 
 def _serialised(request: Any) -> bytes:

@@ -1,6 +1,8 @@
 """The Open Inference Protocol on the server's port: what its clients see."""
 
+from functools import partial
 from typing import Any
+from urllib.request import urlopen
 
 import grpc
 import numpy as np
@@ -8,11 +10,14 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from adcaptum.service.protocols.oip import model_index
+from adcaptum.service.protocols.oip.servicer import MOST_STREAMS
 from adcaptum.service.protocols.oip.wire.messages import SERVICE
 from adcaptum.v1 import explain_spec_pb2 as spec_pb2
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
+from tests.integration.conftest import Server
 from tests.integration.service import asking
 from tests.integration.service.asking import cells, digits, index, method
+from tests.integration.service.conftest import Eventually
 from tests.integration.service.oip_calls import (
     OipClient,
     Parameter,
@@ -132,11 +137,13 @@ def test_options_are_those_of_a_question(oip: OipClient, stub: ExplanationServic
     options: dict[str, Parameter] = {
         "explain": "integrated_gradients", "n_steps": 7, "method": "riemann_middle", "target": 3,
         "baseline": 0.25, "seed": 5, "datatype": "FP64", "channel_reduction": "sum",
+        "deterministic": True,
     }  # fmt: skip
     reply = oip.infer(infer_request("digits", images, parameters=options))
     spec: dict[str, Any] = {
         "baselines": [spec_pb2.Baseline(constant=0.25)],
         "seed": 5,
+        "deterministic": True,
         "output": spec_pb2.OutputOptions(
             datatype="FP64", channel_reduction=spec_pb2.CHANNEL_REDUCTION_SUM
         ),
@@ -168,7 +175,9 @@ def test_several_targets_are_one_more_dimension(oip: OipClient) -> None:
 def test_outputs_come_as_they_are_asked_for(oip: OipClient, stub: ExplanationServiceStub) -> None:
     rows = cells(2)
     wanted = ("target.label", "prediction.logits", "standard_errors.measurements")
-    request = infer_request("cells:explain:expected_gradients", rows, outputs=wanted)
+    options: dict[str, Parameter] = {"deterministic": True}
+    name = "cells:explain:expected_gradients"
+    request = infer_request(name, rows, outputs=wanted, parameters=options)
     outputs = arrays(oip.infer(request))
     assert tuple(outputs) == wanted
     expected = stub.Explain(
@@ -176,6 +185,7 @@ def test_outputs_come_as_they_are_asked_for(oip: OipClient, stub: ExplanationSer
             rows,
             method("expected_gradients"),
             output=spec_pb2.OutputOptions(return_outputs=True),
+            deterministic=True,
         )
     )
     assert_array_equal(outputs["prediction.logits"], asking.array(expected.outputs[0]))
@@ -240,6 +250,49 @@ def test_a_stream_goes_on_after_an_error(oip: OipClient) -> None:
     assert "its bytes are not a message" in replies[1].error_message
     assert replies[2].infer_response.id == "right"
     assert not replies[2].error_message
+
+
+def has(server: Server, rpc: str, count: int) -> bool:
+    """Whether a server has so many calls of a method in flight."""
+    with urlopen(f"http://{server.http_address}/metrics", timeout=20) as reply:
+        text = reply.read().decode()
+    begin = f'adcaptum_requests_in_flight{{rpc="{rpc}"}} '
+    found = [float(each.split()[-1]) for each in text.splitlines() if each.startswith(begin)]
+    return sum(found) == count
+
+
+LONG: dict[str, Parameter] = {"n_samples": 3000, "cache": "bypass"}
+
+
+@pytest.mark.one_process
+def test_what_nobody_waits_for_ends(
+    oip: OipClient, channel: grpc.Channel, server: Server, eventually: Eventually
+) -> None:
+    request = infer_request("cells:explain:shapley_value_sampling", cells(), parameters=LONG)
+    for rpc, own in (("ModelInfer", "Explain"), ("ModelStreamInfer", "ExplainStream")):
+        call = oip.begin(rpc, request)
+        eventually(partial(has, server, own, 1))
+        call.cancel()
+        eventually(partial(has, server, own, 0))
+
+
+def test_streams_are_bounded(server: Server) -> None:
+    request = infer_request("cells", cells())
+    with grpc.insecure_channel(server.address) as channel:
+        oip = OipClient(channel)
+        opened = [oip.open() for _ in range(MOST_STREAMS)]
+        for requests, replies in opened:
+            requests.put(request)
+            assert not next(replies).error_message
+        requests, replies = oip.open()
+        with pytest.raises(grpc.RpcError) as full:
+            next(replies)
+        assert full.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert asking.reason(full.value) == "QUEUE_FULL"
+        for requests, _ in opened:
+            requests.put(None)
+    oip = OipClient(grpc.insecure_channel(server.address))
+    assert not oip.stream(request)[0].error_message
 
 
 def test_statistics_count_each_virtual_model_apart(oip: OipClient) -> None:

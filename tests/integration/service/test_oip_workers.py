@@ -64,12 +64,15 @@ def test_numbers_are_those_of_predict_and_explain(
 ) -> None:
     images = digits(3, seed=len(explained_by))
     predicted = arrays(oip.infer(infer_request("digits", images)))["logits"]
-    expected = own.Predict(asking.predict(images, "digits"))
+    # The bytes that the front makes of the other one, and so the same worker.
+    asked = asking.predict(images, "digits")
+    asked.inputs[0].name = "pixels"
+    expected = own.Predict(asked)
     assert_array_equal(predicted, asking.array(expected.outputs[0]))
     request = infer_request(f"digits:explain:{explained_by}", images, parameters=SAME)
     same: dict[str, Any] = {"deterministic": True, "cache": asking.BYPASS}
-    asked = asking.explain(images, method(explained_by), model="digits", **same)
-    wanted = asking.attributions(own.Explain(asked))
+    question = asking.explain(images, method(explained_by), model="digits", **same)
+    wanted = asking.attributions(own.Explain(question))
     assert_array_equal(arrays(oip.infer(request))["attributions.pixels"], wanted)
     (*_, last) = oip.stream(request)
     assert parameters(last.infer_response)["triton_final_response"]

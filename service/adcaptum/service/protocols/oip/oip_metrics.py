@@ -1,5 +1,6 @@
 """Metrics of requests of the protocol: what ModelStatistics tells, by model and virtual model."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -11,6 +12,23 @@ BY_MODEL: Final = ("model", "version")
 
 SUCCESS: Final = "success"
 FAILURE: Final = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetrics:
+    """The metrics of one model and version; to look each of them up takes as long as to count."""
+
+    requests: Counter
+    seconds: Counter
+    failures: Counter
+    failed_seconds: Counter
+    queue_seconds: Counter
+    compute_seconds: Counter
+    examples: Counter
+    batches: Counter
+    cached: Counter
+    cached_seconds: Counter
+    last: Gauge
 
 
 class OipMetrics:
@@ -48,4 +66,21 @@ class OipMetrics:
             "When the last one was answered, since 1970.",
             BY_MODEL,
             registry=registry,
+        )
+
+    def of(self, name: str, version: str) -> ModelMetrics:
+        """Returns the metrics of a model and version that exist."""
+        at = (name, version)
+        return ModelMetrics(
+            self.requests.labels(*at, SUCCESS),
+            self.seconds.labels(*at, SUCCESS),
+            self.requests.labels(*at, FAILURE),
+            self.seconds.labels(*at, FAILURE),
+            self.queue_seconds.labels(*at),
+            self.compute_seconds.labels(*at),
+            self.examples.labels(*at),
+            self.batches.labels(*at),
+            self.cached.labels(*at),
+            self.cached_seconds.labels(*at),
+            self.last.labels(*at),
         )

@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from adcaptum.service.protocols.oip.oip_metrics import FAILURE, SUCCESS, OipMetrics
+from adcaptum.service.protocols.oip.oip_metrics import FAILURE, SUCCESS, ModelMetrics, OipMetrics
 from adcaptum.v1 import explanation_pb2
 
 KEPT: Final = (explanation_pb2.CACHE_STATUS_HIT, explanation_pb2.CACHE_STATUS_JOINED)
@@ -65,8 +65,8 @@ class Statistics:
             registry: Where the metrics are shown.
         """
         self._metrics = OipMetrics(registry)
-        # Versions by name, of those that exist: callers' spellings become no label.
-        self._known: dict[str, set[str]] = {}
+        # By name and version, of those that exist: callers' spellings become no label.
+        self._known: dict[str, dict[str, ModelMetrics]] = {}
 
     def succeeded(
         self,
@@ -88,19 +88,18 @@ class Statistics:
             timings: The parts of its time.
             cache: The source of the answer.
         """
-        self.exists(name, version)
-        metrics, at = self._metrics, (name, version)
-        metrics.requests.labels(*at, SUCCESS).inc()
-        metrics.seconds.labels(*at, SUCCESS).inc(seconds)
-        metrics.examples.labels(*at).inc(examples)
-        metrics.last.labels(*at).set(time.time())
+        metrics = self._of(name, version)
+        metrics.requests.inc()
+        metrics.seconds.inc(seconds)
+        metrics.examples.inc(examples)
+        metrics.last.set(time.time())
         if cache in KEPT:
-            metrics.cached.labels(*at).inc()
-            metrics.cached_seconds.labels(*at).inc(seconds)
+            metrics.cached.inc()
+            metrics.cached_seconds.inc(seconds)
             return
-        metrics.queue_seconds.labels(*at).inc(timings.queue_seconds)
-        metrics.compute_seconds.labels(*at).inc(timings.compute_seconds)
-        metrics.batches.labels(*at).inc(timings.batches)
+        metrics.queue_seconds.inc(timings.queue_seconds)
+        metrics.compute_seconds.inc(timings.compute_seconds)
+        metrics.batches.inc(timings.batches)
 
     def failed(self, name: str, version: str, seconds: float) -> None:
         """Counts a request that failed, if its model is known to exist.
@@ -110,19 +109,22 @@ class Statistics:
             version: The version that it names; empty for the default one.
             seconds: Its time.
         """
-        versions = self._known.get(name, ())
-        if version in versions:
-            found = version
-        elif versions and not version:
-            found = max(versions)
-        else:
-            return
-        self._metrics.requests.labels(name, found, FAILURE).inc()
-        self._metrics.seconds.labels(name, found, FAILURE).inc(seconds)
+        versions = self._known.get(name, {})
+        metrics = versions.get(version or max(versions, default=""))
+        if metrics is not None:
+            metrics.failures.inc()
+            metrics.failed_seconds.inc(seconds)
 
     def exists(self, name: str, version: str) -> None:
         """Notes that there is a model or virtual model of this name and version."""
-        self._known.setdefault(name, set()).add(version)
+        self._of(name, version)
+
+    def _of(self, name: str, version: str) -> ModelMetrics:
+        versions = self._known.setdefault(name, {})
+        metrics = versions.get(version)
+        if metrics is None:
+            metrics = versions[version] = self._metrics.of(name, version)
+        return metrics
 
     def of(self, name: str = "", version: str = "") -> list[ModelStatistics]:
         """Returns what has been counted, of models that exist.
@@ -135,7 +137,7 @@ class Statistics:
         return [
             _of(samples, each, known)
             for each in ([name] if name else sorted(self._known))
-            for known in sorted(self._known.get(each, ()))
+            for known in sorted(self._known.get(each, {}))
             if version in ("", known)
         ]
 
