@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from adcaptum.attr.errors import InvalidInput
 from adcaptum.attr.facade.answer import like_inputs, run_flow
 from adcaptum.attr.facade.captum_call import CaptumCall
@@ -75,7 +78,7 @@ class FGSM(Perturbation):
         return like_inputs(call, run_flow(call, step.flow(call.explicand)))
 
 
-def masks_of(mask: Tensors | None, call: CaptumCall) -> tuple[Any, ...] | None:
+def masks_of(mask: Tensors | None, call: CaptumCall) -> tuple[Tensor, ...] | None:
     """Returns the masks of changes as a tuple of one per input.
 
     Raises:
@@ -87,12 +90,13 @@ def masks_of(mask: Tensors | None, call: CaptumCall) -> tuple[Any, ...] | None:
     masks = mask if isinstance(mask, tuple) else (mask,)
     if len(masks) != len(inputs):
         raise InvalidInput("mask", f"{len(masks)} of them", f"one for each input: {len(inputs)}")
+    masks = tuple(torch.as_tensor(m, device=t.device) for m, t in zip(masks, inputs, strict=True))
     for i, (each, t) in enumerate(zip(masks, inputs, strict=True)):
         try:
-            fits = (each * t[:1]).shape[1:] == t.shape[1:] and (each * t).shape == t.shape
-        except (RuntimeError, TypeError):
+            fits = torch.broadcast_shapes(each.shape, t.shape) == t.shape
+        except RuntimeError:
             fits = False
         if not fits:
-            found = f"of shape {tuple(getattr(each, 'shape', ()))}"
-            raise InvalidInput(f"mask[{i}]", found, f"one that broadcasts to {tuple(t.shape)}")
+            found, allowed = tuple(each.shape), f"one that broadcasts to {tuple(t.shape)}"
+            raise InvalidInput(f"mask[{i}]", f"of shape {found}", allowed)
     return masks

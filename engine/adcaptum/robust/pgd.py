@@ -95,10 +95,11 @@ class PGD(Perturbation):
         centres = call.explicand.inputs
         starts = None
         if random_start:
-            each = masks or (1,) * len(centres)
+            drawn = [_drawn(t, radius, norm) for t in centres]
+            if masks is not None:
+                drawn = [change * m for change, m in zip(drawn, masks, strict=True)]
             starts = tuple(
-                (t + _drawn(t, radius, norm) * m).to(t.dtype)
-                for t, m in zip(centres, each, strict=True)
+                (t + change).to(t.dtype) for t, change in zip(centres, drawn, strict=True)
             )
         return like_inputs(call, run_flow(call, steps.flow(call.explicand, starts)))
 

@@ -93,6 +93,16 @@ def test_losses_of_each_example_are_captums() -> None:
     assert (mine - x).abs().max() <= 0.3 + 1e-6
 
 
+def test_rounding_moves_nothing() -> None:
+    """Both outputs change alike, so that the loss's gradient is rounding, of one sign."""
+    model, x = MULTI
+    for mask in ({}, {"mask": torch.tensor([[0, 0, 1]])}):
+        case: Any = (model, x, torch.tensor([0]), {"additional_forward_args": (MORE,), **mask})
+        mine, theirs = both("FGSM", case, {"loss_func": ENTROPY}, epsilon=0.2)
+        assert_same(mine, theirs)
+        assert torch.equal(mine, x)
+
+
 @pytest.mark.parametrize("name", ["FGSM", "PGD", "Perturbation"])
 def test_the_signatures_are_captums(name: str) -> None:
     def plain(function: Any) -> list[Any]:
