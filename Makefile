@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROTO_VENV := .venv-proto
+QUANTUS_VENV := .venv-quantus
 MODELS := build/models
 TRITON := build/venv-triton
 OIP := service/adcaptum/service/protocols/oip/wire
@@ -14,7 +15,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup apt-tools triton-client models demo serve test test-workers faults check format proto proto-check proto-release bench clean gpu-check gpu-bundle \
-	coverage docs docs-reference matrix package
+	coverage docs docs-reference matrix package bench-measures
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -75,6 +76,18 @@ faults: $(STAMP)  ## kill, hang and flood a server under load, and print what be
 
 bench: models  ## run the benchmarks and print their tables
 	$(BIN)/python -m tests.benchmarks
+
+# Quantus is an oracle in an environment of its own, which sees the packages of .venv behind its own.
+$(QUANTUS_VENV)/.installed: $(STAMP)
+	$(BIN)/python -m venv $(QUANTUS_VENV)
+	site=$$($(QUANTUS_VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))"); \
+		$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > "$$site/behind.pth"
+	$(QUANTUS_VENV)/bin/python -m pip install --quiet --no-deps quantus==0.6.0
+	$(QUANTUS_VENV)/bin/python -m pip install --quiet cachetools opencv-python-headless pandas
+	@touch $@
+
+bench-measures: $(QUANTUS_VENV)/.installed  ## time the measures of attributions beside Quantus
+	PYTHONPATH=engine:service:clients/python:. $(QUANTUS_VENV)/bin/python -m tests.benchmarks.measures
 
 gpu-check: $(STAMP)  ## check everything on the machine's CUDA device, or smaller on its processor
 	$(BIN)/python -m tests.gpu
@@ -143,4 +156,4 @@ proto-release: $(STAMP)  ## what may not be broken from now on: the contract as 
 	$(BIN)/buf build proto --output proto/released.binpb
 
 clean:  ## remove what was built
-	rm -rf build .venv .venv-proto .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf build .venv .venv-proto .venv-quantus .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
