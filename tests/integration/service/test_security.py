@@ -165,10 +165,10 @@ def test_the_open_inference_protocol_takes_the_same_credentials(
     index = ask("RepositoryIndex", "RepositoryIndex", "predictor")
     assert {each.name.partition(":")[0] for each in index.models} == {"good"}
 
-    def infer(model: str, name: str) -> Any:
+    def infer(model: str, name: str, **options: Any) -> Any:
         tensor = row(0)
         inputs = [{"name": "x", "datatype": tensor.datatype, "shape": tensor.shape}]
-        fields = {"inputs": inputs, "raw_input_contents": [tensor.data]}
+        fields = {"inputs": inputs, "raw_input_contents": [tensor.data], **options}
         return ask("ModelInfer", "ModelInfer", name, model_name=model, **fields)
 
     metadata = ask("ModelMetadata", "ModelMetadata", "predictor", name="good")
@@ -178,6 +178,11 @@ def test_the_open_inference_protocol_takes_the_same_credentials(
     assert refused(lambda: infer("bad", "predictor")) == denied
     assert refused(lambda: infer("good:explain:saliency", "predictor")) == denied
     assert infer("good:explain:saliency", "explainer").outputs
+    by_option = {"explain": message("InferParameter")(string_param="saliency")}
+    assert refused(lambda: infer("good", "predictor", parameters=by_option)) == denied
+    assert infer("good", "explainer", parameters=by_option).outputs
+    statistics = ask("ModelStatistics", "ModelStatistics", "predictor")
+    assert {each.name for each in statistics.model_stats} == {"good", "good:explain:saliency"}
 
 
 def test_tokens(guarded: Guarded, stub: pb_grpc.ExplanationServiceStub) -> None:
