@@ -1,7 +1,7 @@
-"""Isolation: predictions of one model while another one hangs, or ends its worker again and again.
+"""Isolation: predictions of one model while another one hangs, ends its worker, or comes and goes.
 
-Both are models of `tests/faults`: `good` computes, `bad` does what the first number of a row says.
-Loading and unloading a model at run time is left out: the service has no call for it.
+Both are models of `tests/faults`: `good` computes, `bad` does what the first number of a row says,
+and is loaded and unloaded.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from statistics import median
 from typing import Final
@@ -19,6 +20,8 @@ from adcaptum.v1 import (
     explanation_service_pb2 as pb,
     explanation_service_pb2_grpc as pb_grpc,
     model_pb2,
+    repository_service_pb2 as repository_pb2,
+    repository_service_pb2_grpc as repository_grpc,
 )
 from tests.benchmarks import requests
 from tests.benchmarks.load import Load, Served
@@ -32,7 +35,7 @@ from tests.integration.conftest import Server
 CLIENTS: Final = (1, 8)
 SECONDS: Final = 4.0
 ROUNDS: Final = 2
-NEVER: Final = ("--quarantine_deaths", "1000", "--stuck_seconds", "3")
+NEVER: Final = ("--quarantine_deaths", "1000", "--stuck_seconds", "3", "--admin_calls", "true")
 """The model stays in service, however often it ends workers, and hangs for 3 s at a time."""
 
 
@@ -50,7 +53,7 @@ class Isolation:
         )
         for clients in CLIENTS:
             quiet = 0.0
-            for deed in ("", "sleep", "exit"):
+            for deed in LABELS:
                 # A server of its own: a worker may still hang when `bad` has been left alone.
                 with running(*NEVER) as server:
                     wait_until_ready(server)
@@ -68,7 +71,13 @@ class Isolation:
         CONSOLE.print(made)
 
 
-LABELS: Final = {"": "quiet", "sleep": "hangs", "exit": "ends its worker"}
+LOADS: Final = "load"
+LABELS: Final = {
+    "": "quiet",
+    "sleep": "hangs",
+    "exit": "ends its worker",
+    LOADS: "is loaded and unloaded",
+}
 
 
 def _predictions(server: Server, clients: int) -> Served:
@@ -92,6 +101,9 @@ def _asking(server: Server, deed: str) -> Iterator[None]:
 
     def ask() -> None:
         with grpc.insecure_channel(server.address) as channel:
+            if deed == LOADS:
+                _load_and_unload(channel, ended)
+                return
             predict: Callable[..., pb.PredictResponse]
             predict = pb_grpc.ExplanationServiceStub(channel).Predict
             seed = 0
@@ -102,12 +114,20 @@ def _asking(server: Server, deed: str) -> Iterator[None]:
                 except grpc.RpcError:
                     ended.wait(0.05)
 
-    thread = threading.Thread(target=ask)
-    if deed:
-        thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        if deed:
-            thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask) if deed else None
+        try:
+            yield
+        finally:
+            ended.set()
+    if asking is not None:
+        asking.result()
+
+
+def _load_and_unload(channel: grpc.Channel, ended: threading.Event) -> None:
+    """Unloads `bad` and loads it again, until told to end."""
+    stub = repository_grpc.RepositoryServiceStub(channel)
+    bad = model_pb2.ModelRef(name="bad")
+    while not ended.is_set():
+        stub.UnloadModel(repository_pb2.UnloadModelRequest(model=bad), timeout=60)
+        stub.LoadModel(repository_pb2.LoadModelRequest(model=bad, wait=True), timeout=60)
