@@ -43,8 +43,8 @@ def worker_settings(settings: Settings, device: str, workers: int) -> Settings:
         "tls_key": None,
         "tls_client_ca": None,
     }
-    if device == "cpu":
-        # Workers share the cores: each computes in one thread.
+    if device == "cpu" and workers > 1:
+        # Workers share the cores: each computes in one thread. One that is alone divides them.
         changed["device_threads"] = settings.device_threads or 1
         changed["intra_op_threads"] = settings.intra_op_threads or 1
     return settings.model_copy(update=changed)

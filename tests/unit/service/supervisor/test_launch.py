@@ -54,6 +54,21 @@ def test_a_worker_gets_the_settings_and_none_of_the_environment(
     assert launch.environment()["OTHER"] == "kept"
 
 
+def test_workers_compute_in_one_thread_each_and_one_that_is_alone_divides_the_cores(
+    tmp_path: Path,
+) -> None:
+    settings = Settings(repository=tmp_path)
+    own = launch.worker_settings(settings, "cpu", 2)
+    assert (own.device_threads, own.intra_op_threads) == (1, 1)
+    for alone in (
+        launch.worker_settings(settings, "cpu", 1),
+        launch.worker_settings(settings, "cuda:0", 2),
+    ):
+        assert (alone.device_threads, alone.intra_op_threads) == (None, None)
+    told = Settings(repository=tmp_path, device_threads=3)
+    assert launch.worker_settings(told, "cpu", 2).device_threads == 3
+
+
 def test_workers_have_cores_of_their_own_where_there_are_as_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
