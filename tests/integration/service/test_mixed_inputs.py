@@ -1,5 +1,6 @@
 """A model of an image, a table and a text, explained by all of its inputs at once."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from PIL import Image
+from typer.testing import CliRunner
 
 from adcaptum.client import Background, Client, Explanation, Explanations, InvalidRequest, Method
 from adcaptum.service.authoring.in_process import serving_folder
 from adcaptum.service.authoring.trial import trial
+from adcaptum.service.cli.app import app
 from tests import mixed_model
 from tests.mixed_model import COLUMNS, NAME, TEXTS
 
@@ -24,12 +28,17 @@ OTHERS = ("feature_ablation", "kernel_shap", "lime", "shapley_value_sampling", "
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = mixed_model.write(tmp_path_factory.mktemp("mixed"))
     with serving_folder(folder) as serving:
         assert not serving.failures
-        with Client(serving.address) as connected:
-            yield connected
+        yield serving.address
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Iterator[Client]:
+    with Client(address) as connected:
+        yield connected
 
 
 def inputs(*texts: str) -> dict[str, Any]:
@@ -218,3 +227,31 @@ def test_check_asks_every_method_about_all_inputs(tmp_path: Path) -> None:
     verdicts = {each.name: each.verdict for each in found.outcomes}
     asked = {*GRADIENTS, *OTHERS, "grad_cam", "conductance"}
     assert {name for name in asked if verdicts[name] != "ok"} == {"conductance"}
+
+
+def test_all_inputs_come_from_a_command_line(address: str, tmp_path: Path) -> None:
+    photo = np.zeros((8, 8, 3), np.uint8)
+    photo[:, 4:] = 255
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    (tmp_path / "facts.csv").write_text("year,rooms,floor,area\n1,2,0,3\n")
+    words = [
+        "explain", NAME, "--text", "small dark flat", "--image", str(tmp_path / "a.png"),
+        "--csv", str(tmp_path / "facts.csv"), "--method", "lime", "--param", "n_samples=60",
+        "--feature-mask", "photo=superpixels:16", "--baseline", "photo=grey", "--target", "dear",
+        "--seed", "1",
+    ]  # fmt: skip
+    runner = CliRunner(env={"ADCAPTUM_ADDRESS": address, "COLUMNS": "160"})
+    printed = runner.invoke(app, [*words, "--json"])
+    assert printed.exit_code == 0, printed.stderr
+    (explanation,) = json.loads(printed.stdout)["results"][0]["explanations"]
+    found = {
+        each["name"]: np.array(each["values"]["values"]) for each in explanation["attributions"]
+    }
+    assert [found[name].shape for name in ("photo", "facts", "text")] == [(3, 8, 8), (4,), (5,)]
+    assert 1 < len(np.unique(found["photo"])) <= 40
+    shown = runner.invoke(app, words)
+    assert shown.exit_code == 0, shown.stderr
+    for word in ("rooms", "dark"):
+        assert word in shown.stdout
+    wrong = runner.invoke(app, [*words[:6], "--input", "facts=1,2,x,4"])
+    assert "facts: row 1, column 'floor': 'x' is not a number" in " ".join(wrong.stderr.split())

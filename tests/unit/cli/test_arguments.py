@@ -191,7 +191,7 @@ def test_parameters_alone_are_those_of_the_presets_only_method() -> None:
 def test_arrays_of_several_inputs_are_read(tmp_path: Path) -> None:
     path = tmp_path / "inputs.npz"
     np.savez(path, a=np.zeros(2), b=np.ones(3))
-    inputs = InputOptions([], [], [], None, path).read(nobody)
+    inputs = InputOptions(npy=path).read(cells)
     assert isinstance(inputs, dict)
     assert sorted(inputs) == ["a", "b"]
 
@@ -199,7 +199,7 @@ def test_arrays_of_several_inputs_are_read(tmp_path: Path) -> None:
 def test_a_table_without_a_header_is_taken_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("1,2,3\n4,5,6\n")
-    rows = InputOptions([], [], [], path, None).read(nobody)
+    rows = InputOptions(csv=path).read(cells)
     np.testing.assert_array_equal(np.asarray(rows), [[1, 2, 3], [4, 5, 6]])
 
 
@@ -212,4 +212,4 @@ def test_wrong_tables(table: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(table)
     with pytest.raises(typer.BadParameter):
-        InputOptions([], [], [], path, None).read(cells)
+        InputOptions(csv=path).read(cells)

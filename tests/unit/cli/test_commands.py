@@ -155,7 +155,8 @@ def test_explain_streams_to_the_same_answer(run: Run, servicer: CannedServicer) 
     output = run("explain", "cells", "--values", "1,2,3", "--stream", "--json")
     assert json.loads(output.out)["seed"] == "7"
     # The numbers are sent in the datatype that the model declares.
-    assert servicer.rpcs[:2] == ["GetModel", "ExplainStream"]
+    assert servicer.rpcs[0] == "GetModel"
+    assert servicer.rpcs.count("ExplainStream") == 1
 
 
 def test_explain_draws_into_a_file(run: Run, tmp_path: Path) -> None:
@@ -450,8 +451,8 @@ def test_an_error_of_a_call_is_json_where_json_is_asked_for(
     ("words", "message"),
     [
         (
-            ("predict", "cells", "--values", "1,x"),
-            "Invalid value for --values: 'x' is not a number",
+            ("predict", "cells", "--values", "1,x,3"),
+            "Invalid value for --values: row 1, column 'texture': 'x' is not a number",
         ),
         (("predict", "cells", "--dance"), "No such option"),
         (("dance",), "No such command"),

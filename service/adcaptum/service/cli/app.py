@@ -69,7 +69,10 @@ def predict(
     image: options.Images = None,
     values: options.Values = None,
     csv: options.Csv = None,
+    parquet: options.Parquet = None,
     npy: options.Npy = None,
+    named: options.Named = None,
+    inputs: options.InputsFile = None,
     max_labels: Annotated[
         int | None, typer.Option(min=1, help="The most labels to show; 5 by default.")
     ] = None,
@@ -80,11 +83,15 @@ def predict(
     server: ServerOptions,
 ) -> None:
     """Print a model's prediction."""
-    chosen = InputOptions(text or [], image or [], values or [], csv, npy)
+    chosen = InputOptions(
+        texts=text or (), images=image or (), values=values or (), csv=csv, parquet=parquet,
+        npy=npy, inputs=inputs, named=named or (),
+    )  # fmt: skip
     with connected(server, as_json=as_json) as client:
+        describe = functools.cache(lambda: client.model(model, version=version, alias=alias))
         result = client.predict(
             model,
-            chosen.read(lambda: client.model(model, version=version, alias=alias)),
+            chosen.read(describe),
             version=version,
             alias=alias,
             max_labels=max_labels,
@@ -105,7 +112,10 @@ def explain(
     image: options.Images = None,
     values: options.Values = None,
     csv: options.Csv = None,
+    parquet: options.Parquet = None,
     npy: options.Npy = None,
+    named: options.Named = None,
+    inputs: options.InputsFile = None,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -142,16 +152,19 @@ def explain(
         ),
     ] = None,
     baseline: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
+            metavar="[INPUT=]TEXT",
             help="A number, a name, blur:SIGMA, FILE.npy; or for methods that take a distribution, "
-            "background:COUNT or distribution:FILE.npy."
+            "background:COUNT or distribution:FILE.npy. For each input one.",
         ),
     ] = None,
     feature_mask: Annotated[
-        Path | None,
+        list[str] | None,
         typer.Option(
-            metavar="FILE", help="A .npy file in which elements of equal numbers are one feature."
+            metavar="[INPUT=]FILE",
+            help="A .npy file in which elements of equal numbers are one feature; or of an image "
+            "superpixels or superpixels:COUNT. For each input one.",
         ),
     ] = None,
     layer: Annotated[
@@ -213,15 +226,18 @@ def explain(
     server: ServerOptions,
 ) -> None:
     """Print the contribution of each part of an input to a model's output."""
-    chosen = InputOptions(text or [], image or [], values or [], csv, npy)
+    chosen = InputOptions(
+        texts=text or (), images=image or (), values=values or (), csv=csv, parquet=parquet,
+        npy=npy, inputs=inputs, named=named or (),
+    )  # fmt: skip
     question = QuestionOptions(
         preset=preset,
         targets=target or [],
         neurons=neuron or [],
         methods=method or [],
         params=param or [],
-        baseline=baseline,
-        feature_mask=feature_mask,
+        baselines=baseline or [],
+        feature_masks=feature_mask or [],
         layer=layer,
         layer_baselines=layer_baseline or [],
         layer_masks=layer_mask or [],
@@ -251,12 +267,12 @@ def explain(
                 cache=cache,
             )
         )
-        inputs = chosen.read(describe)
+        given = chosen.read(describe)
         if stream:
-            events = client.explain_stream(model, inputs, timeout=timeout, **asked)
+            events = client.explain_stream(model, given, timeout=timeout, **asked)
             result = follow(events, Console(file=sys.stderr))
         else:
-            result = client.explain(model, inputs, timeout=timeout, **asked)
+            result = client.explain(model, given, timeout=timeout, **asked)
         if png is not None:
             result.save_png(png)
     if as_json:

@@ -3,13 +3,24 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import typer
 
-from adcaptum.client import Background, Blur, Distribution, Method, Neuron, Site, Spec, TopK
-from adcaptum.client.baseline import Baseline
+from adcaptum.client import (
+    Background,
+    Blur,
+    Distribution,
+    Method,
+    Neuron,
+    Site,
+    Spec,
+    Superpixels,
+    TopK,
+)
+from adcaptum.client.baseline import Baseline, Baselines
+from adcaptum.client.mask import Mask, Masks
 from adcaptum.client.method import ParameterValue
 from adcaptum.client.target import Target
 
@@ -110,13 +121,55 @@ def parse_neuron(word: str, option: str) -> Neuron:
     return Neuron(layer, tuple(_span(each, option) for each in index.split(",")), at_input)
 
 
-def parse_mask(path: Path | None) -> np.ndarray[Any, Any] | None:
-    """Read the .npy file of a feature mask.
+def parse_baselines(words: Sequence[str]) -> Baselines | None:
+    """Read baselines of inputs, each as `parse_baseline` does, with ``INPUT=`` before it or not.
 
     Raises:
-        typer.BadParameter: There is none, or it holds no numbers.
+        typer.BadParameter: One cannot be read, or several have no input.
     """
-    return None if path is None else load_array(path, "--feature-mask")
+    option = "--baseline"
+    read = {name: parse_baseline(word, option) for name, word in _by_input(words, option).items()}
+    found = {name: each for name, each in read.items() if each is not None}
+    return found.get("", found or None)
+
+
+def parse_masks(words: Sequence[str]) -> Masks | None:
+    """Read feature masks: .npy files or ``superpixels:COUNT``, with ``INPUT=`` before it or not.
+
+    Raises:
+        typer.BadParameter: One cannot be read, or several have no input.
+    """
+    option = "--feature-mask"
+    named = {name: _mask(word, option) for name, word in _by_input(words, option).items()}
+    return named.get("", named or None)
+
+
+def _mask(word: str, option: str) -> Mask:
+    kind, _, count = word.partition(":")
+    if kind != "superpixels":
+        return load_array(Path(word), option)
+    if not count:
+        return Superpixels()
+    number = _whole(count, option)
+    if number < 1:
+        raise typer.BadParameter(f"{word!r}: the number must be at least 1", param_hint=option)
+    return Superpixels(number)
+
+
+def _by_input(words: Sequence[str], option: str) -> dict[str, str]:
+    """Divide words by the inputs that they name."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            name, value = "", word
+        if name in found or (found and "" in {name, *found}):
+            raise typer.BadParameter(
+                f"{word!r} is another one; each must name its input: INPUT={value}",
+                param_hint=option,
+            )
+        found[name] = value
+    return found
 
 
 def parse_methods(

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from adcaptum.client import ExplainOptions, ModelInfo, Spec
+from adcaptum.client import ExplainOptions, InputKind, ModelInfo, Spec
 from adcaptum.service.cli.arguments import (
-    parse_baseline,
-    parse_mask,
+    parse_baselines,
+    parse_masks,
     parse_methods,
     parse_neuron,
     parse_site,
@@ -38,8 +38,8 @@ class QuestionOptions:
         neurons: Neurons to explain instead of outputs.
         methods: Names of methods.
         params: Parameters of the only method.
-        baseline: The baseline.
-        feature_mask: The file of the feature mask.
+        baselines: Baselines, with the names of their inputs or for all.
+        feature_masks: Feature masks, likewise.
         layer: The layer to explain.
         layer_baselines: The layer's baselines.
         layer_masks: The files of the layer's feature masks.
@@ -59,8 +59,8 @@ class QuestionOptions:
     neurons: Sequence[str]
     methods: Sequence[str]
     params: Sequence[str]
-    baseline: str | None
-    feature_mask: Path | None
+    baselines: Sequence[str]
+    feature_masks: Sequence[str]
     layer: str | None
     layer_baselines: Sequence[str]
     layer_masks: Sequence[Path]
@@ -86,8 +86,8 @@ class QuestionOptions:
         asked = ExplainOptions(
             preset=self.preset,
             targets=parse_targets(self.targets, self.neurons),
-            baselines=parse_baseline(self.baseline),
-            feature_masks=parse_mask(self.feature_mask),
+            baselines=parse_baselines(self.baselines),
+            feature_masks=parse_masks(self.feature_masks),
             site=parse_site(self.layer, self.layer_baselines, self.layer_masks),
             through=None if self.through is None else parse_neuron(self.through, "--through"),
             max_rows=self.max_rows,
@@ -108,6 +108,9 @@ class QuestionOptions:
             asked["spec"] = Spec(**{name: getattr(preset, name) for name in _OUTPUT})
         if self.drawn:
             asked["return_inputs"] = True
+            if asked.get("channel_reduction") is None and _embeds_ids(describe()):
+                # Bars of tokens, not of the components of their embeddings.
+                asked["channel_reduction"] = "sum"
         return asked
 
     def _preset(self, describe: Callable[[], ModelInfo]) -> Spec | None:
@@ -117,3 +120,12 @@ class QuestionOptions:
         except LookupError:
             # The server names the nearest ones.
             return None
+
+
+def _embeds_ids(model: ModelInfo) -> bool:
+    """True if whole numbers are explained at an embedding, and no image has channels to keep."""
+    if not model.versions:
+        return False
+    kinds = {each.kind for each in model.default.inputs}
+    embedded = any(each.embedding_layer for each in model.default.inputs)
+    return embedded and InputKind.TENSOR in kinds and InputKind.IMAGE not in kinds
