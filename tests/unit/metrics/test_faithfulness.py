@@ -215,6 +215,19 @@ def test_other_wrong_arguments_are_named() -> None:
         metrics.faithfulness_correlation(model, x, found, target, subset_size=10)
 
 
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda m: m.__name__)
+def test_attributions_that_are_no_numbers_have_no_score(measure: Any) -> None:
+    model, x, base, target, found = question()
+    unknown = found.clone()
+    unknown[2, 3] = torch.nan
+    torch.manual_seed(0)
+    values = measure(model, x, unknown, target, baselines=base).values
+    assert values.isnan().tolist() == [False, False, True, False, False]
+    torch.manual_seed(0)
+    whole = measure(model, x, found, target, baselines=base).values
+    torch.testing.assert_close(values[[0, 1, 3, 4]], whole[[0, 1, 3, 4]])
+
+
 def test_what_does_not_vary_has_no_correlation() -> None:
     model, x, _, target, _ = question()
     values = metrics.faithfulness_estimate(model, x, torch.ones_like(x), target).values

@@ -105,6 +105,13 @@ def test_examples_do_not_depend_on_each_other() -> None:
         torch.testing.assert_close(alone, whole[row])
 
 
+def test_attributions_that_are_no_numbers_have_no_score() -> None:
+    attributions = X.clone()
+    attributions[1, 0, 0, 0] = torch.nan
+    values = metrics.road(lambda x: x.flatten(1).sum(1), X, attributions).values
+    assert values.isnan().tolist() == [False, True, False]
+
+
 @pytest.mark.parametrize("shares", [(), (0.0,), (0.5, 1.0)])
 def test_wrong_shares_are_named(shares: Any) -> None:
     with pytest.raises(InvalidInput, match="shares is"):

@@ -10,7 +10,12 @@ from torch import Tensor
 from adcaptum.engine.games.features import Features
 from adcaptum.engine.games.game import by_game, exact
 from adcaptum.engine.metrics.feature_sums import feature_sums
-from adcaptum.engine.metrics.ranked_rows import Ranked, elements_ranks, ranks_of
+from adcaptum.engine.metrics.ranked_rows import (
+    Ranked,
+    elements_ranks,
+    ranks_of,
+    unknown_without_ranks,
+)
 from adcaptum.engine.metrics.score import Score
 from adcaptum.engine.rows.reduce import accumulator_dtype
 from adcaptum.engine.vocabulary.endpoints import endpoints
@@ -68,7 +73,8 @@ class Monotonicity:
         curve, _, dtype = yield from ranked_outputs(
             explicand, attributions, self.steps, insertion=True, ascending=True
         )
-        rises = (curve[:, 1:] >= curve[:, :-1]).double()
+        changes = curve.diff(dim=1)
+        rises = torch.where(changes.isnan(), changes, (changes >= 0).double())
         return Score(rises.mean(1).to(dtype), curve=curve.to(dtype))
 
 
@@ -88,7 +94,8 @@ def ranked_outputs(
     """
     ends, starts = yield from endpoints(explicand)
     features = Features.of(explicand, ends)
-    ranks = ranks_of(feature_sums(features, attributions), ascending=ascending)
+    sums = feature_sums(features, attributions)
+    ranks = ranks_of(sums, ascending=ascending)
     count = features.count
     points = min(steps, count) + 1
     moved = (torch.arange(points, dtype=torch.float64) * count / (points - 1)).round().long()
@@ -96,5 +103,5 @@ def ranked_outputs(
     low, high = (none, moved) if insertion else (moved, every)
     rows = Ranked(ends, starts, elements_ranks(features, ranks, ends), low, high)
     reading = yield from ask(explicand.evaluation(rows))
-    outputs = exact(by_game(reading.values, explicand.count))
+    outputs = unknown_without_ranks(exact(by_game(reading.values, explicand.count)), sums)
     return outputs, moved.double() / count, accumulator_dtype(reading.values.dtype)

@@ -64,6 +64,17 @@ def ranks_of(attributions: Tensor, *, ascending: bool = False) -> Tensor:
     return order.argsort(1)
 
 
+def unknown_without_ranks(outputs: Tensor, attributions: Tensor) -> Tensor:
+    """Sets the outputs of examples with NaN among their attributions, which have no order, to NaN.
+
+    Args:
+        outputs: float64 of shape (examples, points), on the CPU.
+        attributions: Of shape (examples, features).
+    """
+    unknown = attributions.isnan().any(1).cpu()
+    return outputs.masked_fill(unknown[:, None], torch.nan)
+
+
 def elements_ranks(
     features: Features, ranks: Tensor, like: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:

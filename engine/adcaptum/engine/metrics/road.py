@@ -10,7 +10,7 @@ from torch import Tensor
 from adcaptum.engine.errors import InvalidArgument
 from adcaptum.engine.games.game import by_game, exact
 from adcaptum.engine.metrics.imputation import Imputed
-from adcaptum.engine.metrics.ranked_rows import ranks_of
+from adcaptum.engine.metrics.ranked_rows import ranks_of, unknown_without_ranks
 from adcaptum.engine.metrics.score import Score
 from adcaptum.engine.rows.reduce import accumulator_dtype
 from adcaptum.engine.vocabulary.explicand import Explicand
@@ -49,6 +49,6 @@ class Road:
         removed = (torch.tensor(self.shares, dtype=torch.float64) * height * width).round().long()
         rows = Imputed(images, pixels, removed, self.noise, explicand.seed)
         reading = yield from ask(explicand.evaluation(rows))
-        curve = exact(by_game(reading.values, count))
+        curve = unknown_without_ranks(exact(by_game(reading.values, count)), sums)
         dtype = accumulator_dtype(reading.values.dtype)
         return Score(curve.mean(1).to(dtype), curve=curve.to(dtype))
