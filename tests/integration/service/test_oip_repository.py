@@ -68,8 +68,14 @@ def test_a_model_is_loaded_changed_and_unloaded(oip: OipClient, changing: Path) 
     assert {*states(oip, "new").values()} == {"UNAVAILABLE"}
     assert not oip.call("ModelReady", name="new").ready
     assert not oip.call("ModelReady", name="new:explain:saliency").ready
-    with pytest.raises(grpc.RpcError):
+    for name in ("new", "new:explain:saliency"):
+        for rpc in ("ModelMetadata", "ModelConfig", "ModelStatistics"):
+            with pytest.raises(grpc.RpcError, match="new") as gone:
+                oip.call(rpc, name=name)
+            assert asking.reason(gone.value) == "MODEL_UNLOADED"
+    with pytest.raises(grpc.RpcError) as gone:
         factor(oip, "new")
+    assert asking.reason(gone.value) == "MODEL_UNLOADED"
 
 
 def oip_request(rpc: str, **fields: Any) -> Any:

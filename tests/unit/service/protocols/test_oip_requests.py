@@ -193,7 +193,7 @@ def test_a_request_that_cannot_be_read_is_known_by_its_model_and_id() -> None:
     assert long.id == "a" * 256
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 200), st.binary(max_size=4))
 def test_whatever_comes_is_read_or_refused(raw: bytes, place: int, change: bytes) -> None:
     good = bytes(request(id="i").SerializeToString())

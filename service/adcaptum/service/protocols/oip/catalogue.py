@@ -45,6 +45,9 @@ class Catalogue:
         wanted = reference(model_name.model, version)
         model = await self._descriptions.model(wanted, envelope)
         own = version_of(model)
+        if own.state != model_pb2.MODEL_STATE_READY:
+            # What does not serve may not be described: this says why it does not.
+            await self._descriptions.methods_of(wanted, envelope)
         if not model_name.explained_by:
             self._statistics.exists(name, own.identity.version)
             return model_metadata.of_model(model, own)
