@@ -56,6 +56,7 @@ from adcaptum.service.rpc.repository.repository_servicer import RepositoryServic
 from adcaptum.service.rpc.servicers import ExplanationServicer
 from adcaptum.service.rpc.web import http
 from adcaptum.service.rpc.web.exposition import Exposition
+from adcaptum.service.runtime.caller_rows import CallerRows
 from adcaptum.service.runtime.dispatcher import RETRY_SECONDS, Dispatcher
 from adcaptum.service.security.access import Access
 from adcaptum.service.settings import Settings
@@ -135,6 +136,7 @@ class Server:
         self._catalogue = Catalogue(names)
         self._health = health.Health()
         self._engines: Dispatcher | None = None
+        self._caller_rows = CallerRows()
         self._interceptor = Interceptor(
             self._metrics,
             self._catalogue,
@@ -144,6 +146,7 @@ class Server:
             reports_costs=seat is not None,
             max_bytes=settings.max_queue_bytes,
             guard=self._access.guard,
+            note_rows=self._caller_rows.note,
         )
         self._ended = asyncio.Event()
         self._termination: Ending = (
@@ -173,6 +176,7 @@ class Server:
                 settings.max_caller_requests, settings.max_caller_rows, settings.max_caller_bytes
             ),
             journal=journal,
+            caller_rows=self._caller_rows,
         )
         reader = RequestReader(
             settings.max_image_pixels, settings.max_queue_bytes, engines.retry_seconds

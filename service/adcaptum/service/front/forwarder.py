@@ -230,7 +230,7 @@ def _remaining(passage: Passage) -> float | None:
 
 def _note(passage: Passage, trailing: Mapping[str, Any]) -> None:
     """Notes what a worker says of the request that it has answered."""
-    passage.trip.seconds = float(trailing.get(COST_KEY, 0.0))
+    passage.trip.seconds = passage.call.spent.seconds = float(trailing.get(COST_KEY, 0.0))
 
 
 def _is_cancelled() -> bool:

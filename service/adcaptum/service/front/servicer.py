@@ -13,7 +13,7 @@ from adcaptum.service.front import merging
 from adcaptum.service.front.forwarder import Forwarder
 from adcaptum.service.front.passage import Passage
 from adcaptum.service.nearest import did_you_mean, shortened
-from adcaptum.service.rpc.calls import CALLER_KEY, ID_KEY, MOST_ID
+from adcaptum.service.rpc.calls import CALLER_KEY, ID_KEY, MOST_ID, ROWS_KEY
 from adcaptum.service.rpc.interceptors import CALL
 from adcaptum.service.rpc.messages import Context
 from adcaptum.service.rpc.repository.worker_pages import listed
@@ -172,6 +172,8 @@ class FrontServicer:
         # Callers of several fronts may use one id at a time.
         request_id = own_id(call.id, self._front) if self._front else call.id
         metadata = [(ID_KEY, request_id), (CALLER_KEY, call.caller)]
+        if call.most_rows is not None:
+            metadata.append((ROWS_KEY, str(call.most_rows)))
         metadata += [
             (key, value)
             for key, value in context.invocation_metadata() or ()

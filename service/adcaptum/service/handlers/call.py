@@ -30,6 +30,7 @@ class Call:
         deadline: When its answer is due, on the same clock; None for never.
         caller: The caller's name; callers share the device evenly.
         nbytes: The size of the serialised request.
+        most_rows: The most rows that its caller may have under way; None: as many as any.
         spent: The price of its answer, known when it is answered.
     """
 
@@ -38,6 +39,7 @@ class Call:
     deadline: float | None = None
     caller: str = ""
     nbytes: int = 0
+    most_rows: int | None = None
     spent: Spent = field(default_factory=Spent, compare=False)
 
     @property

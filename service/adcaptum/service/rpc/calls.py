@@ -15,7 +15,11 @@ CALLER_KEY: Final = "x-caller-id"
 COST_KEY: Final = "x-adcaptum-cost"
 """Trailing metadata of worker processes: the seconds of the device that an answer took."""
 
+ROWS_KEY: Final = "x-adcaptum-most-rows"
+"""Metadata of fronts: the most rows that the caller may have under way."""
+
 MOST_ID: Final = 128
+KEYS: Final = (ID_KEY, CALLER_KEY, ROWS_KEY)
 GOOD_ID: Final = re.compile(rf"[\x21-\x7e]{{1,{MOST_ID}}}")
 
 IDS: Final = RequestIds()
@@ -36,18 +40,22 @@ def call_of(
     # None without a deadline, whatever the stubs say.
     remaining = cast("float | None", context.time_remaining())
     request_id = caller = ""
+    most_rows: int | None = None
     for key, value in context.invocation_metadata() or ():
-        if key in (ID_KEY, CALLER_KEY) and isinstance(value, str) and GOOD_ID.fullmatch(value):
+        if key in KEYS and isinstance(value, str) and GOOD_ID.fullmatch(value):
             if key == ID_KEY:
                 request_id = value
-            else:
+            elif key == CALLER_KEY:
                 caller = value
+            elif value.isdecimal():
+                most_rows = int(value)
     return Call(
         request_id or IDS.next(),
         arrival,
         None if remaining is None else monotonic() + remaining,
         (caller or host_of(context.peer())) if known_caller is None else known_caller,
         nbytes,
+        most_rows,
     )
 
 

@@ -78,6 +78,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         reports_costs: bool = False,
         max_bytes: float = inf,
         guard: Guard | None = None,
+        note_rows: Callable[[str, int], None] | None = None,
     ) -> None:
         """Prepares it.
 
@@ -90,7 +91,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
             reports_costs: Whether callers are told what their answers took: they are fronts.
             max_bytes: The most bytes that the requests of calls in flight have.
             guard: Says who may call; None: everybody.
+            note_rows: Notes the most rows that a caller may have under way; None: nobody does.
         """
+        self._note_rows = note_rows
         self._guard = guard
         self._retry_seconds = retry_seconds
         self.draining = False
@@ -289,10 +292,15 @@ class Interceptor(grpc.aio.ServerInterceptor):
     ) -> Call:
         """Returns the facts about the call that is being served."""
         if self._guard is None:
-            return call_of(context, arrival, nbytes)
-        # Its `x-caller-id` counts only if the guard says so.
-        caller = host_of(context.peer()) if visitor is None else visitor.caller
-        return call_of(context, arrival, nbytes, caller)
+            call = call_of(context, arrival, nbytes)
+        else:
+            # Its `x-caller-id` counts only if the guard says so.
+            caller = host_of(context.peer()) if visitor is None else visitor.caller
+            call = call_of(context, arrival, nbytes, caller)
+            call = replace(call, most_rows=None if visitor is None else visitor.most_rows)
+        if call.most_rows is not None and self._note_rows is not None:
+            self._note_rows(call.caller, call.most_rows)
+        return call
 
     def _leave(
         self, gauge: Gauge, call: Call | None, context: Context, visitor: Visitor | None

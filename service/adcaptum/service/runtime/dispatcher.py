@@ -26,6 +26,7 @@ from adcaptum.service.models.cores import Threads
 from adcaptum.service.models.curves import NO_MEMORY, Curve, row_seconds
 from adcaptum.service.models.served_model import ServedModel
 from adcaptum.service.processes.journal import Journal
+from adcaptum.service.runtime.caller_rows import CallerRows
 from adcaptum.service.runtime.cost import Ahead, Cost, Forecast
 from adcaptum.service.runtime.engine_runner import EngineRunner, EngineSetup
 from adcaptum.service.runtime.loop_runner import LoopRunner
@@ -67,6 +68,7 @@ class Dispatcher:
         caller_limits: Limits = ANY,
         stuck_seconds: float = 60.0,
         journal: Journal | None = None,
+        caller_rows: CallerRows | None = None,
     ) -> None:
         """Prepares the lanes; `start` starts them.
 
@@ -80,7 +82,9 @@ class Dispatcher:
             caller_limits: The limits on one caller's work in flight.
             stuck_seconds: The time in one batch after which a model counts as stuck.
             journal: Where batches are noted while they run; None: nowhere.
+            caller_rows: The limits of single callers.
         """
+        self._caller_rows = caller_rows or CallerRows()
         self.limits = limits
         self.caller_limits = caller_limits
         self._loop = loop
@@ -214,12 +218,13 @@ class Dispatcher:
         excess = self.limits.excess(self.held(), rows, nbytes, members)
         if excess is not None:
             raise self._too_busy("the server", excess, request.priority, excess.unit)
-        if self.caller_limits == ANY:
-            return
         whole = sum(callers.values())
         for caller, own in callers.items():
+            limits = self._caller_rows.limits(caller, self.caller_limits)
+            if limits == ANY:
+                continue
             part = -(-rows * own // whole), -(-nbytes * own // whole), -(-members * own // whole)
-            excess = self.caller_limits.excess(self.held(caller), *part)
+            excess = limits.excess(self.held(caller), *part)
             if excess is not None:
                 reason = f"caller_{excess.unit}"
                 raise self._too_busy("this caller", excess, request.priority, reason)

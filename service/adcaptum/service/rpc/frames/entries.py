@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from typing import Final
 
-from adcaptum.service.rpc.calls import CALLER_KEY, ID_KEY
+from adcaptum.service.rpc.calls import CALLER_KEY, ID_KEY, ROWS_KEY
 
 REQUEST: Final = 0
 """Head: the method, the deadline, and the metadata; body: the message."""
@@ -31,7 +31,7 @@ METHODS: Final = ("Predict", "Explain")
 MOST_BYTES: Final = 1 << 20
 """The largest request that goes in frames; larger ones would hold up those behind them."""
 
-KEYS: Final = (ID_KEY, CALLER_KEY, "traceparent", "tracestate")
+KEYS: Final = (ID_KEY, CALLER_KEY, ROWS_KEY, "traceparent", "tracestate")
 """The metadata that goes with requests; the number of each key is its place."""
 
 ENTRY: Final = struct.Struct("<BQII")
