@@ -147,6 +147,7 @@ class Server:
             max_bytes=settings.max_queue_bytes,
             guard=self._access.guard,
             note_rows=self._caller_rows.note,
+            audit=None if seat is not None else self._access.audit,
         )
         self._ended = asyncio.Event()
         self._termination: Ending = (

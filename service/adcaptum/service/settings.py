@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     """The PEM file of those who sign callers' certificates: callers have to show one (mTLS), but
     for `/healthz` and `/readyz`."""
 
+    audit_log: Path | None = None
+    """The file to which a line of JSON about each administrative call is appended; unset: the
+    server's log has them as the event `audit`."""
+
     open_metrics: bool = False
     """True: `/metrics` is shown to everybody, not to callers with the role metrics only."""
 

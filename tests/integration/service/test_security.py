@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from adcaptum.v1 import (
 from tests.faults.load import row
 from tests.faults.running import running
 from tests.integration.conftest import Server
-from tests.integration.service.asking import reason
+from tests.integration.service.asking import details, reason
 from tests.integration.service.conftest import Eventually
 from tests.unit.service.security.issuing import Issuer, write_credentials
 
@@ -39,6 +40,8 @@ ROLES = {
     "predictor": "roles = ['predict:good']",
     "explainer": "roles = ['explain']",
     "admin": "roles = ['admin', 'metrics']",
+    "limited": "roles = ['explain'], row_seconds = 1e-7",
+    "narrow": "roles = ['explain'], max_rows = 60",
     "gateway": "roles = ['predict'], proxy = true",
 }
 
@@ -75,7 +78,7 @@ class Guarded:
 @pytest.fixture(scope="module", params=[None, 2], ids=["one process", "two workers"])
 def guarded(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     found = Guarded(tmp_path_factory.mktemp("credentials"))
-    options = ["--credentials", str(found.path)]
+    options = ["--credentials", str(found.path), "--audit_log", str(found.folder / "audit.jsonl")]
     with running(*options, workers=request.param) as server:
         found.server = server
         yield found
@@ -323,3 +326,57 @@ def test_http_takes_the_same_credentials(guarded: Guarded) -> None:
     assert ask("good", "predictor", "explain")[0] == 403
     assert ask("good", "predictor")[0] == 200
     assert ask("good", "explainer", "explain")[0] == 200
+
+
+def test_a_caller_has_what_its_quota_gives(
+    guarded: Guarded, stub: pb_grpc.ExplanationServiceStub
+) -> None:
+    def ask(seed: int) -> pb.ExplainResponse:
+        answer: pb.ExplainResponse = stub.Explain(
+            pb.ExplainRequest(model=predict().model, inputs=[row(seed)]),
+            metadata=guarded.metadata("limited"),
+        )
+        return answer
+
+    ask(70)
+    with pytest.raises(grpc.RpcError) as over:
+        ask(71)
+    found = details(over.value)
+    assert over.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert found["ErrorInfo"].reason == "QUOTA"
+    assert found["QuotaFailure"].violations[0].subject == "caller_row_seconds"
+    assert found["RetryInfo"].retry_delay.ToNanoseconds() > 0
+
+
+def test_a_caller_has_as_many_rows_under_way_as_it_may(
+    guarded: Guarded, stub: pb_grpc.ExplanationServiceStub
+) -> None:
+    def ask(name: str, seed: int) -> Any:
+        question = pb.ExplainRequest(model=predict().model, inputs=[row(seed)])
+        question.spec.methods.add(name="kernel_shap").params["n_samples"].number_value = 50_000
+        return stub.Explain.future(question, metadata=guarded.metadata(name), timeout=60)
+
+    # Its first request may be as large as any; of more there is no room.
+    asked = [ask("narrow", seed) for seed in range(80, 88)]
+    codes = {each.code() for each in asked}
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes
+    assert codes <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    limits = {
+        details(each)["ErrorInfo"].metadata["limit"]
+        for each in asked
+        if each.code() is not grpc.StatusCode.OK
+    }
+    assert limits == {"caller_rows"}
+
+
+def test_administrative_calls_are_noted(guarded: Guarded, channel: grpc.Channel) -> None:
+    stub = repository_grpc.RepositoryServiceStub(channel)
+    alias = repository_pb2.SetAliasRequest(model=predict().model, alias="a")
+    with pytest.raises(grpc.RpcError):
+        stub.SetAlias(alias, metadata=guarded.metadata("explainer"))
+    with suppress(grpc.RpcError):
+        stub.SetAlias(alias, metadata=guarded.metadata("admin"))
+    lines = [json.loads(line) for line in (guarded.folder / "audit.jsonl").open()]
+    noted = {(line["caller"], line["call"]): line for line in lines}
+    assert noted["key:admin", "SetAlias"]["request"]["model"] == {"name": "good"}
+    assert any(line["result"] == "PERMISSION_DENIED" for line in lines)

@@ -71,6 +71,7 @@ class Gate:
             TABLE,
             max_bytes=settings.max_queue_bytes,
             guard=access.guard,
+            audit=access.audit,
         )
         self._settings = settings
         self._slots = slots

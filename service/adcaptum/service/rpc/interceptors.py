@@ -25,7 +25,7 @@ from adcaptum.service.errors import (
 from adcaptum.service.handlers.call import Call
 from adcaptum.service.rpc.calls import COST_KEY, ID_KEY, MOST_ID, call_of, check_metadata, host_of
 from adcaptum.service.rpc.entrance.call_metrics import CallMetrics
-from adcaptum.service.rpc.entrance.guarding import Guard, Visitor, shown, visitor_of
+from adcaptum.service.rpc.entrance.guarding import Audit, Guard, Visitor, shown, visitor_of
 from adcaptum.service.rpc.entrance.reading import Decode, ModelOf, reading_of
 from adcaptum.service.rpc.entrance.translated import identified
 from adcaptum.service.rpc.error_answers import DETAILS_KEY, ErrorTable
@@ -79,6 +79,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         max_bytes: float = inf,
         guard: Guard | None = None,
         note_rows: Callable[[str, int], None] | None = None,
+        audit: Audit | None = None,
     ) -> None:
         """Prepares it.
 
@@ -92,7 +93,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
             max_bytes: The most bytes that the requests of calls in flight have.
             guard: Says who may call; None: everybody.
             note_rows: Notes the most rows that a caller may have under way; None: nobody does.
+            audit: Where administrative calls are noted; None: nowhere.
         """
+        self._audit = audit
         self._note_rows = note_rows
         self._guard = guard
         self._retry_seconds = retry_seconds
@@ -187,6 +190,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
             finally:
                 call = self._leave(gauge, call, context, visitor) or self._call(context, arrival)
                 self._observe(rpc, "" if request is None else model_of(request), call, error)
+                if self._audit is not None:
+                    code = "OK" if error is None else self._errors.code(error).name
+                    self._audit.note(method, call.caller, call.id, request, code)
             return await self._abort(context, call, error)
 
         return unary

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import CollectorRegistry
 
 from adcaptum.service.processes.exits import CannotStart
+from adcaptum.service.security.audit import AuditLog
 from adcaptum.service.security.credentials import (
     MOST_BYTES,
     BadCredentials,
@@ -32,6 +33,7 @@ class Access:
     Attributes:
         guard: The guard; None: everybody may do everything.
         certificates: The server's certificate; None: connections are not encrypted.
+        audit: Where administrative calls are noted.
     """
 
     def __init__(self, settings: Settings, registry: CollectorRegistry | None) -> None:
@@ -54,6 +56,7 @@ class Access:
         self._keep: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._of_environment = Credentials()
         self.certificates = _certificates(settings, metrics)
+        self.audit = AuditLog(settings.audit_log)
         self.guard: Guard | None = None
         if not settings.has_credentials:
             return

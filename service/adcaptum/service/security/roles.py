@@ -37,6 +37,7 @@ class Need(NamedTuple):
 
 
 OURS: Final = "adcaptum.v1.ExplanationService/"
+REPOSITORY: Final = "adcaptum.v1.RepositoryService/"
 OIP: Final = "inference.GRPCInferenceService/"
 
 OPEN: Final = frozenset(
@@ -58,6 +59,10 @@ NEEDS: Final[Mapping[str, Need]] = MappingProxyType(
         OURS + "GetModel": Need(Role.READ, (1, 1)),
         OURS + "ListMethods": Need(Role.READ, (1, 1)),
         OURS + "GetServer": Need(Role.READ),
+        **dict.fromkeys(
+            [REPOSITORY + name for name in ("LoadModel", "UnloadModel", "SetAlias", "DeleteAlias")],
+            Need(Role.ADMIN, (1, 1)),
+        ),
         "http/metrics": Need(Role.METRICS),
         "grpc.health.v1.Health/List": Need(Role.READ, whole=True),
         "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Need(Role.READ),
@@ -80,8 +85,8 @@ NEEDS: Final[Mapping[str, Need]] = MappingProxyType(
         OIP + "ModelStreamInfer": Need(Role.PREDICT),
     }
 )
-"""The permission for each call; for calls that are not here, such as those of RepositoryService,
-the role admin for all models."""
+"""The permission for each call; for calls that are not here, such as those about workers, the role
+admin for all models."""
 
 UNLISTED: Final = Need(Role.ADMIN, whole=True)
 

@@ -42,6 +42,7 @@ def worker_settings(settings: Settings, device: str, workers: int) -> Settings:
         "tls_certificate": None,
         "tls_key": None,
         "tls_client_ca": None,
+        "audit_log": None,
     }
     if device == "cpu" and workers > 1:
         # Workers share the cores: each computes in one thread. One that is alone divides them.

@@ -108,6 +108,11 @@ def test_a_caller_may_have_two_keys_for_a_time(made: NewKey) -> None:
         (["admin"], "../RestartWorkers", "", True),
         (["admin:cells"], "../RestartWorkers", "", False),
         (["admin"], "../ListWorkers", "", True),
+        (["admin:cells*"], "../LoadModel", "cells-2", True),
+        (["admin:cells*"], "../LoadModel", "digits", False),
+        (["admin:cells*"], "../LoadModel", "", False),
+        (["admin"], "../LoadModel", "", True),
+        (["read", "explain"], "../SetAlias", "cells", False),
         (["read", "predict", "explain", "metrics"], "../SomethingNew", "", False),
     ],
 )
@@ -137,7 +142,8 @@ def test_only_health_checks_are_open_to_everybody() -> None:
     assert all(need_of(each) is not None for each in methods)
     explained = {each for each in methods if each.startswith(OURS)}
     assert explained <= NEEDS.keys()
-    assert {need_of(each) for each in methods - explained} == {(Role.ADMIN, (), True)}
+    administrative = {need_of(each) for each in methods - explained}
+    assert administrative == {(Role.ADMIN, (), True), (Role.ADMIN, (1, 1), False)}
     assert {f"{health.SERVICE_NAME}/{name}" for name in ("Check", "Watch")} <= OPEN
     assert need_of(f"{health.SERVICE_NAME}/List") == (Role.READ, (), True)
     assert need_of(f"{reflection.SERVICE_NAME}/ServerReflectionInfo") == (Role.READ, (), False)

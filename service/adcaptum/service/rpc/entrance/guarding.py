@@ -67,6 +67,21 @@ class Guard(Protocol):
         """
 
 
+class Audit(Protocol):
+    """Where administrative calls are noted."""
+
+    def note(self, method: str, caller: str, request_id: str, request: Any, result: str) -> None:
+        """Writes a line about a call, if it is administrative.
+
+        Args:
+            method: The service and the method.
+            caller: Who made it.
+            request_id: Its id in the server's log.
+            request: Its message; None: it was not read.
+            result: The name of its status code.
+        """
+
+
 async def visitor_of(guard: Guard | None, method: str, context: Context) -> Visitor | None:
     """Returns who makes a call; None if there is no guard, or everybody may make it.
 
