@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -371,12 +370,13 @@ def test_a_caller_has_as_many_rows_under_way_as_it_may(
 
 def test_administrative_calls_are_noted(guarded: Guarded, channel: grpc.Channel) -> None:
     stub = repository_grpc.RepositoryServiceStub(channel)
-    alias = repository_pb2.SetAliasRequest(model=predict().model, alias="a")
-    with pytest.raises(grpc.RpcError):
-        stub.SetAlias(alias, metadata=guarded.metadata("explainer"))
-    with suppress(grpc.RpcError):
-        stub.SetAlias(alias, metadata=guarded.metadata("admin"))
-    lines = [json.loads(line) for line in (guarded.folder / "audit.jsonl").open()]
-    noted = {(line["caller"], line["call"]): line for line in lines}
-    assert noted["key:admin", "SetAlias"]["request"]["model"] == {"name": "good"}
+    restart = repository_pb2.RestartWorkersRequest(workers=["nobody"])
+    for name in ("explainer", "admin"):
+        with pytest.raises(grpc.RpcError):
+            stub.RestartWorkers(restart, metadata=guarded.metadata(name))
+    text = (guarded.folder / "audit.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    noted = {line["caller"]: line for line in lines}
+    assert noted["key:admin"]["request"] == {"workers": ["nobody"]}
+    assert noted["key:admin"]["result"] in {"FAILED_PRECONDITION", "INVALID_ARGUMENT"}
     assert any(line["result"] == "PERMISSION_DENIED" for line in lines)
