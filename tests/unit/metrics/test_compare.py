@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from math import inf, isnan
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -78,6 +79,51 @@ def test_the_numbers_are_those_of_methods_and_measures() -> None:
     # A constant has no correlation: no number, and no error of a mean.
     assert isnan(found.mean("ones", "faithfulness_estimate"))
     assert found.standard_error("ones", "faithfulness_estimate") == inf
+
+
+FILE = """
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from adcaptum.engine import Attribution, Explicand, Flow, Traits, ask, parameter
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    traits: ClassVar[Traits] = Traits(name="power", paper="", gradient=True)
+
+    exponent: float = parameter(2.0, "The power.", minimum=0)
+
+    def flow(self, explicand: Explicand) -> Flow[Attribution]:
+        reading = yield from ask(explicand.at_inputs(gradient=True))
+        return Attribution(tuple(g.abs() ** self.exponent for g in reading.gradients))
+
+    def rows(self, explicand: Explicand) -> int:
+        return explicand.count
+"""
+
+
+def test_a_users_method_file_takes_part_by_its_methods_name(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(FILE, encoding="utf-8")
+    model = network()
+    path = str(tmp_path / "mine.py")
+    found = metrics.compare(model, ["saliency", path], X, ["sparseness"], target=1)
+    assert found.methods == ("saliency", "power")
+    gradient: Any = attr.Saliency(model).attribute(X, target=1)
+    squares = metrics.sparseness(gradient.square()).values
+    torch.testing.assert_close(found.scores["power", "sparseness"], squares)
+    named = metrics.compare(model, {"mine": path}, X, ["sparseness"], target=1)
+    torch.testing.assert_close(named.scores["mine", "sparseness"], squares)
+    other = FILE[FILE.index("@dataclass") :].replace("Power", "Other").replace('"power"', '"other"')
+    (tmp_path / "two.py").write_text(FILE + other, encoding="utf-8")
+    with pytest.raises(InvalidInput, match="2 methods: a file of one"):
+        metrics.compare(model, {"mine": str(tmp_path / "two.py")}, X, ["sparseness"], target=1)
+    (tmp_path / "empty.py").write_text("", encoding="utf-8")
+    for name, words in (("empty.py", "a file with a dataclass"), ("none.py", "a file that exists")):
+        with pytest.raises(InvalidInput, match=words):
+            metrics.compare(model, [str(tmp_path / name)], X, ["sparseness"], target=1)
 
 
 def test_a_comparison_is_shown_written_and_drawn() -> None:

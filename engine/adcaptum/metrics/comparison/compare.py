@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, cast
 
 from torch import Tensor
@@ -20,6 +21,7 @@ from adcaptum.engine.vocabulary.method import Method
 from adcaptum.metrics.attributions import checked_attributions
 from adcaptum.metrics.comparison.comparison import Comparison
 from adcaptum.metrics.comparison.measures import MEASURES, Explained, Measure
+from adcaptum.metrics.comparison.method_file import methods_of
 
 Explaining = str | Method | Attribution | Callable[..., Tensors]
 
@@ -41,9 +43,10 @@ def compare(
 
     Args:
         model: The model.
-        methods: Methods of the engine by their names, or made with their parameters; or, by names
-            of the caller's, those, methods of `adcaptum.attr`, and functions of inputs, `target`
-            and other arguments of `compare` that are not None, which return attributions.
+        methods: Methods of the engine by their names, or made with their parameters, and files of
+            methods by their paths ("mine.py", whose code runs); or, by names of the caller's,
+            those, methods of `adcaptum.attr`, and functions of inputs, `target` and other arguments
+            of `compare` that are not None, which return attributions.
         examples: A tensor, or a tuple of one per input of the model.
         metrics: Measures by their names (`MEASURES`), or by names of the caller's.
         target: The explained output.
@@ -119,14 +122,29 @@ def _methods(
     if isinstance(methods, Mapping):
         given = dict(methods)
     else:
-        given = {each if isinstance(each, str) else each.traits.name: each for each in methods}
-        if len(given) < len(methods):
+        pairs = [pair for each in methods for pair in _named(each)]
+        given = dict(pairs)
+        if len(given) < len(pairs):
             raise InvalidInput("methods", list(given), "of different names, or a dict by names")
     return {name: _method(name, method) for name, method in given.items()}
 
 
+def _named(method: str | Method) -> list[tuple[str, Explaining]]:
+    """A method by its name; of a file all, at their defaults, by theirs."""
+    if not isinstance(method, str):
+        return [(method.traits.name, method)]
+    if not method.endswith(".py"):
+        return [(method, method)]
+    return [(name, kind()) for name, kind in methods_of(Path(method)).items()]
+
+
 def _method(name: str, method: Explaining) -> Explaining:
     if isinstance(method, str):
+        if method.endswith(".py"):
+            own = methods_of(Path(method))
+            if len(own) > 1:
+                raise InvalidInput(f"methods[{name!r}]", f"{len(own)} methods", "a file of one")
+            return next(iter(own.values()))()
         if method not in METHODS:
             raise InvalidInput(f"methods[{name!r}]", repr(method), _near(method, METHODS))
         return METHODS[method]()
