@@ -7,37 +7,44 @@ import safetensors.torch
 import torch
 
 CODE = """
+import os
 import time
 import torch
 from torch import nn
 
 class Net(nn.Module):
-    def __init__(self, seconds):
+    def __init__(self, hold, row_seconds):
         super().__init__()
-        self.scale, self.seconds = nn.Linear(2, 2, bias=False), seconds
+        self.scale = nn.Linear(2, 2, bias=False)
+        self.hold, self.row_seconds = hold, row_seconds
         # Only a collection of garbage frees what refers to itself.
         self.itself = [self]
 
     def forward(self, x):
-        if x[0, 1] == 1000:
-            time.sleep(self.seconds)
+        # The time of a batch is that of its computation.
+        end = time.thread_time() + self.row_seconds * len(x)
+        while time.thread_time() < end:
+            pass
+        while x[0, 1] == 1000 and os.path.exists(self.hold):
+            time.sleep(0.01)
         return self.scale(x)
 
-def net(seconds=0.0, loading=0.0):
+def net(hold="", loading=0.0, row_seconds=0.0):
     time.sleep(loading)
-    return Net(seconds).eval()
+    return Net(hold, row_seconds).eval()
 """
 
 SLOW = 1000.0
-"""The second number of a row that takes the `seconds` of the model."""
+"""The second number of a row that waits while the file `hold` of the model exists."""
 
 DECLARATION = """
 description = "{description}"
 factory = "net:net"
 {top}
 [arguments]
-seconds = {seconds}
+hold = "{hold}"
 loading = {loading}
+row_seconds = {row_seconds}
 [aliases]
 {aliases}
 [[inputs]]
@@ -53,8 +60,9 @@ def declare(
     repository: Path,
     name: str = "scale",
     *,
-    seconds: float = 0.0,
+    hold: Path | str = "",
     loading: float = 0.0,
+    row_seconds: float = 0.0,
     top: str = "",
     aliases: str = "",
     description: str = "",
@@ -64,7 +72,12 @@ def declare(
     (folder / "code").mkdir(parents=True, exist_ok=True)
     (folder / "code" / "net.py").write_text(CODE)
     text = DECLARATION.format(
-        seconds=seconds, loading=loading, top=top, aliases=aliases, description=description
+        hold=hold,
+        loading=loading,
+        row_seconds=row_seconds,
+        top=top,
+        aliases=aliases,
+        description=description,
     )
     (folder / "model.toml").write_text(text)
     return folder
@@ -80,7 +93,7 @@ def add_version(folder: Path, version: str, factor: float) -> Path:
 
 def write(repository: Path, name: str = "scale", factor: float = 1.0, **declared: float) -> Path:
     """Writes a model with version 1; returns its folder."""
-    folder = declare(repository, name, **declared)  # type: ignore[arg-type] # seconds
+    folder = declare(repository, name, **declared)  # type: ignore[arg-type] # loading
     add_version(folder, "1", factor)
     return folder
 

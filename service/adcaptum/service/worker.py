@@ -11,7 +11,8 @@ from pathlib import Path
 # the cores that gRPC needs.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from adcaptum.service.processes.seat import Seat  # after the environment is set
+from adcaptum.service.lifecycle.wanted import as_told  # after the environment is set
+from adcaptum.service.processes.seat import Seat  # likewise
 from adcaptum.service.server import run  # likewise
 from adcaptum.service.settings import Settings  # likewise
 
@@ -31,6 +32,7 @@ def main() -> None:
         models=tuple(told["seat"]["models"]),
         elsewhere=tuple(told["seat"]["elsewhere"]),
         unplaced=told["seat"]["unplaced"],
+        versions=as_told(told["seat"]["versions"]),
         quarantined=tuple(told["seat"]["quarantined"]),
         one_by_one=told["seat"]["one_by_one"],
         core=told["seat"]["core"],

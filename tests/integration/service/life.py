@@ -77,7 +77,7 @@ class Life:
     def factor(
         self, name: str = "scale", version: str = "", alias: str = "", *, slowly: bool = False
     ) -> float:
-        """Returns the factor of the version that answers; slowly: after some seconds."""
+        """Returns the factor of the version that answers; slowly: when it is let go."""
         row = np.array([[1.0, SLOW if slowly else 1.0]], np.float32)
         request = explanation_pb2.PredictRequest(
             model=ref(name, version, alias), inputs=[tensor(row)]

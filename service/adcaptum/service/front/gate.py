@@ -16,6 +16,7 @@ from adcaptum.service.rpc import health, listening
 from adcaptum.service.rpc.interceptors import Interceptor
 from adcaptum.service.rpc.local.calls import LocalCalls
 from adcaptum.service.rpc.ports.joined_server import JoinedServer
+from adcaptum.service.rpc.repository.change_handlers import Changes
 from adcaptum.service.security.access import Access
 from adcaptum.service.settings import Settings
 from adcaptum.service.supervisor.views import SlotView
@@ -44,6 +45,7 @@ class Gate:
         quarantine: Quarantine,
         suspects: Suspects,
         restart: Restart,
+        changes: Changes,
         access: Access,
         front: str = "0",
     ) -> None:
@@ -58,6 +60,7 @@ class Gate:
             quarantine: The requests that are refused.
             suspects: The turn of requests with a strike.
             restart: Replaces workers.
+            changes: The calls that load and unload models and move aliases.
             access: Who may call.
             front: The id of the front.
         """
@@ -82,7 +85,12 @@ class Gate:
         forwarder = Forwarder(router, quarantine, quarantined, metrics, suspects)
         allowed = restart if settings.admin_calls or settings.has_credentials else None
         servicer = FrontServicer(
-            forwarder, slots, quarantined, allowed, front if settings.fronts > 1 else ""
+            forwarder,
+            slots,
+            quarantined,
+            allowed,
+            changes=changes,
+            front=front if settings.fronts > 1 else "",
         )
         self._server = JoinedServer(
             listening.servers(),

@@ -1,11 +1,13 @@
 """Descriptions of several workers -> one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import grpc
 
+from adcaptum.service.placement.stored import numeric
 from adcaptum.service.processes.facts import resident_bytes
+from adcaptum.service.rpc import pages
 from adcaptum.service.supervisor.views import SlotView
 from adcaptum.v1 import (
     explanation_service_pb2 as explanation_pb2,
@@ -43,11 +45,46 @@ def add_placements(models: Iterable[model_pb2.Model], others: Iterable[model_pb2
             read, other = other, model_pb2.Model()
             other.CopyFrom(model)
             model.CopyFrom(read)
+        _add_versions(model, other)
         versions = {each.identity.version: each for each in other.versions}
         for version in model.versions:
             found = versions.get(version.identity.version) or versions.get("")
             if found is not None:
                 _add(version, found)
+
+
+def _add_versions(model: model_pb2.Model, other: model_pb2.Model) -> None:
+    """Adds the versions that only another worker knows: it has loaded the model later."""
+    if _is_unread(model) or _is_unread(other):
+        return
+    known = {each.identity.version for each in model.versions}
+    later = [each for each in other.versions if each.identity.version not in known]
+    if later:
+        both = sorted([*model.versions, *later], key=lambda each: numeric(each.identity.version))
+        copied = model_pb2.Model(versions=both)
+        del model.versions[:]
+        model.versions.extend(copied.versions)
+
+
+def joined(
+    replies: Sequence[explanation_pb2.ListModelsResponse], size: int
+) -> explanation_pb2.ListModelsResponse:
+    """Returns one page of the models of several workers, each of which gave its page.
+
+    Args:
+        replies: Their pages, for one token and one size.
+        size: The most models of the page; 0 for the usual number.
+    """
+    first, *others = replies
+    for each in others:
+        known = {model.name for model in first.models}
+        add_placements(first.models, each.models)
+        first.models.extend(model for model in each.models if model.name not in known)
+    found = sorted(first.models, key=lambda model: model.name)
+    shown = found[: pages.most(size)]
+    more = len(found) > len(shown) or any(each.next_page_token for each in replies)
+    token = pages.token_after(shown[-1].name, "models") if more and shown else ""
+    return explanation_pb2.ListModelsResponse(models=shown, next_page_token=token)
 
 
 def _is_unread(model: model_pb2.Model) -> bool:
@@ -60,6 +97,11 @@ def _add(version: model_pb2.ModelVersion, other: model_pb2.ModelVersion) -> None
     present = {each.worker for each in version.placements}
     added = [each for each in other.placements if each.worker not in present]
     version.placements.extend(added)
+    version.load_failure = version.load_failure or other.load_failure
+    times = [each.load_time for each in (version, other) if each.HasField("load_time")]
+    if len(times) > 1:
+        # Since then it serves.
+        version.load_time.CopyFrom(min(times, key=lambda each: each.ToNanoseconds()))
     if not version.placements:
         return
     placements = sorted(version.placements, key=lambda each: each.worker.zfill(4))

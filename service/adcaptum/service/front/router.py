@@ -189,7 +189,7 @@ class Router:
         A model that some worker has is not asked of others, even while that one is replaced.
         """
         if any(model in slot.models for slot in self._slots):
-            return [each for each in self._living if model in each.seat.models]
+            return [each for each in self._living if model in each.models]
         return self._living
 
     def _ready(self, model: str, avoided: Collection[WorkerView]) -> list[WorkerView]:

@@ -12,6 +12,7 @@ from prometheus_client import disable_created_metrics
 
 from adcaptum.service import logs
 from adcaptum.service.front import merging
+from adcaptum.service.front.fleet.fleet import Fleet
 from adcaptum.service.front.following.follower import TURN
 from adcaptum.service.front.following.followers import Followers
 from adcaptum.service.front.gate import Gate
@@ -79,7 +80,10 @@ class Front:
         supervisor = self._supervisor = Supervisor(settings, self._devices, self._count)
         deaths = supervisor.deaths
         quarantine = self._quarantine = Quarantine(settings.quarantine_seconds, self._tell_refused)
-        followers = self._followers = Followers(settings, supervisor, quarantine, self._restarts)
+        fleet = Fleet(settings, supervisor)
+        followers = self._followers = Followers(
+            settings, supervisor, quarantine, self._restarts, fleet.calls
+        )
         gate = self._gate = Gate(
             settings,
             self._metrics,
@@ -89,6 +93,7 @@ class Front:
             quarantine=quarantine,
             suspects=Suspects(supervisor.folder / TURN if settings.fronts > 1 else None),
             restart=self._restarts.restart,
+            changes=fleet.calls,
             access=self._access,
         )
         metrics = GatheredMetrics(self._metrics.registry, supervisor.slots, followers.slots)

@@ -16,6 +16,7 @@ from adcaptum.service.nearest import did_you_mean, shortened
 from adcaptum.service.rpc.calls import CALLER_KEY, ID_KEY, MOST_ID, ROWS_KEY
 from adcaptum.service.rpc.interceptors import CALL
 from adcaptum.service.rpc.messages import Context
+from adcaptum.service.rpc.repository.change_handlers import Changes, change_handlers
 from adcaptum.service.rpc.repository.worker_pages import listed
 from adcaptum.service.supervisor.views import SlotView, WorkerView
 from adcaptum.v1 import explanation_service_pb2 as pb, repository_service_pb2 as repository_pb2
@@ -44,6 +45,8 @@ class FrontServicer:
         slots: Sequence[SlotView],
         quarantined: Mapping[str, str],
         restart: Restart | None,
+        *,
+        changes: Changes,
         front: str = "",
     ) -> None:
         """Prepares it.
@@ -53,11 +56,13 @@ class FrontServicer:
             slots: The places of the workers.
             quarantined: The reason of each model that is out of service.
             restart: Replaces workers; None: callers must not.
+            changes: The calls that load and unload models and move aliases.
             front: The id of the front; empty if there is only one.
         """
         self._front = front
         self._forwarder = forwarder
         self._restart = restart
+        self._changes = changes
         self._slots = slots
         self._quarantined = quarantined
 
@@ -87,6 +92,7 @@ class FrontServicer:
                 repository_pb2.RestartWorkersRequest.FromString,
                 repository_pb2.RestartWorkersResponse.SerializeToString,
             ),
+            **change_handlers(self._changes),
         }
         return (
             grpc.method_handlers_generic_handler(EXPLANATION, explanation),
@@ -98,10 +104,9 @@ class FrontServicer:
         passage = self._passage("ListModels", request.SerializeToString(), context)
         first = pb.ListModelsResponse.FromString(await self._forwarder.unary(passage))
         others = await self._from_others(passage, pb.ListModelsResponse.FromString)
-        for each in others:
-            merging.add_placements(first.models, each.models)
-        merging.mark_quarantined(first.models, self._quarantined)
-        return first
+        joined = merging.joined([first, *others], request.page_size)
+        merging.mark_quarantined(joined.models, self._quarantined)
+        return joined
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> Any:
         """Describes a model, with its placements on all workers."""

@@ -71,6 +71,7 @@ class Host:
             # The supervisor's process writes.
             AliasStore(settings.repository, shared=seat is not None),
             Retirement(engines, forget, collect, garbage.give_back),
+            versions={} if seat is None else seat.versions,
             journal=journal,
         )
         loader = ModelLoader(

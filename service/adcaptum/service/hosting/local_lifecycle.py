@@ -29,6 +29,7 @@ from adcaptum.service.models.loaders import model_code
 from adcaptum.service.models.repository import stored_models
 from adcaptum.service.models.repository.stored_models import StoredModel
 from adcaptum.service.models.served_model import ServedModel
+from adcaptum.service.placement.stored import version_names
 from adcaptum.service.processes.journal import LOADING, Journal
 from adcaptum.service.settings import Settings
 
@@ -88,7 +89,7 @@ class LocalLifecycle:
 
     async def unload(self, name: str, version: str = ALL) -> None:
         """Takes a model out of service; see `ModelLifecycle.unload`."""
-        async with self._changing[name]:
+        async with self._turn(name):
             entry = self._catalogue.entry(name)
             if version and version not in entry.versions:
                 raise NotFound("version", version, entry.versions)
@@ -107,12 +108,14 @@ class LocalLifecycle:
             await self._install(self._catalogue.entry(name), {}, {})
             self._catalogue.remove(name)
             await self._showcase.remove(name)
+        if not self._changing[name].locked():
+            del self._changing[name]
 
     async def set_alias(
         self, name: str, alias: str, version: str, expected: str | None = None
     ) -> None:
         """Moves an alias; see `ModelLifecycle.set_alias`."""
-        async with self._changing[name]:
+        async with self._turn(name):
             entry = self._catalogue.entry(name)
             if version not in entry.versions:
                 raise NotFound("version", version, entry.versions)
@@ -126,10 +129,18 @@ class LocalLifecycle:
 
     async def delete_alias(self, name: str, alias: str, expected: str | None = None) -> None:
         """Removes an alias; see `ModelLifecycle.delete_alias`."""
-        async with self._changing[name]:
+        async with self._turn(name):
             entry = self._catalogue.entry(name)
             aliases.check_delete(entry.aliases, alias, expected)
             await self._put(entry, alias, None)
+
+    def _turn(self, name: str) -> asyncio.Lock:
+        """Returns the lock of a model's changes.
+
+        Raises:
+            NotFound: There is no such model: callers choose names.
+        """
+        return self._changing[self._catalogue.entry(name).name]
 
     def stop(self) -> None:
         """Ends what is under way."""
@@ -155,7 +166,7 @@ class LocalLifecycle:
             raise NotFound("model", name, names)
         if version and name in names:
             folder = self._settings.repository / name
-            known = await asyncio.to_thread(stored_models.version_names, folder)
+            known = await asyncio.to_thread(version_names, folder)
             if version not in known:
                 raise NotFound("version", version, known)
 

@@ -35,7 +35,9 @@ class AliasStore:
         self._changes: dict[str, dict[str, str | None]] = _read(self._path)
 
     def of(self, name: str) -> Changes:
-        """Returns the changes of a model's aliases."""
+        """Returns the changes of a model's aliases; those of a shared file are read anew."""
+        if self._shared:
+            self._changes = _read(self._path)
         return self._changes.get(name, {})
 
     async def put(self, name: str, alias: str, version: str | None) -> None:

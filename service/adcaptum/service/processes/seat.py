@@ -23,6 +23,7 @@ class Seat:
         models: The models that it has.
         elsewhere: The models that only other workers have.
         unplaced: The reason of each model that no worker has.
+        versions: The versions of each model that are to be loaded; all of those not in it.
     """
 
     worker: str
@@ -37,6 +38,7 @@ class Seat:
     models: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
     unplaced: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -29,10 +29,11 @@ DETAILS_KEY: Final = "grpc-status-details-bin"
 DOMAIN: Final = "adcaptum"
 """The domain of all reasons in `google.rpc.ErrorInfo`."""
 
-_BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
+CODES_BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
+"""The status codes by their numbers."""
 
 CODES: Final[Mapping[Reason, grpc.StatusCode]] = MappingProxyType(
-    {reason: _BY_NUMBER[number] for reason, number in codes.CODES.items()}
+    {reason: CODES_BY_NUMBER[number] for reason, number in codes.CODES.items()}
 )
 """The status code of each reason."""
 

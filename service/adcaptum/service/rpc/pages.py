@@ -43,12 +43,17 @@ def page(
     ordered = sorted(items, key=name)
     after = _name_of(token, kind)
     rest = ordered if after is None else [each for each in ordered if name(each) > after]
-    most = min(size or USUAL, MOST)
-    shown = rest[:most]
-    return shown, _token(name(shown[-1]), kind) if len(rest) > most else ""
+    shown = rest[: most(size)]
+    return shown, token_after(name(shown[-1]), kind) if len(rest) > len(shown) else ""
 
 
-def _token(last: str, kind: str) -> str:
+def most(size: int) -> int:
+    """Returns the most items of a page of a wanted size; 0 stands for the usual one."""
+    return min(size or USUAL, MOST)
+
+
+def token_after(last: str, kind: str) -> str:
+    """Returns the token of the page of a list that begins after a name."""
     text = last.encode()
     digest = hashlib.blake2b(text, digest_size=CHECK_BYTES, person=kind.encode()).digest()
     return base64.urlsafe_b64encode(digest + text).decode().rstrip("=")
@@ -63,7 +68,7 @@ def _name_of(token: str, kind: str) -> str | None:
         name = base64.b64decode(padded, altchars=b"-_", validate=True)[CHECK_BYTES:].decode()
     except ValueError:
         name = ""
-    if _token(name, kind) != token:
+    if token_after(name, kind) != token:
         raise InvalidRequest(
             "page_token", f"{shortened(token)}; must be the next_page_token of a page of {kind}"
         )

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any, Final
 
 from adcaptum.service import logs
+from adcaptum.service.lifecycle.wanted import Wanted
 from adcaptum.service.placement.plan import Plan
 from adcaptum.service.processes.journal import LOADING
 from adcaptum.service.processes.seat import Seat
@@ -38,6 +39,7 @@ class Slot(SlotView):
         core: int | None,
         folder: Path,
         deaths: ModelDeaths,
+        wanted: Wanted,
         ended: Callable[["Slot", WorkerProcess, Death], None],
     ) -> None:
         """Prepares the slot; `run` starts its process.
@@ -49,6 +51,7 @@ class Slot(SlotView):
             core: The only core that they may use; None: any.
             folder: The folder of its sockets.
             deaths: The models that must not be loaded.
+            wanted: The versions that are to be loaded.
             ended: Called when a process has ended.
         """
         super().__init__(worker, device)
@@ -59,6 +62,7 @@ class Slot(SlotView):
         self._core = core
         self._folder = folder
         self._model_deaths = deaths
+        self._wanted = wanted
         self._ended = ended
         self._started = 0
         self._back_off = BackOff()
@@ -80,6 +84,21 @@ class Slot(SlotView):
         placed = {name for names in plan.models.values() for name in names}
         self._elsewhere = tuple(sorted(placed - {*self.models}))
         self._unplaced = plan.unplaced
+
+    def gain(self, model: str) -> None:
+        """Gives its next processes a model."""
+        self.models = tuple(sorted({*self.models, model}))
+
+    def told(self, model: str) -> None:
+        """Notes that its processes know of a model."""
+        for process in self.processes:
+            process.models |= {model}
+
+    def lose(self, model: str) -> None:
+        """Takes a model away from its processes."""
+        self.models = tuple(each for each in self.models if each != model)
+        for process in self.processes:
+            process.models -= {model}
 
     async def run(self) -> None:
         """Keeps a process in the slot until `stop`."""
@@ -193,6 +212,7 @@ class Slot(SlotView):
             models=self.models,
             elsewhere=self._elsewhere,
             unplaced=self._unplaced,
+            versions=dict(self._wanted.versions),
         )
         process = await WorkerProcess.start(seat, self._settings)
         logs.logger().info("worker started", worker=self.id, device=self.device, pid=process.pid)

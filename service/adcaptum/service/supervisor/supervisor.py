@@ -4,9 +4,11 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 from adcaptum.service import logs
+from adcaptum.service.lifecycle.wanted import Wanted
 from adcaptum.service.placement.capacities import capacities
 from adcaptum.service.placement.plan import Demand, plan
 from adcaptum.service.placement.stored import demands
@@ -26,6 +28,7 @@ class Supervisor:
     Attributes:
         slots: Their places.
         deaths: The deaths that models have caused.
+        wanted: The versions of models that are to be in memory.
         hopeless: Set if no worker can ever start.
     """
 
@@ -47,6 +50,7 @@ class Supervisor:
         self._ended = ended
         self.deaths = ModelDeaths(settings.quarantine_deaths, settings.quarantine_seconds)
         self.hopeless = asyncio.Event()
+        self.wanted = Wanted(settings.repository)
         cores = launch.own_cores(settings, devices)
         self.slots = [
             Slot(
@@ -56,12 +60,14 @@ class Supervisor:
                 core=cores[index] if cores else None,
                 folder=self._folder,
                 deaths=self.deaths,
+                wanted=self.wanted,
                 ended=self._record,
             )
             for index, device in enumerate(devices)
         ]
         self._repository = settings.repository
         self._capacities = capacities(settings, devices)
+        self._sizes: dict[str, int] = {}
         self._place(demands(self._repository))
         self._tasks: list[asyncio.Task[None]] = []
         self._rolling = asyncio.Lock()
@@ -104,9 +110,34 @@ class Supervisor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def place(self, demand: Demand) -> str:
+        """Gives a model that has come its workers; those of others stay as they are.
+
+        Returns:
+            The reason why no worker has it; empty if one does.
+        """
+        left = [
+            replace(each, nbytes=None if each.nbytes is None else each.nbytes - self._taken(slot))
+            for each, slot in zip(self._capacities, self.slots, strict=True)
+        ]
+        made = plan([demand], left)
+        self._sizes[demand.name] = demand.nbytes
+        for slot in self.slots:
+            if made.models[slot.id]:
+                slot.gain(demand.name)
+        workers = [slot.id for slot in self.slots if demand.name in slot.models]
+        logs.logger().info("model placed", model=demand.name, workers=workers)
+        return made.unplaced.get(demand.name, "")
+
+    def _taken(self, slot: Slot) -> int:
+        """Returns the memory that a worker's models take."""
+        return sum(self._sizes.get(name, 0) for name in slot.models)
+
     def _place(self, wanted: list[Demand]) -> None:
         """Decides which worker has which models, and says so in the log."""
         made = plan(wanted, self._capacities)
+        self._sizes = {each.name: each.nbytes for each in wanted}
+        self.wanted.read(self._sizes)
         log = logs.logger()
         log.info("models placed", workers={each.id: made.models[each.id] for each in self.slots})
         for model, reason in made.unplaced.items():

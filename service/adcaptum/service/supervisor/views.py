@@ -22,6 +22,7 @@ class WorkerView:
         ready: Whether it serves.
         listening: Whether it answers calls at all.
         stopping: Whether it was told to stop.
+        models: The models that it is to have.
         serving: The models that it serves.
         known: The models that it has, those that load or have failed included.
         died: Set when it has ended.
@@ -45,6 +46,7 @@ class WorkerView:
         self.ready = self.listening = self.stopping = False
         self.answered = monotonic()
         self.is_late = False
+        self.models = frozenset(seat.models)
         self.serving: frozenset[str] = frozenset()
         self.known: frozenset[str] = frozenset()
         self.outstanding = 0

@@ -23,7 +23,7 @@ def process(worker: int, **facts: Any) -> WorkerProcess:
     known.update(facts)
     models = known.pop("models", ())
     known.setdefault("serving", {"m"} if known["ready"] else set())
-    made = SimpleNamespace(seat=SimpleNamespace(worker=str(worker), models=models), **known)
+    made = SimpleNamespace(seat=SimpleNamespace(worker=str(worker)), models=models, **known)
     # Processes are told apart by identity, and namespaces by their contents.
     return cast("WorkerProcess", _Apart(made.__dict__))
 

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from adcaptum.service.lifecycle.wanted import as_told
 from adcaptum.service.processes.journal import Entry
 from adcaptum.service.processes.seat import Seat
 from adcaptum.service.supervisor import launch
@@ -77,6 +78,7 @@ def _process(process: WorkerView) -> dict[str, Any]:
         "listening": process.listening,
         "stopping": process.stopping,
         "prompt": process.prompt,
+        "models": sorted(process.models),
         "serving": sorted(process.serving),
         "known": sorted(process.known),
     }
@@ -85,6 +87,7 @@ def _process(process: WorkerView) -> dict[str, Any]:
 def seat(told: Mapping[str, Any]) -> Seat:
     """Returns the place of a worker process from what was told of it."""
     values = {**told, **{name: tuple(told[name]) for name in launch.NAMES}}
+    values["versions"] = as_told(told["versions"])
     return Seat(**{**values, **{name: Path(told[name]) for name in launch.PATHS}})
 
 

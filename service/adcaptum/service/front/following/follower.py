@@ -15,6 +15,7 @@ from prometheus_client import disable_created_metrics
 from adcaptum.service import logs
 from adcaptum.service.front.following.bulletin import MOST_LINE, line
 from adcaptum.service.front.following.mirror import Mirror
+from adcaptum.service.front.following.remote_changes import RemoteChanges
 from adcaptum.service.front.following.remote_restarts import RemoteRestarts
 from adcaptum.service.front.gate import Gate
 from adcaptum.service.front.metrics import FrontMetrics
@@ -82,6 +83,7 @@ class Follower:
             str(self._folder / CONTROL), limit=MOST_LINE
         )
         remote = self._remote = RemoteRestarts(writer)
+        changes = self._changes = RemoteChanges(writer)
         mirror = Mirror(settings.max_message_bytes)
         quarantine = Quarantine(
             settings.quarantine_seconds,
@@ -100,6 +102,7 @@ class Follower:
             quarantine=quarantine,
             suspects=Suspects(self._folder / TURN),
             restart=remote.restart,
+            changes=changes,
             front=self._front,
             access=self._access,
         )
@@ -151,6 +154,8 @@ class Follower:
             quarantine.put(bytes.fromhex(digest), seconds)
         elif "restarted" in message:
             self._remote.ended(message)
+        elif "changed" in message:
+            self._changes.ended(message)
         elif "forget" in message:
             quarantine.clear()
 

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections import deque
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,9 @@ from adcaptum.service.front.following.bulletin import (
     line,
 )
 from adcaptum.service.front.following.follower import CONTROL
+from adcaptum.service.front.following.remote_changes import made
 from adcaptum.service.front.quarantine import Quarantine
+from adcaptum.service.rpc.repository.change_handlers import Changes
 from adcaptum.service.settings import Settings
 from adcaptum.service.supervisor import launch
 from adcaptum.service.supervisor.back_off import BackOff
@@ -100,6 +103,7 @@ class Followers:
         supervisor: Supervisor,
         quarantine: Quarantine,
         restarts: Restarts,
+        changes: Changes,
     ) -> None:
         """Prepares them; `start` starts them.
 
@@ -108,9 +112,11 @@ class Followers:
             supervisor: The workers.
             quarantine: The requests that are refused.
             restarts: The restarts of workers that callers ask for.
+            changes: The changes of models that callers ask for.
         """
         self._restarts = restarts
-        self._restarting: set[asyncio.Task[None]] = set()
+        self._changes = changes
+        self._asked: set[asyncio.Task[None]] = set()
         self.slots = [FrontSlot(str(index)) for index in range(1, settings.fronts)]
         self._settings = settings
         self._supervisor = supervisor
@@ -232,10 +238,11 @@ class Followers:
             self._quarantine.put(bytes.fromhex(told["refuse"][0]))
             self._tell(told, but=writer)
             return
+        if "change" in told:
+            self._do(self._change(told, writer))
+            return
         if "restart" in told:
-            task = asyncio.create_task(self._restart(told, writer))
-            self._restarting.add(task)
-            task.add_done_callback(self._restarting.discard)
+            self._do(self._restart(told, writer))
             return
         for slot in self.slots:
             if slot.process is not None and slot.id == told["listening"]:
@@ -244,6 +251,18 @@ class Followers:
                     logs.logger().info("front listening", front=slot.id, pid=pid)
                     slot.process.served_from = monotonic()
                 slot.process.listening, slot.process.heard = True, monotonic()
+
+    async def _change(self, told: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        """Makes a change for a caller of a further front, and tells it of the end."""
+        answer = await made(told, self._changes)
+        # What has changed comes before the answer.
+        self._tell_news()
+        writer.write(line(answer))
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
 
     async def _restart(self, told: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         """Replaces workers for a caller of a further front, and tells it of the end."""

@@ -69,6 +69,7 @@ class Mirror:
         if process is None:
             process = WorkerView(bulletin.seat(told["seat"]), told["pid"], self._most_bytes)
             self._processes[socket] = process
+        process.models = frozenset(told["models"])
         process.serving, process.known = frozenset(told["serving"]), frozenset(told["known"])
         process.stopping, process.answered = told["stopping"], inf if told["prompt"] else -inf
         if told["listening"]:

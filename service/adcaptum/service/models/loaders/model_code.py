@@ -20,7 +20,9 @@ from threading import Lock
 from types import ModuleType
 from typing import Any, Final
 
-FOLDER: Final = "code"
+from adcaptum.service.placement.stored import CODE
+
+FOLDER: Final = CODE
 """The folder's name in the model's folder."""
 
 PREFIX: Final = "adcaptum_model_code_"

@@ -1,7 +1,6 @@
 """Models as they lie in the repository, before they are loaded."""
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from adcaptum.service.models.loaders import LOADERS
 from adcaptum.service.models.loaders.model_code import FOLDER
 from adcaptum.service.models.repository import declaration_file
 from adcaptum.service.nearest import shortened
-from adcaptum.service.placement.stored import declarations
+from adcaptum.service.placement.stored import declarations, numeric
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +83,6 @@ def names(repository: Path) -> tuple[str, ...]:
     return tuple(path.parent.name for path in declarations(repository))
 
 
-def version_names(folder: Path) -> tuple[str, ...]:
-    """Returns the names of the folders in a model's folder that may be versions."""
-    return tuple(sorted(path.name for path in folder.glob("[!.]*/") if path.name != FOLDER))
-
-
 def open_model(folder: Path) -> StoredModel:
     """Reads a model's folder, all but the weights.
 
@@ -99,7 +93,7 @@ def open_model(folder: Path) -> StoredModel:
     _check_name("the name of the model's folder", folder.name)
     declaration = declaration_file.read(folder)
     file = LOADERS[declaration.loader].file
-    found = sorted(folder.glob(f"[!.]*/{file}"), key=lambda path: _numeric(path.parent.name))
+    found = sorted(folder.glob(f"[!.]*/{file}"), key=lambda path: numeric(path.parent.name))
     if not found:
         raise DeclarationError(f"{folder.name}: no version: there is no folder with a {file}")
     for path in found:
@@ -124,10 +118,3 @@ def open_model(folder: Path) -> StoredModel:
 def _check_name(what: str, name: str) -> None:
     if NAME.fullmatch(name) is None:
         raise DeclarationError(f"{what}: {shortened(name)} is not of the form {NAME_RULE}")
-
-
-def _numeric(name: str) -> tuple[tuple[int, str], ...]:
-    """Returns a sort key that orders "2" before "10"."""
-    return tuple(
-        (int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|\D+", name)
-    )
