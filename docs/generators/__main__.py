@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from docs.generators.pages import REFERENCE, pages, stale
+from docs.generators.pages import stale, written
 
 
 def main() -> int:
@@ -13,8 +13,8 @@ def main() -> int:
         if old := stale():
             sys.stderr.write(f"out of date: {', '.join(old)}; run `make docs-reference`\n")
         return len(old)
-    for name, text in pages().items():
-        (REFERENCE / name).write_text(text, encoding="utf-8")
+    for path, text in written().items():
+        path.write_text(text, encoding="utf-8")
     return 0
 
 

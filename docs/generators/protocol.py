@@ -26,13 +26,13 @@ def protocol_page() -> Iterator[str]:
         "reflection (`grpc.reflection.v1alpha`) and health checks (`grpc.health.v1`), for the "
         "whole server and for each model by its name."
     )
-    for file in _compiled():
+    for file in compiled():
         comments = {tuple(each.path): each for each in file.source_code_info.location}
         yield f"\n## {Path(file.name).name}\n"
-        yield _comment(comments, (12,)) or _comment(comments, (2,))
+        yield comment(comments, (12,)) or comment(comments, (2,))
         for place, service in enumerate(file.service):
             yield f"\n### {service.name}\n"
-            yield _comment(comments, (6, place))
+            yield comment(comments, (6, place))
             yield ""
             yield from table(
                 ("call", "request", "reply", ""),
@@ -41,7 +41,7 @@ def protocol_page() -> Iterator[str]:
                         f"`{call.name}`",
                         _link(call.input_type),
                         ("stream of " if call.server_streaming else "") + _link(call.output_type),
-                        flat(_comment(comments, (6, place, 2, number))),
+                        flat(comment(comments, (6, place, 2, number))),
                     )
                     for number, call in enumerate(service.method)
                 ),
@@ -50,7 +50,7 @@ def protocol_page() -> Iterator[str]:
             yield from _message(message, comments, (4, place))
         for place, enum in enumerate(file.enum_type):
             yield f"\n### {enum.name}\n"
-            yield _comment(comments, (5, place))
+            yield comment(comments, (5, place))
             yield ""
             yield from table(
                 ("value", "number", ""),
@@ -58,7 +58,7 @@ def protocol_page() -> Iterator[str]:
                     (
                         f"`{value.name}`",
                         str(value.number),
-                        flat(_comment(comments, (5, place, 2, number))),
+                        flat(comment(comments, (5, place, 2, number))),
                     )
                     for number, value in enumerate(enum.value)
                 ),
@@ -69,7 +69,7 @@ def _message(
     message: descriptor_pb2.DescriptorProto, comments: _Comments, path: Any
 ) -> Iterator[str]:
     yield f"\n### {message.name}\n"
-    yield _comment(comments, path)
+    yield comment(comments, path)
     if not message.field:
         return
     yield ""
@@ -82,7 +82,7 @@ def _message(
             kind = f"map of {_kind(entry.field[0])} to {_kind(entry.field[1])}"
         elif field.label == descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED:
             kind = f"repeated {kind}"
-        text = flat(_comment(comments, (*path, 2, number)))
+        text = flat(comment(comments, (*path, 2, number)))
         if field.HasField("oneof_index") and not field.proto3_optional:
             text += f" (One of `{message.oneof_decl[field.oneof_index].name}`.)"
         rows.append((f"`{field.name}`", "optional " * field.proto3_optional + kind, text))
@@ -100,7 +100,8 @@ def _link(name: str) -> str:
     return f"[{short}](#{short.lower()})" if name.startswith(".adcaptum.") else f"`{name[1:]}`"
 
 
-def _comment(comments: _Comments, path: Any) -> str:
+def comment(comments: _Comments, path: Any) -> str:
+    """Return the comment of a place in a file."""
     found = comments.get(tuple(path))
     if found is None:
         return ""
@@ -108,7 +109,8 @@ def _comment(comments: _Comments, path: Any) -> str:
     return markdown("\n".join(line.removeprefix(" ") for line in "".join(texts).splitlines()))
 
 
-def _compiled() -> list[descriptor_pb2.FileDescriptorProto]:
+def compiled() -> list[descriptor_pb2.FileDescriptorProto]:
+    """Return the files of the protocol with their comments."""
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "image.binpb"
         buf = Path(sys.executable).parent / "buf"

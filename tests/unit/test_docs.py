@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adcaptum.engine import METHODS
-from docs.generators.pages import REFERENCE, pages
+from docs.generators.pages import OPENAPI, REFERENCE, SERVED, pages
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = [
@@ -22,6 +22,10 @@ WRITTEN = [
 def test_a_reference_page_is_current(name: str) -> None:
     written = (REFERENCE / name).read_text(encoding="utf-8")
     assert written == pages()[name], f"{name} is out of date: run `make docs-reference`"
+
+
+def test_the_served_openapi_document_is_that_of_the_reference() -> None:
+    assert SERVED.read_text(encoding="utf-8") == pages()[OPENAPI]
 
 
 def test_every_method_has_its_place_in_the_reference() -> None:

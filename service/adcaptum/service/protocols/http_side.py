@@ -4,10 +4,8 @@ from collections.abc import Callable
 
 from starlette.applications import Starlette
 
-from adcaptum.service.protocols.api import endpoints
 from adcaptum.service.protocols.exchange import Exchanges
-from adcaptum.service.protocols.kserve.endpoints import KServeEndpoints
-from adcaptum.service.protocols.oip.rest.endpoints import OipEndpoints
+from adcaptum.service.protocols.routes import all_routes
 from adcaptum.service.rpc.entrance.guarding import Guard
 from adcaptum.service.rpc.local.calls import LocalCalls
 from adcaptum.service.rpc.web import http
@@ -34,9 +32,4 @@ def application(
     # JSON takes more bytes than the message that is made of it, whose size is bounded, too.
     bodies = Bodies(2 * settings.max_message_bytes, settings.max_queue_bytes)
     exchanges = Exchanges(calls, bodies)
-    routes = [
-        *endpoints.routes(exchanges),
-        *KServeEndpoints(exchanges).routes(),
-        *OipEndpoints(exchanges).routes(),
-    ]
-    return http.application(exposition, unready, routes, settings.origins, guard)
+    return http.application(exposition, unready, all_routes(exchanges), settings.origins, guard)

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
+from importlib import resources
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -21,6 +22,7 @@ from adcaptum.service.rpc.calls import ID_KEY
 from adcaptum.service.rpc.local.calls import CallFailed
 from adcaptum.service.rpc.web import envelopes
 from adcaptum.service.rpc.web.problems import CLIENT_CLOSED, Problem
+from adcaptum.service.rpc.web.segments import path_of_names
 
 EVENTS: Final = "text/event-stream"
 LINES: Final = "application/x-ndjson"
@@ -35,16 +37,21 @@ TENSORS: Final = "tensors"
 
 
 def routes(exchanges: Exchanges) -> list[Route]:
-    """Returns the routes under `/api/v1`."""
+    """Returns the routes under `/api/v1`, and the document that describes them."""
+    document = (resources.files(__package__) / "openapi.json").read_bytes()
+
+    async def openapi(_: Request) -> Response:
+        return Response(document, media_type="application/json")
+
     return [
-        Route(_converted(PREFIX + each.path), _endpoint(each, exchanges), methods=[each.verb])
-        for each in ROUTES
+        Route("/openapi.json", openapi, methods=["GET"]),
+        *(
+            Route(
+                path_of_names(PREFIX + each.path), _endpoint(each, exchanges), methods=[each.verb]
+            )
+            for each in ROUTES
+        ),
     ]
-
-
-def _converted(path: str) -> str:
-    """Returns a path with names that take no colon, before which a name ends."""
-    return path.replace("}", ":segment}")
 
 
 def _endpoint(route: RpcRoute, exchanges: Exchanges) -> Callable[[Request], Any]:

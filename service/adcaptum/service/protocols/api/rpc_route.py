@@ -67,18 +67,23 @@ class RpcRoute:
 
 MODEL: Final = {"model": "model.name"}
 PAGE: Final = {"page_size": "page_size", "page_token": "page_token"}
+ALIASES: Final = "/models/{model}/aliases/{alias}"
 SELECTED: Final = {
     "/models/{model}": MODEL,
     "/models/{model}/versions/{version}": MODEL | {"version": "model.version"},
-    "/models/{model}/aliases/{alias}": MODEL | {"alias": "model.alias"},
+    ALIASES: MODEL | {"alias": "model.alias"},
 }
 """The paths of a model, of a version and of an alias, and the fields of `ModelRef` in them."""
+
+
+ALIAS: Final = MODEL | {"alias": "alias"}
+MOVED: Final = {"expected_version": "expected_version"}
 
 
 def _asks(verb: str, rpc: str, wrapped: str = "") -> list[RpcRoute]:
     """Returns the routes of a method that asks a model."""
     return [
-        RpcRoute("POST", f"{path}:{verb}", f"ExplanationService.{rpc}", bound, {}, wrapped)
+        RpcRoute("POST", f"{path}:{verb}", rpc, bound, {}, wrapped)
         for path, bound in SELECTED.items()
     ]
 
@@ -88,15 +93,21 @@ def _shows(path: str, rpc: str, bound: Mapping[str, str], asked: Mapping[str, st
 
 
 ROUTES: Final = (
-    *_asks("predict", "Predict"),
-    *_asks("explain", "Explain"),
-    *_asks("explainStream", "ExplainStream", "explain"),
+    *_asks("predict", "ExplanationService.Predict"),
+    *_asks("explain", "ExplanationService.Explain"),
+    *_asks("explainStream", "ExplanationService.ExplainStream", "explain"),
+    *_asks("load", "RepositoryService.LoadModel"),
+    *_asks("unload", "RepositoryService.UnloadModel"),
     _shows("/server", "ExplanationService.GetServer", {}, {}),
     _shows("/models", "ExplanationService.ListModels", {}, PAGE | {"view": "view"}),
     *(
         _shows(path, "ExplanationService.GetModel", bound, {"view": "view"})
         for path, bound in SELECTED.items()
     ),
+    RpcRoute(
+        "PUT", ALIASES, "RepositoryService.SetAlias", ALIAS, MOVED | {"version": "model.version"}
+    ),
+    RpcRoute("DELETE", ALIASES, "RepositoryService.DeleteAlias", ALIAS, MOVED),
     _shows("/methods", "ExplanationService.ListMethods", {}, PAGE | MODEL),
     _shows("/workers", "RepositoryService.ListWorkers", {}, PAGE),
     RpcRoute("POST", "/workers:restart", "RepositoryService.RestartWorkers", {}, {}),

@@ -16,6 +16,7 @@ from adcaptum.service.protocols.protojson import reader, writer
 from adcaptum.service.protocols.protojson.elements import shown
 from adcaptum.service.protocols.requests import parsed, refused_type
 from adcaptum.service.rpc.calls import ID_KEY
+from adcaptum.service.rpc.web.segments import path_of_names
 from adcaptum.v1 import explanation_service_pb2 as pb, model_pb2
 
 SERVICE: Final = "/adcaptum.v1.ExplanationService/"
@@ -42,16 +43,15 @@ class KServeEndpoints:
 
     def routes(self) -> list[Route]:
         """Returns the routes."""
-        surrounded = errors_as_text.surrounded
+        found = [
+            ("/v1/models", self._models, "GET"),
+            ("/v1/models/{model}:predict", self._predict, "POST"),
+            ("/v1/models/{model}:explain", self._explain, "POST"),
+            ("/v1/models/{model}", self._model, "GET"),
+        ]
         return [
-            Route("/v1/models", surrounded(self._models), methods=["GET"]),
-            Route(
-                "/v1/models/{model:segment}:predict", surrounded(self._predict), methods=["POST"]
-            ),
-            Route(
-                "/v1/models/{model:segment}:explain", surrounded(self._explain), methods=["POST"]
-            ),
-            Route("/v1/models/{model:segment}", surrounded(self._model), methods=["GET"]),
+            Route(path_of_names(path), errors_as_text.surrounded(serve), methods=[verb])
+            for path, serve, verb in found
         ]
 
     async def _models(self, request: Request) -> Response:

@@ -9,7 +9,6 @@ from typing import Protocol
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -34,21 +33,6 @@ class Exposing(Protocol):
         Args:
             accept: The types that the client takes, as the header `Accept` has them.
         """
-
-
-class SegmentConvertor(Convertor[str]):
-    """A name in a path, which ends before a slash or a colon."""
-
-    regex = "[^/:]+"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-register_url_convertor("segment", SegmentConvertor())
 
 
 def application(
