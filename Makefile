@@ -7,6 +7,7 @@ PROTO_VENV := .venv-proto
 QUANTUS_VENV := .venv-quantus
 MODELS := build/models
 TRITON := build/venv-triton
+SCHEMATHESIS := build/venv-schemathesis
 OIP := service/adcaptum/service/protocols/oip/wire
 COVERAGE_FLOOR := 89
 
@@ -14,7 +15,7 @@ COVERAGE_FLOOR := 89
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup apt-tools triton-client models demo serve test test-workers faults check format proto proto-check proto-release bench clean gpu-check gpu-bundle \
+.PHONY: help setup http-check apt-tools triton-client models demo serve test test-workers faults check format proto proto-check proto-release bench clean gpu-check gpu-bundle \
 	coverage docs docs-reference matrix package bench-measures
 
 help:  ## what there is
@@ -60,6 +61,14 @@ $(TRITON)/.installed:
 		&& touch $@ || echo "no tritonclient: the tests that need it are skipped"
 
 triton-client: $(TRITON)/.installed  ## install Triton's client for the tests of the Open Inference Protocol
+
+# Reads the OpenAPI document and tries every route; a part of `http-check` only: it takes a minute.
+$(SCHEMATHESIS)/.installed:
+	@$(PYTHON) -m venv $(SCHEMATHESIS) && $(SCHEMATHESIS)/bin/python -m pip install --quiet 'schemathesis==4.32.5' \
+		&& touch $@ || echo "no schemathesis: the test that needs it is skipped"
+
+http-check: models $(SCHEMATHESIS)/.installed  ## try every route of the HTTP port as its OpenAPI document has it, and fuzz all calls
+	ADCAPTUM_FUZZ_MESSAGES=10000 $(BIN)/python -m pytest tests/integration/test_schemathesis.py tests/integration/test_fuzz.py
 
 # In two processes, but for the tests of servers that need the machine to themselves (mark alone).
 test: apt-tools models $(TRITON)/.installed coverage  ## set up everything and run the tests
