@@ -21,7 +21,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for model in exchange.MODELS:
             (Path(folder) / model).symlink_to((BUILT / model).resolve())
-        with server(Path(folder)) as address, grpc.insecure_channel(address) as channel:
+        with server(Path(folder)) as addresses, grpc.insecure_channel(addresses.grpc) as channel:
             stub = ExplanationServiceStub(channel)
             for name in sys.argv[1:] or exchange.names():
                 exchange.save(name, exchange.ask(exchange.load(name), stub))

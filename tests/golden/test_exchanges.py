@@ -26,7 +26,7 @@ def stub(
     folder = tmp_path_factory.mktemp("golden")
     for name in exchange.MODELS:
         (folder / name).symlink_to(model_folder(name).resolve())
-    with server(folder) as address, grpc.insecure_channel(address) as channel:
+    with server(folder) as addresses, grpc.insecure_channel(addresses.grpc) as channel:
         yield ExplanationServiceStub(channel)
 
 

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
@@ -85,12 +85,24 @@ def scenes() -> tuple[Scene, ...]:
     )
 
 
+class Addresses(NamedTuple):
+    """The addresses of a server, as host:port.
+
+    Attributes:
+        grpc: Where it speaks gRPC.
+        http: Where it speaks HTTP.
+    """
+
+    grpc: str
+    http: str
+
+
 @contextmanager
-def server(models: Path) -> Iterator[str]:
+def server(models: Path) -> Iterator[Addresses]:
     """Starts a server on a free port of the loopback for the duration of a `with` block.
 
     Yields:
-        The gRPC address.
+        Its addresses.
 
     Raises:
         RuntimeError: The server does not become ready or does not stop cleanly; the message has
@@ -107,10 +119,10 @@ def server(models: Path) -> Iterator[str]:
         assert process.stderr is not None, "stderr is a pipe"
         reader = Thread(target=log.extend, args=(process.stderr,), daemon=True)
         try:
-            address = _wait_until_ready(process, log)
+            addresses = _wait_until_ready(process, log)
             # Without a reader the server would block once the pipe is full.
             reader.start()
-            yield address
+            yield addresses
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -124,8 +136,8 @@ def server(models: Path) -> Iterator[str]:
         raise RuntimeError(f"the server ended with {code}:\n{''.join(log)}")
 
 
-def _wait_until_ready(process: subprocess.Popen[str], log: deque[str]) -> str:
-    """Reads the log until the server is ready; returns its address."""
+def _wait_until_ready(process: subprocess.Popen[str], log: deque[str]) -> Addresses:
+    """Reads the log until the server is ready; returns its addresses."""
     for line in process.stderr or ():
         log.append(line)
         try:
@@ -133,7 +145,7 @@ def _wait_until_ready(process: subprocess.Popen[str], log: deque[str]) -> str:
         except ValueError:
             continue
         if said.get("event") == "ready":
-            return str(said["grpc"])
+            return Addresses(said["grpc"], said["http"])
     raise RuntimeError(f"the server ended with {process.wait()}:\n{''.join(log)}")
 
 
@@ -162,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console()
     with ExitStack() as stack:
         with console.status("starting the server and warming up its models"):
-            address = stack.enter_context(server(options.models))
+            address = stack.enter_context(server(options.models)).grpc
         console.print(f"the server is ready at {address}")
         client = stack.enter_context(Client(address))
         for scene in scenes():

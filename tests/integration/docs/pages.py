@@ -5,7 +5,8 @@ a shell (the lines after `$`), blocks with a title are written to that file. Com
 
 - `<!-- not run: REASON -->`: the next block is not run.
 - `<!-- server: demo -->` or `<!-- server: FOLDER -->`: from here on there is a server, of the
-  bundled models or of a folder that the page wrote; 127.0.0.1:8500 stands for its address.
+  bundled models or of a folder that the page wrote; 127.0.0.1:8500 and 127.0.0.1:8501 stand for
+  its addresses.
 - `<!-- request: METHOD -->`: the next block of `json` is a request of that method.
 """
 

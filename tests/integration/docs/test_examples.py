@@ -78,9 +78,9 @@ def test_the_typescript_client_explains_a_text(
     models = tmp_path / "models"
     models.mkdir()
     (models / "reviews").symlink_to(model_folder("reviews").resolve())
-    with server(models) as address:
+    with server(models) as addresses:
         done = subprocess.run(
-            [node, "build/explain.js", address, str(ROOT / "proto")],
+            [node, "build/explain.js", addresses.grpc, str(ROOT / "proto")],
             cwd=project,
             capture_output=True,
             text=True,

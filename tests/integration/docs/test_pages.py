@@ -20,13 +20,13 @@ from PIL import Image
 
 from adcaptum.v1 import explanation_service_pb2, explanation_service_pb2_grpc
 from adcaptum.zoo import samples
-from adcaptum.zoo.demo import server
+from adcaptum.zoo.demo import Addresses, server
 from tests.integration.docs.pages import ROOT, RUN, SHOWN, Block, blocks, pages
 from tests.unit.zoo.conftest import model_folder
 
 __all__ = ["model_folder"]
 
-ADDRESS = "127.0.0.1:8500"
+USUAL = Addresses("127.0.0.1:8500", "127.0.0.1:8501")
 GRPCURL = Path(__file__).parent / "grpcurl.py"
 PROGRAMS = [path for path in pages() if any(block.language in RUN for block in blocks(path))]
 
@@ -34,20 +34,20 @@ PROGRAMS = [path for path in pages() if any(block.language in RUN for block in b
 @pytest.fixture(scope="module")
 def demo(
     model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[], str]]:
-    """The address of a server of the bundled models, started when a page needs it."""
+) -> Iterator[Callable[[], Addresses]]:
+    """The addresses of a server of the bundled models, started when a page needs it."""
     folder = tmp_path_factory.mktemp("docs-models")
-    started: list[str] = []
+    started: list[Addresses] = []
     with ExitStack() as stack:
 
-        def address() -> str:
+        def addresses() -> Addresses:
             if not started:
                 for name in ("photos", "reviews", "cells"):
                     (folder / name).symlink_to(model_folder(name).resolve())
                 started.append(stack.enter_context(server(folder)))
             return started[0]
 
-        yield address
+        yield addresses
 
 
 @pytest.mark.parametrize("path", pages(), ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -73,7 +73,7 @@ def test_few_blocks_are_not_run() -> None:
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_code_of_a_page_runs(
-    path: Path, demo: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, demo: Callable[[], Addresses], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -86,14 +86,14 @@ def test_the_code_of_a_page_runs(
     }
     try:
         with ExitStack() as stack:
-            served: dict[str, str] = {}
+            served: dict[str, Addresses] = {}
             for block in blocks(path):
                 if block.language in SHOWN or block.not_run or block.title == "server":
                     continue
                 if block.server and block.server not in served:
                     own = partial(stack.enter_context, server(tmp_path / block.server))
                     served[block.server] = demo() if block.server == "demo" else own()
-                run(block, served.get(block.server, ADDRESS), scope, tmp_path)
+                run(block, served.get(block.server, USUAL), scope, tmp_path)
     finally:
         for name in set(sys.modules) - before:
             if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
@@ -112,20 +112,20 @@ def prepare(folder: Path) -> None:
     stand_in.chmod(0o755)
 
 
-def run(block: Block, address: str, scope: dict[str, Any], folder: Path) -> None:
+def run(block: Block, addresses: Addresses, scope: dict[str, Any], folder: Path) -> None:
     """Do with a block what a reader would do."""
     if block.title:
         (folder / block.title).parent.mkdir(parents=True, exist_ok=True)
         (folder / block.title).write_text(block.code, encoding="utf-8")
     elif block.request:
-        send(block, address)
+        send(block, addresses.grpc)
     elif block.language == "python":
-        code = "\n" * (block.line - 1) + block.code.replace(ADDRESS, address)
+        code = "\n" * (block.line - 1) + with_addresses(block.code, addresses)
         exec(compile(code, block.page, "exec", dont_inherit=True), scope)
     else:
         for line in block.code.splitlines():
             if line.startswith("$ "):
-                shell(line[2:], address, folder)
+                shell(line[2:], addresses, folder)
 
 
 def send(block: Block, address: str) -> None:
@@ -137,14 +137,19 @@ def send(block: Block, address: str) -> None:
         assert getattr(stub, block.request)(message, timeout=60).ByteSize() > 0
 
 
-def shell(line: str, address: str, folder: Path) -> str:
+def with_addresses(text: str, addresses: Addresses) -> str:
+    """Return a text with the addresses of a server in place of the usual ones."""
+    return text.replace(USUAL.grpc, addresses.grpc).replace(USUAL.http, addresses.http)
+
+
+def shell(line: str, addresses: Addresses, folder: Path) -> str:
     """Run a line of a shell, with this interpreter's programs first; return what it prints."""
     # Not resolved: the interpreter of a virtual environment is a link.
     programs = [str(Path(sys.executable).parent), os.environ["PATH"], str(folder / "bin")]
     done = subprocess.run(
-        ["bash", "-c", line.replace(ADDRESS, address)],
+        ["bash", "-c", with_addresses(line, addresses)],
         cwd=folder,
-        env={**os.environ, "PATH": os.pathsep.join(programs), "ADCAPTUM_ADDRESS": address},
+        env={**os.environ, "PATH": os.pathsep.join(programs), "ADCAPTUM_ADDRESS": addresses.grpc},
         capture_output=True,
         text=True,
         timeout=120,
@@ -156,9 +161,31 @@ def shell(line: str, address: str, folder: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/http.md"])
+def test_lines_with_curl_print_answers(
+    page: str, demo: Callable[[], Addresses], tmp_path: Path
+) -> None:
+    prepare(tmp_path)
+    lines = [
+        line.removeprefix("$ ")
+        for block in blocks(ROOT / page)
+        if block.language == "console" and block.server == "demo"
+        for line in block.code.splitlines()
+        if line.startswith("$ curl ")
+    ]
+    assert lines
+    for line in lines:
+        printed = shell(line, demo(), tmp_path)
+        assert printed
+        for text in ("event: error", '"status": 4', '"status": 5', '{"error":'):
+            assert text not in printed, f"{line}\n{printed[:500]}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", ["docs/examples/grpcurl.md", "proto/README.md"])
 def test_lines_for_a_shell_print_explanations(
-    page: str, demo: Callable[[], str], tmp_path: Path
+    page: str, demo: Callable[[], Addresses], tmp_path: Path
 ) -> None:
     prepare(tmp_path)
     lines = [
