@@ -104,9 +104,11 @@ class _Coming:
     async def receive(self) -> bytes:
         """Returns the message of the request, whose reading is a part of its call."""
         envelopes.check_timeout(self._request)
-        async with self._bodies.received(self._request) as body:
+        async with self._bodies.received(self._request) as parts:
             self._complete.set()
-            return await self._bodies.translate(lambda: self._translate(body), len(body))
+            # Also to put it together is a copy, which large ones do not make in the event loop.
+            nbytes = sum(map(len, parts))
+            return await self._bodies.translate(lambda: self._translate(b"".join(parts)), nbytes)
 
     @asynccontextmanager
     async def watched(self, task: asyncio.Task[object]) -> AsyncIterator[None]:

@@ -36,8 +36,8 @@ class Bodies:
         self._translators = asyncio.Semaphore(TRANSLATORS)
 
     @asynccontextmanager
-    async def received(self, request: Request) -> AsyncIterator[bytes]:
-        """Gives the body of a request, and counts its bytes as long as it is needed.
+    async def received(self, request: Request) -> AsyncIterator[list[bytes]]:
+        """Gives the parts of a request's body, and counts their bytes as long as they are needed.
 
         Raises:
             InvalidRequest: It is too large.
@@ -61,7 +61,7 @@ class Bodies:
                 self._held += len(part)
                 self._check(held)
                 parts.append(part)
-            yield b"".join(parts)
+            yield parts
         finally:
             self._held -= held
 

@@ -35,8 +35,8 @@ def request(
 
 
 async def body(bodies: Bodies, asked: Request) -> bytes:
-    async with bodies.received(asked) as found:
-        return found
+    async with bodies.received(asked) as parts:
+        return b"".join(parts)
 
 
 async def test_a_body_is_put_together_and_bounded() -> None:
