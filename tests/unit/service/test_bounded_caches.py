@@ -24,6 +24,7 @@ CACHES = {
     "service.answers.explanations._head": "an index and a label",
     "service.answers.explanations.attribution_begin": "a name and a shape",
     "service.answers.results.end": "numbers",
+    "service.protocols.protojson.reader._fields": "names of fields of messages that exist",
     "service.wire.field_writer.begin": "a few bytes",
     "service.wire.field_writer.varint": "a few bytes",
     "service.wire.method_specs._cached": "MOST_CACHED_BYTES of a message, and what it resolves to",
