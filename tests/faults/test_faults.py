@@ -9,8 +9,9 @@ from adcaptum.v1 import explanation_service_pb2 as pb, model_pb2, tensor_pb2
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.faults.load import row
 from tests.faults.repository import DEEDS
-from tests.faults.running import running
+from tests.faults.running import running, workers_of
 from tests.faults.scenarios import FAULTS, HELD, run
+from tests.integration.service.asking import reason
 
 QUARANTINED = {"REQUEST_QUARANTINED", "MODEL_QUARANTINED"}
 ANSWERS = {
@@ -67,3 +68,17 @@ def test_requests_go_past_a_worker_in_which_a_batch_hangs() -> None:
             assert stub.Predict(predict("late", row(seed)), timeout=10).outputs
         assert not hung.done()
         hung.cancel()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_worker_that_takes_all_memory_is_ended_for_that_before_it_counts_as_silent() -> None:
+    # The model holds the event loop meanwhile, so that its worker answers no question.
+    options = ("--worker_memory_bytes", str(900 << 20), "--unresponsive_seconds", "60")
+    with running(*options) as server, grpc.insecure_channel(server.address) as channel:
+        inputs = row(0, DEEDS["allocate"])
+        request = pb.PredictRequest(model=model_pb2.ModelRef(name="bad"), inputs=[inputs])
+        with pytest.raises(grpc.RpcError) as caught:
+            ExplanationServiceStub(channel).Predict(request, timeout=120)
+        assert reason(caught.value) in QUARANTINED
+        assert {each.reason for each in workers_of(server)} == {"it took too much memory"}

@@ -59,7 +59,11 @@ class WorkerProcess(WorkerView):
         self._hung: list[Entry] = []
         self._kills = kills_for_memory()
         self._health = health_pb2_grpc.HealthStub(self.link.channel)
-        self._tasks = [asyncio.create_task(self._reap()), asyncio.create_task(self._watch())]
+        self._reaping = asyncio.create_task(self._reap())
+        # Apart: a process that does not answer is asked for long, and its memory grows meanwhile.
+        self._watching = [
+            asyncio.create_task(self._watch(look)) for look in (self._listen, self._check)
+        ]
 
     @classmethod
     async def start(cls, seat: Seat, settings: Settings) -> "WorkerProcess":
@@ -110,25 +114,31 @@ class WorkerProcess(WorkerView):
         running = self._hung or journal.read(self.seat.journal)
         for path in self.seat.files:
             path.unlink(missing_ok=True)
-        self._tasks[1].cancel()
+        for task in self._watching:
+            task.cancel()
         self.died.set_result(death(status, ended_for, memory, running))
         # Its calls end by themselves; closing would cancel them, without their status.
         while self.outstanding:  # noqa: ASYNC110  # in no hurry
             await asyncio.sleep(POLL_SECONDS)
         await self.link.close()
 
-    async def _watch(self) -> None:
-        """Asks the process again and again whether it serves, and ends it if it hangs."""
+    async def _watch(self, look: Callable[[], Awaitable[None]]) -> None:
+        """Looks at the process again and again."""
         while True:
-            await self._guarded(self._ask)
-            await self._guarded(self._check)
+            try:
+                await look()
+            except Exception:  # noqa: BLE001  # the worker must not stay unwatched
+                logs.logger().exception("a look at a worker failed", worker=self.seat.worker)
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _guarded(self, look: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await look()
-        except Exception:  # noqa: BLE001  # the worker must not stay unwatched
-            logs.logger().exception("a look at a worker failed", worker=self.seat.worker)
+    async def _listen(self) -> None:
+        """Asks the process whether it serves, and ends it if it has not answered for long."""
+        await self._ask()
+        patience = self._settings.unresponsive_seconds
+        if not self.ready and not self.stopping:
+            patience = max(patience, self._settings.load_timeout_seconds)
+        if monotonic() - self.answered > patience:
+            self.kill("unresponsive")
 
     async def _ask(self) -> None:
         if not self.seat.socket.exists():
@@ -152,12 +162,8 @@ class WorkerProcess(WorkerView):
             self.served_from = self.answered
 
     async def _check(self) -> None:
+        """Ends the process if it has far too much memory, or a batch of it does not end."""
         settings, now = self._settings, monotonic()
-        patience = settings.unresponsive_seconds
-        if not self.ready and not self.stopping:
-            patience = max(patience, settings.load_timeout_seconds)
-        if now - self.answered > patience:
-            self.kill("unresponsive")
         most = settings.worker_memory_bytes
         held = 0 if most is None else resident_bytes(self.pid)
         if most is not None and held > most:
