@@ -8,6 +8,7 @@ from pathlib import Path
 from adcaptum.service.protocols import api
 from docs.generators.errors import errors_page
 from docs.generators.http import http_page
+from docs.generators.limits import limits_page
 from docs.generators.methods import methods_page
 from docs.generators.model_toml import model_toml_page
 from docs.generators.openapi import document
@@ -33,6 +34,7 @@ def pages() -> dict[str, str]:
         "protocol.md": protocol_page,
         "errors.md": errors_page,
         "http.md": http_page,
+        "limits.md": limits_page,
     }
     found = {name: f"{NOTE}\n\n" + "\n".join(make()) + "\n" for name, make in makers.items()}
     return found | {OPENAPI: document()}

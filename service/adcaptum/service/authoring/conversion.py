@@ -66,7 +66,9 @@ def load(source: Path, name: str, loader: str, arguments: Mapping[str, object]) 
     """Loads a file as a loader does."""
     declaration = Declaration(name, "", "", (), (), loader=loader, arguments=arguments)
     try:
-        module = LOADERS[loader].load(Source(declaration, source.parent, source))
+        module = LOADERS[loader].load(
+            Source(declaration, source.parent, source, content=source.read_bytes())
+        )
     except DeclarationError as error:
         # The file is not in a model's folder yet.
         problem = str(error).replace(f"{name}/{source.name}:", f"{source}:", 1)

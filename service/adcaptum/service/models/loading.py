@@ -69,7 +69,7 @@ def load(
     loader = LOADERS[declaration.loader]
     source = Source(declaration, stored.folder, version.weights, tuple(allowed))
     if loader.runs_code:
-        trust.check(source)
+        source = trust.checked(source)
     module = loader.load(source)
     weights.check_finite(module, source)
     module = module.to(device).eval().requires_grad_(requires_grad=False)

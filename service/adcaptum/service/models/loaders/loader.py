@@ -1,7 +1,8 @@
 """Loaders: from a version's file to a module."""
 
+import io
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -20,12 +21,20 @@ class Source:
         folder: The model's folder.
         file: The file in the version's folder that makes it a version.
         allowed: Packages from which code may come, beside the model's own.
+        content: The content of a file whose loading may run code, as it was hashed; else None.
     """
 
     declaration: Declaration
     folder: Path
     file: Path
     allowed: tuple[str, ...] = ()
+    content: bytes | None = field(default=None, repr=False)
+
+    @property
+    def trusted(self) -> io.BytesIO:
+        """The content of a file whose loading may run code, of one that is trusted."""
+        assert self.content is not None, "such a file is read where its trust is checked"
+        return io.BytesIO(self.content)
 
     @property
     def path(self) -> str:

@@ -25,7 +25,7 @@ class TorchExport:
         """Returns the program's module."""
         source.arguments()
         try:
-            program = torch.export.load(source.file)
+            program = torch.export.load(source.trusted)
         except Exception as error:  # torch raises nothing more precise
             raise source.error(f"torch.export cannot load it: {error}") from error
         for name, shape in input_shapes(program).items():

@@ -46,7 +46,7 @@ class TorchScript:
         """Returns a module around the archive."""
         source.arguments()
         try:
-            script = torch.jit.load(source.file, map_location="cpu")
+            script = torch.jit.load(source.trusted, map_location="cpu")
         except Exception as error:  # torch raises nothing more precise
             raise source.error(f"torch.jit cannot load it: {error}") from error
         for parameter in script.parameters():

@@ -1,17 +1,25 @@
 """Trust in files whose loading may run code: the SHA-256 that `model.toml` states."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 from adcaptum.service.models.declaration import DeclarationError
 from adcaptum.service.models.loaders.loader import Source
 
 
-def check(source: Source) -> None:
-    """Raises `DeclarationError` unless `[trusted]` has the SHA-256 of the version's file."""
+def checked(source: Source) -> Source:
+    """Returns a source with the content of its file, which `[trusted]` in `model.toml` names.
+
+    It is read once: what is loaded is what was hashed, whatever becomes of the file meanwhile.
+
+    Raises:
+        DeclarationError: `[trusted]` has another SHA-256, or none.
+    """
     declared, path = source.declaration.trusted.get(source.path), source.path
     where = f"{source.declaration.name}/model.toml: trusted"
-    found = sha256(source.file)
+    content = source.file.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
     if declared is None:
         raise DeclarationError(
             f"{where}: {path!r} is missing. Loading such a file can run code that it contains. If "
@@ -22,6 +30,7 @@ def check(source: Source) -> None:
             f'{where}."{path}": {declared} is not the SHA-256 of the file, which is {found}: it is '
             "another file than the one that was trusted"
         )
+    return replace(source, content=content)
 
 
 def sha256(file: Path) -> str:

@@ -11,6 +11,7 @@ from adcaptum.engine import METHODS, Explicand, Site, explain
 from adcaptum.service.models import checks, loading
 from adcaptum.service.models.declaration import DeclarationError
 from adcaptum.service.models.loaders import LOADERS, trust
+from adcaptum.service.models.loaders.loader import Source
 from adcaptum.service.models.loading import LoadedModel
 from adcaptum.service.models.repository import stored_models
 from adcaptum.service.models.served_model import ServedModel
@@ -136,6 +137,22 @@ def test_another_file_than_the_trusted_one_is_not_loaded(net: nn.Module, folder:
         file.write(b"more")
     with pytest.raises(DeclarationError, match="another file than the one that was trusted"):
         load(folder)
+
+
+@pytest.mark.parametrize("loader", ["torch_export", "torchscript"])
+def test_what_is_loaded_is_what_was_hashed(loader: str, net: nn.Module, folder: Path) -> None:
+    path = folder / "1" / LOADERS[loader].file
+    (export if loader == "torch_export" else script)(net, path)
+    written(folder, loader)
+    stored = stored_models.open_model(folder)
+    source = Source(stored.declaration, folder, path)
+    checked = trust.checked(source)
+    # Whoever may write there exchanges the file when its trust has been checked.
+    path.write_bytes(b"harm")
+    module = LOADERS[loader].load(checked)
+    torch.testing.assert_close(module(ROWS), net(ROWS))
+    with pytest.raises(DeclarationError, match="another file than the one that was trusted"):
+        trust.checked(source)
 
 
 def test_a_program_of_a_fixed_batch_says_how_to_export_it(net: nn.Module, folder: Path) -> None:

@@ -92,6 +92,35 @@ def test_a_number_is_a_default_baseline(
     assert read.baselines[name] == NumberBaseline(number)
 
 
+PLACES = {
+    "ones": ("ones = 1", "ones = { file = PATH }"),
+    "background": ('kind = "tabular"', 'kind = "tabular"\nbackground = PATH'),
+    "labels_file": ("labels = ", "labels_file = PATH\n# "),
+    "file": ("[limits]", "[examples]\nfile = PATH\n[limits]"),
+}
+
+
+@pytest.mark.parametrize("key", PLACES)
+@pytest.mark.parametrize("way", ["absolute", "upwards", "link", "linked folder"])
+def test_no_path_leaves_the_models_folder(key: str, way: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    old, new = PLACES[key]
+    assert old in GOOD
+    folder = write(tmp_path, GOOD)
+    (folder / "link").symlink_to(secret)
+    (folder / "linked").symlink_to(tmp_path)
+    path = {
+        "absolute": str(secret),
+        "upwards": "1/../../secret",
+        "link": "link",
+        "linked folder": "linked/secret",
+    }[way]
+    (folder / "model.toml").write_text(GOOD.replace(old, new.replace("PATH", f'"{path}"'), 1))
+    with pytest.raises(DeclarationError, match="outside of the model's folder"):
+        declaration_file.read(folder)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
