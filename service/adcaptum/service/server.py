@@ -30,6 +30,7 @@ from adcaptum.service.handlers.shared_computations import SharedComputations
 from adcaptum.service.hosting import garbage
 from adcaptum.service.hosting.host import Host
 from adcaptum.service.hosting.model_loader import ModelLoader
+from adcaptum.service.lifecycle.watcher import watched
 from adcaptum.service.loop_watch import LoopWatch
 from adcaptum.service.metrics import Metrics
 from adcaptum.service.models.catalogue.catalogue import Catalogue
@@ -224,7 +225,7 @@ class Server:
         self._access.start()
         frames = await self._take_frames(servicer)
         self._log("listening", **addresses)
-        loading = loop.create_task(self._load(host.loader, addresses))
+        loading = loop.create_task(self._have_models(host, addresses))
         await self._ended.wait()
         await self._drain()
         host.lifecycle.stop()
@@ -339,6 +340,12 @@ class Server:
             return ""
         loading = [entry.name for entry in self._catalogue if entry.best_state is State.LOADING]
         return f"loading {', '.join(loading)}" if loading else "starting"
+
+    async def _have_models(self, host: Host, addresses: dict[str, str]) -> None:
+        """Loads the models, and follows the repository where it is to be watched."""
+        await asyncio.gather(
+            self._load(host.loader, addresses), watched(self._settings, host.lifecycle)
+        )
 
     async def _load(self, loader: ModelLoader, addresses: dict[str, str]) -> None:
         begin = monotonic()

@@ -144,6 +144,13 @@ class Settings(BaseSettings):
     """True: whoever reaches the port may replace the workers (RestartWorkers). SIGHUP does it
     anyway."""
 
+    watch: bool = False
+    """True: load models whose folders change, and unload those whose folders go. For a repository
+    on this machine: network file systems tell of no changes."""
+
+    settle_seconds: float = Field(default=2.0, gt=0)
+    """The time without a change in a model's folder after which `watch` takes it for whole."""
+
     load_timeout_seconds: float = Field(default=300.0, gt=0)
     """The longest stage of a model's loading; a slower model is FAILED,
     though its thread goes on."""

@@ -12,15 +12,18 @@ import grpc_testing
 import numpy as np
 import pytest
 from google.protobuf.message import Message
+from google.rpc import code_pb2, status_pb2  # type: ignore[import-untyped] # without a marker
 
 from adcaptum.client import (
     Accepted,
     CacheStatus,
     Client,
+    Conflict,
     ErrorEstimate,
     Failure,
     InputKind,
     Internal,
+    InvalidRequest,
     Method,
     ModelState,
     OutputKind,
@@ -572,3 +575,23 @@ def test_an_answer_is_decoded_part_by_part_and_stays_a_value() -> None:
     assert set(dataclasses.asdict(other)) == {each.name for each in dataclasses.fields(answer)}
     with pytest.raises(AttributeError, match="no 'sed'"):
         answer.sed  # type: ignore[attr-defined] # noqa: B018 - there is none
+
+
+def test_models_are_loaded_unloaded_and_aliased(client: Client, servicer: CannedServicer) -> None:
+    loaded = client.load_model("cells", version="1", idempotency_key="k")
+    assert (loaded.identity.version, loaded.load_failure) == ("1", "")
+    assert client.unload_model("cells", alias="stable").state == "ready"
+    assert client.set_alias("cells", "canary", of="stable", expected_version="").name == "cells"
+    assert dict(client.delete_alias("cells", "canary").aliases) == {"stable": "1"}
+    assert servicer.rpcs == ["LoadModel", "UnloadModel", "SetAlias", "DeleteAlias"]
+    with pytest.raises(InvalidRequest, match="not both"):
+        client.load_model("cells", version="1", alias="stable")
+
+
+def test_what_contradicts_another_call_is_a_conflict(
+    client: Client, servicer: CannedServicer
+) -> None:
+    for code in (code_pb2.ABORTED, code_pb2.ALREADY_EXISTS):
+        servicer.failures.append(status_pb2.Status(code=code, message="no"))
+        with pytest.raises(Conflict):
+            client.set_alias("cells", "canary", version="1")

@@ -99,6 +99,8 @@ REVIEWED = MappingProxyType(
         "hosting.showcase.Showcase._costs": MODELS,
         "lifecycle.idempotency.IdempotencyKeys._calls": "MOST_KEYS, and descriptions of models",
         "lifecycle.wanted.Wanted._left_out": MODELS,
+        "lifecycle.watcher.Watcher._changed": "names of folders in the repository",
+        "lifecycle.watcher.Watcher._loading": "names of folders in the repository",
         "lifecycle.wanted.Wanted.versions": MODELS,
         "models.catalogue.catalogue.Catalogue._entries": MODELS,
         "models.catalogue.catalogue.Catalogue._found": MODELS

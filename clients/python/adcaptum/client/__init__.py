@@ -7,6 +7,7 @@ from adcaptum.client.client import Client
 from adcaptum.client.errors import (
     AdcaptumError,
     Cancelled,
+    Conflict,
     DeadlineExceeded,
     FailedPrecondition,
     FieldViolation,
@@ -71,6 +72,7 @@ __all__ = [
     "CacheStatus",
     "Cancelled",
     "Client",
+    "Conflict",
     "DeadlineExceeded",
     "Distribution",
     "ErrorEstimate",

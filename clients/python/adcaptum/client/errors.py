@@ -4,6 +4,7 @@ AdcaptumError
   + InvalidRequest      a field of the request is wrong; a retry cannot help
   + NotFound            the model, version or alias does not exist
   + FailedPrecondition  the model failed, raised an error, or cannot run the method
+  + Conflict            an alias has moved meanwhile, or a key is reused
   + Unauthenticated     credentials are missing or wrong
   + PermissionDenied    the credentials do not allow it
   + ResourceExhausted   the server has too much work
@@ -139,6 +140,14 @@ class FailedPrecondition(AdcaptumError):
     ) -> None:
         super().__init__(message, reason=reason, metadata=metadata, request_id=request_id)
         self.subject = subject
+
+
+class Conflict(AdcaptumError):
+    """The call contradicts another one.
+
+    The reason tells which: ``ALIAS_MOVED`` (the alias is not where it was expected) or
+    ``KEY_REUSED`` (the idempotency key came with another call).
+    """
 
 
 class Unauthenticated(AdcaptumError):

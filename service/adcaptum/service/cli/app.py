@@ -18,9 +18,10 @@ from adcaptum.client.drawing.terminal import render_explanations, render_labels,
 from adcaptum.service.cli import keys, options
 from adcaptum.service.cli.inputs import InputOptions
 from adcaptum.service.cli.json_errors import JsonErrors
-from adcaptum.service.cli.listing import model_view, models_table, show, workers_table
+from adcaptum.service.cli.listing import workers_table
 from adcaptum.service.cli.making import commands as making
 from adcaptum.service.cli.methods import method_view, methods_view
+from adcaptum.service.cli.models import commands as models
 from adcaptum.service.cli.progress import follow
 from adcaptum.service.cli.question import QuestionOptions
 from adcaptum.service.cli.serve import serve
@@ -285,30 +286,6 @@ def explain(
 
 @app.command()
 @asks_server
-def models(
-    name: Annotated[str | None, typer.Argument(help="Only this one, with its layers.")] = None,
-    *,
-    as_json: options.AsJson = False,
-    server: ServerOptions,
-) -> None:
-    """List the models with their versions and presets, or describe one."""
-    with connected(server, as_json=as_json) as client:
-        if name is not None:
-            described = client.model(name)
-            if as_json:
-                _print_json({"model": to_json(described.message)})
-            else:
-                show(model_view(described))
-            return
-        listed = client.models()
-    if as_json:
-        _print_json({"models": [to_json(each.message) for each in listed]})
-    else:
-        show(models_table(listed))
-
-
-@app.command()
-@asks_server
 def methods(
     model: Annotated[
         str | None, typer.Argument(help="Also print which of them this model can run.")
@@ -353,6 +330,8 @@ def workers(
     else:
         Console().print(workers_table(listed))
 
+
+app.add_typer(models.app, name="models")
 
 for command in (making.init, making.check, making.package, making.unpack, making.convert):
     app.command()(command)

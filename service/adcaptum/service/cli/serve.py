@@ -1,6 +1,7 @@
 """The command serve, with the errors that can be found before torch is imported."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,10 @@ def serve(
     fronts: Annotated[
         int | None, typer.Option(help="Front processes on the one port, before the workers.")
     ] = None,
+    watch: Annotated[
+        bool | None,
+        typer.Option("--watch", help="Load models when their folders change, unload when they go."),
+    ] = None,
     target_batch_seconds: Annotated[
         float | None, typer.Option(help="The longest that a batch keeps a prediction waiting.")
     ] = None,
@@ -75,6 +80,7 @@ def serve(
             "device": device,
             "workers": workers,
             "fronts": fronts,
+            "watch": watch,
             "target_batch_seconds": target_batch_seconds,
             "allowed_packages": allowed_packages,
             "log_level": log_level,
@@ -121,6 +127,8 @@ def _run(given: dict[str, Path | str | int | float]) -> None:
         raise typer.BadParameter("; ".join(map(_words, error.errors()))) from error
     if not settings.repository.is_dir():
         raise typer.BadParameter(f"repository: {settings.repository} is not a folder")
+    if settings.watch and find_spec("watchfiles") is None:
+        raise typer.BadParameter("watch: needs watchfiles: pip install 'adcaptum[watch]'")
     start(settings)
 
 

@@ -20,6 +20,7 @@ from adcaptum.service.front.gathered_metrics import GatheredMetrics
 from adcaptum.service.front.metrics import FrontMetrics
 from adcaptum.service.front.quarantine import Quarantine
 from adcaptum.service.front.suspects import Suspects
+from adcaptum.service.lifecycle.watcher import watched
 from adcaptum.service.processes.exits import CannotStart
 from adcaptum.service.processes.facts import resident_bytes
 from adcaptum.service.protocols import http_side
@@ -124,6 +125,7 @@ class Front:
         await followers.start(port)
         web.start()
         looking = loop.create_task(self._look())
+        watching = loop.create_task(watched(settings, fleet.lifecycle))
         reading = loop.create_task(metrics.keep_reading())
         hopeless = loop.create_task(supervisor.hopeless.wait())
         ended = loop.create_task(self._ended.wait())
@@ -133,7 +135,7 @@ class Front:
             logs.logger().error("cannot start", error="no worker can start; see its log lines")
         looking.cancel()
         await asyncio.gather(gate.drain(), followers.stop())
-        for task in (*rolls, reading, hopeless, ended):
+        for task in (*rolls, reading, hopeless, ended, watching):
             task.cancel()
         await gate.stop(0.5)
         await supervisor.stop()

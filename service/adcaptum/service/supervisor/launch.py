@@ -31,6 +31,8 @@ def worker_settings(settings: Settings, device: str, workers: int) -> Settings:
         "device": device,
         "workers": None,
         "fronts": 1,
+        # The front watches.
+        "watch": False,
         "cache_bytes": settings.cache_bytes // workers,
         # The supervisor ends a worker that is stuck, and blames whoever ran.
         "stuck_seconds": STUCK_TIMES * settings.stuck_seconds,

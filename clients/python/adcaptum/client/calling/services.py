@@ -26,6 +26,10 @@ class Services:
         repository = RepositoryServiceStub(channel)
         self.ListWorkers: Any = repository.ListWorkers
         self.RestartWorkers: Any = repository.RestartWorkers
+        self.LoadModel: Any = repository.LoadModel
+        self.UnloadModel: Any = repository.UnloadModel
+        self.SetAlias: Any = repository.SetAlias
+        self.DeleteAlias: Any = repository.DeleteAlias
 
 
 def _unary(channel: Any, name: str, response: Any) -> Any:

@@ -70,7 +70,7 @@ def decode_model(model: model_pb2.Model) -> ModelInfo:
         description=model.description,
         default_version=model.default_version,
         aliases=dict(sorted(model.aliases.items())),
-        versions=tuple(_decode_version(each) for each in model.versions),
+        versions=tuple(decode_version_info(each) for each in model.versions),
         message=model,
     )
 
@@ -98,7 +98,8 @@ def decode_method_info(method: method_pb2.Method) -> MethodInfo:
     )
 
 
-def _decode_version(version: model_pb2.ModelVersion) -> VersionInfo:
+def decode_version_info(version: model_pb2.ModelVersion) -> VersionInfo:
+    """Decode the description of a version."""
     loaded = version.load_time
     return VersionInfo(
         identity=decode_identity(version.identity),
@@ -124,6 +125,7 @@ def _decode_version(version: model_pb2.ModelVersion) -> VersionInfo:
         placements=tuple(_decode_placement(each) for each in version.placements),
         presets=tuple(decode_preset(each) for each in version.presets),
         default_preset=version.default_preset,
+        load_failure=version.load_failure,
         accuracy=_given(version, "accuracy"),
     )
 

@@ -10,6 +10,7 @@ from grpc_status import rpc_status  # type: ignore[import-untyped] # it comes wi
 from adcaptum.client.errors import (
     AdcaptumError,
     Cancelled,
+    Conflict,
     DeadlineExceeded,
     FailedPrecondition,
     FieldViolation,
@@ -27,6 +28,8 @@ REQUEST_ID_KEY: Final = "x-request-id"
 DOMAIN: Final = "adcaptum"
 
 _ERRORS: dict[grpc.StatusCode, type[AdcaptumError]] = {
+    grpc.StatusCode.ABORTED: Conflict,
+    grpc.StatusCode.ALREADY_EXISTS: Conflict,
     grpc.StatusCode.CANCELLED: Cancelled,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,

@@ -221,6 +221,8 @@ class VersionInfo:
         placements: Workers that have it.
         presets: Named questions.
         default_preset: The preset of requests that name none.
+        load_failure: The reason why the last try to load it anew failed, while what was loaded
+            before serves; empty if it did not fail.
         accuracy: Accuracy on held-out data from 0 to 1; None if unknown.
     """
 
@@ -236,6 +238,7 @@ class VersionInfo:
     placements: tuple[Placement, ...]
     presets: tuple[Preset, ...]
     default_preset: str
+    load_failure: str
     accuracy: float | None
 
     def preset(self, name: str | None = None) -> Preset:
