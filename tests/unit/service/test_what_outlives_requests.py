@@ -162,7 +162,6 @@ REVIEWED = MappingProxyType(
         "rpc.local.calls.LocalCalls._services": "the services of this server",
         "rpc.local.context.Aborted.trailing": A_REQUEST,
         "rpc.messages.RequestWaits._begun": UNDER_WAY,
-        "rpc.web.impatient_protocol.ImpatientProtocol.app_state": "one entry",
         "runtime.caller_rows.CallerRows._rows": "MOST_CALLERS numbers by names of callers",
         "runtime.batches.batch_metrics.BatchMetrics._children": LABELS,
         "runtime.dispatcher.Dispatcher._light_models": MODELS,

@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 from starlette.requests import Request
@@ -133,3 +134,39 @@ async def test_metrics_are_written_apart_from_the_loop_and_together() -> None:
     assert await first == b"1"
     assert await asyncio.gather(*others[1:]) == [b"2"] * 49
     assert threading.get_ident() not in threads
+
+
+@pytest.mark.parametrize(
+    ("origins", "origin", "allowed"),
+    [
+        ((), "https://a.example", None),
+        (("https://a.example",), "https://a.example", "https://a.example"),
+        (("https://a.example",), "https://b.example", None),
+        (("*",), "https://b.example", "*"),
+    ],
+)
+async def test_pages_of_other_sites_are_let_in_by_name(
+    origins: tuple[str, ...], origin: str, allowed: str | None
+) -> None:
+    app = http.application(Exposition(CollectorRegistry()), str, (), origins)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://a") as client:
+        reply = await client.get("/healthz", headers={"origin": origin})
+        assert reply.headers.get("access-control-allow-origin") == allowed
+        asked = {"origin": origin, "access-control-request-method": "POST"}
+        reply = await client.options("/healthz", headers=asked)
+        assert reply.headers.get("access-control-allow-origin") == allowed
+        assert (reply.status_code == 200) == (allowed is not None)
+
+
+async def test_a_wrong_method_is_told_all_that_the_path_has() -> None:
+    async def nothing(_: Request) -> Response:
+        return PlainTextResponse("")
+
+    routes = [Route("/a", nothing, methods=[verb]) for verb in ("PUT", "DELETE")]
+    app = http.application(Exposition(CollectorRegistry()), str, routes)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://a") as client:
+        reply = await client.post("/a")
+    assert (reply.status_code, reply.headers["allow"]) == (405, "DELETE, PUT")
+    assert reply.json()["title"] == "Method Not Allowed"
