@@ -81,4 +81,6 @@ def test_a_worker_that_takes_all_memory_is_ended_for_that_before_it_counts_as_si
         with pytest.raises(grpc.RpcError) as caught:
             ExplanationServiceStub(channel).Predict(request, timeout=120)
         assert reason(caught.value) in QUARANTINED
-        assert {each.reason for each in workers_of(server)} == {"it took too much memory"}
+        # The same worker may have had both tries.
+        reasons = {each.reason for each in workers_of(server)} - {""}
+        assert reasons == {"it took too much memory"}
