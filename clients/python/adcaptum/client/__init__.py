@@ -1,9 +1,12 @@
 """The Python client of adcaptum: predictions and explanations of served models."""
 
+import importlib.metadata
+
 import adcaptum.client.drawing  # noqa: F401 - registers the renderer of results
 from adcaptum.client.async_client import AsyncClient
 from adcaptum.client.baseline import Background, Blur, Distribution
 from adcaptum.client.client import Client
+from adcaptum.client.deadline import deadline
 from adcaptum.client.errors import (
     AdcaptumError,
     Cancelled,
@@ -23,6 +26,7 @@ from adcaptum.client.errors import (
 from adcaptum.client.mask import FeatureMask, Superpixels
 from adcaptum.client.method import Method
 from adcaptum.client.neuron import Neuron
+from adcaptum.client.results.answer import Answer
 from adcaptum.client.results.events import Accepted, Event, Progress, Result
 from adcaptum.client.results.explanation import (
     Attribution,
@@ -64,6 +68,7 @@ __all__ = [
     "Accepted",
     "AdcaptumError",
     "AllTargets",
+    "Answer",
     "Argmax",
     "AsyncClient",
     "Attribution",
@@ -129,4 +134,13 @@ __all__ = [
     "VersionInfo",
     "WorkerInfo",
     "WorkerState",
+    "__version__",
+    "deadline",
 ]
+
+
+def __getattr__(name: str) -> str:
+    """Return ``__version__``, the version of the installed package, when it is asked for."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.metadata.version("adcaptum")

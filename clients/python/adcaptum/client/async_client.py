@@ -1,15 +1,17 @@
 """The asynchronous client: `Client`, with await."""
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 import grpc
 import grpc.aio
 
+from adcaptum.client.addresses import Address, are_balanced, listed, target
 from adcaptum.client.calling import changes, exchange
 from adcaptum.client.calling.calls import AnyCall, Exchange
+from adcaptum.client.calling.many import explain_many_async
 from adcaptum.client.calling.memory import Memory
 from adcaptum.client.calling.services import Services
 from adcaptum.client.codec.events import EventDecoder
@@ -23,7 +25,9 @@ from adcaptum.client.connection import (
     Compression,
     Connection,
 )
+from adcaptum.client.deadline import shortened
 from adcaptum.client.errors import AdcaptumError
+from adcaptum.client.results.answer import Answer
 from adcaptum.client.results.events import Event
 from adcaptum.client.results.explanations import Explanations
 from adcaptum.client.results.method_info import MethodInfo
@@ -46,7 +50,7 @@ class AsyncClient:
 
     def __init__(
         self,
-        address: str = DEFAULT_ADDRESS,
+        address: Address = DEFAULT_ADDRESS,
         *,
         timeout: float | None = DEFAULT_TIMEOUT_S,
         tls: bool = False,
@@ -62,7 +66,9 @@ class AsyncClient:
         """Prepare a connection; the first call opens it.
 
         Args:
-            address: The server's host and port.
+            address: The server's host and port; several in a list, or with commas between them,
+                or a target of gRPC such as ``dns:///name:port``: calls go to the healthy ones in
+                turns.
             timeout: Default timeout of a call in seconds; None for no limit.
             tls: Whether to encrypt; certificates imply it.
             root_certificates: PEM certificates to trust instead of the system's.
@@ -84,8 +90,9 @@ class AsyncClient:
             max_attempts,
             compression,
             token,
+            are_balanced(addresses := listed(address)),
         )
-        self._channel = _open(address, connection) if channel is None else channel
+        self._channel = _open(target(addresses), connection) if channel is None else channel
         self._stub = Services(self._channel)
         self._timeout_s = timeout
         self._metadata = (*connection.metadata, *(metadata or {}).items())
@@ -177,6 +184,40 @@ class AsyncClient:
             self._memory, model, inputs, options, timeout=timeout, request_id=request_id
         )
         return self._events(steps)
+
+    def explain_many(
+        self,
+        model: str,
+        inputs: Iterable[Inputs],
+        *,
+        concurrency: int = 8,
+        ordered: bool = True,
+        progress: bool = False,
+        timeout: float | None = None,
+        **options: Unpack[ExplainOptions],
+    ) -> AsyncIterator[Answer]:
+        """Explain many inputs, some of them at a time.
+
+        A request that fails does not end the others: its answer has the error. One for which the
+        server has too much work is sent again, after the time that the server says. Ending the
+        iteration early cancels the requests that have not begun.
+
+        Args:
+            model: The model's name.
+            inputs: The inputs of each request, as for `explain`; read as they are needed.
+            concurrency: Most requests at a time.
+            ordered: Whether answers come in the order of the inputs, or as they are there.
+            progress: Whether to show a progress bar; needs tqdm or rich.
+            timeout: Timeout of each request in seconds; by default the client's.
+            **options: Options of every request, as for `explain`.
+        """
+        return explain_many_async(
+            lambda given: self.explain(model, given, timeout=timeout, **options),
+            inputs,
+            concurrency=concurrency,
+            ordered=ordered,
+            progress=progress,
+        )
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """List all models, without their layers."""
@@ -369,7 +410,7 @@ class AsyncClient:
     def _start(self, rpc: Any, request: Any, timeout: float | None, request_id: str | None) -> Any:
         return rpc(
             request,
-            timeout=self._timeout_s if timeout is None else timeout,
+            timeout=shortened(self._timeout_s if timeout is None else timeout),
             metadata=exchange.metadata(self._metadata, request_id),
         )
 

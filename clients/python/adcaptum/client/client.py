@@ -1,14 +1,16 @@
 """The blocking client."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 import grpc
 
+from adcaptum.client.addresses import Address, are_balanced, listed, target
 from adcaptum.client.calling import changes, exchange
 from adcaptum.client.calling.calls import AnyCall, Exchange
+from adcaptum.client.calling.many import explain_many
 from adcaptum.client.calling.memory import Memory
 from adcaptum.client.calling.services import Services
 from adcaptum.client.codec.events import EventDecoder
@@ -22,7 +24,9 @@ from adcaptum.client.connection import (
     Compression,
     Connection,
 )
+from adcaptum.client.deadline import shortened
 from adcaptum.client.errors import AdcaptumError
+from adcaptum.client.results.answer import Answer
 from adcaptum.client.results.events import Event
 from adcaptum.client.results.explanations import Explanations
 from adcaptum.client.results.method_info import MethodInfo
@@ -44,7 +48,7 @@ class Client:
 
     def __init__(
         self,
-        address: str = DEFAULT_ADDRESS,
+        address: Address = DEFAULT_ADDRESS,
         *,
         timeout: float | None = DEFAULT_TIMEOUT_S,
         tls: bool = False,
@@ -60,7 +64,9 @@ class Client:
         """Prepare a connection; the first call opens it.
 
         Args:
-            address: The server's host and port.
+            address: The server's host and port; several in a list, or with commas between them,
+                or a target of gRPC such as ``dns:///name:port``: calls go to the healthy ones in
+                turns.
             timeout: Default timeout of a call in seconds; None for no limit.
             tls: Whether to encrypt; certificates imply it.
             root_certificates: PEM certificates to trust instead of the system's.
@@ -82,8 +88,9 @@ class Client:
             max_attempts,
             compression,
             token,
+            are_balanced(addresses := listed(address)),
         )
-        self._channel = _open(address, connection) if channel is None else channel
+        self._channel = _open(target(addresses), connection) if channel is None else channel
         self._stub = Services(self._channel)
         self._timeout_s = timeout
         self._metadata = (*connection.metadata, *(metadata or {}).items())
@@ -175,6 +182,40 @@ class Client:
             self._memory, model, inputs, options, timeout=timeout, request_id=request_id
         )
         return self._events(steps)
+
+    def explain_many(
+        self,
+        model: str,
+        inputs: Iterable[Inputs],
+        *,
+        concurrency: int = 8,
+        ordered: bool = True,
+        progress: bool = False,
+        timeout: float | None = None,
+        **options: Unpack[ExplainOptions],
+    ) -> Iterator[Answer]:
+        """Explain many inputs, some of them at a time.
+
+        A request that fails does not end the others: its answer has the error. One for which the
+        server has too much work is sent again, after the time that the server says. Ending the
+        iteration early cancels the requests that have not begun.
+
+        Args:
+            model: The model's name.
+            inputs: The inputs of each request, as for `explain`; read as they are needed.
+            concurrency: Most requests at a time.
+            ordered: Whether answers come in the order of the inputs, or as they are there.
+            progress: Whether to show a progress bar; needs tqdm or rich.
+            timeout: Timeout of each request in seconds; by default the client's.
+            **options: Options of every request, as for `explain`.
+        """
+        return explain_many(
+            lambda given: self.explain(model, given, timeout=timeout, **options),
+            inputs,
+            concurrency=concurrency,
+            ordered=ordered,
+            progress=progress,
+        )
 
     def models(self) -> tuple[ModelInfo, ...]:
         """List all models, without their layers."""
@@ -356,7 +397,7 @@ class Client:
         try:
             return rpc(
                 request,
-                timeout=self._timeout_s if timeout is None else timeout,
+                timeout=shortened(self._timeout_s if timeout is None else timeout),
                 metadata=exchange.metadata(self._metadata, request_id),
             )
         except grpc.RpcError as failure:

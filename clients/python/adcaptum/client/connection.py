@@ -17,6 +17,8 @@ _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 # gRPC servers close connections that are pinged more than once in five minutes while idle.
 _KEEPALIVE_MS = 5 * 60 * 1000
 _KEEPALIVE_TIMEOUT_MS = 20 * 1000
+_RETRY_TOKENS = 100
+_TOKENS_BACK = 0.2
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _COMPRESSIONS = {
     None: grpc.Compression.NoCompression,
@@ -39,6 +41,7 @@ class Connection:
             one, up to 2 s, with jitter.
         compression: Compression of messages: gzip, deflate, or None.
         token: API key or JSON web token that says who the client is.
+        balanced: Whether there may be several servers: calls go to the healthy ones in turns.
     """
 
     tls: bool = False
@@ -48,6 +51,7 @@ class Connection:
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     compression: Compression | None = None
     token: str | None = field(default=None, repr=False)
+    balanced: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_attempts <= 5:
@@ -97,9 +101,17 @@ class Connection:
         ]
 
     def _service_config(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if self.balanced:
+            found["loadBalancingConfig"] = [{"round_robin": {}}]
+            # The server as a whole; one that has no health service counts as healthy.
+            found["healthCheckConfig"] = {"serviceName": ""}
         if self.max_attempts == 1:
-            return {}
-        return {
+            return found
+        return found | {
+            # A failed attempt costs a token, a good one gives a part of one back; with half of
+            # them gone there are no retries, which would add to the load of servers in need.
+            "retryThrottling": {"maxTokens": _RETRY_TOKENS, "tokenRatio": _TOKENS_BACK},
             "methodConfig": [
                 {
                     "name": [{"service": "adcaptum.v1.ExplanationService"}],
@@ -112,5 +124,5 @@ class Connection:
                         "retryableStatusCodes": ["UNAVAILABLE"],
                     },
                 }
-            ]
+            ],
         }
