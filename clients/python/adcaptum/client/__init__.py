@@ -6,7 +6,7 @@ import adcaptum.client.drawing  # noqa: F401 - registers the renderer of results
 from adcaptum.client.async_client import AsyncClient
 from adcaptum.client.baseline import Background, Blur, Distribution
 from adcaptum.client.client import Client
-from adcaptum.client.deadline import deadline
+from adcaptum.client.deadlines import deadline
 from adcaptum.client.errors import (
     AdcaptumError,
     Cancelled,
@@ -134,7 +134,6 @@ __all__ = [
     "VersionInfo",
     "WorkerInfo",
     "WorkerState",
-    "__version__",
     "deadline",
 ]
 

@@ -8,7 +8,8 @@ from typing import Any, Self, TypeVar, Unpack
 import grpc
 
 from adcaptum.client.addresses import Address, are_balanced, listed, target
-from adcaptum.client.calling import changes, exchange
+from adcaptum.client.calling import exchange
+from adcaptum.client.calling.administration import Administration
 from adcaptum.client.calling.calls import AnyCall, Exchange
 from adcaptum.client.calling.many import explain_many
 from adcaptum.client.calling.memory import Memory
@@ -24,22 +25,21 @@ from adcaptum.client.connection import (
     Compression,
     Connection,
 )
-from adcaptum.client.deadline import shortened
+from adcaptum.client.deadlines import shortened
 from adcaptum.client.errors import AdcaptumError
 from adcaptum.client.results.answer import Answer
 from adcaptum.client.results.events import Event
 from adcaptum.client.results.explanations import Explanations
 from adcaptum.client.results.method_info import MethodInfo
-from adcaptum.client.results.model_info import ModelInfo, VersionInfo
+from adcaptum.client.results.model_info import ModelInfo
 from adcaptum.client.results.prediction import PredictResult
 from adcaptum.client.results.server_info import ServerInfo
-from adcaptum.client.results.worker_info import WorkerInfo
 from adcaptum.client.spec import ExplainOptions
 
 _Result = TypeVar("_Result")
 
 
-class Client:
+class Client(Administration):
     """Predictions and explanations from a server.
 
     One client may be used by several threads. Its methods raise the errors of
@@ -230,118 +230,6 @@ class Client:
     def methods(self, model: str | None = None) -> tuple[MethodInfo, ...]:
         """List all attribution methods; with a model, mark those that it can run."""
         return self._run(exchange.methods(model))
-
-    def workers(self) -> tuple[WorkerInfo, ...]:
-        """List the server's worker processes; a server of one process is its own worker."""
-        return self._run(exchange.workers())
-
-    def restart_workers(self, *workers: str) -> tuple[WorkerInfo, ...]:
-        """Replace worker processes one after another; no request fails by it.
-
-        The server must allow administrative calls (`admin_calls`).
-
-        Args:
-            workers: Ids of workers; none: all of them.
-
-        Returns:
-            The workers, once all have been replaced.
-        """
-        return self._run(exchange.restart_workers(workers))
-
-    def load_model(
-        self,
-        name: str,
-        *,
-        version: str | None = None,
-        alias: str | None = None,
-        wait: bool = True,
-        idempotency_key: str = "",
-    ) -> VersionInfo:
-        """Load a model from the server's repository, or load it anew if its folder has changed.
-
-        What is loaded serves until then, and goes on if that fails. The server must allow
-        administrative calls.
-
-        Args:
-            name: The model.
-            version: The version to load; neither version nor alias: all.
-            alias: The alias of the version to load.
-            wait: Return when it serves, on every worker; False: at once.
-            idempotency_key: Makes a repeated call the same call.
-
-        Returns:
-            The version that was named, or else the default one.
-        """
-        return self._run(
-            changes.load_model(
-                name, version=version, alias=alias, wait=wait, idempotency_key=idempotency_key
-            )
-        )
-
-    def unload_model(
-        self,
-        name: str,
-        *,
-        version: str | None = None,
-        alias: str | None = None,
-        idempotency_key: str = "",
-    ) -> VersionInfo:
-        """Take a model, or one of its versions, out of the server's memory.
-
-        Requests under way finish on it. The server must allow administrative calls.
-
-        Args:
-            name: The model.
-            version: The version to unload; neither version nor alias: all.
-            alias: The alias of the version to unload.
-            idempotency_key: Makes a repeated call the same call.
-
-        Returns:
-            The version that was named, or else the default one.
-        """
-        return self._run(
-            changes.unload_model(
-                name, version=version, alias=alias, idempotency_key=idempotency_key
-            )
-        )
-
-    def set_alias(
-        self,
-        name: str,
-        alias: str,
-        *,
-        version: str | None = None,
-        of: str | None = None,
-        expected_version: str | None = None,
-    ) -> ModelInfo:
-        """Move an alias of a model to a version that serves, or make one.
-
-        It outlives the server. The server must allow administrative calls.
-
-        Args:
-            name: The model.
-            alias: The alias.
-            version: Where it is to be; neither `version` nor `of`: at the default version.
-            of: Another alias, to whose version it is to move.
-            expected_version: Where it has to be before; empty: nowhere. None: anywhere.
-        """
-        return self._run(
-            changes.set_alias(
-                name, alias, version=version, of=of, expected_version=expected_version
-            )
-        )
-
-    def delete_alias(
-        self, name: str, alias: str, *, expected_version: str | None = None
-    ) -> ModelInfo:
-        """Remove an alias of a model.
-
-        Args:
-            name: The model.
-            alias: The alias.
-            expected_version: Where it has to be; None: anywhere.
-        """
-        return self._run(changes.delete_alias(name, alias, expected_version=expected_version))
 
     def server(self) -> ServerInfo:
         """Describe the server."""
