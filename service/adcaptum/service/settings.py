@@ -141,8 +141,8 @@ class Settings(BaseSettings):
     out of service, until the server is told to reload (SIGHUP) or restarted."""
 
     admin_calls: bool = False
-    """True: whoever reaches the port may replace the workers (RestartWorkers). SIGHUP does it
-    anyway."""
+    """True: whoever reaches the port may replace the workers (RestartWorkers), load and unload
+    models and move aliases. SIGHUP replaces the workers anyway."""
 
     watch: bool = False
     """True: load models whose folders change, and unload those whose folders go. For a repository
