@@ -145,7 +145,7 @@ class ExplanationReader:
             }
             found.append(grid.tensors(f"{begin}{names.STANDARD_ERRORS}{name}{suffix}", errors))
         found += _interactions(grid, begin, cells)
-        found += _targets(grid, begin, cells)
+        found += _targets(grid, begin, cells, self._request.outputs)
         yield from (each for each in found if each is not None)
 
     def _tokens(self) -> Iterator[OipTensor]:
@@ -188,7 +188,9 @@ def _interactions(grid: Grid, begin: str, cells: Cells) -> Iterator[OipTensor | 
     yield grid.text_lists(begin + names.FEATURES, features)
 
 
-def _targets(grid: Grid, begin: str, cells: Cells) -> Iterator[OipTensor]:
+def _targets(
+    grid: Grid, begin: str, cells: Cells, wanted: Sequence[str]
+) -> Iterator[OipTensor | None]:
     index = grid.indices(begin + names.INDEX, {at: each.index for at, each in cells.items()})
     # Of outputs with one dimension beside the batch, the usual ones, it is a number.
     yield replace(index, shape=index.shape[:-1]) if index.shape[-1] == 1 else index
@@ -197,14 +199,15 @@ def _targets(grid: Grid, begin: str, cells: Cells) -> Iterator[OipTensor]:
         (names.OUTPUT, "output"),
         (names.BASELINE_OUTPUT, "baseline_output"),
     ):
-        yield grid.numbers(begin + name, {at: _known(each, field) for at, each in cells.items()})
+        values = {place: _known(each, field) for place, each in cells.items()}
+        yield grid.numbers(begin + name, values, wanted)
     for name, field in (
         (names.COMPLETENESS, "completeness"),
         (names.STANDARD_ERROR, "standard_error"),
         (names.RELATIVE, "relative"),
     ):
         of_errors = {place: _known(each.error, field) for place, each in cells.items()}
-        yield grid.numbers(begin + name, of_errors)
+        yield grid.numbers(begin + name, of_errors, wanted)
 
 
 def _known(message: Any, field: str) -> float | None:

@@ -1,6 +1,6 @@
 """Values of explanations, one for each example and target -> tensors of all of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Final
@@ -41,8 +41,18 @@ class Grid:
             (example, target) for example in range(self.examples) for target in range(self.targets)
         ]
 
-    def numbers(self, name: str, values: Mapping[Place, float | None]) -> OipTensor:
-        """Returns numbers as a tensor, NaN where there is none."""
+    def numbers(
+        self, name: str, values: Mapping[Place, float | None], wanted: Collection[str]
+    ) -> OipTensor | None:
+        """Returns numbers as a tensor, NaN where there is none; None if there are none at all.
+
+        Args:
+            name: The name of the tensor.
+            values: The numbers.
+            wanted: The names of tensors that are made in any case.
+        """
+        if name not in wanted and all(value is None for value in values.values()):
+            return None
         found = [values.get(place) for place in self.places]
         array = np.array([np.nan if each is None else each for each in found], "<f8")
         return OipTensor(name, "FP64", self.shape, array.tobytes())

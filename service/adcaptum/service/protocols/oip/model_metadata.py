@@ -32,7 +32,8 @@ class ModelMetadata:
         name: Its name, that of a virtual model as it was asked for.
         versions: Its versions.
         inputs: Its inputs.
-        outputs: Its outputs, but for those that come only where they are asked for.
+        outputs: Its outputs, but for those that come only where they are asked for, or where there
+            is something to tell.
         properties: Further facts by name.
         max_examples: The most examples of a request.
         decoupled: Whether a stream may have several replies to a request.
@@ -133,14 +134,10 @@ def _of_method(
     index = len(version.outputs[0].shape) - 1 if version.outputs else 0
     yield TensorForm(names.INDEX, "INT64", (*batch, index) if index > 1 else batch)
     yield TensorForm(names.LABEL, "BYTES", batch)
-    for name in (
-        names.OUTPUT,
-        names.BASELINE_OUTPUT,
-        names.COMPLETENESS,
-        names.STANDARD_ERROR,
-        names.RELATIVE,
-    ):
-        yield TensorForm(name, "FP64", batch)
+    # The others come where a method gives them, which its description does not tell.
+    yield TensorForm(names.OUTPUT, "FP64", batch)
+    if spec.budget.HasField("tolerance"):
+        yield TensorForm(names.RELATIVE, "FP64", batch)
 
 
 def _lengths(
