@@ -40,6 +40,7 @@ ROLES = {
     "explainer": "roles = ['explain']",
     "admin": "roles = ['admin', 'metrics']",
     "limited": "roles = ['explain'], row_seconds = 1e-7",
+    "wasteful": "roles = ['explain'], row_seconds = 1e-7",
     "narrow": "roles = ['explain'], max_rows = 60",
     "gateway": "roles = ['predict'], proxy = true",
 }
@@ -55,10 +56,12 @@ class Guarded:
         keys: The keys by their holders.
         issuer: The issuer of tokens.
         folder: The folder of the credentials.
+        workers: The number of its workers; None: one process does everything.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int | None) -> None:
         self.folder = folder
+        self.workers = workers
         self.keys: Mapping[str, NewKey] = {name: new_key() for name in ROLES}
         self.issuer = Issuer()
         self.server: Server
@@ -76,7 +79,7 @@ class Guarded:
 
 @pytest.fixture(scope="module", params=[None, 2], ids=["one process", "two workers"])
 def guarded(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    found = Guarded(tmp_path_factory.mktemp("credentials"))
+    found = Guarded(tmp_path_factory.mktemp("credentials"), request.param)
     options = ["--credentials", str(found.path), "--audit_log", str(found.folder / "audit.jsonl")]
     with running(*options, workers=request.param) as server:
         found.server = server
@@ -279,6 +282,27 @@ def test_a_withdrawn_key_ends_without_a_restart(
     guarded.path.write_text(whole)
 
 
+def test_a_flood_of_bad_keys_is_counted_and_others_are_served(
+    guarded: Guarded, stub: pb_grpc.ExplanationServiceStub
+) -> None:
+    bad = (("authorization", f"Bearer {new_key().key}"),)
+    lines = len(guarded.server.lines)
+    asked = [stub.Predict.future(predict(), metadata=bad) for _ in range(1000)]
+    assert stub.Predict(predict(), metadata=guarded.metadata("predictor")).model.name == "good"
+    assert {each.code() for each in asked} == {grpc.StatusCode.UNAUTHENTICATED}
+    request = Request(
+        f"http://{guarded.server.http_address}/metrics", headers=dict(guarded.metadata("admin"))
+    )
+    with urlopen(request, timeout=20) as reply:
+        text = reply.read().decode()
+    counts = [line for line in text.splitlines() if "security_failures_total{" in line]
+    (found,) = (line for line in counts if 'reason="key"' in line)
+    assert float(found.rpartition(" ")[2]) >= 1000
+    # Reasons are a few words, whatever is sent; the log has a line a second at most.
+    assert len(counts) < 15
+    assert len(guarded.server.lines) - lines < 30
+
+
 def test_no_key_is_in_the_log(guarded: Guarded, stub: pb_grpc.ExplanationServiceStub) -> None:
     refused(lambda: stub.Predict(predict(), metadata=(("authorization", "Bearer adc_a_b"),)))
     guarded.server.wait_for("calls refused")
@@ -345,6 +369,22 @@ def test_a_caller_has_what_its_quota_gives(
     assert found["ErrorInfo"].reason == "QUOTA"
     assert found["QuotaFailure"].violations[0].subject == "caller_row_seconds"
     assert found["RetryInfo"].retry_delay.ToNanoseconds() > 0
+
+
+def test_rows_that_ran_for_a_caller_who_left_are_charged(
+    guarded: Guarded, stub: pb_grpc.ExplanationServiceStub
+) -> None:
+    if guarded.workers is not None:
+        pytest.skip("workers tell fronts the price of answers only")
+    question = pb.ExplainRequest(model=predict().model, inputs=[row(90)])
+    question.spec.methods.add(name="kernel_shap").params["n_samples"].number_value = 90_000
+    left = stub.Explain.future(question, metadata=guarded.metadata("wasteful"), timeout=60)
+    time.sleep(0.3)
+    left.cancel()
+    time.sleep(0.5)
+    other = pb.ExplainRequest(model=predict().model, inputs=[row(91)])
+    found = refused(lambda: stub.Explain(other, metadata=guarded.metadata("wasteful")))
+    assert found == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA")
 
 
 def test_a_caller_has_as_many_rows_under_way_as_it_may(

@@ -72,7 +72,7 @@ class Explainer:
         try:
             return await self._answer(identified, computation, waiter, "Explain")
         finally:
-            computation.leave(waiter, call.end_reason)
+            _leave(computation, waiter, call)
 
     async def explain_stream(
         self, request: pb.ExplainStreamRequest, call: Call
@@ -106,7 +106,7 @@ class Explainer:
             answer = await self._answer(identified, computation, waiter, "ExplainStream")
             yield responses.last_event(answer)
         finally:
-            computation.leave(waiter, call.end_reason)
+            _leave(computation, waiter, call)
 
     async def _identify(
         self, request: pb.ExplainRequest, call: Call, *, stream: bool
@@ -266,6 +266,13 @@ class Explainer:
             computation.stored = answer
             self.cache.put(identified.key, answer)
         return answer
+
+
+def _leave(computation: SharedComputation, waiter: Waiter, call: Call) -> None:
+    """Ends the waiting for a computation; what ran for nobody is charged to its beginner, too."""
+    computation.leave(waiter, call.end_reason)
+    if not waiter.joined and not call.spent.seconds:
+        costs.charge(call, computation.work)
 
 
 def _refusal(parsed: ParsedRequest, plan: ExplanationPlan, work: Work) -> Exception:

@@ -183,6 +183,7 @@ class AddressKeySet:
         self._url = url
         self._metrics = metrics
         self._changed = changed
+        self._content = b""
         self._fetched = -REFRESH_SECONDS
         self._fetching: asyncio.Task[None] | None = None
 
@@ -203,10 +204,11 @@ class AddressKeySet:
 
     async def _fetch(self) -> None:
         try:
-            found = parsed(await asyncio.to_thread(fetch, self._url))
-            if set(found) != set(self.keys):
+            content = await asyncio.to_thread(fetch, self._url)
+            found = parsed(content)
+            if content != self._content:
                 self._changed()
-            self.keys = found
+            self.keys, self._content = found, content
             result = "ok"
         except BadKeySet as error:
             logs.logger().error("the old one stays", source="jwks", error=str(error))
