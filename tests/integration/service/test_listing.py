@@ -15,7 +15,7 @@ from tests.integration.service.asking import details, reason
 def test_the_server_describes_itself(stub: ExplanationServiceStub) -> None:
     reply = stub.GetServer(pb.GetServerRequest())
     assert reply.version == metadata.version("adcaptum")
-    assert list(reply.extensions) == []
+    assert list(reply.extensions) == ["model_lifecycle"]
 
 
 def test_models_come_by_the_page(stub: ExplanationServiceStub) -> None:
