@@ -137,7 +137,7 @@ def one_table() -> ModelInfo:
         ({"texts": ["-"], "images": [Path("-")]}, "standard input is --text's already"),
         ({"texts": ["a"], "values": ["1,2,3"]}, "it may be of 'measurements', 'ids'; name it"),
         ({"texts": ["a"], "named": ["text=b"]}, "no input left for it of 'measurements', 'photo'"),
-        ({"named": ["ids=1,2", "text=a", "text=b"]}, "different numbers of examples: ids: 1, te"),
+        ({"named": ["ids=1,2", "text=a", "text=b"]}, "different numbers of examples: ids: 1, "),
         ({"named": ["ids=1,2", "ids=1,2,3"]}, r"shapes \[1, 2\] and \[1, 3\] do not fit together"),
         ({"named": ["ids=1,2.5"]}, "row 1, column 2: '2.5' is not a whole number; input 'ids'"),
         ({"named": ["ids=1,"]}, "row 1, column 2: is empty"),

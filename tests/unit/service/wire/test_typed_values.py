@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 
 from adcaptum.service.errors import InvalidRequest, Reason
-from adcaptum.service.wire import tensors, typed_values
+from adcaptum.service.wire import base64_text, tensors, typed_values
 from adcaptum.service.wire.base64_text import from_base64
 from adcaptum.service.wire.tensors import Bytes
 from adcaptum.service.wire.typed_values import MOST_NUMBERS
@@ -231,7 +231,7 @@ def test_long_texts_in_base64_are_decoded_in_pieces(
     plain = base64.b64encode(data).decode()
     lines = "\n".join(plain[start : start + 9] for start in range(0, len(plain), 9))
     for characters in (1, 7, 8, 64, 1 << 19):
-        monkeypatch.setattr(tensors, "BASE64_CHARACTERS", characters)
+        monkeypatch.setattr(base64_text, "BASE64_CHARACTERS", characters)
         assert from_base64(plain) == from_base64(lines) == data
         wrong = ["=", f"{plain}A", f"{plain}\xe9", f"{plain}-AAA"]
         if plain.endswith("="):
