@@ -7,6 +7,7 @@ PROTO_VENV := .venv-proto
 QUANTUS_VENV := .venv-quantus
 MODELS := build/models
 TRITON := build/venv-triton
+KSERVE := build/venv-kserve
 SCHEMATHESIS := build/venv-schemathesis
 OIP := service/adcaptum/service/protocols/oip/wire
 COVERAGE_FLOOR := 89
@@ -15,7 +16,7 @@ COVERAGE_FLOOR := 89
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup http-check apt-tools triton-client models demo serve test test-workers faults check format proto proto-check proto-release bench clean gpu-check gpu-bundle \
+.PHONY: help setup http-check apt-tools triton-client kserve-client models demo serve test test-workers faults check format proto proto-check proto-release bench clean gpu-check gpu-bundle \
 	coverage docs docs-reference matrix package bench-measures
 
 help:  ## what there is
@@ -59,6 +60,11 @@ apt-tools:
 $(TRITON)/.installed:
 	@$(PYTHON) -m venv $(TRITON) && $(TRITON)/bin/python -m pip install --quiet 'tritonclient[grpc]==2.73.0' \
 		&& touch $@ || echo "no tritonclient: the tests that need it are skipped"
+
+# KServe's client is large (450 MB) and not installed by `make test`.
+kserve-client:  ## install KServe's client for the tests of its protocols
+	$(PYTHON) -m venv $(KSERVE) && $(KSERVE)/bin/python -m pip install --quiet kserve==0.21.0
+	@touch $(KSERVE)/.installed
 
 triton-client: $(TRITON)/.installed  ## install Triton's client for the tests of the Open Inference Protocol
 

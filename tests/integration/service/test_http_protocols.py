@@ -152,6 +152,13 @@ def test_oip_infers_from_lists_and_from_bytes(http: httpx.Client, wanted: Any) -
     np.testing.assert_allclose(got, wanted, rtol=1e-6)
 
 
+def test_oip_takes_the_models_name_in_the_body_too(http: httpx.Client) -> None:
+    assert http.post("/v2/models/cells/infer", json=infer(model_name="cells")).status_code == 200
+    refused = http.post("/v2/models/cells/infer", json=infer(model_name="digits"))
+    assert refused.status_code == 400
+    assert "model_name: 'digits'; the path names 'cells'" in refused.json()["error"]
+
+
 def test_oip_explains_by_virtual_models(http: httpx.Client, stub: ExplanationServiceStub) -> None:
     reply = http.post("/v2/models/cells:explain:saliency/infer", json=infer()).json()
     outputs = {each["name"]: each for each in reply["outputs"]}

@@ -16,8 +16,6 @@ from tests.integration.service.oip_calls import OipClient, arrays, infer_request
 
 ROW = np.array([[1, 2]], np.float32)
 
-pytestmark = pytest.mark.one_process
-
 
 @pytest.fixture(scope="module")
 def changing(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -19,7 +19,7 @@ HEADER: Final = "inference-header-content-length"
 BINARY: Final = "binary_data"
 BINARY_SIZE: Final = "binary_data_size"
 BINARY_OUTPUT: Final = "binary_data_output"
-FIELDS: Final = frozenset({"id", "parameters", "inputs", "outputs"})
+FIELDS: Final = frozenset({"id", "parameters", "inputs", "outputs", "model_name"})
 INPUT_FIELDS: Final = frozenset({"name", "shape", "datatype", "parameters", "data"})
 OUTPUT_FIELDS: Final = frozenset({"name", "parameters"})
 
@@ -54,6 +54,10 @@ def read(body: bytes, header: str, model: str, version: str) -> tuple[bytes, fro
             )
         length = int(header)
     content = _object(parsed(body[:length]), "request", FIELDS)
+    # KServe's client says the name in the body, too.
+    if content.get("model_name", model) != model:
+        text = f"{shown(content['model_name'])}; the path names {shortened(model)}"
+        raise InvalidRequest("model_name", text)
     made = InferRequestMessage(model_name=model, model_version=version)
     if content.get("id") is not None:
         made.id = _text(content["id"], "id")
