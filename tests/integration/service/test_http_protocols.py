@@ -77,6 +77,7 @@ def test_many_numbers_are_taken_where_no_datatype_is_given(
     [
         ("/v1/models/cellz:predict", {"instances": ROWS}, 404, "There is no model 'cellz'"),
         ("/v1/models/cells:predict", {"instances": 3}, 400, "instances: 3; must be a list"),
+        ("/v1/models/cells:predict", {"instances": []}, 400, "instances: empty; must have"),
         ("/v1/models/cells:predict", {"instance": []}, 400, "instance: unknown"),
         ("/v1/models/cells:predict", {"instances": [{"a": 1}, {"b": 1}]}, 400, "instances[1]"),
         ("/v1/models/cells:predict", [], 400, "request: a list; must be an object"),

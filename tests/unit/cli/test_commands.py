@@ -165,11 +165,15 @@ def test_explain_draws_into_a_file(run: Run, tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_file_that_cannot_be_written_is_told(run: Run, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_asked(
+    run: Run, servicer: CannedServicer, tmp_path: Path
+) -> None:
     path = tmp_path / "nowhere" / "why.png"
     output = run("explain", "cells", "--values", "1,2,3", "--png", str(path))
-    assert output.code == 1
-    assert "No such file" in output.err
+    assert output.code == 2
+    assert "is not a folder" in output.err
+    # It would have been computed for nothing.
+    assert "Explain" not in servicer.rpcs
 
 
 def test_explain_shows_an_image(run: Run, servicer: CannedServicer, tmp_path: Path) -> None:

@@ -147,12 +147,14 @@ def one_table() -> ModelInfo:
         ),
         ({"named": ["measurements=1,2"]}, "row 1: 2 numbers; input 'measurements' takes 3"),
         ({"named": ["photo=none.png"]}, "none.png: No such file"),
-        ({"inputs": Path("bad.json")}, r"bad.json: Expecting ',' delimiter: line 1"),
+        ({"inputs": Path("bad.json")}, r"bad.json: no JSON: Expecting ',' delimiter: line 1"),
+        ({"npy": Path("wrong.csv")}, "wrong.csv: no array of numbers as `numpy.save` writes"),
+        ({"npy": Path("none.npy")}, "none.npy: No such file"),
         ({"inputs": Path("photo.json")}, "photo.json: photo: an image must be a PNG or JPEG file"),
         ({"inputs": Path("number.json")}, "number.json: ids: 3; must be a list of examples"),
         ({"named": ["measurements=wrong.csv"]}, "wrong.csv: line 3, column 'texture': 'x' is not"),
         ({"named": ["measurements=short.csv"]}, "short.csv: line 2: 2 cells; the header has 3"),
-        ({"named": ["measurements=latin.csv"]}, "latin.csv: 'utf-8' codec can't decode"),
+        ({"named": ["measurements=latin.csv"]}, "latin.csv: must be in UTF-8: 'utf-8' codec"),
     ],
 )  # fmt: skip
 def test_each_fault_is_told_with_its_place(

@@ -54,6 +54,14 @@ def test_a_model_that_has_not_been_read_is_listed() -> None:
     assert "Benign or malignant." in shown(model_view(model))
 
 
+def test_a_version_that_goes_on_as_it_was_says_why() -> None:
+    message = canned.model()
+    message.versions[0].load_failure = "inputs: missing"
+    model = decode_model(message)
+    assert "ready: not loaded anew: inputs: missing" in shown(model_view(model))
+    assert "not loaded anew: inputs: missing" in shown(models_table([model]))
+
+
 def test_a_version_that_could_not_be_read_says_only_why() -> None:
     message = canned.model()
     message.default_version = ""

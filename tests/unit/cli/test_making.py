@@ -90,10 +90,12 @@ def test_check_says_why_a_model_does_not_load(type_in: Type) -> None:
 
 
 def test_check_of_what_is_no_model(type_in: Type) -> None:
+    Path("models").mkdir()
     output = type_in("check", "models")
     assert output.code == 1
     assert output.err.startswith("error: ")
     assert "there is no model.toml in it" in output.err
+    assert "there is no such folder" in type_in("check", "models/nowhere").err
     as_json = type_in("check", "models", "--json")
     assert json.loads(as_json.err)["error"]["kind"] == "AuthoringError"
 

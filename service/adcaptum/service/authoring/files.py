@@ -46,7 +46,10 @@ def weights(path: Path) -> dict[str, Tensor]:
             return safetensors.torch.load_file(path)
         read = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises nothing more precise
-        raise AuthoringError(f"{path}: {str(error).splitlines()[0]}") from error
+        raise AuthoringError(
+            f"{path}: {str(error).splitlines()[0]}; must be safetensors, or a checkpoint of "
+            f"tensors alone whose name ends in {', '.join(PICKLES)}"
+        ) from error
     if isinstance(read, Mapping) and isinstance(read.get("state_dict"), Mapping):
         read = read["state_dict"]
     if not isinstance(read, Mapping) or not all(isinstance(v, Tensor) for v in read.values()):

@@ -120,6 +120,8 @@ def trial(
         if name not in METHODS:
             raise AuthoringError(f"there is no method {name!r}. {did_you_mean(name, METHODS)}")
     folder = folder.resolve()
+    if not folder.is_dir():
+        raise AuthoringError(f"{folder}: there is no such folder")
     if not (folder / "model.toml").is_file():
         raise AuthoringError(f"{folder}: there is no model.toml in it, so it is no model's folder")
     begin = perf_counter()

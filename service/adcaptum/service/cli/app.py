@@ -255,7 +255,9 @@ def explain(
     )
     with connected(server, as_json=as_json) as client:
         if png is not None:
-            # Fails without matplotlib, before anything is computed.
+            # Fails before anything is computed: without its folder, and without matplotlib.
+            if not png.parent.is_dir():
+                raise typer.BadParameter(f"{png.parent} is not a folder", param_hint="--png")
             importlib.import_module("adcaptum.client.drawing.png")
         describe = functools.cache(lambda: client.model(model, version=version, alias=alias))
         asked = question.read(describe)

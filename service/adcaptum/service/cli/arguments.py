@@ -229,12 +229,18 @@ def load_array(path: Path, option: str) -> np.ndarray[tuple[int, ...], np.dtype[
     try:
         return np.asarray(np.load(path, allow_pickle=False))
     except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"{path}: {cause(error)}", param_hint=option) from error
+        raise typer.BadParameter(f"{path}: {no_array(error)}", param_hint=option) from error
 
 
 def cause(error: Exception) -> str:
     """Returns the cause of an error in reading a file, without the path that the system repeats."""
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def no_array(error: Exception) -> str:
+    """Returns why a file has no arrays, in place of NumPy's advice to load it as a pickle."""
+    missing = isinstance(error, OSError) and error.strerror
+    return cause(error) if missing else "no array of numbers as `numpy.save` writes (.npy, .npz)"
 
 
 def _plant(tree: _Tree, word: str) -> None:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 import typer
 
 from adcaptum.client import InputInfo, InputKind, ModelInfo
 from adcaptum.client.codec.inputs import Inputs
-from adcaptum.service.cli.arguments import cause
+from adcaptum.service.cli.arguments import no_array
 from adcaptum.service.cli.tables import csv_rows, listed, parquet_table, read_bytes, typed_rows
 
 STDIN: Final = "-"
@@ -169,7 +170,7 @@ class _Reader:
         try:
             written = json.loads(content)
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise typer.BadParameter(f"{source}: {error}", param_hint=option) from error
+            raise typer.BadParameter(f"{source}: no JSON: {error}", param_hint=option) from error
         if not isinstance(written, dict):
             declared = self._declared()
             return self._written(written, declared[0] if len(declared) == 1 else None, source)
@@ -268,12 +269,12 @@ class _Reader:
         content, source = self._content(path, option)
         try:
             return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
-        except (OSError, ValueError, EOFError) as error:
-            raise typer.BadParameter(f"{source}: {cause(error)}", param_hint=option) from error
+        except (OSError, ValueError, EOFError, BadZipFile) as error:
+            raise typer.BadParameter(f"{source}: {no_array(error)}", param_hint=option) from error
 
     def _arrays(self, path: Path, option: str) -> dict[str, Any]:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return dict(arrays)
-        except (OSError, ValueError) as error:
-            raise typer.BadParameter(f"{path}: {cause(error)}", param_hint=option) from error
+        except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
+            raise typer.BadParameter(f"{path}: {no_array(error)}", param_hint=option) from error

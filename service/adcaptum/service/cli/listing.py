@@ -53,7 +53,7 @@ def models_table(models: Iterable[ModelInfo]) -> Table:
                 Text(", ".join(each.kind for each in version.inputs)),
                 Text(", ".join(each.name for each in version.presets)),
                 Text(", ".join(devices)),
-                Text(version.reason or ("" if place else model.description)),
+                Text(_trouble(version) or ("" if place else model.description)),
             )
         if not model.versions:
             table.add_row(Text(model.name), *[Text()] * 5, Text(model.description))
@@ -97,12 +97,19 @@ def _version(model: ModelInfo, version: VersionInfo) -> str:
     return f"{name}{star}" + (f" ({', '.join(aliases)})" if aliases else "")
 
 
+def _trouble(version: VersionInfo) -> str:
+    """Return why a version does not serve, or why it goes on as it was loaded earlier."""
+    failure = version.load_failure
+    return version.reason or (f"not loaded anew: {failure}" if failure else "")
+
+
 def _facts(model: ModelInfo) -> Iterator[tuple[str, str]]:
     yield "model", model.name
     if model.description:
         yield "description", model.description
     for each in model.versions:
-        reason = f": {each.reason}" if each.reason else ""
+        trouble = _trouble(each)
+        reason = f": {trouble}" if trouble else ""
         yield "version", f"{_version(model, each)}, {each.state}{reason}".removeprefix(", ")
     # Of a version that has not been read, nothing else is known.
     if model.versions and model.default.inputs:

@@ -41,7 +41,9 @@ def csv_rows(content: bytes, source: str, declared: InputInfo | None, option: st
         parsed = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
         every = ((f"line {parsed.line_num}", row) for row in parsed)
         lines += [line for line in every if any(cell.strip() for cell in line[1])]
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        reader.refuse(f"must be in UTF-8: {error}")
+    except csv.Error as error:
         reader.refuse(str(error))
     if lines and reader.is_header(lines[0][1]):
         lines = reader.arranged(lines)

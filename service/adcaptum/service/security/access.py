@@ -149,7 +149,11 @@ def _certificates(settings: Settings, metrics: SecurityMetrics) -> "Certificates
     certificate, key, client_ca = settings.tls_certificate, settings.tls_key, settings.tls_client_ca
     if certificate is None or key is None:
         if (certificate, key, client_ca) != (None, None, None):
-            raise CannotStart("tls_certificate and tls_key belong together, and with tls_client_ca")
+            missing = "tls_certificate" if certificate is None else "tls_key"
+            raise CannotStart(
+                f"{missing} is not set: tls_certificate and tls_key belong together, and "
+                "tls_client_ca needs both"
+            )
         return None
     try:
         from adcaptum.service.security import certificates  # noqa: PLC0415 - cryptography is extra

@@ -202,4 +202,6 @@ def read_keys(text: str) -> Credentials:
 def _words(problem: Any) -> str:
     """Returns what is wrong, without the value: it might be a secret."""
     place = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("function-"))
+    if problem["type"] == "extra_forbidden":
+        return f"{place}: there is no such entry"
     return f"{place}: {problem['msg'].removeprefix('Value error, ')}"

@@ -195,7 +195,7 @@ def test_a_certificate_says_who_calls_where_nothing_else_does(made: NewKey) -> N
         ("[keys]\na = { roles = [] }", "keys.a.key: Field required"),
         ("[keys]\na = { key = 'GOOD', roles = ['reed'] }", "keys.a.roles: 'reed'; must be ROLE"),
         ("[keys]\na = { key = 'GOOD', roles = ['read:'] }", "keys.a.roles: 'read:'; must be"),
-        ("[keys]\na = { key = 'GOOD', roles = [], x = 1 }", "keys.a.x: Extra inputs"),
+        ("[keys]\na = { key = 'GOOD', roles = [], x = 1 }", "keys.a.x: there is no such entry"),
         ("[keys]\na = { key = 'GOOD', roles = [], row_seconds = 0 }", "keys.a.row_seconds"),
         (
             "[keys]\na = { key = 'GOOD', roles = [] }\nb = { key = 'GOOD', roles = [] }",

@@ -140,7 +140,9 @@ def _message(
         if name not in allowed:
             raise InvalidRequest(name[:80], f"unknown; there are {', '.join(allowed)}")
     instances = content.pop(INSTANCES, None)
-    if not isinstance(instances, list) or not instances:
+    if instances == []:
+        raise InvalidRequest(INSTANCES, "empty; must have at least one example")
+    if not isinstance(instances, list):
         raise InvalidRequest(INSTANCES, f"{shown(instances)}; must be a list of examples")
     made = kind()
     made.model.name = request.path_params["model"]
