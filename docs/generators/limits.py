@@ -42,6 +42,7 @@ SETTINGS: Final = (
         "bytes of a message", _default("max_message_bytes"), "RESOURCE_EXHAUSTED, of gRPC itself"
     ),
     Limit("pixels of an encoded image", _default("max_image_pixels"), INVALID),
+    Limit("bytes of all texts of a request", _default("max_text_bytes"), INVALID),
     Limit("requests in flight", _default("max_requests"), "QUEUE_FULL"),
     Limit("rows in flight", _default("max_queue_rows"), "QUEUE_FULL"),
     Limit("bytes that requests in flight hold", _default("max_queue_bytes"), "QUEUE_FULL"),
@@ -75,7 +76,6 @@ CONSTANTS: Final = (
     Limit("inputs, baselines or masks of a kind", str(inputs.MOST_TENSORS), LARGE),
     Limit("dimensions of a tensor", str(tensors.MOST_DIMENSIONS), INVALID),
     Limit("items of a tensor of BYTES", f"{tensors.MOST_ITEMS:,}", INVALID),
-    Limit("bytes of all texts of a request", f"{inputs.MOST_TEXT_BYTES:,}", INVALID),
     Limit(
         "explanations of a request: targets times examples",
         f"{targets.MOST_EXPLANATIONS:,}",
@@ -116,13 +116,14 @@ def limits_page() -> Iterator[str]:
     yield (
         "Nothing that a caller sends is without a bound. What an operator may want to change are "
         "[settings](settings.md) and fields of [model.toml](model-toml.md); the others are "
-        "constants, because the time that they bound was measured with them. "
+        "fixed: clients, workers and other servers rely on them, and the time that they bound "
+        "was measured with them. "
         "[Errors](errors.md) explains the reasons."
     )
     for title, rows in (
         ("Settings of the server", SETTINGS),
         ("Of a model", MODELS),
-        ("Constants", CONSTANTS),
+        ("Fixed", CONSTANTS),
     ):
         yield f"\n## {title}\n"
         yield from table(("most", "value", "beyond it"), rows)

@@ -181,7 +181,10 @@ class Server:
             caller_rows=self._caller_rows,
         )
         reader = RequestReader(
-            settings.max_image_pixels, settings.max_queue_bytes, engines.retry_seconds
+            settings.max_image_pixels,
+            settings.max_queue_bytes,
+            engines.retry_seconds,
+            settings.max_text_bytes,
         )
         grpc_server = JoinedServer(
             listening.servers() if self._seat is None else 1,

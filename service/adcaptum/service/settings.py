@@ -114,6 +114,9 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(default=50_000_000, ge=1)
     """The largest encoded image that is decoded, in pixels."""
 
+    max_text_bytes: int = Field(default=1 << 20, ge=1, le=1 << 26)
+    """The most bytes of all texts of a request; tokenising the usual limit takes a second."""
+
     drain_seconds: float = Field(default=30.0, ge=0)
     """The time for requests in flight to finish after SIGTERM. The process ends at most 5 s later,
     whatever models do."""

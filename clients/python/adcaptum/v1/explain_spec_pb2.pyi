@@ -32,17 +32,21 @@ class _ChannelReductionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Chan
     CHANNEL_REDUCTION_NONE: _ChannelReduction.ValueType  # 1
     """One attribution per channel."""
     CHANNEL_REDUCTION_SUM: _ChannelReduction.ValueType  # 2
-    """The sum over the channels of images. Components of embedded texts are always summed."""
+    """The sum over the channels of images, and over the components of embedded whole numbers. Components of
+    embedded texts are always summed.
+    """
 
 class ChannelReduction(_ChannelReduction, metaclass=_ChannelReductionEnumTypeWrapper):
-    """ChannelReduction says how the channels of an image's attributions are combined."""
+    """ChannelReduction says how the channels or components of an input's attributions are combined."""
 
 CHANNEL_REDUCTION_UNSPECIFIED: ChannelReduction.ValueType  # 0
 """NONE."""
 CHANNEL_REDUCTION_NONE: ChannelReduction.ValueType  # 1
 """One attribution per channel."""
 CHANNEL_REDUCTION_SUM: ChannelReduction.ValueType  # 2
-"""The sum over the channels of images. Components of embedded texts are always summed."""
+"""The sum over the channels of images, and over the components of embedded whole numbers. Components of
+embedded texts are always summed.
+"""
 Global___ChannelReduction: _TypeAlias = ChannelReduction  # noqa: Y015
 
 @_typing.final
@@ -459,7 +463,7 @@ class OutputOptions(_message.Message):
     RETURN_FEATURES_FIELD_NUMBER: _builtins.int
     MAX_LABELS_FIELD_NUMBER: _builtins.int
     channel_reduction: Global___ChannelReduction.ValueType
-    """Combination of the channels of images."""
+    """Combination of the channels of images and of the components of embedded whole numbers."""
     max_features: _builtins.int
     """Most elements per attribution, largest magnitude first, each counted also where a feature mask groups
     several; of interactions, the features whose contributions have the largest sum of magnitudes. At

@@ -43,7 +43,7 @@ class ExplanationServiceStub(object):
     A request has at most 64 KiB beside the data of its tensors, at most 131,072 elements in their
     `values`, and at most 64 tensors of a kind; above 64 KiB it has at most 2,048 fields
     (REQUEST_TOO_LARGE). Its images have together at most twice the pixels of the largest allowed image,
-    its texts at most 1 MiB (FIELD_INVALID). Messages have at most 64 MiB in either direction, unless the
+    its texts at most 1 MiB (FIELD_INVALID), and messages have at most 64 MiB in either direction, unless the
     server's owner chose otherwise. Most gRPC clients accept 4 MiB by default, less than explanations of a
     few photographs: raise it.
 
@@ -52,7 +52,8 @@ class ExplanationServiceStub(object):
     request takes as long as it takes.
 
     Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller; without it, the
-    peer's address does. Callers share the device evenly. `x-request-id` is an id for logs, opaque and not
+    peer's address does. A server with credentials names callers by these, and takes `x-caller-id` from
+    proxies only. Callers share the device evenly. `x-request-id` is an id for logs, opaque and not
     necessarily unique. Calls compute and change nothing: repeating them is safe.
     """
 
@@ -117,7 +118,7 @@ class ExplanationServiceServicer(object):
     A request has at most 64 KiB beside the data of its tensors, at most 131,072 elements in their
     `values`, and at most 64 tensors of a kind; above 64 KiB it has at most 2,048 fields
     (REQUEST_TOO_LARGE). Its images have together at most twice the pixels of the largest allowed image,
-    its texts at most 1 MiB (FIELD_INVALID). Messages have at most 64 MiB in either direction, unless the
+    its texts at most 1 MiB (FIELD_INVALID), and messages have at most 64 MiB in either direction, unless the
     server's owner chose otherwise. Most gRPC clients accept 4 MiB by default, less than explanations of a
     few photographs: raise it.
 
@@ -126,7 +127,8 @@ class ExplanationServiceServicer(object):
     request takes as long as it takes.
 
     Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller; without it, the
-    peer's address does. Callers share the device evenly. `x-request-id` is an id for logs, opaque and not
+    peer's address does. A server with credentials names callers by these, and takes `x-caller-id` from
+    proxies only. Callers share the device evenly. `x-request-id` is an id for logs, opaque and not
     necessarily unique. Calls compute and change nothing: repeating them is safe.
     """
 
@@ -243,7 +245,7 @@ class ExplanationService(object):
     A request has at most 64 KiB beside the data of its tensors, at most 131,072 elements in their
     `values`, and at most 64 tensors of a kind; above 64 KiB it has at most 2,048 fields
     (REQUEST_TOO_LARGE). Its images have together at most twice the pixels of the largest allowed image,
-    its texts at most 1 MiB (FIELD_INVALID). Messages have at most 64 MiB in either direction, unless the
+    its texts at most 1 MiB (FIELD_INVALID), and messages have at most 64 MiB in either direction, unless the
     server's owner chose otherwise. Most gRPC clients accept 4 MiB by default, less than explanations of a
     few photographs: raise it.
 
@@ -252,7 +254,8 @@ class ExplanationService(object):
     request takes as long as it takes.
 
     Metadata: `x-caller-id` (1 to 128 visible ASCII characters) names the caller; without it, the
-    peer's address does. Callers share the device evenly. `x-request-id` is an id for logs, opaque and not
+    peer's address does. A server with credentials names callers by these, and takes `x-caller-id` from
+    proxies only. Callers share the device evenly. `x-request-id` is an id for logs, opaque and not
     necessarily unique. Calls compute and change nothing: repeating them is safe.
     """
 

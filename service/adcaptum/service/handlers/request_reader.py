@@ -20,7 +20,7 @@ from adcaptum.service.requests.parsed_request import ParsedRequest
 from adcaptum.service.requests.questions import presets, question, targets
 from adcaptum.service.requests.questions.question import Question
 from adcaptum.service.requests.questions.resolved_questions import ResolvedQuestions
-from adcaptum.service.requests.reading import Reading
+from adcaptum.service.requests.reading import USUAL_TEXT_BYTES, Reading
 from adcaptum.service.requests.reading_cost import ReadingCost, has_images, is_plain
 from adcaptum.service.requests.request_key import request_key
 from adcaptum.v1 import explanation_service_pb2 as pb
@@ -53,7 +53,11 @@ class RequestReader:
     """The reader of all requests."""
 
     def __init__(
-        self, max_image_pixels: int, max_bytes: int, retry_seconds: Callable[[], float]
+        self,
+        max_image_pixels: int,
+        max_bytes: int,
+        retry_seconds: Callable[[], float],
+        max_text_bytes: int = USUAL_TEXT_BYTES,
     ) -> None:
         """Prepares the reader.
 
@@ -61,7 +65,9 @@ class RequestReader:
             max_image_pixels: The most pixels of an encoded image.
             max_bytes: The most memory of the requests that are read in threads, or wait for it.
             retry_seconds: Returns after how many seconds a refused request should be tried again.
+            max_text_bytes: The most bytes of all texts of a request.
         """
+        self._max_text_bytes = max_text_bytes
         self._max_image_pixels = max_image_pixels
         self._max_bytes = max_bytes
         self._retry_seconds = retry_seconds
@@ -87,7 +93,7 @@ class RequestReader:
             return known
         if targets.most(spec.targets, model) <= INLINE_TARGETS:
             return self._questions.resolve(spec, model)
-        reading = Reading(self._max_image_pixels, call.deadline)
+        reading = self._reading(call)
         return await self._short.run(call.caller, reading, partial(question.resolve, spec, model))
 
     async def key(
@@ -112,7 +118,7 @@ class RequestReader:
         make = partial(request_key, request, model.identity, question)
         if call.nbytes <= INLINE_BYTES:
             return make()
-        reading = Reading(self._max_image_pixels, call.deadline)
+        reading = self._reading(call)
         return await self._short.run(call.caller, reading, make)
 
     async def prediction(
@@ -125,7 +131,7 @@ class RequestReader:
             DeadlineExceeded: The deadline came first.
             TooBusy: Too many requests wait to be read.
         """
-        reading = Reading(self._max_image_pixels, call.deadline)
+        reading = self._reading(call)
         if call.nbytes <= PLAIN_BYTES and all(map(is_plain, request.inputs)):
             return inputs.read(request.inputs, model.loaded, reading)
         return await self._read(
@@ -156,7 +162,7 @@ class RequestReader:
             DeadlineExceeded: The deadline came first.
             TooBusy: Too many requests wait to be read.
         """
-        reading = Reading(self._max_image_pixels, call.deadline)
+        reading = self._reading(call)
         spec = question.spec
         if (
             call.nbytes <= PLAIN_BYTES
@@ -180,6 +186,10 @@ class RequestReader:
         """Starts no more readings."""
         self._short.close()
         self._long.close()
+
+    def _reading(self, call: Call) -> Reading:
+        """Returns the bounds of reading the request of a call."""
+        return Reading(self._max_image_pixels, call.deadline, max_text_bytes=self._max_text_bytes)
 
     async def _read(
         self,

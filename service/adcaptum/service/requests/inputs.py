@@ -21,9 +21,6 @@ from adcaptum.v1 import tensor_pb2
 MOST_TENSORS: Final = 64
 """The most inputs, baselines or masks of a request."""
 
-MOST_TEXT_BYTES: Final = 1 << 20
-"""The most bytes of all texts of a request together; tokenising them takes a second."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inputs:
@@ -87,7 +84,7 @@ def read(messages: Sequence[tensor_pb2.Tensor], model: LoadedModel, reading: Rea
         field = f"inputs[{index}]"
         message = messages[index or 0]
         if each.kind == "text":
-            texts, text_field = _read_texts(message, each, model, field), field
+            texts, text_field = _read_texts(message, each, model, field, reading), field
             rows.append(texts.ids)
             continue
         _check_count(message, model, field)
@@ -121,7 +118,11 @@ def _plain_row(
 
 
 def _read_texts(
-    message: tensor_pb2.Tensor, declared: InputDeclaration, model: LoadedModel, field: str
+    message: tensor_pb2.Tensor,
+    declared: InputDeclaration,
+    model: LoadedModel,
+    field: str,
+    reading: Reading,
 ) -> TokenisedTexts:
     tensors.require_contents(message, field)
     if message.datatype or not message.HasField("values"):
@@ -136,10 +137,10 @@ def _read_texts(
     if not isinstance(values, Bytes):
         raise InvalidRequest(f"{field}.values", "must be texts")
     nbytes = sum(map(len, values.items))
-    if nbytes > MOST_TEXT_BYTES:
+    if nbytes > reading.max_text_bytes:
         place = f"{field}.{message.WhichOneof('contents')}"
         raise InvalidRequest(
-            place, f"texts of {nbytes} bytes; at most {MOST_TEXT_BYTES} are allowed"
+            place, f"texts of {nbytes} bytes; at most {reading.max_text_bytes} are allowed"
         )
     read_texts = model.text.read(values, field)
     # A tokenizer may know more words than the embedding has rows; a device would be lost by one.

@@ -234,9 +234,27 @@ def test_texts_are_bounded_before_they_are_tokenised(tmp_path: Path) -> None:
     model = served()[0].loaded
     declaration = replace(model.declaration, inputs=(declared,))
     loaded = replace(model, declaration=declaration, text=TextReader(declared))
-    size = inputs.MOST_TEXT_BYTES + 1
+    size = READING.max_text_bytes + 1
     data = size.to_bytes(4, "little") + b"x" * size
     long = tensor_pb2.Tensor(datatype="BYTES", shape=[1], data=data)
     for message in (long, typed("x" * size)):
         with pytest.raises(InvalidRequest, match="at most 1048576"):
             inputs.read([message], loaded, READING)
+
+
+def test_the_owner_of_a_server_chooses_how_long_texts_may_be(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    Tokenizer(WordLevel({"[PAD]": 0}, unk_token="[PAD]")).save(str(path))
+    declared = InputDeclaration(
+        "text", "text", "INT64", (-1, -1), tokenizer=path, max_tokens=8, pad_token="[PAD]"
+    )
+    model = served()[0].loaded
+    declaration = replace(model.declaration, inputs=(declared,))
+    loaded = replace(model, declaration=declaration, text=TextReader(declared))
+    reading = Reading(1, max_text_bytes=10)
+    with pytest.raises(InvalidRequest, match=r"texts of 11 bytes; at most 10 are allowed"):
+        inputs.read([typed("x" * 11)], loaded, reading)
+    # At the limit the text is read.
+    read = inputs.read([typed("x" * 10)], loaded, reading)
+    assert read.texts is not None
+    assert read.count == 1
