@@ -180,12 +180,8 @@ class Server:
             journal=journal,
             caller_rows=self._caller_rows,
         )
-        reader = RequestReader(
-            settings.max_image_pixels,
-            settings.max_queue_bytes,
-            engines.retry_seconds,
-            settings.max_text_bytes,
-        )
+        most = (settings.max_image_pixels, settings.max_queue_bytes, engines.retry_seconds)
+        reader = RequestReader(*most, settings.max_text_bytes)
         grpc_server = JoinedServer(
             listening.servers() if self._seat is None else 1,
             [self._interceptor],

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from adcaptum.service.front.metrics import FrontMetrics
 from adcaptum.service.metrics import Metrics, metric_names
+from adcaptum.service.security.metrics import SecurityMetrics
 
 REPOSITORY = Path(__file__).parents[3]
 MACRO = re.compile(r"\$(__rate_interval|\w+)")
@@ -72,4 +74,8 @@ def exposed() -> dict[str, frozenset[str]]:
                 if (name := family.name + suffix) in names:
                     labels[name] = frozenset(metric._labelnames)
     assert set(labels) == names
+    for metric in vars(SecurityMetrics(CollectorRegistry())).values():
+        (family,) = metric.describe()
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels[name] = frozenset(metric._labelnames)
     return labels
