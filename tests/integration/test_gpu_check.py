@@ -80,8 +80,8 @@ def test_a_bare_machine_with_the_bundle_has_all_that_is_imported() -> None:
         r"^BUNDLE := (.*?[^\\])$", Path("Makefile").read_text(), re.DOTALL | re.MULTILINE
     )
     bundle = {_name(each) for each in listed.replace("\\", " ").split()}
-    # rich imports attrs where it finds it.
-    assert imported - bundle - _with_needs(BARE) - {"attrs"} == set()
+    # rich imports attrs where it finds it, and uvicorn watchfiles.
+    assert imported - bundle - _with_needs(BARE) - {"attrs", "watchfiles"} == set()
     assert {"structlog", "pydantic-settings", "uvicorn", "grpcio-status"} <= imported & bundle
 
 

@@ -184,6 +184,7 @@ REVIEWED = MappingProxyType(
         "wire.field_writer.varint": "MOST_KEPT of a number",
         "supervisor.model_deaths.ModelDeaths._deaths": "MOST_KEPT",
         "supervisor.worker_process.WorkerProcess._hung": "a batch of each thread",
+        "supervisor.worker_process.WorkerProcess._watching": "two tasks",
         "supervisor.model_deaths.ModelDeaths.quarantined": MODELS,
         "supervisor.slot.Slot._others": WORKERS,
         "supervisor.supervisor.Supervisor._tasks": WORKERS,
