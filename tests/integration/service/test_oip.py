@@ -277,14 +277,14 @@ def has(server: Server, rpc: str, count: int) -> bool:
     return sum(found) == count
 
 
-LONG: dict[str, Parameter] = {"n_samples": 3000, "cache": "bypass"}
+LONG: dict[str, Parameter] = {"n_samples": 1500, "cache": "bypass"}
 
 
 @pytest.mark.one_process
 def test_what_nobody_waits_for_ends(
     oip: OipClient, channel: grpc.Channel, server: Server, eventually: Eventually
 ) -> None:
-    request = infer_request("cells:explain:shapley_value_sampling", cells(), parameters=LONG)
+    request = infer_request("digits:explain:shapley_value_sampling", digits(), parameters=LONG)
     for rpc, own in (("ModelInfer", "Explain"), ("ModelStreamInfer", "ExplainStream")):
         call = oip.begin(rpc, request)
         eventually(partial(has, server, own, 1))
