@@ -16,7 +16,7 @@ COVERAGE_FLOOR := 89
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup http-check apt-tools triton-client kserve-client models demo serve test test-workers faults check format proto proto-check proto-release bench clean gpu-check gpu-bundle \
+.PHONY: help setup http-check apt-tools triton-client kserve-client models demo serve test test-slow test-workers faults check format proto proto-check proto-release bench clean gpu-check gpu-bundle \
 	coverage docs docs-reference matrix package bench-measures
 
 help:  ## what there is
@@ -78,8 +78,11 @@ http-check: models $(SCHEMATHESIS)/.installed  ## try every route of the HTTP po
 
 # In two processes, but for the tests of servers that need the machine to themselves (mark alone).
 test: apt-tools models $(TRITON)/.installed coverage  ## set up everything and run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not alone' tests/reference tests/property tests/integration
-	$(BIN)/python -m pytest -m alone tests/integration
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not alone and not slow' tests/reference tests/property tests/integration
+	$(BIN)/python -m pytest -m 'alone and not slow' tests/integration
+
+test-slow: apt-tools models $(TRITON)/.installed  ## run the tests that take long: packages, pages, training, the GPU check
+	$(BIN)/python -m pytest -m slow tests
 
 # The same tests of the server, each with two worker processes; those of what only one process can show are
 # left out by the mark one_process.
@@ -121,7 +124,7 @@ gpu-bundle: $(STAMP)  ## collect the wheels that a bare GPU machine needs into .
 # Of the unit tests alone, with branches; servers run in processes of their own and are not counted.
 # 89.8 % when this was written: raise the floor when the figure rises.
 coverage: models  ## run the unit tests, print their coverage, and hold it
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-fail-under=$(COVERAGE_FLOOR) tests/unit
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-fail-under=$(COVERAGE_FLOOR) -m 'not slow' tests/unit
 
 docs-reference: $(STAMP)  ## generate the pages of docs/reference from their sources
 	$(BIN)/python -m docs.generators

@@ -27,7 +27,6 @@ def repository(
     return folder
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_demo_explains_three_models_and_stops_its_server(
     repository: Path, tmp_path: Path
