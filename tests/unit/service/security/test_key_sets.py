@@ -1,6 +1,7 @@
 """Key sets at an address."""
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -124,3 +125,19 @@ def test_what_an_address_answers_is_bounded(site: Site, monkeypatch: pytest.Monk
     monkeypatch.setattr(key_sets, "FETCH_SECONDS", 0.2)
     with pytest.raises(BadKeySet, match="timed out"):
         fetch(f"{site.url}/slow")
+
+
+def test_an_answer_that_is_not_http_is_no_key_set() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 12)
+                connection.sendall(b"nonsense\r\n\r\n")
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        with pytest.raises(BadKeySet, match="nonsense"):
+            fetch(f"http://127.0.0.1:{listener.getsockname()[1]}/keys")
+        answering.join()

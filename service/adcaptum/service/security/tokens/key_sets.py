@@ -1,6 +1,7 @@
 """Key sets: the public keys of an issuer of tokens, from a file or an address (RFC 7517)."""
 
 import asyncio
+import http.client
 import json
 import urllib.parse
 import urllib.request
@@ -106,7 +107,7 @@ def fetch(url: str) -> bytes:
     try:
         with opener.open(url, timeout=FETCH_SECONDS) as answer:
             content: bytes = answer.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise BadKeySet(f"{url}: {error}") from None
     if len(content) > MOST_BYTES:
         raise BadKeySet(f"{url}: more than {MOST_BYTES} bytes")
