@@ -144,7 +144,7 @@ def test_a_server_without_workers_stops_on_sighup_as_on_sigterm(
 ) -> None:
     server = start_server(repository)
     server.process.send_signal(signal.SIGHUP)
-    assert server.process.wait(10) == 0
+    assert server.process.wait(60) == 0
     assert server.wait_for("stopped")["failed"] is False
 
 

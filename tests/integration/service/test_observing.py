@@ -10,10 +10,12 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from adcaptum.service.front.metrics import FrontMetrics
 from adcaptum.service.metrics import metric_names
+from adcaptum.service.security.metrics import SecurityMetrics
 from adcaptum.v1 import explanation_service_pb2 as pb
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.conftest import Server
@@ -104,7 +106,8 @@ def test_every_exposed_series_has_a_known_name(
         if sample.name.startswith("adcaptum_")
     }
     fronts = {name for name in exposed if name.startswith("adcaptum_front_process_")}
-    assert exposed - fronts <= metric_names() | metric_names(FrontMetrics())
+    security = metric_names(SecurityMetrics(CollectorRegistry()))
+    assert exposed - fronts <= metric_names() | metric_names(FrontMetrics()) | security
 
 
 def test_a_callers_spelling_is_no_label(server: Server, stub: ExplanationServiceStub) -> None:

@@ -226,7 +226,7 @@ def test_a_stream_tells_what_is_known_on_the_way_and_marks_the_last_reply(
     options: dict[str, Parameter] = {
         "cache": "bypass",
         "deterministic": True,
-        "n_samples": 1000,
+        "n_samples": 3000,
         "triton_enable_empty_final_response": True,
     }
     name = "cells:explain:shapley_value_sampling"
@@ -243,7 +243,7 @@ def test_a_stream_tells_what_is_known_on_the_way_and_marks_the_last_reply(
     expected = stub.Explain(
         asking.explain(
             rows,
-            method("shapley_value_sampling", n_samples=1000),
+            method("shapley_value_sampling", n_samples=3000),
             deterministic=True,
             cache=asking.BYPASS,
         )

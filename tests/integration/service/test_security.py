@@ -393,6 +393,7 @@ def test_a_caller_has_as_many_rows_under_way_as_it_may(
     def ask(name: str, seed: int) -> Any:
         question = pb.ExplainRequest(model=predict().model, inputs=[row(seed)])
         question.spec.methods.add(name="kernel_shap").params["n_samples"].number_value = 50_000
+        question.spec.deterministic = True  # Such requests are not explained jointly.
         return stub.Explain.future(question, metadata=guarded.metadata(name), timeout=60)
 
     # Its first request may be as large as any; of more there is no room.
