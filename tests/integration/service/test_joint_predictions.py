@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+import pytest
 
 from adcaptum.v1 import explanation_service_pb2 as pb
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
@@ -59,6 +60,8 @@ def assert_same(one: Outcome, other: Outcome) -> None:
             np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-5)
 
 
+# Requests meet in batches only where the server and its callers run side by side.
+@pytest.mark.alone
 def test_a_thousand_predictions_that_come_together_are_those_that_they_are_alone(
     server: Server,
 ) -> None:
