@@ -1,8 +1,6 @@
 """KServe's own clients, in an environment of their own, against the server's two ports."""
 
 import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.conftest import Server
+from tests.integration.other_environment import run
 from tests.integration.service import asking
 from tests.integration.service.asking import cells, index, method
 
@@ -28,17 +27,8 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def seen(server: Server) -> Any:
     script = str(ROOT / "tests/integration/kserve_calls.py")
-    process = subprocess.run(
-        [PYTHON, script, server.address, server.http_address],
-        input=json.dumps(ROWS.tolist()),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "PYTHONPATH": ""},
-    )
-    assert process.returncode == 0, process.stderr
-    return json.loads(process.stdout)
+    addresses = server.address, server.http_address
+    return json.loads(run(PYTHON, script, *addresses, given=json.dumps(ROWS.tolist())))
 
 
 def test_its_numbers_over_grpc_are_those_of_the_servers_own_protocol(

@@ -1,8 +1,6 @@
 """Triton's own client, in an environment of its own, against the server's port."""
 
 import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from adcaptum.v1 import explain_spec_pb2 as spec_pb2
 from adcaptum.v1.explanation_service_pb2_grpc import ExplanationServiceStub
 from tests.integration.conftest import Server
 from tests.integration.docs.pages import blocks
+from tests.integration.other_environment import run
 from tests.integration.service import asking
 from tests.integration.service.asking import cells, index, method
 
@@ -27,25 +26,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def run(*arguments: str, given: str = "", path: str = "") -> str:
-    """Runs Python in the environment with the client, and nothing else on its path."""
-    process = subprocess.run(
-        [PYTHON, *arguments],
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "PYTHONPATH": path},
-    )
-    assert process.returncode == 0, process.stderr
-    return process.stdout
-
-
 @pytest.fixture(scope="module")
 def seen(server: Server) -> Any:
     script = str(ROOT / "tests/integration/triton_calls.py")
-    return json.loads(run(script, server.address, given=json.dumps(ROWS.tolist())))
+    return json.loads(run(PYTHON, script, server.address, given=json.dumps(ROWS.tolist())))
 
 
 def test_the_client_finds_a_server_with_models_and_virtual_models(seen: Any) -> None:
@@ -97,7 +81,7 @@ def test_the_page_runs(server: Server) -> None:
     (code,) = [block.code for block in blocks(PAGE) if block.language == "python"]
     code = code.replace("127.0.0.1:8500", server.address)
     shown = "print(why.as_numpy('attributions.measurements').shape, why.as_numpy('target.label'))"
-    assert run("-c", f"{code}\n{shown}").startswith("(2, 30) [b'")
+    assert run(PYTHON, "-c", f"{code}\n{shown}").startswith("(2, 30) [b'")
 
 
 def test_our_messages_are_the_clients_and_both_fit_in_one_program() -> None:
@@ -136,4 +120,4 @@ for value in file.enum_types_by_name["DataType"].values:
     assert kinds[value.name].number == value.number, value.name
 print(compared)
 """
-    assert int(run("-c", script, path=f"{ROOT}/service")) > 100
+    assert int(run(PYTHON, "-c", script, path=f"{ROOT}/service")) > 100
